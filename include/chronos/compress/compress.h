@@ -1,0 +1,40 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "chronos/io/stream.h"
+
+namespace chronos::compress {
+
+enum class CompressType { none, gz, bz2, lz4, zst };
+
+/// The two framings a repository uses: `normal` for files of their own, `raw` for members of raw
+/// bundles and for super blocks. Source: block-and-crypto reference, section 1.2.
+enum class Form { normal, raw };
+
+/// "gz" for gz, as in options and manifests.
+std::string_view compress_type_name(CompressType type);
+std::optional<CompressType> parse_compress_type(std::string_view name);
+/// ".gz" for gz, "" for none.
+std::string_view compress_extension(CompressType type);
+/// By the end of a file name; none if it has no extension of a compression.
+CompressType compress_type_of_name(std::string_view file_name);
+int default_compress_level(CompressType type);
+struct LevelRange {
+    int min;
+    int max;
+};
+LevelRange compress_level_range(CompressType type);
+
+/// A stage that writes the compressed form of what it gets to `next` (which must outlive it):
+/// one gzip member, one bzip2 stream, one zstd or LZ4 frame. For none it passes bytes on.
+std::unique_ptr<io::Sink> make_compressor(CompressType type, int level, Form form, io::Sink& next);
+
+/// The stage for the way back. It reads every form the "ok" rows of the reference (section 1.3)
+/// name: what follows the first gzip member or bzip2 stream is ignored, several zstd or LZ4
+/// frames are read. finish() fails with kind format if the stream is cut short or damaged.
+std::unique_ptr<io::Sink> make_decompressor(CompressType type, Form form, io::Sink& next);
+
+}  // namespace chronos::compress

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chronos/base/result.h"
+
+namespace chronos::db {
+
+/// A row of text values as PostgreSQL prints them; nullopt for NULL.
+using Row = std::vector<std::optional<std::string>>;
+using Rows = std::vector<Row>;
+
+/// A session with a running server, in which pg_backup_start and pg_backup_stop meet. One thread
+/// at a time. Two implementations: libpq, and the job worker's SPI at the other end of the control
+/// channel; callers cannot tell them apart.
+class Connection {
+public:
+    virtual ~Connection() = default;
+    /// Runs one statement in a transaction of its own. `parameters` are text literals for $1...
+    /// Kind db_query on an SQL error, with its SQLSTATE in the message; db_connect if the session
+    /// is gone.
+    virtual Result<Rows> query(std::string_view sql, const std::vector<std::string>& parameters) = 0;
+    Result<Rows> query(std::string_view sql) { return query(sql, {}); }
+};
+
+struct ConnectOptions {
+    std::string database = "postgres";
+    std::string host;      ///< socket directory or host name; "" for libpq's default
+    unsigned port = 5432;
+    std::string user;      ///< "" for libpq's default
+};
+/// Through libpq; its environment (PGHOST, PGUSER, PGPASSWORD, ...) fills what is not given.
+Result<std::unique_ptr<Connection>> connect(const ConnectOptions& options);
+
+}  // namespace chronos::db

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "chronos/base/lsn.h"
+#include "chronos/base/result.h"
+#include "chronos/io/stream.h"
+
+namespace chronos::pgdata {
+
+inline constexpr std::size_t kControlFileSize = 8192;
+/// The checkpoint of a restored online backup: such a cluster starts only with its backup_label.
+inline constexpr std::uint64_t kInvalidCheckpoint = 0xDEAD;
+
+/// What global/pg_control says. Source: postgres-integration reference, section 9.4.
+struct ControlFile {
+    std::uint64_t system_id = 0;
+    std::uint32_t control_version = 0;
+    std::uint32_t catalog_version = 0;
+    std::string version;  ///< "15"
+    Lsn checkpoint;
+    Timeline timeline = 0;
+    std::uint32_t page_size = 8192;
+    std::uint32_t wal_segment_size = 0;
+    std::uint32_t data_checksum_version = 0;  ///< 0: off
+
+    unsigned major() const;
+    /// "PG_15_202209061", the directory in tablespaces.
+    std::string tablespace_directory() const;
+};
+
+/// From the first 512 bytes or more. Kinds: version_not_supported, checksum (CRC), format.
+Result<ControlFile> parse_control_file(io::Bytes content);
+
+/// Reads <pgdata>/global/pg_control; a torn read (CRC) is repeated until two reads agree.
+Result<ControlFile> read_control_file(const std::string& pgdata);
+/// As read_control_file(), and the 8192 bytes to store: 512 bytes read, zeros behind them.
+Result<std::string> read_control_file_content(const std::string& pgdata);
+
+/// `content` with the checkpoint set to kInvalidCheckpoint and the CRC made right again.
+Result<std::string> invalidate_checkpoint(std::string content);
+
+/// The catalog version belonging to a major version, 0 if unknown.
+std::uint32_t catalog_version_of(unsigned major);
+
+}  // namespace chronos::pgdata

@@ -1,0 +1,114 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "chronos/base/clock.h"
+#include "chronos/base/lsn.h"
+#include "chronos/base/result.h"
+#include "chronos/repo/manifest.h"
+#include "chronos/repo/repository.h"
+
+namespace chronos::repo {
+
+/// One database of a stanza's history: the cluster before and after each upgrade.
+struct HistoryEntry {
+    std::uint64_t id = 0;          ///< the number in "15-1"
+    std::uint64_t system_id = 0;
+    std::string version;           ///< "15"
+    std::uint32_t catalog_version = 0;  ///< backup.info only
+    std::uint32_t control_version = 0;  ///< backup.info only
+
+    std::string archive_id() const { return version + "-" + std::to_string(id); }
+    /// Same cluster: version and system id agree.
+    bool same_cluster(const HistoryEntry& other) const {
+        return version == other.version && system_id == other.system_id;
+    }
+    bool operator==(const HistoryEntry&) const = default;
+};
+
+/// archive.info. Source: repository-format reference, section 3.
+struct ArchiveInfo {
+    std::string backrest_version;
+    std::uint64_t current_id = 0;
+    std::vector<HistoryEntry> history;  ///< ascending id
+    std::string cipher_pass;            ///< of the archive; "" when not encrypted
+
+    const HistoryEntry& current() const;
+    bool operator==(const ArchiveInfo&) const = default;
+};
+
+/// An entry of [backup:current]. Source: repository-format reference, section 5.3.
+struct BackupEntry {
+    std::string label;
+    std::string backrest_version;
+    std::map<std::string, std::string> annotations;
+    std::string archive_start;  ///< "" for null (offline)
+    std::string archive_stop;
+    std::optional<bool> error;  ///< absent in entries of old versions
+    std::uint64_t size = 0, size_delta = 0;
+    std::uint64_t repo_size = 0, repo_size_delta = 0;
+    std::optional<std::uint64_t> map_size, map_size_delta;
+    std::optional<Lsn> lsn_start, lsn_stop;
+    std::string prior;
+    std::vector<std::string> references;
+    UnixTime timestamp_start = 0;
+    UnixTime timestamp_stop = 0;
+    BackupType type = BackupType::full;
+    std::uint64_t history_id = 0;
+    bool option_archive_check = false, option_archive_copy = false, option_backup_standby = false,
+         option_checksum_page = false, option_compress = false, option_hardlink = false,
+         option_online = false;
+    bool operator==(const BackupEntry&) const = default;
+};
+
+/// What backup.info says of a backup, computed from its manifest.
+BackupEntry backup_entry_of(const Manifest& manifest);
+
+/// backup.info. Source: repository-format reference, section 5.
+struct BackupInfo {
+    std::string backrest_version;
+    std::uint64_t current_id = 0;
+    std::vector<HistoryEntry> history;  ///< ascending id
+    std::vector<BackupEntry> backups;   ///< ascending label
+    std::string cipher_pass;            ///< of the backups; "" when not encrypted
+
+    const HistoryEntry& current() const;
+    const BackupEntry* find(std::string_view label) const;
+    bool operator==(const BackupInfo&) const = default;
+};
+
+Result<ArchiveInfo> parse_archive_info(std::string_view text);
+std::string format_archive_info(const ArchiveInfo& info);
+Result<BackupInfo> parse_backup_info(std::string_view text);
+std::string format_backup_info(const BackupInfo& info);
+
+/// Main file first, then ".copy"; the error of both when neither loads, with the reference's text
+/// and kind (section 2.6) and its hints. A wrong, missing or superfluous passphrase is told apart
+/// from damage and named as such.
+Result<ArchiveInfo> load_archive_info(const Repository& repository, const std::string& stanza);
+Result<BackupInfo> load_backup_info(const Repository& repository, const std::string& stanza);
+/// Both files of the pair, atomically one after the other, main first.
+Result<> save_archive_info(const Repository& repository, const std::string& stanza,
+                           const ArchiveInfo& info);
+Result<> save_backup_info(const Repository& repository, const std::string& stanza,
+                          const BackupInfo& info);
+
+/// load_backup_info() reconciled with the directory, as backup, expire and annotate see it:
+/// entries without a manifest are dropped with their dependents, complete backups that are not
+/// listed are added; each with a warning. `changed` tells whether the file should be rewritten.
+struct ReconstructedInfo {
+    BackupInfo info;
+    bool changed = false;
+};
+Result<ReconstructedInfo> load_backup_info_reconstructed(const Repository& repository,
+                                                         const std::string& stanza);
+
+/// A manifest by label: main file, then ".copy". `backup_pass` is BackupInfo::cipher_pass.
+Result<Manifest> load_manifest(const Repository& repository, const std::string& stanza,
+                               const std::string& label, const std::string& backup_pass);
+
+}  // namespace chronos::repo

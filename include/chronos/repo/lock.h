@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "chronos/base/result.h"
+
+namespace chronos::repo {
+
+enum class LockType { archive, backup, restore };
+
+struct LockRequest {
+    std::string lock_path = "/tmp/pgbackrest";
+    std::string stanza;
+    LockType type = LockType::backup;
+    unsigned repo_key = 1;
+    std::string exec_id;  ///< "<pid>-<8 hex digits>"
+};
+
+/// A lock file of pgBackRest's, held: flock on `<lock-path>/<stanza>-<type>-<repo key>.lock` with
+/// its JSON in it, so that neither tool runs while the other does. Source: repository-format
+/// reference, section 1.5. Released, and the file removed, when it is destroyed.
+class Lock {
+public:
+    /// Kind lock_acquire if another process holds it, naming that process.
+    static Result<std::unique_ptr<Lock>> acquire(const LockRequest& request);
+    ~Lock();
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+
+    /// Shows progress to `info` of either tool; writes only when it grew by 0.10 points.
+    void report_progress(std::uint64_t size_bytes, std::uint64_t size_complete_bytes);
+
+private:
+    struct State;
+    explicit Lock(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
+};
+
+struct LockState {
+    bool held = false;
+    std::optional<std::uint64_t> size_bytes;
+    std::optional<std::uint64_t> size_complete_bytes;
+    int pid = 0;
+};
+/// What `info` shows. Held only if flock fails and the content parses.
+LockState look_at_lock(const LockRequest& request);
+
+/// Kind stop if `<stanza>.stop` or `all.stop` exists in the lock path.
+Result<> check_stop_file(const std::string& lock_path, const std::string& stanza);
+
+}  // namespace chronos::repo

@@ -1,0 +1,178 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "chronos/base/clock.h"
+#include "chronos/base/lsn.h"
+#include "chronos/base/result.h"
+#include "chronos/compress/compress.h"
+
+namespace chronos::repo {
+
+enum class BackupType { full, diff, incr };
+std::string_view backup_type_name(BackupType type);
+std::optional<BackupType> parse_backup_type(std::string_view name);
+
+/// The name of an owner or group; nullopt where the id had no name (written as false).
+using OwnerName = std::optional<std::string>;
+
+/// Page numbers of a relation, both ends included.
+using PageRange = std::pair<std::uint64_t, std::uint64_t>;
+
+/// A file of a backup. Source: repository-format reference, section 6.6.
+struct ManifestFile {
+    std::string name;                      ///< "pg_data/..." or "pg_tblspc/<oid>/..."
+    std::uint64_t size = 0;                ///< bytes copied
+    std::uint64_t size_original = 0;       ///< bytes when the file list was made ("szo")
+    UnixTime timestamp = 0;                ///< mtime when the file list was made
+    std::string checksum;                  ///< SHA-1 of the content; "" while not known
+    std::string repo_checksum;             ///< SHA-1 of the stored bytes ("rck"); "" if absent
+    std::uint64_t repo_size = 0;           ///< stored bytes; equals size when "repo-size" is absent
+    std::string reference;                 ///< label of the backup that stores it; "" for this one
+    std::uint64_t bundle_id = 0;           ///< 0: a file of its own
+    std::uint64_t bundle_offset = 0;
+    std::uint32_t block_size = 0;          ///< bytes ("bi" x 8192); 0: none
+    std::uint32_t block_checksum_size = 0; ///< bytes ("bic", 6 when block_size is set without it)
+    std::uint64_t block_map_size = 0;      ///< stored bytes ("bim"); set: block incremental
+    bool page_checked = false;             ///< has "checksum-page"
+    bool page_error = false;               ///< "checksum-page":false
+    std::vector<PageRange> page_error_ranges;
+    mode_t mode = 0600;
+    OwnerName user;
+    OwnerName group;
+
+    bool block_incremental() const { return block_map_size > 0; }
+    bool bundled() const { return bundle_id != 0; }
+    /// The recorded checksum, or the implicit one of a zero-size file.
+    std::string_view expected_checksum() const;
+    bool operator==(const ManifestFile&) const = default;
+};
+
+struct ManifestPath {
+    std::string name;
+    mode_t mode = 0700;
+    OwnerName user;
+    OwnerName group;
+    bool operator==(const ManifestPath&) const = default;
+};
+
+struct ManifestLink {
+    std::string name;         ///< "pg_data/..."; tablespace links are "pg_data/pg_tblspc/<oid>"
+    std::string destination;  ///< as stored, possibly relative to the directory of the link
+    OwnerName user;
+    OwnerName group;
+    bool operator==(const ManifestLink&) const = default;
+};
+
+/// An entry of [backup:target]: the data directory, a tablespace, or a link inside PGDATA.
+struct ManifestTarget {
+    std::string name;  ///< "pg_data", "pg_data/<path>" or "pg_tblspc/<oid>"
+    bool is_link = false;
+    std::string path;
+    std::string file;             ///< file links: the base name of the destination
+    std::uint32_t tablespace_oid = 0;  ///< 0: not a tablespace
+    std::string tablespace_name;
+    bool operator==(const ManifestTarget&) const = default;
+};
+
+struct ManifestDatabase {
+    std::string name;
+    std::uint32_t oid = 0;
+    std::uint32_t last_system_oid = 0;
+    bool operator==(const ManifestDatabase&) const = default;
+};
+
+/// Attributes that entries equal to them leave out.
+struct ManifestDefaults {
+    mode_t file_mode = 0600;
+    mode_t path_mode = 0700;
+    OwnerName user;
+    OwnerName group;
+    bool operator==(const ManifestDefaults&) const = default;
+};
+
+/// [backup:option]. Optional members are absent from partial and from old manifests.
+struct ManifestOptions {
+    bool archive_check = false;
+    bool archive_copy = false;
+    std::optional<bool> backup_standby;
+    std::optional<std::uint64_t> buffer_size;
+    std::optional<bool> checksum_page;
+    compress::CompressType compress_type = compress::CompressType::none;
+    std::optional<int> compress_level;
+    std::optional<int> compress_level_network;
+    bool delta = false;
+    bool hardlink = false;
+    bool online = true;
+    std::optional<std::uint64_t> process_max;
+    bool operator==(const ManifestOptions&) const = default;
+};
+
+/// backup.manifest as values. Files, paths and links are sorted by name (bytewise) as in the file.
+struct Manifest {
+    std::string backrest_version;
+    std::string label;
+    BackupType type = BackupType::full;
+    std::string prior;                    ///< "" for a full backup
+    std::vector<std::string> references;  ///< the chain, own label last; indexed by block maps
+    UnixTime timestamp_start = 0;
+    UnixTime timestamp_copy_start = 0;
+    UnixTime timestamp_stop = 0;          ///< 0 in a partial manifest
+    std::optional<Lsn> lsn_start;
+    std::optional<Lsn> lsn_stop;
+    std::string archive_start;            ///< WAL segment names; "" when offline or partial
+    std::string archive_stop;
+    bool bundle = false;
+    bool bundle_raw = false;
+    bool block_incr = false;
+
+    std::uint32_t catalog_version = 0;
+    std::uint32_t control_version = 0;
+    std::uint64_t history_id = 0;         ///< "db-id"; 0 in a partial manifest
+    std::uint64_t system_id = 0;
+    std::string pg_version;               ///< "15"
+
+    ManifestOptions options;
+    std::string cipher_pass;              ///< of the set; "" in an unencrypted repository
+    std::map<std::string, std::string> annotations;
+    ManifestDefaults defaults;
+    std::vector<ManifestTarget> targets;
+    std::vector<ManifestDatabase> databases;
+    std::vector<ManifestFile> files;
+    std::vector<ManifestLink> links;
+    std::vector<ManifestPath> paths;
+
+    bool operator==(const Manifest&) const = default;
+
+    const ManifestFile* find_file(std::string_view name) const;
+    ManifestFile* find_file(std::string_view name);
+    /// Sums over all files and over those this backup stores itself. Stored bytes of a file are
+    /// repo_size if it is not 0, else size.
+    struct Sizes {
+        std::uint64_t size = 0, size_delta = 0, repo_size = 0, repo_size_delta = 0;
+        std::uint64_t map_size = 0, map_size_delta = 0;
+        bool has_maps = false;
+    };
+    Sizes sizes() const;
+};
+
+/// Strict where the format is: checksum, required members, types. Errors are of the kinds the
+/// format's own reader uses (format, checksum, json_format) and name the offending key.
+Result<Manifest> parse_manifest(std::string_view text);
+
+/// The exact text, checksum included. parse(format(m)) == m, and format(parse(text)) == text for
+/// every text pgBackRest wrote in format 5.
+std::string format_manifest(const Manifest& manifest);
+
+/// Every file has a checksum, its own or implicit: what a restore needs. Kind format otherwise.
+Result<> validate_manifest(const Manifest& manifest);
+
+}  // namespace chronos::repo

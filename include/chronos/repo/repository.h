@@ -1,0 +1,43 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "chronos/base/result.h"
+#include "chronos/crypto/cipher.h"
+#include "chronos/storage/storage.h"
+
+namespace chronos::repo {
+
+/// The release of pgBackRest whose format 5 is written; stands in every info file and manifest.
+inline constexpr std::string_view kFormatVersion = "2.59.1";
+inline constexpr int kFormatNumber = 5;
+
+/// One configured repository ("repo1"): where it is and how to open it. Cheap to copy; may be used
+/// from several threads.
+struct Repository {
+    unsigned key = 1;  ///< the N of "repoN"
+    std::shared_ptr<storage::Storage> storage;
+    crypto::CipherType cipher = crypto::CipherType::none;
+    std::string passphrase;  ///< opens archive.info and backup.info; secret
+
+    bool encrypted() const { return cipher != crypto::CipherType::none; }
+};
+
+/// Names inside a repository. Source: repository-format reference, section 1.1.
+std::string archive_path(const std::string& stanza);                         // "archive/main"
+std::string backup_path(const std::string& stanza);                          // "backup/main"
+std::string backup_path(const std::string& stanza, const std::string& label);
+
+/// "20261120-075745F", "20261120-075745F_20261120-075816D"
+bool is_backup_label(std::string_view text);
+
+/// Text objects, encrypted as a whole in normal form when the repository is encrypted and `pass`
+/// is not "" (info files: the repository's passphrase; manifests: the backup passphrase).
+Result<std::string> read_text(const Repository& repository, const std::string& name,
+                              const std::string& pass);
+Result<> write_text(const Repository& repository, const std::string& name,
+                    std::string_view content, const std::string& pass);
+
+}  // namespace chronos::repo

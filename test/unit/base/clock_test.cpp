@@ -1,0 +1,56 @@
+#include "chronos/base/clock.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+namespace chronos {
+namespace {
+
+class InZone {
+public:
+    explicit InZone(const char* zone) {
+        setenv("TZ", zone, 1);
+        tzset();
+    }
+    ~InZone() {
+        unsetenv("TZ");
+        tzset();
+    }
+};
+
+TEST(LocalTime, PrintsMinutesOfTheZoneOnlyWhenThereAreAny) {
+    {
+        const InZone zone("UTC");
+        EXPECT_EQ(format_local_time(1795161465), "2026-11-20 07:57:45+00");
+        EXPECT_EQ(format_label_time(1795161465), "20261120-075745");
+    }
+    const InZone zone("Asia/Kolkata");
+    EXPECT_EQ(format_local_time(1795161465), "2026-11-20 13:27:45+05:30");
+}
+
+TEST(ParseTime, AcceptsTheFormsPeopleWrite) {
+    const InZone zone("UTC");
+    const std::int64_t expected = 1795161465LL * 1000000;
+    EXPECT_EQ(parse_time_us("2026-11-20 07:57:45"), expected);
+    EXPECT_EQ(parse_time_us("2026-11-20T07:57:45Z"), expected);
+    EXPECT_EQ(parse_time_us("2026-11-20T07:57:45+00:00"), expected);
+    EXPECT_EQ(parse_time_us("2026-11-20 08:57:45+01"), expected);
+    EXPECT_EQ(parse_time_us("2026-11-20 03:27:45-0430"), expected);
+    EXPECT_EQ(parse_time_us("2026-11-20 07:57:45.25 +00"), expected + 250000);
+}
+
+TEST(ParseTime, WithoutAZoneMeansTheLocalOne) {
+    const InZone zone("America/New_York");
+    EXPECT_EQ(parse_time_us("2026-11-20 02:57:45"), 1795161465LL * 1000000);
+}
+
+TEST(ParseTime, RefusesWhatIsNotATime) {
+    for (const char* text : {"", "bogus", "2026-11-20", "2026-02-31 00:00:00",
+                             "2026-11-20 07:57:45x", "2026-11-20 25:00:00", "2026-11-20 07:57:45.",
+                             "2026-11-20 07:57:45+1"})
+        EXPECT_EQ(parse_time_us(text), std::nullopt) << text;
+}
+
+}  // namespace
+}  // namespace chronos

@@ -1,0 +1,37 @@
+#include "chronos/base/text.h"
+
+#include <gtest/gtest.h>
+
+namespace chronos {
+namespace {
+
+TEST(FormatSize, RoundsHalfUpToOneDecimalAsInfoPrints) {
+    EXPECT_EQ(format_size(448), "448B");
+    EXPECT_EQ(format_size(1024), "1KB");
+    EXPECT_EQ(format_size(6236335), "5.9MB");
+    EXPECT_EQ(format_size(6258992), "6MB");
+    EXPECT_EQ(format_size(65625416), "62.6MB");
+    EXPECT_EQ(format_size(std::uint64_t{5} << 40), "5120GB");
+}
+
+TEST(NearestName, FindsATypingErrorButNotAnotherWord) {
+    const std::vector<std::string> names = {"repo1-path", "process-max", "stanza"};
+    EXPECT_EQ(nearest_name("proces-max", names), "process-max");
+    EXPECT_EQ(nearest_name("zzzzzzzz", names), std::nullopt);
+}
+
+TEST(Printable, NeverLetsControlBytesOrBadUtf8Through) {
+    EXPECT_EQ(printable("a\x1b[31mb\xff\xc3\xa4"), "a?[31mb?\xc3\xa4");
+    EXPECT_EQ(printable("abcdef", 3), "abc...");
+}
+
+TEST(Hex, ReadsBackWhatItWrote) {
+    const auto bytes = from_hex("00ff7a");
+    ASSERT_TRUE(bytes.has_value());
+    EXPECT_EQ(to_hex(*bytes), "00ff7a");
+    EXPECT_EQ(from_hex("0"), std::nullopt);
+    EXPECT_EQ(from_hex("0g"), std::nullopt);
+}
+
+}  // namespace
+}  // namespace chronos
