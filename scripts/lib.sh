@@ -1,0 +1,50 @@
+# Shared by demo.sh and check.sh: packages, the unprivileged user, a private copy of PostgreSQL.
+# Sourced, with `set -eu` in force and $top set to the top of the tree.
+
+say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
+fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# Runs as root: directly, or through sudo.
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# What the build and the tests need, by Debian's names.
+build_packages="g++ make cmake ninja-build pkg-config git postgresql-15 postgresql-server-dev-15
+  libpq-dev libssl-dev libcurl4-openssl-dev libxml2-dev libzstd-dev liblz4-dev zlib1g-dev libbz2-dev
+  libxxhash-dev libisal-dev libcli11-dev nlohmann-json3-dev"
+demo_packages="iso-codes"
+test_packages="libgtest-dev libgmock-dev pgbackrest libipc-run-perl zstd lz4 bzip2 clang-format
+  python3 util-linux procps jq"
+
+# install_packages NAME...: by apt, only what is missing, so that a second run needs no network.
+install_packages() {
+	local missing=() name
+	for name; do
+		dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || missing+=("$name")
+	done
+	[ ${#missing[@]} -gt 0 ] || return 0
+	say "installing ${missing[*]}"
+	# The packages create no cluster of their own: every server here is a throw-away one.
+	if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+		as_root mkdir -p /etc/postgresql-common
+		echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+	fi
+	as_root apt-get update -q >/dev/null
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# Servers refuse to run as root: they run as the user that the PostgreSQL packages made, or as
+# whoever calls when that is not root.
+if [ "$(id -u)" = 0 ]; then server_user=postgres; else server_user=$(id -un); fi
+as_server_user() {
+	if [ "$(id -un)" = "$server_user" ]; then "$@"; else runuser -u "$server_user" -- "$@"; fi
+}
+
+# private_postgres DIR: a copy of PostgreSQL 15 below DIR that the extension is installed into, so
+# that nothing on this machine changes and two runs do not meet. The server finds its files relative
+# to its own place. Sets $pg_bin.
+private_postgres() {
+	mkdir -p "$1/usr/lib/postgresql" "$1/usr/share/postgresql"
+	cp -a /usr/lib/postgresql/15 "$1/usr/lib/postgresql/"
+	cp -a /usr/share/postgresql/15 "$1/usr/share/postgresql/"
+	pg_bin=$1/usr/lib/postgresql/15/bin
+}

@@ -1,0 +1,117 @@
+# Who may include whom: the arrows of docs/architecture.md, as a test. A module includes its own
+# private headers, the public headers (include/chronos/<module>/) of modules it has an arrow to, and
+# each third-party library ends in one folder.
+use strict;
+use warnings;
+use File::Find;
+use Test::More;
+
+my %arrows = (
+	base => [],
+	io => [qw(base)],
+	compress => [qw(io base)],
+	crypto => [qw(io base)],
+	http => [qw(io base)],
+	storage => [qw(http crypto io base)],
+	pgdata => [qw(io base)],
+	repo => [qw(storage pgdata compress crypto io base)],
+	db => [qw(base)],
+	control => [qw(base)],
+	config => [qw(base)],
+	ops => [qw(repo db storage pgdata compress crypto io base)],
+	cli => [qw(config control ops repo db storage pgdata compress crypto http io base)],
+	extension => [qw(control base)],
+);
+
+# A third-party header and the only folders of src that may include it.
+my @homes = (
+	[ qr{^zstd\.h|^zdict\.h}, qw(compress) ],
+	[ qr{^lz4}, qw(compress) ],
+	[ qr{^zlib\.h}, qw(compress) ],
+	[ qr{^bzlib\.h}, qw(compress) ],
+	[ qr{^isa-l}, qw(compress pgdata) ],
+	[ qr{^openssl/}, qw(crypto) ],
+	[ qr{^xxh}, qw(crypto) ],
+	[ qr{^curl/}, qw(http) ],
+	[ qr{^libxml/}, qw(storage/s3) ],
+	[ qr{^libpq-fe\.h|^postgres_ext\.h}, qw(db) ],
+	[ qr{^nlohmann/}, qw(cli storage/s3) ],
+	[ qr{^httplib\.h}, qw(cli) ],
+	[ qr{^postgres\.h|^fmgr\.h|^miscadmin\.h}, qw(extension/postgres_api.h) ],
+);
+
+# A call that is not made here, and what is called instead.
+my %banned = (
+	strcpy => 'std::string', strcat => 'std::string', sprintf => 'snprintf',
+	rand => '<random>', strtok => 'split()', system => 'fork and exec',
+	popen => 'fork and exec', atoi => 'parse_uint()', strerror => 'system_error()',
+	localtime => 'localtime_r', gmtime => 'gmtime_r',
+);
+
+my @files;
+find({ wanted => sub { push @files, $File::Find::name if /\.(?:h|hpp|cpp)$/ }, no_chdir => 1 },
+	'src', 'include');
+ok(@files > 20, 'there are sources to look at');
+
+my @problems;
+for my $file (sort @files)
+{
+	my ($module) = $file =~ m{^(?:src|include/chronos)/(\w+)/};
+	if (!defined $module) { push @problems, "$file lies in no module"; next }
+	if (!exists $arrows{$module}) { push @problems, "$file: unknown module $module"; next }
+	my ($verb) = $file =~ m{^src/ops/(\w+)/};
+	open my $in, '<', $file or die "$file: $!";
+	while (my $line = <$in>)
+	{
+		my $where = "$file:$.";
+		if ($line =~ /^\s*#\s*include\s+[<"]chronos\/(\w+)\/([^>"]+)[>"]/)
+		{
+			my ($to, $header) = ($1, $2);
+			push @problems, "$where: $module may not include $to"
+			  if $to ne $module && !grep { $_ eq $to } @{ $arrows{$module} };
+			# ops/restore.h and ops/restore_plan.h belong to the verb restore.
+			push @problems, "$where: verb $verb includes another verb's $header"
+			  if $to eq 'ops' && defined $verb && $header !~ /^\Q$verb\E(?:_\w+)?\.h$/;
+		}
+		elsif ($line =~ /^\s*#\s*include\s+"([^"]+)"/)
+		{
+			my $header = $1;
+			push @problems, "$where: \"$header\" is a private header of another module"
+			  if $header =~ m{^(\w+)/} && -e "src/$header" && $1 ne $module;
+			push @problems, "$where: \"$header\" is a private header of another verb"
+			  if $header =~ m{^ops/(\w+)/} && defined $verb && $1 ne $verb;
+		}
+		elsif ($line =~ /^\s*#\s*include\s+<([^>]+)>/)
+		{
+			my $header = $1;
+			for my $home (@homes)
+			{
+				my ($pattern, @folders) = @$home;
+				next if $header !~ $pattern;
+				push @problems, "$where: <$header> belongs to src/$folders[0] alone"
+				  if !grep { $file =~ m{^src/\Q$_\E(?:/|$)} } @folders;
+			}
+		}
+		next if $line =~ m{^\s*(?://|\*)};
+		while ($line =~ /(?<![\w.>:"])(?:std::|::)?(\w+)\s*\(/g)
+		{
+			push @problems, "$where: $1() is not used here; use $banned{$1}"
+			  if exists $banned{$1} && $module ne 'extension';
+		}
+	}
+	close $in;
+}
+is(join("\n", @problems), '', 'every include follows an arrow, every library ends in its folder');
+
+# A private header nobody includes is dead weight.
+my %included;
+for my $file (@files,
+	glob('test/unit/*/*.cpp test/unit/*/*/*.cpp test/support/* test/fuzz/*.cpp bench/micro/*.cpp'))
+{
+	open my $in, '<', $file or next;
+	while (<$in>) { $included{$1} = 1 if /#\s*include\s+[<"](?:[^>"]*\/)?([^\/>"]+)[>"]/ }
+}
+my @dead = grep { /\/([^\/]+\.h)$/ && !$included{$1} } @files;
+is(join("\n", @dead), '', 'every header is included by somebody');
+
+done_testing();
