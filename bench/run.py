@@ -1,0 +1,308 @@
+#!/usr/bin/env python3
+"""Measures chronos against pgBackRest: wall, CPU and peak memory of each, and the ratio.
+
+Both do the same work on the same throw-away cluster, one after the other, with the same codec and
+level, cipher, process-max and kind of repository. Absolute figures depend on the machine; the
+ratios are the result. Rows are functions named row_*; later capabilities add theirs here.
+
+The program named by CHRONOS (default: chronos on the PATH) is compared with the one named by
+PGBACKREST (default: pgbackrest). PG_BINDIR names PostgreSQL's programs. Must not run as root.
+"""
+import argparse
+import glob
+import json
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+
+CHRONOS = os.environ.get("CHRONOS", shutil.which("chronos") or "chronos")
+PGBACKREST = os.environ.get("PGBACKREST", shutil.which("pgbackrest") or "pgbackrest")
+
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--size-gb", type=float, default=3, help="size of the database (pgbench tables), GB")
+    p.add_argument("--process-max", type=int, default=2)
+    p.add_argument("--codec", default="zst", choices=["none", "gz", "lz4", "zst", "bz2"])
+    p.add_argument("--level", type=int, help="compression level (default: pgBackRest's)")
+    p.add_argument("--cipher", default="none", choices=["none", "aes-256-cbc"])
+    p.add_argument("--segments", type=int, default=100, help="WAL segments to push and to get")
+    p.add_argument("--rows", default="", help="comma-separated names of rows to run; default all")
+    p.add_argument("--repeat", type=int, default=1, help="runs of each measurement; the fastest counts")
+    p.add_argument("--work", help="work directory, kept; a cluster already in it is used again")
+    p.add_argument("--json", help="write the figures to this file too")
+    return p.parse_args()
+
+
+class Figures:
+    """What a command cost: wall and CPU in seconds, the largest process in MiB."""
+
+    def __init__(self, wall, cpu, memory):
+        self.wall, self.cpu, self.memory = wall, cpu, memory
+
+
+def run(command, **kwargs):
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kwargs)
+    if result.returncode != 0:
+        sys.exit("%s\nfailed with %d:\n%s" % (" ".join(command), result.returncode, result.stdout[-4000:]))
+    return result.stdout
+
+
+def measure(command, **kwargs):
+    """Runs a command as the only child of a helper process, whose RUSAGE_CHILDREN is then its cost."""
+    os.sync()
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reader)
+        begin = time.monotonic()
+        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kwargs)
+        wall = time.monotonic() - begin
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        answer = dict(wall=wall, cpu=usage.ru_utime + usage.ru_stime, memory=usage.ru_maxrss / 1024,
+                      status=result.returncode, output=result.stdout[-4000:])
+        os.write(writer, json.dumps(answer).encode()[:60000])
+        os._exit(0)
+    os.close(writer)
+    data = b""
+    while chunk := os.read(reader, 65536):
+        data += chunk
+    os.close(reader)
+    os.waitpid(pid, 0)
+    answer = json.loads(data)
+    if answer["status"] != 0:
+        sys.exit("%s\nfailed with %d:\n%s" % (" ".join(command), answer["status"], answer["output"]))
+    return Figures(answer["wall"], answer["cpu"], answer["memory"])
+
+
+class Bench:
+    def __init__(self, args):
+        self.args = args
+        self.work = args.work or tempfile.mkdtemp(prefix="chronos_bench.")
+        os.makedirs(self.work, exist_ok=True)
+        self.pgdata = self.work + "/data"
+        self.bindir = os.environ.get("PG_BINDIR") or run(["pg_config", "--bindir"]).strip()
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.port = s.getsockname()[1]
+
+    def pg(self, program, *rest):
+        return run([self.bindir + "/" + program, *rest])
+
+    def psql(self, sql):
+        return self.pg("psql", "-XAtq", "-h", self.work, "-p", str(self.port), "-d", "postgres", "-c", sql).strip()
+
+    def start(self):
+        fresh = not os.path.exists(self.pgdata + "/PG_VERSION")
+        if fresh:
+            self.pg("initdb", "-D", self.pgdata, "-A", "trust", "--no-sync", "--data-checksums")
+        with open(self.pgdata + "/postgresql.auto.conf", "w") as conf:
+            conf.write("port = %d\nunix_socket_directories = '%s'\nlisten_addresses = ''\n" % (self.port, self.work))
+            conf.write("fsync = off\nshared_buffers = 256MB\nmax_wal_size = 4GB\nautovacuum = off\n")
+            conf.write("wal_level = replica\narchive_mode = on\n")
+            # 'pgbackrest' must stand in the text for its backup; segments are counted, not stored.
+            conf.write("archive_command = '%s --config=%s archive-push %%p'\n" % (PGBACKREST, self.config("pgbackrest")))
+        self.pg("pg_ctl", "-D", self.pgdata, "-l", self.work + "/server.log", "-w", "start")
+        if fresh:
+            scale = max(1, int(self.args.size_gb * 1024 / 15))
+            print("creating pgbench tables of %.1f GB ..." % self.args.size_gb, file=sys.stderr)
+            self.pg("pgbench", "-i", "-q", "-s", str(scale), "-h", self.work, "-p", str(self.port), "postgres")
+            self.psql("CHECKPOINT")
+
+    def stop(self):
+        subprocess.run([self.bindir + "/pg_ctl", "-D", self.pgdata, "-m", "immediate", "stop"],
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def config(self, tool):
+        """A configuration of its own for each tool: same settings, its own repository and locks."""
+        path = "%s/%s.conf" % (self.work, tool)
+        a = self.args
+        lines = ["[global]", "repo1-path=%s/repo-%s" % (self.work, tool), "process-max=%d" % a.process_max,
+                 "compress-type=%s" % a.codec, "start-fast=y", "archive-timeout=600",
+                 "lock-path=%s/lock-%s" % (self.work, tool), "log-path=%s" % self.work,
+                 "log-level-console=warn", "log-level-file=off", "repo1-retention-full=9"]
+        if a.level is not None:
+            lines.append("compress-level=%d" % a.level)
+        if a.cipher != "none":
+            lines += ["repo1-cipher-type=" + a.cipher, "repo1-cipher-pass=bench"]
+        lines += ["[main]", "pg1-path=" + self.pgdata, "pg1-port=%d" % self.port, "pg1-socket-path=" + self.work]
+        with open(path, "w") as conf:
+            conf.write("\n".join(lines) + "\n")
+        return path
+
+    def command(self, tool, *rest):
+        program = CHRONOS if tool == "chronos" else PGBACKREST
+        # Unbundled on both sides: bundling has rows of its own.
+        more = ["--no-repo1-bundle"] if tool == "chronos" and "backup" in rest else []
+        return [program, "--config=" + self.config(tool), "--stanza=main", *rest, *more]
+
+    def best(self, measurement):
+        """The fastest of --repeat runs; `measurement` prepares, measures and cleans up."""
+        runs = [measurement() for _ in range(max(1, self.args.repeat))]
+        return min(runs, key=lambda figures: figures.wall)
+
+    def both(self, measurement):
+        # pgBackRest first: what the page cache then holds helps both alike from here on.
+        return {tool: self.best(lambda: measurement(tool)) for tool in ("pgbackrest", "chronos")}
+
+    # Rows -------------------------------------------------------------------------------------
+
+    def row_backup_full(self):
+        """full backup"""
+        def one(tool):
+            run(self.command(tool, "stanza-create"))
+            return measure(self.command(tool, "--type=full", "--no-archive-check", "backup"))
+        self.psql("CHECKPOINT")
+        warm(self.pgdata)
+        return self.both(one)
+
+    def row_restore(self):
+        """restore"""
+        def one(tool):
+            target = self.work + "/restored"
+            shutil.rmtree(target, ignore_errors=True)
+            os.makedirs(target, mode=0o700)
+            figures = measure(self.command(tool, "--pg1-path=" + target, "restore"))
+            shutil.rmtree(target)
+            return figures
+        warm(self.work + "/repo-pgbackrest")
+        warm(self.work + "/repo-chronos")
+        return self.both(one)
+
+    def segments(self):
+        """Full WAL segments as an archiver would see them, in a directory of their own."""
+        waldir = self.pgdata + "/pg_wal"
+        want = self.args.segments
+        names = sorted(n for n in os.listdir(waldir) if len(n) == 24)[:-1]
+        while len(names) < want:
+            self.psql("CREATE TABLE IF NOT EXISTS fill (t text); INSERT INTO fill SELECT repeat(md5(random()::text), 20) "
+                      "FROM generate_series(1, 60000); SELECT pg_switch_wal()")
+            names = sorted(n for n in os.listdir(waldir) if len(n) == 24)[:-1]
+        return names[-want:]
+
+    def fresh_archive(self, tool):
+        for path in glob.glob("%s/repo-%s/archive/main/*-1" % (self.work, tool)):
+            shutil.rmtree(path)
+
+    def row_archive_push(self):
+        """archive push, all segments (pgBackRest: a process each; chronos: resident engine)"""
+        names = self.segments()
+        waldir = self.pgdata + "/pg_wal/"
+        warm(waldir)
+
+        def one(tool):
+            run(self.command(tool, "stanza-create"))
+            self.fresh_archive(tool)
+            if tool == "pgbackrest":
+                script = "".join("%s --config=%s --stanza=main archive-push %s%s || exit 1\n" % (
+                    PGBACKREST, self.config(tool), waldir, name) for name in names)
+                return measure(["sh", "-c", script])
+            driver = [sys.executable, os.path.abspath(__file__), "--drive-archiver", self.config(tool), self.pgdata]
+            return measure(driver + names)
+        return self.both(one)
+
+    def row_archive_get(self):
+        """archive get, all segments, a process each"""
+        names = self.segments()
+        target = self.work + "/got"
+
+        def one(tool):
+            missing = [n for n in names if not glob.glob("%s/repo-%s/archive/main/*/%s/%s-*" % (
+                self.work, tool, n[:16], n))]
+            for name in missing:
+                run(self.command(tool, "archive-push", self.pgdata + "/pg_wal/" + name))
+            script = "".join("%s --config=%s --stanza=main --pg1-path=%s archive-get %s %s || exit 1\n" % (
+                CHRONOS if tool == "chronos" else PGBACKREST, self.config(tool), self.pgdata, name, target)
+                for name in names)
+            return measure(["sh", "-c", script])
+        return self.both(one)
+
+
+def warm(directory):
+    """Reads everything once, so that the disk is not what is measured."""
+    for parent, _, files in os.walk(directory):
+        for name in files:
+            try:
+                with open(os.path.join(parent, name), "rb", buffering=0) as f:
+                    while f.read(1 << 20):
+                        pass
+            except OSError:
+                pass
+
+
+def drive_archiver(config, pgdata, names):
+    """Does what the server's archiver does: marks segments ready and asks for one after the other."""
+    status = pgdata + "/pg_wal/archive_status/"
+    made = []
+    for name in names:
+        if not os.path.exists(status + name + ".ready"):
+            open(status + name + ".ready", "w").close()
+            made.append(name)
+    engine = subprocess.Popen([CHRONOS, "engine", "archive", "--config=" + config, "--stanza=main", "--pg1-path=" + pgdata],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=pgdata)
+    try:
+        for name in names:
+            engine.stdin.write("push file=%s\n" % name)
+            engine.stdin.flush()
+            while True:
+                line = engine.stdout.readline()
+                if not line:
+                    sys.exit("engine ended")
+                verb = line.split(" ", 1)[0].strip()
+                if verb == "failed":
+                    sys.exit(urllib.parse.unquote(line))
+                if verb == "pushed":
+                    break
+    finally:
+        engine.stdin.close()
+        engine.wait()
+        for name in made:
+            os.unlink(status + name + ".ready")
+
+
+def print_table(title, table):
+    print("\n" + title)
+    head = "%-14s %9s %9s %6s   %9s %9s %6s   %8s %8s" % (
+        "operation", "wall", "pgbr", "ratio", "CPU", "pgbr", "ratio", "mem MiB", "pgbr")
+    print(head + "\n" + "-" * len(head))
+    for name, row in table.items():
+        c, p = row["chronos"], row["pgbackrest"]
+        print("%-14s %8.2fs %8.2fs %6.2f   %8.2fs %8.2fs %6.2f   %8.0f %8.0f" % (
+            name, c.wall, p.wall, c.wall / p.wall, c.cpu, p.cpu, c.cpu / max(p.cpu, 1e-6), c.memory, p.memory))
+
+
+def main():
+    if len(sys.argv) > 3 and sys.argv[1] == "--drive-archiver":
+        return drive_archiver(sys.argv[2], sys.argv[3], sys.argv[4:])
+    args = arguments()
+    if os.geteuid() == 0:
+        sys.exit("bench: PostgreSQL does not run as root; run this as an ordinary user")
+    bench = Bench(args)
+    rows = [n for n in vars(Bench) if n.startswith("row_")]
+    wanted = [n for n in rows if not args.rows or n[4:] in args.rows.split(",")]
+    table = {}
+    try:
+        bench.start()
+        for name in wanted:
+            print("measuring %s ..." % name[4:], file=sys.stderr)
+            table[name[4:]] = getattr(bench, name)()
+    finally:
+        bench.stop()
+    size = "%.1f GB, process-max %d, %s%s, cipher %s, directory, %d segments; %s against %s" % (
+        args.size_gb, args.process_max, args.codec, "" if args.level is None else " level %d" % args.level,
+        args.cipher, args.segments, run([CHRONOS, "version"]).strip(), run([PGBACKREST, "version"]).strip())
+    print_table(size, table)
+    if args.json:
+        with open(args.json, "w") as out:
+            json.dump({n: {t: vars(f) for t, f in row.items()} for n, row in table.items()}, out, indent=1)
+    if not args.work:
+        shutil.rmtree(bench.work)
+
+
+main()
