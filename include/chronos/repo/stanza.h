@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "chronos/base/result.h"
+#include "chronos/pgdata/control_file.h"
+#include "chronos/repo/info.h"
+#include "chronos/repo/lock.h"
+#include "chronos/repo/repository.h"
+
+namespace chronos::repo {
+
+/// What makes a cluster itself, as info files record it.
+struct ClusterIdentity {
+    std::uint64_t system_id = 0;
+    std::string version;  ///< "15"
+    std::uint32_t control_version = 0;
+    std::uint32_t catalog_version = 0;
+
+    static ClusterIdentity of(const pgdata::ControlFile& control);
+    /// Version and system id agree with the history entry.
+    bool is(const HistoryEntry& entry) const {
+        return version == entry.version && system_id == entry.system_id;
+    }
+};
+
+enum class StanzaOutcome {
+    created,
+    repaired,  ///< a file of a pair was missing, or an interrupted creation was completed
+    already_valid,
+};
+
+/// The three locks under which info files of a stanza may be created or upgraded, of one
+/// repository. `request.type` is ignored.
+Result<std::vector<std::unique_ptr<Lock>>> lock_stanza(LockRequest request);
+
+/// Makes sure that the stanza exists in one repository and belongs to `cluster`; the caller holds
+/// lock_stanza(). Never overwrites or upgrades: another cluster's stanza, or directories with
+/// content but no info files, are errors (kinds file_invalid, path_not_empty, not_found).
+/// Source: repository-format reference, section 10.3. Beyond it, a creation that was cut off
+/// between archive.info and backup.info is completed while there is no backup.
+Result<StanzaOutcome> create_stanza(const Repository& repository, const std::string& stanza,
+                                    const ClusterIdentity& cluster);
+
+/// Both info files load, agree with each other and with the cluster; kind file_invalid otherwise,
+/// or the error of loading.
+Result<> validate_stanza(const Repository& repository, const std::string& stanza,
+                         const ClusterIdentity& cluster);
+
+}  // namespace chronos::repo

@@ -1,0 +1,181 @@
+#include "chronos/repo/stanza.h"
+
+#include <optional>
+
+#include "chronos/crypto/cipher.h"
+
+namespace chronos::repo {
+namespace {
+
+constexpr std::string_view kCorruptionHint = "This may be a symptom of repository corruption.";
+
+/// Which of a main file and its copy exist.
+struct Pair {
+    bool main = false;
+    bool copy = false;
+    bool any() const { return main || copy; }
+    bool both() const { return main && copy; }
+};
+
+std::string repo_name(const Repository& repository) {
+    return "repo" + std::to_string(repository.key);
+}
+
+std::string archive_info_name(const std::string& stanza) {
+    return archive_path(stanza) + "/archive.info";
+}
+
+std::string backup_info_name(const std::string& stanza) {
+    return backup_path(stanza) + "/backup.info";
+}
+
+Result<Pair> look_for(const Repository& repository, const std::string& name) {
+    Pair pair;
+    pair.main = CHRONOS_TRY(storage::exists(*repository.storage, name));
+    pair.copy = CHRONOS_TRY(storage::exists(*repository.storage, name + ".copy"));
+    return pair;
+}
+
+std::string describe(const HistoryEntry& entry) {
+    return "id = " + std::to_string(entry.id) + ", version = " + entry.version +
+           ", system-id = " + std::to_string(entry.system_id);
+}
+
+/// The info files of each other's stanza, or one of them restored from another time.
+Result<> check_agreement(const ArchiveInfo& archive, const BackupInfo& backup) {
+    const HistoryEntry& left = archive.current();
+    const HistoryEntry& right = backup.current();
+    if (left.id == right.id && left.same_cluster(right)) return {};
+    return Error(ErrorKind::file_invalid,
+                 "backup info file and archive info file do not match\narchive: " + describe(left) +
+                     "\nbackup : " + describe(right))
+        .with_hint(kCorruptionHint);
+}
+
+Result<> check_cluster(const HistoryEntry& current, const ClusterIdentity& cluster) {
+    if (cluster.is(current)) return {};
+    return Error(ErrorKind::file_invalid,
+                 "backup and archive info files exist but do not match the database\nstanza: "
+                 "version = " +
+                     current.version + ", system-id = " + std::to_string(current.system_id) +
+                     "\ncluster: version = " + cluster.version +
+                     ", system-id = " + std::to_string(cluster.system_id))
+        .with_hint("Is this the correct stanza?")
+        .with_hint("Did an error occur during stanza-upgrade?");
+}
+
+HistoryEntry first_entry(const ClusterIdentity& cluster) {
+    return {.id = 1,
+            .system_id = cluster.system_id,
+            .version = cluster.version,
+            .catalog_version = cluster.catalog_version,
+            .control_version = cluster.control_version};
+}
+
+std::string new_cipher_pass(const Repository& repository) {
+    return repository.encrypted() ? crypto::generate_passphrase() : "";
+}
+
+Result<> write_backup_info(const Repository& repository, const std::string& stanza,
+                           const ClusterIdentity& cluster) {
+    BackupInfo info;
+    info.backrest_version = kFormatVersion;
+    info.current_id = 1;
+    info.history = {first_entry(cluster)};
+    info.cipher_pass = new_cipher_pass(repository);
+    return save_backup_info(repository, stanza, info);
+}
+
+Result<bool> is_empty(const Repository& repository, const std::string& path) {
+    return CHRONOS_TRY(repository.storage->list(path)).empty();
+}
+
+Result<StanzaOutcome> create_new(const Repository& repository, const std::string& stanza,
+                                 const ClusterIdentity& cluster) {
+    const bool archive_empty = CHRONOS_TRY(is_empty(repository, archive_path(stanza)));
+    const bool backup_empty = CHRONOS_TRY(is_empty(repository, backup_path(stanza)));
+    if (!archive_empty || !backup_empty) {
+        const char* what = backup_empty    ? "archive directory not empty"
+                           : archive_empty ? "backup directory not empty"
+                                           : "backup directory and/or archive directory not empty";
+        return Error(ErrorKind::path_not_empty, what)
+            .with_hint("The info files of stanza '" + stanza + "' are missing on " +
+                       repo_name(repository) + " but other files are there.");
+    }
+    ArchiveInfo archive;
+    archive.backrest_version = kFormatVersion;
+    archive.current_id = 1;
+    HistoryEntry entry = first_entry(cluster);
+    entry.catalog_version = entry.control_version = 0;  // backup.info only
+    archive.history = {entry};
+    archive.cipher_pass = new_cipher_pass(repository);
+    CHRONOS_TRY(save_archive_info(repository, stanza, archive));
+    CHRONOS_TRY(write_backup_info(repository, stanza, cluster));
+    return StanzaOutcome::created;
+}
+
+Error missing_kind(const Repository& repository, const char* present, const char* missing) {
+    return Error(ErrorKind::not_found, std::string(present) + " exists but " + missing +
+                                           " is missing on " + repo_name(repository))
+        .with_hint(kCorruptionHint);
+}
+
+/// archive.info is written first: without backup.info it is either what a creation left that was
+/// cut off, or damage. Only the former has one history entry, this cluster, and no backup.
+Result<StanzaOutcome> complete_creation(const Repository& repository, const std::string& stanza,
+                                        const ClusterIdentity& cluster) {
+    const ArchiveInfo archive = CHRONOS_TRY(load_archive_info(repository, stanza));
+    const bool no_backup = CHRONOS_TRY(is_empty(repository, backup_path(stanza)));
+    if (archive.history.size() != 1 || archive.current_id != 1 || !no_backup)
+        return missing_kind(repository, "archive.info", "backup.info");
+    CHRONOS_TRY(check_cluster(archive.current(), cluster));
+    CHRONOS_TRY(save_archive_info(repository, stanza, archive));
+    CHRONOS_TRY(write_backup_info(repository, stanza, cluster));
+    return StanzaOutcome::repaired;
+}
+
+}  // namespace
+
+ClusterIdentity ClusterIdentity::of(const pgdata::ControlFile& control) {
+    return {.system_id = control.system_id,
+            .version = control.version,
+            .control_version = control.control_version,
+            .catalog_version = control.catalog_version};
+}
+
+Result<std::vector<std::unique_ptr<Lock>>> lock_stanza(LockRequest request) {
+    std::vector<std::unique_ptr<Lock>> locks;
+    for (const LockType type : {LockType::archive, LockType::backup, LockType::restore}) {
+        request.type = type;
+        locks.push_back(CHRONOS_TRY(Lock::acquire(request)));
+    }
+    return locks;
+}
+
+Result<StanzaOutcome> create_stanza(const Repository& repository, const std::string& stanza,
+                                    const ClusterIdentity& cluster) {
+    const Pair archive_files = CHRONOS_TRY(look_for(repository, archive_info_name(stanza)));
+    const Pair backup_files = CHRONOS_TRY(look_for(repository, backup_info_name(stanza)));
+    if (!archive_files.any() && !backup_files.any()) return create_new(repository, stanza, cluster);
+    if (!archive_files.any()) return missing_kind(repository, "backup.info", "archive.info");
+    if (!backup_files.any()) return complete_creation(repository, stanza, cluster);
+
+    const ArchiveInfo archive = CHRONOS_TRY(load_archive_info(repository, stanza));
+    const BackupInfo backup = CHRONOS_TRY(load_backup_info(repository, stanza));
+    CHRONOS_TRY(check_agreement(archive, backup));
+    CHRONOS_TRY(check_cluster(backup.current(), cluster));
+    if (archive_files.both() && backup_files.both()) return StanzaOutcome::already_valid;
+    if (!archive_files.both()) CHRONOS_TRY(save_archive_info(repository, stanza, archive));
+    if (!backup_files.both()) CHRONOS_TRY(save_backup_info(repository, stanza, backup));
+    return StanzaOutcome::repaired;
+}
+
+Result<> validate_stanza(const Repository& repository, const std::string& stanza,
+                         const ClusterIdentity& cluster) {
+    const ArchiveInfo archive = CHRONOS_TRY(load_archive_info(repository, stanza));
+    const BackupInfo backup = CHRONOS_TRY(load_backup_info(repository, stanza));
+    CHRONOS_TRY(check_agreement(archive, backup));
+    return check_cluster(backup.current(), cluster);
+}
+
+}  // namespace chronos::repo
