@@ -1,11 +1,13 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "chronos/base/cancel.h"
 #include "chronos/base/result.h"
 
 namespace chronos::db {
@@ -23,17 +25,21 @@ public:
     /// Runs one statement in a transaction of its own. `parameters` are text literals for $1...
     /// Kind db_query on an SQL error, with its SQLSTATE in the message; db_connect if the session
     /// is gone.
-    virtual Result<Rows> query(std::string_view sql, const std::vector<std::string>& parameters) = 0;
+    virtual Result<Rows> query(std::string_view sql,
+                               const std::vector<std::string>& parameters) = 0;
     Result<Rows> query(std::string_view sql) { return query(sql, {}); }
 };
 
 struct ConnectOptions {
     std::string database = "postgres";
-    std::string host;      ///< socket directory or host name; "" for libpq's default
-    unsigned port = 5432;
-    std::string user;      ///< "" for libpq's default
+    std::string host;   ///< socket directory or host name; "" for libpq's default
+    unsigned port = 0;  ///< 0 for libpq's default
+    std::string user;   ///< "" for libpq's default
+    std::chrono::milliseconds query_timeout = std::chrono::minutes(30);
 };
-/// Through libpq; its environment (PGHOST, PGUSER, PGPASSWORD, ...) fills what is not given.
-Result<std::unique_ptr<Connection>> connect(const ConnectOptions& options);
+/// Through libpq; its environment (PGHOST, PGUSER, PGPASSWORD, ...) fills what is not given. A
+/// request in `cancel`, which must outlive the connection, interrupts a running query.
+Result<std::unique_ptr<Connection>> connect(const ConnectOptions& options,
+                                            const Cancellation& cancel);
 
 }  // namespace chronos::db

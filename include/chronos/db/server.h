@@ -1,0 +1,78 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "chronos/base/clock.h"
+#include "chronos/base/lsn.h"
+#include "chronos/db/connection.h"
+
+namespace chronos::db {
+
+/// What a running server says of itself. Source: repository-format reference, section 7.2.
+struct ServerFacts {
+    unsigned version_num = 0;  ///< 150007
+    std::string data_directory;
+    std::uint64_t system_id = 0;
+    bool in_recovery = false;
+    bool data_checksums = false;
+    std::string archive_mode;     ///< "on", "off", "always"
+    std::string archive_command;  ///< "(disabled)" while archive_mode is off
+    std::string archive_library;  ///< "" when archive_command is used
+    std::string shared_preload_libraries;
+    std::string wal_level;
+    unsigned max_wal_senders = 0;
+    unsigned archive_timeout_s = 0;  ///< 0: segments are archived only when full
+    unsigned checkpoint_timeout_s = 0;
+
+    unsigned major() const { return version_num / 10000; }
+    /// The last component of archive_library, without ".so".
+    std::string archive_module() const;
+};
+Result<ServerFacts> read_server_facts(Connection& connection);
+
+/// WAL of this server reaches a repository: kinds archive_disabled, feature_not_supported,
+/// archive_command_invalid. `mode_check` false accepts archive_mode=always.
+Result<> check_archiving(const ServerFacts& facts, bool mode_check);
+
+/// The clock of the server: seconds, and milliseconds within the second.
+struct ServerTime {
+    UnixTime second = 0;
+    unsigned millisecond = 0;
+};
+Result<ServerTime> server_time(Connection& connection);
+
+struct Database {
+    std::string name;
+    std::uint32_t oid = 0;
+    std::uint32_t last_system_oid = 0;  ///< the oid of template0
+};
+Result<std::vector<Database>> list_databases(Connection& connection);
+
+struct Tablespace {
+    std::uint32_t oid = 0;
+    std::string name;
+};
+/// Those with a directory of their own.
+Result<std::vector<Tablespace>> list_tablespaces(Connection& connection);
+
+Result<Lsn> current_insert_lsn(Connection& connection);
+
+/// Enters backup mode and returns the start LSN. `fast` asks for an immediate checkpoint; without
+/// it the call lasts until the next regular one. The mode ends with the session.
+Result<Lsn> start_backup(Connection& connection, const std::string& label, bool fast);
+
+struct StoppedBackup {
+    Lsn lsn;
+    std::string backup_label;    ///< byte for byte as it must be stored
+    std::string tablespace_map;  ///< "" if there is none
+};
+Result<StoppedBackup> stop_backup(Connection& connection);
+
+/// Writes a restore point, so that there is something to switch away from, and switches to a new
+/// segment; returns the LSN where the old one ended.
+Result<Lsn> switch_wal(Connection& connection, const std::string& restore_point);
+
+}  // namespace chronos::db

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "chronos/base/cancel.h"
+#include "chronos/base/progress.h"
+#include "chronos/compress/compress.h"
+#include "chronos/db/connection.h"
+#include "chronos/repo/info.h"
+#include "chronos/repo/manifest.h"
+#include "chronos/repo/repository.h"
+
+namespace chronos::ops::backup {
+
+struct BackupRequest {
+    std::string stanza;
+    repo::Repository repository;
+    /// Repositories whose backup lock is taken: all that are configured, unless one was named.
+    std::vector<unsigned> lock_keys = {1};
+    std::string lock_path = "/tmp/pgbackrest";
+    std::string exec_id;  ///< "<pid>-<8 hex digits>"
+    std::string pgdata;   ///< the configured data directory; "" takes the server's word
+
+    repo::BackupType type = repo::BackupType::incr;
+    compress::CompressType compress_type = compress::CompressType::gz;
+    std::optional<int> compress_level;  ///< nullopt: the default of the type
+    bool archive_check = true;
+    bool archive_copy = false;
+    bool archive_mode_check = true;
+    std::optional<bool> checksum_page;  ///< nullopt: if the cluster has checksums
+    bool page_header_check = true;
+    bool delta = false;
+    bool start_fast = false;
+    bool resume = true;   ///< leave a partial manifest from which a backup can be resumed
+    bool symlink = true;  ///< `latest`, and tablespaces in pg_tblspc
+    std::vector<std::string> exclude;
+    std::map<std::string, std::string> annotations;
+    std::size_t process_max = 1;
+    std::uint64_t buffer_size = 1024 * 1024;  ///< recorded in the manifest
+    int compress_level_network = 1;           ///< recorded in the manifest
+    std::uint64_t manifest_save_threshold = std::uint64_t{1} << 30;
+    std::chrono::milliseconds archive_timeout = std::chrono::minutes(1);
+    std::chrono::milliseconds db_timeout = std::chrono::minutes(30);
+};
+
+struct BackupResult {
+    repo::BackupEntry entry;       ///< as backup.info now lists it
+    std::uint64_t file_total = 0;  ///< files in the manifest
+};
+
+/// Backs up the cluster at the other end of `connection` and returns when the backup, and the WAL
+/// it needs, are in the repository for good. Interrupted anywhere - an error, a request in
+/// `cancel`, a kill - it leaves a valid repository: the backup is listed completely or not at all.
+///
+/// The stanza must exist (ops/stanza.h). The connection is used by one thread at a time, not
+/// always the caller's; it keeps the server in backup mode, which ends with it.
+/// Source: repository-format reference, sections 1.4, 5, 6 and 7.
+Result<BackupResult> run_backup(const BackupRequest& request, db::Connection& connection,
+                                const ProgressReceiver& progress, const Cancellation& cancel);
+
+}  // namespace chronos::ops::backup

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "chronos/base/result.h"
+#include "chronos/pgdata/control_file.h"
+#include "chronos/repo/repository.h"
+#include "chronos/repo/stanza.h"
+
+namespace chronos::ops::stanza {
+
+struct StanzaRequest {
+    std::string stanza;
+    std::vector<repo::Repository> repositories;
+    std::string lock_path = "/tmp/pgbackrest";
+    std::string exec_id;  ///< "<pid>-<8 hex digits>"
+};
+
+struct StanzaOutcome {
+    unsigned repo_key = 1;
+    repo::StanzaOutcome state = repo::StanzaOutcome::already_valid;
+};
+
+/// Makes the stanza of a cluster in every repository, or finds it there already. Never upgrades
+/// and never overwrites: a stanza of another cluster is an error of kind file_invalid. Takes the
+/// archive, backup and restore locks. Source: repository-format reference, section 10.3.
+Result<std::vector<StanzaOutcome>> create_stanza(const StanzaRequest& request,
+                                                 const pgdata::ControlFile& cluster);
+
+/// For the first push or backup: creates the stanza in those repositories that have none, and
+/// looks no further where there is one. A repository whose own directory is missing is
+/// an error of kind path_missing: more likely than a new repository, its disk is not mounted.
+Result<> ensure_stanza(const StanzaRequest& request, const pgdata::ControlFile& cluster);
+
+}  // namespace chronos::ops::stanza

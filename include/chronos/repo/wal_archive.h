@@ -1,0 +1,35 @@
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "chronos/base/cancel.h"
+#include "chronos/compress/compress.h"
+#include "chronos/repo/repository.h"
+
+namespace chronos::repo {
+
+/// A WAL segment as an archive holds it. Source: repository-format reference, section 4.1.
+struct ArchivedSegment {
+    std::string segment;   ///< "000000010000000000000003"
+    std::string object;    ///< name in the storage
+    std::string checksum;  ///< SHA-1 of the segment, from the name
+    std::uint64_t stored_size = 0;
+    compress::CompressType compression = compress::CompressType::none;
+};
+
+/// nullopt if the archive has no such segment; kind archive_duplicate if it has several.
+Result<std::optional<ArchivedSegment>> find_archived_segment(const Repository& repository,
+                                                             const std::string& stanza,
+                                                             const std::string& archive_id,
+                                                             std::string_view segment);
+
+/// The same, waiting until it is there; kind archive_timeout, with the reference's text and hints
+/// (section 4.5), when `timeout` has passed.
+Result<ArchivedSegment> wait_for_archived_segment(
+    const Repository& repository, const std::string& stanza, const std::string& archive_id,
+    std::string_view segment, std::chrono::milliseconds timeout, const Cancellation& cancel);
+
+}  // namespace chronos::repo

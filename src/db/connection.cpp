@@ -1,0 +1,197 @@
+#include "chronos/db/connection.h"
+
+#include <libpq-fe.h>
+#include <poll.h>
+
+#include <array>
+#include <cerrno>
+
+#include "chronos/base/log.h"
+#include "chronos/base/text.h"
+
+namespace chronos::db {
+namespace {
+
+constexpr int kPollMs = 100;  // how late a request to stop is seen while a query runs
+
+struct FreeConnection {
+    void operator()(PGconn* connection) const noexcept { PQfinish(connection); }
+};
+struct FreeResult {
+    void operator()(PGresult* result) const noexcept { PQclear(result); }
+};
+struct FreeCancel {
+    void operator()(PGcancel* cancel) const noexcept { PQfreeCancel(cancel); }
+};
+using ResultHandle = std::unique_ptr<PGresult, FreeResult>;
+
+// libpq ends its messages with a line feed.
+std::string trimmed(const char* message) {
+    return std::string(trim(message == nullptr ? std::string_view() : std::string_view(message)));
+}
+
+void log_notice(void*, const char* message) {
+    log(LogLevel::debug, "server: " + trimmed(message));
+}
+
+Rows rows_of(const PGresult* result) {
+    Rows rows(static_cast<std::size_t>(PQntuples(result)));
+    const int columns = PQnfields(result);
+    for (std::size_t at = 0; at < rows.size(); ++at) {
+        const int row = static_cast<int>(at);
+        rows[at].reserve(static_cast<std::size_t>(columns));
+        for (int column = 0; column < columns; ++column) {
+            if (PQgetisnull(result, row, column) != 0)
+                rows[at].emplace_back(std::nullopt);
+            else
+                rows[at].emplace_back(
+                    std::string(PQgetvalue(result, row, column),
+                                static_cast<std::size_t>(PQgetlength(result, row, column))));
+        }
+    }
+    return rows;
+}
+
+class PqConnection final : public Connection {
+public:
+    PqConnection(PGconn* connection, const ConnectOptions& options, const Cancellation& cancel)
+        : connection_(connection), timeout_(options.query_timeout), cancel_(cancel) {}
+
+    Result<Rows> query(std::string_view sql, const std::vector<std::string>& parameters) override;
+
+private:
+    Result<> send(std::string_view sql, const std::vector<std::string>& parameters);
+    Result<> wait_for_result();
+    Result<> wait_for_input();
+    /// Takes every result of the statement: libpq accepts the next one only then.
+    ResultHandle last_result();
+    void interrupt();
+    Error failure(const PGresult* result);
+    Error session_error() {
+        return {ErrorKind::db_connect,
+                "lost the connection to the server: " + trimmed(PQerrorMessage(connection_.get()))};
+    }
+
+    std::unique_ptr<PGconn, FreeConnection> connection_;
+    std::chrono::milliseconds timeout_;
+    const Cancellation& cancel_;
+};
+
+Result<Rows> PqConnection::query(std::string_view sql, const std::vector<std::string>& parameters) {
+    CHRONOS_TRY(cancel_.check());
+    CHRONOS_TRY(send(sql, parameters));
+    if (Result<> waited = wait_for_result(); !waited) {
+        interrupt();
+        return std::move(waited).error();
+    }
+    const ResultHandle result = last_result();
+    const ExecStatusType status = PQresultStatus(result.get());
+    if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) return failure(result.get());
+    return rows_of(result.get());
+}
+
+Result<> PqConnection::send(std::string_view sql, const std::vector<std::string>& parameters) {
+    std::vector<const char*> values;
+    values.reserve(parameters.size());
+    for (const std::string& parameter : parameters) values.push_back(parameter.c_str());
+    const int sent =
+        PQsendQueryParams(connection_.get(), std::string(sql).c_str(),
+                          static_cast<int>(values.size()), nullptr, values.data(), nullptr, nullptr,
+                          /*resultFormat=*/0);
+    if (sent == 0) return session_error();
+    return {};
+}
+
+Result<> PqConnection::wait_for_result() {
+    const Deadline deadline(timeout_);
+    while (PQisBusy(connection_.get()) != 0) {
+        CHRONOS_TRY(cancel_.check());
+        if (deadline.passed())
+            return Error(ErrorKind::db_query, "the server did not answer a query within " +
+                                                  std::to_string(timeout_.count()) + "ms");
+        CHRONOS_TRY(wait_for_input());
+    }
+    return {};
+}
+
+Result<> PqConnection::wait_for_input() {
+    pollfd descriptor{PQsocket(connection_.get()), POLLIN, 0};
+    const int ready = ::poll(&descriptor, 1, kPollMs);
+    if (ready < 0 && errno != EINTR)
+        return system_error(ErrorKind::kernel, "wait for the server", errno);
+    if (PQconsumeInput(connection_.get()) == 0) return session_error();
+    return {};
+}
+
+ResultHandle PqConnection::last_result() {
+    ResultHandle last;
+    while (PGresult* next = PQgetResult(connection_.get())) {
+        // The first error is the answer; what follows it only says that the session ended.
+        if (last && PQresultStatus(last.get()) == PGRES_FATAL_ERROR)
+            PQclear(next);
+        else
+            last.reset(next);
+    }
+    return last;
+}
+
+void PqConnection::interrupt() {
+    const std::unique_ptr<PGcancel, FreeCancel> cancel(PQgetCancel(connection_.get()));
+    std::array<char, 256> message{};
+    if (cancel && PQcancel(cancel.get(), message.data(), message.size()) != 0) last_result();
+}
+
+Error PqConnection::failure(const PGresult* result) {
+    if (PQstatus(connection_.get()) == CONNECTION_BAD) return session_error();
+    const char* state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char* message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    std::string text = message != nullptr ? message : trimmed(PQresultErrorMessage(result));
+    if (state != nullptr) text += std::string(" (SQLSTATE ") + state + ")";
+    Error error(ErrorKind::db_query, std::move(text));
+    const char* hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
+    return hint == nullptr ? error : std::move(error).with_hint(hint);
+}
+
+// A backup session waits for checkpoints and idles while files are copied: no timeout of the
+// server's or the role's configuration may end it. Names unknown to a version select no row.
+constexpr std::string_view kPrepareSession =
+    "SELECT pg_catalog.set_config(s.name, s.value, false) FROM (VALUES"
+    " ('search_path', 'pg_catalog'), ('datestyle', 'ISO'), ('statement_timeout', '0'),"
+    " ('lock_timeout', '0'), ('idle_in_transaction_session_timeout', '0'),"
+    " ('idle_session_timeout', '0'), ('transaction_timeout', '0')) AS s(name, value)"
+    " WHERE pg_catalog.current_setting(s.name, true) IS NOT NULL";
+
+}  // namespace
+
+Result<std::unique_ptr<Connection>> connect(const ConnectOptions& options,
+                                            const Cancellation& cancel) {
+    std::vector<const char*> names;
+    std::vector<const char*> values;
+    const auto add = [&](const char* name, const char* value) {
+        if (*value == '\0') return;
+        names.push_back(name);
+        values.push_back(value);
+    };
+    const std::string port = options.port == 0 ? "" : std::to_string(options.port);
+    add("dbname", options.database.c_str());
+    add("host", options.host.c_str());
+    add("port", port.c_str());
+    add("user", options.user.c_str());
+    add("client_encoding", "UTF8");
+    add("fallback_application_name", "chronos");
+    names.push_back(nullptr);
+    values.push_back(nullptr);
+
+    PGconn* handle = PQconnectdbParams(names.data(), values.data(), /*expand_dbname=*/0);
+    if (handle == nullptr) return Error(ErrorKind::memory, "out of memory");
+    auto connection = std::make_unique<PqConnection>(handle, options, cancel);
+    if (PQstatus(handle) != CONNECTION_OK)
+        return Error(ErrorKind::db_connect,
+                     "unable to connect to the server: " + trimmed(PQerrorMessage(handle)))
+            .with_hint("Is the server running, and do the pg1-* options name its socket?");
+    PQsetNoticeProcessor(handle, log_notice, nullptr);
+    CHRONOS_TRY_DOING(connection->query(kPrepareSession, {}), "prepare the session");
+    return connection;
+}
+
+}  // namespace chronos::db

@@ -1,0 +1,85 @@
+#include "chronos/ops/stanza.h"
+
+#include <memory>
+
+#include "chronos/base/log.h"
+#include "chronos/repo/stanza.h"
+
+namespace chronos::ops::stanza {
+namespace {
+
+void log_outcome(const std::string& stanza, const StanzaOutcome& outcome) {
+    const std::string where = "stanza '" + stanza + "' on repo" + std::to_string(outcome.repo_key);
+    switch (outcome.state) {
+        case repo::StanzaOutcome::created: log_info(where + " created"); break;
+        case repo::StanzaOutcome::repaired:
+            log_info(where + " completed: an info file was missing");
+            break;
+        case repo::StanzaOutcome::already_valid:
+            log_info("stanza '" + stanza + "' already exists on repo" +
+                     std::to_string(outcome.repo_key) + " and is valid");
+            break;
+    }
+}
+
+repo::LockRequest lock_request(const StanzaRequest& request, unsigned repo_key) {
+    return {request.lock_path, request.stanza, repo::LockType::archive, repo_key, request.exec_id};
+}
+
+/// Nothing of it is there, or a creation was cut off half way.
+Result<bool> is_incomplete(const repo::Repository& repository, const std::string& stanza) {
+    for (const std::string& info :
+         {repo::archive_path(stanza) + "/archive.info", repo::backup_path(stanza) + "/backup.info"})
+        if (!CHRONOS_TRY(storage::exists(*repository.storage, info)) &&
+            !CHRONOS_TRY(storage::exists(*repository.storage, info + ".copy")))
+            return true;
+    return false;
+}
+
+Result<> check_root_exists(const repo::Repository& repository) {
+    storage::Storage& storage = *repository.storage;
+    if (!storage.features().paths || CHRONOS_TRY(storage.info("")).has_value()) return {};
+    return Error(ErrorKind::path_missing, "repository directory '" + storage.describe("") +
+                                              "' of repo" + std::to_string(repository.key) +
+                                              " does not exist")
+        .with_hint("Is its disk mounted? If the repository is to be new, run stanza-create.");
+}
+
+}  // namespace
+
+Result<std::vector<StanzaOutcome>> create_stanza(const StanzaRequest& request,
+                                                 const pgdata::ControlFile& cluster) {
+    CHRONOS_TRY(repo::check_stop_file(request.lock_path, request.stanza));
+    std::vector<std::vector<std::unique_ptr<repo::Lock>>> locks;
+    for (const repo::Repository& repository : request.repositories)
+        locks.push_back(CHRONOS_TRY(repo::lock_stanza(lock_request(request, repository.key))));
+    const auto identity = repo::ClusterIdentity::of(cluster);
+    std::vector<StanzaOutcome> outcomes;
+    for (const repo::Repository& repository : request.repositories) {
+        log_info("stanza-create for stanza '" + request.stanza + "' on repo" +
+                 std::to_string(repository.key));
+        const repo::StanzaOutcome state = CHRONOS_TRY_DOING(
+            repo::create_stanza(repository, request.stanza, identity),
+            "create stanza '" + request.stanza + "' on repo" + std::to_string(repository.key));
+        outcomes.push_back({repository.key, state});
+        log_outcome(request.stanza, outcomes.back());
+    }
+    return outcomes;
+}
+
+Result<> ensure_stanza(const StanzaRequest& request, const pgdata::ControlFile& cluster) {
+    StanzaRequest missing = request;
+    missing.repositories.clear();
+    for (const repo::Repository& repository : request.repositories) {
+        if (!CHRONOS_TRY(is_incomplete(repository, request.stanza))) continue;
+        CHRONOS_TRY(check_root_exists(repository));
+        missing.repositories.push_back(repository);
+    }
+    if (missing.repositories.empty()) return {};
+    // Another first use may be at it right now: the locks decide, and the loser finds a valid
+    // stanza when it comes again.
+    CHRONOS_TRY(create_stanza(missing, cluster));
+    return {};
+}
+
+}  // namespace chronos::ops::stanza
