@@ -2,6 +2,8 @@
 
 #include <sys/types.h>
 
+#include <array>
+#include <concepts>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -27,14 +29,39 @@ using OwnerName = std::optional<std::string>;
 /// Page numbers of a relation, both ends included.
 using PageRange = std::pair<std::uint64_t, std::uint64_t>;
 
+/// A SHA-1 as 40 hexadecimal digits, or empty. It owns no other memory, for a manifest holds two of
+/// them a file; otherwise it goes where a text goes. Any other length is a broken invariant.
+class Sha1Text {
+public:
+    Sha1Text() = default;
+    template <std::convertible_to<std::string_view> Text>
+        requires(!std::same_as<Text, Sha1Text>)
+    Sha1Text(const Text& text) { assign(text); }  // NOLINT: implicit
+
+    bool empty() const { return digits_[0] == '\0'; }
+    operator std::string_view() const { return {digits_.data(), empty() ? 0 : digits_.size()}; }
+    operator std::string() const { return str(); }
+    std::string str() const { return std::string(std::string_view(*this)); }
+    bool operator==(const Sha1Text&) const = default;
+    template <std::convertible_to<std::string_view> Text>
+        requires(!std::same_as<Text, Sha1Text>)
+    bool operator==(const Text& text) const {
+        return std::string_view(*this) == std::string_view(text);
+    }
+
+private:
+    void assign(std::string_view text);
+    std::array<char, 40> digits_{};
+};
+
 /// A file of a backup. Source: repository-format reference, section 6.6.
 struct ManifestFile {
     std::string name;                      ///< "pg_data/..." or "pg_tblspc/<oid>/..."
     std::uint64_t size = 0;                ///< bytes copied
     std::uint64_t size_original = 0;       ///< bytes when the file list was made ("szo")
     UnixTime timestamp = 0;                ///< mtime when the file list was made
-    std::string checksum;                  ///< SHA-1 of the content; "" while not known
-    std::string repo_checksum;             ///< SHA-1 of the stored bytes ("rck"); "" if absent
+    Sha1Text checksum;                     ///< SHA-1 of the content; "" while not known
+    Sha1Text repo_checksum;                ///< SHA-1 of the stored bytes ("rck"); "" if absent
     std::uint64_t repo_size = 0;           ///< stored bytes; equals size when "repo-size" is absent
     std::string reference;                 ///< label of the backup that stores it; "" for this one
     std::uint64_t bundle_id = 0;           ///< 0: a file of its own
@@ -174,5 +201,9 @@ std::string format_manifest(const Manifest& manifest);
 
 /// Every file has a checksum, its own or implicit: what a restore needs. Kind format otherwise.
 Result<> validate_manifest(const Manifest& manifest);
+
+/// Whether the format can hold `name` as a file, path, link or database of a manifest: an entry is
+/// one line, so a name with a line feed would make the whole manifest unreadable. Kind format.
+Result<> check_manifest_name(std::string_view name);
 
 }  // namespace chronos::repo

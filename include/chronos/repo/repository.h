@@ -32,6 +32,10 @@ std::string backup_path(const std::string& stanza, const std::string& label);
 
 /// "20261120-075745F", "20261120-075745F_20261120-075816D"
 bool is_backup_label(std::string_view text);
+/// "15", "9.6"
+bool is_pg_version(std::string_view text);
+/// "15-1": a directory of archive/<stanza>
+bool is_archive_id(std::string_view text);
 
 /// Text objects, encrypted as a whole in normal form when the repository is encrypted and `pass`
 /// is not "" (info files: the repository's passphrase; manifests: the backup passphrase).

@@ -1,0 +1,93 @@
+#include "chronos/repo/manifest.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "chronos/base/text.h"
+#include "chronos/crypto/hash.h"
+
+namespace chronos::repo {
+namespace {
+
+constexpr std::size_t kMissingShown = 10;
+
+template <class Files>
+auto find_in(Files& files, std::string_view name) -> decltype(files.data()) {
+    const auto at = std::lower_bound(
+        files.begin(), files.end(), name,
+        [](const ManifestFile& file, std::string_view wanted) { return file.name < wanted; });
+    return at != files.end() && at->name == name ? &*at : nullptr;
+}
+
+}  // namespace
+
+void Sha1Text::assign(std::string_view text) {
+    if (!text.empty() && text.size() != digits_.size())
+        throw std::invalid_argument("a SHA-1 has 40 hexadecimal digits");
+    digits_.fill('\0');
+    std::copy(text.begin(), text.end(), digits_.begin());
+}
+
+std::string_view backup_type_name(BackupType type) {
+    switch (type) {
+        case BackupType::full: return "full";
+        case BackupType::diff: return "diff";
+        case BackupType::incr: return "incr";
+    }
+    return "";
+}
+
+std::optional<BackupType> parse_backup_type(std::string_view name) {
+    for (const BackupType type : {BackupType::full, BackupType::diff, BackupType::incr})
+        if (name == backup_type_name(type)) return type;
+    return std::nullopt;
+}
+
+std::string_view ManifestFile::expected_checksum() const {
+    return size == 0 ? crypto::kSha1OfNothing : std::string_view(checksum);
+}
+
+const ManifestFile* Manifest::find_file(std::string_view name) const {
+    return find_in(files, name);
+}
+
+ManifestFile* Manifest::find_file(std::string_view name) {
+    return find_in(files, name);
+}
+
+Manifest::Sizes Manifest::sizes() const {
+    Sizes sums;
+    sums.has_maps = block_incr;
+    for (const ManifestFile& file : files) {
+        const std::uint64_t stored = file.repo_size > 0 ? file.repo_size : file.size;
+        sums.size += file.size;
+        sums.repo_size += stored;
+        sums.map_size += file.block_map_size;
+        if (!file.reference.empty()) continue;
+        sums.size_delta += file.size;
+        sums.repo_size_delta += stored;
+        sums.map_size_delta += file.block_map_size;
+    }
+    return sums;
+}
+
+Result<> validate_manifest(const Manifest& manifest) {
+    std::string missing;
+    std::size_t count = 0;
+    for (const ManifestFile& file : manifest.files)
+        if (file.expected_checksum().empty() && ++count <= kMissingShown)
+            missing += "\nmissing checksum for file '" + printable(file.name) + "'";
+    if (count == 0) return {};
+    if (count > kMissingShown)
+        missing += "\nand " + std::to_string(count - kMissingShown) + " more";
+    return Error(ErrorKind::format, "manifest validation failed:" + missing);
+}
+
+Result<> check_manifest_name(std::string_view name) {
+    if (!name.empty() && name.find('\n') == std::string_view::npos) return {};
+    return Error(ErrorKind::format,
+                 "name '" + printable(name) + "' cannot be stored: a manifest has one line a name")
+        .with_hint("Rename it: an empty name, or one with a line feed, cannot be backed up.");
+}
+
+}  // namespace chronos::repo

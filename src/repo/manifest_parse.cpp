@@ -1,0 +1,607 @@
+// Reads the text of a manifest: repository-format reference, section 6.
+#include <algorithm>
+#include <unordered_map>
+
+#include "chronos/base/text.h"
+#include "chronos/repo/manifest.h"
+#include "chronos/repo/repository.h"
+#include "repo/ini_text.h"
+#include "repo/json_text.h"
+#include "repo/manifest_text.h"
+
+namespace chronos::repo {
+namespace {
+
+/// Attributes that an entry does not carry come from a default section, which stands behind the
+/// list: until it is read we remember what is due.
+enum Due : unsigned char { kDueUser = 1, kDueGroup = 2, kDueMode = 4, kDueAll = 7 };
+
+struct Defaults {
+    mode_t mode = 0;
+    OwnerName user;
+    OwnerName group;
+};
+
+template <class Entry>
+void apply_defaults(const Defaults& defaults, unsigned char due, Entry& entry) {
+    if (due & kDueUser) entry.user = defaults.user;
+    if (due & kDueGroup) entry.group = defaults.group;
+    if constexpr (requires { entry.mode; })
+        if (due & kDueMode) entry.mode = defaults.mode;
+}
+
+Error bad_value(const IniEntry& entry, std::string_view why) {
+    return value_error(entry, Error(ErrorKind::format, std::string(why)));
+}
+
+/// Inside a backup, and nowhere else once it is joined to a directory.
+bool is_manifest_name(std::string_view name) {
+    const std::vector<std::string_view> parts = split(name, '/');
+    if (parts[0] != "pg_data" && parts[0] != "pg_tblspc") return false;
+    return std::none_of(parts.begin(), parts.end(), [](std::string_view part) {
+        return part.empty() || part == "." || part == "..";
+    });
+}
+
+OwnerName read_owner(JsonReader& reader) {
+    if (reader.peek() == '"') return reader.string();
+    if (reader.boolean()) reader.fail("expected a name or false");
+    return std::nullopt;
+}
+
+mode_t parse_mode(std::string_view text, JsonReader& reader) {
+    mode_t mode = 0;
+    for (const char c : text) mode = mode * 8 + static_cast<mode_t>(c - '0');
+    const bool octal = text.find_first_not_of("01234567") == std::string_view::npos;
+    if (!octal || text.size() < 3 || text.size() > 5) reader.fail("expected an octal mode");
+    return mode;
+}
+
+Sha1Text read_sha1(JsonReader& reader) {
+    const std::string text = reader.string();
+    const bool digits = text.find_first_not_of("0123456789abcdef") == std::string::npos;
+    if (digits && text.size() == 40) return text;
+    reader.fail("expected a SHA-1 of 40 hexadecimal digits");
+    return {};
+}
+
+std::uint32_t read_uint32(JsonReader& reader, std::uint32_t unit = 1) {
+    const std::uint64_t value = reader.number();
+    if (value > UINT32_MAX / unit) reader.fail("number is too large");
+    return static_cast<std::uint32_t>(value) * unit;
+}
+
+std::vector<PageRange> read_page_errors(JsonReader& reader) {
+    std::vector<PageRange> ranges;
+    for (reader.begin_array(); reader.next_item();) {
+        if (reader.peek() != '[') {
+            const std::uint64_t page = reader.number();
+            ranges.emplace_back(page, page);
+            continue;
+        }
+        std::vector<std::uint64_t> ends;
+        for (reader.begin_array(); reader.next_item();) ends.push_back(reader.number());
+        if (ends.size() != 2 || ends[0] > ends[1])
+            reader.fail("expected the first and the last page of a range");
+        else
+            ranges.emplace_back(ends[0], ends[1]);
+    }
+    return ranges;
+}
+
+/// The members of a file entry that the reader must know about as a whole.
+struct FileState {
+    unsigned char due = kDueAll;
+    bool size = false;
+    bool size_original = false;
+    bool repo_size = false;
+    bool timestamp = false;
+};
+
+bool read_file_owner(JsonReader& reader, std::string_view key, ManifestFile& file,
+                     FileState& state) {
+    if (key == "user") {
+        file.user = read_owner(reader);
+        state.due &= static_cast<unsigned char>(~kDueUser);
+    } else if (key == "group") {
+        file.group = read_owner(reader);
+        state.due &= static_cast<unsigned char>(~kDueGroup);
+    } else if (key == "mode") {
+        file.mode = parse_mode(reader.string(), reader);
+        state.due &= static_cast<unsigned char>(~kDueMode);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+bool read_file_storage(JsonReader& reader, std::string_view key, ManifestFile& file) {
+    if (key == "bi")
+        file.block_size = read_uint32(reader, kBlockSizeUnit);
+    else if (key == "bic")
+        file.block_checksum_size = read_uint32(reader);
+    else if (key == "bim")
+        file.block_map_size = reader.number();
+    else if (key == "bni")
+        file.bundle_id = reader.number();
+    else if (key == "bno")
+        file.bundle_offset = reader.number();
+    else if (key == "rck")
+        file.repo_checksum = read_sha1(reader);
+    else if (key == "reference")
+        file.reference = reader.string();
+    else
+        return false;
+    return true;
+}
+
+bool read_file_content(JsonReader& reader, std::string_view key, ManifestFile& file,
+                       FileState& state) {
+    if (key == "size") {
+        file.size = reader.number();
+        state.size = true;
+    } else if (key == "szo") {
+        file.size_original = reader.number();
+        state.size_original = true;
+    } else if (key == "repo-size") {
+        file.repo_size = reader.number();
+        state.repo_size = true;
+    } else if (key == "timestamp") {
+        file.timestamp = reader.signed_number();
+        state.timestamp = true;
+    } else if (key == "checksum") {
+        file.checksum = read_sha1(reader);
+    } else if (key == "checksum-page") {
+        file.page_checked = true;
+        file.page_error = !reader.boolean();
+    } else if (key == "checksum-page-error") {
+        file.page_error_ranges = read_page_errors(reader);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/// What the entry leaves out because it follows from the rest; and that the rest fits together.
+void complete_file(JsonReader& reader, const FileState& state, ManifestFile& file) {
+    if (!state.size) reader.fail("missing 'size'");
+    if (!state.timestamp) reader.fail("missing 'timestamp'");
+    if (!state.size_original) file.size_original = file.size;
+    if (!state.repo_size) file.repo_size = file.size;
+    if (file.block_size != 0 && file.block_checksum_size == 0)
+        file.block_checksum_size = kBlockChecksumSizeDefault;
+    if (file.block_map_size != 0 && file.block_size == 0) reader.fail("'bim' without 'bi'");
+    if (file.block_map_size > file.repo_size) reader.fail("'bim' is larger than 'repo-size'");
+    if (!file.reference.empty() && !is_backup_label(file.reference))
+        reader.fail("'reference' is not a backup label");
+}
+
+class ManifestParser {
+public:
+    explicit ManifestParser(std::string_view text) : text_(text), ini_(text) {}
+    Result<Manifest> parse();
+
+private:
+    using Handler = Result<> (ManifestParser::*)(const IniEntry&);
+    static Handler handler_of(std::string_view section);
+
+    Result<> read_setting(const IniEntry& entry);
+    Result<> read_target(const IniEntry& entry);
+    Result<> read_database(const IniEntry& entry);
+    Result<> read_metadata(const IniEntry& entry);
+    Result<> read_file(const IniEntry& entry);
+    Result<> read_file_default(const IniEntry& entry) { return read_default(entry, file_); }
+    Result<> read_link(const IniEntry& entry);
+    Result<> read_link_default(const IniEntry& entry) { return read_default(entry, link_); }
+    Result<> read_path(const IniEntry& entry);
+    Result<> read_path_default(const IniEntry& entry) { return read_default(entry, path_); }
+    static Result<> read_default(const IniEntry& entry, Defaults& defaults);
+    Result<> complete();
+    void resolve_defaults();
+    void sort_lists();
+    void collect_references();
+
+    std::string_view text_;
+    IniReader ini_;
+    Manifest manifest_;
+    std::vector<unsigned char> file_due_, link_due_, path_due_;  ///< parallel to the lists
+    Defaults file_, link_, path_;
+};
+
+// --- single settings: [backup], [backup:db], [backup:option], [cipher]
+
+using Setter = Result<> (*)(Manifest&, const IniEntry&);
+
+template <auto Member>
+Result<> set_string(Manifest& manifest, const IniEntry& entry) {
+    manifest.*Member = CHRONOS_TRY(string_value(entry));
+    return {};
+}
+
+template <auto Member>
+Result<> set_number(Manifest& manifest, const IniEntry& entry) {
+    using Value = std::remove_reference_t<decltype(manifest.*Member)>;
+    const std::uint64_t value = CHRONOS_TRY(number_value(entry));
+    manifest.*Member = static_cast<Value>(value);
+    if (static_cast<std::uint64_t>(manifest.*Member) != value)
+        return bad_value(entry, "number is too large");
+    return {};
+}
+
+template <auto Member>
+Result<> set_bool(Manifest& manifest, const IniEntry& entry) {
+    manifest.*Member = CHRONOS_TRY(bool_value(entry));
+    return {};
+}
+
+template <auto Member>
+Result<> set_lsn(Manifest& manifest, const IniEntry& entry) {
+    manifest.*Member = Lsn::parse(CHRONOS_TRY(string_value(entry)));
+    if (!(manifest.*Member)) return bad_value(entry, "expected an LSN");
+    return {};
+}
+
+template <auto Member>
+Result<> set_option_bool(Manifest& manifest, const IniEntry& entry) {
+    manifest.options.*Member = CHRONOS_TRY(bool_value(entry));
+    return {};
+}
+
+template <auto Member>
+Result<> set_option_number(Manifest& manifest, const IniEntry& entry) {
+    manifest.options.*Member = CHRONOS_TRY(number_value(entry));
+    return {};
+}
+
+/// The signed level that was stored as an unsigned 32-bit number.
+template <auto Member>
+Result<> set_option_level(Manifest& manifest, const IniEntry& entry) {
+    const std::uint64_t value = CHRONOS_TRY(number_value(entry));
+    if (value > UINT32_MAX) return bad_value(entry, "number is too large");
+    manifest.options.*Member = static_cast<std::int32_t>(static_cast<std::uint32_t>(value));
+    return {};
+}
+
+Result<> set_label(Manifest& manifest, const IniEntry& entry) {
+    manifest.label = CHRONOS_TRY(string_value(entry));
+    if (!is_backup_label(manifest.label)) return bad_value(entry, "expected a backup label");
+    return {};
+}
+
+Result<> set_prior(Manifest& manifest, const IniEntry& entry) {
+    manifest.prior = CHRONOS_TRY(string_value(entry));
+    if (!is_backup_label(manifest.prior)) return bad_value(entry, "expected a backup label");
+    return {};
+}
+
+Result<> set_references(Manifest& manifest, const IniEntry& entry) {
+    const std::string chain = CHRONOS_TRY(string_value(entry));
+    for (const std::string_view label : split(chain, ',')) {
+        if (!is_backup_label(label)) return bad_value(entry, "expected backup labels");
+        manifest.references.emplace_back(label);
+    }
+    return {};
+}
+
+Result<> set_type(Manifest& manifest, const IniEntry& entry) {
+    const auto type = parse_backup_type(CHRONOS_TRY(string_value(entry)));
+    if (!type) return bad_value(entry, "expected full, diff or incr");
+    manifest.type = *type;
+    return {};
+}
+
+/// Alone, in very old manifests, it decides between gz and none; otherwise the type follows it.
+Result<> set_compress(Manifest& manifest, const IniEntry& entry) {
+    manifest.options.compress_type =
+        CHRONOS_TRY(bool_value(entry)) ? compress::CompressType::gz : compress::CompressType::none;
+    return {};
+}
+
+Result<> set_compress_type(Manifest& manifest, const IniEntry& entry) {
+    const auto type = compress::parse_compress_type(CHRONOS_TRY(string_value(entry)));
+    if (!type) return bad_value(entry, "unknown compression");
+    manifest.options.compress_type = *type;
+    return {};
+}
+
+using Setters = std::unordered_map<std::string_view, Setter>;
+
+const Setters& setters() {
+    using M = Manifest;
+    using O = ManifestOptions;
+    static const Setters kSetters = {
+        {"backup-archive-start", set_string<&M::archive_start>},
+        {"backup-archive-stop", set_string<&M::archive_stop>},
+        {"backup-block-incr", set_bool<&M::block_incr>},
+        {"backup-bundle", set_bool<&M::bundle>},
+        {"backup-bundle-raw", set_bool<&M::bundle_raw>},
+        {"backup-label", set_label},
+        {"backup-lsn-start", set_lsn<&M::lsn_start>},
+        {"backup-lsn-stop", set_lsn<&M::lsn_stop>},
+        {"backup-prior", set_prior},
+        {"backup-reference", set_references},
+        {"backup-timestamp-copy-start", set_number<&M::timestamp_copy_start>},
+        {"backup-timestamp-start", set_number<&M::timestamp_start>},
+        {"backup-timestamp-stop", set_number<&M::timestamp_stop>},
+        {"backup-type", set_type},
+        {"db-catalog-version", set_number<&M::catalog_version>},
+        {"db-control-version", set_number<&M::control_version>},
+        {"db-id", set_number<&M::history_id>},
+        {"db-system-id", set_number<&M::system_id>},
+        {"db-version", set_string<&M::pg_version>},
+        {"option-archive-check", set_option_bool<&O::archive_check>},
+        {"option-archive-copy", set_option_bool<&O::archive_copy>},
+        {"option-backup-standby", set_option_bool<&O::backup_standby>},
+        {"option-buffer-size", set_option_number<&O::buffer_size>},
+        {"option-checksum-page", set_option_bool<&O::checksum_page>},
+        {"option-compress", set_compress},
+        {"option-compress-level", set_option_level<&O::compress_level>},
+        {"option-compress-level-network", set_option_level<&O::compress_level_network>},
+        {"option-compress-type", set_compress_type},
+        {"option-delta", set_option_bool<&O::delta>},
+        {"option-hardlink", set_option_bool<&O::hardlink>},
+        {"option-online", set_option_bool<&O::online>},
+        {"option-process-max", set_option_number<&O::process_max>},
+        {kCipherPassKey, set_string<&M::cipher_pass>},
+    };
+    return kSetters;
+}
+
+Result<> ManifestParser::read_setting(const IniEntry& entry) {
+    const auto setter = setters().find(entry.key);
+    if (setter == setters().end()) return {};
+    return setter->second(manifest_, entry);
+}
+
+// --- lists
+
+Result<> ManifestParser::read_target(const IniEntry& entry) {
+    ManifestTarget target;
+    target.name = entry.key;
+    JsonReader reader(entry.value);
+    std::string_view key;
+    for (reader.begin_object(); reader.next_key(key);) {
+        if (key == "file")
+            target.file = reader.string();
+        else if (key == "path")
+            target.path = reader.string();
+        else if (key == "tablespace-name")
+            target.tablespace_name = reader.string();
+        else if (key == "type")
+            target.is_link = reader.string() == "link";
+        else if (key == "tablespace-id") {
+            const auto oid = parse_uint(reader.string());
+            if (!oid || *oid > UINT32_MAX) reader.fail("expected an oid");
+            target.tablespace_oid = static_cast<std::uint32_t>(oid.value_or(0));
+        } else
+            reader.skip();
+    }
+    if (target.path.empty()) reader.fail("missing 'path'");
+    if (!is_manifest_name(entry.key)) reader.fail("not a name inside a backup");
+    if (!reader.finished()) return value_error(entry, reader.error());
+    manifest_.targets.push_back(std::move(target));
+    return {};
+}
+
+Result<> ManifestParser::read_database(const IniEntry& entry) {
+    ManifestDatabase database;
+    database.name = entry.key;
+    bool has_oid = false;
+    JsonReader reader(entry.value);
+    std::string_view key;
+    for (reader.begin_object(); reader.next_key(key);) {
+        if (key == "db-id") {
+            database.oid = read_uint32(reader);
+            has_oid = true;
+        } else if (key == "db-last-system-id") {
+            database.last_system_oid = read_uint32(reader);
+        } else {
+            reader.skip();
+        }
+    }
+    if (!has_oid) reader.fail("missing 'db-id'");
+    if (!reader.finished()) return value_error(entry, reader.error());
+    manifest_.databases.push_back(std::move(database));
+    return {};
+}
+
+Result<> ManifestParser::read_metadata(const IniEntry& entry) {
+    if (entry.key != "annotation") return {};
+    JsonReader reader(entry.value);
+    std::string_view key;
+    for (reader.begin_object(); reader.next_key(key);)
+        manifest_.annotations.insert_or_assign(std::string(key), reader.string());
+    if (!reader.finished()) return value_error(entry, reader.error());
+    return {};
+}
+
+Result<> ManifestParser::read_file(const IniEntry& entry) {
+    if (manifest_.files.empty()) {
+        // One entry a line up to the blank line behind the section: room for all at once.
+        const auto at = static_cast<std::size_t>(entry.key.data() - text_.data());
+        const std::string_view section = text_.substr(at, text_.find("\n\n", at) - at);
+        manifest_.files.reserve(
+            static_cast<std::size_t>(std::count(section.begin(), section.end(), '\n')) + 1);
+    }
+    ManifestFile& file = manifest_.files.emplace_back();
+    file.name = entry.key;
+    FileState state;
+    JsonReader reader(entry.value);
+    std::string_view key;
+    for (reader.begin_object(); reader.next_key(key);)
+        if (!read_file_content(reader, key, file, state) && !read_file_storage(reader, key, file) &&
+            !read_file_owner(reader, key, file, state))
+            reader.skip();
+    complete_file(reader, state, file);
+    if (!is_manifest_name(entry.key)) reader.fail("not a name inside a backup");
+    if (!reader.finished()) return value_error(entry, reader.error());
+    file_due_.push_back(state.due);
+    return {};
+}
+
+Result<> ManifestParser::read_link(const IniEntry& entry) {
+    ManifestLink& link = manifest_.links.emplace_back();
+    link.name = entry.key;
+    unsigned char due = kDueUser | kDueGroup;
+    JsonReader reader(entry.value);
+    std::string_view key;
+    for (reader.begin_object(); reader.next_key(key);) {
+        if (key == "destination") {
+            link.destination = reader.string();
+        } else if (key == "user") {
+            link.user = read_owner(reader);
+            due &= static_cast<unsigned char>(~kDueUser);
+        } else if (key == "group") {
+            link.group = read_owner(reader);
+            due &= static_cast<unsigned char>(~kDueGroup);
+        } else {
+            reader.skip();
+        }
+    }
+    if (link.destination.empty()) reader.fail("missing 'destination'");
+    if (!is_manifest_name(entry.key)) reader.fail("not a name inside a backup");
+    if (!reader.finished()) return value_error(entry, reader.error());
+    link_due_.push_back(due);
+    return {};
+}
+
+Result<> ManifestParser::read_path(const IniEntry& entry) {
+    ManifestPath& path = manifest_.paths.emplace_back();
+    path.name = entry.key;
+    unsigned char due = kDueAll;
+    JsonReader reader(entry.value);
+    std::string_view key;
+    for (reader.begin_object(); reader.next_key(key);) {
+        if (key == "user") {
+            path.user = read_owner(reader);
+            due &= static_cast<unsigned char>(~kDueUser);
+        } else if (key == "group") {
+            path.group = read_owner(reader);
+            due &= static_cast<unsigned char>(~kDueGroup);
+        } else if (key == "mode") {
+            path.mode = parse_mode(reader.string(), reader);
+            due &= static_cast<unsigned char>(~kDueMode);
+        } else {
+            reader.skip();
+        }
+    }
+    if (!is_manifest_name(entry.key)) reader.fail("not a name inside a backup");
+    if (!reader.finished()) return value_error(entry, reader.error());
+    path_due_.push_back(due);
+    return {};
+}
+
+Result<> ManifestParser::read_default(const IniEntry& entry, Defaults& defaults) {
+    JsonReader reader(entry.value);
+    if (entry.key == "user")
+        defaults.user = read_owner(reader);
+    else if (entry.key == "group")
+        defaults.group = read_owner(reader);
+    else if (entry.key == "mode")
+        defaults.mode = parse_mode(reader.string(), reader);
+    else
+        reader.skip();
+    if (!reader.finished()) return value_error(entry, reader.error());
+    return {};
+}
+
+// --- the whole
+
+ManifestParser::Handler ManifestParser::handler_of(std::string_view section) {
+    using P = ManifestParser;
+    static const std::unordered_map<std::string_view, Handler> kHandlers = {
+        {kBackupSection, &P::read_setting},
+        {kBackupDatabaseSection, &P::read_setting},
+        {kOptionSection, &P::read_setting},
+        {kCipherSection, &P::read_setting},
+        {kTargetSection, &P::read_target},
+        {kDatabaseSection, &P::read_database},
+        {kMetadataSection, &P::read_metadata},
+        {kFileSection, &P::read_file},
+        {kFileDefaultSection, &P::read_file_default},
+        {kLinkSection, &P::read_link},
+        {kLinkDefaultSection, &P::read_link_default},
+        {kPathSection, &P::read_path},
+        {kPathDefaultSection, &P::read_path_default},
+    };
+    const auto found = kHandlers.find(section);
+    return found == kHandlers.end() ? nullptr : found->second;
+}
+
+void ManifestParser::resolve_defaults() {
+    Manifest& m = manifest_;
+    m.defaults = {file_.mode, path_.mode, file_.user, file_.group};
+    for (std::size_t i = 0; i < m.files.size(); ++i)
+        apply_defaults(file_, file_due_[i], m.files[i]);
+    for (std::size_t i = 0; i < m.links.size(); ++i)
+        apply_defaults(link_, link_due_[i], m.links[i]);
+    for (std::size_t i = 0; i < m.paths.size(); ++i)
+        apply_defaults(path_, path_due_[i], m.paths[i]);
+}
+
+void ManifestParser::sort_lists() {
+    const auto sort = [](auto& list) {
+        const auto less = [](const auto& a, const auto& b) { return a.name < b.name; };
+        if (!std::is_sorted(list.begin(), list.end(), less))
+            std::sort(list.begin(), list.end(), less);
+    };
+    sort(manifest_.files);
+    sort(manifest_.links);
+    sort(manifest_.paths);
+}
+
+/// Old manifests do not list the chain: it is what the files refer to, and the backup itself.
+void ManifestParser::collect_references() {
+    std::vector<std::string>& references = manifest_.references;
+    if (!references.empty()) return;
+    for (const ManifestFile& file : manifest_.files)
+        if (!file.reference.empty()) references.push_back(file.reference);
+    std::sort(references.begin(), references.end());
+    references.erase(std::unique(references.begin(), references.end()), references.end());
+    references.push_back(manifest_.label);
+}
+
+Result<> ManifestParser::complete() {
+    const Manifest& m = manifest_;
+    const auto missing = [](std::string_view what) {
+        return Error(ErrorKind::format, "manifest lacks " + std::string(what));
+    };
+    if (m.label.empty()) return missing("'backup-label' in [backup]");
+    if (!is_pg_version(m.pg_version))
+        return Error(ErrorKind::version_not_supported,
+                     "invalid PostgreSQL version '" + printable(m.pg_version) + "' in manifest");
+    if (std::none_of(m.targets.begin(), m.targets.end(),
+                     [](const ManifestTarget& target) { return target.name == "pg_data"; }))
+        return missing("'pg_data' in [backup:target]");
+    resolve_defaults();
+    sort_lists();
+    collect_references();
+    return {};
+}
+
+Result<Manifest> ManifestParser::parse() {
+    file_.mode = manifest_.defaults.file_mode;
+    path_.mode = manifest_.defaults.path_mode;
+    std::string_view section;
+    Handler handler = nullptr;
+    IniEntry entry;
+    while (ini_.next(entry)) {
+        if (entry.section != section) {
+            section = entry.section;
+            handler = handler_of(section);
+        }
+        if (handler != nullptr) CHRONOS_TRY((this->*handler)(entry));
+    }
+    CHRONOS_TRY(ini_.finish());
+    manifest_.backrest_version = ini_.version();
+    CHRONOS_TRY(complete());
+    return std::move(manifest_);
+}
+
+}  // namespace
+
+Result<Manifest> parse_manifest(std::string_view text) {
+    return ManifestParser(text).parse();
+}
+
+}  // namespace chronos::repo
