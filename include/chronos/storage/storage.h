@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "chronos/base/clock.h"
@@ -24,7 +25,7 @@ enum class EntryType { file, path, link, special };
 struct Entry {
     std::string name;  ///< relative to the listed directory; with '/' when listed recursively
     EntryType type = EntryType::file;
-    std::uint64_t size = 0;        ///< files only
+    std::uint64_t size = 0;  ///< files only
     UnixTime modified = 0;
     std::string link_destination;  ///< links only
 };
@@ -41,15 +42,15 @@ enum class WriteMode {
 
 /// What an implementation can do beyond objects.
 struct Features {
-    bool paths = false;   ///< directories exist on their own, with modes
-    bool links = false;   ///< symbolic and hard links
+    bool paths = false;  ///< directories exist on their own, with modes
+    bool links = false;  ///< symbolic and hard links
     bool atomic_rename = false;
 };
 
 /// A range of an object: `size_bytes` from `offset_bytes` on; no size means to the end.
 struct Range {
     std::uint64_t offset_bytes = 0;
-    std::optional<std::uint64_t> size_bytes;
+    std::optional<std::uint64_t> size_bytes = std::nullopt;
 };
 
 /// A flat set of named objects: a directory tree, a bucket, or memory.
@@ -81,12 +82,13 @@ public:
     /// `name_prefix` limits the answer to names that begin with it.
     virtual Result<std::vector<Entry>> list(const ObjectName& directory,
                                             const std::string& name_prefix = "") = 0;
-    /// All files below a directory, sorted by name, their names relative to it.
+    /// All files below a directory, sorted by name, their names relative to it. Links are neither
+    /// listed nor followed.
     virtual Result<std::vector<Entry>> list_tree(const ObjectName& directory) = 0;
 
     /// Succeeds if the object is already gone, so that an interrupted expire can be run again.
     virtual Result<> remove(const ObjectName& name) = 0;
-    /// A directory and all below it; succeeds if it is already gone.
+    /// A directory and all below it; succeeds if it is already gone. Never follows a link.
     virtual Result<> remove_tree(const ObjectName& directory) = 0;
 
     /// Makes a directory and its parents; nothing to do where features().paths is false.
@@ -105,10 +107,15 @@ Result<> write_object(Storage& storage, const ObjectName& name, std::string_view
                       WriteMode mode = WriteMode::atomic);
 Result<bool> exists(Storage& storage, const ObjectName& name);
 
+/// Whether a name has the form that ObjectName promises, and no component "." or "..": names may
+/// come from a manifest that somebody tampered with. "" is a name only where a directory is meant.
+bool is_object_name(std::string_view name);
+
 /// Modes of what a repository holds; the process umask does not narrow them when neutral_umask.
 struct PosixOptions {
     mode_t file_mode = 0640;
     mode_t path_mode = 0750;
+    bool neutral_umask = true;
 };
 
 /// A directory tree below `root` (absolute). Temporary names end in ".pgbackrest.tmp", which

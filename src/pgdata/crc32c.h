@@ -1,0 +1,12 @@
+#pragma once
+
+#include <cstdint>
+
+#include "chronos/io/stream.h"
+
+namespace chronos::pgdata {
+
+/// CRC-32C (Castagnoli, reflected, initial and final XOR with all ones) as in pg_control.
+std::uint32_t crc32c(io::Bytes data);
+
+}  // namespace chronos::pgdata

@@ -1,0 +1,211 @@
+#include "chronos/pgdata/wal.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <charconv>
+#include <cstdio>
+
+#include "chronos/base/text.h"
+#include "pgdata/little_endian.h"
+#include "pgdata/versions.h"
+#include "pgdata/wal_segment_size.h"
+
+namespace chronos::pgdata {
+namespace {
+
+constexpr std::size_t kSegmentNameSize = 24;
+constexpr std::size_t kPartSize = 8;  ///< hexadecimal digits of timeline, log and segment
+constexpr std::string_view kPartialSuffix = ".partial";
+constexpr std::string_view kHistorySuffix = ".history";
+constexpr std::string_view kBackupSuffix = ".backup";
+
+constexpr std::size_t kMagicAt = 0;
+constexpr std::size_t kFlagsAt = 2;
+constexpr std::size_t kTimelineAt = 4;
+constexpr std::size_t kPageAddressAt = 8;
+constexpr std::size_t kSystemIdAt = 24;
+constexpr std::size_t kSegmentSizeAt = 32;
+constexpr std::size_t kLongHeaderSize = 40;
+constexpr std::uint16_t kLongHeaderFlag = 0x0002;
+
+/// A segment's name and its three numbers.
+struct SegmentNumber {
+    Timeline timeline = 0;
+    std::uint32_t log = 0;
+    std::uint32_t segment = 0;
+};
+
+std::uint32_t parse_part(std::string_view name, std::size_t part) {
+    std::uint32_t value = 0;
+    const char* first = name.data() + part * kPartSize;
+    std::from_chars(first, first + kPartSize, value, 16);
+    return value;
+}
+
+SegmentNumber parse_segment(std::string_view name) {
+    return {parse_part(name, 0), parse_part(name, 1), parse_part(name, 2)};
+}
+
+std::string format_segment(SegmentNumber number) {
+    std::array<char, kSegmentNameSize + 1> buffer{};
+    std::snprintf(buffer.data(), buffer.size(), "%08X%08X%08X", number.timeline, number.log,
+                  number.segment);
+    return buffer.data();
+}
+
+void advance(SegmentNumber& number, std::uint32_t segment_size) {
+    if (number.segment < UINT32_MAX / segment_size) {
+        ++number.segment;
+    } else {
+        number.segment = 0;
+        ++number.log;
+    }
+}
+
+bool is_upper_hex(std::string_view text, std::size_t size) {
+    return text.size() == size && is_hex_upper(text);
+}
+
+Result<const Version*> version_of_magic(std::uint16_t magic) {
+    const auto found = std::ranges::find(versions(), magic, &Version::wal_magic);
+    if (found == versions().end())
+        return Error(ErrorKind::version_not_supported,
+                     "unexpected WAL magic " + std::to_string(magic))
+            .with_hint("Is this version of PostgreSQL supported?");
+    return &*found;
+}
+
+Result<TimelineSwitch> parse_history_line(std::string_view line) {
+    const auto bad = [&] {
+        return Error(ErrorKind::format,
+                     "invalid line in timeline history: '" + printable(line) + "'");
+    };
+    const std::size_t gap = line.find_first_of(" \t");
+    if (gap == std::string_view::npos) return bad();
+    const std::string_view rest = trim(line.substr(gap));
+    const auto parent = parse_uint(line.substr(0, gap));
+    const auto lsn = Lsn::parse(rest.substr(0, rest.find_first_of(" \t")));
+    if (!parent || *parent == 0 || *parent > UINT32_MAX || !lsn) return bad();
+    return TimelineSwitch{static_cast<Timeline>(*parent), *lsn};
+}
+
+Result<> check_segment(std::string_view name) {
+    if (is_wal_segment(name)) return {};
+    return Error(ErrorKind::format, "'" + printable(name) + "' is not the name of a WAL segment");
+}
+
+}  // namespace
+
+Result<> check_wal_segment_size(std::uint32_t size_bytes) {
+    if (std::has_single_bit(size_bytes) && size_bytes >= (1u << 20) && size_bytes <= (1u << 30))
+        return {};
+    return Error(ErrorKind::format,
+                 "wal segment size is " + std::to_string(size_bytes) +
+                     " but must be a power of two between 1048576 and 1073741824 inclusive");
+}
+
+Result<WalHeader> parse_wal_header(io::Bytes content) {
+    if (content.size() < kLongHeaderSize)
+        return Error(ErrorKind::format,
+                     "WAL file has only " + std::to_string(content.size()) + " bytes");
+    if ((load<std::uint16_t>(content, kFlagsAt) & kLongHeaderFlag) == 0)
+        return Error(ErrorKind::format,
+                     "first page header in WAL file is expected to be in long format");
+    const Version* version = CHRONOS_TRY(version_of_magic(load<std::uint16_t>(content, kMagicAt)));
+    WalHeader header;
+    header.version = version->name;
+    header.system_id = load<std::uint64_t>(content, kSystemIdAt);
+    header.segment_size = load<std::uint32_t>(content, kSegmentSizeAt);
+    header.timeline = load<std::uint32_t>(content, kTimelineAt);
+    header.page_address = Lsn{load<std::uint64_t>(content, kPageAddressAt)};
+    CHRONOS_TRY(check_wal_segment_size(header.segment_size));
+    return header;
+}
+
+std::string wal_segment_name(Timeline timeline, Lsn lsn, std::uint32_t segment_size) {
+    return format_segment({timeline, static_cast<std::uint32_t>(lsn.value >> 32),
+                           static_cast<std::uint32_t>(lsn.value) / segment_size});
+}
+
+std::string wal_segment_name_before(Timeline timeline, Lsn lsn, std::uint32_t segment_size) {
+    return wal_segment_name(timeline, Lsn{lsn.value == 0 ? 0 : lsn.value - 1}, segment_size);
+}
+
+std::string next_wal_segment(std::string_view segment, std::uint32_t segment_size) {
+    SegmentNumber number = parse_segment(segment);
+    advance(number, segment_size);
+    return format_segment(number);
+}
+
+Timeline timeline_of_segment(std::string_view segment) {
+    return parse_part(segment, 0);
+}
+
+Result<std::vector<std::string>> wal_segment_range(std::string_view first, std::string_view last,
+                                                   std::uint32_t segment_size,
+                                                   std::size_t count_max) {
+    CHRONOS_TRY(check_segment(first));
+    CHRONOS_TRY(check_segment(last));
+    CHRONOS_TRY(check_wal_segment_size(segment_size));
+    const auto range = [&] {
+        return "'" + std::string(first) + "' to '" + std::string(last) + "'";
+    };
+    if (timeline_of_segment(first) != timeline_of_segment(last))
+        return Error(ErrorKind::format, "WAL range " + range() + " spans timelines");
+    if (parse_segment(last).segment > UINT32_MAX / segment_size)
+        return Error(ErrorKind::format,
+                     "'" + std::string(last) + "' is no segment of " +
+                         std::to_string(segment_size) + " bytes");
+    if (last < first) return Error(ErrorKind::format, "WAL range " + range() + " runs backwards");
+
+    std::vector<std::string> segments;
+    SegmentNumber number = parse_segment(first);
+    for (std::string name(first); name <= last; name = format_segment(number)) {
+        if (segments.size() == count_max)
+            return Error(ErrorKind::format, "WAL range " + range() + " has more than " +
+                                                std::to_string(count_max) + " segments");
+        segments.push_back(std::move(name));
+        advance(number, segment_size);
+        if (segments.back() == last) break;  // the very last segment of all wraps around
+    }
+    return segments;
+}
+
+bool is_wal_segment(std::string_view name) {
+    return is_upper_hex(name, kSegmentNameSize);
+}
+
+bool is_wal_partial(std::string_view name) {
+    return name.ends_with(kPartialSuffix) &&
+           is_wal_segment(name.substr(0, name.size() - kPartialSuffix.size()));
+}
+
+bool is_backup_history(std::string_view name) {
+    return name.size() == kSegmentNameSize + 1 + kPartSize + kBackupSuffix.size() &&
+           is_wal_segment(name.substr(0, kSegmentNameSize)) && name[kSegmentNameSize] == '.' &&
+           is_upper_hex(name.substr(kSegmentNameSize + 1, kPartSize), kPartSize) &&
+           name.ends_with(kBackupSuffix);
+}
+
+bool is_timeline_history(std::string_view name) {
+    return name.ends_with(kHistorySuffix) &&
+           is_upper_hex(name.substr(0, name.size() - kHistorySuffix.size()), kPartSize);
+}
+
+Result<std::vector<TimelineSwitch>> parse_timeline_history(std::string_view text) {
+    std::vector<TimelineSwitch> switches;
+    for (const std::string_view raw : split(text, '\n')) {
+        const std::string_view line = trim(raw);
+        if (line.empty() || line.front() == '#') continue;
+        const TimelineSwitch entry = CHRONOS_TRY(parse_history_line(line));
+        if (!switches.empty() && entry.parent <= switches.back().parent)
+            return Error(ErrorKind::format,
+                         "timelines in the history do not ascend: " + std::to_string(entry.parent) +
+                             " behind " + std::to_string(switches.back().parent));
+        switches.push_back(entry);
+    }
+    return switches;
+}
+
+}  // namespace chronos::pgdata

@@ -1,0 +1,150 @@
+#include "storage/posix/posix_paths.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <memory>
+#include <vector>
+
+namespace chronos::storage {
+namespace {
+
+struct CloseDirectory {
+    void operator()(DIR* directory) const noexcept { ::closedir(directory); }
+};
+using Directory = std::unique_ptr<DIR, CloseDirectory>;
+
+/// An entry of a directory and whether it is a directory itself.
+struct Child {
+    std::string name;
+    bool is_directory = false;
+};
+
+bool is_directory_at(int directory_fd, const struct dirent& entry) {
+    if (entry.d_type != DT_UNKNOWN) return entry.d_type == DT_DIR;
+    struct stat stat {};
+    return ::fstatat(directory_fd, entry.d_name, &stat, AT_SYMLINK_NOFOLLOW) == 0 &&
+           S_ISDIR(stat.st_mode);
+}
+
+Result<std::vector<Child>> read_children(DIR* directory, const std::string& path) {
+    std::vector<Child> children;
+    for (;;) {
+        errno = 0;
+        const struct dirent* entry = ::readdir(directory);
+        if (entry == nullptr) {
+            if (errno != 0)
+                return system_error(ErrorKind::path_open, "unable to list path '" + path + "'",
+                                    errno);
+            return children;
+        }
+        const std::string_view name = entry->d_name;
+        if (name == "." || name == "..") continue;
+        children.push_back({std::string(name), is_directory_at(::dirfd(directory), *entry)});
+    }
+}
+
+/// An invalid Directory (nullptr) if there is none of that name.
+Result<Directory> open_directory_at(int parent_fd, const std::string& name,
+                                    const std::string& path) {
+    const int fd =
+        ::openat(parent_fd, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+        if (errno == ENOENT || errno == ENOTDIR) return Directory{};
+        return system_error(ErrorKind::path_open, "unable to open path '" + path + "'", errno);
+    }
+    Directory directory(::fdopendir(fd));
+    if (!directory) {
+        const int error_number = errno;
+        ::close(fd);
+        return system_error(ErrorKind::path_open, "unable to open path '" + path + "'",
+                            error_number);
+    }
+    return directory;
+}
+
+Result<> remove_tree_at(int parent_fd, const std::string& name, const std::string& path) {
+    Directory directory = CHRONOS_TRY(open_directory_at(parent_fd, name, path));
+    if (!directory) return {};
+    for (const Child& child : CHRONOS_TRY(read_children(directory.get(), path))) {
+        const std::string child_path = path + "/" + child.name;
+        if (child.is_directory) {
+            CHRONOS_TRY(remove_tree_at(::dirfd(directory.get()), child.name, child_path));
+        } else if (::unlinkat(::dirfd(directory.get()), child.name.c_str(), 0) != 0 &&
+                   errno != ENOENT) {
+            return system_error(ErrorKind::file_remove, "unable to remove '" + child_path + "'",
+                                errno);
+        }
+    }
+    if (::unlinkat(parent_fd, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT)
+        return system_error(ErrorKind::path_remove, "unable to remove path '" + path + "'", errno);
+    return {};
+}
+
+Result<> sync_tree_at(int parent_fd, const std::string& name, const std::string& path) {
+    Directory directory = CHRONOS_TRY(open_directory_at(parent_fd, name, path));
+    if (!directory) return {};
+    for (const Child& child : CHRONOS_TRY(read_children(directory.get(), path)))
+        if (child.is_directory)
+            CHRONOS_TRY(
+                sync_tree_at(::dirfd(directory.get()), child.name, path + "/" + child.name));
+    if (::fsync(::dirfd(directory.get())) != 0)
+        return system_error(ErrorKind::path_sync, "unable to sync path '" + path + "'", errno);
+    return {};
+}
+
+/// Whether this call made it: false if it was there before.
+Result<bool> make_one_path(const std::string& path, const PosixOptions& options) {
+    if (::mkdir(path.c_str(), options.path_mode) != 0) {
+        const int error_number = errno;
+        struct stat stat {};
+        if (error_number == EEXIST && ::stat(path.c_str(), &stat) == 0 && S_ISDIR(stat.st_mode))
+            return false;
+        return system_error(ErrorKind::path_create, "unable to create path '" + path + "'",
+                            error_number);
+    }
+    // mkdir() applies the umask, which belongs to the whole process and so cannot be changed here.
+    if (options.neutral_umask && ::chmod(path.c_str(), options.path_mode) != 0)
+        return system_error(ErrorKind::path_create, "unable to set mode of path '" + path + "'",
+                            errno);
+    return true;
+}
+
+}  // namespace
+
+std::string parent_path(const std::string& path) {
+    const std::size_t slash = path.rfind('/');
+    if (slash == std::string::npos) return ".";
+    return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+Result<> make_path_and_parents(const std::string& path, const PosixOptions& options, bool durable) {
+    struct stat stat {};
+    if (::stat(path.c_str(), &stat) == 0 && S_ISDIR(stat.st_mode)) return {};
+    const std::string parent = parent_path(path);
+    if (parent != path) CHRONOS_TRY(make_path_and_parents(parent, options, durable));
+    const bool made = CHRONOS_TRY(make_one_path(path, options));
+    if (made && durable) return sync_directory(parent);
+    return {};
+}
+
+Result<> sync_directory(const std::string& path) {
+    const io::FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!fd.valid())
+        return system_error(ErrorKind::path_open, "unable to open path '" + path + "'", errno);
+    if (::fsync(fd.get()) != 0)
+        return system_error(ErrorKind::path_sync, "unable to sync path '" + path + "'", errno);
+    return {};
+}
+
+Result<> sync_directories(const std::string& path) {
+    return sync_tree_at(AT_FDCWD, path, path);
+}
+
+Result<> remove_directory_tree(const std::string& path) {
+    return remove_tree_at(AT_FDCWD, path, path);
+}
+
+}  // namespace chronos::storage

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <string_view>
+
+#include "chronos/base/result.h"
+#include "chronos/io/file_descriptor.h"
+#include "chronos/storage/storage.h"
+
+namespace chronos::storage {
+
+/// Readers of the format ignore such names. Source: repository-format reference, section 1.3.
+inline constexpr std::string_view kTemporarySuffix = ".pgbackrest.tmp";
+
+/// The directory that holds `path`, which is absolute.
+std::string parent_path(const std::string& path);
+
+/// Makes a directory and its missing parents with exactly `options.path_mode`. When `durable`, the
+/// directories that got a new entry are synced. Kinds: path_create, path_sync.
+Result<> make_path_and_parents(const std::string& path, const PosixOptions& options, bool durable);
+
+/// Makes the entries of a directory durable. Kinds: path_open, path_sync.
+Result<> sync_directory(const std::string& path);
+
+/// `path` and every directory below it; links are not followed. A directory that vanishes
+/// meanwhile is skipped.
+Result<> sync_directories(const std::string& path);
+
+/// Removes a directory and all below it; links are removed, not followed. Success if it is gone.
+/// Kinds: path_open, path_remove, file_remove.
+Result<> remove_directory_tree(const std::string& path);
+
+}  // namespace chronos::storage

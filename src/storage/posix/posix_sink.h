@@ -1,0 +1,18 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "chronos/storage/storage.h"
+#include "storage/posix/file_systems.h"
+
+namespace chronos::storage {
+
+/// Starts to write the file `path`; missing directories are made. `file_systems` must outlive the
+/// sink. Kinds: file_open, path_create, lock_acquire (transient: another process is writing the
+/// same object), then file_write, file_sync, file_close, file_move.
+Result<std::unique_ptr<io::Sink>> open_posix_sink(const std::string& path, WriteMode mode,
+                                                  const PosixOptions& options,
+                                                  FileSystems& file_systems);
+
+}  // namespace chronos::storage

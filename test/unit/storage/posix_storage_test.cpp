@@ -1,0 +1,179 @@
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "chronos/storage/storage.h"
+#include "result_matchers.h"
+#include "temporary_directory.h"
+
+namespace chronos::storage {
+namespace {
+
+using test::TemporaryDirectory;
+
+class PosixStorageTest : public testing::Test {
+protected:
+    mode_t mode_of(const std::string& name) {
+        struct stat stat {};
+        EXPECT_EQ(::stat((directory_ / name).c_str(), &stat), 0) << name;
+        return stat.st_mode & 07777;
+    }
+    std::vector<std::string> files_on_disk() {
+        std::vector<std::string> result;
+        for (const auto& entry : std::filesystem::recursive_directory_iterator(directory_.path()))
+            if (!entry.is_directory()) result.push_back(entry.path().filename());
+        return result;
+    }
+    TemporaryDirectory directory_;
+    std::unique_ptr<Storage> storage_ = make_posix_storage(directory_.path());
+};
+
+/// Sets the umask of the process for the life of the object.
+class ScopedUmask {
+public:
+    explicit ScopedUmask(mode_t mask) : before_(::umask(mask)) {}
+    ~ScopedUmask() { ::umask(before_); }
+
+private:
+    mode_t before_;
+};
+
+TEST_F(PosixStorageTest, UmaskDoesNotNarrowTheModes) {
+    const ScopedUmask umask(0077);
+    ASSERT_OK(write_object(*storage_, "a/b/atomic", "x"));
+    ASSERT_OK(write_object(*storage_, "a/b/plain", "x", WriteMode::plain));
+    EXPECT_EQ(mode_of("a"), mode_t{0750});
+    EXPECT_EQ(mode_of("a/b"), mode_t{0750});
+    EXPECT_EQ(mode_of("a/b/atomic"), mode_t{0640});
+    EXPECT_EQ(mode_of("a/b/plain"), mode_t{0640});
+}
+
+TEST_F(PosixStorageTest, UmaskAppliesIfItIsNotNeutral) {
+    const ScopedUmask umask(0077);
+    const auto storage = make_posix_storage(directory_.path(), {.neutral_umask = false});
+    ASSERT_OK(write_object(*storage, "a/file", "x"));
+    EXPECT_EQ(mode_of("a"), mode_t{0700});
+    EXPECT_EQ(mode_of("a/file"), mode_t{0600});
+}
+
+TEST_F(PosixStorageTest, AtomicWriteUsesTheTemporaryNameThatReadersIgnore) {
+    auto sink = storage_->create("d/object", WriteMode::atomic);
+    ASSERT_OK(sink);
+    EXPECT_THAT(files_on_disk(), testing::ElementsAre("object.pgbackrest.tmp"));
+    ASSERT_OK((*sink)->finish());
+    EXPECT_THAT(files_on_disk(), testing::ElementsAre("object"));
+}
+
+TEST_F(PosixStorageTest, LeftOverTemporaryFileIsOverwrittenWhole) {
+    std::ofstream(directory_ / "object.pgbackrest.tmp") << "a left-over that is longer";
+    ASSERT_OK(write_object(*storage_, "object", "new"));
+    const auto content = read_object(*storage_, "object");
+    ASSERT_OK(content);
+    EXPECT_EQ(*content, "new");
+    EXPECT_EQ(mode_of("object"), mode_t{0640});
+}
+
+TEST_F(PosixStorageTest, TemporaryFilesAreNotListed) {
+    std::ofstream(directory_ / "x.pgbackrest.tmp") << "half";
+    const auto direct = storage_->list("");
+    ASSERT_OK(direct);
+    EXPECT_TRUE(direct->empty());
+    const auto tree = storage_->list_tree("");
+    ASSERT_OK(tree);
+    EXPECT_TRUE(tree->empty());
+}
+
+// Otherwise both would fill one file, and the first to finish would publish a mixture.
+TEST_F(PosixStorageTest, SecondWriterOfAnObjectIsToldToTryAgain) {
+    auto first = storage_->create("object", WriteMode::atomic);
+    ASSERT_OK(first);
+    ASSERT_OK((*first)->write(io::bytes("first")));
+    const auto other = make_posix_storage(directory_.path());
+    const auto second = other->create("object", WriteMode::atomic);
+    ASSERT_FALSE(static_cast<bool>(second));
+    EXPECT_EQ(second.error().kind(), ErrorKind::lock_acquire);
+    EXPECT_TRUE(second.error().transient());
+    ASSERT_OK((*first)->finish());
+    EXPECT_OK(write_object(*other, "object", "second"));
+}
+
+/// Limits the size of files for the life of the object: the nearest thing to a full disk that a
+/// test can make without a file system of its own.
+class ScopedFileSizeLimit {
+public:
+    explicit ScopedFileSizeLimit(rlim_t size) {
+        signal_before_ = std::signal(SIGXFSZ, SIG_IGN);
+        getrlimit(RLIMIT_FSIZE, &before_);
+        const rlimit limit{size, before_.rlim_max};
+        setrlimit(RLIMIT_FSIZE, &limit);
+    }
+    ~ScopedFileSizeLimit() {
+        setrlimit(RLIMIT_FSIZE, &before_);
+        std::signal(SIGXFSZ, signal_before_);
+    }
+
+private:
+    void (*signal_before_)(int) = nullptr;
+    rlimit before_{};
+};
+
+TEST_F(PosixStorageTest, FailedWriteNamesThePathAndLeavesNoFile) {
+    for (const auto mode : {WriteMode::atomic, WriteMode::plain}) {
+        const ScopedFileSizeLimit limit(1000);
+        const auto written = write_object(*storage_, "d/object", std::string(2000, 'x'), mode);
+        ASSERT_FALSE(static_cast<bool>(written));
+        EXPECT_EQ(written.error().kind(), ErrorKind::file_write);
+        EXPECT_THAT(written.error().message(), testing::HasSubstr(directory_ / "d/object"));
+        EXPECT_THAT(files_on_disk(), testing::IsEmpty());
+    }
+}
+
+TEST_F(PosixStorageTest, UnreadableDirectoryIsAnErrorNotAnEmptyList) {
+    if (::geteuid() == 0) GTEST_SKIP() << "root may read everything";
+    ASSERT_OK(storage_->make_path("locked"));
+    ::chmod((directory_ / "locked").c_str(), 0);
+    EXPECT_ERROR(ErrorKind::path_open, storage_->list("locked"));
+    ::chmod((directory_ / "locked").c_str(), 0700);
+}
+
+TEST_F(PosixStorageTest, PathThatIsAFileCannotBecomeADirectory) {
+    ASSERT_OK(write_object(*storage_, "file", "x"));
+    EXPECT_ERROR(ErrorKind::path_create, storage_->make_path("file"));
+    EXPECT_FALSE(static_cast<bool>(storage_->create("file/below", WriteMode::atomic)));
+}
+
+TEST_F(PosixStorageTest, NamedPipeIsAnErrorAndDoesNotWaitForAWriter) {
+    ASSERT_EQ(::mkfifo((directory_ / "pipe").c_str(), 0600), 0);
+    EXPECT_ERROR(ErrorKind::file_open, storage_->open("pipe"));
+    const auto entries = storage_->list("");
+    ASSERT_OK(entries);
+    ASSERT_EQ(entries->size(), 1u);
+    EXPECT_EQ(entries->front().type, EntryType::special);
+}
+
+TEST_F(PosixStorageTest, RemoveTreeDoesNotFollowLinks) {
+    const TemporaryDirectory outside;
+    std::ofstream(outside / "precious") << "x";
+    ASSERT_OK(storage_->make_link("tree/link", outside.path()));
+    ASSERT_OK(write_object(*storage_, "tree/deep/file", "x"));
+    ASSERT_OK(storage_->remove_tree("tree"));
+    EXPECT_TRUE(std::filesystem::exists(outside / "precious"));
+    EXPECT_FALSE(std::filesystem::exists(directory_ / "tree"));
+}
+
+TEST_F(PosixStorageTest, TrailingSlashOfTheRootDoesNotShowInPaths) {
+    EXPECT_EQ(make_posix_storage("/a/b/")->describe("c"), "/a/b/c");
+    EXPECT_EQ(make_posix_storage("/a/b/")->describe(""), "/a/b");
+    EXPECT_EQ(make_posix_storage("/")->describe("c"), "/c");
+    EXPECT_EQ(make_posix_storage("/")->describe(""), "/");
+}
+
+}  // namespace
+}  // namespace chronos::storage
