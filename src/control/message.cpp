@@ -150,11 +150,13 @@ bool LineBuffer::append(std::string_view chunk) {
 
 std::optional<std::string> LineBuffer::next_line() {
     // The unfinished line is line_size_ bytes at the end: nothing to look for in it again.
-    if (data_.size() - read_at_ <= line_size_) return std::nullopt;
-    const std::size_t end = data_.find('\n', read_at_);
-    std::string line = data_.substr(read_at_, end - read_at_);
-    read_at_ = end + 1;
-    return line;
+    while (data_.size() - read_at_ > line_size_) {
+        const std::size_t end = data_.find('\n', read_at_);
+        std::string line = data_.substr(read_at_, end - read_at_);
+        read_at_ = end + 1;
+        if (line.empty() || line.back() != kCutOff) return line;
+    }
+    return std::nullopt;
 }
 
 }  // namespace chronos::control

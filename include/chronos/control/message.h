@@ -21,6 +21,9 @@ inline constexpr unsigned kProtocolVersion = 1;
 /// Bytes of a line without its line feed. Bounds what a broken peer can make the other one keep.
 inline constexpr std::size_t kLineSizeMax = std::size_t{1} << 20;
 
+/// At the end of a line: its writer died over it and another process ended it. The line is dropped.
+inline constexpr char kCutOff = '\x18';
+
 /// One message: a verb and named values. Verbs and keys consist of a-z, 0-9, '-' and '_'; values
 /// are any bytes. The order of keys means nothing; a key that a reader does not know is ignored.
 struct Message {
@@ -56,7 +59,8 @@ class LineBuffer {
 public:
     /// False once a line is longer than kLineSizeMax: the peer is broken, nothing more is taken.
     bool append(std::string_view chunk);
-    /// The next whole line without its line feed; nullopt until there is one.
+    /// The next whole line without its line feed, those that were cut off left out; nullopt until
+    /// there is one.
     std::optional<std::string> next_line();
     /// Bytes of a line that has not ended: at the end of the channel it was cut off.
     bool has_partial_line() const { return read_at_ < data_.size(); }

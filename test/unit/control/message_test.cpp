@@ -118,6 +118,17 @@ TEST(LineBuffer, TellsALineThatWasCutOff) {
     EXPECT_TRUE(buffer.has_partial_line());
 }
 
+// The guard of an engine ends what the worker may have left without an end: half of a message can
+// look like a whole one.
+TEST(LineBuffer, DropsALineMarkedAsCutOff) {
+    LineBuffer buffer;
+    ASSERT_TRUE(buffer.append("one\ndone label=2026\x18\n\x18\ntwo\nthr\x18\n"));
+    EXPECT_EQ(buffer.next_line(), "one");
+    EXPECT_EQ(buffer.next_line(), "two");
+    EXPECT_EQ(buffer.next_line(), std::nullopt);
+    EXPECT_FALSE(buffer.has_partial_line());
+}
+
 TEST(LineBuffer, TakesALineOfTheLargestSizeAndNoByteMore) {
     const std::string largest(kLineSizeMax, 'a');
     LineBuffer fits;

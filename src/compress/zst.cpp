@@ -1,0 +1,131 @@
+#include <zstd.h>
+
+#include <new>
+#include <string>
+
+#include "compress/codecs.h"
+#include "compress/lease.h"
+
+namespace chronos::compress {
+namespace {
+
+/// Contexts of the high levels hold up to hundreds of MiB: they go back to the system.
+constexpr std::size_t kKeptSizeMax = 16 * 1024 * 1024;
+
+struct CompressContext {
+    explicit CompressContext(int wanted_level) : level(wanted_level), context(ZSTD_createCCtx()) {
+        if (context == nullptr) throw std::bad_alloc();
+        ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
+        output.resize(ZSTD_CStreamOutSize());
+    }
+    ~CompressContext() { ZSTD_freeCCtx(context); }
+    CompressContext(const CompressContext&) = delete;
+    CompressContext& operator=(const CompressContext&) = delete;
+
+    bool fits(int wanted_level) const { return level == wanted_level; }
+    void restart() { ZSTD_CCtx_reset(context, ZSTD_reset_session_only); }
+    bool worth_keeping() const { return ZSTD_sizeof_CCtx(context) <= kKeptSizeMax; }
+
+    int level;
+    ZSTD_CCtx* context;
+    std::string output;
+};
+
+class ZstCompressor final : public io::Sink {
+public:
+    ZstCompressor(int level, io::Sink& next) : next_(next), context_(level) {}
+
+    // Input never comes together with ZSTD_e_end: zstd would take it for the whole content and
+    // write its size into the frame header, which the format's own writer does not do.
+    Result<> write(io::Bytes in) override { return pump(in, ZSTD_e_continue); }
+    Result<> finish() override {
+        CHRONOS_TRY(pump({}, ZSTD_e_end));
+        return next_.finish();
+    }
+
+private:
+    Result<> pump(io::Bytes in, ZSTD_EndDirective mode) {
+        // Nothing to do, and a first call without input would fix the frame header.
+        if (in.empty() && mode == ZSTD_e_continue) return {};
+        std::string& output = context_->output;
+        ZSTD_inBuffer source{in.data(), in.size(), 0};
+        for (;;) {
+            ZSTD_outBuffer target{output.data(), output.size(), 0};
+            const std::size_t unflushed =
+                ZSTD_compressStream2(context_->context, &target, &source, mode);
+            if (ZSTD_isError(unflushed))
+                return Error(ErrorKind::internal,
+                             std::string("zstd: ") + ZSTD_getErrorName(unflushed));
+            if (target.pos > 0)
+                CHRONOS_TRY(next_.write(io::bytes(std::string_view(output).substr(0, target.pos))));
+            // While more input is to come, zstd may keep a tail to itself; only at the end must
+            // everything be out, which can take several rounds for a single call.
+            if (mode == ZSTD_e_end ? unflushed == 0 : source.pos == source.size) return {};
+        }
+    }
+
+    io::Sink& next_;
+    Lease<CompressContext> context_;
+};
+
+struct DecompressContext {
+    DecompressContext() : context(ZSTD_createDCtx()) {
+        // Source: block-and-crypto reference, section 1.3: 128 MiB is read, more is refused.
+        constexpr int kWindowLogMax = 27;
+        if (context == nullptr) throw std::bad_alloc();
+        ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, kWindowLogMax);
+        output.resize(ZSTD_DStreamOutSize());
+    }
+    ~DecompressContext() { ZSTD_freeDCtx(context); }
+    DecompressContext(const DecompressContext&) = delete;
+    DecompressContext& operator=(const DecompressContext&) = delete;
+
+    bool fits() const { return true; }
+    void restart() { ZSTD_DCtx_reset(context, ZSTD_reset_session_only); }
+    bool worth_keeping() const { return ZSTD_sizeof_DCtx(context) <= kKeptSizeMax; }
+
+    ZSTD_DCtx* context;
+    std::string output;
+};
+
+class ZstDecompressor final : public io::Sink {
+public:
+    explicit ZstDecompressor(io::Sink& next) : next_(next) {}
+
+    Result<> write(io::Bytes in) override {
+        std::string& output = context_->output;
+        ZSTD_inBuffer source{in.data(), in.size(), 0};
+        bool full = false;
+        while (source.pos < source.size || (full && !frame_complete_)) {
+            ZSTD_outBuffer target{output.data(), output.size(), 0};
+            const std::size_t code = ZSTD_decompressStream(context_->context, &target, &source);
+            if (ZSTD_isError(code)) return damaged(CompressType::zst, ZSTD_getErrorName(code));
+            frame_complete_ = code == 0;
+            full = target.pos == target.size;
+            if (target.pos > 0)
+                CHRONOS_TRY(next_.write(io::bytes(std::string_view(output).substr(0, target.pos))));
+        }
+        return {};
+    }
+
+    Result<> finish() override {
+        return frame_complete_ ? next_.finish() : Result<>(cut_short(CompressType::zst));
+    }
+
+private:
+    io::Sink& next_;
+    Lease<DecompressContext> context_;
+    bool frame_complete_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<io::Sink> make_zst_compressor(int level, io::Sink& next) {
+    return std::make_unique<ZstCompressor>(level, next);
+}
+
+std::unique_ptr<io::Sink> make_zst_decompressor(io::Sink& next) {
+    return std::make_unique<ZstDecompressor>(next);
+}
+
+}  // namespace chronos::compress
