@@ -1,0 +1,84 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "chronos/base/result.h"
+#include "chronos/io/stream.h"
+
+namespace chronos::http {
+
+using Headers = std::vector<std::pair<std::string, std::string>>;
+
+struct Request {
+    std::string method = "GET";
+    std::string url;  ///< whole: scheme, authority, path and query, already encoded
+    Headers headers;
+    io::Bytes body;  ///< must outlive the call
+};
+
+/// An answer whose body was read whole. Header names are in lower case.
+struct Response {
+    int status = 0;
+    std::map<std::string, std::string> headers;
+    std::string body;
+
+    /// "" if there is no such header.
+    std::string header(const std::string& name) const;
+};
+
+/// An answer whose body is still to be read; the connection goes back to the pool when the body
+/// has been read to its end, and is closed if the stream is destroyed before.
+class Stream : public io::Source {
+public:
+    virtual int status() const = 0;
+    virtual const std::map<std::string, std::string>& headers() const = 0;
+};
+
+struct ClientOptions {
+    bool verify_tls = true;
+    std::string ca_file;  ///< "" for the system's
+    std::string ca_path;
+    /// Where to connect instead of the authority of the URL: "host:port"; "" for the URL's.
+    std::string connect_to;
+    /// Connecting, waiting for an answer, and a transfer that stands still are given up after this.
+    std::chrono::milliseconds io_timeout{60000};
+    std::string tls_cipher_12;  ///< OpenSSL cipher strings; "" for the default
+    std::string tls_cipher_13;
+    bool tcp_keep_alive = true;
+    std::string user_agent;
+};
+
+/// HTTP/1.1 over a pool of kept connections. Any thread may call; each call uses one connection.
+/// TLS is 1.2 or later. Proxies come from the environment (https_proxy, no_proxy, ...). Redirects
+/// are not followed. Makes one attempt: failures of the network are of kind host_connect and
+/// marked transient, except for certificates that do not verify.
+class Client {
+public:
+    explicit Client(ClientOptions options);
+    ~Client();
+    Client(const Client&) = delete;
+    Client& operator=(const Client&) = delete;
+
+    /// Reads the whole answer; a body longer than `body_size_max` is an error.
+    Result<Response> perform(const Request& request,
+                             std::size_t body_size_max = std::size_t{64} << 20);
+    /// Returns when the head of the answer is there.
+    Result<std::unique_ptr<Stream>> open(const Request& request);
+
+    struct Pool;  ///< of connections; shared with the streams that are still open
+
+private:
+    std::shared_ptr<Pool> pool_;
+};
+
+/// Percent-encoding of a path (keeps '/') or of a query key or value (does not): everything but
+/// A-Z a-z 0-9 - _ . ~ over the bytes of the text, upper-case digits.
+std::string encode_uri(std::string_view text, bool keep_slash);
+
+}  // namespace chronos::http

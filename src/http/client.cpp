@@ -1,0 +1,334 @@
+#include "chronos/http/client.h"
+
+#include <curl/curl.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstring>
+#include <mutex>
+
+#include "chronos/base/text.h"
+
+namespace chronos::http {
+namespace {
+
+/// How much of a body may wait in memory before the transfer is paused.
+constexpr std::size_t kBodyWaitingMax = 1 << 20;
+constexpr std::size_t kIdleConnectionsMax = 64;
+
+struct EasyFree {
+    void operator()(CURL* handle) const noexcept { curl_easy_cleanup(handle); }
+};
+struct MultiFree {
+    void operator()(CURLM* handle) const noexcept { curl_multi_cleanup(handle); }
+};
+struct ListFree {
+    void operator()(curl_slist* list) const noexcept { curl_slist_free_all(list); }
+};
+
+/// A transfer handle with the multi handle that drives it and keeps its connection open between
+/// requests. A pair belongs to one request at a time.
+struct Connection {
+    std::unique_ptr<CURL, EasyFree> easy{curl_easy_init()};
+    std::unique_ptr<CURLM, MultiFree> multi{curl_multi_init()};
+};
+
+void initialize_once() {
+    static std::once_flag once;
+    std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
+}
+
+std::string lower(std::string_view text) {
+    std::string result(text);
+    std::transform(result.begin(), result.end(), result.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return result;
+}
+
+}  // namespace
+
+struct Client::Pool {
+    explicit Pool(ClientOptions given) : options(std::move(given)) {}
+
+    std::unique_ptr<Connection> take() {
+        const std::lock_guard lock(mutex);
+        if (idle.empty()) return std::make_unique<Connection>();
+        auto connection = std::move(idle.back());
+        idle.pop_back();
+        return connection;
+    }
+    void give_back(std::unique_ptr<Connection> connection) {
+        const std::lock_guard lock(mutex);
+        if (idle.size() < kIdleConnectionsMax) idle.push_back(std::move(connection));
+    }
+
+    const ClientOptions options;
+    std::mutex mutex;
+    std::vector<std::unique_ptr<Connection>> idle;
+};
+
+namespace {
+
+/// One request under way: libcurl pushes head and body into it, read() pulls the body out.
+class Transfer final : public Stream {
+public:
+    Transfer(std::shared_ptr<Client::Pool> pool, const Request& request)
+        : pool_(std::move(pool)), connection_(pool_->take()), body_(request.body) {
+        set_up(request);
+    }
+    ~Transfer() override {
+        curl_multi_remove_handle(connection_->multi.get(), connection_->easy.get());
+        // Only a connection on which the answer was read to its end can carry another request.
+        if (done_ && !failed_) pool_->give_back(std::move(connection_));
+    }
+
+    /// Runs the transfer until the head of the answer is there.
+    Result<> start() {
+        curl_multi_add_handle(connection_->multi.get(), connection_->easy.get());
+        while (!head_done_ && !done_) CHRONOS_TRY(step());
+        return {};
+    }
+
+    Result<std::size_t> read(io::MutableBytes out) override {
+        while (taken_ == waiting_.size() && !done_) {
+            waiting_.clear();
+            taken_ = 0;
+            resume();
+            CHRONOS_TRY(step());
+        }
+        const std::size_t count = std::min(out.size(), waiting_.size() - taken_);
+        if (count > 0) std::memcpy(out.data(), waiting_.data() + taken_, count);
+        taken_ += count;
+        return count;
+    }
+
+    int status() const override { return status_; }
+    const std::map<std::string, std::string>& headers() const override { return headers_; }
+
+private:
+    template <class T>
+    void set(CURLoption option, T value) {
+        curl_easy_setopt(connection_->easy.get(), option, value);
+    }
+
+    void set_up(const Request& request);
+    void set_up_tls(const ClientOptions& options);
+    void set_up_body(const Request& request);
+    Result<> step();
+    Result<> finish(CURLcode code);
+    void resume() {
+        if (!paused_) return;
+        paused_ = false;
+        curl_easy_pause(connection_->easy.get(), CURLPAUSE_CONT);
+    }
+
+    static std::size_t on_header(char* data, std::size_t size, std::size_t count, void* self);
+    static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self);
+    static std::size_t on_send(char* out, std::size_t size, std::size_t count, void* self);
+    static int on_seek(void* self, curl_off_t offset, int origin);
+
+    std::shared_ptr<Client::Pool> pool_;
+    std::unique_ptr<Connection> connection_;
+    std::unique_ptr<curl_slist, ListFree> header_list_;  // libcurl keeps pointers to both
+    std::unique_ptr<curl_slist, ListFree> connect_list_;
+    io::Bytes body_;
+    std::size_t sent_ = 0;
+    char reason_[CURL_ERROR_SIZE] = "";
+    std::string host_;
+    int status_ = 0;
+    std::map<std::string, std::string> headers_;
+    std::string waiting_;
+    std::size_t taken_ = 0;
+    bool head_done_ = false;
+    bool head_seen_ = false;
+    bool paused_ = false;
+    bool done_ = false;
+    bool failed_ = false;
+};
+
+void Transfer::set_up(const Request& request) {
+    const ClientOptions& options = pool_->options;
+    curl_easy_reset(connection_->easy.get());
+    const std::size_t authority = request.url.find("://") + 3;
+    host_ = request.url.substr(authority, request.url.find_first_of("/?", authority) - authority);
+    set(CURLOPT_URL, request.url.c_str());
+    set(CURLOPT_PATH_AS_IS, 1L);
+    set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+    set(CURLOPT_PROTOCOLS_STR, "http,https");
+    set(CURLOPT_NOSIGNAL, 1L);
+    set(CURLOPT_ERRORBUFFER, reason_);
+    set(CURLOPT_BUFFERSIZE, 256L * 1024);
+    set(CURLOPT_TCP_NODELAY, 1L);
+    set(CURLOPT_TCP_KEEPALIVE, options.tcp_keep_alive ? 1L : 0L);
+    set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.io_timeout.count()));
+    // Below one byte a second for the whole time: the transfer stands still.
+    set(CURLOPT_LOW_SPEED_LIMIT, 1L);
+    set(CURLOPT_LOW_SPEED_TIME, std::max(1L, static_cast<long>(options.io_timeout.count() / 1000)));
+    set(CURLOPT_USERAGENT, options.user_agent.c_str());
+    if (!options.connect_to.empty()) {
+        // "::host:port" - whatever the URL says, connect there; name and certificate stay the
+        // URL's.
+        connect_list_.reset(curl_slist_append(nullptr, ("::" + options.connect_to).c_str()));
+        set(CURLOPT_CONNECT_TO, connect_list_.get());
+    }
+    set_up_tls(options);
+    set_up_body(request);
+    set(CURLOPT_HEADERFUNCTION, &Transfer::on_header);
+    set(CURLOPT_HEADERDATA, static_cast<void*>(this));
+    set(CURLOPT_WRITEFUNCTION, &Transfer::on_body);
+    set(CURLOPT_WRITEDATA, static_cast<void*>(this));
+}
+
+void Transfer::set_up_tls(const ClientOptions& options) {
+    set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+    set(CURLOPT_SSL_VERIFYPEER, options.verify_tls ? 1L : 0L);
+    set(CURLOPT_SSL_VERIFYHOST, options.verify_tls ? 2L : 0L);
+    if (!options.ca_file.empty()) set(CURLOPT_CAINFO, options.ca_file.c_str());
+    if (!options.ca_path.empty()) set(CURLOPT_CAPATH, options.ca_path.c_str());
+    if (!options.tls_cipher_12.empty()) set(CURLOPT_SSL_CIPHER_LIST, options.tls_cipher_12.c_str());
+    if (!options.tls_cipher_13.empty()) set(CURLOPT_TLS13_CIPHERS, options.tls_cipher_13.c_str());
+}
+
+void Transfer::set_up_body(const Request& request) {
+    curl_slist* list = nullptr;
+    for (const auto& [name, value] : request.headers)
+        list = curl_slist_append(list, (name + ": " + value).c_str());
+    // A server that waits for the word "continue" costs a round trip for each object.
+    list = curl_slist_append(list, "Expect:");
+    if (request.method == "HEAD") {
+        set(CURLOPT_NOBODY, 1L);
+    } else if (request.method == "PUT" || request.method == "POST") {
+        set(CURLOPT_UPLOAD, 1L);
+        set(CURLOPT_READFUNCTION, &Transfer::on_send);
+        set(CURLOPT_READDATA, static_cast<void*>(this));
+        set(CURLOPT_SEEKFUNCTION, &Transfer::on_seek);
+        set(CURLOPT_SEEKDATA, static_cast<void*>(this));
+        set(CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(body_.size()));
+        set(CURLOPT_UPLOAD_BUFFERSIZE, 512L * 1024);
+    }
+    set(CURLOPT_CUSTOMREQUEST, request.method == "HEAD" ? nullptr : request.method.c_str());
+    header_list_.reset(list);
+    set(CURLOPT_HTTPHEADER, header_list_.get());
+}
+
+/// Lets libcurl work until something has happened or a second has passed.
+Result<> Transfer::step() {
+    int running = 0;
+    CURLMcode code = curl_multi_perform(connection_->multi.get(), &running);
+    const bool progressed = head_done_ != head_seen_ || taken_ < waiting_.size();
+    head_seen_ = head_done_;
+    if (code == CURLM_OK && running > 0 && !progressed)
+        code = curl_multi_poll(connection_->multi.get(), nullptr, 0, 1000, nullptr);
+    if (code != CURLM_OK)
+        return Error(ErrorKind::internal, std::string("http: ") + curl_multi_strerror(code));
+    int left = 0;
+    while (const CURLMsg* message = curl_multi_info_read(connection_->multi.get(), &left))
+        if (message->msg == CURLMSG_DONE) return finish(message->data.result);
+    return {};
+}
+
+Result<> Transfer::finish(CURLcode code) {
+    done_ = true;
+    if (code == CURLE_OK) return {};
+    failed_ = true;
+    const std::string why = reason_[0] != '\0' ? reason_ : curl_easy_strerror(code);
+    Error error(ErrorKind::host_connect, "request to " + host_ + " failed: " + printable(why));
+    if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE)
+        return std::move(error).with_hint(
+            "Name the authority that signed the server's certificate with repo-storage-ca-file.");
+    if (code == CURLE_COULDNT_RESOLVE_HOST)
+        error = std::move(error).with_hint(
+            "The name does not resolve: check the endpoint and the name server.");
+    return std::move(error).as_transient();
+}
+
+std::size_t Transfer::on_header(char* data, std::size_t size, std::size_t count, void* self) {
+    auto& transfer = *static_cast<Transfer*>(self);
+    const std::string_view line(data, size * count);
+    if (line.starts_with("HTTP/")) {  // an interim answer may come before the real one
+        transfer.headers_.clear();
+        const auto words = split(line, ' ');
+        const auto status = words.size() > 1 ? parse_uint(trim(words[1])) : std::nullopt;
+        transfer.status_ = static_cast<int>(status.value_or(0));
+    } else if (trim(line).empty()) {
+        transfer.head_done_ = transfer.status_ >= 200;
+    } else if (const std::size_t colon = line.find(':'); colon != std::string_view::npos) {
+        transfer.headers_[lower(line.substr(0, colon))] = trim(line.substr(colon + 1));
+    }
+    return size * count;
+}
+
+std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, void* self) {
+    auto& transfer = *static_cast<Transfer*>(self);
+    if (transfer.waiting_.size() - transfer.taken_ >= kBodyWaitingMax) {
+        transfer.paused_ = true;
+        return CURL_WRITEFUNC_PAUSE;
+    }
+    transfer.waiting_.append(data, size * count);
+    return size * count;
+}
+
+std::size_t Transfer::on_send(char* out, std::size_t size, std::size_t count, void* self) {
+    auto& transfer = *static_cast<Transfer*>(self);
+    const std::size_t length = std::min(size * count, transfer.body_.size() - transfer.sent_);
+    if (length > 0) std::memcpy(out, transfer.body_.data() + transfer.sent_, length);
+    transfer.sent_ += length;
+    return length;
+}
+
+/// libcurl sends a request again by itself when a kept connection turns out to be closed.
+int Transfer::on_seek(void* self, curl_off_t offset, int origin) {
+    if (origin != SEEK_SET) return CURL_SEEKFUNC_CANTSEEK;
+    static_cast<Transfer*>(self)->sent_ = static_cast<std::size_t>(offset);
+    return CURL_SEEKFUNC_OK;
+}
+
+}  // namespace
+
+std::string Response::header(const std::string& name) const {
+    const auto at = headers.find(name);
+    return at == headers.end() ? "" : at->second;
+}
+
+Client::Client(ClientOptions options) {
+    initialize_once();
+    pool_ = std::make_shared<Pool>(std::move(options));
+}
+
+Client::~Client() = default;
+
+Result<std::unique_ptr<Stream>> Client::open(const Request& request) {
+    auto transfer = std::make_unique<Transfer>(pool_, request);
+    CHRONOS_TRY(transfer->start());
+    return transfer;
+}
+
+Result<Response> Client::perform(const Request& request, std::size_t body_size_max) {
+    const std::unique_ptr<Stream> stream = CHRONOS_TRY(open(request));
+    Response response;
+    response.status = stream->status();
+    response.headers = stream->headers();
+    response.body = CHRONOS_TRY(io::read_all(*stream, body_size_max));
+    return response;
+}
+
+std::string encode_uri(std::string_view text, bool keep_slash) {
+    static constexpr char kDigits[] = "0123456789ABCDEF";
+    std::string result;
+    for (const char c : text) {
+        const auto byte = static_cast<unsigned char>(c);
+        const bool plain = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+                           (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' || c == '~' ||
+                           (c == '/' && keep_slash);
+        if (plain) {
+            result += c;
+        } else {
+            result += '%';
+            result += kDigits[byte >> 4];
+            result += kDigits[byte & 15];
+        }
+    }
+    return result;
+}
+
+}  // namespace chronos::http

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <memory>
+
+#include "chronos/base/result.h"
+#include "chronos/storage/s3.h"
+#include "storage/s3/signer.h"
+
+namespace chronos::storage::s3 {
+
+/// Where the keys come from. Any thread; temporary keys are fetched at the first call and again
+/// when they expire within five minutes, files are read again when they have changed.
+class CredentialSource {
+public:
+    virtual ~CredentialSource() = default;
+    virtual Result<Credentials> get() = 0;
+    /// The server has refused these keys: fetch again at the next call.
+    virtual void invalidate() = 0;
+};
+
+Result<std::unique_ptr<CredentialSource>> make_credential_source(const S3Options& options);
+
+}  // namespace chronos::storage::s3
