@@ -11,7 +11,8 @@
 
 namespace chronos::pgdata {
 
-/// PostgreSQL's 16-bit page checksum. Source: block-and-crypto reference, section 5.1.
+/// PostgreSQL's 16-bit page checksum. `page` is a whole page: a multiple of 128 bytes. Source:
+/// block-and-crypto reference, section 5.1.
 std::uint16_t page_checksum(io::Bytes page, std::uint32_t block_number);
 
 /// What the check of one file found. Source: repository-format reference, section 6.12.
@@ -39,6 +40,9 @@ public:
 
 private:
     void check_page(io::Bytes page);
+    bool is_good(io::Bytes page, std::uint64_t block) const;
+    bool was_being_written(io::Bytes page, std::uint64_t index) const;
+
     Options options_;
     RereadPage reread_page_;
     io::Sink& next_;
