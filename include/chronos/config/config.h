@@ -1,0 +1,109 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "chronos/base/result.h"
+#include "chronos/config/command.h"
+
+/// Options as pgBackRest knows them: command line, environment, configuration file, defaults.
+/// Source: repository-format reference, section 11.
+namespace chronos::config {
+
+enum class Source { default_value, file, environment, command_line };
+
+struct Option;  // src/config/option_table.h
+
+/// What one option was set to. Lists have any number of texts, everything else exactly one, unless
+/// it was negated (`--no-x`), when it has none.
+struct Setting {
+    const Option* option = nullptr;
+    unsigned index = 0;  ///< the N of repoN or pgN, 0 for an option of no group
+    Source source = Source::default_value;
+    bool negated = false;
+    std::vector<std::string> texts;  ///< checked; paths without a trailing slash
+};
+
+/// The resolved options of one command. Immutable, so any thread may read it; cheap enough to copy.
+///
+/// An option is asked for by its name, one of a group with its index: "repo1-path", "pg1-port". A
+/// name that is not in the table of options is a broken invariant and throws std::logic_error.
+class Config {
+public:
+    Config() = default;
+
+    const std::string& command() const { return command_; }
+    /// Positional arguments.
+    const std::vector<std::string>& parameters() const { return parameters_; }
+    /// "" if none.
+    const std::string& stanza() const { return stanza_; }
+    /// Set by somebody and not only by default; `--no-x` counts as set.
+    bool has(std::string_view name) const;
+    Source source(std::string_view name) const;
+
+    /// Each returns what was set, else the default of the option for this command, else nothing:
+    /// "", false, 0, an empty list.
+    std::string get_string(std::string_view name) const;
+    bool get_bool(std::string_view name) const;
+    std::int64_t get_int(std::string_view name) const;
+    std::uint64_t get_size(std::string_view name) const;  ///< bytes
+    std::chrono::milliseconds get_time(std::string_view name) const;
+    std::vector<std::string> get_list(std::string_view name) const;
+    /// Of "name=value" elements; a later one replaces an earlier one of the same name.
+    std::map<std::string, std::string> get_hash(std::string_view name) const;
+
+    /// Configured repositories in ascending order: those with any repoN option; 1 if there is none.
+    std::vector<unsigned> repo_keys() const;
+    /// Configured clusters in ascending order; none if there is none.
+    std::vector<unsigned> pg_keys() const;
+
+    /// "--name=value", "--name" or "--no-name" of what the command line set and another command
+    /// understands too, sorted and without secrets: for `restore_command` and child processes.
+    /// Values are not quoted.
+    std::vector<std::string> command_line_options(std::string_view for_command) const;
+    /// Everything that is not a default as `command begin` lists it: quoted where a shell would
+    /// need it, secrets as "<redacted>", sorted.
+    std::string describe() const;
+
+    /// The main configuration file that was read, "" if none.
+    const std::string& config_file() const { return config_file_; }
+
+private:
+    friend class Resolver;
+    const Setting* find(const Option& option, unsigned index) const;
+    /// The text of the option, or its default, computed ones included.
+    std::string text_of(const Option& option, unsigned index) const;
+    std::string default_text(const Option& option, unsigned index) const;
+    std::string default_time(const Option& option) const;
+    std::string sibling_text(std::string_view name, unsigned index) const;
+    std::vector<unsigned> keys(bool of_repositories) const;
+
+    std::string command_;
+    CommandId command_id_ = CommandId::help;
+    std::string stanza_;
+    std::vector<std::string> parameters_;
+    std::string config_file_;
+    std::string program_;
+    bool terminal_ = false;
+    std::vector<Setting> settings_;  ///< in the order of their names with index
+};
+
+/// Where options come from, apart from files.
+struct Input {
+    std::vector<std::string> arguments;    ///< without the program's name
+    std::vector<std::string> environment;  ///< "NAME=value"
+    std::string program;    ///< absolute path of the executable: the default of `cmd`
+    bool terminal = false;  ///< standard output is one: the console says more
+    std::string exec_id;    ///< identifies this run unless `exec-id` is given
+};
+
+/// Reads the configuration files that `input` points to and checks every option. `warnings` gets
+/// what is ignored, in pgBackRest's words, also when the call fails.
+Result<Config> resolve(const Input& input, std::vector<std::string>& warnings);
+
+}  // namespace chronos::config

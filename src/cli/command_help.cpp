@@ -1,0 +1,26 @@
+#include "chronos/config/help.h"
+
+#include "cli/commands.h"
+
+namespace chronos::cli {
+namespace {
+
+Result<std::string> help_text(const config::Config& config) {
+    if (config.get_string("output") == "markdown") return config::options_markdown();
+    const std::vector<std::string>& words = config.parameters();
+    if (words.empty()) return config::general_help();
+    if (words.size() == 1) return config::command_help(words[0]);
+    if (words.size() == 2) return config::option_help(words[0], words[1]);
+    return Error(ErrorKind::param_invalid, "extra parameters found")
+        .with_hint("Use 'chronos help [command] [option]'.");
+}
+
+}  // namespace
+
+Result<int> run_help(Context& context) {
+    const std::string text = CHRONOS_TRY(help_text(context.config));
+    CHRONOS_TRY(print(text));
+    return 0;
+}
+
+}  // namespace chronos::cli

@@ -1,0 +1,11 @@
+#pragma once
+
+#include "cli/context.h"
+
+/// One line for each command: declared here, written in command_<verb>.cpp, listed in dispatch.cpp.
+namespace chronos::cli {
+
+Result<int> run_help(Context& context);
+Result<int> run_version(Context& context);
+
+}  // namespace chronos::cli

@@ -1,0 +1,177 @@
+#include "cli/dispatch.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <exception>
+#include <mutex>
+#include <new>
+
+#include "chronos/base/log.h"
+#include "cli/commands.h"
+#include "cli/log_output.h"
+#include "cli/process.h"
+#include "cli/progress_bar.h"
+
+namespace chronos::cli {
+namespace {
+
+struct Entry {
+    std::string_view name;
+    Command run;
+};
+
+/// What each is for stands in src/config/command_table.cpp.
+constexpr std::array kCommands{
+    Entry{"help", run_help},
+    Entry{"version", run_version},
+};
+
+Command find_run(std::string_view name) {
+    for (const Entry& entry : kCommands)
+        if (entry.name == name) return entry.run;
+    return nullptr;
+}
+
+std::string program_path() {
+    std::array<char, 4096> path{};
+    const ssize_t size = readlink("/proc/self/exe", path.data(), path.size());
+    return size <= 0 ? std::string("chronos")
+                     : std::string(path.data(), static_cast<std::size_t>(size));
+}
+
+config::Input make_input(int argc, char** argv, char** environment) {
+    config::Input input;
+    for (int i = 1; i < argc; ++i) input.arguments.emplace_back(argv[i]);
+    for (; *environment != nullptr; ++environment) input.environment.emplace_back(*environment);
+    input.program = program_path();
+    input.terminal = isatty(STDOUT_FILENO) != 0;
+    input.exec_id = make_exec_id();
+    return input;
+}
+
+/// The bar and the log share a terminal: one lock keeps a line of one out of a line of the other.
+class Display {
+public:
+    explicit Display(const config::Config& config) : bar_(style(config), columns()) {}
+
+    void show(const Progress& progress) {
+        std::optional<std::string> text;
+        {
+            const std::lock_guard lock(mutex_);
+            text = bar_.update(progress, ProgressBar::Clock::now());
+            if (text && bar_.style() == ProgressBar::Style::line) write_terminal(*text);
+        }
+        if (text && bar_.style() == ProgressBar::Style::log) log_info(*text);
+    }
+
+    void clear() {
+        const std::lock_guard lock(mutex_);
+        write_terminal(bar_.erase());
+    }
+
+private:
+    static ProgressBar::Style style(const config::Config& config) {
+        if (!config.get_bool("progress")) return ProgressBar::Style::none;
+        return isatty(STDERR_FILENO) != 0 ? ProgressBar::Style::line : ProgressBar::Style::log;
+    }
+
+    static unsigned columns() {
+        winsize size = {};
+        return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+    }
+
+    static void write_terminal(const std::string& text) {
+        // A terminal that went away takes the bar with it, and nothing else.
+        if (!text.empty() && write(STDERR_FILENO, text.data(), text.size()) < 0) return;
+    }
+
+    std::mutex mutex_;
+    ProgressBar bar_;
+};
+
+/// Before the options are known there is no telling where the log should go.
+int report_early(const Error& error, const std::vector<std::string>& warnings) {
+    std::string text;
+    for (const std::string& warning : warnings)
+        text += LogLine{.time = "", .process = false, .level = LogLevel::warn, .text = warning}
+                    .format();
+    text +=
+        LogLine{.time = "", .process = false, .level = LogLevel::error, .text = error_text(error)}
+            .format();
+    if (write(STDERR_FILENO, text.data(), text.size()) < 0) return static_cast<int>(error.kind());
+    return static_cast<int>(error.kind());
+}
+
+Result<int> run_guarded(Command command, Context& context) {
+    try {
+        return command(context);
+    } catch (const std::bad_alloc&) {
+        return Error(ErrorKind::memory, "out of memory");
+    } catch (const std::exception& exception) {
+        return Error(ErrorKind::internal, exception.what());
+    }
+}
+
+Result<int> run_command(Context& context, LogOutput& output) {
+    const Command command = find_run(context.config.command());
+    if (command == nullptr)
+        return Error(ErrorKind::command_invalid,
+                     "command '" + context.config.command() + "' is not part of this version");
+    CHRONOS_TRY(apply_process_options(context.config));
+    output.open_file();
+    if (!config::find_command(context.config.command())->quiet)
+        log_info(context.config.command() + " command begin chronos " CHRONOS_VERSION ": " +
+                 context.config.describe());
+    return run_guarded(command, context);
+}
+
+int report(const std::string& command, const Result<int>& result, std::chrono::milliseconds took) {
+    const bool quiet = config::find_command(command)->quiet;
+    if (result) {
+        if (!quiet)
+            log_info(command + " command end: completed successfully (" +
+                     std::to_string(took.count()) + "ms)");
+        return *result;
+    }
+    const Error& error = result.error();
+    const std::string signal = received_signal();
+    const bool by_signal = error.kind() == ErrorKind::cancelled && !signal.empty();
+    if (!by_signal) log(LogLevel::error, error_text(error));
+    const std::string text = error_text(Error(error.kind(), ""));
+    if (!quiet)
+        log_info(command + " command end: " +
+                 (by_signal ? "terminated on signal [" + signal + "]"
+                            : "aborted with exception " + text.substr(0, text.find(':'))));
+    return static_cast<int>(error.kind());
+}
+
+}  // namespace
+
+int run_program(int argc, char** argv, char** environment) {
+    const auto start = std::chrono::steady_clock::now();
+    static Cancellation cancel;  // a signal may come until the very end
+    set_up_signals(cancel);
+    const config::Input input = make_input(argc, argv, environment);
+    std::vector<std::string> warnings;
+    const Result<config::Config> config = config::resolve(input, warnings);
+    if (!config) return report_early(config.error(), warnings);
+    if (const auto left = leave_root(*config); !left) return report_early(left.error(), warnings);
+
+    Display display(*config);
+    LogOutput output(*config, [&] { display.clear(); });
+    for (const std::string& warning : warnings) log_warn(warning);
+    Context context{.config = *config,
+                    .cancel = cancel,
+                    .progress = [&](const Progress& progress) { display.show(progress); },
+                    .program = input.program};
+    const Result<int> result = run_command(context, output);
+    display.clear();
+    return report(config->command(), result,
+                  std::chrono::duration_cast<std::chrono::milliseconds>(
+                      std::chrono::steady_clock::now() - start));
+}
+
+}  // namespace chronos::cli

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "chronos/base/error.h"
+#include "chronos/base/log.h"
+#include "chronos/config/config.h"
+
+namespace chronos::cli {
+
+/// One log line as pgBackRest prints it, with a line feed; further lines of the text are indented
+/// to its first column. Source: repository-format reference, 11.8.
+struct LogLine {
+    std::string time;     ///< "2026-11-20 08:20:59.123", or "" to leave it out
+    bool process = true;  ///< "P00" and the level in a column of its own
+    LogLevel level = LogLevel::info;
+    std::string_view text;
+
+    std::string format() const;
+};
+
+/// "[055]: <message>" with hints.
+std::string error_text(const Error& error);
+
+/// Now, local time with milliseconds.
+std::string log_time();
+
+/// Sends the log of the process to console, standard error and file as the options say, from
+/// construction to destruction. Lines are written as they come, whole.
+class LogOutput {
+public:
+    /// `before_line` is called before anything is written to console or standard error: the place
+    /// to take a progress bar off the terminal.
+    LogOutput(const config::Config& config, std::function<void()> before_line);
+    ~LogOutput();
+    LogOutput(const LogOutput&) = delete;
+    LogOutput& operator=(const LogOutput&) = delete;
+
+    /// Opens the log file if the command writes one. A directory that is missing or closed to us is
+    /// worth a warning only to somebody who asked for it.
+    void open_file();
+
+private:
+    void receive(LogLevel level, std::string_view text);
+
+    const config::Config& config_;
+    std::function<void()> before_line_;
+    LogReceiver former_;
+    LogLevel console_level_;
+    LogLevel stderr_level_;
+    LogLevel file_level_;
+    bool timestamp_;
+    bool dry_run_;
+    int console_;    ///< file descriptor
+    int file_ = -1;  ///< file descriptor
+};
+
+}  // namespace chronos::cli

@@ -1,0 +1,119 @@
+#include <array>
+
+#include "chronos/config/command.h"
+
+namespace chronos::config {
+namespace {
+
+constexpr std::array kCommands{
+    CommandInfo{.id = CommandId::annotate,
+                .name = "annotate",
+                .summary = "Add, change or remove annotations of a backup.",
+                .details = "Each --annotation=key=value is merged into those the backup has. An "
+                           "empty value removes the key."},
+    CommandInfo{.id = CommandId::archive_get,
+                .name = "archive-get",
+                .summary = "Get a WAL segment from the archive.",
+                .parameters = true,
+                .details = "Used as restore_command: chronos --stanza=main archive-get %f \"%p\". "
+                           "The exit status is 1 only if the repository says that there is no such "
+                           "segment; other failures stop the recovery rather than end it early."},
+    CommandInfo{.id = CommandId::archive_push,
+                .name = "archive-push",
+                .summary = "Push a WAL segment to the archive.",
+                .parameters = true,
+                .details = "Used as archive_command: chronos --stanza=main archive-push %p. A "
+                           "segment is acknowledged only once it is durable in every repository."},
+    CommandInfo{.id = CommandId::backup,
+                .name = "backup",
+                .summary = "Back up a database cluster.",
+                .log_file = true,
+                .details = "A full backup stands alone. A differential one builds on the last "
+                           "full backup, an incremental one on the last backup of any type."},
+    CommandInfo{.id = CommandId::check,
+                .name = "check",
+                .summary = "Check the configuration.",
+                .details = "Looks at the settings of the server and the repository, then switches "
+                           "WAL once and waits for the segment to arrive."},
+    CommandInfo{.id = CommandId::engine,
+                .name = "engine",
+                .summary = "Serve the server module.",
+                .internal = true,
+                .parameters = true},
+    CommandInfo{.id = CommandId::expire,
+                .name = "expire",
+                .summary = "Expire backups that exceed retention.",
+                .log_file = true},
+    CommandInfo{.id = CommandId::help,
+                .name = "help",
+                .summary = "Get help.",
+                .parameters = true,
+                .quiet = true},
+    CommandInfo{.id = CommandId::info,
+                .name = "info",
+                .summary = "Show the backups of a repository.",
+                .quiet = true,
+                .details = "Without --stanza every stanza of every repository is listed. --set "
+                           "adds the details of one backup, --output=json is for programs."},
+    CommandInfo{.id = CommandId::repo_get,
+                .name = "repo-get",
+                .summary = "Get a file from a repository.",
+                .parameters = true,
+                .quiet = true},
+    CommandInfo{.id = CommandId::repo_ls,
+                .name = "repo-ls",
+                .summary = "List files in a repository.",
+                .parameters = true,
+                .quiet = true},
+    CommandInfo{.id = CommandId::restore,
+                .name = "restore",
+                .summary = "Restore a database cluster.",
+                .log_file = true,
+                .details = "Restores the latest backup of the first repository that has one, or "
+                           "the one named by --set, and configures the recovery. With --type=time "
+                           "or --type=lsn the backup that precedes the target is selected."},
+    CommandInfo{.id = CommandId::stanza_create,
+                .name = "stanza-create",
+                .summary = "Create the stanza in every repository.",
+                .log_file = true},
+    CommandInfo{.id = CommandId::stanza_delete,
+                .name = "stanza-delete",
+                .summary = "Delete a stanza.",
+                .log_file = true},
+    CommandInfo{.id = CommandId::stanza_upgrade,
+                .name = "stanza-upgrade",
+                .summary = "Tell the stanza of a new major version of the cluster.",
+                .log_file = true},
+    CommandInfo{.id = CommandId::start,
+                .name = "start",
+                .summary = "Allow processes to run again.",
+                .log_file = true},
+    CommandInfo{.id = CommandId::stop,
+                .name = "stop",
+                .summary = "Keep processes from running.",
+                .log_file = true},
+    CommandInfo{.id = CommandId::verify,
+                .name = "verify",
+                .summary = "Verify the contents of a repository.",
+                .log_file = true},
+    CommandInfo{
+        .id = CommandId::version, .name = "version", .summary = "Get the version.", .quiet = true},
+};
+
+}  // namespace
+
+std::span<const CommandInfo> command_table() {
+    return kCommands;
+}
+
+const CommandInfo& command_info(CommandId id) {
+    return kCommands[static_cast<std::size_t>(id)];
+}
+
+const CommandInfo* find_command(std::string_view name) {
+    for (const CommandInfo& info : kCommands)
+        if (info.name == name) return &info;
+    return nullptr;
+}
+
+}  // namespace chronos::config

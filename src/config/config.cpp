@@ -1,0 +1,208 @@
+#include "chronos/config/config.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <thread>
+
+#include "config/option_table.h"
+#include "config/value.h"
+
+namespace chronos::config {
+namespace {
+
+NamedOption must_find(std::string_view name) {
+    const auto named = find_option(name);
+    if (!named || named->index_missing || named->index_invalid)
+        throw std::logic_error("no option is called '" + std::string(name) + "'");
+    return *named;
+}
+
+/// Left out of generated command lines: they belong to the run, not to what it works on.
+bool belongs_to_run(const Option& option) {
+    for (const std::string_view name :
+         {"exec-id", "job-retry", "job-retry-interval", "log-subprocess", "log-timestamp",
+          "process-max", "cmd", "allow-root", "progress"})
+        if (option.name == name) return true;
+    return option.name.starts_with("log-level-");
+}
+
+std::string default_level(std::string_view compress_type) {
+    if (compress_type == "gz") return "6";
+    if (compress_type == "bz2") return "9";
+    if (compress_type == "lz4") return "1";
+    if (compress_type == "zst") return "3";
+    return "0";
+}
+
+/// More workers than this rarely pay on one machine, and they take cores from the server.
+constexpr unsigned kDefaultWorkersMax = 4;
+
+std::string default_workers() {
+    return std::to_string(std::clamp(std::thread::hardware_concurrency(), 1u, kDefaultWorkersMax));
+}
+
+std::string describe_text(const Setting& setting, const std::string& name,
+                          const std::string& text) {
+    if (setting.option->secret) return "--" + name + "=<redacted>";
+    if (setting.option->type == Type::boolean) return "--" + name;
+    if (text.find(' ') == std::string::npos) return "--" + name + "=" + text;
+    return "--" + name + "=\"" + text + "\"";
+}
+
+}  // namespace
+
+const Setting* Config::find(const Option& option, unsigned index) const {
+    for (const Setting& setting : settings_)
+        if (setting.option == &option && setting.index == index) return &setting;
+    return nullptr;
+}
+
+bool Config::has(std::string_view name) const {
+    const NamedOption named = must_find(name);
+    return find(*named.option, named.index) != nullptr;
+}
+
+Source Config::source(std::string_view name) const {
+    const NamedOption named = must_find(name);
+    const Setting* setting = find(*named.option, named.index);
+    return setting == nullptr ? Source::default_value : setting->source;
+}
+
+std::string Config::text_of(const Option& option, unsigned index) const {
+    const Setting* setting = find(option, index);
+    if (setting == nullptr) return default_text(option, index);
+    if (option.type == Type::boolean) return setting->negated ? "n" : "y";
+    return setting->texts.empty() ? "" : setting->texts.front();
+}
+
+std::string Config::sibling_text(std::string_view name, unsigned index) const {
+    const auto named = find_option(name);
+    return text_of(*named->option, named->option->group == Group::none ? 0 : index);
+}
+
+/// What depends on other options or on the machine; everything else stands in the table.
+std::string Config::default_text(const Option& option, unsigned index) const {
+    if (!option.unmet_default.empty() && !option.depends_on.empty()) {
+        const Option& other = *find_option(option.depends_on)->option;
+        if (knows(command_id_, other) &&
+            sibling_text(option.depends_on, index) != option.depends_values)
+            return std::string(option.unmet_default);
+    }
+    if (option.name == "compress-type" && sibling_text("compress", 0) == "n") return "none";
+    if (option.name == "compress-level") return default_level(sibling_text("compress-type", 0));
+    if (option.name == "process-max" && contains(option.other_default_commands, command_id_))
+        return default_workers();
+    if (option.name == "cmd") return program_;
+    if (option.name == "log-level-console" && terminal_) return "info";
+    if (option.name == "db-timeout" || option.name == "protocol-timeout")
+        return default_time(option);
+    if (option.name == "repo-s3-endpoint") {
+        const std::string region = sibling_text("repo-s3-region", index);
+        return region.empty() ? "" : "s3." + region + ".amazonaws.com";
+    }
+    return std::string(default_for(option, command_id_));
+}
+
+/// A query must end before the process that waits for it gives up: whichever of the two limits is
+/// not set follows the other one.
+std::string Config::default_time(const Option& option) const {
+    using std::chrono::milliseconds;
+    const bool is_query = option.name == "db-timeout";
+    const milliseconds standard = *parse_time(option.default_text);
+    const Option& other = *find_option(is_query ? "protocol-timeout" : "db-timeout")->option;
+    const Setting* setting = find(other, 0);
+    if (setting == nullptr) return std::string(option.default_text);
+    const milliseconds limit = *parse_time(setting->texts.front());
+    constexpr milliseconds kMargin{30000};
+    if (is_query && standard >= limit)
+        return std::to_string((limit > 2 * kMargin ? limit - kMargin : limit / 2).count()) + "ms";
+    if (!is_query && standard <= limit) return std::to_string((limit + kMargin).count()) + "ms";
+    return std::string(option.default_text);
+}
+
+std::string Config::get_string(std::string_view name) const {
+    const NamedOption named = must_find(name);
+    return text_of(*named.option, named.index);
+}
+
+bool Config::get_bool(std::string_view name) const {
+    return get_string(name) == "y";
+}
+
+std::int64_t Config::get_int(std::string_view name) const {
+    return parse_integer(get_string(name)).value_or(0);
+}
+
+std::uint64_t Config::get_size(std::string_view name) const {
+    return parse_size(get_string(name)).value_or(0);
+}
+
+std::chrono::milliseconds Config::get_time(std::string_view name) const {
+    return parse_time(get_string(name)).value_or(std::chrono::milliseconds(0));
+}
+
+std::vector<std::string> Config::get_list(std::string_view name) const {
+    const NamedOption named = must_find(name);
+    const Setting* setting = find(*named.option, named.index);
+    return setting == nullptr ? std::vector<std::string>() : setting->texts;
+}
+
+std::map<std::string, std::string> Config::get_hash(std::string_view name) const {
+    std::map<std::string, std::string> result;
+    for (const std::string& text : get_list(name)) {
+        const std::size_t equal = text.find('=');
+        result[text.substr(0, equal)] = text.substr(equal + 1);
+    }
+    return result;
+}
+
+std::vector<unsigned> Config::keys(bool of_repositories) const {
+    std::vector<unsigned> result;
+    for (const Setting& setting : settings_)
+        if (setting.option->group == (of_repositories ? Group::repo : Group::pg))
+            result.push_back(setting.index);
+    std::sort(result.begin(), result.end());
+    result.erase(std::unique(result.begin(), result.end()), result.end());
+    return result;
+}
+
+std::vector<unsigned> Config::repo_keys() const {
+    std::vector<unsigned> result = keys(/*of_repositories=*/true);
+    if (result.empty()) result.push_back(1);
+    return result;
+}
+
+std::vector<unsigned> Config::pg_keys() const {
+    return keys(/*of_repositories=*/false);
+}
+
+std::vector<std::string> Config::command_line_options(std::string_view for_command) const {
+    const CommandInfo* command = find_command(for_command);
+    if (command == nullptr)
+        throw std::logic_error("no command is called '" + std::string(for_command) + "'");
+    std::vector<std::string> result;
+    for (const Setting& setting : settings_) {
+        const Option& option = *setting.option;
+        if (setting.source != Source::command_line || option.secret || belongs_to_run(option) ||
+            !knows(command->id, option))
+            continue;
+        const std::string name = indexed_name(option, setting.index);
+        if (setting.negated) result.push_back("--no-" + name);
+        for (const std::string& text : setting.texts)
+            result.push_back(option.type == Type::boolean ? "--" + name : "--" + name + "=" + text);
+    }
+    return result;
+}
+
+std::string Config::describe() const {
+    std::string result;
+    for (const Setting& setting : settings_) {
+        const std::string name = indexed_name(*setting.option, setting.index);
+        if (setting.negated) result += " --no-" + name;
+        for (const std::string& text : setting.texts)
+            result += " " + describe_text(setting, name, text);
+    }
+    return result.empty() ? result : result.substr(1);
+}
+
+}  // namespace chronos::config

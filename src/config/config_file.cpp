@@ -1,0 +1,176 @@
+#include "config/config_file.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <optional>
+
+#include "chronos/base/text.h"
+
+namespace chronos::config {
+namespace {
+
+/// The system's files, first match. Ours goes before pgBackRest's, so that both can be installed.
+constexpr const char* kMainFiles[] = {"/etc/chronos/chronos.conf",
+                                      "/etc/pgbackrest/pgbackrest.conf", "/etc/pgbackrest.conf"};
+
+Error open_error(const std::string& path, int error_number, mode_t needed) {
+    if (error_number == ENOENT || error_number == ENOTDIR)
+        return Error(ErrorKind::not_found, "unable to open missing file '" + path + "' for read");
+    Error error = system_error(ErrorKind::file_open, "unable to open file '" + path + "' for read",
+                               error_number);
+    if (error_number != EACCES) return error;
+    return std::move(error).with_hint("User id " + std::to_string(geteuid()) + " needs mode " +
+                                      (needed == 0640 ? "0640" : "0750") +
+                                      " with its own group: chgrp and chmod " +
+                                      (needed == 0640 ? "640 " : "750 ") + path + ".");
+}
+
+/// Whether the file was there.
+Result<bool> read_if_there(const std::string& path, FileContent& content) {
+    mode_t mode = 0;
+    auto text = read_small_file(path, &mode);
+    if (!text) {
+        if (text.error().kind() == ErrorKind::not_found) return false;
+        return std::move(text).error();
+    }
+    content.files.push_back(
+        {.path = path, .text = std::move(*text), .world_readable = (mode & S_IRWXO) != 0});
+    return true;
+}
+
+/// Names ending in ".conf", sorted; nullopt if there is no such directory.
+Result<std::optional<std::vector<std::string>>> list_conf(const std::string& path) {
+    const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir(path.c_str()), closedir);
+    if (!directory) {
+        if (errno == ENOENT) return std::optional<std::vector<std::string>>();
+        return system_error(ErrorKind::path_open, "unable to list path '" + path + "'", errno);
+    }
+    std::vector<std::string> names;
+    while (const dirent* entry = readdir(directory.get())) {
+        const std::string_view name = entry->d_name;
+        if (name.size() > 5 && name.ends_with(".conf")) names.emplace_back(name);
+    }
+    std::sort(names.begin(), names.end());
+    return std::optional(std::move(names));
+}
+
+Result<> append_included(const std::string& path, bool required, FileContent& content) {
+    const auto names = CHRONOS_TRY(list_conf(path));
+    if (!names && required)
+        return Error(ErrorKind::path_missing, "unable to list missing path '" + path + "'");
+    if (!names) return {};
+    for (const std::string& name : *names) CHRONOS_TRY(read_if_there(path + "/" + name, content));
+    return {};
+}
+
+Result<> load_first(const std::vector<std::string>& candidates, FileContent& content) {
+    for (const std::string& candidate : candidates) {
+        if (!CHRONOS_TRY(read_if_there(candidate, content))) continue;
+        content.main_file = candidate;
+        return {};
+    }
+    return {};
+}
+
+std::string directory_of(const std::string& path) {
+    return path.substr(0, path.rfind('/'));
+}
+
+}  // namespace
+
+Result<std::string> read_small_file(const std::string& path, mode_t* mode, std::size_t size_max) {
+    const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (descriptor < 0) return open_error(path, errno, 0640);
+    struct Closer {
+        int descriptor;
+        ~Closer() { close(descriptor); }
+    } closer{descriptor};
+    struct stat status = {};
+    if (fstat(descriptor, &status) == 0 && S_ISDIR(status.st_mode))
+        return Error(ErrorKind::file_open, "unable to read '" + path + "': it is a directory");
+    if (mode != nullptr) *mode = status.st_mode;
+    std::string text;
+    char buffer[8192];
+    for (;;) {
+        const ssize_t size = read(descriptor, buffer, sizeof buffer);
+        if (size < 0 && errno == EINTR) continue;
+        if (size < 0)
+            return system_error(ErrorKind::file_read, "unable to read '" + path + "'", errno);
+        if (size == 0) return text;
+        text.append(buffer, static_cast<std::size_t>(size));
+        if (text.size() > size_max)
+            return Error(ErrorKind::file_read, "unable to read '" + path + "': more than " +
+                                                   std::to_string(size_max) + " bytes");
+    }
+}
+
+Result<std::vector<FileEntry>> parse_config_text(std::string_view text) {
+    std::vector<FileEntry> entries;
+    std::optional<std::string> section;
+    std::size_t number = 0;
+    for (const std::string_view raw : split(text, '\n')) {
+        ++number;
+        const std::string_view line = trim(raw);
+        const std::string at_line = " at line " + std::to_string(number);
+        if (line.empty() || line[0] == '#') continue;
+        if (line[0] == '[') {
+            if (line.back() != ']')
+                return Error(ErrorKind::format,
+                             "section should end with ]" + at_line + ": " + printable(line));
+            section = std::string(line.substr(1, line.size() - 2));
+            continue;
+        }
+        const std::size_t equal = line.find('=');
+        // The text of a line is not repeated from here on: it may be half of a secret.
+        if (equal == std::string_view::npos)
+            return Error(ErrorKind::format, "missing '=' in key/value" + at_line);
+        const std::string key = printable(trim(line.substr(0, equal)));
+        if (!section)
+            return Error(ErrorKind::format,
+                         "key/value found outside of section" + at_line + ": " + key);
+        if (key.empty()) return Error(ErrorKind::format, "key is zero-length" + at_line);
+        const std::string_view value = trim(line.substr(equal + 1));
+        if (value.empty())
+            return Error(ErrorKind::option_invalid_value,
+                         "section '" + *section + "', key '" + key + "' must have a value");
+        entries.push_back({.section = *section, .key = key, .value = std::string(value)});
+    }
+    return entries;
+}
+
+Result<FileContent> load_config_files(const FileSearch& search) {
+    FileContent content;
+    if (!search.config.empty()) {
+        content.main_file = search.config;
+        if (!CHRONOS_TRY(read_if_there(search.config, content)))
+            return open_error(search.config, ENOENT, 0640);
+    } else if (search.no_config) {
+        // Nothing but what is named below.
+    } else if (!search.config_path.empty()) {
+        CHRONOS_TRY(load_first(
+            {search.config_path + "/chronos.conf", search.config_path + "/pgbackrest.conf"},
+            content));
+    } else {
+        CHRONOS_TRY(load_first({std::begin(kMainFiles), std::end(kMainFiles)}, content));
+    }
+    if (!search.include_path.empty()) {
+        CHRONOS_TRY(append_included(search.include_path, /*required=*/true, content));
+    } else if (!search.config_path.empty()) {
+        CHRONOS_TRY(append_included(search.config_path + "/conf.d", /*required=*/false, content));
+    } else if (search.config.empty() && !search.no_config) {
+        // Beside the file that was found, so that one tool's directory does not leak into the
+        // other's file; pgBackRest's own when there is none, or only the old single file.
+        const std::string directory =
+            content.main_file == kMainFiles[0] ? directory_of(kMainFiles[0]) : "/etc/pgbackrest";
+        CHRONOS_TRY(append_included(directory + "/conf.d", /*required=*/false, content));
+    }
+    return content;
+}
+
+}  // namespace chronos::config

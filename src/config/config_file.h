@@ -1,0 +1,49 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chronos/base/result.h"
+
+namespace chronos::config {
+
+/// One `key=value` of a configuration file, and the section above it.
+struct FileEntry {
+    std::string section;
+    std::string key;
+    std::string value;  ///< never empty
+};
+
+/// Reads the dialect of pgBackRest: sections in brackets, lines trimmed, '#' begins a comment line,
+/// no quoting. Lines are counted from 1. Source: repository-format reference, 11.2.
+Result<std::vector<FileEntry>> parse_config_text(std::string_view text);
+
+/// Where the options that name files say to look; each "" if not given.
+struct FileSearch {
+    std::string config;
+    bool no_config = false;
+    std::string config_path;
+    std::string include_path;
+};
+
+struct FileContent {
+    struct File {
+        std::string path;
+        std::string text;
+        bool world_readable = false;
+    };
+    std::string main_file;    ///< "" if none was there
+    std::vector<File> files;  ///< the main file, then the included ones in the order of their names
+};
+
+/// Files that need not exist are passed over; one that exists but cannot be read is an error.
+Result<FileContent> load_config_files(const FileSearch& search);
+
+/// At most `size_max` bytes of a small file, for configuration and secrets.
+Result<std::string> read_small_file(const std::string& path, mode_t* mode = nullptr,
+                                    std::size_t size_max = 1 << 20);
+
+}  // namespace chronos::config

@@ -1,0 +1,193 @@
+#include "config/value.h"
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+
+#include "chronos/base/text.h"
+
+namespace chronos::config {
+namespace {
+
+struct Scaled {
+    std::uint64_t number;
+    std::string unit;  ///< lower case
+};
+
+std::optional<Scaled> split_unit(std::string_view text) {
+    const std::size_t end = std::min(text.find_first_not_of("0123456789"), text.size());
+    const auto number = parse_uint(text.substr(0, end));
+    if (!number) return std::nullopt;
+    std::string unit(text.substr(end));
+    for (char& c : unit)
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    return Scaled{*number, std::move(unit)};
+}
+
+std::optional<std::uint64_t> multiply(std::uint64_t number, std::uint64_t factor) {
+    constexpr auto kMax = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+    if (number > kMax / factor) return std::nullopt;
+    return number * factor;
+}
+
+std::string size_text(std::int64_t bytes) {
+    static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+    std::size_t unit = 0;
+    for (; bytes != 0 && bytes % 1024 == 0 && unit < 5; ++unit) bytes /= 1024;
+    return std::to_string(bytes) + kUnits[unit];
+}
+
+std::string time_text(std::int64_t milliseconds) {
+    struct Unit {
+        std::int64_t factor;
+        const char* name;
+    };
+    for (const Unit unit :
+         {Unit{86400000, "d"}, Unit{3600000, "h"}, Unit{60000, "m"}, Unit{1000, "s"}})
+        if (milliseconds != 0 && milliseconds % unit.factor == 0)
+            return std::to_string(milliseconds / unit.factor) + unit.name;
+    return std::to_string(milliseconds) + "ms";
+}
+
+std::string quantity_text(Type type, std::int64_t value) {
+    return type == Type::size   ? size_text(value)
+           : type == Type::time ? time_text(value)
+                                : std::to_string(value);
+}
+
+std::optional<std::int64_t> parse_quantity(Type type, std::string_view text) {
+    if (type == Type::integer) return parse_integer(text);
+    if (type == Type::size) {
+        const auto bytes = parse_size(text);
+        return bytes ? std::optional(static_cast<std::int64_t>(*bytes)) : std::nullopt;
+    }
+    const auto time = parse_time(text);
+    return time ? std::optional<std::int64_t>(time->count()) : std::nullopt;
+}
+
+Error value_error(std::string_view text, std::string_view problem, const std::string& name) {
+    return Error(ErrorKind::option_invalid_value,
+                 "'" + printable(text) + "' " + std::string(problem) + " '" + name + "' option");
+}
+
+std::string comma_list(std::string_view words) {
+    std::vector<std::string> list;
+    for (const std::string_view word : split(words, ' ')) list.emplace_back(word);
+    return join(list, ", ");
+}
+
+Result<> check_quantity(const Option& option, const std::string& name, std::string_view text) {
+    const auto value = parse_quantity(option.type, text);
+    if (!value) {
+        Error error = value_error(text, "is not valid for", name);
+        if (option.type == Type::size)
+            return std::move(error).with_hint("Write a whole number and a unit: B, KiB, MiB, GiB.");
+        if (option.type == Type::time)
+            return std::move(error).with_hint(
+                "Write a whole number and a unit: ms, s, m, h, d, w.");
+        return error;
+    }
+    const bool bounded = option.minimum != 0 || option.maximum != 0;
+    if (bounded && (*value < option.minimum || *value > option.maximum))
+        return value_error(text, "is out of range for", name)
+            .with_hint("Allowed is " + quantity_text(option.type, option.minimum) + " to " +
+                       quantity_text(option.type, option.maximum) + ".");
+    return {};
+}
+
+Result<> check_allowed(const Option& option, const std::string& name, CommandId command,
+                       std::string_view text) {
+    const std::string_view allowed = allowed_for(option, command);
+    if (allowed.empty() || command == CommandId::engine) return {};
+    for (const std::string_view word : split(allowed, ' ')) {
+        if (word == text) return {};
+        if (option.type == Type::size && parse_size(word) == parse_size(text)) return {};
+    }
+    return value_error(text, "is not allowed for", name)
+        .with_hint("Allowed are " + comma_list(allowed) + ".");
+}
+
+Result<std::string> check_path(const std::string& name, std::string_view text) {
+    if (text[0] != '/') return value_error(text, "must begin with / for", name);
+    if (text.find("//") != std::string_view::npos)
+        return value_error(text, "cannot contain // for", name);
+    if (text.size() > 1 && text.back() == '/') text.remove_suffix(1);
+    return std::string(text);
+}
+
+Result<> check_stanza(const std::string& name, std::string_view text) {
+    // It becomes part of file names, in the repository and in the log directory.
+    if (text.find('/') != std::string_view::npos || text[0] == '.' || text[0] == '-' ||
+        printable(text) != text)
+        return value_error(text, "is not valid for", name)
+            .with_hint("A stanza is a file name, without '/' and without '.' at its start.");
+    return {};
+}
+
+}  // namespace
+
+std::optional<std::int64_t> parse_integer(std::string_view text) {
+    std::int64_t value = 0;
+    const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (text.empty() || code != std::errc() || end != text.data() + text.size())
+        return std::nullopt;
+    return value;
+}
+
+std::optional<std::uint64_t> parse_size(std::string_view text) {
+    const auto scaled = split_unit(text);
+    if (!scaled) return std::nullopt;
+    if (scaled->unit.empty() || scaled->unit == "b") return multiply(scaled->number, 1);
+    constexpr std::string_view kLetters = "kmgtp";
+    const std::size_t power = kLetters.find(scaled->unit[0]);
+    const std::string_view rest = std::string_view(scaled->unit).substr(1);
+    if (power == std::string_view::npos || (!rest.empty() && rest != "b" && rest != "ib"))
+        return std::nullopt;
+    return multiply(scaled->number, std::uint64_t{1} << (10 * (power + 1)));
+}
+
+std::optional<std::chrono::milliseconds> parse_time(std::string_view text) {
+    const auto scaled = split_unit(text);
+    if (!scaled) return std::nullopt;
+    struct Unit {
+        std::string_view name;
+        std::uint64_t factor;
+    };
+    for (const Unit unit : {Unit{"", 1000}, Unit{"ms", 1}, Unit{"s", 1000}, Unit{"m", 60000},
+                            Unit{"h", 3600000}, Unit{"d", 86400000}, Unit{"w", 604800000}}) {
+        if (scaled->unit != unit.name) continue;
+        const auto value = multiply(scaled->number, unit.factor);
+        if (!value) return std::nullopt;
+        return std::chrono::milliseconds(static_cast<std::int64_t>(*value));
+    }
+    return std::nullopt;
+}
+
+Result<std::string> check_value(const Option& option, const std::string& name, CommandId command,
+                                std::string_view text) {
+    if (text.empty()) return value_error(text, "must be >= 1 character for", name);
+    switch (option.type) {
+        case Type::boolean:
+            if (text != "y" && text != "n")
+                return Error(ErrorKind::option_invalid_value,
+                             "boolean option '" + name + "' must be 'y' or 'n'");
+            break;
+        case Type::integer:
+        case Type::size:
+        case Type::time: CHRONOS_TRY(check_quantity(option, name, text)); break;
+        case Type::path: return check_path(name, text);
+        case Type::hash:
+            if (text.find('=') == std::string_view::npos || text[0] == '=')
+                return Error(
+                    ErrorKind::option_invalid,
+                    "key/value '" + printable(text) + "' not valid for '" + name + "' option");
+            break;
+        case Type::string:
+        case Type::list: break;
+    }
+    CHRONOS_TRY(check_allowed(option, name, command, text));
+    if (option.name == "stanza") CHRONOS_TRY(check_stanza(name, text));
+    return std::string(text);
+}
+
+}  // namespace chronos::config
