@@ -18,7 +18,88 @@ bool is_label_part(std::string_view text, std::string_view types) {
            std::all_of(text.begin() + 9, text.begin() + 15, is_digit);
 }
 
+constexpr std::string_view kCipherMagic = "Salted__";
+constexpr std::size_t kTextSizeMax = std::size_t{1} << 30;
+
+std::string option_name(const Repository& repository, std::string_view option) {
+    return "repo" + std::to_string(repository.key) + "-" + std::string(option);
+}
+
+Error missing_passphrase(const Repository& repository, const std::string& name) {
+    return Error(ErrorKind::crypto, "'" + repository.storage->describe(name) +
+                                        "' is encrypted but " +
+                                        option_name(repository, "cipher-type") + " is none")
+        .with_hint("Set " + option_name(repository, "cipher-type") + "=aes-256-cbc and " +
+                   option_name(repository, "cipher-pass") +
+                   " to the passphrase that the repository was created with.");
+}
+
+Error superfluous_passphrase(const Repository& repository, const std::string& name) {
+    return Error(ErrorKind::crypto, "'" + repository.storage->describe(name) +
+                                        "' is not encrypted but " +
+                                        option_name(repository, "cipher-type") + " is " +
+                                        std::string(crypto::cipher_type_name(repository.cipher)))
+        .with_hint("Remove " + option_name(repository, "cipher-type") + " and " +
+                   option_name(repository, "cipher-pass") +
+                   " if the repository was created without encryption.");
+}
+
+Result<std::string> decrypt(const Repository& repository, const std::string& name,
+                            std::string_view stored, const std::string& pass) {
+    io::MemorySink plain(kTextSizeMax);
+    const auto decryptor = crypto::make_decryptor(pass, crypto::CipherForm::normal, plain);
+    Result<> done = decryptor->write(io::bytes(stored));
+    if (done) done = decryptor->finish();
+    if (done) return std::move(plain.content);
+    // A file that was cut short says so; anything else is what a wrong passphrase looks like.
+    if (stored.size() % 16 != 0)
+        return std::move(done).error().while_doing("read '" + repository.storage->describe(name) +
+                                                   "'");
+    return wrong_passphrase(repository, name, pass);
+}
+
 }  // namespace
+
+Error wrong_passphrase(const Repository& repository, const std::string& name,
+                       const std::string& pass) {
+    Error error(ErrorKind::crypto, "unable to decrypt '" + repository.storage->describe(name) +
+                                       "': wrong passphrase or damaged content");
+    if (pass != repository.passphrase)
+        return std::move(error).with_hint(
+            "The passphrase for it is kept in backup.info: does the file belong to this stanza?");
+    return std::move(error).with_hint(
+        "Check " + option_name(repository, "cipher-pass") +
+        ": it must be the passphrase that the repository was created with.");
+}
+
+Result<std::string> read_text(const Repository& repository, const std::string& name,
+                              const std::string& pass) {
+    std::string stored = CHRONOS_TRY(storage::read_object(*repository.storage, name, kTextSizeMax));
+    const bool salted = stored.starts_with(kCipherMagic);
+    if (!repository.encrypted() || pass.empty()) {
+        if (salted) return missing_passphrase(repository, name);
+        return stored;
+    }
+    // Text of the format begins with a section: anything else is damage, not plain text.
+    if (!salted && stored.starts_with('[')) return superfluous_passphrase(repository, name);
+    return decrypt(repository, name, stored, pass);
+}
+
+Result<std::string> encode_text(const Repository& repository, std::string_view content,
+                                const std::string& pass) {
+    if (!repository.encrypted() || pass.empty()) return std::string(content);
+    io::MemorySink stored;
+    const auto encryptor = crypto::make_encryptor(pass, crypto::CipherForm::normal, stored);
+    CHRONOS_TRY(encryptor->write(io::bytes(content)));
+    CHRONOS_TRY(encryptor->finish());
+    return std::move(stored.content);
+}
+
+Result<> write_text(const Repository& repository, const std::string& name, std::string_view content,
+                    const std::string& pass) {
+    const std::string stored = CHRONOS_TRY(encode_text(repository, content, pass));
+    return storage::write_object(*repository.storage, name, stored);
+}
 
 std::string archive_path(const std::string& stanza) {
     return "archive/" + stanza;

@@ -107,8 +107,30 @@ struct ReconstructedInfo {
 Result<ReconstructedInfo> load_backup_info_reconstructed(const Repository& repository,
                                                          const std::string& stanza);
 
+/// The names in backup/<stanza> that are labels, complete backup or not; ascending.
+Result<std::vector<std::string>> list_backup_labels(const Repository& repository,
+                                                    const std::string& stanza);
+
 /// A manifest by label: main file, then ".copy". `backup_pass` is BackupInfo::cipher_pass.
 Result<Manifest> load_manifest(const Repository& repository, const std::string& stanza,
                                const std::string& label, const std::string& backup_pass);
+/// backup.manifest.copy alone: what an unfinished backup shows. `text` is format_manifest()'s.
+Result<> save_manifest_copy(const Repository& repository, const std::string& stanza,
+                            const std::string& label, std::string_view text,
+                            const std::string& backup_pass);
+/// The copy and then, with the same bytes, backup.manifest, whose appearance makes the backup a
+/// complete one: everything it names must be durable by then.
+Result<> save_manifest(const Repository& repository, const std::string& stanza,
+                       const std::string& label, std::string_view text,
+                       const std::string& backup_pass);
+/// backup.history/<year>/<label>.manifest.gz, which outlives the backup.
+Result<> save_history_manifest(const Repository& repository, const std::string& stanza,
+                               const std::string& label, std::string_view text,
+                               const std::string& backup_pass);
+
+/// Whether annotations may have this key: the format writes keys without escapes, so that a quote,
+/// a backslash or a control character would damage backup.info, and pgBackRest's limit is 66
+/// bytes. Kind option_invalid_value.
+Result<> check_annotation_key(std::string_view key);
 
 }  // namespace chronos::repo

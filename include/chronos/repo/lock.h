@@ -22,16 +22,19 @@ struct LockRequest {
 
 /// A lock file of pgBackRest's, held: flock on `<lock-path>/<stanza>-<type>-<repo key>.lock` with
 /// its JSON in it, so that neither tool runs while the other does. Source: repository-format
-/// reference, section 1.5. Released, and the file removed, when it is destroyed.
+/// reference, section 1.5. Released, and the file removed, when it is destroyed. A file left by a
+/// process that was killed is not a lock: flock ends with its holder.
 class Lock {
 public:
-    /// Kind lock_acquire if another process holds it, naming that process.
+    /// Kind lock_acquire if another process holds it, naming that process. A holder with the same
+    /// exec id is the same command: the lock counts as obtained and stays the holder's to release.
     static Result<std::unique_ptr<Lock>> acquire(const LockRequest& request);
     ~Lock();
     Lock(const Lock&) = delete;
     Lock& operator=(const Lock&) = delete;
 
-    /// Shows progress to `info` of either tool; writes only when it grew by 0.10 points.
+    /// Shows progress to `info` of either tool; writes only when it grew by more than 0.10 percent
+    /// points. One thread at a time.
     void report_progress(std::uint64_t size_bytes, std::uint64_t size_complete_bytes);
 
 private:

@@ -39,9 +39,22 @@ bool is_archive_id(std::string_view text);
 
 /// Text objects, encrypted as a whole in normal form when the repository is encrypted and `pass`
 /// is not "" (info files: the repository's passphrase; manifests: the backup passphrase).
+///
+/// Reading tells three failures of kind crypto apart, each with its own hint: the object is
+/// encrypted but the repository is not configured so, the other way round, and a passphrase that
+/// does not open it.
 Result<std::string> read_text(const Repository& repository, const std::string& name,
                               const std::string& pass);
 Result<> write_text(const Repository& repository, const std::string& name,
                     std::string_view content, const std::string& pass);
+
+/// What write_text() stores: `content`, encrypted where it would be. For several objects that must
+/// have the same bytes.
+Result<std::string> encode_text(const Repository& repository, std::string_view content,
+                                const std::string& pass);
+
+/// For an object read with `pass` whose plain text turned out to be none.
+Error wrong_passphrase(const Repository& repository, const std::string& name,
+                       const std::string& pass);
 
 }  // namespace chronos::repo

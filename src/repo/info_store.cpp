@@ -1,0 +1,278 @@
+// Info files and manifests in a repository: the pairs of main file and copy, and what the
+// directory says about them. Repository-format reference, sections 1.3, 2.6 and 5.6.
+#include <algorithm>
+#include <set>
+
+#include "chronos/base/log.h"
+#include "chronos/base/text.h"
+#include "chronos/compress/compress.h"
+#include "chronos/repo/info.h"
+
+namespace chronos::repo {
+namespace {
+
+constexpr std::size_t kAnnotationKeySizeMax = 66;
+constexpr int kHistoryLevel = 9;  // whatever the options of the backup
+
+constexpr std::string_view kArchiveInfoHints[] = {
+    "archive.info cannot be opened but is required to push/get WAL segments.",
+    "is archive_command configured correctly in postgresql.conf?",
+    "has a stanza-create been performed?",
+    "use --no-archive-check to disable archive checks during backup if you have an alternate "
+    "archiving scheme.",
+};
+constexpr std::string_view kBackupInfoHints[] = {
+    "backup.info cannot be opened and is required to perform a backup.",
+    "has a stanza-create been performed?",
+};
+
+/// One of the two files, as a value. A missing one is named the way pgBackRest names it.
+template <class Value>
+Result<Value> load_one(const Repository& repository, const std::string& name,
+                       const std::string& pass, Result<Value> (*parse)(std::string_view)) {
+    Result<std::string> text = read_text(repository, name, pass);
+    if (!text && text.error().kind() == ErrorKind::not_found)
+        return Error(ErrorKind::not_found, "unable to open missing file '" +
+                                               repository.storage->describe(name) + "' for read");
+    if (!text) return std::move(text).error();
+    // One in 256 wrong passphrases yields padding that fits, and random bytes.
+    if (repository.encrypted() && !pass.empty() && !text->starts_with('['))
+        return wrong_passphrase(repository, name, pass);
+    return parse(*text);
+}
+
+ErrorKind kind_of_both(ErrorKind main, ErrorKind copy) {
+    if (main == copy || copy == ErrorKind::not_found) return main;
+    if (main == ErrorKind::not_found) return copy;
+    return ErrorKind::file_open;
+}
+
+std::string error_line(const Error& error) {
+    return "\n" + std::string(error_class_name(error.kind())) + ": " + error.message();
+}
+
+/// Kind crypto stands for a wrong configuration, which concerns both files alike and has a hint of
+/// its own; the hints about a missing stanza would only mislead.
+Error error_of_both(const Repository& repository, const std::string& what, const std::string& name,
+                    Error main, Error copy, std::span<const std::string_view> hints) {
+    const ErrorKind kind = kind_of_both(main.kind(), copy.kind());
+    if (kind == ErrorKind::crypto) return main.kind() == ErrorKind::crypto ? main : copy;
+    const std::string path = repository.storage->describe(name);
+    Error error(kind, "unable to load " + what + " file '" + path + "' or '" + path +
+                          ".copy':" + error_line(main) + error_line(copy));
+    for (const std::string_view hint : hints) error = std::move(error).with_hint(hint);
+    return error;
+}
+
+template <class Value>
+Result<Value> load_pair(const Repository& repository, const std::string& what,
+                        const std::string& name, const std::string& pass,
+                        Result<Value> (*parse)(std::string_view),
+                        std::span<const std::string_view> hints) {
+    Result<Value> main = load_one(repository, name, pass, parse);
+    if (main) return main;
+    Result<Value> copy = load_one(repository, name + ".copy", pass, parse);
+    if (copy) return copy;
+    return error_of_both(repository, what, name, std::move(main).error(), std::move(copy).error(),
+                         hints);
+}
+
+/// Encrypted once: the two files have the same bytes.
+Result<> save_pair(const Repository& repository, const std::string& first,
+                   const std::string& second, std::string_view text, const std::string& pass) {
+    const std::string stored = CHRONOS_TRY(encode_text(repository, text, pass));
+    CHRONOS_TRY(storage::write_object(*repository.storage, first, stored));
+    return storage::write_object(*repository.storage, second, stored);
+}
+
+std::string archive_info_name(const std::string& stanza) {
+    return archive_path(stanza) + "/archive.info";
+}
+std::string backup_info_name(const std::string& stanza) {
+    return backup_path(stanza) + "/backup.info";
+}
+std::string manifest_name(const std::string& stanza, const std::string& label) {
+    return backup_path(stanza, label) + "/backup.manifest";
+}
+
+// --- reconstruction
+
+/// Drops what has no manifest any more, and what cannot be restored without it.
+Result<bool> drop_missing(const Repository& repository, const std::string& stanza,
+                          std::vector<BackupEntry>& backups) {
+    std::set<std::string> gone;
+    // Ascending labels: a backup comes after everything it depends on.
+    for (const BackupEntry& backup : backups) {
+        const bool lost_base =
+            gone.contains(backup.prior) ||
+            std::any_of(backup.references.begin(), backup.references.end(),
+                        [&](const std::string& label) { return gone.contains(label); });
+        if (!lost_base &&
+            CHRONOS_TRY(storage::exists(*repository.storage, manifest_name(stanza, backup.label))))
+            continue;
+        log_warn("backup '" + backup.label + "' missing manifest removed from backup.info");
+        gone.insert(backup.label);
+    }
+    std::erase_if(backups, [&](const BackupEntry& backup) { return gone.contains(backup.label); });
+    return !gone.empty();
+}
+
+bool belongs(const BackupInfo& info, const Manifest& manifest) {
+    const bool known =
+        std::any_of(info.history.begin(), info.history.end(), [&](const HistoryEntry& entry) {
+            return entry.id == manifest.history_id && entry.system_id == manifest.system_id &&
+                   entry.version == manifest.pg_version;
+        });
+    return known && (manifest.prior.empty() || info.find(manifest.prior) != nullptr);
+}
+
+Result<bool> add_unlisted(const Repository& repository, const std::string& stanza,
+                          BackupInfo& info) {
+    bool added = false;
+    for (const std::string& label : CHRONOS_TRY(list_backup_labels(repository, stanza))) {
+        if (info.find(label) != nullptr) continue;
+        if (!CHRONOS_TRY(storage::exists(*repository.storage, manifest_name(stanza, label))))
+            continue;
+        const Manifest manifest =
+            CHRONOS_TRY(load_manifest(repository, stanza, label, info.cipher_pass));
+        if (manifest.label != label || !belongs(info, manifest)) {
+            log_warn("invalid backup '" + label + "' cannot be added to current backups");
+            continue;
+        }
+        const auto place =
+            std::find_if(info.backups.begin(), info.backups.end(),
+                         [&](const BackupEntry& backup) { return backup.label > label; });
+        info.backups.insert(place, backup_entry_of(manifest));
+        log_warn("backup '" + label + "' found in repository added to backup.info");
+        added = true;
+    }
+    return added;
+}
+
+}  // namespace
+
+Result<ArchiveInfo> load_archive_info(const Repository& repository, const std::string& stanza) {
+    return load_pair(repository, "info", archive_info_name(stanza), repository.passphrase,
+                     parse_archive_info, kArchiveInfoHints);
+}
+
+Result<BackupInfo> load_backup_info(const Repository& repository, const std::string& stanza) {
+    return load_pair(repository, "info", backup_info_name(stanza), repository.passphrase,
+                     parse_backup_info, kBackupInfoHints);
+}
+
+Result<> save_archive_info(const Repository& repository, const std::string& stanza,
+                           const ArchiveInfo& info) {
+    const std::string name = archive_info_name(stanza);
+    return save_pair(repository, name, name + ".copy", format_archive_info(info),
+                     repository.passphrase);
+}
+
+Result<> save_backup_info(const Repository& repository, const std::string& stanza,
+                          const BackupInfo& info) {
+    const std::string name = backup_info_name(stanza);
+    return save_pair(repository, name, name + ".copy", format_backup_info(info),
+                     repository.passphrase);
+}
+
+Result<ReconstructedInfo> load_backup_info_reconstructed(const Repository& repository,
+                                                         const std::string& stanza) {
+    ReconstructedInfo result;
+    result.info = CHRONOS_TRY(load_backup_info(repository, stanza));
+    const bool dropped = CHRONOS_TRY(drop_missing(repository, stanza, result.info.backups));
+    const bool added = CHRONOS_TRY(add_unlisted(repository, stanza, result.info));
+    result.changed = dropped || added;
+    return result;
+}
+
+Result<std::vector<std::string>> list_backup_labels(const Repository& repository,
+                                                    const std::string& stanza) {
+    std::vector<std::string> labels;
+    for (storage::Entry& entry : CHRONOS_TRY(repository.storage->list(backup_path(stanza))))
+        if (entry.type == storage::EntryType::path && is_backup_label(entry.name))
+            labels.push_back(std::move(entry.name));
+    return labels;
+}
+
+Result<Manifest> load_manifest(const Repository& repository, const std::string& stanza,
+                               const std::string& label, const std::string& backup_pass) {
+    return load_pair(repository, "backup manifest", manifest_name(stanza, label), backup_pass,
+                     parse_manifest, {});
+}
+
+Result<> save_manifest_copy(const Repository& repository, const std::string& stanza,
+                            const std::string& label, std::string_view text,
+                            const std::string& backup_pass) {
+    return write_text(repository, manifest_name(stanza, label) + ".copy", text, backup_pass);
+}
+
+Result<> save_manifest(const Repository& repository, const std::string& stanza,
+                       const std::string& label, std::string_view text,
+                       const std::string& backup_pass) {
+    const std::string name = manifest_name(stanza, label);
+    return save_pair(repository, name + ".copy", name, text, backup_pass);
+}
+
+Result<> save_history_manifest(const Repository& repository, const std::string& stanza,
+                               const std::string& label, std::string_view text,
+                               const std::string& backup_pass) {
+    io::MemorySink packed;
+    const auto compressor = compress::make_compressor(compress::CompressType::gz, kHistoryLevel,
+                                                      compress::Form::normal, packed);
+    CHRONOS_TRY(compressor->write(io::bytes(text)));
+    CHRONOS_TRY(compressor->finish());
+    const std::string name = backup_path(stanza) + "/backup.history/" + label.substr(0, 4) + "/" +
+                             label + ".manifest.gz";
+    return write_text(repository, name, packed.content, backup_pass);
+}
+
+BackupEntry backup_entry_of(const Manifest& manifest) {
+    BackupEntry entry;
+    entry.label = manifest.label;
+    entry.backrest_version = manifest.backrest_version;
+    entry.annotations = manifest.annotations;
+    entry.archive_start = manifest.archive_start;
+    entry.archive_stop = manifest.archive_stop;
+    entry.error = std::any_of(manifest.files.begin(), manifest.files.end(),
+                              [](const ManifestFile& file) { return file.page_error; });
+    const Manifest::Sizes sizes = manifest.sizes();
+    entry.size = sizes.size;
+    entry.size_delta = sizes.size_delta;
+    entry.repo_size = sizes.repo_size;
+    entry.repo_size_delta = sizes.repo_size_delta;
+    if (sizes.has_maps) {
+        entry.map_size = sizes.map_size;
+        entry.map_size_delta = sizes.map_size_delta;
+    }
+    entry.lsn_start = manifest.lsn_start;
+    entry.lsn_stop = manifest.lsn_stop;
+    entry.prior = manifest.prior;
+    entry.references = manifest.references;
+    std::erase(entry.references, manifest.label);
+    entry.timestamp_start = manifest.timestamp_start;
+    entry.timestamp_stop = manifest.timestamp_stop;
+    entry.type = manifest.type;
+    entry.history_id = manifest.history_id;
+    const ManifestOptions& options = manifest.options;
+    entry.option_archive_check = options.archive_check;
+    entry.option_archive_copy = options.archive_copy;
+    entry.option_backup_standby = options.backup_standby.value_or(false);
+    entry.option_checksum_page = options.checksum_page.value_or(false);
+    entry.option_compress = options.compress_type != compress::CompressType::none;
+    entry.option_hardlink = options.hardlink;
+    entry.option_online = options.online;
+    return entry;
+}
+
+Result<> check_annotation_key(std::string_view key) {
+    const bool plain = std::all_of(key.begin(), key.end(), [](char c) {
+        return static_cast<unsigned char>(c) >= 0x20 && c != '"' && c != '\\';
+    });
+    if (plain && !key.empty() && key.size() <= kAnnotationKeySizeMax) return {};
+    return Error(ErrorKind::option_invalid_value,
+                 "'" + printable(key) + "' cannot be the key of an annotation")
+        .with_hint(
+            "A key has 1 to 66 bytes, none of them a quote, backslash or control character.");
+}
+
+}  // namespace chronos::repo

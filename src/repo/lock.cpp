@@ -1,0 +1,235 @@
+// Lock and stop files: repository-format reference, sections 1.5 and 1.6.
+#include "chronos/repo/lock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <thread>
+
+#include "chronos/base/text.h"
+#include "repo/json_text.h"
+
+namespace chronos::repo {
+namespace {
+
+constexpr mode_t kFileMode = 0640;
+constexpr mode_t kPathMode = 0750;
+constexpr std::size_t kContentSizeMax = 4096;
+/// `info` and the like hold a lock for a moment when they look at it: that must not fail a backup.
+constexpr int kAttempts = 10;
+constexpr std::chrono::milliseconds kPause(25);
+
+class Descriptor {
+public:
+    explicit Descriptor(int number = -1) : number_(number) {}
+    Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
+    Descriptor& operator=(Descriptor&& other) noexcept {
+        std::swap(number_, other.number_);
+        return *this;
+    }
+    ~Descriptor() {
+        if (number_ >= 0) ::close(number_);
+    }
+    int get() const { return number_; }
+
+private:
+    int number_;
+};
+
+std::string_view lock_type_name(LockType type) {
+    switch (type) {
+        case LockType::archive: return "archive";
+        case LockType::backup: return "backup";
+        case LockType::restore: return "restore";
+    }
+    return "";
+}
+
+std::string file_name(const LockRequest& request) {
+    return request.lock_path + "/" + request.stanza + "-" +
+           std::string(lock_type_name(request.type)) + "-" + std::to_string(request.repo_key) +
+           ".lock";
+}
+
+struct Content {
+    std::string exec_id;
+    int pid = 0;
+    std::optional<std::uint64_t> size_bytes;
+    std::optional<std::uint64_t> size_complete_bytes;
+};
+
+std::optional<Content> parse_content(std::string_view text) {
+    Content content;
+    JsonReader reader(text);
+    std::string_view key;
+    for (reader.begin_object(); reader.next_key(key);) {
+        if (key == "execId")
+            content.exec_id = reader.string();
+        else if (key == "pid")
+            content.pid = static_cast<int>(reader.number());
+        else if (key == "sz")
+            content.size_bytes = reader.number();
+        else if (key == "szCplt")
+            content.size_complete_bytes = reader.number();
+        else
+            reader.skip();
+    }
+    if (!reader.finished() || content.pid <= 0) return std::nullopt;
+    return content;
+}
+
+std::optional<Content> read_content(int descriptor) {
+    char text[kContentSizeMax];
+    const ssize_t size = ::pread(descriptor, text, sizeof text, 0);
+    if (size <= 0) return std::nullopt;
+    return parse_content(std::string_view(text, static_cast<std::size_t>(size)));
+}
+
+/// Over the old content and then cut, never empty in between: a reader that finds no JSON takes
+/// the lock for stale.
+bool write_content(int descriptor, const std::string& text) {
+    const auto size = static_cast<off_t>(text.size());
+    return ::pwrite(descriptor, text.data(), text.size(), 0) == size &&
+           ::ftruncate(descriptor, size) == 0;
+}
+
+std::string content_text(const std::string& exec_id, std::optional<std::uint64_t> size_bytes,
+                         std::uint64_t size_complete_bytes, std::uint64_t percent_hundredths) {
+    std::string text = "{\"execId\":";
+    append_json_string(text, exec_id);
+    if (size_bytes) text += ",\"pctCplt\":" + std::to_string(percent_hundredths);
+    text += ",\"pid\":" + std::to_string(::getpid());
+    if (size_bytes)
+        text += ",\"sz\":" + std::to_string(*size_bytes) +
+                ",\"szCplt\":" + std::to_string(size_complete_bytes);
+    return text + "}";
+}
+
+Error lock_error(const std::string& path, int error_number, const std::optional<Content>& holder) {
+    Error error = system_error(ErrorKind::lock_acquire,
+                               "unable to acquire lock on file '" + path + "'", error_number);
+    if (error_number != EWOULDBLOCK) return error;
+    if (holder)
+        error = std::move(error).with_hint("Process " + std::to_string(holder->pid) + " holds it.");
+    return std::move(error).with_hint("is another pgBackRest process running?");
+}
+
+Result<Descriptor> open_lock_file(const std::string& path) {
+    int number = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, kFileMode);
+    if (number < 0 && errno == ENOENT) {
+        const std::string directory = std::filesystem::path(path).parent_path();
+        std::error_code failure;
+        if (std::filesystem::create_directories(directory, failure))
+            std::filesystem::permissions(directory, std::filesystem::perms{kPathMode}, failure);
+        if (failure)
+            return system_error(ErrorKind::path_create, "unable to create path '" + directory + "'",
+                                failure.value());
+        number = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, kFileMode);
+    }
+    if (number < 0) return lock_error(path, errno, {});
+    return Descriptor(number);
+}
+
+/// The file that is locked may have been unlinked by its former holder after we opened it.
+bool still_there(int descriptor, const std::string& path) {
+    struct stat opened = {};
+    struct stat named = {};
+    return ::fstat(descriptor, &opened) == 0 && ::stat(path.c_str(), &named) == 0 &&
+           opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
+}
+
+}  // namespace
+
+struct Lock::State {
+    std::string path;
+    std::string exec_id;
+    Descriptor file;  ///< none when a parent with the same exec id holds the lock
+    std::optional<std::uint64_t> shown_hundredths;
+};
+
+Lock::Lock(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Lock::~Lock() {
+    // Unlinked while it is locked: whoever opened it before sees that and tries again.
+    if (state_->file.get() >= 0) ::unlink(state_->path.c_str());
+}
+
+Result<std::unique_ptr<Lock>> Lock::acquire(const LockRequest& request) {
+    auto state = std::make_unique<State>();
+    state->path = file_name(request);
+    state->exec_id = request.exec_id;
+    int failure = EWOULDBLOCK;
+    std::optional<Content> holder;
+    for (int attempt = 0; attempt < kAttempts;) {
+        Descriptor file = CHRONOS_TRY(open_lock_file(state->path));
+        if (::flock(file.get(), LOCK_EX | LOCK_NB) == 0) {
+            if (!still_there(file.get(), state->path)) continue;
+            if (!write_content(file.get(), content_text(state->exec_id, {}, 0, 0)))
+                return system_error(ErrorKind::file_write,
+                                    "unable to write lock file '" + state->path + "'", errno);
+            state->file = std::move(file);
+            return std::unique_ptr<Lock>(new Lock(std::move(state)));
+        }
+        failure = errno;
+        holder = read_content(file.get());
+        if (failure != EWOULDBLOCK) break;
+        if (holder && holder->exec_id == request.exec_id)
+            return std::unique_ptr<Lock>(new Lock(std::move(state)));
+        ++attempt;
+        std::this_thread::sleep_for(kPause);
+    }
+    return lock_error(state->path, failure, holder);
+}
+
+void Lock::report_progress(std::uint64_t size_bytes, std::uint64_t size_complete_bytes) {
+    if (state_->file.get() < 0) return;
+    // As a fraction first: sizes times 10000 could overflow.
+    const double part = size_bytes == 0 ? 1.0
+                                        : static_cast<double>(size_complete_bytes) /
+                                              static_cast<double>(size_bytes);
+    const auto hundredths = static_cast<std::uint64_t>(part * 10000.0);
+    if (state_->shown_hundredths && hundredths <= *state_->shown_hundredths + 10) return;
+    state_->shown_hundredths = hundredths;
+    // A progress that cannot be shown must not fail a backup: the lock itself does not depend on
+    // it.
+    (void)write_content(state_->file.get(),
+                        content_text(state_->exec_id, size_bytes, size_complete_bytes, hundredths));
+}
+
+LockState look_at_lock(const LockRequest& request) {
+    LockState state;
+    const Descriptor file(::open(file_name(request).c_str(), O_RDONLY | O_CLOEXEC));
+    if (file.get() < 0 || ::flock(file.get(), LOCK_SH | LOCK_NB) == 0) return state;
+    const std::optional<Content> content = read_content(file.get());
+    if (!content) return state;
+    state.held = true;
+    state.pid = content->pid;
+    state.size_bytes = content->size_bytes;
+    state.size_complete_bytes = content->size_complete_bytes;
+    return state;
+}
+
+Result<> check_stop_file(const std::string& lock_path, const std::string& stanza) {
+    struct Stop {
+        std::string file;
+        std::string scope;
+    };
+    for (const Stop& stop :
+         {Stop{stanza + ".stop", "stanza " + stanza}, Stop{"all.stop", "all stanzas"}}) {
+        struct stat ignored = {};
+        const std::string path = lock_path + "/" + stop.file;
+        if (::stat(path.c_str(), &ignored) == 0)
+            return Error(ErrorKind::stop, "stop file exists for " + stop.scope);
+        if (errno != ENOENT && errno != ENOTDIR)
+            return system_error(ErrorKind::file_open, "unable to look for '" + path + "'", errno);
+    }
+    return {};
+}
+
+}  // namespace chronos::repo

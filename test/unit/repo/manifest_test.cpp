@@ -1,0 +1,233 @@
+#include "chronos/repo/manifest.h"
+
+#include <gtest/gtest.h>
+
+#include "info_samples.h"
+#include "result_matchers.h"
+
+namespace chronos::repo {
+namespace {
+
+Manifest sample() {
+    Result<Manifest> manifest = parse_manifest(kManifest);
+    return std::move(manifest).value();
+}
+
+TEST(Manifest, ReferenceExampleComesBackByteForByte) {
+    const auto manifest = parse_manifest(kManifest);
+    ASSERT_OK(manifest);
+    EXPECT_EQ(format_manifest(*manifest), kManifest);
+}
+
+TEST(Manifest, SettingsAreRead) {
+    const Manifest m = sample();
+    EXPECT_EQ(m.backrest_version, "2.59.1");
+    EXPECT_EQ(m.label, "20261120-075745F_20261120-075819I");
+    EXPECT_EQ(m.type, BackupType::incr);
+    EXPECT_EQ(m.prior, "20261120-075745F_20261120-075816D");
+    EXPECT_EQ(m.references.size(), 3u);
+    EXPECT_EQ(m.references.back(), m.label);
+    EXPECT_EQ(m.lsn_start, Lsn::parse("0/9000028"));
+    EXPECT_EQ(m.timestamp_copy_start, 1795161500);
+    EXPECT_EQ(m.system_id, 7710159678555610611u);
+    EXPECT_EQ(m.options.compress_type, compress::CompressType::gz);
+    EXPECT_EQ(m.options.compress_level, 6);
+    EXPECT_TRUE(m.options.online);
+    EXPECT_EQ(m.annotations.at("key two"), "a \"b\"");
+    EXPECT_EQ(m.databases.size(), 5u);
+}
+
+TEST(Manifest, EntriesTakeDefaultsOnlyForWhatTheyLeaveOut) {
+    const Manifest m = sample();
+    const ManifestFile* odd = m.find_file("pg_data/odd/exec");
+    ASSERT_NE(odd, nullptr);
+    EXPECT_EQ(odd->mode, mode_t{0755});
+    EXPECT_EQ(odd->user, std::nullopt);
+    EXPECT_EQ(odd->group, std::nullopt);
+    const ManifestFile* plain = m.find_file("pg_data/PG_VERSION");
+    ASSERT_NE(plain, nullptr);
+    EXPECT_EQ(plain->mode, mode_t{0600});
+    EXPECT_EQ(plain->user, "postgres");
+    EXPECT_EQ(m.links.at(0).user, "postgres");
+}
+
+TEST(Manifest, PageErrorsAreRanges) {
+    const Manifest m = sample();
+    const ManifestFile* file = m.find_file("pg_data/base/5/16412");
+    ASSERT_NE(file, nullptr);
+    EXPECT_TRUE(file->page_error);
+    EXPECT_EQ(file->page_error_ranges, (std::vector<PageRange>{{3, 3}, {5, 7}, {10, 10}}));
+}
+
+TEST(Manifest, AnEmptyFileHasAnImplicitChecksum) {
+    const Manifest m = sample();
+    const ManifestFile* file = m.find_file("pg_data/empty");
+    ASSERT_NE(file, nullptr);
+    EXPECT_TRUE(file->checksum.empty());
+    EXPECT_EQ(file->expected_checksum(), "da39a3ee5e6b4b0d3255bfef95601890afd80709");
+    EXPECT_OK(validate_manifest(m));
+}
+
+TEST(Manifest, AFileWithoutChecksumIsNotFitForRestore) {
+    Manifest m = sample();
+    m.files[0].checksum = "";
+    const auto valid = validate_manifest(m);
+    EXPECT_ERROR(ErrorKind::format, valid);
+    EXPECT_EQ(valid.error().message(),
+              "manifest validation failed:\nmissing checksum for file 'pg_data/PG_VERSION'");
+}
+
+TEST(Manifest, EveryMemberSurvivesTheWayThroughText) {
+    Manifest m = sample();
+    m.block_incr = m.bundle = m.bundle_raw = true;
+    m.cipher_pass = "zN5/+FCd\"\\";
+    m.options.compress_level = -3;
+    m.databases.push_back({"line\ttab ü = [x]", 7, 4});
+    ManifestFile file;
+    file.name = "pg_data/base/a=b \"c\" \\d/{\"e\":1}";
+    file.size = 70000;
+    file.size_original = 0;
+    file.timestamp = -1;
+    file.checksum = std::string(40, 'a');
+    file.repo_checksum = std::string(40, 'b');
+    file.repo_size = 99;
+    file.reference = "20261120-075745F";
+    file.bundle_id = 3;
+    file.bundle_offset = 18446744073709551615u;
+    file.block_size = 4 * 8192;
+    file.block_checksum_size = 7;
+    file.block_map_size = 43;
+    file.page_checked = true;
+    file.mode = 04755;
+    file.user = "o\"wner";
+    m.files.insert(m.files.begin() + 2, file);
+    std::sort(m.files.begin(), m.files.end(),
+              [](const auto& a, const auto& b) { return a.name < b.name; });
+    m.paths[0].user.reset();
+    m.links[0].group = "other";
+    const std::string text = format_manifest(m);
+    EXPECT_NE(text.find("option-compress-level=4294967293\n"), std::string::npos);
+    const auto back = parse_manifest(text);
+    ASSERT_OK(back);
+    Manifest sorted = m;
+    std::sort(sorted.databases.begin(), sorted.databases.end(),
+              [](const auto& a, const auto& b) { return a.name < b.name; });
+    EXPECT_EQ(*back, sorted);
+    EXPECT_EQ(format_manifest(*back), text);
+}
+
+TEST(Manifest, WritesListsSortedWhateverTheirOrder) {
+    Manifest m = sample();
+    std::reverse(m.files.begin(), m.files.end());
+    std::reverse(m.databases.begin(), m.databases.end());
+    std::reverse(m.paths.begin(), m.paths.end());
+    EXPECT_EQ(format_manifest(m), kManifest);
+}
+
+TEST(Manifest, UnknownKeysAndSectionsAreIgnored) {
+    std::string text = changed(std::string(kManifest), "[metadata]\n",
+                               "[later]\nx={\"y\":[1,{\"z\":null}]}\n\n[metadata]\nnew=true\n");
+    text = changed(text, "\"size\":3,", "\"size\":3,\"sparse\":{\"a\":[]},");
+    const auto manifest = parse_manifest(text);
+    ASSERT_OK(manifest);
+    EXPECT_EQ(*manifest, sample());
+}
+
+TEST(Manifest, CompressionOfVeryOldManifestsFollowsTheFlag) {
+    std::string text = changed(std::string(kManifest), "option-compress-type=\"gz\"\n", "");
+    auto manifest = parse_manifest(text);
+    ASSERT_OK(manifest);
+    EXPECT_EQ(manifest->options.compress_type, compress::CompressType::gz);
+}
+
+TEST(Manifest, AChainThatIsNotListedIsCollectedFromTheFiles) {
+    const std::string list =
+        "backup-reference=\"20261120-075745F,20261120-075745F_20261120-075816D,"
+        "20261120-075745F_20261120-075819I\"\n";
+    const auto manifest = parse_manifest(changed(std::string(kManifest), list, ""));
+    ASSERT_OK(manifest);
+    EXPECT_EQ(manifest->references,
+              (std::vector<std::string>{"20261120-075745F", "20261120-075745F_20261120-075819I"}));
+}
+
+struct Damage {
+    const char* from;
+    const char* to;
+    const char* named;
+};
+
+// The checksum is right in each: the value itself must be refused, and named.
+TEST(Manifest, ValuesThatCannotBeTrueAreRefusedByName) {
+    const Damage damages[] = {
+        {"\"size\":3,", "", "missing 'size'"},
+        {",\"timestamp\":1795161440", "", "missing 'timestamp'"},
+        {"\"size\":3", "\"size\":\"3\"", "pg_data/PG_VERSION"},
+        {"\"size\":3", "\"size\":-3", "pg_data/PG_VERSION"},
+        {"\"size\":3", "\"size\":18446744073709551616", "pg_data/PG_VERSION"},
+        {"587b596f04f7db9c2cad3d6b87dd2b3a05de4f35", "587b", "SHA-1"},
+        {"587b596f04f7db9c2cad3d6b87dd2b3a05de4f35", "587B596f04f7db9c2cad3d6b87dd2b3a05de4f35",
+         "SHA-1"},
+        {"[3,[5,7],10]", "[3,[5],10]", "range"},
+        {"[3,[5,7],10]", "[3,[7,5],10]", "range"},
+        {"\"mode\":\"0644\"", "\"mode\":\"0689\"", "octal"},
+        {"\"user\":false", "\"user\":true", "name or false"},
+        {"\"reference\":\"20261120-075745F\"", "\"reference\":\"../../x\"", "label"},
+        {"pg_data/odd/exec=", "pg_data/../../etc/passwd=", "inside a backup"},
+        {"pg_data/odd/exec=", "pg_data//exec=", "inside a backup"},
+        {"pg_data/odd=", "etc/odd=", "inside a backup"},
+        {"pg_data/pg_stat={\"dest", "/pg_stat={\"dest", "inside a backup"},
+        {"backup-label=\"20261120-075745F_20261120-075819I\"\n", "", "backup-label"},
+        {"backup-label=\"2026", "backup-label=\"x026", "backup-label"},
+        {"backup-type=\"incr\"", "backup-type=\"half\"", "backup-type"},
+        {"backup-lsn-start=\"0/9000028\"", "backup-lsn-start=\"nine\"", "backup-lsn-start"},
+        {"option-compress-type=\"gz\"", "option-compress-type=\"rar\"", "option-compress-type"},
+        {"db-version=\"15\"", "db-version=\"../1\"", "PostgreSQL version"},
+        {"db-catalog-version=202209061", "db-catalog-version=4294967296", "too large"},
+        {"pg_data={\"path\":\"/var/lib/postgresql/15/main\",\"type\":\"path\"}\n", "",
+         "[backup:target]"},
+        {"annotation={\"k1\":\"v1\"", "annotation={\"k1\":1", "annotation"},
+        {"\"rck\":\"e1ffc2b7ec1495a045ba9ea4abb423637af0276c\"", "\"bim\":5", "'bim' without 'bi'"},
+    };
+    for (const Damage& damage : damages) {
+        SCOPED_TRACE(std::string(damage.from) + " -> " + damage.to);
+        const auto manifest =
+            parse_manifest(changed(std::string(kManifest), damage.from, damage.to));
+        ASSERT_FALSE(manifest);
+        EXPECT_NE(manifest.error().message().find(damage.named), std::string::npos)
+            << manifest.error().message();
+    }
+}
+
+TEST(Manifest, CutAnywhereItIsRefused) {
+    for (std::size_t size = 0; size + 1 < kManifest.size(); size += 7)
+        EXPECT_FALSE(parse_manifest(kManifest.substr(0, size))) << size;
+}
+
+TEST(Manifest, SizesCountReferencedFilesOnceAndStoredBytesWhereKnown) {
+    const Manifest m = sample();
+    const Manifest::Sizes sizes = m.sizes();
+    EXPECT_EQ(sizes.size, 3u + 258 + 1949696 + 712704 + 0 + 8192 + 3 + 40960);
+    EXPECT_EQ(sizes.size_delta, 258u + 1949696 + 712704 + 8192 + 40960);
+    EXPECT_EQ(sizes.repo_size, 23u + 195 + 109244 + 25262 + 20 + 208 + 23 + 4833);
+    EXPECT_EQ(sizes.repo_size_delta, 195u + 109244 + 25262 + 208 + 4833);
+}
+
+TEST(Manifest, ANameThatWouldBreakTheFileIsRefused) {
+    EXPECT_OK(check_manifest_name("pg_data/a=b \"c\""));
+    EXPECT_ERROR(ErrorKind::format, check_manifest_name("pg_data/a\nb"));
+    EXPECT_ERROR(ErrorKind::format, check_manifest_name(""));
+}
+
+TEST(Sha1Text, StandsForAStringWhereOneGoes) {
+    const std::string digits(40, 'f');
+    Sha1Text text = digits;
+    EXPECT_EQ(text, digits);
+    EXPECT_EQ(std::string_view(text), digits);
+    text = "";
+    EXPECT_TRUE(text.empty());
+    EXPECT_EQ(text.str(), "");
+    EXPECT_THROW(text = "abc", std::invalid_argument);
+}
+
+}  // namespace
+}  // namespace chronos::repo
