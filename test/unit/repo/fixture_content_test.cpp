@@ -1,0 +1,184 @@
+// Every file of every backup in the fixtures, read and compared with what its manifest records. The
+// fixtures were written by pgBackRest: bundles, block-incremental chains, all codecs, encryption.
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <set>
+
+#include "chronos/crypto/hash.h"
+#include "chronos/repo/info.h"
+#include "chronos/repo/stored_file.h"
+#include "result_matchers.h"
+#include "temporary_directory.h"
+
+namespace chronos::repo {
+namespace {
+
+struct Fixture {
+    std::string archive;     ///< name of the packed file
+    std::string directory;   ///< of the repository in it
+    std::string passphrase;  ///< "" if it is not encrypted
+    bool has_maps;           ///< block-incremental files
+};
+
+/// Those that travel with the project come first; the rest is tested where it is at hand.
+const Fixture kFixtures[] = {
+    {"crafted", "none-block", "", true},
+    {"crafted", "gz-block", "", true},
+    {"crafted", "lz4-block", "", true},
+    {"crafted", "zst-block", "", true},
+    {"crafted", "bz2-block", "", true},
+    {"crafted", "zst-block-aes", "pass-zst-block-aes", true},
+    {"crafted", "lz4-block-aes", "pass-lz4-block-aes", true},
+    {"crafted", "none-pgbi", "", true},
+    {"crafted", "gz-pgbi-aes", "pass-gz-pgbi-aes", true},
+    {"crafted", "gz-bundle-aes", "pass-gz-bundle-aes", false},
+    {"zst-bundle-block", "repo", "", true},
+    {"lz4-aes-tblspc", "repo", "fixture-repo-pass-d", false},
+    {"plain-gz", "repo", "", false},
+    {"zst-bundle-block-aes", "repo", "fixture-repo-pass-c", true},
+    {"gz-bundle-aes", "repo", "fixture-repo-pass-f", false},
+    {"v245-gz-bundle-aes", "repo", "fixture-repo-pass-h", false},
+};
+constexpr std::size_t kCarried = 12;
+
+std::string fixtures_directory() {
+    const char* wanted = std::getenv("CHRONOS_FIXTURES_DIR");
+    return wanted != nullptr ? wanted : CHRONOS_FIXTURES;
+}
+
+std::string packed(const Fixture& fixture) {
+    return fixtures_directory() + "/" + fixture.archive + ".tar.zst";
+}
+
+/// The content of an info file or manifest.
+Result<std::string> read_info_text(const Repository& repository, const std::string& name,
+                                   const std::string& passphrase) {
+    const std::string stored = CHRONOS_TRY(storage::read_object(*repository.storage, name));
+    if (!repository.encrypted()) return stored;
+    io::MemorySink text;
+    const auto decryptor = crypto::make_decryptor(passphrase, crypto::CipherForm::normal, text);
+    CHRONOS_TRY(decryptor->write(io::bytes(stored)));
+    CHRONOS_TRY(decryptor->finish());
+    return std::move(text.content);
+}
+
+class FixtureContent : public testing::TestWithParam<Fixture> {
+protected:
+    void SetUp() override {
+        const Fixture& fixture = GetParam();
+        if (!std::filesystem::exists(packed(fixture)) && !carried(fixture))
+            GTEST_SKIP() << packed(fixture) << " is not here";
+        const std::string command = "tar --zstd -xf '" + packed(fixture) + "' -C '" +
+                                    directory_.path() + "' --wildcards '" + fixture.directory +
+                                    "/backup/*'";
+        ASSERT_EQ(std::system(command.c_str()), 0) << command;
+        repository.storage = storage::make_posix_storage(directory_ / fixture.directory);
+        repository.passphrase = fixture.passphrase;
+        if (!fixture.passphrase.empty()) repository.cipher = crypto::CipherType::aes_256_cbc;
+        load_manifests();
+    }
+
+    static bool carried(const Fixture& fixture) {
+        return std::any_of(kFixtures, kFixtures + kCarried,
+                           [&](const Fixture& one) { return one.archive == fixture.archive; });
+    }
+
+    void load_manifests() {
+        const auto info_text =
+            read_info_text(repository, "backup/main/backup.info", repository.passphrase);
+        ASSERT_OK(info_text);
+        const auto info = parse_backup_info(*info_text);
+        ASSERT_OK(info);
+        for (const BackupEntry& backup : info->backups) {
+            const auto text =
+                read_info_text(repository, backup_path("main", backup.label) + "/backup.manifest",
+                               info->cipher_pass);
+            ASSERT_OK(text);
+            auto manifest = parse_manifest(*text);
+            ASSERT_OK(manifest);
+            manifests.push_back(std::move(*manifest));
+        }
+        ASSERT_GE(manifests.size(), 2u);
+    }
+
+    Result<std::string> sha1_of_whole(const Manifest& manifest, const ManifestFile& file) {
+        io::NullSink nothing;
+        crypto::Sha1Sink sha1(nothing);
+        CHRONOS_TRY(read_whole_file(repository, "main", manifest, file, sha1));
+        return sha1.hex();
+    }
+
+    /// Checks each block against the map on the way.
+    Result<std::string> sha1_of_blocks(const Manifest& manifest, const ManifestFile& file) {
+        const BlockMap map = CHRONOS_TRY(read_block_map(repository, "main", manifest, file));
+        std::string content(file.size, '\0');
+        std::set<std::uint64_t> received;
+        const auto receive = [&](std::uint64_t number, io::Bytes block) -> Result<> {
+            EXPECT_TRUE(received.insert(number).second) << "block twice: " << number;
+            const auto checksum = crypto::xxh3_128(block);
+            EXPECT_TRUE(std::equal(checksum.begin(), checksum.begin() + file.block_checksum_size,
+                                   map.at(number).checksum.begin()))
+                << file.name << " block " << number;
+            content.replace(number * file.block_size, block.size(), io::text(block));
+            return {};
+        };
+        CHRONOS_TRY(read_blocks(repository, "main", manifest, file, map, {}, receive));
+        EXPECT_EQ(received.size(), map.size());
+        return crypto::sha1_hex(content);
+    }
+
+    Repository repository;
+    std::vector<Manifest> manifests;
+
+private:
+    test::TemporaryDirectory directory_;
+};
+
+TEST_P(FixtureContent, EveryFileHasTheChecksumOfItsManifest) {
+    std::size_t count = 0;
+    for (const Manifest& manifest : manifests)
+        for (const ManifestFile& file : manifest.files) {
+            SCOPED_TRACE(manifest.label + " " + file.name);
+            const auto sha1 = file.block_incremental() ? sha1_of_blocks(manifest, file)
+                                                       : sha1_of_whole(manifest, file);
+            ASSERT_OK(sha1);
+            EXPECT_EQ(*sha1, file.expected_checksum());
+            ++count;
+        }
+    EXPECT_GT(count, 10u);
+}
+
+TEST_P(FixtureContent, EveryBlockMapIsWrittenBackToItsBytes) {
+    std::size_t maps = 0;
+    for (const Manifest& manifest : manifests)
+        for (const ManifestFile& file : manifest.files) {
+            if (!file.block_incremental()) continue;
+            SCOPED_TRACE(manifest.label + " " + file.name);
+            const auto map = read_block_map(repository, "main", manifest, file);
+            ASSERT_OK(map);
+            const StoredLocation stored = locate("main", manifest, file);
+            const auto source = repository.storage->open(
+                stored.object, {stored.range.offset_bytes + file.repo_size - file.block_map_size,
+                                file.block_map_size});
+            ASSERT_OK(source);
+            io::MemorySink text;
+            const auto decryptor =
+                crypto::make_decryptor(manifest.cipher_pass, crypto::CipherForm::raw, text);
+            ASSERT_OK(io::copy(**source, repository.encrypted() ? *decryptor : text));
+            EXPECT_EQ(format_block_map(*map, {file.block_size, file.block_checksum_size}),
+                      text.content);
+            ++maps;
+        }
+    EXPECT_EQ(maps > 0, GetParam().has_maps);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, FixtureContent, testing::ValuesIn(kFixtures),
+                         [](const testing::TestParamInfo<Fixture>& one) {
+                             std::string name = one.param.archive + "_" + one.param.directory;
+                             std::ranges::replace(name, '-', '_');
+                             return name;
+                         });
+
+}  // namespace
+}  // namespace chronos::repo
