@@ -46,5 +46,6 @@ private_postgres() {
 	mkdir -p "$1/usr/lib/postgresql" "$1/usr/share/postgresql"
 	cp -a /usr/lib/postgresql/15 "$1/usr/lib/postgresql/"
 	cp -a /usr/share/postgresql/15 "$1/usr/share/postgresql/"
+	ln -sfn /usr/include "$1/usr/include"
 	pg_bin=$1/usr/lib/postgresql/15/bin
 }

@@ -1,0 +1,98 @@
+# The server module (PGXS), and `make` of the whole product: it drives CMake for the `chronos`
+# executable, so that `make && make install` puts everything in its place.
+#
+#   make PG_CONFIG=...             module and executable
+#   make install [DESTDIR=...]     module, SQL script, control file; chronos into $(bindir)
+#   make install-pgbackrest-link   a `pgbackrest` beside it that is chronos
+#   make installcheck              regress and TAP tests against what is installed, not as root
+#   ENGINE=path                    take this executable in place of building one
+#   CHRONOS_WERROR=1               warnings are errors
+PG_CONFIG ?= pg_config
+PG_MAJOR := $(shell $(PG_CONFIG) --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
+CHRONOS_VERSION := $(shell sed -nE "s/^default_version *= *'(.*)'/\1/p" chronos_backup.control)
+
+# Objects of one server version must not be linked for another.
+MODULE_DIR := build/module-$(PG_MAJOR)
+ENGINE_DIR := build/engine
+ENGINE ?= $(ENGINE_DIR)/chronos
+
+# The module is its own folder, the messages, and the few functions of base that those need.
+MODULE_SOURCES := $(wildcard src/extension/*.cpp) src/control/message.cpp src/base/error.cpp src/base/text.cpp
+
+MODULE_big = chronos_backup
+OBJS = $(patsubst src/%.cpp,$(MODULE_DIR)/%.o,$(MODULE_SOURCES))
+EXTENSION = chronos_backup
+DATA = $(wildcard sql/chronos_backup--*.sql)
+
+REGRESS = objects settings privileges arguments jobs
+REGRESS_OPTS = --inputdir=test/regress --outputdir=test/regress --temp-instance=./tmp_regress \
+	--temp-config=$(CURDIR)/test/regress/regress.conf
+TAP_TESTS = 1
+PROVE_TESTS ?= test/tap/*.pl
+PROVE_FLAGS += -I $(CURDIR)/test/tap/lib
+EXTRA_CLEAN = tmp_regress build/module-* build/pg_config.stamp test/regress/results \
+	test/regress/regression.diffs test/regress/regression.out
+
+PG_CPPFLAGS = -Iinclude -Isrc -DCHRONOS_VERSION='"$(CHRONOS_VERSION)"'
+PG_CXXFLAGS = -std=c++20 -fvisibility=hidden -fvisibility-inlines-hidden -fno-gnu-unique \
+	-Wextra -Wno-register -Wno-volatile -Wno-unused-parameter -Wno-missing-field-initializers \
+	$(if $(CHRONOS_WERROR),-Werror) -MMD -MP
+# 15 leaves it empty, which hides every function together with what should be hidden.
+ifeq ($(PG_MAJOR),15)
+PG_CXXFLAGS += '-DPGDLLEXPORT=__attribute__((visibility("default")))'
+endif
+SHLIB_LINK = -lstdc++ -Wl,--exclude-libs,ALL -Wl,--version-script=src/extension/exports.map
+
+# Bitcode is of no use for this module, and its rules would compile without PG_CXXFLAGS.
+override with_llvm := no
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+.PHONY: engine install-engine uninstall-engine install-pgbackrest-link not-as-root \
+	installcheck-regress installcheck-tap clean-engine
+
+$(MODULE_DIR)/%.o: src/%.cpp
+	@$(MKDIR_P) $(@D)
+	$(CXX) $(CXXFLAGS) $(CPPFLAGS) -c -o $@ $<
+-include $(OBJS:.o=.d)
+
+# Renewed when another server is built for, so that the module is linked again.
+build/pg_config.stamp: .FORCE
+	@$(MKDIR_P) $(@D)
+	@echo '$(PG_CONFIG) $(VERSION)' | cmp -s - $@ || echo '$(PG_CONFIG) $(VERSION)' >$@
+.PHONY: .FORCE
+$(shlib): build/pg_config.stamp src/extension/exports.map
+$(OBJS): build/pg_config.stamp
+
+all: engine
+ifeq ($(ENGINE),$(ENGINE_DIR)/chronos)
+engine:
+	cmake -S . -B $(ENGINE_DIR) -DCMAKE_BUILD_TYPE=Release -DCHRONOS_TESTS=OFF
+	cmake --build $(ENGINE_DIR) --target chronos --parallel $(shell nproc)
+else
+engine:
+	@test -x $(ENGINE) || { echo "no executable $(ENGINE)" >&2; exit 1; }
+endif
+
+install: install-engine
+install-engine: engine
+	$(MKDIR_P) '$(DESTDIR)$(bindir)'
+	$(INSTALL_PROGRAM) $(ENGINE) '$(DESTDIR)$(bindir)/chronos'
+uninstall: uninstall-engine
+uninstall-engine:
+	rm -f '$(DESTDIR)$(bindir)/chronos'
+install-pgbackrest-link: install-engine
+	ln -sf chronos '$(DESTDIR)$(bindir)/pgbackrest'
+
+# initdb refuses root; and what is tested is what `make install` has put in place.
+not-as-root:
+	@test "$$(id -u)" != 0 || { echo 'run the tests as an unprivileged user, e.g. runuser -u postgres -- make installcheck' >&2; exit 1; }
+installcheck: not-as-root
+installcheck-regress: not-as-root
+	$(pg_regress_installcheck) $(REGRESS_OPTS) $(REGRESS)
+installcheck-tap: not-as-root
+	$(prove_installcheck)
+
+clean: clean-engine
+clean-engine:
+	rm -rf $(ENGINE_DIR)

@@ -1,0 +1,149 @@
+#include "extension/engine_process.h"
+#include "extension/engine_session.h"
+#include "extension/postgres_api.h"
+#include "extension/settings.h"
+#include "extension/shared_state.h"
+
+/// SQL functions that work with an engine in the calling backend: what the repository and its
+/// configuration say, check and stanza_create.
+
+namespace chronos::extension {
+namespace {
+
+/// Output beyond that is no answer to a question somebody asks in SQL.
+constexpr int kOutputSizeMax = 256 * 1024 * 1024;
+
+[[noreturn]] void raise_failure(const char* what, const SessionResult* result) {
+    ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
+                    errmsg("%s failed: %s", what, result->message),
+                    *result->hint != '\0' ? errhint("%s", result->hint) : 0));
+}
+
+struct CommandOutput {
+    StringInfoData text;
+    unsigned long long status;
+};
+
+void collect_output(void* context, const char* verb) {
+    CommandOutput* output = static_cast<CommandOutput*>(context);
+    if (strcmp(verb, "done") == 0) output->status = engine_field_number("status", 0);
+    const char* text = strcmp(verb, "output") == 0 ? engine_field("text") : nullptr;
+    if (text == nullptr) return;
+    if (output->text.len + strlen(text) > kOutputSizeMax)
+        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                        errmsg("the engine's answer is longer than %d bytes", kOutputSizeMax)));
+    appendStringInfoString(&output->text, text);
+}
+
+/// What `chronos <command> <option>...` prints.
+char* output_of(const char* command, const char* const* options) {
+    Arguments arguments = {};
+    add_argument(&arguments, "engine");
+    add_argument(&arguments, "command");
+    add_argument(&arguments, command);
+    add_common_options(&arguments);
+    for (; *options != nullptr; ++options) add_argument(&arguments, *options);
+    CommandOutput output = {};
+    initStringInfo(&output.text);
+    SessionPlan plan = {};
+    plan.on_message = collect_output;
+    plan.context = &output;
+    const SessionResult result = run_engine(&arguments, &plan);
+    if (result.outcome != SessionOutcome::done) raise_failure(command, &result);
+    if (output.status != 0)
+        ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
+                        errmsg("%s failed with exit status %llu", command, output.status)));
+    return output.text.data;
+}
+
+/// The form of a backup label; the engine says whether there is such a backup.
+void check_label(const char* label) {
+    const size_t valid = strspn(label, "0123456789_FDI-");
+    if (*label != '\0' && label[valid] == '\0' && *label != '-') return;
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                    errmsg("\"%s\" is not a backup label", label),
+                    errhint("The view chronos.backups lists them.")));
+}
+
+Datum to_jsonb(const char* text) {
+    return DirectFunctionCall1(jsonb_in, CStringGetDatum(text));
+}
+
+struct Findings {
+    ReturnSetInfo* rows;
+    bool any_failure;
+};
+
+void put_finding(ReturnSetInfo* rows, const char* test, const char* status, const char* message,
+                 const char* hint) {
+    const bool has_hint = hint != nullptr && *hint != '\0';
+    Datum values[] = {CStringGetTextDatum(test), BoolGetDatum(strcmp(status, "failure") != 0),
+                      CStringGetTextDatum(status), CStringGetTextDatum(message),
+                      has_hint ? CStringGetTextDatum(hint) : 0};
+    bool nulls[] = {false, false, false, false, !has_hint};
+    tuplestore_putvalues(rows->setResult, rows->setDesc, values, nulls);
+}
+
+void collect_finding(void* context, const char* verb) {
+    if (strcmp(verb, "finding") != 0) return;
+    Findings* findings = static_cast<Findings*>(context);
+    const char* test = engine_field("test");
+    const char* status = engine_field("status");
+    const char* message = engine_field("message");
+    if (status != nullptr && strcmp(status, "failure") == 0) findings->any_failure = true;
+    put_finding(findings->rows, test != nullptr ? test : "check", status != nullptr ? status : "ok",
+                message != nullptr ? message : "", engine_field("hint"));
+}
+
+}  // namespace
+}  // namespace chronos::extension
+
+CHRONOS_FUNCTION(chronos_repository_info) {
+    using namespace chronos::extension;
+    require_preloaded();
+    const char* options[] = {"--output=json", nullptr, nullptr};
+    if (!PG_ARGISNULL(0)) {
+        const char* label = text_to_cstring(PG_GETARG_TEXT_PP(0));
+        check_label(label);
+        options[1] = psprintf("--set=%s", label);
+    }
+    return to_jsonb(output_of("info", options));
+}
+
+CHRONOS_FUNCTION(chronos_configuration) {
+    using namespace chronos::extension;
+    require_preloaded();
+    const char* options[] = {"--output=json", nullptr};
+    return to_jsonb(output_of("config-list", options));
+}
+
+CHRONOS_FUNCTION(chronos_check) {
+    using namespace chronos::extension;
+    require_preloaded();
+    InitMaterializedSRF(fcinfo, 0);
+    Findings findings = {reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo), false};
+    Arguments arguments;
+    begin_arguments(&arguments, "check");
+    SessionPlan plan = {};
+    plan.on_message = collect_finding;
+    plan.context = &findings;
+    const SessionResult result = run_engine(&arguments, &plan);
+    if (result.outcome != SessionOutcome::done && !findings.any_failure)
+        put_finding(findings.rows, "check", "failure", result.message, result.hint);
+    return 0;
+}
+
+CHRONOS_FUNCTION(chronos_stanza_create) {
+    using namespace chronos::extension;
+    require_preloaded();
+    if (RecoveryInProgress())
+        ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+                        errmsg("a stanza cannot be created while the server is in recovery"),
+                        errhint("Create it on the primary.")));
+    Arguments arguments;
+    begin_arguments(&arguments, "stanza-create");
+    SessionPlan plan = {};
+    const SessionResult result = run_engine(&arguments, &plan);
+    if (result.outcome != SessionOutcome::done) raise_failure("stanza creation", &result);
+    PG_RETURN_VOID();
+}

@@ -1,0 +1,194 @@
+#include "extension/engine_process.h"
+#include "extension/engine_session.h"
+#include "extension/job_history.h"
+#include "extension/postgres_api.h"
+#include "extension/settings.h"
+#include "extension/shared_state.h"
+
+/// The worker of one job: holds the session in which the engine's statements run (so also the
+/// online backup, which ends with it), and keeps the job's slot in shared memory up to date.
+
+namespace chronos::extension {
+namespace {
+
+int64 job_id;
+/// What ended this process, for the job's record: the reason of a FATAL is told to the log only.
+char last_fatal[512];
+emit_log_hook_type former_log_hook;
+
+void remember_fatal(ErrorData* error) {
+    if (error->elevel >= FATAL && error->message != nullptr)
+        strlcpy(last_fatal, error->message, sizeof last_fatal);
+    if (former_log_hook != nullptr) former_log_hook(error);
+}
+
+/// Exit callback: whatever ends the worker, the job does not stay "running".
+void abandon_job(int, Datum) {
+    stop_engine(kExitGraceMs);
+    finish_job(job_id, JobState::failed, 25,
+               last_fatal[0] != '\0' ? last_fatal : "job worker ended unexpectedly", "");
+}
+
+bool cancel_requested(void*) {
+    LWLockAcquire(shared->lock, LW_SHARED);
+    const JobSlot* slot = find_job(job_id);
+    const bool requested = slot == nullptr || slot->cancel_requested;
+    LWLockRelease(shared->lock);
+    return requested;
+}
+
+void set_phase(JobSlot* slot, const char* phase) {
+    if (phase == nullptr || strcmp(slot->phase, phase) == 0) return;
+    strlcpy(slot->phase, phase, sizeof slot->phase);
+    slot->phase_started_at = GetCurrentTimestamp();
+}
+
+void set_counter(pg_atomic_uint64* counter, const char* key) {
+    if (engine_field(key) != nullptr) pg_atomic_write_u64(counter, engine_field_number(key, 0));
+}
+
+void take_progress(JobSlot* slot) {
+    set_phase(slot, engine_field("phase"));
+    set_counter(&slot->bytes_total, "bytes_total");
+    set_counter(&slot->bytes_done, "bytes_done");
+    set_counter(&slot->files_total, "files_total");
+    set_counter(&slot->files_done, "files_done");
+}
+
+void handle_message(void*, const char* verb) {
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    if (JobSlot* slot = find_job(job_id)) {
+        if (strcmp(verb, "progress") == 0) take_progress(slot);
+        const char* label = strcmp(verb, "done") == 0 ? engine_field("label") : nullptr;
+        if (label != nullptr) strlcpy(slot->label, label, sizeof slot->label);
+    }
+    LWLockRelease(shared->lock);
+    if (ConfigReloadPending) {
+        ConfigReloadPending = false;
+        ProcessConfigFile(PGC_SIGHUP);
+    }
+}
+
+/// False if the job has been cancelled before its worker was there.
+bool claim_job(char* type, Size type_size, char* options, Size options_size) {
+    bool claimed = false;
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    JobSlot* slot = find_job(job_id);
+    if (slot != nullptr && slot->state == JobState::starting) {
+        claimed = true;
+        slot->state = JobState::running;
+        slot->started_at = GetCurrentTimestamp();
+        slot->worker_pid = MyProcPid;
+        slot->worker_latch = MyLatch;
+        strlcpy(type, slot->type, type_size);
+        strlcpy(options, slot->options, options_size);
+    }
+    LWLockRelease(shared->lock);
+    if (claimed) ConditionVariableBroadcast(&shared->changed);
+    return claimed;
+}
+
+void connect_to_database() {
+    char database[NAMEDATALEN];
+    strlcpy(database, settings.database != nullptr ? settings.database : "postgres",
+            sizeof database);
+    BackgroundWorkerInitializeConnection(database, nullptr, 0);
+    // Nothing that an administrator sets for sessions may cut a backup short.
+    const char* const overrides[][2] = {
+        {"search_path", "pg_catalog, pg_temp"},
+        {"statement_timeout", "0"},
+        {"lock_timeout", "0"},
+        {"idle_in_transaction_session_timeout", "0"},
+#if PG_VERSION_NUM >= 170000
+        {"transaction_timeout", "0"},
+#endif
+        {"default_transaction_read_only", "off"},
+    };
+    for (const auto& setting : overrides)
+        SetConfigOption(setting[0], setting[1], PGC_SUSET, PGC_S_OVERRIDE);
+    SetConfigOption("application_name", MyBgworkerEntry->bgw_name, PGC_USERSET, PGC_S_SESSION);
+    pgstat_report_activity(STATE_IDLE, nullptr);
+}
+
+SessionResult run_backup(const char* type, char* options) {
+    Arguments arguments;
+    begin_arguments(&arguments, "backup");
+    add_argument(&arguments, psprintf("--type=%s", type));
+    for (char* option = strtok(options, "\n"); option != nullptr; option = strtok(nullptr, "\n"))
+        add_argument(&arguments, option);
+    SessionPlan plan = {};
+    plan.own_transactions = true;
+    plan.on_message = handle_message;
+    plan.cancelled = cancel_requested;
+    return run_engine(&arguments, &plan);
+}
+
+/// Turns an error of this session into the outcome of the job.
+SessionResult outcome_of_error(MemoryContext context) {
+    MemoryContextSwitchTo(context);
+    ErrorData* error = CopyErrorData();
+    FlushErrorState();
+    AbortCurrentTransaction();
+    MemoryContextSwitchTo(context);
+    SessionResult result = {SessionOutcome::failed, 58, error->message,
+                            error->hint != nullptr ? error->hint : ""};
+    if (error->sqlerrcode == ERRCODE_QUERY_CANCELED) result.outcome = SessionOutcome::cancelled;
+    return result;
+}
+
+void finish(const SessionResult* result, const char* type) {
+    const char* hint = result->hint;
+    switch (result->outcome) {
+        case SessionOutcome::done:
+            ereport(LOG, (errmsg("chronos: %s backup has finished", type)));
+            finish_job(job_id, JobState::succeeded, 0, "", "");
+            return;
+        case SessionOutcome::cancelled:
+            ereport(LOG, (errmsg("chronos: %s backup was cancelled", type)));
+            finish_job(job_id, JobState::cancelled, 63, "cancelled", "");
+            return;
+        case SessionOutcome::failed:
+            ereport(WARNING, (errmsg("chronos: %s backup failed: %s", type, result->message),
+                              *hint != '\0' ? errhint("%s", hint) : 0));
+            finish_job(job_id, JobState::failed, result->code, result->message, hint);
+            return;
+    }
+}
+
+void run_job(const char* type, char* options) {
+    MemoryContext context =
+        AllocSetContextCreate(TopMemoryContext, "chronos job", ALLOCSET_DEFAULT_SIZES);
+    MemoryContextSwitchTo(context);
+    SessionResult* result = static_cast<SessionResult*>(palloc0(sizeof(SessionResult)));
+    PG_TRY();
+    { *result = run_backup(type, options); }
+    PG_CATCH();
+    { *result = outcome_of_error(context); }
+    PG_END_TRY();
+    finish(result, type);
+}
+
+}  // namespace
+}  // namespace chronos::extension
+
+extern "C" {
+PGDLLEXPORT void chronos_job_main(Datum argument);
+
+void chronos_job_main(Datum argument) {
+    using namespace chronos::extension;
+    char type[sizeof JobSlot::type];
+    char options[sizeof JobSlot::options];
+    job_id = DatumGetInt64(argument);
+    former_log_hook = emit_log_hook;
+    emit_log_hook = remember_fatal;
+    pqsignal(SIGHUP, SignalHandlerForConfigReload);
+    pqsignal(SIGTERM, die);
+    BackgroundWorkerUnblockSignals();
+    if (!claim_job(type, sizeof type, options, sizeof options)) proc_exit(0);
+    before_shmem_exit(abandon_job, 0);
+    connect_to_database();
+    run_job(type, options);
+    record_finished_jobs();
+    proc_exit(0);
+}
+}

@@ -1,0 +1,113 @@
+#include "extension/settings.h"
+
+#include "extension/postgres_api.h"
+
+namespace chronos::extension {
+
+Settings settings;
+
+namespace {
+
+const config_enum_entry kLogLevels[] = {{"error", kLogError, false},
+                                        {"warning", kLogWarning, false},
+                                        {"info", kLogInfo, false},
+                                        {"detail", kLogDetail, false},
+                                        {nullptr, 0, false}};
+
+/// Check hooks run in the postmaster too: they report by return value and never raise.
+bool check_stanza(char** value, void**, GucSource) {
+    const char* text = *value;
+    if (text == nullptr || *text == '\0') {
+        GUC_check_errdetail("A stanza name is required.");
+        return false;
+    }
+    for (; *text != '\0'; ++text) {
+        const unsigned char c = static_cast<unsigned char>(*text);
+        if (isalnum(c) || c == '-' || c == '_' || (c == '.' && text != *value)) continue;
+        GUC_check_errdetail("A stanza name consists of letters, digits, \"-\", \"_\" and \".\".");
+        return false;
+    }
+    return true;
+}
+
+bool check_absolute_path(char** value, void**, GucSource) {
+    if (*value == nullptr || **value == '\0' || **value == '/') return true;
+    GUC_check_errdetail("The path must be absolute.");
+    return false;
+}
+
+bool check_time_zone(char** value, void**, GucSource) {
+    if (*value == nullptr || **value == '\0' || pg_tzset(*value) != nullptr) return true;
+    GUC_check_errdetail("There is no time zone \"%s\".", *value);
+    return false;
+}
+
+void define_text(const char* name, const char* description, char** variable, const char* boot_value,
+                 GucContext context, int flags, GucStringCheckHook check) {
+    DefineCustomStringVariable(name, description, nullptr, variable, boot_value, context, flags,
+                               check, nullptr, nullptr);
+}
+
+void define_number(const char* name, const char* description, int* variable, int boot_value,
+                   int smallest, int largest, int flags) {
+    DefineCustomIntVariable(name, description, nullptr, variable, boot_value, smallest, largest,
+                            PGC_SIGHUP, flags, nullptr, nullptr, nullptr);
+}
+
+}  // namespace
+
+void define_settings() {
+    define_text("chronos.stanza", "Name of this cluster in the repository.", &settings.stanza,
+                "main", PGC_SIGHUP, 0, check_stanza);
+    // Paths decide what the server's operating system user reads and runs, so a database superuser
+    // cannot set them through ALTER SYSTEM.
+    define_text("chronos.config_file",
+                "Configuration file of the repository; empty to search the usual places.",
+                &settings.config_file, "", PGC_SIGHUP, GUC_DISALLOW_IN_AUTO_FILE,
+                check_absolute_path);
+    define_text("chronos.binary", "The chronos executable; empty for the one beside postgres.",
+                &settings.binary, "", PGC_POSTMASTER, GUC_DISALLOW_IN_AUTO_FILE,
+                check_absolute_path);
+    define_text("chronos.database", "Database in which jobs work and keep their history.",
+                &settings.database, "postgres", PGC_SIGHUP, 0, nullptr);
+    define_text("chronos.timezone",
+                "Time zone of backup labels and of the engine's output; empty for log_timezone.",
+                &settings.timezone, "", PGC_SIGHUP, 0, check_time_zone);
+    define_number("chronos.process_max",
+                  "Threads of an engine; 0 to take process-max of the configuration file.",
+                  &settings.process_max, 0, 0, 999, 0);
+    DefineCustomEnumVariable("chronos.log_level", "What engines write to the server log.", nullptr,
+                             &settings.log_level, kLogInfo, kLogLevels, PGC_SIGHUP, 0, nullptr,
+                             nullptr, nullptr);
+    define_number("chronos.archive_timeout",
+                  "After this time the push of a WAL file counts as failed and is tried again.",
+                  &settings.archive_timeout_s, 60, 1, 86400, GUC_UNIT_S);
+    define_number("chronos.shutdown_grace",
+                  "How long a shutdown waits for the push of a WAL file that is under way.",
+                  &settings.shutdown_grace_ms, 1000, 0, 600000, GUC_UNIT_MS);
+    define_number("chronos.max_jobs", "Jobs that run at the same time.", &settings.max_jobs, 2, 1,
+                  16, 0);
+    MarkGUCPrefixReserved("chronos");
+}
+
+const char* engine_path() {
+    static char path[MAXPGPATH];
+    if (settings.binary != nullptr && *settings.binary != '\0') return settings.binary;
+    strlcpy(path, my_exec_path, sizeof path);
+    get_parent_directory(path);
+    strlcat(path, "/chronos", sizeof path);
+    return path;
+}
+
+const char* engine_time_zone() {
+    if (settings.timezone != nullptr && *settings.timezone != '\0') return settings.timezone;
+    return log_timezone != nullptr ? pg_get_timezone_name(log_timezone) : "";
+}
+
+int log_level_of(const char* name) {
+    for (const config_enum_entry* entry = kLogLevels; entry->name != nullptr; ++entry)
+        if (name != nullptr && strcmp(entry->name, name) == 0) return entry->val;
+    return kLogInfo;
+}
+
+}  // namespace chronos::extension

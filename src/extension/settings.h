@@ -1,0 +1,39 @@
+#pragma once
+
+namespace chronos::extension {
+
+/// The settings chronos.* as the server holds them. Strings belong to the server, which replaces
+/// them on reload: never keep a pointer. None is a secret: those stay in the configuration file.
+struct Settings {
+    char* stanza;
+    char* config_file;
+    char* binary;
+    char* database;
+    char* timezone;
+    int process_max;
+    int log_level;  ///< a LogLevel
+    int archive_timeout_s;
+    int shutdown_grace_ms;
+    int max_jobs;
+};
+
+/// What the engine reports as `log level=`, in this order.
+enum LogLevel { kLogError, kLogWarning, kLogInfo, kLogDetail };
+
+extern Settings settings;
+
+/// Defines them; while the postmaster loads shared_preload_libraries.
+void define_settings();
+
+/// The `chronos` to run: chronos.binary, by default the one beside the running `postgres`. In
+/// static memory, until the next call.
+const char* engine_path();
+
+/// TZ for an engine: chronos.timezone, by default the zone of the server log, so that labels and
+/// log lines tell the same time.
+const char* engine_time_zone();
+
+/// The level of a name the engine sent; kLogInfo if it is none of them.
+int log_level_of(const char* name);
+
+}  // namespace chronos::extension

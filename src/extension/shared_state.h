@@ -1,0 +1,73 @@
+#pragma once
+
+#include "extension/postgres_api.h"
+
+namespace chronos::extension {
+
+inline constexpr int kJobSlots = 64;
+
+/// queued -> starting (a worker has been asked for) -> running -> one of the last three.
+enum class JobState : int { free, queued, starting, running, succeeded, failed, cancelled };
+
+const char* job_state_name(JobState state);
+bool is_finished(JobState state);
+
+/// A job in shared memory: plain data only. Counters are atomic, because the worker updates them a
+/// few times a second; all else is under SharedState::lock.
+struct JobSlot {
+    int64 id;
+    JobState state;
+    char type[16];       ///< "full", "diff", "incr"
+    char options[1024];  ///< further options of the engine, one a line
+    char requested_by[NAMEDATALEN];
+    TimestampTz requested_at;
+    TimestampTz started_at;
+    TimestampTz finished_at;
+    char phase[24];
+    TimestampTz phase_started_at;
+    char label[64];
+    char error[512];
+    char hint[256];
+    int error_code;  ///< exit code of the command line for the same failure; 0 if none
+    pid_t worker_pid;
+    Latch* worker_latch;
+    bool cancel_requested;
+    bool recorded;  ///< stands in chronos.job_history
+    pg_atomic_uint64 bytes_total;
+    pg_atomic_uint64 bytes_done;
+    pg_atomic_uint64 files_total;
+    pg_atomic_uint64 files_done;
+};
+
+struct SharedState {
+    LWLock* lock;
+    ConditionVariable changed;       ///< a job has changed its state
+    pg_atomic_uint32 shutting_down;  ///< set by the launcher once the server is on its way down
+    pid_t launcher_pid;              ///< 0: there is none
+    Latch* launcher_latch;
+    int64 next_id;  ///< 0: the history has not been asked yet
+    JobSlot slots[kJobSlots];
+};
+
+/// nullptr unless the module is in shared_preload_libraries. Everything in it is lost when the
+/// server restarts after a crash.
+extern SharedState* shared;
+
+/// Installs the hooks that reserve and find it; while the postmaster preloads.
+void request_shared_state();
+
+/// ereport(ERROR) with a hint unless the module has been preloaded.
+void require_preloaded();
+
+/// The slot of a job, nullptr if it is not (any more) in shared memory. Under the lock.
+JobSlot* find_job(int64 id);
+
+/// Ends a job that is not finished yet; a later end does not replace the first. Wakes all waiters.
+/// Safe in exit callbacks: it does not raise.
+void finish_job(int64 id, JobState state, int error_code, const char* error, const char* hint);
+
+/// True once the postmaster has begun to stop the server, from what it notes in postmaster.pid.
+/// Reads a small file: not for a loop that does not wait.
+bool postmaster_is_stopping();
+
+}  // namespace chronos::extension

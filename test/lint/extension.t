@@ -1,0 +1,47 @@
+# Two worlds meet in src/extension, and each file belongs to one. What includes postgres_api.h can be
+# left by a longjmp at any call, so it has no destructors: no C++ library, no type of ours that owns
+# something. What includes the C++ library never calls the server.
+use strict;
+use warnings;
+use Test::More;
+
+my @door = ('src/extension/postgres_api.h');
+my (%includes, @problems);
+for my $file (glob 'src/extension/*.h src/extension/*.cpp')
+{
+	open my $in, '<', $file or die "$file: $!";
+	local $/;
+	my $text = <$in>;
+	$includes{$file} = [ $text =~ /^\s*#\s*include\s+[<"]([^>"]+)[>"]/mg ];
+	next if grep { $_ eq $file } @door;
+	push @problems, "$file includes a header of the server beside postgres_api.h"
+	  if grep { m{^(?:postgres|fmgr|miscadmin|funcapi|pgstat)\.h$|^(?:utils|storage|access|executor|postmaster|catalog)/} } @{ $includes{$file} };
+}
+ok(keys %includes > 10, 'there are sources to look at');
+
+# A file's world is that of its includes, through headers of this folder too.
+sub reaches
+{
+	my ($file, $wanted, %seen) = @_;
+	return 0 if $seen{$file}++;
+	for my $header (@{ $includes{$file} // [] })
+	{
+		return 1 if $wanted->($header);
+		return 1 if -e "src/$header" && reaches("src/$header", $wanted, %seen);
+	}
+	return 0;
+}
+my $is_server = sub { $_[0] eq 'extension/postgres_api.h' };
+my $is_cpp = sub { $_[0] =~ m{^chronos/|^[a-z_]+$} && $_[0] !~ m{^c(?:stddef|stdint)$} };
+my ($server_files, $cpp_files) = (0, 0);
+for my $file (sort keys %includes)
+{
+	next if grep { $_ eq $file } @door;
+	my ($server, $cpp) = (reaches($file, $is_server), reaches($file, $is_cpp));
+	++$server_files if $server;
+	++$cpp_files if $cpp;
+	push @problems, "$file is on both sides" if $server && $cpp;
+}
+ok($server_files > 5 && $cpp_files > 1, 'both worlds are there');
+is(join("\n", @problems), '', 'no file can both be left by longjmp and own C++ objects');
+done_testing();
