@@ -12,44 +12,71 @@ constexpr std::size_t kSegmentNameSize = 24;
 constexpr std::size_t kDirectoryNameSize = 16;
 constexpr std::size_t kChecksumSize = 40;
 
-// "<segment>-<sha1>[.ext]"; other names beginning alike are backup history files.
-bool is_stored_segment(std::string_view name) {
-    if (name.size() < kSegmentNameSize + 1 + kChecksumSize || name[kSegmentNameSize] != '-')
-        return false;
-    const std::string_view checksum = name.substr(kSegmentNameSize + 1, kChecksumSize);
-    const std::string_view rest = name.substr(kSegmentNameSize + 1 + kChecksumSize);
-    return from_hex(checksum).has_value() &&
-           compress::compress_extension(compress::compress_type_of_name(name)) == rest;
+/// The directory of a file in the archive: anything that begins like a segment lies with it.
+std::string directory_of(const std::string& stanza, const std::string& archive_id,
+                         std::string_view name) {
+    std::string directory = archive_path(stanza) + "/" + archive_id;
+    if (name.size() >= kSegmentNameSize && is_hex_upper(name.substr(0, kSegmentNameSize)))
+        directory += "/" + std::string(name.substr(0, kDirectoryNameSize));
+    return directory;
+}
+
+/// What follows "<segment>-" in a stored name: "<sha1>[.ext]".
+bool is_checksum_and_extension(std::string_view text) {
+    if (text.size() < kChecksumSize || !from_hex(text.substr(0, kChecksumSize))) return false;
+    return compress::compress_extension(compress::compress_type_of_name(text)) ==
+           text.substr(kChecksumSize);
 }
 
 }  // namespace
+
+std::string archived_file_object(const std::string& stanza, const std::string& archive_id,
+                                 const std::string& name) {
+    return directory_of(stanza, archive_id, name) + "/" + name;
+}
+
+std::string archived_segment_object(const std::string& stanza, const std::string& archive_id,
+                                    const std::string& name, const std::string& checksum,
+                                    compress::CompressType compression) {
+    return directory_of(stanza, archive_id, name) + "/" + name + "-" + checksum +
+           std::string(compress::compress_extension(compression));
+}
+
+Result<std::vector<ArchivedSegment>> list_archived_segment(const Repository& repository,
+                                                           const std::string& stanza,
+                                                           const std::string& archive_id,
+                                                           const std::string& segment) {
+    const std::string directory = directory_of(stanza, archive_id, segment);
+    const std::string prefix = segment + "-";
+    const std::vector<storage::Entry> entries =
+        CHRONOS_TRY(repository.storage->list(directory, prefix));
+    std::vector<ArchivedSegment> found;
+    for (const storage::Entry& entry : entries) {
+        const std::string_view rest = std::string_view(entry.name).substr(prefix.size());
+        if (!is_checksum_and_extension(rest)) continue;
+        found.push_back({.segment = segment,
+                         .object = directory + "/" + entry.name,
+                         .checksum = std::string(rest.substr(0, kChecksumSize)),
+                         .stored_size = entry.size,
+                         .compression = compress::compress_type_of_name(entry.name)});
+    }
+    return found;
+}
 
 Result<std::optional<ArchivedSegment>> find_archived_segment(const Repository& repository,
                                                              const std::string& stanza,
                                                              const std::string& archive_id,
                                                              std::string_view segment) {
-    const std::string directory = archive_path(stanza) + "/" + archive_id + "/" +
-                                  std::string(segment.substr(0, kDirectoryNameSize));
-    std::vector<storage::Entry> entries =
-        CHRONOS_TRY(repository.storage->list(directory, std::string(segment) + "-"));
-    std::erase_if(entries, [](const auto& entry) { return !is_stored_segment(entry.name); });
-    if (entries.empty()) return std::optional<ArchivedSegment>{};
-    if (entries.size() > 1) {
-        std::vector<std::string> names;
-        for (const auto& entry : entries) names.push_back(entry.name);
-        return Error(ErrorKind::archive_duplicate, "duplicates found in archive for WAL segment " +
-                                                       std::string(segment) + ": " +
-                                                       join(names, ", "))
-            .with_hint("Are multiple primaries archiving to this stanza?");
-    }
-    const storage::Entry& entry = entries.front();
-    ArchivedSegment found;
-    found.segment = segment;
-    found.object = directory + "/" + entry.name;
-    found.checksum = entry.name.substr(kSegmentNameSize + 1, kChecksumSize);
-    found.stored_size = entry.size;
-    found.compression = compress::compress_type_of_name(entry.name);
-    return std::optional(std::move(found));
+    std::vector<ArchivedSegment> found =
+        CHRONOS_TRY(list_archived_segment(repository, stanza, archive_id, std::string(segment)));
+    if (found.empty()) return std::optional<ArchivedSegment>{};
+    if (found.size() == 1) return std::optional(std::move(found.front()));
+    std::vector<std::string> names;
+    for (const ArchivedSegment& one : found)
+        names.push_back(one.object.substr(one.object.rfind('/') + 1));
+    return Error(ErrorKind::archive_duplicate, "duplicates found in archive for WAL segment " +
+                                                   std::string(segment) + ": " + join(names, ", "))
+        .with_hint("Are multiple primaries archiving to this stanza?");
 }
 
 Result<ArchivedSegment> wait_for_archived_segment(

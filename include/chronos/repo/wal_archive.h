@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "chronos/base/cancel.h"
 #include "chronos/compress/compress.h"
@@ -19,6 +20,21 @@ struct ArchivedSegment {
     std::uint64_t stored_size = 0;
     compress::CompressType compression = compress::CompressType::none;
 };
+
+/// Where an archive keeps a file of pg_wal that is not a segment (backup and timeline history).
+/// A segment's name there also holds its checksum: see archived_segment_object().
+std::string archived_file_object(const std::string& stanza, const std::string& archive_id,
+                                 const std::string& name);
+/// `name` is that of a segment, or of a partial one.
+std::string archived_segment_object(const std::string& stanza, const std::string& archive_id,
+                                    const std::string& name, const std::string& checksum,
+                                    compress::CompressType compression);
+
+/// All that the archive has under the name of a segment or partial segment, sorted by object name.
+Result<std::vector<ArchivedSegment>> list_archived_segment(const Repository& repository,
+                                                           const std::string& stanza,
+                                                           const std::string& archive_id,
+                                                           const std::string& segment);
 
 /// nullopt if the archive has no such segment; kind archive_duplicate if it has several.
 Result<std::optional<ArchivedSegment>> find_archived_segment(const Repository& repository,
