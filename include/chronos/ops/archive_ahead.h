@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chronos/base/result.h"
+
+namespace chronos::ops::archive {
+
+struct AheadSettings {
+    std::string wal_path;       ///< "<data directory>/pg_wal"
+    std::size_t threads = 1;    ///< files that are pushed at a time
+};
+
+/// Names of the files that are ready to be archived, in the order in which the archiver asks for
+/// them: timeline history first, then bytewise. At most `count_max`: memory does not grow with the
+/// backlog. Source: postgres-integration reference, section 1.6.
+Result<std::vector<std::string>> list_ready_files(const std::string& wal_path,
+                                                  std::size_t count_max);
+
+/// Whether the archiver can ask for a file of that name: segment, partial, backup or timeline
+/// history.
+bool is_archivable_name(std::string_view name);
+
+/// Answers the archiver, who asks for one file at a time, and meanwhile stores those that he is
+/// going to ask for: his next question then costs no more than a look at the file.
+///
+/// "Stored" is remembered only for the file that was read, known by inode, size and time, and for
+/// the `.ready` mark under which it was read. A failure of work ahead is not remembered: the file
+/// is tried again when it is asked for, and work ahead pauses (1 s, doubled up to 60 s) so that a
+/// repository that is away is not hammered.
+class PushAhead {
+public:
+    using Push = std::function<Result<>(const std::string& name, const std::string& path)>;
+    /// Called once for each ask(), from any thread, one call at a time.
+    using Answer = std::function<void(const std::string& name, const Result<>& outcome)>;
+
+    PushAhead(AheadSettings settings, Push push, Answer answer);
+    /// Waits for the files that are being pushed; what was asked for and not begun gets no answer.
+    ~PushAhead();
+    PushAhead(const PushAhead&) = delete;
+    PushAhead& operator=(const PushAhead&) = delete;
+
+    /// Any thread. Returns at once.
+    void ask(const std::string& name);
+
+private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace chronos::ops::archive

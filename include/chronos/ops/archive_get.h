@@ -1,0 +1,39 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "chronos/base/cancel.h"
+#include "chronos/repo/repository.h"
+
+namespace chronos::ops::archive {
+
+struct GetSettings {
+    std::vector<repo::Repository> repositories;  ///< ascending key
+    std::string stanza;
+    std::string pg_path;  ///< data directory
+};
+
+enum class GetOutcome { found, missing };
+
+/// Fetches a file of the archive for recovery; `destination` (absolute) appears whole or not at
+/// all. A segment is checked before: size, SHA-1, and that it belongs to the cluster. Source:
+/// repository-format reference, section 4.4.
+///
+/// PostgreSQL takes "missing" for the end of history and promotes. So that is the answer only if
+/// every repository is there, knows the cluster and does not have the file; where that cannot be
+/// established the answer is an error, transient() if a later attempt may establish it.
+Result<GetOutcome> get_wal(const GetSettings& settings, const std::string& name,
+                           const std::string& destination);
+
+/// get_wal(), repeated with growing pauses after a transient error until `timeout` has passed.
+Result<GetOutcome> get_wal_patiently(const GetSettings& settings, const std::string& name,
+                                     const std::string& destination,
+                                     std::chrono::milliseconds timeout, const Cancellation& cancel);
+
+/// Kind format if the data directory is a restored one whose backup_label was removed: it would
+/// start from the wrong position.
+Result<> check_backup_label(const std::string& pg_path);
+
+}  // namespace chronos::ops::archive

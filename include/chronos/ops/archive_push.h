@@ -1,0 +1,48 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "chronos/compress/compress.h"
+#include "chronos/repo/repository.h"
+
+namespace chronos::ops::archive {
+
+struct PushSettings {
+    std::vector<repo::Repository> repositories;  ///< ascending key
+    std::string stanza;
+    std::string pg_path;  ///< data directory; "": which cluster it is, the first repository knows
+    compress::CompressType compress_type = compress::CompressType::gz;
+    int compress_level = 6;
+    bool header_check = true;    ///< look whether a segment belongs to the cluster
+    bool duplicate_warn = true;  ///< say when a segment is already there with the same content
+    /// Create the stanza where the repository itself is there but has none yet. Needs pg_path.
+    bool create_stanza = true;
+    std::string lock_path = "/tmp/pgbackrest";
+    std::string exec_id;
+};
+
+/// Stores files of pg_wal in all repositories. Made once, used for many files, from any thread.
+///
+/// A file is stored when push() has returned without error: it is durable in every repository.
+/// Otherwise it is durable in some or in none and push() may be called again. Rules, error kinds
+/// and texts: repository-format reference, section 4.3. Memory: a segment of up to 32 MiB for each
+/// thread inside push(); larger ones are streamed.
+class ArchivePusher {
+public:
+    explicit ArchivePusher(PushSettings settings);
+    ~ArchivePusher();
+    ArchivePusher(const ArchivePusher&) = delete;
+    ArchivePusher& operator=(const ArchivePusher&) = delete;
+
+    /// `name`: as the archiver calls the file; `path`: where it lies, absolute. Kind not_found if
+    /// it does not lie there.
+    Result<> push(const std::string& name, const std::string& path);
+
+private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace chronos::ops::archive

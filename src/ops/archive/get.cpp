@@ -1,0 +1,224 @@
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "chronos/base/log.h"
+#include "chronos/compress/compress.h"
+#include "chronos/ops/archive_get.h"
+#include "chronos/pgdata/wal.h"
+#include "chronos/repo/info.h"
+#include "chronos/repo/wal_archive.h"
+#include "targets.h"
+#include "verified_file.h"
+
+namespace chronos::ops::archive {
+namespace {
+
+/// One place where the file is.
+struct Candidate {
+    const repo::Repository* repository = nullptr;
+    std::string archive_id;
+    std::string passphrase;
+    repo::ArchivedSegment stored;  ///< of other files than segments only the object counts
+};
+
+/// A failure that says nothing about what the archive holds and may be over in a moment: a file
+/// system that is not mounted yet, a service that restarts.
+bool may_pass(const Error& error) {
+    if (error.transient()) return true;
+    switch (error.kind()) {
+        case ErrorKind::not_found:
+        case ErrorKind::path_missing:
+        case ErrorKind::path_open:
+        case ErrorKind::file_open:
+        case ErrorKind::file_read:
+        case ErrorKind::file_info:
+        case ErrorKind::host_connect:
+        case ErrorKind::service:
+        case ErrorKind::kernel: return true;
+        default: return false;
+    }
+}
+
+Error mark_transient(Error error) {
+    return may_pass(error) ? std::move(error).as_transient() : error;
+}
+
+bool is_segment_like(const std::string& name) {
+    return pgdata::is_wal_segment(name) || pgdata::is_wal_partial(name);
+}
+
+class Get {
+public:
+    Get(const GetSettings& settings, const std::string& name, const std::string& destination)
+        : settings_(settings), name_(name), destination_(destination) {}
+
+    Result<GetOutcome> run();
+
+private:
+    Result<> search(const repo::Repository& repository);
+    Result<> search_archive(Candidate place);
+    Result<> check_conflict() const;
+    Result<GetOutcome> fetch();
+    Result<> fetch_from(const Candidate& candidate) const;
+    Result<> decode_to(io::Sink& sink, const Candidate& candidate) const;
+
+    const GetSettings& settings_;
+    const std::string& name_;
+    const std::string& destination_;
+    pgdata::ControlFile control_;
+    repo::ClusterIdentity cluster_;
+    std::vector<Candidate> candidates_;
+    std::vector<RepositoryError> errors_;
+};
+
+Result<GetOutcome> Get::run() {
+    control_ = CHRONOS_TRY(pgdata::read_control_file(settings_.pg_path));
+    cluster_ = repo::ClusterIdentity::of(control_);
+    for (const repo::Repository& repository : settings_.repositories) {
+        Result<> searched = search(repository);
+        if (!searched)
+            errors_.push_back({repository.key, mark_transient(std::move(searched).error())});
+    }
+    if (!candidates_.empty()) {
+        CHRONOS_TRY(check_conflict());
+        return fetch();
+    }
+    if (!errors_.empty())
+        return combine(ErrorKind::repo_invalid, "unable to find a valid repository:", errors_);
+    return GetOutcome::missing;
+}
+
+/// Adds what the repository has of the file to the candidates. Success without a candidate means
+/// that the repository does not have it.
+Result<> Get::search(const repo::Repository& repository) {
+    const repo::ArchiveInfo info =
+        CHRONOS_TRY(repo::load_archive_info(repository, settings_.stanza));
+    const std::size_t count_before = candidates_.size();
+    bool known = false;
+    for (auto entry = info.history.rbegin(); entry != info.history.rend(); ++entry) {
+        if (!cluster_.is(*entry)) continue;
+        known = true;
+        CHRONOS_TRY(search_archive({&repository, entry->archive_id(), info.cipher_pass, {}}));
+    }
+    if (!known)
+        return Error(ErrorKind::archive_mismatch,
+                     "unable to retrieve the archive id for database version '" + cluster_.version +
+                         "' and system-id '" + std::to_string(cluster_.system_id) + "'");
+    if (candidates_.size() > count_before) return {};
+    // An empty listing is also what a file system gives that went away after archive.info was
+    // read. Only with archive.info still there was it the repository that answered.
+    const std::string name = repo::archive_path(settings_.stanza) + "/archive.info";
+    for (const char* suffix : {"", ".copy"})
+        if (CHRONOS_TRY(storage::exists(*repository.storage, name + suffix))) return {};
+    return Error(ErrorKind::not_found, "'" + repository.storage->describe(name) +
+                                           "' disappeared while looking for '" + name_ + "'");
+}
+
+Result<> Get::search_archive(Candidate place) {
+    if (is_segment_like(name_)) {
+        for (repo::ArchivedSegment& one : CHRONOS_TRY(repo::list_archived_segment(
+                 *place.repository, settings_.stanza, place.archive_id, name_))) {
+            place.stored = std::move(one);
+            candidates_.push_back(place);
+        }
+        return {};
+    }
+    place.stored.object = repo::archived_file_object(settings_.stanza, place.archive_id, name_);
+    if (CHRONOS_TRY(storage::exists(*place.repository->storage, place.stored.object)))
+        candidates_.push_back(std::move(place));
+    return {};
+}
+
+/// Two contents under one name: nobody can say which one belongs to this cluster's history.
+Result<> Get::check_conflict() const {
+    const std::string& first = candidates_.front().stored.checksum;
+    if (std::all_of(candidates_.begin(), candidates_.end(),
+                    [&](const Candidate& one) { return one.stored.checksum == first; }))
+        return {};
+    std::string message = "duplicates found for WAL segment " + name_ + ":";
+    for (const Candidate& one : candidates_)
+        message += "\nrepo" + std::to_string(one.repository->key) + ": " +
+                   one.stored.object.substr(repo::archive_path(settings_.stanza).size() + 1);
+    return Error(ErrorKind::archive_duplicate, message)
+        .with_hint("Are multiple primaries archiving to this stanza?");
+}
+
+Result<GetOutcome> Get::fetch() {
+    std::vector<RepositoryError> failed = std::move(errors_);
+    for (const Candidate& candidate : candidates_) {
+        const std::string repository = "repo" + std::to_string(candidate.repository->key);
+        Result<> fetched = fetch_from(candidate);
+        if (fetched) {
+            for (const RepositoryError& one : failed)
+                log_warn("repo" + std::to_string(one.key) + ": [" +
+                         std::string(error_class_name(one.error.kind())) + "] " +
+                         one.error.message());
+            log_info("found " + name_ + " in the " + repository + ": " + candidate.archive_id +
+                     " archive");
+            return GetOutcome::found;
+        }
+        const std::string object = candidate.repository->storage->describe(candidate.stored.object);
+        failed.push_back({candidate.repository->key,
+                          mark_transient(std::move(fetched).error().while_doing(object))});
+    }
+    return combine(ErrorKind::file_read, "unable to get " + name_ + ":", failed);
+}
+
+Result<> Get::fetch_from(const Candidate& candidate) const {
+    std::optional<SegmentExpectation> expected;
+    if (is_segment_like(name_))
+        expected = {.name = name_,
+                    .size_bytes = control_.wal_segment_size,
+                    .checksum = candidate.stored.checksum,
+                    .cluster = cluster_};
+    VerifiedFile file = CHRONOS_TRY(VerifiedFile::create(destination_, std::move(expected)));
+    return decode_to(file, candidate);
+}
+
+Result<> Get::decode_to(io::Sink& sink, const Candidate& candidate) const {
+    const std::unique_ptr<io::Sink> decompressor =
+        compress::make_decompressor(candidate.stored.compression, compress::Form::normal, sink);
+    std::unique_ptr<io::Sink> decryptor;
+    if (candidate.repository->encrypted())
+        decryptor =
+            crypto::make_decryptor(candidate.passphrase, crypto::CipherForm::normal, *decompressor);
+    const std::unique_ptr<io::Source> source =
+        CHRONOS_TRY(candidate.repository->storage->open(candidate.stored.object));
+    CHRONOS_TRY(io::copy(*source, decryptor ? *decryptor : *decompressor));
+    return {};
+}
+
+}  // namespace
+
+Result<GetOutcome> get_wal(const GetSettings& settings, const std::string& name,
+                           const std::string& destination) {
+    return Get(settings, name, destination).run();
+}
+
+Result<GetOutcome> get_wal_patiently(const GetSettings& settings, const std::string& name,
+                                     const std::string& destination,
+                                     std::chrono::milliseconds timeout,
+                                     const Cancellation& cancel) {
+    constexpr std::chrono::milliseconds kPauseMax(5000);
+    std::chrono::milliseconds pause(100);
+    const Deadline deadline(timeout);
+    for (;;) {
+        Result<GetOutcome> outcome = get_wal(settings, name, destination);
+        if (outcome || !outcome.error().transient() || deadline.passed()) return outcome;
+        if (pause.count() == 100)
+            log_warn("will try again to get " + name + ": " + outcome.error().message());
+        CHRONOS_TRY(cancel.sleep(std::min(pause, deadline.remaining())));
+        pause = std::min(pause * 2, kPauseMax);
+    }
+}
+
+Result<> check_backup_label(const std::string& pg_path) {
+    const pgdata::ControlFile control = CHRONOS_TRY(pgdata::read_control_file(pg_path));
+    if (control.checkpoint.value != pgdata::kInvalidCheckpoint) return {};
+    if (::access((pg_path + "/backup_label").c_str(), F_OK) == 0) return {};
+    return Error(ErrorKind::format, "pg_control from backup is not valid without backup_label")
+        .with_hint("Was the backup_label file removed?");
+}
+
+}  // namespace chronos::ops::archive

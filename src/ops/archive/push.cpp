@@ -1,0 +1,254 @@
+#include <algorithm>
+#include <deque>
+
+#include "chronos/base/log.h"
+#include "chronos/ops/archive_push.h"
+#include "chronos/pgdata/control_file.h"
+#include "chronos/pgdata/wal.h"
+#include "chronos/repo/lock.h"
+#include "chronos/repo/wal_archive.h"
+#include "targets.h"
+#include "wal_source.h"
+
+namespace chronos::ops::archive {
+namespace {
+
+/// The way of a file into one repository.
+struct Branch {
+    unsigned key = 1;
+    std::unique_ptr<io::Sink> object;
+    std::unique_ptr<io::Sink> encryptor;  ///< may be absent
+    std::optional<Error> error;
+
+    io::Sink& entry() { return encryptor ? *encryptor : *object; }
+};
+
+/// Hands what it gets to every branch. One that fails is dropped, its error kept: the others must
+/// not be held up by a repository that is away.
+class FanOut final : public io::Sink {
+public:
+    explicit FanOut(std::vector<Branch>& branches) : branches_(branches) {}
+    Result<> write(io::Bytes in) override {
+        return each([&](io::Sink& sink) { return sink.write(in); });
+    }
+    Result<> finish() override {
+        return each([](io::Sink& sink) { return sink.finish(); });
+    }
+
+private:
+    template <class Step>
+    Result<> each(const Step& step) {
+        bool alive = false;
+        for (Branch& branch : branches_) {
+            if (branch.error) continue;
+            Result<> result = step(branch.entry());
+            if (!result) {
+                branch.error = std::move(result).error();
+                branch.encryptor.reset();
+                branch.object.reset();
+            }
+            alive = alive || !branch.error;
+        }
+        if (alive) return {};
+        return *branches_.front().error;
+    }
+
+    std::vector<Branch>& branches_;
+};
+
+Result<Branch> open_branch(const Target& target, const std::string& object) {
+    Branch branch;
+    branch.key = target.repository->key;
+    branch.object =
+        CHRONOS_TRY(target.repository->storage->create(object, storage::WriteMode::atomic));
+    if (target.repository->encrypted())
+        branch.encryptor =
+            crypto::make_encryptor(target.passphrase, crypto::CipherForm::normal, *branch.object);
+    return branch;
+}
+
+}  // namespace
+
+class ArchivePusher::Impl {
+public:
+    explicit Impl(PushSettings settings) : settings_(std::move(settings)) {
+        for (const repo::Repository& repository : settings_.repositories)
+            watches_.emplace_back(settings_, repository);
+    }
+
+    Result<> push(const std::string& name, const std::string& path);
+
+private:
+    struct Job {
+        std::string name;
+        std::string path;
+        std::vector<Target> targets;          ///< repositories that can take it
+        std::vector<RepositoryError> errors;  ///< of the others
+    };
+    Result<std::optional<repo::ClusterIdentity>> cluster();
+    Result<> select_targets(Job& job);
+    Result<> push_segment(Job& job);
+    Result<> push_other(Job& job);
+    Result<> check_header(const Job& job, const WalSource& source) const;
+    Result<> drop_stored(Job& job, const std::string& checksum) const;
+    Result<bool> is_stored(const Job& job, const Target& target, const std::string& checksum) const;
+    void store(Job& job, const WalSource& source, compress::CompressType compression,
+               const std::function<std::string(const Target&)>& object_name) const;
+
+    PushSettings settings_;
+    std::deque<StanzaWatch> watches_;  // a deque: they cannot be moved
+    BufferPool buffers_;
+    std::mutex mutex_;
+    std::optional<repo::ClusterIdentity> cluster_;
+};
+
+Result<> ArchivePusher::Impl::push(const std::string& name, const std::string& path) {
+    CHRONOS_TRY(repo::check_stop_file(settings_.lock_path, settings_.stanza));
+    Job job{.name = name, .path = path, .targets = {}, .errors = {}};
+    CHRONOS_TRY(select_targets(job));
+    if (pgdata::is_wal_segment(name) || pgdata::is_wal_partial(name))
+        CHRONOS_TRY(push_segment(job));
+    else
+        CHRONOS_TRY(push_other(job));
+    if (!job.errors.empty())
+        return combine(ErrorKind::command,
+                       "archive-push command encountered error(s):", job.errors);
+    log_info("pushed WAL file '" + name + "' to the archive");
+    return {};
+}
+
+/// Read once: a data directory does not change its cluster under a running engine.
+Result<std::optional<repo::ClusterIdentity>> ArchivePusher::Impl::cluster() {
+    const std::lock_guard lock(mutex_);
+    if (!cluster_ && !settings_.pg_path.empty())
+        cluster_ =
+            repo::ClusterIdentity::of(CHRONOS_TRY(pgdata::read_control_file(settings_.pg_path)));
+    return cluster_;
+}
+
+Result<> ArchivePusher::Impl::select_targets(Job& job) {
+    std::optional<repo::ClusterIdentity> wanted = CHRONOS_TRY(cluster());
+    for (std::size_t i = 0; i < watches_.size(); ++i) {
+        Result<Target> target = watches_[i].target(wanted);
+        if (!target) {
+            job.errors.push_back({settings_.repositories[i].key, std::move(target).error()});
+            continue;
+        }
+        if (!wanted)
+            wanted = {.system_id = target->cluster.system_id, .version = target->cluster.version};
+        job.targets.push_back(*std::move(target));
+    }
+    if (!job.targets.empty()) return {};
+    return combine(ErrorKind::repo_invalid, "unable to find a valid repository:", job.errors);
+}
+
+Result<> ArchivePusher::Impl::push_segment(Job& job) {
+    WalSource source = CHRONOS_TRY(WalSource::open(job.path, buffers_));
+    if (settings_.header_check) CHRONOS_TRY(check_header(job, source));
+    const std::string checksum = CHRONOS_TRY(source.checksum());
+    CHRONOS_TRY(drop_stored(job, checksum));
+    store(job, source, settings_.compress_type, [&](const Target& target) {
+        return repo::archived_segment_object(settings_.stanza, target.cluster.archive_id(),
+                                             job.name, checksum, settings_.compress_type);
+    });
+    return {};
+}
+
+/// History files are small, have no checksum in their name, and may be written again.
+Result<> ArchivePusher::Impl::push_other(Job& job) {
+    const WalSource source = CHRONOS_TRY(WalSource::open(job.path, buffers_));
+    store(job, source, compress::CompressType::none, [&](const Target& target) {
+        return repo::archived_file_object(settings_.stanza, target.cluster.archive_id(), job.name);
+    });
+    return {};
+}
+
+Result<> ArchivePusher::Impl::check_header(const Job& job, const WalSource& source) const {
+    const std::vector<std::byte> head = CHRONOS_TRY(source.head(pgdata::kWalHeaderSize));
+    const pgdata::WalHeader header = CHRONOS_TRY(pgdata::parse_wal_header(head));
+    // Every target stands for the same cluster: select_targets() has seen to that.
+    const repo::HistoryEntry& current = job.targets.front().cluster;
+    if (header.system_id != current.system_id || header.version != current.version)
+        return Error(ErrorKind::archive_mismatch,
+                     "WAL file '" + job.path + "' version " + header.version + ", system-id " +
+                         std::to_string(header.system_id) + " do not match stanza version " +
+                         current.version + ", system-id " + std::to_string(current.system_id));
+    if (header.segment_size != source.size())
+        log_warn("WAL file '" + job.path + "' has " + std::to_string(source.size()) +
+                 " bytes instead of " + std::to_string(header.segment_size));
+    return {};
+}
+
+/// Leaves the targets that do not have the segment yet.
+Result<> ArchivePusher::Impl::drop_stored(Job& job, const std::string& checksum) const {
+    std::vector<Target> missing;
+    for (Target& target : job.targets) {
+        const Result<bool> stored = is_stored(job, target, checksum);
+        if (!stored && stored.error().kind() == ErrorKind::archive_duplicate) return stored.error();
+        if (!stored)
+            job.errors.push_back({target.repository->key, stored.error()});
+        else if (!*stored)
+            missing.push_back(std::move(target));
+    }
+    job.targets = std::move(missing);
+    return {};
+}
+
+Result<bool> ArchivePusher::Impl::is_stored(const Job& job, const Target& target,
+                                            const std::string& checksum) const {
+    const std::vector<repo::ArchivedSegment> found = CHRONOS_TRY(repo::list_archived_segment(
+        *target.repository, settings_.stanza, target.cluster.archive_id(), job.name));
+    if (found.empty()) return false;
+    const std::string archive =
+        " in the repo" + std::to_string(target.repository->key) + " archive";
+    if (found.size() > 1) {
+        std::string names;
+        for (const repo::ArchivedSegment& one : found)
+            names += (names.empty() ? "" : ", ") + one.object.substr(one.object.rfind('/') + 1);
+        // Not archive_duplicate: that forbids the other repositories too.
+        return Error(ErrorKind::file_invalid,
+                     "duplicates found in archive for WAL segment " + job.name + ": " + names)
+            .with_hint("Are multiple primaries archiving to this stanza?");
+    }
+    if (found.front().checksum != checksum)
+        return Error(ErrorKind::archive_duplicate, "WAL file '" + job.name + "' already exists" +
+                                                       archive + " with a different checksum");
+    if (settings_.duplicate_warn)
+        log_warn("WAL file '" + job.name + "' already exists" + archive +
+                 " with the same checksum\nHINT: this is valid in some recovery scenarios but may "
+                 "also indicate a problem.");
+    return true;
+}
+
+/// Errors become part of the job: each repository has its own.
+void ArchivePusher::Impl::store(
+    Job& job, const WalSource& source, compress::CompressType compression,
+    const std::function<std::string(const Target&)>& object_name) const {
+    std::vector<Branch> branches;
+    for (const Target& target : job.targets) {
+        Result<Branch> branch = open_branch(target, object_name(target));
+        if (branch)
+            branches.push_back(*std::move(branch));
+        else
+            job.errors.push_back({target.repository->key, std::move(branch).error()});
+    }
+    if (branches.empty()) return;
+    FanOut fan_out(branches);
+    const std::unique_ptr<io::Sink> compressor = compress::make_compressor(
+        compression, settings_.compress_level, compress::Form::normal, fan_out);
+    const Result<> copied = source.copy_to(*compressor);
+    for (Branch& branch : branches) {
+        if (!branch.error && !copied) branch.error = copied.error();
+        if (branch.error) job.errors.push_back({branch.key, *branch.error});
+    }
+}
+
+ArchivePusher::ArchivePusher(PushSettings settings)
+    : impl_(std::make_unique<Impl>(std::move(settings))) {}
+ArchivePusher::~ArchivePusher() = default;
+
+Result<> ArchivePusher::push(const std::string& name, const std::string& path) {
+    return impl_->push(name, path);
+}
+
+}  // namespace chronos::ops::archive

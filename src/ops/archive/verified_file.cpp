@@ -1,0 +1,93 @@
+#include "verified_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+
+#include "chronos/pgdata/wal.h"
+
+namespace chronos::ops::archive {
+
+Result<VerifiedFile> VerifiedFile::create(const std::string& destination,
+                                          std::optional<SegmentExpectation> expected) {
+    VerifiedFile file(destination, std::move(expected));
+    const std::string path = file.temporary();
+    // The name is always the same, so that a killed process leaves one file, not one a try.
+    file.file_ =
+        io::FileDescriptor(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    if (!file.file_.valid())
+        return system_error(ErrorKind::file_write, "create '" + path + "'", errno);
+    return file;
+}
+
+VerifiedFile::~VerifiedFile() {
+    if (file_.valid()) ::unlink(temporary().c_str());
+}
+
+Result<> VerifiedFile::write(io::Bytes in) {
+    size_ += in.size();
+    if (expected_) {
+        if (size_ > expected_->size_bytes)
+            return Error(ErrorKind::checksum, "content has more than the " +
+                                                  std::to_string(expected_->size_bytes) +
+                                                  " bytes of a segment");
+        sha1_.update(in);
+        const std::size_t wanted = pgdata::kWalHeaderSize - head_.size();
+        const io::Bytes begin = in.subspan(0, std::min(wanted, in.size()));
+        head_.insert(head_.end(), begin.begin(), begin.end());
+    }
+    while (!in.empty()) {
+        const ssize_t count = ::write(file_.get(), in.data(), in.size());
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0)
+            return system_error(ErrorKind::file_write, "write '" + temporary() + "'", errno);
+        in = in.subspan(static_cast<std::size_t>(count));
+    }
+    return {};
+}
+
+Result<> VerifiedFile::check() {
+    if (!expected_) return {};
+    if (size_ != expected_->size_bytes)
+        return Error(ErrorKind::checksum,
+                     "content has " + std::to_string(size_) + " bytes instead of the " +
+                         std::to_string(expected_->size_bytes) + " of a segment");
+    if (sha1_.hex() != expected_->checksum)
+        return Error(ErrorKind::checksum,
+                     "content does not have the checksum " + expected_->checksum);
+    const pgdata::WalHeader header = CHRONOS_TRY(pgdata::parse_wal_header(head_));
+    if (header.system_id != expected_->cluster.system_id ||
+        header.version != expected_->cluster.version)
+        return Error(ErrorKind::archive_mismatch,
+                     "segment of version " + header.version + ", system-id " +
+                         std::to_string(header.system_id) +
+                         " does not belong to this cluster of version " +
+                         expected_->cluster.version + ", system-id " +
+                         std::to_string(expected_->cluster.system_id));
+    // PostgreSQL takes a segment from another position for the end of the log.
+    const std::string name = pgdata::wal_segment_name(pgdata::timeline_of_segment(expected_->name),
+                                                      header.page_address, header.segment_size);
+    if (!expected_->name.starts_with(name))
+        return Error(ErrorKind::archive_mismatch, "content is that of segment " + name);
+    return {};
+}
+
+Result<> VerifiedFile::finish() {
+    CHRONOS_TRY(check());
+    // Before the rename: a file system may report a failed write only now.
+    if (::close(file_.release()) != 0) {
+        const int error_number = errno;
+        ::unlink(temporary().c_str());
+        return system_error(ErrorKind::file_write, "close '" + temporary() + "'", error_number);
+    }
+    if (std::rename(temporary().c_str(), destination_.c_str()) == 0) return {};
+    const int error_number = errno;
+    ::unlink(temporary().c_str());
+    return system_error(ErrorKind::file_move,
+                        "rename '" + temporary() + "' to '" + destination_ + "'", error_number);
+}
+
+}  // namespace chronos::ops::archive

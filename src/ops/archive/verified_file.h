@@ -1,0 +1,51 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "chronos/crypto/hash.h"
+#include "chronos/io/file_descriptor.h"
+#include "chronos/io/stream.h"
+#include "chronos/repo/stanza.h"
+
+namespace chronos::ops::archive {
+
+/// What the content of a segment must be.
+struct SegmentExpectation {
+    std::string name;  ///< of the segment, or partial segment
+    std::uint64_t size_bytes = 0;
+    std::string checksum;  ///< SHA-1
+    repo::ClusterIdentity cluster;
+};
+
+/// Writes a file beside its destination and lets it appear there in finish(), if it is what is
+/// expected. Destroyed before, it leaves nothing.
+///
+/// Not synced: recovery reads it at once, and after a power failure asks for it again.
+class VerifiedFile final : public io::Sink {
+public:
+    /// `expected` nullopt: any content.
+    static Result<VerifiedFile> create(const std::string& destination,
+                                       std::optional<SegmentExpectation> expected);
+    VerifiedFile(VerifiedFile&&) noexcept = default;
+    ~VerifiedFile() override;
+
+    Result<> write(io::Bytes in) override;
+    Result<> finish() override;
+
+private:
+    VerifiedFile(std::string destination, std::optional<SegmentExpectation> expected)
+        : destination_(std::move(destination)), expected_(std::move(expected)) {}
+    std::string temporary() const { return destination_ + ".chronos.tmp"; }
+    Result<> check();
+
+    std::string destination_;
+    std::optional<SegmentExpectation> expected_;
+    io::FileDescriptor file_;
+    crypto::Sha1 sha1_;
+    std::uint64_t size_ = 0;
+    std::vector<std::byte> head_;
+};
+
+}  // namespace chronos::ops::archive

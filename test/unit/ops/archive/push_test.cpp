@@ -1,0 +1,229 @@
+#include <gmock/gmock.h>
+
+#include "archive_fixture.h"
+#include "chronos/crypto/hash.h"
+
+namespace chronos::ops::archive {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+const std::string kDirectory = "0000000100000000/";
+
+class ArchivePush : public ArchiveTest {};
+
+TEST_F(ArchivePush, SegmentIsStoredUnderItsChecksumAndComesBack) {
+    using compress::CompressType;
+    for (const CompressType type : {CompressType::none, CompressType::gz, CompressType::bz2,
+                                    CompressType::lz4, CompressType::zst})
+        for (const bool encrypted : {false, true}) {
+            SCOPED_TRACE(std::string(compress::compress_type_name(type)) +
+                         (encrypted ? ", encrypted" : ""));
+            repositories_.clear();
+            mounts_.clear();
+            std::filesystem::remove_all(repo_path(1));
+            add_repository(encrypted);
+            const std::string content = make_segment(3);
+            write_file(wal_path(kSegment), content);
+            PushSettings settings = push_settings();
+            settings.compress_type = type;
+            settings.compress_level = 1;
+            ASSERT_OK(ArchivePusher(settings).push(kSegment, wal_path(kSegment)));
+            EXPECT_THAT(stored(1),
+                        ElementsAre(kDirectory + kSegment + "-" + crypto::sha1_hex(content) +
+                                    std::string(compress::compress_extension(type))));
+            const auto outcome = get(kSegment);
+            ASSERT_OK(outcome);
+            EXPECT_EQ(*outcome, GetOutcome::found);
+            EXPECT_TRUE(read_file(destination()) == content);
+        }
+}
+
+TEST_F(ArchivePush, SameSegmentAgainIsASuccessWhateverItsCompression) {
+    add_repository();
+    ASSERT_OK(push(kSegment, make_segment(3)));
+    const std::vector<std::string> before = stored(1);
+    PushSettings settings = push_settings();
+    settings.compress_type = compress::CompressType::none;
+    EXPECT_OK(ArchivePusher(settings).push(kSegment, wal_path(kSegment)));
+    EXPECT_EQ(stored(1), before);
+}
+
+TEST_F(ArchivePush, OtherContentUnderTheNameIsRefusedAndNothingIsWritten) {
+    add_repository();
+    ASSERT_OK(push(kSegment, make_segment(3, 1)));
+    const std::vector<std::string> before = stored(1);
+    add_repository();
+    const auto pushed = push(kSegment, make_segment(3, 2));
+    EXPECT_ERROR(ErrorKind::archive_duplicate, pushed);
+    EXPECT_THAT(pushed.error().message(),
+                HasSubstr("already exists in the repo1 archive with a different checksum"));
+    EXPECT_EQ(stored(1), before);
+    EXPECT_THAT(stored(2), IsEmpty());
+}
+
+TEST_F(ArchivePush, SegmentThatIsThereTwiceIsAnErrorOfThatRepositoryOnly) {
+    add_repository();
+    add_repository();
+    ASSERT_OK(push(kSegment, make_segment(3, 1)));
+    write_file(stored_path(2, kDirectory + kSegment + "-" + std::string(40, 'a')), "x");
+    const auto pushed = push(kSegment, make_segment(3, 1));
+    EXPECT_ERROR(ErrorKind::command, pushed);
+    EXPECT_THAT(pushed.error().message(), HasSubstr("\nrepo2: [FileInvalidError] duplicates"));
+    EXPECT_EQ(stored(1).size(), 1u);
+}
+
+TEST_F(ArchivePush, PartialSegmentDoesNotStandForTheSegment) {
+    add_repository();
+    const std::string content = make_segment(3);
+    ASSERT_OK(push(kSegment + ".partial", content));
+    EXPECT_THAT(stored(1), ElementsAre(kDirectory + kSegment + ".partial-" +
+                                       crypto::sha1_hex(content) + ".lz4"));
+    EXPECT_EQ(*get(kSegment), GetOutcome::missing);
+    EXPECT_EQ(*get(kSegment + ".partial"), GetOutcome::found);
+    EXPECT_OK(push(kSegment, make_segment(3, 2)));
+}
+
+TEST_F(ArchivePush, HistoryFilesKeepTheirNameAndMayBeWrittenAgain) {
+    add_repository(/*encrypted=*/true);
+    const std::string backup = kSegment + ".00000028.backup";
+    ASSERT_OK(push("00000002.history", "first"));
+    ASSERT_OK(push("00000002.history", "second"));
+    ASSERT_OK(push(backup, "backup"));
+    EXPECT_THAT(stored(1), ElementsAre(kDirectory + backup, "00000002.history"));
+    EXPECT_EQ(read_file(stored_path(1, "00000002.history")).substr(0, 8), "Salted__");
+    ASSERT_EQ(*get("00000002.history"), GetOutcome::found);
+    EXPECT_EQ(read_file(destination()), "second");
+    ASSERT_EQ(*get(backup), GetOutcome::found);
+    EXPECT_EQ(read_file(destination()), "backup");
+}
+
+TEST_F(ArchivePush, WalOfAnotherClusterIsRefused) {
+    add_repository();
+    const auto pushed = push(kSegment, make_segment(3, 1, kSystemId + 1));
+    EXPECT_ERROR(ErrorKind::archive_mismatch, pushed);
+    EXPECT_THAT(stored(1), IsEmpty());
+    PushSettings settings = push_settings();
+    settings.header_check = false;
+    EXPECT_OK(ArchivePusher(settings).push(kSegment, wal_path(kSegment)));
+}
+
+TEST_F(ArchivePush, WhatIsNoSegmentIsRefused) {
+    add_repository();
+    EXPECT_ERROR(ErrorKind::file_read, push(kSegment, "short"));
+    EXPECT_ERROR(ErrorKind::version_not_supported, push(kSegment, std::string(8192, '\x02')));
+    EXPECT_ERROR(ErrorKind::not_found,
+                 ArchivePusher(push_settings())
+                     .push("000000010000000000000004", wal_path("000000010000000000000004")));
+    EXPECT_THAT(stored(1), IsEmpty());
+}
+
+// More than fits in the buffer: read in pieces, several times.
+TEST_F(ArchivePush, LargeSegmentIsStoredWhole) {
+    add_repository();
+    std::string content = make_segment(3);
+    content.resize((std::size_t{32} << 20) + 8192, 'x');
+    PushSettings settings = push_settings();
+    settings.compress_type = compress::CompressType::none;
+    write_file(wal_path(kSegment), content);
+    ASSERT_OK(ArchivePusher(settings).push(kSegment, wal_path(kSegment)));
+    ASSERT_EQ(stored(1).size(), 1u);
+    EXPECT_EQ(stored(1).front(), kDirectory + kSegment + "-" + crypto::sha1_hex(content));
+    EXPECT_TRUE(read_file(stored_path(1, stored(1).front())) == content);
+}
+
+TEST_F(ArchivePush, RepositoryThatIsAwayFailsButDoesNotKeepTheOthersFromStoring) {
+    add_repository();
+    add_repository();
+    ASSERT_OK(push("000000010000000000000002", make_segment(2)));
+    mount(2).away = true;
+    const auto pushed = push(kSegment, make_segment(3));
+    EXPECT_ERROR(ErrorKind::command, pushed);
+    EXPECT_THAT(pushed.error().message(),
+                HasSubstr("archive-push command encountered error(s):\nrepo2: ["));
+    EXPECT_EQ(stored(1).size(), 2u);
+    mount(2).away = false;
+    EXPECT_OK(push(kSegment, make_segment(3)));
+    EXPECT_EQ(stored(2).size(), 2u);
+}
+
+TEST_F(ArchivePush, FullRepositoryIsAnErrorAndKeepsNothingOfTheFile) {
+    add_repository();
+    add_repository();
+    ASSERT_OK(push("000000010000000000000002", make_segment(2)));
+    mount(1).full = true;
+    EXPECT_ERROR(ErrorKind::command, push(kSegment, make_segment(3)));
+    EXPECT_EQ(stored(1).size(), 1u);
+    EXPECT_EQ(stored(2).size(), 2u) << "the other repository was held up";
+}
+
+TEST_F(ArchivePush, NoRepositoryAtAllIsNamed) {
+    add_repository();
+    mount(1).away = true;
+    const auto pushed = push(kSegment, make_segment(3));
+    EXPECT_ERROR(ErrorKind::repo_invalid, pushed);
+    EXPECT_THAT(pushed.error().message(),
+                HasSubstr("unable to find a valid repository:\nrepo1: [FileMissingError]"));
+}
+
+// A missing directory is more often a file system that is not mounted than a new repository.
+TEST_F(ArchivePush, StanzaIsCreatedOnlyWhereTheRepositoryIs) {
+    add_repository();
+    std::filesystem::remove_all(repo_path(1));
+    EXPECT_ERROR(ErrorKind::repo_invalid, push(kSegment, make_segment(3)));
+    EXPECT_FALSE(std::filesystem::exists(repo_path(1)));
+    std::filesystem::create_directories(repo_path(1));
+    EXPECT_OK(push(kSegment, make_segment(3)));
+    EXPECT_TRUE(std::filesystem::exists(repo_path(1) + "/backup/main/backup.info.copy"));
+}
+
+TEST_F(ArchivePush, StanzaThatWasSeenIsNotCreatedAgainWhenItIsGone) {
+    add_repository();
+    write_file(wal_path(kSegment), make_segment(3));
+    ArchivePusher pusher(push_settings());
+    ASSERT_OK(pusher.push(kSegment, wal_path(kSegment)));
+    std::filesystem::remove_all(repo_path(1) + "/archive");
+    std::filesystem::remove_all(repo_path(1) + "/backup");
+    EXPECT_ERROR(ErrorKind::repo_invalid, pusher.push(kSegment, wal_path(kSegment)));
+    EXPECT_FALSE(std::filesystem::exists(repo_path(1) + "/archive"));
+}
+
+TEST_F(ArchivePush, StanzaOfAnotherClusterIsLeftAlone) {
+    const repo::Repository repository = add_repository();
+    ASSERT_OK(repo::create_stanza(repository, kStanza,
+                                  {.system_id = kSystemId + 1,
+                                   .version = "15",
+                                   .control_version = 1300,
+                                   .catalog_version = 202209061}));
+    const auto pushed = push(kSegment, make_segment(3));
+    EXPECT_ERROR(ErrorKind::repo_invalid, pushed);
+    EXPECT_THAT(pushed.error().message(),
+                HasSubstr("PostgreSQL version 15, system-id 7710195861716093438 do not match repo1 "
+                          "stanza version 15, system-id 7710195861716093439"));
+}
+
+TEST_F(ArchivePush, StopFileForbidsIt) {
+    add_repository();
+    write_file(directory_ / "lock/all.stop", "");
+    EXPECT_ERROR(ErrorKind::stop, push(kSegment, make_segment(3)));
+}
+
+// Whoever upgrades the stanza must not have to restart anything: the next file goes to the new
+// archive id.
+TEST_F(ArchivePush, ChangedArchiveInfoIsNoticed) {
+    const repo::Repository repository = add_repository();
+    write_file(wal_path(kSegment), make_segment(3));
+    ArchivePusher pusher(push_settings());
+    ASSERT_OK(pusher.push(kSegment, wal_path(kSegment)));
+    repo::ArchiveInfo info = *repo::load_archive_info(repository, kStanza);
+    info.history.push_back({.id = 2, .system_id = kSystemId, .version = "15"});
+    info.current_id = 2;
+    ASSERT_OK(repo::save_archive_info(repository, kStanza, info));
+    ASSERT_OK(pusher.push(kSegment, wal_path(kSegment)));
+    EXPECT_EQ(stored(1, "15-2").size(), 1u);
+}
+
+}  // namespace
+}  // namespace chronos::ops::archive
