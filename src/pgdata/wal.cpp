@@ -154,9 +154,8 @@ Result<std::vector<std::string>> wal_segment_range(std::string_view first, std::
     if (timeline_of_segment(first) != timeline_of_segment(last))
         return Error(ErrorKind::format, "WAL range " + range() + " spans timelines");
     if (parse_segment(last).segment > UINT32_MAX / segment_size)
-        return Error(ErrorKind::format,
-                     "'" + std::string(last) + "' is no segment of " +
-                         std::to_string(segment_size) + " bytes");
+        return Error(ErrorKind::format, "'" + std::string(last) + "' is no segment of " +
+                                            std::to_string(segment_size) + " bytes");
     if (last < first) return Error(ErrorKind::format, "WAL range " + range() + " runs backwards");
 
     std::vector<std::string> segments;

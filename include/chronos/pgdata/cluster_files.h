@@ -23,12 +23,12 @@ struct ClusterListRequest {
 };
 
 struct ClusterEntry {
-    std::string name;      ///< manifest name: "pg_data/base/5/1259", "pg_tblspc/16387/..."
-    std::string path;      ///< where to read it now (links already followed); files only
+    std::string name;  ///< manifest name: "pg_data/base/5/1259", "pg_tblspc/16387/..."
+    std::string path;  ///< where to read it now; may lead through links
     std::uint64_t size = 0;
     UnixTime timestamp = 0;
     mode_t mode = 0;
-    std::optional<std::string> user;   ///< nullopt: the id has no name
+    std::optional<std::string> user;  ///< nullopt: the id has no name
     std::optional<std::string> group;
 };
 

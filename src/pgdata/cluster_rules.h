@@ -1,0 +1,28 @@
+#pragma once
+
+#include <string_view>
+
+/// Which entries of a data directory a backup leaves out, by name alone.
+/// Source: repository-format reference, section 6.11, and the behaviour of pgBackRest 2.45.
+namespace chronos::pgdata {
+
+/// "pgsql_tmp...": files, directories and links, wherever they are.
+bool is_temporary_name(std::string_view file_name);
+
+/// Directories (manifest names) that are kept without their contents.
+bool has_skipped_contents(std::string_view manifest_name, bool online);
+
+/// Files directly in PGDATA that belong to the running server or to another backup.
+bool is_skipped_root_file(std::string_view file_name, unsigned major);
+
+/// Files directly in a database directory that the server makes again.
+bool is_skipped_database_file(std::string_view file_name);
+
+/// "16384_init": the mark of an unlogged relation, whose other forks start afresh after a crash.
+bool is_init_fork(std::string_view file_name);
+/// "16384", "16384_vm.1", ...: a fork other than _init; its number is relation_number().
+bool is_relation_file(std::string_view file_name);
+/// The digits that a name begins with.
+std::string_view relation_number(std::string_view file_name);
+
+}  // namespace chronos::pgdata
