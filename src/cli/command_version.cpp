@@ -9,6 +9,11 @@ Result<int> run_version(Context& context) {
         CHRONOS_TRY(print("2059001\n"));
         return 0;
     }
+    // Under that name, wrappers look for the release that wrote the format.
+    if (context.invoked_as == "pgbackrest") {
+        CHRONOS_TRY(print("pgBackRest " + std::string(repo::kFormatVersion) + "\n"));
+        return 0;
+    }
     CHRONOS_TRY(print("chronos " CHRONOS_VERSION " (pgBackRest repository format " +
                       std::to_string(repo::kFormatNumber) + ")\n"));
     return 0;

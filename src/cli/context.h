@@ -17,6 +17,7 @@ struct Context {
     Cancellation& cancel;       ///< requested by SIGINT, SIGTERM and SIGHUP
     ProgressReceiver progress;  ///< never empty; shows nothing where nobody wants it
     std::string program;        ///< absolute path of the running executable
+    std::string invoked_as;     ///< last part of argv[0]: "pgbackrest" when it stands in for that
 };
 
 /// Returns the exit status. An error is printed by dispatch, which exits with the code of its kind.

@@ -42,6 +42,10 @@ std::string program_path() {
                      : std::string(path.data(), static_cast<std::size_t>(size));
 }
 
+std::string invoked_as(std::string_view argument) {
+    return std::string(argument.substr(argument.rfind('/') + 1));
+}
+
 config::Input make_input(int argc, char** argv, char** environment) {
     config::Input input;
     for (int i = 1; i < argc; ++i) input.arguments.emplace_back(argv[i]);
@@ -166,7 +170,8 @@ int run_program(int argc, char** argv, char** environment) {
     Context context{.config = *config,
                     .cancel = cancel,
                     .progress = [&](const Progress& progress) { display.show(progress); },
-                    .program = input.program};
+                    .program = input.program,
+                    .invoked_as = invoked_as(argc > 0 ? argv[0] : "")};
     const Result<int> result = run_command(context, output);
     display.clear();
     return report(config->command(), result,

@@ -49,7 +49,8 @@ Result<std::optional<std::vector<std::string>>> list_conf(const std::string& pat
     const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir(path.c_str()), closedir);
     if (!directory) {
         if (errno == ENOENT) return std::optional<std::vector<std::string>>();
-        return system_error(ErrorKind::path_open, "unable to list path '" + path + "'", errno);
+        return system_error(ErrorKind::path_open,
+                            "unable to list file info for path '" + path + "'", errno);
     }
     std::vector<std::string> names;
     while (const dirent* entry = readdir(directory.get())) {
@@ -63,7 +64,8 @@ Result<std::optional<std::vector<std::string>>> list_conf(const std::string& pat
 Result<> append_included(const std::string& path, bool required, FileContent& content) {
     const auto names = CHRONOS_TRY(list_conf(path));
     if (!names && required)
-        return Error(ErrorKind::path_missing, "unable to list missing path '" + path + "'");
+        return Error(ErrorKind::path_missing,
+                     "unable to list file info for missing path '" + path + "'");
     if (!names) return {};
     for (const std::string& name : *names) CHRONOS_TRY(read_if_there(path + "/" + name, content));
     return {};
@@ -122,7 +124,7 @@ Result<std::vector<FileEntry>> parse_config_text(std::string_view text) {
         if (line[0] == '[') {
             if (line.back() != ']')
                 return Error(ErrorKind::format,
-                             "section should end with ]" + at_line + ": " + printable(line));
+                             "ini section should end with ]" + at_line + ": " + printable(line));
             section = std::string(line.substr(1, line.size() - 2));
             continue;
         }

@@ -178,9 +178,8 @@ constexpr std::array kOptions{
     Option{.name = "compress-level",
            .type = Type::integer,
            .commands = kArchivePush | kBackup,
-           .minimum = -7,
-           .maximum = 22,
            .help_default = "gz 6, bz2 9, lz4 1, zst 3",
+
            .summary = "compression level",
            .details = "gz -1 to 9, bz2 1 to 9, lz4 -5 to 12, zst -7 to 22."},
     Option{.name = "compress-level-network",
@@ -694,7 +693,7 @@ constexpr std::array kOptions{
            .type = Type::string,
            .group = Group::repo,
            .commands = kRepository,
-           .required = kRepository,
+
            .secret = true,
            .depends_on = "repo-s3-key-type",
            .depends_values = "shared",
@@ -712,7 +711,7 @@ constexpr std::array kOptions{
            .type = Type::string,
            .group = Group::repo,
            .commands = kRepository,
-           .required = kRepository,
+
            .secret = true,
            .depends_on = "repo-s3-key-type",
            .depends_values = "shared",

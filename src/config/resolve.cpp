@@ -74,9 +74,9 @@ private:
     void warn_of_readable_secrets(const FileContent& content);
     std::string text_of(std::string_view name) const;
 
-    Result<> check_values();
+    Result<> check_values(bool dependent);
     Result<> add_secret_files();
-    void add_cloud_environment();
+    void add_cloud_region();
     const Option* broken_dependency(const Option& option, unsigned index) const;
     Error dependency_error(const Option& option, unsigned index, const Option& other) const;
     Result<> check_dependencies();
@@ -168,7 +168,7 @@ Result<> Resolver::add_files() {
                             .config_path = text_of("config-path"),
                             .include_path = text_of("config-include-path")};
     const FileContent content = CHRONOS_TRY(load_config_files(search));
-    config_.config_file_ = content.main_file;
+    if (!content.main_file.empty()) config_.config_file_ = absolute_file(content.main_file);
     std::string text;
     for (const FileContent::File& file : content.files) text += file.text + "\n";
     const std::vector<FileEntry> entries = CHRONOS_TRY(parse_config_text(text));
@@ -272,11 +272,13 @@ Result<> Resolver::add_section(const std::vector<FileEntry>& entries, const std:
     return {};
 }
 
-Result<> Resolver::check_values() {
-    for (Slot& slot : slots_) {
-        const Option& option = *slot.setting.option;
-        const std::string name = indexed_name(option, slot.setting.index);
-        for (std::string& text : slot.setting.texts)
+/// First those that depend on nothing, because others are looked at in their light.
+Result<> Resolver::check_values(bool dependent) {
+    for (Setting& setting : config_.settings_) {
+        const Option& option = *setting.option;
+        if (option.depends_on.empty() == dependent) continue;
+        const std::string name = indexed_name(option, setting.index);
+        for (std::string& text : setting.texts)
             text = CHRONOS_TRY(check_value(option, name, config_.command_id_, text));
     }
     return {};
@@ -312,26 +314,16 @@ Result<> Resolver::add_secret_files() {
     return {};
 }
 
-/// The variables that other S3 programs use, where nothing else says who we are.
-void Resolver::add_cloud_environment() {
-    struct Pair {
-        std::string_view option;
-        std::string_view variable;
-    };
+/// The variables that other S3 programs use. Keys come from them too, but there the storage looks:
+/// they may change while the program runs.
+void Resolver::add_cloud_region() {
     for (const unsigned index : config_.repo_keys()) {
         const std::string repo = "repo" + std::to_string(index);
         if (config_.get_string(repo + "-type") != "s3") continue;
-        // A session token belongs to its key: one from elsewhere would make the pair invalid.
-        const bool foreign_key = config_.has(repo + "-s3-key");
-        for (const Pair& pair :
-             {Pair{"-s3-key", "AWS_ACCESS_KEY_ID"}, Pair{"-s3-key-secret", "AWS_SECRET_ACCESS_KEY"},
-              Pair{"-s3-token", "AWS_SESSION_TOKEN"}, Pair{"-s3-region", "AWS_REGION"},
-              Pair{"-s3-region", "AWS_DEFAULT_REGION"}}) {
-            const std::string name = repo + std::string(pair.option);
-            const auto text = variable(input_.environment, pair.variable);
-            if (!text || config_.has(name)) continue;
-            if (foreign_key && pair.option != "-s3-region") continue;
-            config_.settings_.push_back({.option = find_option(name)->option,
+        for (const std::string_view name : {"AWS_REGION", "AWS_DEFAULT_REGION"}) {
+            const auto text = variable(input_.environment, name);
+            if (!text || config_.has(repo + "-s3-region")) continue;
+            config_.settings_.push_back({.option = find_option(repo + "-s3-region")->option,
                                          .index = index,
                                          .source = Source::environment,
                                          .negated = false,
@@ -482,13 +474,14 @@ Result<Config> Resolver::run() {
     if (!standalone) CHRONOS_TRY(add_environment());
     config_.stanza_ = text_of("stanza");
     if (!standalone) CHRONOS_TRY(add_files());
-    CHRONOS_TRY(check_values());
     for (Slot& slot : slots_)
         if (!slot.reset) config_.settings_.push_back(std::move(slot.setting));
+    CHRONOS_TRY(check_values(/*dependent=*/false));
+    if (!standalone) CHRONOS_TRY(check_dependencies());
+    CHRONOS_TRY(check_values(/*dependent=*/true));
     if (!standalone) {
-        CHRONOS_TRY(check_dependencies());
         CHRONOS_TRY(add_secret_files());
-        add_cloud_environment();
+        add_cloud_region();
         CHRONOS_TRY(check_required());
         CHRONOS_TRY(check_repositories());
         CHRONOS_TRY(check_relations());

@@ -1,8 +1,12 @@
 #include "config/value.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <limits>
+#include <memory>
 
 #include "chronos/base/text.h"
 
@@ -126,6 +130,12 @@ Result<> check_stanza(const std::string& name, std::string_view text) {
 
 }  // namespace
 
+std::string absolute_file(std::string_view text) {
+    if (text[0] == '/') return std::string(text);
+    const std::unique_ptr<char, void (*)(void*)> directory(getcwd(nullptr, 0), std::free);
+    return directory ? std::string(directory.get()) + "/" + std::string(text) : std::string(text);
+}
+
 std::optional<std::int64_t> parse_integer(std::string_view text) {
     std::int64_t value = 0;
     const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -187,6 +197,7 @@ Result<std::string> check_value(const Option& option, const std::string& name, C
     }
     CHRONOS_TRY(check_allowed(option, name, command, text));
     if (option.name == "stanza") CHRONOS_TRY(check_stanza(name, text));
+    if (option.name == "config") return absolute_file(text);
     return std::string(text);
 }
 

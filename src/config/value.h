@@ -18,6 +18,10 @@ std::optional<std::uint64_t> parse_size(std::string_view text);
 /// "1m" in milliseconds; seconds without a unit.
 std::optional<std::chrono::milliseconds> parse_time(std::string_view text);
 
+/// Relative to the working directory, as the shell means it: the name goes into restore_command,
+/// which runs elsewhere.
+std::string absolute_file(std::string_view text);
+
 /// The text as it is kept: a path loses its trailing slash. Fails as pgBackRest does; a hint says
 /// what would be accepted. `name` has its index.
 Result<std::string> check_value(const Option& option, const std::string& name, CommandId command,
