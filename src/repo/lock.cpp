@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cmath>
 #include <filesystem>
 #include <thread>
 
@@ -49,6 +50,11 @@ std::string_view lock_type_name(LockType type) {
         case LockType::restore: return "restore";
     }
     return "";
+}
+
+std::string stanza_file_name(const LockRequest& request) {
+    return request.lock_path + "/" + request.stanza + "-" +
+           std::string(lock_type_name(request.type)) + ".lock";
 }
 
 std::string file_name(const LockRequest& request) {
@@ -112,9 +118,11 @@ std::string content_text(const std::string& exec_id, std::optional<std::uint64_t
 }
 
 Error lock_error(const std::string& path, int error_number, const std::optional<Content>& holder) {
-    Error error = system_error(ErrorKind::lock_acquire,
-                               "unable to acquire lock on file '" + path + "'", error_number);
-    if (error_number != EWOULDBLOCK) return error;
+    const std::string what = "unable to acquire lock on file '" + path + "'";
+    if (error_number != EWOULDBLOCK)
+        return system_error(ErrorKind::lock_acquire, what, error_number);
+    // Worded as pgBackRest does, for scripts that look for it.
+    Error error(ErrorKind::lock_acquire, what + ": " + ::strerror(error_number));
     if (holder)
         error = std::move(error).with_hint("Process " + std::to_string(holder->pid) + " holds it.");
     return std::move(error).with_hint("is another pgBackRest process running?");
@@ -144,47 +152,67 @@ bool still_there(int descriptor, const std::string& path) {
            opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
+/// Opens `path` and locks it: LOCK_EX, or LOCK_SH against holders of the former only. Without a
+/// descriptor if its holder is the same command.
+Result<Descriptor> lock_file(const std::string& path, int operation, const std::string& exec_id) {
+    int failure = EWOULDBLOCK;
+    std::optional<Content> holder;
+    for (int attempt = 0; attempt < kAttempts;) {
+        Descriptor file = CHRONOS_TRY(open_lock_file(path));
+        if (::flock(file.get(), operation | LOCK_NB) == 0) {
+            if (!still_there(file.get(), path)) continue;
+            if (!write_content(file.get(), content_text(exec_id, {}, 0, 0)))
+                return system_error(ErrorKind::file_write,
+                                    "unable to write lock file '" + path + "'", errno);
+            return file;
+        }
+        failure = errno;
+        holder = read_content(file.get());
+        if (failure != EWOULDBLOCK) break;
+        if (holder && holder->exec_id == exec_id) return Descriptor();
+        ++attempt;
+        std::this_thread::sleep_for(kPause);
+    }
+    return lock_error(path, failure, holder);
+}
+
+/// Unlinks what is locked, which only its sole holder may: others would be left with a lock that
+/// nobody sees. Whoever has opened it before finds that out and tries again.
+void release(const Descriptor& file, const std::string& path) {
+    if (file.get() >= 0 && ::flock(file.get(), LOCK_EX | LOCK_NB) == 0 &&
+        still_there(file.get(), path))
+        ::unlink(path.c_str());
+}
+
 }  // namespace
 
 struct Lock::State {
     std::string path;
+    std::string stanza_path;
     std::string exec_id;
-    Descriptor file;  ///< none when a parent with the same exec id holds the lock
+    Descriptor file;         ///< none when a parent with the same exec id holds the lock
+    Descriptor stanza_file;  ///< the same
     std::optional<std::uint64_t> shown_hundredths;
 };
 
 Lock::Lock(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 Lock::~Lock() {
-    // Unlinked while it is locked: whoever opened it before sees that and tries again.
-    if (state_->file.get() >= 0) ::unlink(state_->path.c_str());
+    release(state_->stanza_file, state_->stanza_path);
+    release(state_->file, state_->path);
 }
 
 Result<std::unique_ptr<Lock>> Lock::acquire(const LockRequest& request) {
     auto state = std::make_unique<State>();
     state->path = file_name(request);
+    state->stanza_path = stanza_file_name(request);
     state->exec_id = request.exec_id;
-    int failure = EWOULDBLOCK;
-    std::optional<Content> holder;
-    for (int attempt = 0; attempt < kAttempts;) {
-        Descriptor file = CHRONOS_TRY(open_lock_file(state->path));
-        if (::flock(file.get(), LOCK_EX | LOCK_NB) == 0) {
-            if (!still_there(file.get(), state->path)) continue;
-            if (!write_content(file.get(), content_text(state->exec_id, {}, 0, 0)))
-                return system_error(ErrorKind::file_write,
-                                    "unable to write lock file '" + state->path + "'", errno);
-            state->file = std::move(file);
-            return std::unique_ptr<Lock>(new Lock(std::move(state)));
-        }
-        failure = errno;
-        holder = read_content(file.get());
-        if (failure != EWOULDBLOCK) break;
-        if (holder && holder->exec_id == request.exec_id)
-            return std::unique_ptr<Lock>(new Lock(std::move(state)));
-        ++attempt;
-        std::this_thread::sleep_for(kPause);
-    }
-    return lock_error(state->path, failure, holder);
+    std::unique_ptr<Lock> lock(new Lock(std::move(state)));
+    State& held = *lock->state_;
+    held.file = CHRONOS_TRY(lock_file(held.path, LOCK_EX, held.exec_id));
+    // Shared, so that our own commands for several repositories of a stanza can run side by side.
+    held.stanza_file = CHRONOS_TRY(lock_file(held.stanza_path, LOCK_SH, held.exec_id));
+    return lock;
 }
 
 void Lock::report_progress(std::uint64_t size_bytes, std::uint64_t size_complete_bytes) {
@@ -193,25 +221,30 @@ void Lock::report_progress(std::uint64_t size_bytes, std::uint64_t size_complete
     const double part = size_bytes == 0 ? 1.0
                                         : static_cast<double>(size_complete_bytes) /
                                               static_cast<double>(size_bytes);
-    const auto hundredths = static_cast<std::uint64_t>(part * 10000.0);
+    const auto hundredths = static_cast<std::uint64_t>(std::llround(part * 10000.0));
     if (state_->shown_hundredths && hundredths <= *state_->shown_hundredths + 10) return;
     state_->shown_hundredths = hundredths;
     // A progress that cannot be shown must not fail a backup: the lock itself does not depend on
     // it.
-    (void)write_content(state_->file.get(),
-                        content_text(state_->exec_id, size_bytes, size_complete_bytes, hundredths));
+    const std::string text =
+        content_text(state_->exec_id, size_bytes, size_complete_bytes, hundredths);
+    (void)write_content(state_->file.get(), text);
+    if (state_->stanza_file.get() >= 0) (void)write_content(state_->stanza_file.get(), text);
 }
 
 LockState look_at_lock(const LockRequest& request) {
     LockState state;
-    const Descriptor file(::open(file_name(request).c_str(), O_RDONLY | O_CLOEXEC));
-    if (file.get() < 0 || ::flock(file.get(), LOCK_SH | LOCK_NB) == 0) return state;
-    const std::optional<Content> content = read_content(file.get());
-    if (!content) return state;
-    state.held = true;
-    state.pid = content->pid;
-    state.size_bytes = content->size_bytes;
-    state.size_complete_bytes = content->size_complete_bytes;
+    for (const std::string& path : {file_name(request), stanza_file_name(request)}) {
+        const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+        if (file.get() < 0 || ::flock(file.get(), LOCK_SH | LOCK_NB) == 0) continue;
+        const std::optional<Content> content = read_content(file.get());
+        if (!content) continue;
+        state.held = true;
+        state.pid = content->pid;
+        state.size_bytes = content->size_bytes;
+        state.size_complete_bytes = content->size_complete_bytes;
+        break;
+    }
     return state;
 }
 

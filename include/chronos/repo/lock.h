@@ -24,6 +24,9 @@ struct LockRequest {
 /// its JSON in it, so that neither tool runs while the other does. Source: repository-format
 /// reference, section 1.5. Released, and the file removed, when it is destroyed. A file left by a
 /// process that was killed is not a lock: flock ends with its holder.
+///
+/// Releases of pgBackRest before the repository key came into the name (2.45 among them) use
+/// `<stanza>-<type>.lock` for all repositories; that file is locked too, shared among ours.
 class Lock {
 public:
     /// Kind lock_acquire if another process holds it, naming that process. A holder with the same
