@@ -5,7 +5,10 @@
 /// One line for each command: declared here, written in command_<verb>.cpp, listed in dispatch.cpp.
 namespace chronos::cli {
 
+Result<int> run_backup(Context& context);
+Result<int> run_check(Context& context);
 Result<int> run_help(Context& context);
+Result<int> run_stanza_create(Context& context);
 Result<int> run_version(Context& context);
 
 }  // namespace chronos::cli

@@ -25,7 +25,10 @@ struct Entry {
 
 /// What each is for stands in src/config/command_table.cpp.
 constexpr std::array kCommands{
+    Entry{"backup", run_backup},
+    Entry{"check", run_check},
     Entry{"help", run_help},
+    Entry{"stanza-create", run_stanza_create},
     Entry{"version", run_version},
 };
 

@@ -1,0 +1,12 @@
+#include "cli/commands.h"
+#include "cli/server_commands.h"
+
+namespace chronos::cli {
+
+Result<int> run_backup(Context& context) {
+    const auto connection = CHRONOS_TRY(connect_to_server(context));
+    CHRONOS_TRY(backup_over(context, *connection));
+    return 0;
+}
+
+}  // namespace chronos::cli

@@ -1,0 +1,153 @@
+#include "cli/server_commands.h"
+
+#include "chronos/base/log.h"
+#include "chronos/db/server.h"
+
+namespace chronos::cli {
+namespace {
+
+/// What info files can hold. Source: repository-format reference, section 2.4.
+constexpr std::size_t kAnnotationKeyMax = 66;
+
+std::string repo_option(const repo::Repository& repository, const char* name) {
+    return "repo" + std::to_string(repository.key) + "-" + name;
+}
+
+ops::stanza::StanzaRequest stanza_request(const config::Config& config,
+                                          std::vector<repo::Repository> repositories) {
+    return {config.stanza(), std::move(repositories), config.get_string("lock-path"),
+            config.get_string("exec-id")};
+}
+
+/// The control file of the configured data directory or, without one, of the server's.
+Result<pgdata::ControlFile> control_file_of(const config::Config& config,
+                                            const db::ServerFacts& server) {
+    const std::string configured = config.get_string("pg1-path");
+    const std::string& pgdata = configured.empty() ? server.data_directory : configured;
+    const pgdata::ControlFile control = CHRONOS_TRY(pgdata::read_control_file(pgdata));
+    if (control.system_id == server.system_id && control.major() == server.major()) return control;
+    return Error(ErrorKind::db_mismatch, "'" + pgdata + "' and the server that runs in '" +
+                                             server.data_directory + "' are different clusters")
+        .with_hint("The pg1-path and pg1-port settings likely reference different clusters.");
+}
+
+Result<> check_annotations(const std::map<std::string, std::string>& annotations) {
+    for (const auto& [key, value] : annotations)
+        if (key.empty() || key.size() > kAnnotationKeyMax ||
+            key.find_first_of("\"\\") != std::string::npos)
+            return Error(ErrorKind::option_invalid_value,
+                         "'" + key + "' is not allowed as the key of an annotation")
+                .with_hint("A key has 1 to 66 bytes and neither quotes nor backslashes.");
+    return {};
+}
+
+Result<> check_supported(const config::Config& config, const repo::Repository& repository) {
+    if (!config.get_bool("online"))
+        return Error(ErrorKind::feature_not_supported,
+                     "offline backups are not part of this version")
+            .with_hint("Start the server and take the backup online.");
+    const std::string standby = config.get_string("backup-standby");
+    if (standby == "y")
+        return Error(ErrorKind::feature_not_supported,
+                     "backups from a standby are not part of this version");
+    if (standby == "prefer")
+        log_warn("unable to find a standby to perform the backup, using primary instead");
+    for (const char* name : {"bundle", "hardlink"})
+        if (config.get_bool(repo_option(repository, name)))
+            log_warn(repo_option(repository, name) +
+                     " has no effect: this version stores every file as an object of its own");
+    return {};
+}
+
+void set_compression(const config::Config& config, ops::backup::BackupRequest& request) {
+    request.compress_type = compress::parse_compress_type(config.get_string("compress-type"))
+                                .value_or(request.compress_type);
+    if (!config.get_bool("compress")) request.compress_type = compress::CompressType::none;
+    if (config.has("compress-level"))
+        request.compress_level = static_cast<int>(config.get_int("compress-level"));
+    request.compress_level_network = static_cast<int>(config.get_int("compress-level-network"));
+}
+
+Result<ops::backup::BackupRequest> backup_request(const config::Config& config,
+                                                  const repo::Repository& repository) {
+    ops::backup::BackupRequest request;
+    request.stanza = config.stanza();
+    request.repository = repository;
+    request.lock_keys = config.has("repo") ? std::vector{repository.key} : config.repo_keys();
+    request.lock_path = config.get_string("lock-path");
+    request.exec_id = config.get_string("exec-id");
+    request.pgdata = config.get_string("pg1-path");
+    request.type =
+        repo::parse_backup_type(config.get_string("type")).value_or(repo::BackupType::incr);
+    set_compression(config, request);
+    request.archive_check = config.get_bool("archive-check");
+    request.archive_copy = config.get_bool("archive-copy");
+    request.archive_mode_check = config.get_bool("archive-mode-check");
+    if (config.has("checksum-page")) request.checksum_page = config.get_bool("checksum-page");
+    request.page_header_check = config.get_bool("page-header-check");
+    request.delta = config.get_bool("delta");
+    request.start_fast = config.get_bool("start-fast");
+    request.resume = config.get_bool("resume");
+    request.symlink = config.get_bool(repo_option(repository, "symlink"));
+    request.exclude = config.get_list("exclude");
+    request.annotations = config.get_hash("annotation");
+    CHRONOS_TRY(check_annotations(request.annotations));
+    request.process_max = static_cast<std::size_t>(config.get_int("process-max"));
+    request.buffer_size = config.get_size("buffer-size");
+    request.manifest_save_threshold = config.get_size("manifest-save-threshold");
+    request.archive_timeout = config.get_time("archive-timeout");
+    request.db_timeout = config.get_time("db-timeout");
+    return request;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<db::Connection>> connect_to_server(Context& context) {
+    const config::Config& config = context.config;
+    db::ConnectOptions options;
+    options.database = config.get_string("pg1-database");
+    options.host = config.get_string("pg1-socket-path");
+    // A port that nobody set leaves the choice to libpq, so that PGPORT counts.
+    if (config.has("pg1-port")) options.port = static_cast<unsigned>(config.get_int("pg1-port"));
+    options.user = config.get_string("pg1-user");
+    options.query_timeout = config.get_time("db-timeout");
+    return db::connect(options, context.cancel);
+}
+
+Result<ops::backup::BackupResult> backup_over(Context& context, db::Connection& connection) {
+    const config::Config& config = context.config;
+    const std::vector<repo::Repository> repositories = CHRONOS_TRY(open_repositories(config));
+    const repo::Repository& repository = repositories.front();
+    if (!config.has("repo"))
+        log_info("repo option not specified, defaulting to repo" + std::to_string(repository.key));
+    CHRONOS_TRY(check_supported(config, repository));
+    const auto request = CHRONOS_TRY(backup_request(config, repository));
+    const auto server = CHRONOS_TRY(db::read_server_facts(connection));
+    const auto control = CHRONOS_TRY(control_file_of(config, server));
+    CHRONOS_TRY(ops::stanza::ensure_stanza(stanza_request(config, repositories), control));
+    return ops::backup::run_backup(request, connection, context.progress, context.cancel);
+}
+
+Result<std::vector<ops::check::CheckFinding>> check_over(Context& context,
+                                                         db::Connection& connection) {
+    const config::Config& config = context.config;
+    ops::check::CheckRequest request;
+    request.stanza = config.stanza();
+    request.repositories = CHRONOS_TRY(open_repositories(config));
+    request.pgdata = config.get_string("pg1-path");
+    request.archive_check = config.get_bool("archive-check");
+    request.archive_mode_check = config.get_bool("archive-mode-check");
+    request.archive_timeout = config.get_time("archive-timeout");
+    return ops::check::run_check(request, connection, context.progress, context.cancel);
+}
+
+Result<std::vector<ops::stanza::StanzaOutcome>> create_stanza_over(Context& context,
+                                                                   db::Connection& connection) {
+    const config::Config& config = context.config;
+    const auto server = CHRONOS_TRY(db::read_server_facts(connection));
+    const auto control = CHRONOS_TRY(control_file_of(config, server));
+    const auto request = stanza_request(config, CHRONOS_TRY(open_repositories(config)));
+    return ops::stanza::create_stanza(request, control);
+}
+
+}  // namespace chronos::cli

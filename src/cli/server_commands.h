@@ -1,0 +1,28 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "chronos/db/connection.h"
+#include "chronos/ops/backup.h"
+#include "chronos/ops/check.h"
+#include "chronos/ops/stanza.h"
+#include "cli/context.h"
+
+/// Commands that ask a server, over whatever connection there is to it: libpq's from a shell, the
+/// session of a job worker in an engine. Options come from the context.
+namespace chronos::cli {
+
+/// To the server that the pg1-* options name.
+Result<std::unique_ptr<db::Connection>> connect_to_server(Context& context);
+
+/// Creates the stanza first where there is none.
+Result<ops::backup::BackupResult> backup_over(Context& context, db::Connection& connection);
+
+Result<std::vector<ops::check::CheckFinding>> check_over(Context& context,
+                                                         db::Connection& connection);
+
+Result<std::vector<ops::stanza::StanzaOutcome>> create_stanza_over(Context& context,
+                                                                   db::Connection& connection);
+
+}  // namespace chronos::cli

@@ -1,0 +1,504 @@
+#include "chronos/ops/backup.h"
+
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <mutex>
+
+#include "chronos/base/log.h"
+#include "chronos/base/text.h"
+#include "chronos/crypto/cipher.h"
+#include "chronos/db/server.h"
+#include "chronos/pgdata/cluster_files.h"
+#include "chronos/pgdata/wal.h"
+#include "chronos/repo/lock.h"
+#include "ops/backup/copy.h"
+#include "ops/backup/label.h"
+#include "ops/backup/monitor.h"
+#include "ops/backup/plan.h"
+#include "ops/backup/prior.h"
+#include "ops/backup/publish.h"
+#include "ops/backup/server_side.h"
+#include "ops/backup/wal.h"
+
+namespace chronos::ops::backup {
+namespace {
+
+constexpr mode_t kLabelModeMask = 0644;
+
+/// A backup in the making. Each step leaves a valid repository behind it; their order, in
+/// run_backup(), is the proof that a backup which can be seen is whole.
+class Run {
+public:
+    Run(BackupRequest request, db::Connection& connection, ProgressReceiver progress,
+        const Cancellation& cancel)
+        : request_(std::move(request)),
+          connection_(connection),
+          progress_(std::move(progress)),
+          cancel_(cancel) {}
+
+    Result<> take_locks();
+    Result<> load_infos();
+    Result<> look_at_cluster();
+    Result<> choose_prior();
+    Result<> start_on_server();
+    Result<> prove_archiving();
+    Result<> list_files();
+    Result<> choose_label();
+    Result<> plan_copy();
+    Result<> prepare_directory();
+    Result<> wait_for_copy_start();
+    Result<> copy_files();
+    Result<> make_durable();
+    Result<> stop_on_server();
+    Result<> store_labels();
+    Result<> wait_for_wal();
+    Result<> complete_manifest();
+    Result<> publish();
+    Result<> touch_archive_info();
+    BackupResult result() const;
+
+private:
+    storage::Storage& storage() { return *request_.repository.storage; }
+    std::string directory() const { return repo::backup_path(request_.stanza, manifest_.label); }
+    StoreForm store_form() const;
+    Publication publication() const {
+        return {request_.repository, request_.stanza, info_.cipher_pass, request_.symlink};
+    }
+    Result<> step(const char* phase);
+    void fill_options();
+    Result<> make_paths();
+    Result<> save_partial();
+    CopySettings copy_settings() const;
+    MonitorSettings monitor_settings();
+    void take_outcome(const PlannedFile& planned, const CopyOutcome& outcome);
+    void drop_vanished();
+    void warn_about_pages(const repo::ManifestFile& file) const;
+    Result<> store_text(const std::string& name, const std::string& content);
+    void add_entry(repo::ManifestFile file);
+
+    BackupRequest request_;
+    db::Connection& connection_;
+    ProgressReceiver progress_;
+    const Cancellation& cancel_;
+
+    std::vector<std::unique_ptr<repo::Lock>> locks_;
+    repo::Lock* progress_lock_ = nullptr;
+    repo::BackupInfo info_;
+    repo::ArchiveInfo archive_;
+    Cluster cluster_;
+    std::optional<repo::Manifest> prior_;
+    StartedBackup started_;
+    db::ServerTime listed_at_;
+    pgdata::ClusterList list_;
+    std::vector<PlannedFile> plan_;
+    std::mutex manifest_mutex_;  ///< held for manifest_ and vanished_ while files are copied
+    repo::Manifest manifest_;
+    std::vector<std::size_t> vanished_;
+    db::StoppedBackup stopped_;
+    std::vector<repo::ArchivedSegment> wal_;
+};
+
+Result<> Run::step(const char* phase) {
+    CHRONOS_TRY(cancel_.check());
+    Progress progress;
+    progress.phase = phase;
+    if (progress_) progress_(progress);
+    return {};
+}
+
+Result<> Run::take_locks() {
+    CHRONOS_TRY(repo::check_stop_file(request_.lock_path, request_.stanza));
+    for (const unsigned key : request_.lock_keys) {
+        locks_.push_back(CHRONOS_TRY(repo::Lock::acquire(
+            {request_.lock_path, request_.stanza, repo::LockType::backup, key, request_.exec_id})));
+        if (key == request_.repository.key) progress_lock_ = locks_.back().get();
+    }
+    return {};
+}
+
+Result<> Run::load_infos() {
+    CHRONOS_TRY(step("start"));
+    repo::ReconstructedInfo loaded =
+        CHRONOS_TRY(repo::load_backup_info_reconstructed(request_.repository, request_.stanza));
+    info_ = std::move(loaded.info);
+    archive_ = CHRONOS_TRY(repo::load_archive_info(request_.repository, request_.stanza));
+    return {};
+}
+
+Result<> Run::look_at_cluster() {
+    cluster_ = CHRONOS_TRY(backup::look_at_cluster(request_, connection_, info_.current()));
+    const repo::HistoryEntry& archive = archive_.current();
+    if (archive.id == info_.current_id && archive.same_cluster(info_.current())) return {};
+    return Error(ErrorKind::file_invalid, "backup info file and archive info file do not match")
+        .with_hint("This may be a symptom of repository corruption.");
+}
+
+Result<> Run::choose_prior() {
+    prior_ = CHRONOS_TRY(backup::choose_prior(request_, info_));
+    manifest_.backrest_version = repo::kFormatVersion;
+    if (prior_) {
+        inherit_options(*prior_, request_);
+        manifest_.prior = prior_->label;
+        manifest_.references = prior_->references;
+        manifest_.bundle_raw = prior_->bundle_raw;
+        manifest_.cipher_pass = prior_->cipher_pass;
+    } else {
+        request_.type = repo::BackupType::full;
+        if (request_.repository.encrypted()) manifest_.cipher_pass = crypto::generate_passphrase();
+    }
+    manifest_.type = request_.type;
+    CHRONOS_TRY(remove_unfinished(request_.repository, request_.stanza));
+    fill_options();
+    return {};
+}
+
+// A checksum-page of "yes" for a cluster without checksums would find every page bad.
+void Run::fill_options() {
+    const bool has_checksums = cluster_.control.data_checksum_version == 1;
+    bool checksum_page = request_.checksum_page.value_or(has_checksums);
+    if (checksum_page && !has_checksums) {
+        log_warn(
+            "checksum-page option set to true but checksums are not enabled on the cluster,"
+            " resetting to false");
+        checksum_page = false;
+    }
+    repo::ManifestOptions& options = manifest_.options;
+    options.archive_check = request_.archive_check;
+    options.archive_copy = request_.archive_copy;
+    options.checksum_page = checksum_page;
+    options.compress_type = request_.compress_type;
+    options.delta = request_.delta;
+    options.online = true;
+}
+
+Result<> Run::start_on_server() {
+    started_ = CHRONOS_TRY(backup::start_on_server(request_, connection_, cluster_));
+    manifest_.timestamp_start = started_.timestamp;
+    return {};
+}
+
+// Hours of copying are in vain if the WAL that makes the copy consistent never arrives.
+Result<> Run::prove_archiving() {
+    if (!request_.archive_check) return {};
+    CHRONOS_TRY(step("wal"));
+    const bool prior_segment = started_.proof_segment != started_.segment;
+    log_info(std::string("check archive for ") + (prior_segment ? "prior " : "") + "segment " +
+             started_.proof_segment);
+    CHRONOS_TRY(repo::wait_for_archived_segment(
+        request_.repository, request_.stanza, archive_.current().archive_id(),
+        started_.proof_segment, request_.archive_timeout, cancel_));
+    return {};
+}
+
+Result<> Run::list_files() {
+    CHRONOS_TRY(step("list"));
+    pgdata::ClusterListRequest request;
+    request.pgdata = cluster_.pgdata;
+    request.tablespace_directory = cluster_.control.tablespace_directory();
+    request.major = cluster_.control.major();
+    request.exclude = request_.exclude;
+    list_ = CHRONOS_TRY(pgdata::list_cluster(request));
+    listed_at_ = CHRONOS_TRY(db::server_time(connection_));
+    manifest_.timestamp_copy_start = listed_at_.second + 1;
+    manifest_.pg_version = cluster_.control.version;
+    manifest_.catalog_version = cluster_.control.catalog_version;
+    manifest_.control_version = cluster_.control.control_version;
+    return describe_cluster(list_, cluster_.pgdata, CHRONOS_TRY(db::list_tablespaces(connection_)),
+                            manifest_);
+}
+
+Result<> Run::choose_label() {
+    manifest_.label = CHRONOS_TRY(make_label(request_.repository, request_.stanza, request_.type,
+                                             manifest_.prior, started_.timestamp, cancel_));
+    manifest_.references.push_back(manifest_.label);
+    return {};
+}
+
+Result<> Run::plan_copy() {
+    const repo::Manifest* prior = prior_ ? &*prior_ : nullptr;
+    if (!manifest_.options.delta) {
+        auto reason = reason_for_delta(manifest_, prior, listed_at_.second);
+        if (!reason && prior != nullptr && !prior->archive_stop.empty() &&
+            pgdata::timeline_of_segment(prior->archive_stop) != started_.timeline)
+            reason = "a timeline switch has occurred since the " + prior->label +
+                     " backup, enabling delta checksum";
+        if (!reason && prior != nullptr && !prior->options.online)
+            reason = "the online option has changed since the " + prior->label +
+                     " backup, enabling delta checksum";
+        if (reason) log_warn(*reason);
+        manifest_.options.delta = reason.has_value();
+    }
+    plan_ = plan_files(list_, prior, manifest_);
+    return {};
+}
+
+StoreForm Run::store_form() const {
+    return {
+        request_.compress_type,
+        request_.compress_level.value_or(compress::default_compress_level(request_.compress_type)),
+        manifest_.cipher_pass};
+}
+
+Result<> Run::prepare_directory() {
+    if (request_.resume) CHRONOS_TRY(save_partial());
+    // A full backup on a file system can be read without us: every directory is there, and every
+    // tablespace where a cluster has it.
+    if (request_.type != repo::BackupType::full || !storage().features().paths) return {};
+    return make_paths();
+}
+
+Result<> Run::make_paths() {
+    for (const repo::ManifestPath& path : manifest_.paths)
+        CHRONOS_TRY(storage().make_path(directory() + "/" + path.name));
+    if (!request_.symlink) return {};
+    for (const repo::ManifestTarget& target : manifest_.targets)
+        if (target.tablespace_oid != 0)
+            CHRONOS_TRY(storage().make_link(directory() + "/pg_data/" + target.name,
+                                            "../../" + target.name));
+    return {};
+}
+
+Result<> Run::save_partial() {
+    // Formatting takes a while on a large cluster: the copying threads must not wait for it.
+    std::unique_lock lock(manifest_mutex_);
+    const repo::Manifest snapshot = manifest_;
+    lock.unlock();
+    return save_partial_manifest(publication(), snapshot);
+}
+
+Result<> Run::wait_for_copy_start() {
+    return wait_for_next_second(connection_, listed_at_, cancel_);
+}
+
+CopySettings Run::copy_settings() const {
+    CopySettings settings;
+    settings.storage = request_.repository.storage.get();
+    settings.directory = directory();
+    settings.pgdata = cluster_.pgdata;
+    settings.form = store_form();
+    settings.check_pages = manifest_.options.checksum_page.value_or(false);
+    settings.page_header_check = request_.page_header_check;
+    settings.page_size = cluster_.control.page_size;
+    settings.threads = request_.process_max;
+    return settings;
+}
+
+MonitorSettings Run::monitor_settings() {
+    MonitorSettings settings;
+    settings.totals.phase = "copy";
+    settings.totals.files_total = plan_.size();
+    for (const PlannedFile& planned : plan_) settings.totals.bytes_total += planned.size;
+    settings.progress = progress_;
+    settings.lock = progress_lock_;
+    settings.connection = &connection_;
+    settings.save = [this] { return save_partial(); };
+    if (request_.resume)
+        settings.save_every_bytes = std::max<std::uint64_t>(settings.totals.bytes_total / 100,
+                                                            request_.manifest_save_threshold);
+    return settings;
+}
+
+Result<> Run::copy_files() {
+    CHRONOS_TRY(step("copy"));
+    if (manifest_.find_file("pg_data/global/pg_control") == nullptr)
+        return Error(ErrorKind::not_found, "pg_control must be present in all online backups");
+    Monitor monitor(monitor_settings(), cancel_);
+    Result<> copied = backup::copy_files(
+        copy_settings(), list_, plan_, monitor.cancel(),
+        [&](std::uint64_t bytes) { monitor.add_bytes(bytes); },
+        [&](const PlannedFile& planned, const CopyOutcome& outcome) {
+            take_outcome(planned, outcome);
+            monitor.add_file();
+        });
+    // Why the monitor stopped the copy says more than that it was stopped.
+    CHRONOS_TRY(monitor.finish());
+    CHRONOS_TRY(std::move(copied));
+    drop_vanished();
+    return {};
+}
+
+void Run::take_outcome(const PlannedFile& planned, const CopyOutcome& outcome) {
+    const std::lock_guard lock(manifest_mutex_);
+    repo::ManifestFile& file = manifest_.files[planned.index];
+    switch (outcome.kind) {
+        case CopyOutcome::Kind::vanished:
+            log_detail("skip file removed by database " + planned.path);
+            vanished_.push_back(planned.index);
+            break;
+        case CopyOutcome::Kind::unchanged:
+            log_detail("match file from prior backup " + planned.path);
+            refer_to_prior(*prior_, *prior_->find_file(file.name), file);
+            break;
+        case CopyOutcome::Kind::stored:
+            outcome.stored.apply_to(file);
+            if (file.page_error) warn_about_pages(file);
+            break;
+    }
+}
+
+void Run::warn_about_pages(const repo::ManifestFile& file) const {
+    if (file.page_error_ranges.empty()) {
+        log_warn("page misalignment in file " + file.name + ": file size " +
+                 std::to_string(file.size) + " is not divisible by page size " +
+                 std::to_string(cluster_.control.page_size));
+        return;
+    }
+    std::vector<std::string> pages;
+    for (const auto& [first, last] : file.page_error_ranges)
+        pages.push_back(first == last ? std::to_string(first)
+                                      : std::to_string(first) + "-" + std::to_string(last));
+    const bool one = pages.size() == 1 &&
+                     file.page_error_ranges.front().first == file.page_error_ranges.front().second;
+    log_warn(std::string("invalid page checksum") + (one ? "" : "s") + " found in file " +
+             file.name + " at page" + (one ? " " : "s ") + join(pages, ", "));
+}
+
+void Run::drop_vanished() {
+    std::ranges::sort(vanished_, std::greater<>());
+    for (const std::size_t index : vanished_)
+        manifest_.files.erase(manifest_.files.begin() + static_cast<std::ptrdiff_t>(index));
+    vanished_.clear();
+}
+
+Result<> Run::make_durable() {
+    CHRONOS_TRY(step("sync"));
+    return storage().sync_tree(directory());
+}
+
+Result<> Run::stop_on_server() {
+    CHRONOS_TRY(step("stop"));
+    log_info("execute non-exclusive backup stop and wait for all WAL segments to archive");
+    manifest_.databases.clear();
+    for (const db::Database& database : CHRONOS_TRY(db::list_databases(connection_)))
+        manifest_.databases.push_back({database.name, database.oid, database.last_system_oid});
+    stopped_ = CHRONOS_TRY(db::stop_backup(connection_));
+    manifest_.lsn_start = started_.lsn;
+    manifest_.lsn_stop = stopped_.lsn;
+    manifest_.archive_start = started_.segment;
+    manifest_.archive_stop = pgdata::wal_segment_name_before(started_.timeline, stopped_.lsn,
+                                                             cluster_.control.wal_segment_size);
+    log_info("backup stop archive = " + manifest_.archive_stop + ", lsn = " + stopped_.lsn.str());
+    manifest_.timestamp_stop = CHRONOS_TRY(db::server_time(connection_)).second;
+    return {};
+}
+
+Result<> Run::store_labels() {
+    CHRONOS_TRY(store_text("pg_data/backup_label", stopped_.backup_label));
+    if (trim(stopped_.tablespace_map).empty()) return {};
+    return store_text("pg_data/tablespace_map", stopped_.tablespace_map);
+}
+
+Result<> Run::store_text(const std::string& name, const std::string& content) {
+    const StoreForm form = store_form();
+    StorePipeline pipeline(
+        form,
+        CHRONOS_TRY(storage().create(stored_name(directory(), name, form.compress_type),
+                                     storage::WriteMode::atomic)),
+        {});
+    CHRONOS_TRY_DOING(pipeline.write(io::bytes(content)), "store '" + name + "'");
+    const StoredAs stored = CHRONOS_TRY_DOING(pipeline.finish(), "store '" + name + "'");
+    repo::ManifestFile file;
+    file.name = name;
+    file.size_original = stored.size;
+    file.timestamp = manifest_.timestamp_stop;
+    stored.apply_to(file);
+    log_detail("wrote '" + name + "' file returned from backup stop function");
+    add_entry(std::move(file));
+    return {};
+}
+
+// Files that are not the cluster's own belong to the owner of its directory.
+void Run::add_entry(repo::ManifestFile file) {
+    file.mode = manifest_.defaults.path_mode & kLabelModeMask;
+    file.user = manifest_.defaults.user;
+    file.group = manifest_.defaults.group;
+    const auto at =
+        std::ranges::lower_bound(manifest_.files, file.name, {}, &repo::ManifestFile::name);
+    manifest_.files.insert(at, std::move(file));
+}
+
+Result<> Run::wait_for_wal() {
+    if (!request_.archive_check) return {};
+    CHRONOS_TRY(step("wal"));
+    if (request_.resume) CHRONOS_TRY(save_partial());
+    const WalRange range{manifest_.archive_start, manifest_.archive_stop,
+                         cluster_.control.wal_segment_size};
+    wal_ = CHRONOS_TRY(backup::wait_for_wal(request_, archive_, range, cancel_));
+    if (!request_.archive_copy) return {};
+    const WalCopy copy{directory(), store_form(), range.segment_size, manifest_.timestamp_stop};
+    for (repo::ManifestFile& file :
+         CHRONOS_TRY(copy_wal(request_.repository, archive_, wal_, copy, cancel_)))
+        add_entry(std::move(file));
+    return {};
+}
+
+Result<> Run::complete_manifest() {
+    CHRONOS_TRY(step("manifest"));
+    manifest_.history_id = info_.current_id;
+    manifest_.system_id = cluster_.control.system_id;
+    manifest_.annotations = request_.annotations;
+    repo::ManifestOptions& options = manifest_.options;
+    options.backup_standby = false;
+    options.buffer_size = request_.buffer_size;
+    options.compress_level = store_form().compress_level;
+    options.compress_level_network = request_.compress_level_network;
+    options.process_max = request_.process_max;
+    return {};
+}
+
+Result<> Run::publish() {
+    CHRONOS_TRY(cancel_.check());
+    log_info("new backup label = " + manifest_.label);
+    const Publication to = publication();
+    CHRONOS_TRY_DOING(save_manifest(to, manifest_), "save the manifest");
+    CHRONOS_TRY_DOING(save_history(to, manifest_), "save the history manifest");
+    CHRONOS_TRY(link_latest(to, manifest_.label));
+    return list_backup(to, info_, repo::backup_entry_of(manifest_));
+}
+
+// Rules of object stores that remove what is old go by the time of the last write.
+Result<> Run::touch_archive_info() {
+    archive_ = CHRONOS_TRY(repo::load_archive_info(request_.repository, request_.stanza));
+    return repo::save_archive_info(request_.repository, request_.stanza, archive_);
+}
+
+BackupResult Run::result() const {
+    BackupResult result;
+    result.entry = repo::backup_entry_of(manifest_);
+    result.file_total = manifest_.files.size();
+    log_info(std::string(repo::backup_type_name(manifest_.type)) +
+             " backup size = " + format_size(result.entry.size_delta) +
+             ", file total = " + std::to_string(result.file_total));
+    return result;
+}
+
+}  // namespace
+
+Result<BackupResult> run_backup(const BackupRequest& request, db::Connection& connection,
+                                const ProgressReceiver& progress, const Cancellation& cancel) {
+    Run run(request, connection, progress, cancel);
+    CHRONOS_TRY(run.take_locks());
+    CHRONOS_TRY(run.load_infos());
+    CHRONOS_TRY(run.look_at_cluster());
+    CHRONOS_TRY(run.choose_prior());
+    CHRONOS_TRY(run.start_on_server());
+    CHRONOS_TRY(run.prove_archiving());
+    CHRONOS_TRY(run.list_files());
+    CHRONOS_TRY(run.choose_label());
+    CHRONOS_TRY(run.plan_copy());
+    CHRONOS_TRY(run.prepare_directory());
+    CHRONOS_TRY(run.wait_for_copy_start());
+    CHRONOS_TRY(run.copy_files());
+    // From here on nothing may be mentioned that is not durable.
+    CHRONOS_TRY(run.make_durable());
+    CHRONOS_TRY(run.stop_on_server());
+    CHRONOS_TRY(run.store_labels());
+    CHRONOS_TRY(run.wait_for_wal());
+    CHRONOS_TRY(run.complete_manifest());
+    CHRONOS_TRY(run.publish());
+    CHRONOS_TRY(run.touch_archive_info());
+    return run.result();
+}
+
+}  // namespace chronos::ops::backup

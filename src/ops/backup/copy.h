@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "chronos/base/cancel.h"
+#include "chronos/pgdata/cluster_files.h"
+#include "chronos/storage/storage.h"
+#include "ops/backup/plan.h"
+#include "ops/backup/store_pipeline.h"
+
+namespace chronos::ops::backup {
+
+struct CopySettings {
+    storage::Storage* storage = nullptr;
+    std::string directory;  ///< of the backup, e.g. "backup/main/20261120-075745F"
+    std::string pgdata;
+    StoreForm form;
+    bool check_pages = false;
+    bool page_header_check = true;
+    std::uint32_t page_size = 8192;
+    std::size_t threads = 1;
+};
+
+/// What became of a file that was to be copied.
+struct CopyOutcome {
+    enum class Kind {
+        stored,
+        unchanged,  ///< the prior's copy has the same content
+        vanished,   ///< dropped by the server before it was read
+    };
+    Kind kind = Kind::stored;
+    StoredAs stored;
+};
+
+/// Receives each outcome, one call at a time, on any thread.
+using OutcomeReceiver = std::function<void(const PlannedFile& file, const CopyOutcome& outcome)>;
+/// Receives bytes read since the last call; any thread, calls overlap.
+using ReadReceiver = std::function<void(std::uint64_t bytes)>;
+
+/// Copies the planned files of a live cluster in the order given, pg_control after all others: it
+/// must not be older than what it speaks of. The first error ends it. What is stored is durable
+/// only after Storage::sync_tree().
+Result<> copy_files(const CopySettings& settings, const pgdata::ClusterList& list,
+                    const std::vector<PlannedFile>& plan, const Cancellation& cancel,
+                    const ReadReceiver& read, const OutcomeReceiver& outcome);
+
+/// The object a file is stored in: by name and extension in the directory of the backup.
+storage::ObjectName stored_name(const std::string& directory, std::string_view manifest_name,
+                                compress::CompressType type);
+
+}  // namespace chronos::ops::backup

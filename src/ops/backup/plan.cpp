@@ -1,0 +1,162 @@
+#include "ops/backup/plan.h"
+
+#include <algorithm>
+
+namespace chronos::ops::backup {
+namespace {
+
+constexpr std::string_view kDataRoot = "pg_data";
+constexpr mode_t kDefaultFileModeMask = 0640;
+constexpr std::uint64_t kCompareSizeMax = 256 * 1024;
+
+const pgdata::ClusterEntry* find_path(const pgdata::ClusterList& list, std::string_view name) {
+    const auto at = std::ranges::find(list.paths, name, &pgdata::ClusterEntry::name);
+    return at == list.paths.end() ? nullptr : &*at;
+}
+
+Result<repo::ManifestTarget> target_of(const pgdata::ClusterLink& link,
+                                       const std::vector<db::Tablespace>& tablespaces) {
+    repo::ManifestTarget target;
+    target.is_link = true;
+    target.name = link.name;
+    target.path = link.destination;
+    if (link.tablespace_oid != 0) {
+        const auto tablespace =
+            std::ranges::find(tablespaces, link.tablespace_oid, &db::Tablespace::oid);
+        if (tablespace == tablespaces.end())
+            return Error(ErrorKind::internal, "tablespace with oid " +
+                                                  std::to_string(link.tablespace_oid) +
+                                                  " not found in the catalog")
+                .with_hint(
+                    "Was a tablespace created or dropped while the backup began? Then take"
+                    " it again.");
+        target.name = "pg_tblspc/" + std::to_string(link.tablespace_oid);
+        target.tablespace_oid = link.tablespace_oid;
+        target.tablespace_name = tablespace->name;
+    } else if (link.to_file) {
+        const std::size_t slash = link.destination.rfind('/');
+        target.file = link.destination.substr(slash + 1);
+        target.path = slash == std::string::npos ? "." : link.destination.substr(0, slash);
+        if (target.path.empty()) target.path = "/";
+    }
+    return target;
+}
+
+repo::ManifestFile manifest_file_of(const pgdata::ClusterEntry& entry, bool check_pages) {
+    repo::ManifestFile file;
+    file.name = entry.name;
+    file.size = file.size_original = entry.size;
+    file.repo_size = entry.size;
+    file.timestamp = entry.timestamp;
+    file.mode = entry.mode;
+    file.user = entry.user;
+    file.group = entry.group;
+    file.page_checked = check_pages && pgdata::has_page_checksums(entry.name);
+    return file;
+}
+
+// The plan's order must not depend on anything but names and sizes, so that runs can be compared.
+bool larger_first(const PlannedFile& a, const PlannedFile& b) {
+    return a.size != b.size ? a.size > b.size : a.index < b.index;
+}
+
+/// nullopt: the prior's copy serves, and nothing is read.
+std::optional<Action> action_for(const repo::Manifest& prior, const repo::ManifestFile& prior_file,
+                                 const repo::ManifestFile& file, bool delta) {
+    if (file.size != prior_file.size) return Action::copy;
+    // A bundled backup does not store empty files: there is nothing to refer to.
+    if (file.size == 0) return prior.bundle ? std::optional(Action::copy) : std::optional<Action>{};
+    if (prior_file.checksum.empty()) return Action::copy;
+    if (delta) return Action::compare;
+    if (file.timestamp == prior_file.timestamp) return std::nullopt;
+    // Touched without being changed: common among small files, and cheap to find out for them.
+    return file.size <= kCompareSizeMax ? Action::compare : Action::copy;
+}
+
+}  // namespace
+
+Result<> describe_cluster(const pgdata::ClusterList& list, const std::string& pgdata,
+                          const std::vector<db::Tablespace>& tablespaces,
+                          repo::Manifest& manifest) {
+    const pgdata::ClusterEntry* root = find_path(list, kDataRoot);
+    if (root == nullptr) return Error(ErrorKind::internal, "the data directory is not in its list");
+    manifest.defaults = {root->mode & kDefaultFileModeMask, root->mode, root->user, root->group};
+
+    repo::ManifestTarget data_target;
+    data_target.name = kDataRoot;
+    data_target.path = pgdata;
+    manifest.targets = {std::move(data_target)};
+    for (const pgdata::ClusterLink& link : list.links) {
+        manifest.links.push_back({link.name, link.destination, link.user, link.group});
+        manifest.targets.push_back(CHRONOS_TRY(target_of(link, tablespaces)));
+    }
+    std::ranges::sort(manifest.targets, {}, &repo::ManifestTarget::name);
+    for (const pgdata::ClusterEntry& path : list.paths)
+        manifest.paths.push_back({path.name, path.mode, path.user, path.group});
+    const bool check_pages = manifest.options.checksum_page.value_or(false);
+    manifest.files.reserve(list.files.size());
+    for (const pgdata::ClusterEntry& entry : list.files)
+        manifest.files.push_back(manifest_file_of(entry, check_pages));
+    return {};
+}
+
+std::optional<std::string> reason_for_delta(const repo::Manifest& manifest,
+                                            const repo::Manifest* prior, UnixTime listed_at) {
+    for (const repo::ManifestFile& file : manifest.files) {
+        if (file.timestamp > listed_at)
+            return "file '" + file.name + "' has timestamp (" + std::to_string(file.timestamp) +
+                   ") in the future (relative to copy start " + std::to_string(listed_at) +
+                   "), enabling delta checksum";
+        const repo::ManifestFile* before = prior == nullptr ? nullptr : prior->find_file(file.name);
+        if (before == nullptr) continue;
+        if (file.timestamp < before->timestamp)
+            return "file '" + file.name + "' has timestamp earlier than prior backup (prior " +
+                   std::to_string(before->timestamp) + ", current " +
+                   std::to_string(file.timestamp) + "), enabling delta checksum";
+        if (file.timestamp == before->timestamp && file.size != before->size_original)
+            return "file '" + file.name + "' has same timestamp (" +
+                   std::to_string(file.timestamp) + ") as prior but different size (prior " +
+                   std::to_string(before->size_original) + ", current " +
+                   std::to_string(file.size) + "), enabling delta checksum";
+    }
+    return std::nullopt;
+}
+
+void refer_to_prior(const repo::Manifest& prior, const repo::ManifestFile& prior_file,
+                    repo::ManifestFile& file) {
+    repo::ManifestFile merged = prior_file;
+    merged.name = file.name;
+    merged.size_original = file.size_original;
+    merged.timestamp = file.timestamp;
+    merged.mode = file.mode;
+    merged.user = file.user;
+    merged.group = file.group;
+    if (merged.reference.empty()) merged.reference = prior.label;
+    file = std::move(merged);
+}
+
+std::vector<PlannedFile> plan_files(const pgdata::ClusterList& list, const repo::Manifest* prior,
+                                    repo::Manifest& manifest) {
+    std::vector<PlannedFile> plan;
+    plan.reserve(list.files.size());
+    for (std::size_t index = 0; index < list.files.size(); ++index) {
+        const pgdata::ClusterEntry& entry = list.files[index];
+        repo::ManifestFile& file = manifest.files[index];
+        PlannedFile planned{index, entry.path, entry.size, Action::copy, ""};
+        const repo::ManifestFile* before = prior == nullptr ? nullptr : prior->find_file(file.name);
+        if (before != nullptr) {
+            const auto action = action_for(*prior, *before, file, manifest.options.delta);
+            if (!action) {
+                refer_to_prior(*prior, *before, file);
+                continue;
+            }
+            planned.action = *action;
+            if (*action == Action::compare) planned.prior_checksum = before->checksum;
+        }
+        plan.push_back(std::move(planned));
+    }
+    std::ranges::sort(plan, larger_first);
+    return plan;
+}
+
+}  // namespace chronos::ops::backup

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <optional>
+
+#include "chronos/ops/backup.h"
+#include "chronos/repo/info.h"
+
+namespace chronos::ops::backup {
+
+/// The manifest a diff or incr is based on; nullopt for a full backup, and - with a warning - if
+/// there is none to be based on. Source: repository-format reference, section 7.1.
+Result<std::optional<repo::Manifest>> choose_prior(const BackupRequest& request,
+                                                   const repo::BackupInfo& info);
+
+/// What every backup of a set has in common with its prior overrides the request; each difference
+/// is a warning.
+void inherit_options(const repo::Manifest& prior, BackupRequest& request);
+
+}  // namespace chronos::ops::backup

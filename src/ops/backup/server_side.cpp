@@ -1,0 +1,118 @@
+#include "ops/backup/server_side.h"
+
+#include <filesystem>
+
+#include "chronos/base/log.h"
+#include "chronos/pgdata/wal.h"
+
+namespace chronos::ops::backup {
+namespace {
+
+bool same_directory(const std::string& a, const std::string& b) {
+    std::error_code code;
+    return std::filesystem::equivalent(a, b, code) && !code;
+}
+
+Result<> check_same_cluster(const Cluster& cluster) {
+    if (cluster.server.major() == cluster.control.major() &&
+        cluster.server.system_id == cluster.control.system_id &&
+        same_directory(cluster.server.data_directory, cluster.pgdata))
+        return {};
+    return Error(ErrorKind::db_mismatch, "version '" + std::to_string(cluster.server.major()) +
+                                             "' and path '" + cluster.server.data_directory +
+                                             "' queried from cluster do not match version '" +
+                                             cluster.control.version + "' and '" + cluster.pgdata +
+                                             "' read from '" + cluster.pgdata +
+                                             "/global/pg_control'")
+        .with_hint("The pg1-path and pg1-port settings likely reference different clusters.");
+}
+
+Result<> check_stanza(const pgdata::ControlFile& control, const repo::HistoryEntry& stanza) {
+    if (control.version == stanza.version && control.system_id == stanza.system_id) return {};
+    return Error(ErrorKind::backup_mismatch,
+                 "PostgreSQL version " + control.version + ", system-id " +
+                     std::to_string(control.system_id) + " do not match stanza version " +
+                     stanza.version + ", system-id " + std::to_string(stanza.system_id))
+        .with_hint("Is this the correct stanza?");
+}
+
+void warn_about_timeouts(const BackupRequest& request, const db::ServerFacts& server) {
+    const std::chrono::seconds checkpoint(server.checkpoint_timeout_s);
+    if (request.start_fast || request.db_timeout > checkpoint) return;
+    log_warn("start-fast is off and db-timeout (" +
+             std::to_string(request.db_timeout.count() / 1000) +
+             "s) is not greater than checkpoint_timeout (" +
+             std::to_string(server.checkpoint_timeout_s) +
+             "s): the backup may be given up before the next regular checkpoint");
+}
+
+/// The server had its checkpoint and wrote it to the same pg_control that we read.
+Result<> check_checkpoint(const pgdata::ControlFile& control, Lsn start) {
+    if (control.checkpoint >= start) return {};
+    return Error(ErrorKind::db_mismatch, "current checkpoint '" + control.checkpoint.str() +
+                                             "' is less than backup start '" + start.str() + "'");
+}
+
+}  // namespace
+
+Result<Cluster> look_at_cluster(const BackupRequest& request, db::Connection& connection,
+                                const repo::HistoryEntry& stanza) {
+    Cluster cluster;
+    cluster.server = CHRONOS_TRY(db::read_server_facts(connection));
+    cluster.pgdata = request.pgdata.empty() ? cluster.server.data_directory : request.pgdata;
+    cluster.control = CHRONOS_TRY(pgdata::read_control_file(cluster.pgdata));
+    CHRONOS_TRY(check_stanza(cluster.control, stanza));
+    CHRONOS_TRY(check_same_cluster(cluster));
+    if (cluster.server.in_recovery)
+        return Error(ErrorKind::db_connect,
+                     "unable to find primary cluster: the server is in"
+                     " recovery")
+            .with_hint("Run the backup on the primary.");
+    if (request.archive_check)
+        CHRONOS_TRY(db::check_archiving(cluster.server, request.archive_mode_check));
+    return cluster;
+}
+
+Result<StartedBackup> start_on_server(const BackupRequest& request, db::Connection& connection,
+                                      const Cluster& cluster) {
+    warn_about_timeouts(request, cluster.server);
+    log_info(std::string("execute non-exclusive backup start: backup begins after the ") +
+             (request.start_fast ? "requested immediate checkpoint" : "next regular checkpoint") +
+             " completes");
+    const std::uint32_t segment_size = cluster.control.wal_segment_size;
+    StartedBackup started;
+    started.timestamp = CHRONOS_TRY(db::server_time(connection)).second;
+    const Lsn before = CHRONOS_TRY(db::current_insert_lsn(connection));
+    started.lsn = CHRONOS_TRY(db::start_backup(
+        connection, "chronos_backup started at " + format_local_time(started.timestamp),
+        request.start_fast));
+
+    const pgdata::ControlFile control = CHRONOS_TRY(pgdata::read_control_file(cluster.pgdata));
+    CHRONOS_TRY(check_checkpoint(control, started.lsn));
+    started.timeline = control.timeline;
+    started.segment = pgdata::wal_segment_name_before(started.timeline, started.lsn, segment_size);
+    log_info("backup start archive = " + started.segment + ", lsn = " + started.lsn.str());
+
+    started.proof_segment = pgdata::wal_segment_name_before(started.timeline, before, segment_size);
+    // The start switches to a new segment only if there was something in the old one.
+    if (request.archive_check && started.proof_segment == started.segment)
+        CHRONOS_TRY(db::switch_wal(connection, "chronos archive check"));
+    return started;
+}
+
+Result<> wait_for_next_second(db::Connection& connection, db::ServerTime listed,
+                              const Cancellation& cancel) {
+    constexpr int kAttempts = 3;
+    db::ServerTime now = CHRONOS_TRY(db::server_time(connection));
+    for (int attempt = 0; now.second <= listed.second; ++attempt) {
+        if (attempt == kAttempts)
+            return Error(ErrorKind::kernel,
+                         "invalid sleep for online backup time with wait remainder")
+                .with_hint("The server's clock does not move forward.");
+        CHRONOS_TRY(cancel.sleep(std::chrono::milliseconds(1000 - now.millisecond)));
+        now = CHRONOS_TRY(db::server_time(connection));
+    }
+    return {};
+}
+
+}  // namespace chronos::ops::backup

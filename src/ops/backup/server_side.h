@@ -1,0 +1,39 @@
+#pragma once
+
+#include "chronos/base/cancel.h"
+#include "chronos/db/server.h"
+#include "chronos/ops/backup.h"
+#include "chronos/pgdata/control_file.h"
+#include "chronos/repo/info.h"
+
+namespace chronos::ops::backup {
+
+/// The cluster behind a session, as both the server and its files describe it.
+struct Cluster {
+    db::ServerFacts server;
+    pgdata::ControlFile control;
+    std::string pgdata;
+};
+
+/// Server and files are the same cluster (kind db_mismatch), it is the stanza's (backup_mismatch),
+/// it is a primary, and its WAL is archived.
+Result<Cluster> look_at_cluster(const BackupRequest& request, db::Connection& connection,
+                                const repo::HistoryEntry& stanza);
+
+struct StartedBackup {
+    UnixTime timestamp = 0;  ///< of the server's clock
+    Lsn lsn;
+    Timeline timeline = 0;
+    std::string segment;        ///< of `lsn`
+    std::string proof_segment;  ///< its arrival in the archive proves that archiving works
+};
+/// Enters backup mode. What is read of the cluster from now on is made consistent by WAL.
+Result<StartedBackup> start_on_server(const BackupRequest& request, db::Connection& connection,
+                                      const Cluster& cluster);
+
+/// Waits until the server's clock shows a later second than `listed`: a file changed from then on
+/// shows it by its time. Kind kernel if the clock does not move.
+Result<> wait_for_next_second(db::Connection& connection, db::ServerTime listed,
+                              const Cancellation& cancel);
+
+}  // namespace chronos::ops::backup

@@ -1,0 +1,99 @@
+#include "ops/backup/label.h"
+
+#include <gtest/gtest.h>
+
+#include "result_matchers.h"
+#include "temporary_directory.h"
+
+namespace chronos::ops::backup {
+namespace {
+
+class Label : public testing::Test {
+protected:
+    Label() {
+        repository_.storage = storage::make_posix_storage(directory_.path());
+        setenv("TZ", "UTC", 1);
+        tzset();
+    }
+
+    void add_backup(const std::string& label, bool complete = true) {
+        const std::string name = "backup/main/" + label + "/backup.manifest";
+        ASSERT_OK(
+            storage::write_object(*repository_.storage, complete ? name : name + ".copy", "x"));
+    }
+    void add_history(const std::string& label) {
+        ASSERT_OK(storage::write_object(
+            *repository_.storage,
+            "backup/main/backup.history/" + label.substr(0, 4) + "/" + label + ".manifest.gz",
+            "x"));
+    }
+    Result<std::string> make(repo::BackupType type, const std::string& prior = "") {
+        return make_label(repository_, "main", type, prior, kStart, cancel_);
+    }
+    bool has(const std::string& label) {
+        return storage::exists(*repository_.storage, "backup/main/" + label).value();
+    }
+
+    static constexpr UnixTime kStart = 1795161465;  // 2026-11-20 07:57:45 UTC
+    test::TemporaryDirectory directory_;
+    repo::Repository repository_;
+    Cancellation cancel_;
+};
+
+TEST_F(Label, IsTheStartInLocalTime) {
+    EXPECT_EQ(*make(repo::BackupType::full), "20261120-075745F");
+    setenv("TZ", "Asia/Kolkata", 1);
+    tzset();
+    EXPECT_EQ(*make(repo::BackupType::full), "20261120-132745F");
+}
+
+TEST_F(Label, OfADependentBackupBeginsWithItsFull) {
+    EXPECT_EQ(*make(repo::BackupType::diff, "20261119-000000F"),
+              "20261119-000000F_20261120-075745D");
+    EXPECT_EQ(*make(repo::BackupType::incr, "20261119-000000F_20261119-010000D"),
+              "20261119-000000F_20261120-075745I");
+}
+
+TEST_F(Label, OfTheSameSecondWaitsForTheNext) {
+    add_backup("20261120-075745F");
+    EXPECT_EQ(*make(repo::BackupType::full), "20261120-075746F");
+}
+
+TEST_F(Label, MustBeLaterThanAllThereAre) {
+    add_backup("20261120-090000F");
+    EXPECT_ERROR(ErrorKind::clock, make(repo::BackupType::full));
+}
+
+TEST_F(Label, OfAnExpiredBackupStaysTaken) {
+    add_history("20251120-090000F");
+    add_history("20261120-090000F");
+    EXPECT_ERROR(ErrorKind::clock, make(repo::BackupType::full));
+}
+
+TEST_F(Label, OfAnotherSetDoesNotMatterToADependentBackup) {
+    add_backup("20261120-070000F");
+    add_backup("20261120-070000F_20261120-090000I");
+    EXPECT_ERROR(ErrorKind::clock, make(repo::BackupType::incr, "20261120-070000F"));
+    add_backup("20261119-070000F");
+    EXPECT_EQ(*make(repo::BackupType::incr, "20261119-070000F"),
+              "20261119-070000F_20261120-075745I");
+}
+
+TEST_F(Label, ADirectoryThatIsNoBackupDoesNotMatter) {
+    add_backup("99999999-unrelated");
+    EXPECT_EQ(*make(repo::BackupType::full), "20261120-075745F");
+}
+
+TEST_F(Label, OfAnInterruptedBackupIsRemovedIfItIsTheNewest) {
+    add_backup("20261118-070000F", /*complete=*/false);
+    add_backup("20261119-070000F");
+    ASSERT_OK(remove_unfinished(repository_, "main"));
+    EXPECT_TRUE(has("20261118-070000F"));
+    add_backup("20261120-070000F", /*complete=*/false);
+    ASSERT_OK(remove_unfinished(repository_, "main"));
+    EXPECT_FALSE(has("20261120-070000F"));
+    EXPECT_TRUE(has("20261119-070000F"));
+}
+
+}  // namespace
+}  // namespace chronos::ops::backup
