@@ -7,8 +7,8 @@
 namespace chronos::compress {
 
 /// A codec context taken for the life of a stage and kept by the thread afterwards: a backup has
-/// thousands of files of a few kilobytes, and making a context (tables of 100 KiB to some MiB, all
-/// of them page faults) costs more than compressing such a file.
+/// thousands of files of a few kilobytes, and a new context costs more than such a file (zstd -3,
+/// 8 KiB: 32 us with a new one, 15 us with a kept one; reading 14 and 6; see bench/micro).
 ///
 /// A Context has: a constructor from `key`; fits(key): may it serve that key; restart(): forget
 /// everything of the former stream, whatever state that was left in; worth_keeping().

@@ -13,9 +13,12 @@ constexpr std::size_t kMissingShown = 10;
 
 template <class Files>
 auto find_in(Files& files, std::string_view name) -> decltype(files.data()) {
-    const auto at = std::lower_bound(
-        files.begin(), files.end(), name,
-        [](const ManifestFile& file, std::string_view wanted) { return file.name < wanted; });
+    const auto at =
+        std::lower_bound(files.begin(), files.end(), name,
+                         // Not operator<: inside a template clang 14 cannot compile libstdc++'s.
+                         [](const ManifestFile& file, std::string_view wanted) {
+                             return file.name.compare(wanted) < 0;
+                         });
     return at != files.end() && at->name == name ? &*at : nullptr;
 }
 
