@@ -24,13 +24,15 @@ OBJS = $(patsubst src/%.cpp,$(MODULE_DIR)/%.o,$(MODULE_SOURCES))
 EXTENSION = chronos_backup
 DATA = $(wildcard sql/chronos_backup--*.sql)
 
-REGRESS = objects settings privileges arguments jobs
+# Where the regression tests keep their repository and the configuration that names it.
+REGRESS_DIR := $(CURDIR)/build/regress
+REGRESS = objects settings privileges arguments
 REGRESS_OPTS = --inputdir=test/regress --outputdir=test/regress --temp-instance=./tmp_regress \
-	--temp-config=$(CURDIR)/test/regress/regress.conf
+	--temp-config=$(REGRESS_DIR)/postgresql.conf
 TAP_TESTS = 1
 PROVE_TESTS ?= test/tap/*.pl
 PROVE_FLAGS += -I $(CURDIR)/test/tap/lib
-EXTRA_CLEAN = tmp_regress build/module-* build/pg_config.stamp test/regress/results \
+EXTRA_CLEAN = tmp_regress build/module-* build/pg_config.stamp build/regress test/regress/results \
 	test/regress/regression.diffs test/regress/regression.out
 
 PG_CPPFLAGS = -Iinclude -Isrc -DCHRONOS_VERSION='"$(CHRONOS_VERSION)"'
@@ -87,8 +89,14 @@ install-pgbackrest-link: install-engine
 # initdb refuses root; and what is tested is what `make install` has put in place.
 not-as-root:
 	@test "$$(id -u)" != 0 || { echo 'run the tests as an unprivileged user, e.g. runuser -u postgres -- make installcheck' >&2; exit 1; }
-installcheck: not-as-root
-installcheck-regress: not-as-root
+.PHONY: regress-files
+regress-files: not-as-root
+	rm -rf $(REGRESS_DIR) && $(MKDIR_P) $(REGRESS_DIR)/repo $(REGRESS_DIR)/log
+	for file in postgresql.conf chronos.conf; do \
+		sed 's|@DIR@|$(REGRESS_DIR)|' test/regress/$$file >$(REGRESS_DIR)/$$file && \
+		chmod 600 $(REGRESS_DIR)/$$file; done
+installcheck: not-as-root regress-files
+installcheck-regress: not-as-root regress-files
 	$(pg_regress_installcheck) $(REGRESS_OPTS) $(REGRESS)
 installcheck-tap: not-as-root
 	$(prove_installcheck)

@@ -12,13 +12,13 @@ namespace chronos::extension {
 namespace {
 
 int64 job_id;
-/// What ended this process, for the job's record: the reason of a FATAL is told to the log only.
-char last_fatal[512];
+/// What ended this process, for the job's record: it is told to the log only.
+char last_error[512];
 emit_log_hook_type former_log_hook;
 
-void remember_fatal(ErrorData* error) {
-    if (error->elevel >= FATAL && error->message != nullptr)
-        strlcpy(last_fatal, error->message, sizeof last_fatal);
+void remember_error(ErrorData* error) {
+    if (error->elevel >= ERROR && error->message != nullptr)
+        strlcpy(last_error, error->message, sizeof last_error);
     if (former_log_hook != nullptr) former_log_hook(error);
 }
 
@@ -26,7 +26,7 @@ void remember_fatal(ErrorData* error) {
 void abandon_job(int, Datum) {
     stop_engine(kExitGraceMs);
     finish_job(job_id, JobState::failed, 25,
-               last_fatal[0] != '\0' ? last_fatal : "job worker ended unexpectedly", "");
+               last_error[0] != '\0' ? last_error : "job worker ended unexpectedly", "");
 }
 
 bool cancel_requested(void*) {
@@ -78,14 +78,24 @@ bool claim_job(char* type, Size type_size, char* options, Size options_size) {
         claimed = true;
         slot->state = JobState::running;
         slot->started_at = GetCurrentTimestamp();
-        slot->worker_pid = MyProcPid;
-        slot->worker_latch = MyLatch;
         strlcpy(type, slot->type, type_size);
         strlcpy(options, slot->options, options_size);
     }
     LWLockRelease(shared->lock);
     if (claimed) ConditionVariableBroadcast(&shared->changed);
     return claimed;
+}
+
+/// Between the two calls the job can be interrupted. Before, a cancel waits until its worker is
+/// ready; after, it comes too late and must not hit the record of the job in its place.
+void open_to_cancel(bool open) {
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    if (JobSlot* slot = find_job(job_id)) {
+        slot->worker_pid = open ? MyProcPid : 0;
+        slot->worker_latch = open ? MyLatch : nullptr;
+    }
+    LWLockRelease(shared->lock);
+    if (!open) QueryCancelPending = false;
 }
 
 void connect_to_database() {
@@ -161,10 +171,14 @@ void run_job(const char* type, char* options) {
     MemoryContextSwitchTo(context);
     SessionResult* result = static_cast<SessionResult*>(palloc0(sizeof(SessionResult)));
     PG_TRY();
-    { *result = run_backup(type, options); }
+    {
+        open_to_cancel(true);
+        *result = run_backup(type, options);
+    }
     PG_CATCH();
     { *result = outcome_of_error(context); }
     PG_END_TRY();
+    open_to_cancel(false);
     finish(result, type);
 }
 
@@ -180,7 +194,7 @@ void chronos_job_main(Datum argument) {
     char options[sizeof JobSlot::options];
     job_id = DatumGetInt64(argument);
     former_log_hook = emit_log_hook;
-    emit_log_hook = remember_fatal;
+    emit_log_hook = remember_error;
     pqsignal(SIGHUP, SignalHandlerForConfigReload);
     pqsignal(SIGTERM, die);
     BackgroundWorkerUnblockSignals();

@@ -47,7 +47,8 @@ void withdraw(int, Datum) {
 
 /// True if the job of the slot has no process any more that could end it.
 bool lost_its_worker(const JobSlot* slot, const Started* worker) {
-    if (slot->state == JobState::running) return kill(slot->worker_pid, 0) != 0 && errno == ESRCH;
+    if (slot->state == JobState::running)
+        return slot->worker_pid != 0 && kill(slot->worker_pid, 0) != 0 && errno == ESRCH;
     if (slot->state != JobState::starting) return false;
     pid_t pid = 0;
     // A job that a former launcher started: its handle is gone, the worker has had time to begin.

@@ -7,7 +7,7 @@ namespace chronos::extension {
 struct Settings {
     char* stanza;
     char* config_file;
-    char* binary;
+    char* executable;
     char* database;
     char* timezone;
     int process_max;
@@ -25,7 +25,7 @@ extern Settings settings;
 /// Defines them; while the postmaster loads shared_preload_libraries.
 void define_settings();
 
-/// The `chronos` to run: chronos.binary, by default the one beside the running `postgres`. In
+/// The `chronos` to run: chronos.executable, by default the one beside the running `postgres`. In
 /// static memory, until the next call.
 const char* engine_path();
 

@@ -1,10 +1,11 @@
 #!/usr/bin/python3 -SE
 """An engine that misbehaves on demand, for tests of the server module.
 
-The server starts it in place of `chronos` (chronos.binary). What it does stands in the file that
+The server starts it in place of `chronos` (chronos.executable). What it does stands in the file that
 chronos.config_file names, read again for each request: lines of `<role>=<behaviour>`. It appends
 what it sees to `<that file>.log`, one line each: `start <role> <pid> <arguments>`, `push <file>`,
-`signal <number>`, `eof`, `answer <line>`.
+`signal <number>`, `eof`, `answer <line>`, and at the start what it inherited: `inherits <key>
+<value>` for open descriptors, blocked and ignored signals, core limit, group and environment.
 
 Behaviours of `archive` (per push) and of the other roles (once):
   ok            the right thing
@@ -45,11 +46,28 @@ class Engine:
         self.script = options.get("config", "/dev/null")
         self.unread = b""
         self.note("start", self.role, os.getpid(), *arguments[2:])
+        if self.behaviour("inheritance") == "note":
+            self.note_inheritance()
 
     def note(self, *words):
         if self.script != "/dev/null":
             with open(self.script + ".log", "a") as log:
                 log.write(" ".join(str(word) for word in words) + "\n")
+
+    def note_inheritance(self):
+        fds = sorted(int(fd) for fd in os.listdir("/proc/self/fd"))
+        # The last one is that of the listing itself.
+        self.note("inherits", "fds", ",".join(str(fd) for fd in fds[:-1]))
+        with open("/proc/self/status") as status:
+            for line in status:
+                if line.startswith(("SigBlk", "SigIgn")):
+                    self.note("inherits", *line.replace(":", "").split())
+        with open("/proc/self/limits") as limits:
+            for line in limits:
+                if line.startswith("Max core file size"):
+                    self.note("inherits", "core", line.split()[4])
+        self.note("inherits", "own-group", os.getpgid(0) == os.getpid())
+        self.note("inherits", "environment", ",".join(sorted(os.environ)))
 
     def behaviour(self, key):
         result = "ok"

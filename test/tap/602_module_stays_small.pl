@@ -1,0 +1,31 @@
+# What is loaded into every server process: it offers the server the names it looks up and nothing
+# else (modules are loaded with RTLD_GLOBAL, where any other symbol could take the place of another
+# module's), and it brings no library along but that of C++.
+use strict;
+use warnings;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my ($directory) = `pg_config --pkglibdir` =~ /(\S+)/;
+my $module = "$directory/chronos_backup.so";
+ok(-f $module, 'the module is installed');
+
+my @symbols = map { (split)[2] } split /\n/, `nm -D --defined-only $module`;
+my @functions = map { s/^pg_finfo_//r } grep { /^pg_finfo_/ } @symbols;
+cmp_ok(scalar @functions, '>', 5, 'there are SQL functions');
+my %wanted = map { $_ => 1 } @functions, (map { "pg_finfo_$_" } @functions),
+  qw(Pg_magic_func _PG_init _PG_archive_module_init chronos_launcher_main chronos_job_main);
+is(join(' ', grep { !$wanted{$_} } @symbols), '', 'nothing else is exported');
+is(join(' ', grep { my $name = $_; !grep { $_ eq $name } @symbols } sort keys %wanted), '',
+	'all of it is exported');
+
+my @libraries = `readelf -d $module` =~ /\(NEEDED\)\s+Shared library: \[([^\]]+)\]/g;
+is(join(' ', grep { !/^lib(?:stdc\+\+|gcc_s|c|m)\.so\.\d+$/ } @libraries), '',
+	'no library for storage, encryption or compression');
+
+# Script and module agree on the functions.
+my ($share) = `pg_config --sharedir` =~ /(\S+)/;
+my ($version) = slurp_file("$share/extension/chronos_backup.control") =~ /default_version = '(.*)'/;
+my %used = map { $_ => 1 } slurp_file("$share/extension/chronos_backup--$version.sql") =~ /'MODULE_PATHNAME', '(\w+)'/g;
+is(join(' ', sort keys %used), join(' ', sort @functions), 'every function is one of SQL');
+done_testing();
