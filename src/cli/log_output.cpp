@@ -9,7 +9,6 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 
 #include "chronos/base/text.h"
 #include "chronos/config/command.h"
@@ -104,8 +103,10 @@ void LogOutput::open_file() {
     file_ = open(name.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
     if (file_ < 0) {
         if (config_.has("log-path"))
-            log_warn("unable to open log file '" + name + "': " + std::strerror(errno) +
-                     "\nNOTE: process will continue without log file.");
+            log_warn(
+                system_error(ErrorKind::file_open, "unable to open log file '" + name + "'", errno)
+                    .message() +
+                "\nNOTE: process will continue without log file.");
         return;
     }
     struct stat status = {};

@@ -77,7 +77,8 @@ std::optional<std::string> ProgressBar::update(const Progress& progress, Clock::
     shown_ = now;
     std::string line = text(progress, now);
     if (style_ == Style::log) return line;
-    if (line.size() >= width_ && width_ > 1) line.resize(width_ - 1);
+    // The last column stays free: a terminal may wrap when it is written to.
+    if (line.size() >= width_) line.resize(width_ > 0 ? width_ - 1 : 0);
     visible_ = true;
     return "\r" + line + "\x1b[K";
 }

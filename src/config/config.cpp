@@ -90,7 +90,7 @@ std::string Config::default_text(const Option& option, unsigned index) const {
     }
     if (option.name == "compress-type" && sibling_text("compress", 0) == "n") return "none";
     if (option.name == "compress-level") return default_level(sibling_text("compress-type", 0));
-    if (option.name == "process-max" && contains(option.other_default_commands, command_id_))
+    if (option.name == "process-max" && contains(option.other_default_commands, rules_))
         return default_workers();
     if (option.name == "cmd") return program_;
     if (option.name == "log-level-console" && terminal_) return "info";
@@ -100,7 +100,7 @@ std::string Config::default_text(const Option& option, unsigned index) const {
         const std::string region = sibling_text("repo-s3-region", index);
         return region.empty() ? "" : "s3." + region + ".amazonaws.com";
     }
-    return std::string(default_for(option, command_id_));
+    return std::string(default_for(option, rules_));
 }
 
 /// A query must end before the process that waits for it gives up: whichever of the two limits is

@@ -44,6 +44,14 @@ std::optional<std::string> variable(const std::vector<std::string>& environment,
     return std::nullopt;
 }
 
+/// An engine works by the sections and defaults of the command that it does the work of.
+CommandId rules_of(const CommandInfo& command, const std::vector<std::string>& parameters) {
+    if (command.id != CommandId::engine || parameters.empty()) return command.id;
+    if (parameters[0] == "archive") return CommandId::archive_push;
+    const CommandInfo* role = find_command(parameters[0]);
+    return role == nullptr ? command.id : role->id;
+}
+
 }  // namespace
 
 /// Collects settings from the strongest source to the weakest and then checks what came together.
@@ -124,6 +132,7 @@ Result<> Resolver::choose_command(const CommandLine& line) {
         return Error(ErrorKind::param_invalid, "command does not allow parameters");
     config_.command_ = command.name;
     config_.command_id_ = command.id;
+    config_.rules_ = rules_of(command, line.parameters);
     config_.parameters_ = line.parameters;
     return {};
 }
@@ -175,10 +184,10 @@ Result<> Resolver::add_files() {
     warn_of_readable_secrets(content);
     if (!config_.stanza_.empty()) {
         const std::string& stanza = config_.stanza_;
-        CHRONOS_TRY(add_section(entries, stanza + ":" + config_.command_, true, true));
+        CHRONOS_TRY(add_section(entries, stanza + ":" + std::string(config_.rules()), true, true));
         CHRONOS_TRY(add_section(entries, stanza, true, false));
     }
-    CHRONOS_TRY(add_section(entries, "global:" + config_.command_, false, true));
+    CHRONOS_TRY(add_section(entries, "global:" + std::string(config_.rules()), false, true));
     return add_section(entries, "global", false, false);
 }
 
@@ -279,7 +288,7 @@ Result<> Resolver::check_values(bool dependent) {
         if (option.depends_on.empty() == dependent) continue;
         const std::string name = indexed_name(option, setting.index);
         for (std::string& text : setting.texts)
-            text = CHRONOS_TRY(check_value(option, name, config_.command_id_, text));
+            text = CHRONOS_TRY(check_value(option, name, config_.rules_, text));
     }
     return {};
 }
@@ -336,8 +345,7 @@ void Resolver::add_cloud_region() {
 const Option* Resolver::broken_dependency(const Option& option, unsigned index) const {
     if (option.depends_on.empty()) return nullptr;
     const Option& other = *find_option(option.depends_on)->option;
-    if (!knows(config_.command_id_, other) || config_.command_id_ == CommandId::engine)
-        return nullptr;
+    if (!knows(config_.rules_, other)) return nullptr;
     const unsigned other_index = other.group == Group::none ? 0 : index;
     if (broken_dependency(other, other_index) != nullptr) return &other;
     const std::string text = config_.text_of(other, other_index);
@@ -366,7 +374,7 @@ Result<> Resolver::check_dependencies() {
         const Option* broken = broken_dependency(*setting.option, setting.index);
         if (broken == nullptr)
             kept.push_back(setting);
-        else if (setting.source == Source::command_line)
+        else if (setting.source == Source::command_line && config_.command_id_ != CommandId::engine)
             return dependency_error(*setting.option, setting.index, *broken);
     }
     config_.settings_ = std::move(kept);
@@ -386,9 +394,9 @@ Result<> Resolver::require(const Option& option, unsigned index) const {
 
 Result<> Resolver::check_required() const {
     const Option& stanza = *find_option("stanza")->option;
-    if (contains(stanza.required, config_.command_id_)) CHRONOS_TRY(require(stanza, 0));
+    if (contains(stanza.required, config_.rules_)) CHRONOS_TRY(require(stanza, 0));
     for (const Option& option : option_table()) {
-        if (!contains(option.required, config_.command_id_)) continue;
+        if (!contains(option.required, config_.rules_)) continue;
         if (option.group == Group::none) {
             CHRONOS_TRY(require(option, 0));
         } else if (option.group == Group::repo) {

@@ -38,6 +38,9 @@ public:
     Config() = default;
 
     const std::string& command() const { return command_; }
+    /// The command whose sections and defaults apply: "backup" for `engine backup`, archive-push
+    /// for `engine archive`, else command().
+    std::string_view rules() const { return command_info(rules_).name; }
     /// Positional arguments.
     const std::vector<std::string>& parameters() const { return parameters_; }
     /// "" if none.
@@ -85,6 +88,7 @@ private:
 
     std::string command_;
     CommandId command_id_ = CommandId::help;
+    CommandId rules_ = CommandId::help;  ///< whose sections and defaults apply
     std::string stanza_;
     std::vector<std::string> parameters_;
     std::string config_file_;

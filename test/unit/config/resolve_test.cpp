@@ -316,5 +316,21 @@ TEST(Engine, KnowsEveryOption) {
     ASSERT_OK(config);
 }
 
+TEST(Engine, WorksByTheSectionsAndDefaultsOfItsRole) {
+    const std::string file =
+        kDemo + "[global:backup]\nio-timeout=7\n[global:archive-push]\nio-timeout=8\n";
+    auto backup = Resolving{.arguments = {"engine", "backup", "--stanza=demo"}, .file = file}.run();
+    ASSERT_OK(backup);
+    EXPECT_EQ(backup->command(), "engine");
+    EXPECT_EQ(backup->rules(), "backup");
+    EXPECT_EQ(backup->get_time("io-timeout"), std::chrono::seconds(7));
+    EXPECT_EQ(backup->get_string("type"), "incr");
+    auto archive =
+        Resolving{.arguments = {"engine", "archive", "--stanza=demo"}, .file = file}.run();
+    ASSERT_OK(archive);
+    EXPECT_EQ(archive->get_time("io-timeout"), std::chrono::seconds(8));
+    EXPECT_EQ(error_of({"engine", "backup"}), "37 engine command requires option: stanza");
+}
+
 }  // namespace
 }  // namespace chronos::config
