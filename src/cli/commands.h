@@ -5,6 +5,8 @@
 /// One line for each command: declared here, written in command_<verb>.cpp, listed in dispatch.cpp.
 namespace chronos::cli {
 
+Result<int> run_archive_get(Context& context);
+Result<int> run_archive_push(Context& context);
 Result<int> run_backup(Context& context);
 Result<int> run_check(Context& context);
 Result<int> run_help(Context& context);

@@ -25,25 +25,14 @@ struct Entry {
 
 /// What each is for stands in src/config/command_table.cpp.
 constexpr std::array kCommands{
+    Entry{"archive-get", run_archive_get},
+    Entry{"archive-push", run_archive_push},
     Entry{"backup", run_backup},
     Entry{"check", run_check},
     Entry{"help", run_help},
     Entry{"stanza-create", run_stanza_create},
     Entry{"version", run_version},
 };
-
-Command find_run(std::string_view name) {
-    for (const Entry& entry : kCommands)
-        if (entry.name == name) return entry.run;
-    return nullptr;
-}
-
-std::string program_path() {
-    std::array<char, 4096> path{};
-    const ssize_t size = readlink("/proc/self/exe", path.data(), path.size());
-    return size <= 0 ? std::string("chronos")
-                     : std::string(path.data(), static_cast<std::size_t>(size));
-}
 
 std::string invoked_as(std::string_view argument) {
     return std::string(argument.substr(argument.rfind('/') + 1));
@@ -112,18 +101,8 @@ int report_early(const Error& error, const std::vector<std::string>& warnings) {
     return static_cast<int>(error.kind());
 }
 
-Result<int> run_guarded(Command command, Context& context) {
-    try {
-        return command(context);
-    } catch (const std::bad_alloc&) {
-        return Error(ErrorKind::memory, "out of memory");
-    } catch (const std::exception& exception) {
-        return Error(ErrorKind::internal, exception.what());
-    }
-}
-
 Result<int> run_command(Context& context, LogOutput& output) {
-    const Command command = find_run(context.config.command());
+    const Command command = find_command_function(context.config.command());
     if (command == nullptr)
         return Error(ErrorKind::command_invalid,
                      "command '" + context.config.command() + "' is not part of this version");
@@ -156,6 +135,29 @@ int report(const std::string& command, const Result<int>& result, std::chrono::m
 }
 
 }  // namespace
+
+Command find_command_function(std::string_view name) {
+    for (const Entry& entry : kCommands)
+        if (entry.name == name) return entry.run;
+    return nullptr;
+}
+
+Result<int> run_guarded(Command command, Context& context) {
+    try {
+        return command(context);
+    } catch (const std::bad_alloc&) {
+        return Error(ErrorKind::memory, "out of memory");
+    } catch (const std::exception& exception) {
+        return Error(ErrorKind::internal, exception.what());
+    }
+}
+
+std::string program_path() {
+    std::array<char, 4096> path{};
+    const ssize_t size = readlink("/proc/self/exe", path.data(), path.size());
+    return size <= 0 ? std::string("chronos")
+                     : std::string(path.data(), static_cast<std::size_t>(size));
+}
 
 int run_program(int argc, char** argv, char** environment) {
     const auto start = std::chrono::steady_clock::now();

@@ -1,0 +1,16 @@
+#include "cli/archive_settings.h"
+#include "cli/commands.h"
+
+namespace chronos::cli {
+
+Result<int> run_archive_push(Context& context) {
+    const std::vector<std::string>& parameters = context.config.parameters();
+    if (parameters.size() != 1)
+        return Error(ErrorKind::param_required, "WAL segment to push required");
+    const std::string path = CHRONOS_TRY(resolve_wal_path(context.config, parameters[0]));
+    ops::archive::ArchivePusher pusher(CHRONOS_TRY(archive_push_settings(context.config)));
+    CHRONOS_TRY(pusher.push(base_name(path), path));
+    return 0;
+}
+
+}  // namespace chronos::cli

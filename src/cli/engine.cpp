@@ -1,0 +1,130 @@
+#include "cli/engine.h"
+
+#include <unistd.h>
+
+#include <array>
+#include <string_view>
+
+#include "chronos/base/log.h"
+#include "cli/dispatch.h"
+#include "cli/engine_guard.h"
+#include "cli/engine_roles.h"
+#include "cli/process.h"
+
+namespace chronos::cli {
+namespace {
+
+using control::Message;
+using Serve = Result<> (*)(Context&, EngineChannel&);
+
+struct Role {
+    std::string_view name;
+    std::string_view command;  ///< whose options it takes; "": the next argument says
+    Serve serve;
+};
+
+constexpr std::array kRoles{
+    Role{"archive", "archive-push", serve_archive},
+    Role{"backup", "backup", serve_backup},
+    Role{"check", "check", serve_check},
+    Role{"command", "", serve_command},
+    Role{"stanza-create", "stanza-create", serve_stanza_create},
+};
+
+const Role* find_role(std::string_view name) {
+    for (const Role& role : kRoles)
+        if (role.name == name) return &role;
+    return nullptr;
+}
+
+const char* level_name(LogLevel level) {
+    switch (level) {
+        case LogLevel::error: return "error";
+        case LogLevel::warn: return "warning";
+        case LogLevel::info: return "info";
+        default: return "detail";
+    }
+}
+
+void send_log_to(EngineChannel& channel) {
+    set_log_receiver([&channel](LogLevel level, std::string_view text) {
+        if (level > LogLevel::detail) return;
+        channel.send(Message("log").with("level", level_name(level)).with("text", text));
+    });
+}
+
+void send_progress(EngineChannel& channel, const Progress& progress) {
+    channel.send(Message("progress")
+                     .with("phase", progress.phase)
+                     .with("bytes_total", progress.bytes_total)
+                     .with("bytes_done", progress.bytes_done)
+                     .with("files_total", progress.files_total)
+                     .with("files_done", progress.files_done));
+}
+
+config::Input make_engine_input(const Role& role, std::span<char* const> arguments,
+                                char** environment) {
+    config::Input input;
+    if (!role.command.empty()) input.arguments.emplace_back(role.command);
+    for (const char* argument : arguments) input.arguments.emplace_back(argument);
+    for (; *environment != nullptr; ++environment) input.environment.emplace_back(*environment);
+    input.program = program_path();
+    input.exec_id = make_exec_id();
+    return input;
+}
+
+Result<> serve(const Role& role, const config::Input& input, EngineChannel& channel,
+               Cancellation& cancel) {
+    std::vector<std::string> warnings;
+    const Result<config::Config> config = config::resolve(input, warnings);
+    for (const std::string& warning : warnings) log_warn(warning);
+    if (!config) return config.error();
+    CHRONOS_TRY(leave_root(*config));
+    CHRONOS_TRY(apply_process_options(*config));
+    Context context{.config = *config,
+                    .cancel = cancel,
+                    .progress = [&](const Progress& progress) { send_progress(channel, progress); },
+                    .program = input.program,
+                    .invoked_as = "chronos"};
+    try {
+        return role.serve(context, channel);
+    } catch (const std::bad_alloc&) {
+        return Error(ErrorKind::memory, "out of memory");
+    } catch (const std::exception& exception) {
+        return Error(ErrorKind::internal, exception.what());
+    }
+}
+
+}  // namespace
+
+int run_engine(int argc, char** argv, char** environment) {
+    enter_engine_worker();
+    static Cancellation cancel;  // a signal may come until the very end
+    set_up_signals(cancel);
+    exit_with_guard();
+    const auto taken = EngineChannel::take_over();
+    if (!taken) return 1;
+    EngineChannel& channel = **taken;
+    const std::string_view name = argc > 2 ? argv[2] : "";
+    channel.send(Message("hello")
+                     .with("protocol", std::uint64_t{control::kProtocolVersion})
+                     .with("version", CHRONOS_VERSION)
+                     .with("role", name)
+                     .with("pid", static_cast<std::uint64_t>(getpid())));
+    send_log_to(channel);
+    const Role* role = find_role(name);
+    const Result<> served =
+        role == nullptr
+            ? Result<>(Error(ErrorKind::command_invalid,
+                             "unknown role '" + std::string(name) + "' of an engine"))
+            : serve(*role,
+                    make_engine_input(*role, {argv + 3, static_cast<std::size_t>(argc - 3)},
+                                      environment),
+                    channel, cancel);
+    set_log_receiver({});
+    if (served) return 0;
+    channel.send_failure(served.error());
+    return 1;
+}
+
+}  // namespace chronos::cli

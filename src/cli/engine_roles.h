@@ -1,0 +1,21 @@
+#pragma once
+
+#include "cli/context.h"
+#include "cli/engine_channel.h"
+
+/// What an engine does once it has said hello: a function a role. Each returns at the end of its
+/// work; an error is sent as `failed` by the caller.
+namespace chronos::cli {
+
+/// Pushes WAL until the channel ends; then ends the process, whatever is being pushed.
+Result<> serve_archive(Context& context, EngineChannel& channel);
+
+/// Work for the session at the other end of the channel.
+Result<> serve_backup(Context& context, EngineChannel& channel);
+Result<> serve_check(Context& context, EngineChannel& channel);
+Result<> serve_stanza_create(Context& context, EngineChannel& channel);
+
+/// Runs a command of the command line and sends what it prints.
+Result<> serve_command(Context& context, EngineChannel& channel);
+
+}  // namespace chronos::cli
