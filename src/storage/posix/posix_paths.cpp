@@ -95,13 +95,12 @@ Result<> sync_tree_at(int parent_fd, const std::string& name, const std::string&
     return {};
 }
 
-/// Whether this call made it: false if it was there before.
-Result<bool> make_one_path(const std::string& path, const PosixOptions& options) {
+Result<> make_one_path(const std::string& path, const PosixOptions& options) {
     if (::mkdir(path.c_str(), options.path_mode) != 0) {
         const int error_number = errno;
         struct stat stat {};
         if (error_number == EEXIST && ::stat(path.c_str(), &stat) == 0 && S_ISDIR(stat.st_mode))
-            return false;
+            return {};
         return system_error(ErrorKind::path_create, "unable to create path '" + path + "'",
                             error_number);
     }
@@ -109,7 +108,7 @@ Result<bool> make_one_path(const std::string& path, const PosixOptions& options)
     if (options.neutral_umask && ::chmod(path.c_str(), options.path_mode) != 0)
         return system_error(ErrorKind::path_create, "unable to set mode of path '" + path + "'",
                             errno);
-    return true;
+    return {};
 }
 
 }  // namespace
@@ -125,8 +124,9 @@ Result<> make_path_and_parents(const std::string& path, const PosixOptions& opti
     if (::stat(path.c_str(), &stat) == 0 && S_ISDIR(stat.st_mode)) return {};
     const std::string parent = parent_path(path);
     if (parent != path) CHRONOS_TRY(make_path_and_parents(parent, options, durable));
-    const bool made = CHRONOS_TRY(make_one_path(path, options));
-    if (made && durable) return sync_directory(parent);
+    CHRONOS_TRY(make_one_path(path, options));
+    // Also when another thread was quicker: it may not have synced its directory yet.
+    if (durable) return sync_directory(parent);
     return {};
 }
 
