@@ -61,8 +61,8 @@ Result<HistoryEntry> read_history_entry(const IniEntry& entry, HistoryForm form)
 Result<> check_history(std::vector<HistoryEntry>& history, std::uint64_t current_id) {
     if (history.empty()) return Error(ErrorKind::format, "history is missing");
     if (current_id == 0) return Error(ErrorKind::format, "current id is missing");
-    std::sort(history.begin(), history.end(),
-              [](const HistoryEntry& a, const HistoryEntry& b) { return a.id < b.id; });
+    std::stable_sort(history.begin(), history.end(),
+                     [](const HistoryEntry& a, const HistoryEntry& b) { return a.id < b.id; });
     if (std::none_of(history.begin(), history.end(),
                      [&](const HistoryEntry& entry) { return entry.id == current_id; }))
         return Error(ErrorKind::format, "unable to find current id in history");
@@ -357,8 +357,8 @@ Result<BackupInfo> parse_backup_info(std::string_view text) {
     }
     CHRONOS_TRY(reader.finish());
     CHRONOS_TRY(check_history(info.history, info.current_id));
-    std::sort(info.backups.begin(), info.backups.end(),
-              [](const BackupEntry& a, const BackupEntry& b) { return a.label < b.label; });
+    std::stable_sort(info.backups.begin(), info.backups.end(),
+                     [](const BackupEntry& a, const BackupEntry& b) { return a.label < b.label; });
     info.backrest_version = reader.version();
     return info;
 }

@@ -55,7 +55,7 @@ std::vector<const Entry*> by_name(const std::vector<Entry>& entries) {
     for (const Entry& entry : entries) sorted.push_back(&entry);
     const auto less = [](const Entry* a, const Entry* b) { return a->name < b->name; };
     if (!std::is_sorted(sorted.begin(), sorted.end(), less))
-        std::sort(sorted.begin(), sorted.end(), less);
+        std::stable_sort(sorted.begin(), sorted.end(), less);
     return sorted;
 }
 

@@ -1,5 +1,6 @@
 // Reads the text of a manifest: repository-format reference, section 6.
 #include <algorithm>
+#include <limits>
 #include <unordered_map>
 
 #include "chronos/base/text.h"
@@ -168,7 +169,12 @@ void complete_file(JsonReader& reader, const FileState& state, ManifestFile& fil
     if (!state.timestamp) reader.fail("missing 'timestamp'");
     if (!state.size_original) file.size_original = file.size;
     if (!state.repo_size) file.repo_size = file.size;
-    if (file.block_size != 0 && file.block_checksum_size == 0)
+    // Members that say nothing without another one do not survive: the value has one text.
+    if (file.size == 0) file.checksum = {};
+    if (file.bundle_id == 0) file.bundle_offset = 0;
+    if (file.block_size == 0)
+        file.block_checksum_size = 0;
+    else if (file.block_checksum_size == 0)
         file.block_checksum_size = kBlockChecksumSizeDefault;
     if (file.block_map_size != 0 && file.block_size == 0) reader.fail("'bim' without 'bi'");
     if (file.block_map_size > file.repo_size) reader.fail("'bim' is larger than 'repo-size'");
@@ -222,9 +228,9 @@ template <auto Member>
 Result<> set_number(Manifest& manifest, const IniEntry& entry) {
     using Value = std::remove_reference_t<decltype(manifest.*Member)>;
     const std::uint64_t value = CHRONOS_TRY(number_value(entry));
-    manifest.*Member = static_cast<Value>(value);
-    if (static_cast<std::uint64_t>(manifest.*Member) != value)
+    if (value > static_cast<std::uint64_t>(std::numeric_limits<Value>::max()))
         return bad_value(entry, "number is too large");
+    manifest.*Member = static_cast<Value>(value);
     return {};
 }
 
@@ -376,6 +382,7 @@ Result<> ManifestParser::read_target(const IniEntry& entry) {
         } else
             reader.skip();
     }
+    if (target.tablespace_oid == 0) target.tablespace_name.clear();
     if (target.path.empty()) reader.fail("missing 'path'");
     if (!is_manifest_name(entry.key)) reader.fail("not a name inside a backup");
     if (!reader.finished()) return value_error(entry, reader.error());
@@ -543,8 +550,10 @@ void ManifestParser::sort_lists() {
     const auto sort = [](auto& list) {
         const auto less = [](const auto& a, const auto& b) { return a.name < b.name; };
         if (!std::is_sorted(list.begin(), list.end(), less))
-            std::sort(list.begin(), list.end(), less);
+            std::stable_sort(list.begin(), list.end(), less);
     };
+    sort(manifest_.targets);
+    sort(manifest_.databases);
     sort(manifest_.files);
     sort(manifest_.links);
     sort(manifest_.paths);
