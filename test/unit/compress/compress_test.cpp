@@ -202,6 +202,9 @@ TEST(Compressor, ErrorOfTheNextStageComesBackAndTheNextFileIsWhole) {
             FailingSink full(good);
             EXPECT_ERROR(ErrorKind::file_write,
                          feed(*make_compressor(type, level, Form::normal, full), content, 100'000));
+            // With the context that the failure left in the middle of a stream.
+            EXPECT_CONTENT("x",
+                           read_back(type, Form::normal, stored(type, level, Form::normal, "x")));
         }
         FailingSink unclosable(1000);
         EXPECT_ERROR(ErrorKind::file_close,
