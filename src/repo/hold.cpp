@@ -1,0 +1,47 @@
+#include "chronos/repo/hold.h"
+
+#include "chronos/base/text.h"
+
+namespace chronos::repo {
+namespace {
+
+std::string hold_path(const std::string& stanza) {
+    return "chronos/" + stanza + "/hold";
+}
+
+/// "<seconds since 1970> <reason>"
+Hold parse_hold(const std::string& label, std::string_view text) {
+    const std::size_t blank = text.find(' ');
+    Hold hold{label, {}, 0};
+    hold.since = static_cast<UnixTime>(parse_uint(text.substr(0, blank)).value_or(0));
+    if (blank != std::string_view::npos) hold.reason = trim(text.substr(blank + 1));
+    return hold;
+}
+
+}  // namespace
+
+Result<std::vector<Hold>> list_holds(const Repository& repository, const std::string& stanza,
+                                     const std::string& pass) {
+    std::vector<Hold> holds;
+    for (const storage::Entry& entry : CHRONOS_TRY(repository.storage->list(hold_path(stanza)))) {
+        if (!is_backup_label(entry.name)) continue;
+        const std::string name = hold_path(stanza) + "/" + entry.name;
+        holds.push_back(
+            parse_hold(entry.name, CHRONOS_TRY_DOING(read_text(repository, name, pass),
+                                                     "read hold of backup '" + entry.name + "'")));
+    }
+    return holds;
+}
+
+Result<> save_hold(const Repository& repository, const std::string& stanza, const Hold& hold,
+                   const std::string& pass) {
+    return write_text(repository, hold_path(stanza) + "/" + hold.label,
+                      std::to_string(hold.since) + " " + hold.reason, pass);
+}
+
+Result<> remove_hold(const Repository& repository, const std::string& stanza,
+                     const std::string& label) {
+    return repository.storage->remove(hold_path(stanza) + "/" + label);
+}
+
+}  // namespace chronos::repo
