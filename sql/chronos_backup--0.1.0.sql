@@ -199,9 +199,14 @@ COMMENT ON FUNCTION chronos.configuration() IS
 	'what "chronos config-list --output=json" prints: the options of the configuration file, without secrets';
 
 CREATE VIEW chronos.settings AS
-	SELECT name, setting AS value, source, short_desc AS description
-	FROM pg_catalog.pg_settings WHERE name LIKE 'chronos.%';
-COMMENT ON VIEW chronos.settings IS 'the settings chronos.* of the server';
+	SELECT 'server' AS scope, name, setting AS value, source, short_desc AS description
+	FROM pg_catalog.pg_settings WHERE name LIKE 'chronos.%'
+	UNION ALL
+	SELECT 'repository', name, value, source, description
+	FROM pg_catalog.jsonb_to_recordset(chronos.configuration())
+		AS option(name text, value text, source text, description text);
+COMMENT ON VIEW chronos.settings IS
+	'the settings chronos.* of the server and the options of the configuration file, without secrets';
 
 -- Nothing for PUBLIC; chronos_monitor may look, chronos_operator may also run things.
 

@@ -29,6 +29,7 @@ constexpr std::array kCommands{
     Entry{"archive-push", run_archive_push},
     Entry{"backup", run_backup},
     Entry{"check", run_check},
+    Entry{"config-list", run_config_list},
     Entry{"help", run_help},
     Entry{"stanza-create", run_stanza_create},
     Entry{"version", run_version},

@@ -35,6 +35,13 @@ constexpr std::array kCommands{
                 .summary = "Check the configuration.",
                 .details = "Looks at the settings of the server and the repository, then switches "
                            "WAL once and waits for the segment to arrive."},
+    CommandInfo{.id = CommandId::config_list,
+                .name = "config-list",
+                .summary = "Show every option with its value and where that comes from.",
+                .quiet = true,
+                .details = "Reads what every other command would read: command line, environment "
+                           "and configuration file. Secrets are shown as <redacted>. "
+                           "--output=json is for programs."},
     CommandInfo{.id = CommandId::engine,
                 .name = "engine",
                 .summary = "Serve the server module.",

@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include "chronos/base/text.h"
 #include "config/option_table.h"
 #include "config/value.h"
 
@@ -203,6 +204,32 @@ std::string Config::describe() const {
             result += " " + describe_text(setting, name, text);
     }
     return result.empty() ? result : result.substr(1);
+}
+
+ListedOption Config::listed(const Option& option, unsigned index) const {
+    const Setting* setting = find(option, index);
+    ListedOption result{.name = indexed_name(option, index),
+                        .value = text_of(option, index),
+                        .source = setting == nullptr ? Source::default_value : setting->source,
+                        .summary = option.summary};
+    if (setting != nullptr && setting->texts.size() > 1) result.value = join(setting->texts, ",");
+    if (option.secret && !result.value.empty()) result.value = "<redacted>";
+    return result;
+}
+
+std::vector<ListedOption> Config::list() const {
+    std::vector<ListedOption> result;
+    for (const Option& option : option_table()) {
+        if (option.section == Section::command_line || option.internal) continue;
+        std::vector<unsigned> indexes{0};
+        if (option.group == Group::repo) indexes = repo_keys();
+        if (option.group == Group::pg) indexes = pg_keys();
+        for (const unsigned index : indexes) result.push_back(listed(option, index));
+    }
+    std::sort(
+        result.begin(), result.end(),
+        [](const ListedOption& left, const ListedOption& right) { return left.name < right.name; });
+    return result;
 }
 
 }  // namespace chronos::config

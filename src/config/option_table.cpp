@@ -13,6 +13,7 @@ constexpr Commands kArchiveGet = only(CommandId::archive_get);
 constexpr Commands kArchivePush = only(CommandId::archive_push);
 constexpr Commands kBackup = only(CommandId::backup);
 constexpr Commands kCheck = only(CommandId::check);
+constexpr Commands kConfigList = only(CommandId::config_list);
 constexpr Commands kExpire = only(CommandId::expire);
 constexpr Commands kHelp = only(CommandId::help);
 constexpr Commands kInfo = only(CommandId::info);
@@ -31,7 +32,7 @@ constexpr Commands kVersion = only(CommandId::version);
 constexpr Commands kRepository = kAnnotate | kArchiveGet | kArchivePush | kBackup | kCheck |
                                  kExpire | kInfo | kRepoGet | kRepoLs | kRestore | kStanzaCreate |
                                  kStanzaDelete | kStanzaUpgrade | kVerify;
-constexpr Commands kAll = kRepository | kStart | kStop;
+constexpr Commands kAll = kRepository | kConfigList | kStart | kStop;
 
 constexpr std::int64_t kKiB = 1024;
 constexpr std::int64_t kMiB = 1024 * kKiB;
@@ -375,7 +376,7 @@ constexpr std::array kOptions{
     Option{.name = "output",
            .type = Type::string,
            .section = Section::command_line,
-           .commands = kInfo | kRepoLs | kVersion | kHelp | kVerify,
+           .commands = kConfigList | kInfo | kRepoLs | kVersion | kHelp | kVerify,
            .default_text = "text",
            .other_default_commands = kVerify,
            .other_default = "none",
@@ -458,7 +459,7 @@ constexpr std::array kOptions{
            .type = Type::integer,
            .commands = kArchiveGet | kArchivePush | kBackup | kRestore | kVerify | kExpire,
            .default_text = "1",
-           .other_default_commands = kBackup | kRestore | kVerify,
+           .other_default_commands = kBackup | kConfigList | kRestore | kVerify,
            .other_default = "cores up to 4",
            .minimum = 1,
            .maximum = 999,
@@ -1122,6 +1123,8 @@ std::span<const Option> option_table() {
 
 bool knows(CommandId command, const Option& option) {
     if (command == CommandId::engine || command == CommandId::help) return true;
+    // What it lists are the options that outlive a command line.
+    if (command == CommandId::config_list && option.section != Section::command_line) return true;
     return contains(option.commands, command);
 }
 

@@ -64,7 +64,8 @@ struct Option {
 
 std::span<const Option> option_table();
 
-/// The server's engine and help know every option, the others those that list them.
+/// The server's engine and help know every option, config-list what can stand in a file, the others
+/// those that list them.
 bool knows(CommandId command, const Option& option);
 /// What the option is without a setting, as `command` sees it; "" if it has no default, or a
 /// computed one.

@@ -13,6 +13,7 @@ enum class CommandId {
     archive_push,
     backup,
     check,
+    config_list,
     engine,
     expire,
     help,

@@ -29,6 +29,14 @@ struct Setting {
     std::vector<std::string> texts;  ///< checked; paths without a trailing slash
 };
 
+/// One line of config-list.
+struct ListedOption {
+    std::string name;   ///< with index: "repo1-path"
+    std::string value;  ///< elements of a list are separated by commas; secrets "<redacted>"
+    Source source = Source::default_value;
+    std::string_view summary;
+};
+
 /// The resolved options of one command. Immutable, so any thread may read it; cheap enough to copy.
 ///
 /// An option is asked for by its name, one of a group with its index: "repo1-path", "pg1-port". A
@@ -73,6 +81,10 @@ public:
     /// need it, secrets as "<redacted>", sorted.
     std::string describe() const;
 
+    /// Every option that can stand in a file, with its value or default, sorted by name; of groups
+    /// the configured ones.
+    std::vector<ListedOption> list() const;
+
     /// The main configuration file that was read, "" if none.
     const std::string& config_file() const { return config_file_; }
 
@@ -83,6 +95,7 @@ private:
     std::string text_of(const Option& option, unsigned index) const;
     std::string default_text(const Option& option, unsigned index) const;
     std::string default_time(const Option& option) const;
+    ListedOption listed(const Option& option, unsigned index) const;
     std::string sibling_text(std::string_view name, unsigned index) const;
     std::vector<unsigned> keys(bool of_repositories) const;
 

@@ -1,0 +1,46 @@
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+
+namespace chronos::cli {
+namespace {
+
+std::string_view source_name(config::Source source) {
+    switch (source) {
+        case config::Source::default_value: return "default";
+        case config::Source::file: return "configuration file";
+        case config::Source::environment: return "environment variable";
+        case config::Source::command_line: return "command line";
+    }
+    return "unknown";
+}
+
+std::string as_json(const std::vector<config::ListedOption>& options) {
+    nlohmann::json result = nlohmann::json::array();
+    for (const config::ListedOption& option : options)
+        result.push_back({{"name", option.name},
+                          {"value", option.value},
+                          {"source", source_name(option.source)},
+                          {"description", option.summary}});
+    // What stands in the file need not be UTF-8.
+    return result.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::string as_text(const std::vector<config::ListedOption>& options) {
+    std::string result;
+    for (const config::ListedOption& option : options)
+        result += option.name + "=" + option.value + "  # " +
+                  std::string(source_name(option.source)) + "\n";
+    return result;
+}
+
+}  // namespace
+
+Result<int> run_config_list(Context& context) {
+    const std::vector<config::ListedOption> options = context.config.list();
+    const bool json = context.config.get_string("output") == "json";
+    CHRONOS_TRY(print(json ? as_json(options) : as_text(options)));
+    return 0;
+}
+
+}  // namespace chronos::cli
