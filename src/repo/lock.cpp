@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,6 +10,7 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <system_error>
 #include <thread>
 
 #include "chronos/base/text.h"
@@ -122,7 +122,8 @@ Error lock_error(const std::string& path, int error_number, const std::optional<
     if (error_number != EWOULDBLOCK)
         return system_error(ErrorKind::lock_acquire, what, error_number);
     // Worded as pgBackRest does, for scripts that look for it.
-    Error error(ErrorKind::lock_acquire, what + ": " + ::strerror(error_number));
+    Error error(ErrorKind::lock_acquire,
+                what + ": " + std::generic_category().message(error_number));
     if (holder)
         error = std::move(error).with_hint("Process " + std::to_string(holder->pid) + " holds it.");
     return std::move(error).with_hint("is another pgBackRest process running?");

@@ -16,9 +16,9 @@ namespace chronos::repo {
 
 /// One database of a stanza's history: the cluster before and after each upgrade.
 struct HistoryEntry {
-    std::uint64_t id = 0;          ///< the number in "15-1"
+    std::uint64_t id = 0;  ///< the number in "15-1"
     std::uint64_t system_id = 0;
-    std::string version;           ///< "15"
+    std::string version;                ///< "15"
     std::uint32_t catalog_version = 0;  ///< backup.info only
     std::uint32_t control_version = 0;  ///< backup.info only
 

@@ -35,8 +35,9 @@ class Sha1Text {
 public:
     Sha1Text() = default;
     template <std::convertible_to<std::string_view> Text>
-        requires(!std::same_as<Text, Sha1Text>)
-    Sha1Text(const Text& text) { assign(text); }  // NOLINT: implicit
+    requires(!std::same_as<Text, Sha1Text>) Sha1Text(const Text& text) {
+        assign(text);
+    }  // NOLINT: implicit
 
     bool empty() const { return digits_[0] == '\0'; }
     operator std::string_view() const { return {digits_.data(), empty() ? 0 : digits_.size()}; }
@@ -44,8 +45,7 @@ public:
     std::string str() const { return std::string(std::string_view(*this)); }
     bool operator==(const Sha1Text&) const = default;
     template <std::convertible_to<std::string_view> Text>
-        requires(!std::same_as<Text, Sha1Text>)
-    bool operator==(const Text& text) const {
+    requires(!std::same_as<Text, Sha1Text>) bool operator==(const Text& text) const {
         return std::string_view(*this) == std::string_view(text);
     }
 
@@ -56,21 +56,21 @@ private:
 
 /// A file of a backup. Source: repository-format reference, section 6.6.
 struct ManifestFile {
-    std::string name;                      ///< "pg_data/..." or "pg_tblspc/<oid>/..."
-    std::uint64_t size = 0;                ///< bytes copied
-    std::uint64_t size_original = 0;       ///< bytes when the file list was made ("szo")
-    UnixTime timestamp = 0;                ///< mtime when the file list was made
-    Sha1Text checksum;                     ///< SHA-1 of the content; "" while not known
-    Sha1Text repo_checksum;                ///< SHA-1 of the stored bytes ("rck"); "" if absent
-    std::uint64_t repo_size = 0;           ///< stored bytes; equals size when "repo-size" is absent
-    std::string reference;                 ///< label of the backup that stores it; "" for this one
-    std::uint64_t bundle_id = 0;           ///< 0: a file of its own
+    std::string name;                 ///< "pg_data/..." or "pg_tblspc/<oid>/..."
+    std::uint64_t size = 0;           ///< bytes copied
+    std::uint64_t size_original = 0;  ///< bytes when the file list was made ("szo")
+    UnixTime timestamp = 0;           ///< mtime when the file list was made
+    Sha1Text checksum;                ///< SHA-1 of the content; "" while not known
+    Sha1Text repo_checksum;           ///< SHA-1 of the stored bytes ("rck"); "" if absent
+    std::uint64_t repo_size = 0;      ///< stored bytes; equals size when "repo-size" is absent
+    std::string reference;            ///< label of the backup that stores it; "" for this one
+    std::uint64_t bundle_id = 0;      ///< 0: a file of its own
     std::uint64_t bundle_offset = 0;
-    std::uint32_t block_size = 0;          ///< bytes ("bi" x 8192); 0: none
-    std::uint32_t block_checksum_size = 0; ///< bytes ("bic", 6 when block_size is set without it)
-    std::uint64_t block_map_size = 0;      ///< stored bytes ("bim"); set: block incremental
-    bool page_checked = false;             ///< has "checksum-page"
-    bool page_error = false;               ///< "checksum-page":false
+    std::uint32_t block_size = 0;           ///< bytes ("bi" x 8192); 0: none
+    std::uint32_t block_checksum_size = 0;  ///< bytes ("bic", 6 when block_size is set without it)
+    std::uint64_t block_map_size = 0;       ///< stored bytes ("bim"); set: block incremental
+    bool page_checked = false;              ///< has "checksum-page"
+    bool page_error = false;                ///< "checksum-page":false
     std::vector<PageRange> page_error_ranges;
     mode_t mode = 0600;
     OwnerName user;
@@ -104,7 +104,7 @@ struct ManifestTarget {
     std::string name;  ///< "pg_data", "pg_data/<path>" or "pg_tblspc/<oid>"
     bool is_link = false;
     std::string path;
-    std::string file;             ///< file links: the base name of the destination
+    std::string file;                  ///< file links: the base name of the destination
     std::uint32_t tablespace_oid = 0;  ///< 0: not a tablespace
     std::string tablespace_name;
     bool operator==(const ManifestTarget&) const = default;
@@ -152,10 +152,10 @@ struct Manifest {
     std::vector<std::string> references;  ///< the chain, own label last; indexed by block maps
     UnixTime timestamp_start = 0;
     UnixTime timestamp_copy_start = 0;
-    UnixTime timestamp_stop = 0;          ///< 0 in a partial manifest
+    UnixTime timestamp_stop = 0;  ///< 0 in a partial manifest
     std::optional<Lsn> lsn_start;
     std::optional<Lsn> lsn_stop;
-    std::string archive_start;            ///< WAL segment names; "" when offline or partial
+    std::string archive_start;  ///< WAL segment names; "" when offline or partial
     std::string archive_stop;
     bool bundle = false;
     bool bundle_raw = false;
@@ -163,12 +163,12 @@ struct Manifest {
 
     std::uint32_t catalog_version = 0;
     std::uint32_t control_version = 0;
-    std::uint64_t history_id = 0;         ///< "db-id"; 0 in a partial manifest
+    std::uint64_t history_id = 0;  ///< "db-id"; 0 in a partial manifest
     std::uint64_t system_id = 0;
-    std::string pg_version;               ///< "15"
+    std::string pg_version;  ///< "15"
 
     ManifestOptions options;
-    std::string cipher_pass;              ///< of the set; "" in an unencrypted repository
+    std::string cipher_pass;  ///< of the set; "" in an unencrypted repository
     std::map<std::string, std::string> annotations;
     ManifestDefaults defaults;
     std::vector<ManifestTarget> targets;

@@ -26,8 +26,8 @@ struct Repository {
 };
 
 /// Names inside a repository. Source: repository-format reference, section 1.1.
-std::string archive_path(const std::string& stanza);                         // "archive/main"
-std::string backup_path(const std::string& stanza);                          // "backup/main"
+std::string archive_path(const std::string& stanza);  // "archive/main"
+std::string backup_path(const std::string& stanza);   // "backup/main"
 std::string backup_path(const std::string& stanza, const std::string& label);
 
 /// "20261120-075745F", "20261120-075745F_20261120-075816D"
@@ -45,8 +45,8 @@ bool is_archive_id(std::string_view text);
 /// does not open it.
 Result<std::string> read_text(const Repository& repository, const std::string& name,
                               const std::string& pass);
-Result<> write_text(const Repository& repository, const std::string& name,
-                    std::string_view content, const std::string& pass);
+Result<> write_text(const Repository& repository, const std::string& name, std::string_view content,
+                    const std::string& pass);
 
 /// What write_text() stores: `content`, encrypted where it would be. For several objects that must
 /// have the same bytes.
