@@ -140,7 +140,7 @@ bool must_stop(Interruptions* seen, const char* file) {
 bool take_answer(const char* file, Push* outcome) {
     const char* verb = engine_verb();
     const char* about = engine_field("file");
-    if (strcmp(verb, "log") == 0) relay_log_message();
+    if (strcmp(verb, "log") == 0) relay_log_message(/*resident=*/true);
     const bool failed = strcmp(verb, "failed") == 0;
     if (failed && about == nullptr) {
         // The engine itself ends; what it says is the best reason there is.

@@ -47,7 +47,7 @@ const char* field_or(const char* key, const char* fallback) {
 void handle_message(Run* run) {
     const char* verb = engine_verb();
     if (strcmp(verb, "log") == 0) {
-        relay_log_message();
+        relay_log_message(/*resident=*/false);
     } else if (strcmp(verb, "query") == 0) {
         answer_query(run->plan->own_transactions);
     } else if (strcmp(verb, "failed") == 0) {
@@ -154,8 +154,9 @@ void stop_engine(int grace_ms) {
     for (int i = 0; i < kDescriptors; ++i) ReleaseExternalFD();
 }
 
-void relay_log_message() {
-    const int level = log_level_of(engine_field("level"));
+void relay_log_message(bool resident) {
+    int level = log_level_of(engine_field("level"));
+    if (resident && level == kLogInfo) level = kLogDetail;
     if (level > settings.log_level) return;
     ereport(level <= kLogWarning ? WARNING : LOG,
             (errmsg("chronos: %s", field_or("text", "")), errhidestmt(true), errhidecontext(true)));

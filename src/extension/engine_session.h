@@ -27,8 +27,9 @@ Failure start_engine(const Arguments* arguments);
 /// Stops and reaps it; does not raise. Returns at once if there is none.
 void stop_engine(int grace_ms);
 
-/// Writes a `log` message of the engine to the server log, if chronos.log_level has it.
-void relay_log_message();
+/// Writes a `log` message of the engine to the server log, if chronos.log_level has it. A resident
+/// engine says something about every segment: what is `info` for a job counts as `detail` there.
+void relay_log_message(bool resident);
 
 /// What a session is for. Callbacks may raise: the engine is then stopped.
 struct SessionPlan {

@@ -55,12 +55,21 @@ void take_progress(JobSlot* slot) {
     set_counter(&slot->files_done, "files_done");
 }
 
+/// The last phases count nothing: what stays in the record is the size of the whole.
+void take_result(JobSlot* slot) {
+    const char* label = engine_field("label");
+    if (label != nullptr) strlcpy(slot->label, label, sizeof slot->label);
+    set_counter(&slot->bytes_total, "size");
+    set_counter(&slot->bytes_done, "size");
+    set_counter(&slot->files_total, "files");
+    set_counter(&slot->files_done, "files");
+}
+
 void handle_message(void*, const char* verb) {
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     if (JobSlot* slot = find_job(job_id)) {
         if (strcmp(verb, "progress") == 0) take_progress(slot);
-        const char* label = strcmp(verb, "done") == 0 ? engine_field("label") : nullptr;
-        if (label != nullptr) strlcpy(slot->label, label, sizeof slot->label);
+        if (strcmp(verb, "done") == 0) take_result(slot);
     }
     LWLockRelease(shared->lock);
     if (ConfigReloadPending) {

@@ -40,6 +40,7 @@ archive_library = 'chronos_backup'
 chronos.executable = '$FindBin::RealBin/../support/fake_engine.py'
 chronos.config_file = '$script'
 max_worker_processes = 16
+restart_after_crash = on
 C
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION chronos_backup; CREATE TABLE t (n int)');
