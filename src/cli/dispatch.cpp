@@ -31,6 +31,7 @@ constexpr std::array kCommands{
     Entry{"check", run_check},
     Entry{"config-list", run_config_list},
     Entry{"help", run_help},
+    Entry{"info", run_info},
     Entry{"stanza-create", run_stanza_create},
     Entry{"version", run_version},
 };

@@ -1,0 +1,30 @@
+#include "chronos/ops/info.h"
+#include "cli/commands.h"
+#include "cli/info_output.h"
+
+namespace chronos::cli {
+namespace {
+
+Result<ops::InfoRequest> make_request(const Context& context) {
+    const config::Config& config = context.config;
+    ops::InfoRequest request;
+    request.repositories = CHRONOS_TRY(open_repositories(config));
+    request.stanza = config.stanza();
+    request.set = config.get_string("set");
+    request.lock_path = config.get_string("lock-path");
+    if (config.has("type")) request.type = repo::parse_backup_type(config.get_string("type"));
+    if (config.get_string("detail-level") == "progress") request.detail = ops::InfoDetail::progress;
+    return request;
+}
+
+}  // namespace
+
+Result<int> run_info(Context& context) {
+    const ops::InfoRequest request = CHRONOS_TRY(make_request(context));
+    const ops::InfoReport report = CHRONOS_TRY(ops::collect_info(request));
+    const bool json = context.config.get_string("output") == "json";
+    CHRONOS_TRY(print(json ? format_info_json(report) : format_info_text(report)));
+    return 0;
+}
+
+}  // namespace chronos::cli

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <string>
+
+#include "chronos/ops/info.h"
+
+/// What `info` prints, byte for byte that of pgBackRest. Source: repository-format reference,
+/// sections 5.8 and 5.9.
+namespace chronos::cli {
+
+/// Each line ends in a line feed; times are in the zone of the process.
+std::string format_info_text(const ops::InfoReport& report);
+/// One line without a line feed.
+std::string format_info_json(const ops::InfoReport& report);
+
+}  // namespace chronos::cli
