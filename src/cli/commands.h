@@ -12,6 +12,7 @@ Result<int> run_check(Context& context);
 Result<int> run_config_list(Context& context);
 Result<int> run_help(Context& context);
 Result<int> run_info(Context& context);
+Result<int> run_restore(Context& context);
 Result<int> run_stanza_create(Context& context);
 Result<int> run_version(Context& context);
 

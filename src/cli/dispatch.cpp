@@ -32,6 +32,7 @@ constexpr std::array kCommands{
     Entry{"config-list", run_config_list},
     Entry{"help", run_help},
     Entry{"info", run_info},
+    Entry{"restore", run_restore},
     Entry{"stanza-create", run_stanza_create},
     Entry{"version", run_version},
 };

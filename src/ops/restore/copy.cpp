@@ -1,0 +1,447 @@
+#include "copy.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <mutex>
+#include <tuple>
+
+#include "chronos/base/log.h"
+#include "chronos/base/text.h"
+#include "chronos/compress/compress.h"
+#include "chronos/crypto/cipher.h"
+#include "chronos/crypto/hash.h"
+#include "chronos/io/worker_pool.h"
+#include "chronos/repo/stored_file.h"
+#include "destination.h"
+#include "mapping.h"
+#include "selective.h"
+#include "target_file.h"
+
+namespace chronos::ops {
+namespace {
+
+/// Bounds of a run of bundle members: large enough that a request is worth it, small enough that
+/// there is work for every thread.
+constexpr std::uint64_t kRunStoredMax = std::uint64_t{8} << 20;
+constexpr std::uint64_t kRunSizeMax = std::uint64_t{64} << 20;
+constexpr std::size_t kRunFilesMax = 512;
+/// Members that are not wanted are read over rather than asked around, up to here.
+constexpr std::uint64_t kRunGapMax = std::uint64_t{32} << 10;
+
+struct CopyItem {
+    const repo::ManifestFile* file = nullptr;
+    std::string path;
+    bool zeroed = false;
+};
+
+/// What one thread does in one go: one file, or neighbours in one bundle in order of offset.
+struct CopyUnit {
+    std::vector<CopyItem> items;
+    std::uint64_t size_bytes = 0;
+    bool bundle_run = false;
+};
+
+/// Relations are full of pages of zeros that nobody will miss on disk.
+bool may_be_sparse(std::string_view name) {
+    return name.starts_with("pg_data/base/") || name.starts_with("pg_tblspc/");
+}
+
+bool has_content(const CopyItem& item) {
+    return !item.zeroed && item.file->size > 0;
+}
+
+/// Counts what is done and passes it on a few times a second.
+class Meter {
+public:
+    Meter(std::function<void(const Progress&)> report, std::uint64_t bytes, std::uint64_t files)
+        : report_(std::move(report)) {
+        progress_.phase = "copy";
+        progress_.bytes_total = bytes;
+        progress_.files_total = files;
+    }
+    void add_bytes(std::uint64_t bytes) {
+        bytes_.fetch_add(bytes, std::memory_order_relaxed);
+        const std::unique_lock lock(mutex_, std::try_to_lock);
+        if (lock.owns_lock()) pass_on(std::chrono::milliseconds(250));
+    }
+    /// The share of all bytes after this file, in hundredths of a percent.
+    std::uint64_t file_done(std::uint64_t size_bytes) {
+        files_.fetch_add(1, std::memory_order_relaxed);
+        const std::uint64_t done = logged_.fetch_add(size_bytes) + size_bytes;
+        return progress_.bytes_total == 0 ? 10000 : done * 10000 / progress_.bytes_total;
+    }
+    void end() {
+        const std::lock_guard lock(mutex_);
+        pass_on(std::chrono::milliseconds(0));
+    }
+
+private:
+    void pass_on(std::chrono::milliseconds interval) {
+        const auto now = std::chrono::steady_clock::now();
+        if (!report_ || now - last_ < interval) return;
+        last_ = now;
+        progress_.bytes_done = std::min(bytes_.load(), progress_.bytes_total);
+        progress_.files_done = files_.load();
+        report_(progress_);
+    }
+    std::function<void(const Progress&)> report_;
+    Progress progress_;
+    std::atomic<std::uint64_t> bytes_{0}, files_{0}, logged_{0};
+    std::mutex mutex_;
+    std::chrono::steady_clock::time_point last_{};
+};
+
+/// Lets `count` bytes of another source through; fewer are an error.
+class SliceSource final : public io::Source {
+public:
+    SliceSource(io::Source& source, std::uint64_t count) : source_(source), left_(count) {}
+    Result<std::size_t> read(io::MutableBytes out) override {
+        if (left_ == 0) return std::size_t{0};
+        const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), left_));
+        const std::size_t count = CHRONOS_TRY(source_.read(out.first(wanted)));
+        if (count == 0) return Error(ErrorKind::file_read, "unexpected end of bundle");
+        left_ -= count;
+        return count;
+    }
+
+private:
+    io::Source& source_;
+    std::uint64_t left_;
+};
+
+/// Decrypts and decompresses one member of a bundle. Source: block-and-crypto reference, 3.4.
+Result<> decode_member(const repo::Manifest& manifest, io::Source& stored, io::Sink& sink) {
+    const bool raw = manifest.bundle_raw;
+    const auto decompressor = compress::make_decompressor(
+        manifest.options.compress_type, raw ? compress::Form::raw : compress::Form::normal, sink);
+    if (manifest.cipher_pass.empty()) {
+        CHRONOS_TRY(io::copy(stored, *decompressor));
+        return {};
+    }
+    const auto decryptor = crypto::make_decryptor(
+        manifest.cipher_pass, raw ? crypto::CipherForm::raw : crypto::CipherForm::normal,
+        *decompressor);
+    CHRONOS_TRY(io::copy(stored, *decryptor));
+    return {};
+}
+
+class Copier {
+public:
+    Copier(const CopyRequest& request, const Cancellation& cancel, Meter& meter)
+        : request_(request),
+          plan_(*request.plan),
+          repository_(request.request->repositories[plan_.repository_index]),
+          stanza_(request.request->stanza),
+          meter_(meter),
+          watch_{cancel, [&meter](std::uint64_t bytes) { meter.add_bytes(bytes); }} {}
+
+    Result<> copy_unit(const CopyUnit& unit) const {
+        std::vector<const CopyItem*> wanted;
+        for (const CopyItem& item : unit.items) {
+            const bool kept = CHRONOS_TRY(keep_existing(item));
+            if (kept)
+                meter_.add_bytes(item.file->size);
+            else if (!has_content(item))
+                CHRONOS_TRY(make_empty(item));
+            else if (item.file->block_incremental())
+                CHRONOS_TRY(copy_blocks(item));
+            else if (unit.bundle_run)
+                wanted.push_back(&item);
+            else
+                CHRONOS_TRY(copy_whole(item));
+        }
+        return copy_run(wanted);
+    }
+
+private:
+    FileAttributes attributes_of(const repo::ManifestFile& file) const {
+        return {file.mode, file.timestamp, request_.ownership->owner_of(file.user, file.group)};
+    }
+
+    Result<TargetFile> open_target(const CopyItem& item, bool truncate) const {
+        TargetFileOptions options;
+        options.attributes = attributes_of(*item.file);
+        options.sparse = truncate && may_be_sparse(item.file->name);
+        options.sync = request_.sync_files;
+        options.size_max = item.file->size;
+        return TargetFile::open(item.path, truncate, options, watch_);
+    }
+
+    void log_done(const CopyItem& item, const char* what) const {
+        const std::uint64_t share = meter_.file_done(item.file->size);
+        char percent[32];
+        std::snprintf(percent, sizeof percent, "%llu.%02llu%%",
+                      static_cast<unsigned long long>(share / 100),
+                      static_cast<unsigned long long>(share % 100));
+        std::string text = std::string(what) + " " + item.path + " (";
+        if (item.file->bundled())
+            text += "bundle " + std::to_string(item.file->bundle_id) + "/" +
+                    std::to_string(item.file->bundle_offset) + ", ";
+        text += format_size(item.file->size) + ", " + percent + ")";
+        if (has_content(item)) text += " checksum " + std::string(item.file->expected_checksum());
+        log_detail(text);
+    }
+
+    Error mismatch(const CopyItem& item, const std::string& actual) const {
+        return Error(ErrorKind::checksum, "error restoring '" + item.path + "': actual checksum '" +
+                                              actual + "' does not match expected checksum '" +
+                                              std::string(item.file->expected_checksum()) + "'")
+            .with_hint(
+                "The file in the repository is damaged; 'verify' finds all that are, "
+                "and --set chooses another backup.");
+    }
+
+    /// Whether a file that is there already is the one wanted (section 9.7); its time is corrected.
+    Result<bool> keep_existing(const CopyItem& item) const {
+        if (!plan_.delta || item.zeroed) return false;
+        const repo::ManifestFile& file = *item.file;
+        const auto existing = CHRONOS_TRY(look_at_file(item.path));
+        if (!existing) return false;
+        if (plan_.force) {
+            const bool same = existing->size == file.size && existing->modified == file.timestamp &&
+                              existing->modified < plan_.manifest.timestamp_copy_start;
+            if (!same) return false;
+        } else {
+            if (existing->size < file.size) return false;
+            if (existing->size > file.size) {
+                TargetFile target = CHRONOS_TRY(open_target(item, /*truncate=*/false));
+                CHRONOS_TRY(target.set_size(file.size));
+            }
+            if (CHRONOS_TRY(checksum_of_file(item.path, watch_.cancel)) != file.expected_checksum())
+                return false;
+        }
+        TargetFile target = CHRONOS_TRY(open_target(item, /*truncate=*/false));
+        CHRONOS_TRY(target.set_size(file.size));
+        CHRONOS_TRY(target.finish());
+        log_done(item, plan_.force ? "restore file - exists and matches size and modification time"
+                                   : "restore file - exists and matches backup");
+        return true;
+    }
+
+    /// Empty files, and files of databases that are left out: all zeros, without blocks on disk.
+    Result<> make_empty(const CopyItem& item) const {
+        TargetFile target = CHRONOS_TRY(open_target(item, /*truncate=*/true));
+        if (item.file->size > 0) CHRONOS_TRY(target.set_size(item.file->size));
+        CHRONOS_TRY(target.finish());
+        meter_.add_bytes(item.file->size);
+        log_done(item, item.zeroed ? "restore zeroed file" : "restore file");
+        return {};
+    }
+
+    Result<> finish_item(const CopyItem& item, TargetFile& target) const {
+        const std::string actual = target.checksum();
+        if (actual != item.file->expected_checksum()) return mismatch(item, actual);
+        log_done(item, "restore file");
+        return {};
+    }
+
+    Result<> copy_whole(const CopyItem& item) const {
+        TargetFile target = CHRONOS_TRY(open_target(item, /*truncate=*/true));
+        CHRONOS_TRY_DOING(
+            repo::read_whole_file(repository_, stanza_, plan_.manifest, *item.file, target),
+            "restore '" + item.path + "'");
+        return finish_item(item, target);
+    }
+
+    /// Members in order of offset; where the gap between two is large, a new read begins.
+    Result<> copy_run(const std::vector<const CopyItem*>& items) const {
+        for (std::size_t begin = 0; begin < items.size();) {
+            std::size_t end = begin + 1;
+            while (end < items.size() && gap(*items[end - 1], *items[end]) <= kRunGapMax) ++end;
+            CHRONOS_TRY(read_run(items, begin, end));
+            begin = end;
+        }
+        return {};
+    }
+
+    static std::uint64_t gap(const CopyItem& before, const CopyItem& after) {
+        const std::uint64_t end = before.file->bundle_offset + before.file->repo_size;
+        // Overlapping members would be a damaged manifest: each is then read on its own.
+        if (after.file->bundle_offset < end) return UINT64_MAX;
+        return after.file->bundle_offset - end;
+    }
+
+    Result<> read_run(const std::vector<const CopyItem*>& items, std::size_t begin,
+                      std::size_t end) const {
+        const repo::ManifestFile& first = *items[begin]->file;
+        const repo::ManifestFile& last = *items[end - 1]->file;
+        const repo::StoredLocation location = repo::locate(stanza_, plan_.manifest, first);
+        storage::Range range;
+        range.offset_bytes = first.bundle_offset;
+        range.size_bytes = last.bundle_offset + last.repo_size - first.bundle_offset;
+        const auto source = CHRONOS_TRY_DOING(repository_.storage->open(location.object, range),
+                                              "restore '" + items[begin]->path + "'");
+        std::uint64_t at = first.bundle_offset;
+        for (std::size_t i = begin; i < end; ++i) {
+            const repo::ManifestFile& file = *items[i]->file;
+            SliceSource skipped(*source, file.bundle_offset - at);
+            io::NullSink nowhere;
+            CHRONOS_TRY(io::pump(skipped, nowhere));
+            SliceSource member(*source, file.repo_size);
+            CHRONOS_TRY_DOING(copy_member(*items[i], member),
+                              "restore '" + items[i]->path + "' from " +
+                                  repository_.storage->describe(location.object));
+            at = file.bundle_offset + file.repo_size;
+        }
+        return {};
+    }
+
+    Result<> copy_member(const CopyItem& item, io::Source& stored) const {
+        TargetFile target = CHRONOS_TRY(open_target(item, /*truncate=*/true));
+        CHRONOS_TRY(decode_member(plan_.manifest, stored, target));
+        return finish_item(item, target);
+    }
+
+    /// The blocks that differ from what is there. A file that is made from nothing is hashed on
+    /// the way as long as its blocks come in order, else it is read once more.
+    Result<> copy_blocks(const CopyItem& item) const {
+        const repo::ManifestFile& file = *item.file;
+        const repo::BlockMap map =
+            CHRONOS_TRY(repo::read_block_map(repository_, stanza_, plan_.manifest, file));
+        const auto existing = plan_.delta ? CHRONOS_TRY(look_at_file(item.path)) : std::nullopt;
+        const bool in_place = existing && existing->size > 0;
+        std::vector<bool> wanted;
+        if (in_place) wanted = CHRONOS_TRY(differing_blocks(item, map));
+        TargetFile target = CHRONOS_TRY(open_target(item, !in_place));
+        if (in_place) CHRONOS_TRY(target.set_size(file.size));
+        bool in_order = !in_place;
+        CHRONOS_TRY(repo::read_blocks(repository_, stanza_, plan_.manifest, file, map, wanted,
+                                      [&](std::uint64_t number, io::Bytes content) -> Result<> {
+                                          const std::uint64_t offset = number * file.block_size;
+                                          if (in_order && offset == target.size())
+                                              return target.write(content);
+                                          in_order = false;
+                                          return target.write_at(offset, content);
+                                      }));
+        const bool whole = in_order && target.size() == file.size;
+        if (!whole) CHRONOS_TRY(target.set_size(file.size));
+        CHRONOS_TRY(target.finish());
+        if (whole) return finish_item(item, target);
+        const std::string actual = CHRONOS_TRY(checksum_of_file(item.path, watch_.cancel));
+        if (actual != file.expected_checksum()) return mismatch(item, actual);
+        log_done(item, "restore file");
+        return {};
+    }
+
+    /// Compares the file that is there with the map, block by block.
+    Result<std::vector<bool>> differing_blocks(const CopyItem& item,
+                                               const repo::BlockMap& map) const {
+        const repo::ManifestFile& file = *item.file;
+        std::vector<bool> wanted(map.size(), true);
+        const Descriptor descriptor(::open(item.path.c_str(), O_RDONLY | O_CLOEXEC));
+        if (descriptor.get() < 0)
+            return system_error(ErrorKind::file_open, "unable to open '" + item.path + "'", errno);
+        std::vector<std::byte> block(file.block_size);
+        for (std::size_t i = 0; i < map.size(); ++i) {
+            CHRONOS_TRY(watch_.cancel.check());
+            const std::uint64_t offset = i * std::uint64_t{file.block_size};
+            const std::size_t size = static_cast<std::size_t>(
+                std::min<std::uint64_t>(file.block_size, file.size - offset));
+            const ssize_t count =
+                pread(descriptor.get(), block.data(), size, static_cast<off_t>(offset));
+            if (count < 0)
+                return system_error(ErrorKind::file_read, "unable to read '" + item.path + "'",
+                                    errno);
+            if (static_cast<std::size_t>(count) < size) break;
+            const auto checksum = crypto::xxh3_128({block.data(), size});
+            wanted[i] = !std::equal(checksum.begin(), checksum.begin() + file.block_checksum_size,
+                                    map[i].checksum.begin());
+        }
+        return wanted;
+    }
+
+    const CopyRequest& request_;
+    const RestorePlan& plan_;
+    const repo::Repository& repository_;
+    const std::string& stanza_;
+    Meter& meter_;
+    CopyWatch watch_;
+};
+
+bool fits(const CopyUnit& unit, const repo::ManifestFile& next) {
+    const repo::ManifestFile& first = *unit.items.front().file;
+    const repo::ManifestFile& last = *unit.items.back().file;
+    if (next.bundle_id != first.bundle_id || next.reference != first.reference) return false;
+    if (next.bundle_offset > last.bundle_offset + last.repo_size + kRunGapMax) return false;
+    return unit.items.size() < kRunFilesMax && unit.size_bytes + next.size <= kRunSizeMax &&
+           next.bundle_offset + next.repo_size - first.bundle_offset <= kRunStoredMax;
+}
+
+/// Cuts the files into units, the largest first: so that no thread is left alone with a large
+/// file at the end.
+std::vector<CopyUnit> make_units(std::vector<CopyItem> items) {
+    std::vector<CopyItem> members;
+    std::vector<CopyUnit> units;
+    CopyUnit empty;
+    const auto add = [&](CopyItem& item) {
+        CopyUnit unit;
+        unit.size_bytes = item.file->size;
+        unit.items.push_back(std::move(item));
+        units.push_back(std::move(unit));
+    };
+    for (CopyItem& item : items) {
+        if (has_content(item) && item.file->bundled() && !item.file->block_incremental())
+            members.push_back(std::move(item));
+        else if (has_content(item))
+            add(item);
+        else
+            empty.items.push_back(std::move(item));
+    }
+    std::sort(members.begin(), members.end(), [](const CopyItem& a, const CopyItem& b) {
+        return std::tie(a.file->reference, a.file->bundle_id, a.file->bundle_offset) <
+               std::tie(b.file->reference, b.file->bundle_id, b.file->bundle_offset);
+    });
+    CopyUnit* run = nullptr;
+    for (CopyItem& item : members) {
+        if (run == nullptr || !fits(*run, *item.file)) {
+            add(item);
+            run = &units.back();
+            run->bundle_run = true;
+            continue;
+        }
+        run->size_bytes += item.file->size;
+        run->items.push_back(std::move(item));
+    }
+    std::stable_sort(units.begin(), units.end(),
+                     [](const auto& a, const auto& b) { return a.size_bytes > b.size_bytes; });
+    if (!empty.items.empty()) units.push_back(std::move(empty));
+    return units;
+}
+
+}  // namespace
+
+Result<CopyResult> copy_files(const CopyRequest& request, const Cancellation& cancel) {
+    const RestorePlan& plan = *request.plan;
+    CopyResult result;
+    std::vector<CopyItem> items;
+    for (const repo::ManifestFile& file : plan.manifest.files) {
+        if (is_never_restored(plan, file.name)) {
+            if (file.name == "pg_data/tablespace_map")
+                log_detail(
+                    "skip 'tablespace_map' -- tablespace links will be created based on "
+                    "mappings");
+            continue;
+        }
+        CopyItem item{&file, path_of(plan.manifest, file.name),
+                      is_zeroed(request.zeroed_databases, file.name)};
+        if (file.name == kControlFile) item.path += kControlTemporarySuffix;
+        result.size_bytes += file.size;
+        ++result.file_count;
+        items.push_back(std::move(item));
+    }
+    const std::vector<CopyUnit> units = make_units(std::move(items));
+    Meter meter(request.report, result.size_bytes, result.file_count);
+    const Copier copier(request, cancel, meter);
+    CHRONOS_TRY(
+        io::parallel_for(request.request->process_max, units.size(), cancel,
+                         [&](std::size_t index) { return copier.copy_unit(units[index]); }));
+    meter.end();
+    return result;
+}
+
+}  // namespace chronos::ops

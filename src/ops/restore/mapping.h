@@ -1,0 +1,29 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "chronos/ops/restore.h"
+
+namespace chronos::ops {
+
+/// Moves the manifest in `plan` to the destinations of this restore: data directory, tablespaces,
+/// links (section 9.5). Kinds tablespace_map, link_map, link_destination.
+Result<> map_manifest(const RestoreRequest& request, RestorePlan& plan);
+
+/// A directory that the restore fills, or the directory of a file behind a link.
+struct Destination {
+    std::string name;  ///< manifest name of the directory; of the link for a file
+    std::string path;  ///< absolute
+    std::string file;  ///< file links: the name in `path`
+};
+std::vector<Destination> destinations_of(const repo::Manifest& manifest);
+
+/// Where a file or directory of the (mapped) manifest lies, through the links in the data
+/// directory.
+std::string path_of(const repo::Manifest& manifest, std::string_view name);
+
+/// The path of the data directory in the manifest.
+const std::string& data_directory(const repo::Manifest& manifest);
+
+}  // namespace chronos::ops

@@ -1,0 +1,98 @@
+#include "ownership.h"
+
+#include <grp.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <set>
+
+namespace chronos::ops {
+namespace {
+
+struct Names {
+    std::set<std::string> users, groups;
+    bool unnamed_user = false, unnamed_group = false;
+
+    template <class Item>
+    void add(const Item& item) {
+        if (item.user)
+            users.insert(*item.user);
+        else
+            unnamed_user = true;
+        if (item.group)
+            groups.insert(*item.group);
+        else
+            unnamed_group = true;
+    }
+};
+
+Names names_of(const repo::Manifest& manifest) {
+    Names names;
+    for (const auto& file : manifest.files) names.add(file);
+    for (const auto& path : manifest.paths) names.add(path);
+    for (const auto& link : manifest.links) names.add(link);
+    return names;
+}
+
+std::string user_name(uid_t id) {
+    const passwd* entry = getpwuid(id);
+    return entry == nullptr ? std::to_string(id) : entry->pw_name;
+}
+
+std::string group_name(gid_t id) {
+    const group* entry = getgrgid(id);
+    return entry == nullptr ? std::to_string(id) : entry->gr_name;
+}
+
+}  // namespace
+
+Ownership::Ownership(const repo::Manifest& manifest, const std::string& pg_path)
+    : root_(geteuid() == 0) {
+    struct stat status {};
+    if (stat(pg_path.c_str(), &status) == 0) fallback_ = {status.st_uid, status.st_gid};
+    const Names names = names_of(manifest);
+    for (const std::string& name : names.users)
+        if (const passwd* entry = getpwnam(name.c_str())) users_[name] = entry->pw_uid;
+    for (const std::string& name : names.groups)
+        if (const group* entry = getgrnam(name.c_str())) groups_[name] = entry->gr_gid;
+    collect_warnings(manifest);
+}
+
+void Ownership::collect_warnings(const repo::Manifest& manifest) {
+    const Names names = names_of(manifest);
+    const std::string user = "unknown user";
+    const std::string group = "unknown group";
+    const std::string mapped = " in backup manifest mapped to ";
+    if (root_) {
+        if (names.unnamed_user)
+            warnings_.push_back(user + mapped + "'" + user_name(fallback_.user) + "'");
+        if (names.unnamed_group)
+            warnings_.push_back(group + mapped + "'" + group_name(fallback_.group) + "'");
+        return;
+    }
+    for (const std::string& name : names.users)
+        if (name != user_name(geteuid()))
+            warnings_.push_back(user + " '" + name + "'" + mapped + "current user");
+    for (const std::string& name : names.groups)
+        if (name != group_name(getegid()))
+            warnings_.push_back(group + " '" + name + "'" + mapped + "current group");
+}
+
+std::optional<Owner> Ownership::owner_of(const repo::OwnerName& user,
+                                         const repo::OwnerName& group) const {
+    if (!root_) return std::nullopt;
+    Owner owner = fallback_;
+    // A name that this system does not know becomes root's, as with pgBackRest.
+    if (user) {
+        const auto known = users_.find(*user);
+        owner.user = known == users_.end() ? 0 : known->second;
+    }
+    if (group) {
+        const auto known = groups_.find(*group);
+        owner.group = known == groups_.end() ? 0 : known->second;
+    }
+    return owner;
+}
+
+}  // namespace chronos::ops

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "chronos/repo/manifest.h"
+
+namespace chronos::ops {
+
+struct Owner {
+    uid_t user = 0;
+    gid_t group = 0;
+};
+
+/// Who files belong to (section 9.6): root gives them to the users of the manifest, everybody else
+/// keeps them. Immutable after the constructor, so that threads may share it.
+class Ownership {
+public:
+    /// Root maps owners without a name to the owner of `pg_path`, or to root if there is none.
+    Ownership(const repo::Manifest& manifest, const std::string& pg_path);
+
+    /// nullopt: leave it to the system.
+    std::optional<Owner> owner_of(const repo::OwnerName& user, const repo::OwnerName& group) const;
+    /// What somebody should know about owners that cannot be kept.
+    const std::vector<std::string>& warnings() const { return warnings_; }
+
+private:
+    void collect_warnings(const repo::Manifest& manifest);
+    bool root_ = false;
+    Owner fallback_;
+    std::map<std::string, uid_t> users_;
+    std::map<std::string, gid_t> groups_;
+    std::vector<std::string> warnings_;
+};
+
+}  // namespace chronos::ops

@@ -1,0 +1,328 @@
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+
+#include "chronos/base/text.h"
+#include "chronos/ops/restore.h"
+#include "chronos/pgdata/control_file.h"
+#include "chronos/repo/stored_file.h"
+#include "destination.h"
+#include "mapping.h"
+#include "ownership.h"
+#include "select.h"
+#include "selective.h"
+#include "target.h"
+#include "timeline.h"
+#include "wal_scan.h"
+
+namespace chronos::ops {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool exists(const std::string& path) {
+    std::error_code code;
+    return fs::exists(path, code);
+}
+
+Error still_running(const std::string& pg_path) {
+    return Error(ErrorKind::pg_running, "unable to restore while PostgreSQL is running")
+        .with_hint("presence of 'postmaster.pid' in '" + pg_path +
+                   "' indicates PostgreSQL is running.")
+        .with_hint("remove 'postmaster.pid' only if PostgreSQL is not running.");
+}
+
+/// Whether --delta and --force may be honoured: they remove what does not belong to a cluster.
+void guard_data_directory(const RestoreRequest& request, RestorePlan& plan) {
+    plan.delta = request.delta;
+    plan.force = request.force;
+    if (!plan.delta && !plan.force) return;
+    if (exists(request.pg_path + "/PG_VERSION") || exists(request.pg_path + "/backup.manifest"))
+        return;
+    plan.warnings.push_back(
+        "--delta or --force specified but unable to find 'PG_VERSION' or 'backup.manifest' in '" +
+        request.pg_path +
+        "' to confirm that this is a valid $PGDATA directory.  --delta and --force have been "
+        "disabled and if any files exist in the destination directories the restore will be "
+        "aborted.");
+    plan.delta = plan.force = false;
+}
+
+/// Where the WAL of the backup's cluster lies in each repository that can be read.
+std::vector<ArchiveLocation> find_archives(const RestoreRequest& request, RestorePlan& plan) {
+    std::vector<ArchiveLocation> archives;
+    for (std::size_t i = 0; i < request.repositories.size(); ++i) {
+        const repo::Repository& repository = request.repositories[i];
+        const auto info = load_archive_info(repository, request.stanza);
+        if (!info) {
+            plan.warnings.push_back("repo" + std::to_string(repository.key) +
+                                    ": cannot see the WAL archive: " + info.error().text());
+            continue;
+        }
+        const auto entry = std::find_if(info->history.begin(), info->history.end(),
+                                        [&](const repo::HistoryEntry& candidate) {
+                                            return candidate.version == plan.manifest.pg_version &&
+                                                   candidate.system_id == plan.manifest.system_id;
+                                        });
+        if (entry == info->history.end()) continue;
+        ArchiveLocation location{&repository,
+                                 repo::archive_path(request.stanza) + "/" + entry->archive_id(),
+                                 info->cipher_pass};
+        // The repository of the backup is asked first, for timelines too.
+        archives.insert(i == plan.repository_index ? archives.begin() : archives.end(),
+                        std::move(location));
+    }
+    return archives;
+}
+
+/// Only pg_control knows the size of a segment. Without one (a damaged backup) the default.
+std::uint32_t segment_size(const RestoreRequest& request, const RestorePlan& plan) {
+    constexpr std::uint32_t kDefault = 16u << 20;
+    const repo::ManifestFile* file = plan.manifest.find_file("pg_data/global/pg_control");
+    if (file == nullptr || file->size == 0 || file->block_incremental()) return kDefault;
+    io::MemorySink content(1u << 16);
+    const auto read = repo::read_whole_file(request.repositories[plan.repository_index],
+                                            request.stanza, plan.manifest, *file, content);
+    if (!read) return kDefault;
+    const auto control = pgdata::parse_control_file(io::bytes(content.content));
+    return control && control->wal_segment_size != 0 ? control->wal_segment_size : kDefault;
+}
+
+/// Whether recovery depends on the archive: with these types, and nobody having given another
+/// source of WAL.
+bool needs_archive(const RestoreRequest& request, const RestorePlan& plan) {
+    return plan.type != RecoveryType::none && plan.type != RecoveryType::preserve &&
+           plan.type != RecoveryType::standby &&
+           !request.recovery_options.contains("restore_command") &&
+           !request.recovery_options.contains("restore-command");
+}
+
+std::string name_list(const std::vector<std::string>& names, std::uint64_t count) {
+    std::string text = join(names, ", ");
+    if (count > names.size()) text += " and " + std::to_string(count - names.size()) + " more";
+    return text;
+}
+
+void judge_missing(const RestoreRequest& request, const WalScan& scan, RestorePlan& plan) {
+    if (!scan.missing_in_backup.empty()) {
+        Error error =
+            Error(ErrorKind::not_found,
+                  "WAL that backup " + plan.manifest.label +
+                      " needs is not in the archive: " + join(scan.missing_in_backup, ", "))
+                .with_hint("This backup cannot be made consistent; --set chooses another.");
+        if (needs_archive(request, plan))
+            plan.problems.push_back({std::move(error)});
+        else
+            plan.warnings.push_back(error.message());
+    } else if (scan.wal.missing_count > 0) {
+        plan.warnings.push_back(
+            "recovery will end, or stop with an error, before WAL that is "
+            "missing in the archive: " +
+            name_list(scan.wal.missing, scan.wal.missing_count));
+    }
+}
+
+/// What somebody may not expect of the target they gave.
+void judge_target(const RestoreRequest& request, const WalScan& scan, std::uint32_t segment_size,
+                  RestorePlan& plan) {
+    const RestoreWal& wal = scan.wal;
+    if (plan.type == RecoveryType::immediate && scan.newer_count > 0)
+        plan.warnings.push_back("recovery stops as soon as the backup is consistent: " +
+                                std::to_string(scan.newer_count) +
+                                " newer WAL segments in the archive, up to " + wal.last +
+                                ", are left out; --type=default applies them too");
+    if (plan.type == RecoveryType::time && plan.target_us) {
+        plan.notes.push_back("recovery target time is " + format_instant(*plan.target_us) +
+                             "; later changes are discarded");
+        if (wal.last_stored != 0 && *plan.target_us / 1000000 > wal.last_stored)
+            plan.warnings.push_back("the last WAL in the archive (" + wal.last +
+                                    ") was stored at " + format_local_time(wal.last_stored) +
+                                    ", before the target: recovery may end without reaching it");
+    }
+    if (plan.type == RecoveryType::lsn && !wal.last.empty()) {
+        const Lsn target = Lsn::parse(request.target).value_or(Lsn{});
+        const std::string needed =
+            pgdata::wal_segment_name_before(plan.target_timeline, target, segment_size);
+        if (needed > wal.last)
+            plan.warnings.push_back("the archive ends with " + wal.last +
+                                    ", before the segment of the target (" + needed +
+                                    "): recovery may end without reaching it");
+    }
+}
+
+void judge_timeline(const RestoreRequest& request, const TimelinePath& path, RestorePlan& plan) {
+    if (!request.target_timeline.empty() || path.switches.empty()) return;
+    const pgdata::TimelineSwitch& fork = path.switches.front();
+    if (plan.type == RecoveryType::lsn &&
+        Lsn::parse(request.target).value_or(Lsn{}) <= fork.switch_lsn)
+        return;
+    plan.warnings.push_back("recovery follows the newest timeline " + std::to_string(path.target) +
+                            ", which left timeline " + std::to_string(path.backup) +
+                            " of the backup at " + fork.switch_lsn.str() +
+                            "; --target-timeline=current stays on that of the backup");
+}
+
+Result<> plan_wal(const RestoreRequest& request, RestorePlan& plan) {
+    if (!plan.manifest.options.online) return {};
+    const std::vector<ArchiveLocation> archives = find_archives(request, plan);
+    if (archives.empty()) return {};
+    const TimelinePath path =
+        CHRONOS_TRY(check_timeline(request, plan.type, plan.manifest, archives.front()));
+    plan.backup_timeline = path.backup;
+    plan.target_timeline = path.target;
+    WalScanRequest scan_request{archives, &plan.manifest, &path, segment_size(request, plan), {}};
+    if (plan.type == RecoveryType::lsn) scan_request.until = Lsn::parse(request.target);
+    const WalScan scan = CHRONOS_TRY(scan_wal(scan_request));
+    plan.wal = scan.wal;
+    judge_missing(request, scan, plan);
+    judge_target(request, scan, scan_request.segment_size, plan);
+    judge_timeline(request, path, plan);
+    return {};
+}
+
+/// The nearest directory above `path` that exists: where its file system can be asked.
+std::string existing_parent(fs::path path) {
+    while (!exists(path) && path.has_parent_path() && path != path.parent_path())
+        path = path.parent_path();
+    return path;
+}
+
+/// Adds up what goes to each file system and compares with what is free there.
+void plan_space(RestorePlan& plan) {
+    const repo::Manifest& manifest = plan.manifest;
+    std::vector<Destination> destinations = destinations_of(manifest);
+    // Longest names first: a file belongs to the innermost destination.
+    std::sort(destinations.begin(), destinations.end(),
+              [](const auto& a, const auto& b) { return a.name.size() > b.name.size(); });
+    std::map<dev_t, RestoreSpace> space;
+    std::map<std::string, dev_t> devices;
+    for (const Destination& destination : destinations) {
+        struct stat status {};
+        struct statvfs free_space {};
+        const std::string parent = existing_parent(destination.path);
+        if (stat(parent.c_str(), &status) != 0 || statvfs(parent.c_str(), &free_space) != 0)
+            continue;
+        devices[destination.name] = status.st_dev;
+        space[status.st_dev] = {destination.path, 0,
+                                std::uint64_t{free_space.f_bavail} * free_space.f_frsize};
+    }
+    for (const repo::ManifestFile& file : manifest.files) {
+        for (const Destination& destination : destinations) {
+            if (!file.name.starts_with(destination.name)) continue;
+            if (const auto device = devices.find(destination.name); device != devices.end())
+                space[device->second].needed_bytes += file.size;
+            break;
+        }
+    }
+    for (const auto& [device, item] : space) {
+        plan.space.push_back(item);
+        if (item.needed_bytes <= item.free_bytes || plan.delta || plan.force) continue;
+        plan.problems.push_back(
+            {Error(ErrorKind::file_write, "restoring to '" + item.path + "' needs " +
+                                              format_size(item.needed_bytes) + ", free are " +
+                                              format_size(item.free_bytes)),
+             /*certain=*/false});
+    }
+}
+
+void plan_sizes(RestorePlan& plan) {
+    for (const repo::ManifestFile& file : plan.manifest.files) {
+        if (is_never_restored(plan, file.name)) continue;
+        ++plan.file_count;
+        plan.size_bytes += file.size;
+        plan.stored_size_bytes += file.size == 0 ? 0 : file.repo_size;
+    }
+}
+
+/// Type and target, as far as they do not depend on the backup.
+Result<std::optional<TimeTarget>> plan_target(const RestoreRequest& request, RecoveryType type,
+                                              UnixTime now, RestorePlan& plan) {
+    plan.type = type;
+    plan.target_setting = request.target;
+    if (type != RecoveryType::time) return std::optional<TimeTarget>{};
+    const std::optional<TimeTarget> target = parse_time_target(request.target, now);
+    if (!target) return target;
+    plan.target_us = target->instant_us;
+    plan.target_setting = target->setting;
+    if (target->instant_us > now * 1000000)
+        plan.warnings.push_back("the recovery target time " + format_instant(target->instant_us) +
+                                " is in the future");
+    return target;
+}
+
+Result<> check_options_of_backup(const RestoreRequest& request, const RestorePlan& plan) {
+    const unsigned major = major_of(plan.manifest.pg_version);
+    if (request.archive_mode_off && major < 12)
+        return Error(ErrorKind::option_invalid,
+                     "option 'archive-mode' is not supported on PostgreSQL < 12")
+            .with_hint("'archive_mode' should be manually set to 'off' in postgresql.conf.");
+    for (const char* name : {"standby_mode", "standby-mode"})
+        if (request.recovery_options.contains(name))
+            return Error(ErrorKind::option_invalid,
+                         "'standby_mode' setting is not valid for --recovery-option")
+                .with_hint("use --type=standby instead of --recovery-option=standby_mode=on.");
+    if (request.db_include.empty() && request.db_exclude.empty()) return {};
+    CHRONOS_TRY(databases_to_zero(request, plan.manifest));
+    return {};
+}
+
+Result<> load_selected(const RestoreRequest& request, const SelectedBackup& selected,
+                       RestorePlan& plan) {
+    const repo::Repository& repository = request.repositories[selected.repository_index];
+    plan.repository_index = selected.repository_index;
+    plan.repo_key = repository.key;
+    plan.reason = selected.reason;
+    plan.manifest = CHRONOS_TRY(repo::load_manifest(
+        repository, request.stanza, selected.entry.label, selected.info.cipher_pass));
+    CHRONOS_TRY(repo::validate_manifest(plan.manifest));
+    if (plan.manifest.label != selected.entry.label)
+        return Error(ErrorKind::format, "requested backup '" + selected.entry.label +
+                                            "' and manifest label '" + plan.manifest.label +
+                                            "' do not match")
+            .with_hint(
+                "this indicates some sort of corruption (at the very least paths have been "
+                "renamed).");
+    const bool online = plan.manifest.options.online;
+    if (!request.type && !online) plan.type = RecoveryType::none;
+    std::string note =
+        "repo" + std::to_string(plan.repo_key) + ": restore backup set " + plan.manifest.label;
+    if (online)
+        note += ", recovery will start at " +
+                format_local_time(plan.manifest.timestamp_start).substr(0, 19);
+    plan.notes.push_back(std::move(note));
+    return {};
+}
+
+}  // namespace
+
+Result<RestorePlan> plan_restore(const RestoreRequest& request) {
+    CHRONOS_TRY(check_restore_request(request));
+    RestorePlan plan;
+    if (exists(request.pg_path + "/postmaster.pid"))
+        plan.problems.push_back({still_running(request.pg_path)});
+    guard_data_directory(request, plan);
+    const UnixTime now = request.now != 0 ? request.now : unix_now();
+    const RecoveryType type = request.type.value_or(RecoveryType::default_);
+    const auto target = CHRONOS_TRY(plan_target(request, type, now, plan));
+    const SelectedBackup selected = CHRONOS_TRY(select_backup(request, type, target));
+    CHRONOS_TRY(load_selected(request, selected, plan));
+    CHRONOS_TRY(check_options_of_backup(request, plan));
+    CHRONOS_TRY(plan_wal(request, plan));
+    CHRONOS_TRY(map_manifest(request, plan));
+    const Ownership ownership(plan.manifest, request.pg_path);
+    for (const std::string& warning : ownership.warnings()) plan.warnings.push_back(warning);
+    if (plan.manifest.find_file("pg_data/global/pg_control") == nullptr)
+        plan.warnings.push_back(
+            "backup does not contain 'global/pg_control' -- cluster will not start");
+    for (const Destination& destination : destinations_of(plan.manifest))
+        if (auto checked = check_destination(plan, destination); !checked)
+            plan.problems.push_back({std::move(checked).error()});
+    plan_sizes(plan);
+    plan_space(plan);
+    return plan;
+}
+
+}  // namespace chronos::ops

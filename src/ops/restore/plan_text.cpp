@@ -1,0 +1,77 @@
+#include "chronos/base/text.h"
+#include "chronos/ops/restore.h"
+#include "mapping.h"
+#include "target.h"
+
+namespace chronos::ops {
+namespace {
+
+std::string line(const char* label, const std::string& value) {
+    std::string text = "    " + std::string(label) + ":";
+    text.resize(std::max<std::size_t>(text.size() + 1, 22), ' ');
+    return text + value + "\n";
+}
+
+std::string target_text(const RestorePlan& plan) {
+    switch (plan.type) {
+        case RecoveryType::default_: return "end of the WAL in the archive";
+        case RecoveryType::immediate: return "as soon as the backup is consistent";
+        case RecoveryType::time:
+            return plan.target_us ? "time " + format_instant(*plan.target_us)
+                                  : "time " + plan.target_setting + " (as PostgreSQL reads it)";
+        case RecoveryType::standby: return "standby, follows a primary";
+        case RecoveryType::preserve: return "as existing settings say";
+        case RecoveryType::none: return "none, no WAL is fetched";
+        default: return std::string(recovery_type_name(plan.type)) + " " + plan.target_setting;
+    }
+}
+
+std::string wal_lines(const RestorePlan& plan) {
+    const RestoreWal& wal = plan.wal;
+    if (wal.first.empty()) return "";
+    std::string text = line("wal start", wal.first);
+    if (!wal.last.empty())
+        text +=
+            line("wal in archive", "up to " + wal.last + " (" + std::to_string(wal.count) +
+                                       " segments), stored " + format_local_time(wal.last_stored));
+    if (wal.missing_count > 0)
+        text += line("wal missing",
+                     std::to_string(wal.missing_count) + ", the first: " + join(wal.missing, ", "));
+    std::string timelines = std::to_string(plan.backup_timeline);
+    if (plan.target_timeline != plan.backup_timeline)
+        timelines += " to " + std::to_string(plan.target_timeline);
+    return text + line("timeline", timelines);
+}
+
+}  // namespace
+
+std::string format_restore_plan(const RestorePlan& plan) {
+    const repo::Manifest& manifest = plan.manifest;
+    std::string text = "restore plan\n";
+    text += line("backup", manifest.label + " in repo" + std::to_string(plan.repo_key) +
+                               ", which " + plan.reason);
+    text += line("backup time", format_local_time(manifest.timestamp_start) + " / " +
+                                    format_local_time(manifest.timestamp_stop));
+    if (manifest.references.size() > 1)
+        text += line("backups read", join(manifest.references, ", "));
+    text += line("recover to", target_text(plan));
+    text += wal_lines(plan);
+    text += line("data directory", data_directory(manifest));
+    for (const repo::ManifestTarget& target : manifest.targets)
+        if (target.is_link)
+            text += line(target.tablespace_oid != 0 ? "tablespace" : "link",
+                         (target.tablespace_oid != 0 ? target.tablespace_name : target.name) +
+                             " => " + target.path + (target.file.empty() ? "" : "/" + target.file));
+    text +=
+        line("files", std::to_string(plan.file_count) + ", " + format_size(plan.size_bytes) +
+                          " from " + format_size(plan.stored_size_bytes) + " in the repository");
+    for (const RestoreSpace& space : plan.space)
+        text += line("space", space.path + ": needs " + format_size(space.needed_bytes) +
+                                  ", free " + format_size(space.free_bytes));
+    for (const std::string& warning : plan.warnings) text += line("warning", warning);
+    for (const RestoreProblem& problem : plan.problems)
+        text += line("problem", problem.error.text());
+    return text + line("verdict", plan.problems.empty() ? "can be done" : "cannot be done");
+}
+
+}  // namespace chronos::ops

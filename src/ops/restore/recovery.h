@@ -1,0 +1,24 @@
+#pragma once
+
+#include <string>
+
+#include "chronos/ops/restore.h"
+#include "ownership.h"
+
+namespace chronos::ops {
+
+/// The generated block with its heading (section 9.9), ending in a line feed. `time` is local time
+/// as "2026-11-20 08:15:17".
+std::string recovery_settings(const RestoreRequest& request, const RestorePlan& plan,
+                              const std::string& time);
+
+/// postgresql.auto.conf with recovery targets of former restores commented out and `block`
+/// appended (nothing for "").
+std::string updated_auto_conf(const std::string& existing, const std::string& block,
+                              const std::string& time);
+
+/// Writes settings and signal files as the recovery type and the version want them.
+Result<> write_recovery_files(const RestoreRequest& request, const RestorePlan& plan,
+                              const Ownership& ownership, bool sync);
+
+}  // namespace chronos::ops

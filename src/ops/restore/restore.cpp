@@ -1,0 +1,189 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+
+#include "chronos/base/log.h"
+#include "chronos/base/text.h"
+#include "chronos/ops/restore.h"
+#include "chronos/pgdata/control_file.h"
+#include "chronos/repo/lock.h"
+#include "copy.h"
+#include "destination.h"
+#include "durability.h"
+#include "mapping.h"
+#include "recovery.h"
+#include "selective.h"
+#include "target_file.h"
+
+namespace chronos::ops {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string marker_path(const RestorePlan& plan) {
+    return data_directory(plan.manifest) + "/backup.manifest";
+}
+
+Result<std::vector<std::unique_ptr<repo::Lock>>> take_locks(const RestoreRequest& request) {
+    std::vector<std::unique_ptr<repo::Lock>> locks;
+    for (const repo::Repository& repository : request.repositories)
+        locks.push_back(CHRONOS_TRY(
+            repo::Lock::acquire({request.lock_path, request.stanza, repo::LockType::restore,
+                                 repository.key, request.exec_id})));
+    return locks;
+}
+
+/// WAL that an asynchronous archive-get fetched for another recovery must not be used in this one.
+Result<> remove_spool(const RestoreRequest& request) {
+    std::error_code code;
+    fs::remove_all(request.spool_path + "/archive/" + request.stanza, code);
+    if (code)
+        return system_error(
+            ErrorKind::path_remove,
+            "unable to remove '" + request.spool_path + "/archive/" + request.stanza + "'",
+            code.value());
+    return {};
+}
+
+Result<> write_text_file(const std::string& path, std::string_view text, mode_t mode) {
+    const Cancellation never;
+    const CopyWatch watch{never, [](std::uint64_t) {}};
+    TargetFileOptions options;
+    options.attributes = {mode, unix_now(), std::nullopt};
+    TargetFile file = CHRONOS_TRY(TargetFile::open(path, /*truncate=*/true, options, watch));
+    CHRONOS_TRY(file.write(io::bytes(text)));
+    return file.finish();
+}
+
+/// Marks the directory as one that --delta may clean if this restore does not come to its end.
+Result<> write_marker(const RestorePlan& plan) {
+    repo::Manifest manifest = plan.manifest;
+    manifest.cipher_pass.clear();  // it would lie in the data directory in clear text
+    return write_text_file(marker_path(plan), repo::format_manifest(manifest), 0600);
+}
+
+Result<std::string> read_small_file(const std::string& path) {
+    const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    std::string content(1u << 16, '\0');
+    const ssize_t count = file.get() < 0 ? -1 : read(file.get(), content.data(), content.size());
+    if (count < 0)
+        return system_error(ErrorKind::file_read, "unable to read '" + path + "'", errno);
+    content.resize(static_cast<std::size_t>(count));
+    return content;
+}
+
+/// Makes a cluster that starts only with the backup_label of an online backup: else it would take
+/// the checkpoint that pg_control happens to name, and lose what the WAL adds.
+Result<> invalidate_control_file(const RestorePlan& plan, const Ownership& ownership) {
+    const repo::ManifestFile* file = plan.manifest.find_file(kControlFile);
+    if (file == nullptr || !plan.manifest.options.online) return {};
+    const std::string path = path_of(plan.manifest, kControlFile) + kControlTemporarySuffix;
+    std::string content = CHRONOS_TRY(read_small_file(path));
+    content = CHRONOS_TRY_DOING(pgdata::invalidate_checkpoint(std::move(content)),
+                                "prepare '" + path + "'");
+    const Cancellation never;
+    const CopyWatch watch{never, [](std::uint64_t) {}};
+    TargetFileOptions options;
+    options.attributes = {file->mode, file->timestamp, ownership.owner_of(file->user, file->group)};
+    options.sync = true;
+    TargetFile target = CHRONOS_TRY(TargetFile::open(path, /*truncate=*/true, options, watch));
+    CHRONOS_TRY(target.write(io::bytes(content)));
+    return target.finish();
+}
+
+Result<> publish_control_file(const RestorePlan& plan) {
+    if (plan.manifest.find_file(kControlFile) == nullptr) return {};
+    log_info(
+        "restore global/pg_control (performed last to ensure aborted restores cannot be "
+        "started)");
+    const std::string path = path_of(plan.manifest, kControlFile);
+    if (rename((path + kControlTemporarySuffix).c_str(), path.c_str()) != 0)
+        return system_error(ErrorKind::file_move, "unable to rename '" + path + "'", errno);
+    return sync_path(path_of(plan.manifest, "pg_data/global"));
+}
+
+std::vector<std::string> roots_of(const RestorePlan& plan) {
+    std::vector<std::string> roots;
+    for (const Destination& destination : destinations_of(plan.manifest))
+        roots.push_back(destination.path);
+    return roots;
+}
+
+std::vector<std::string> directories_of(const RestorePlan& plan) {
+    std::vector<std::string> directories = roots_of(plan);
+    for (const repo::ManifestPath& path : plan.manifest.paths)
+        if (path.name != "pg_tblspc") directories.push_back(path_of(plan.manifest, path.name));
+    return directories;
+}
+
+/// What the user should know now that the restore is done.
+void say_what_is_next(const RestoreRequest& request, const RestorePlan& plan) {
+    const bool pauses = request.target_action == TargetAction::pause &&
+                        (plan.type == RecoveryType::immediate || plan.type == RecoveryType::time ||
+                         plan.type == RecoveryType::xid || plan.type == RecoveryType::lsn ||
+                         plan.type == RecoveryType::name);
+    if (pauses)
+        log_info(
+            "once started the server stays read-only at the target: look at the data, then "
+            "run 'select pg_wal_replay_resume()' to open it (--target-action=promote opens it "
+            "without asking)");
+}
+
+Result<> refuse_problems(const RestorePlan& plan) {
+    for (const RestoreProblem& problem : plan.problems) {
+        if (problem.certain) return problem.error;
+        log_warn(problem.error.message());
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<RestoreResult> run_restore(const RestoreRequest& request, RestorePlan plan,
+                                  const Cancellation& cancel, const ProgressReceiver& progress) {
+    for (const std::string& note : plan.notes) log_info(note);
+    for (const std::string& warning : plan.warnings) log_warn(warning);
+    CHRONOS_TRY(refuse_problems(plan));
+    const auto locks = CHRONOS_TRY(take_locks(request));
+    CHRONOS_TRY(remove_spool(request));
+    const Ownership ownership(plan.manifest, request.pg_path);
+    CopyRequest copy;
+    copy.request = &request;
+    copy.plan = &plan;
+    copy.ownership = &ownership;
+    copy.zeroed_databases = CHRONOS_TRY(databases_to_zero(request, plan.manifest));
+    if (copy.zeroed_databases.empty() &&
+        !(request.db_include.empty() && request.db_exclude.empty()))
+        log_info("nothing to filter - all user databases have been selected");
+
+    CHRONOS_TRY(cancel.check());
+    CHRONOS_TRY(prepare_destinations(plan, ownership));
+    const Barrier barrier = CHRONOS_TRY(Barrier::open(roots_of(plan)));
+    CHRONOS_TRY(write_marker(plan));
+    copy.sync_files = barrier.per_file();
+    copy.report = [&](const Progress& now) {
+        for (const auto& lock : locks) lock->report_progress(now.bytes_total, now.bytes_done);
+        if (progress) progress(now);
+    };
+    const CopyResult copied = CHRONOS_TRY(copy_files(copy, cancel));
+    CHRONOS_TRY(write_recovery_files(request, plan, ownership, barrier.per_file()));
+    CHRONOS_TRY(invalidate_control_file(plan, ownership));
+    CHRONOS_TRY(cancel.check());
+    if (unlink(marker_path(plan).c_str()) != 0)
+        return system_error(ErrorKind::file_remove, "unable to remove '" + marker_path(plan) + "'",
+                            errno);
+    if (progress)
+        progress(
+            {"sync", copied.size_bytes, copied.size_bytes, copied.file_count, copied.file_count});
+    CHRONOS_TRY(barrier.sync(directories_of(plan)));
+    CHRONOS_TRY(publish_control_file(plan));
+    log_info("restore size = " + format_size(copied.size_bytes) +
+             ", file total = " + std::to_string(copied.file_count));
+    say_what_is_next(request, plan);
+    return RestoreResult{copied.size_bytes, copied.file_count};
+}
+
+}  // namespace chronos::ops

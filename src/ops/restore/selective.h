@@ -1,0 +1,19 @@
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <string_view>
+
+#include "chronos/ops/restore.h"
+
+namespace chronos::ops {
+
+/// The databases whose files are restored as zeros (section 9.8). Kinds db_missing, db_invalid.
+Result<std::set<std::uint32_t>> databases_to_zero(const RestoreRequest& request,
+                                                  const repo::Manifest& manifest);
+
+/// Whether a file belongs to one of them; PG_VERSION never does, so that the database can be
+/// dropped.
+bool is_zeroed(const std::set<std::uint32_t>& databases, std::string_view file_name);
+
+}  // namespace chronos::ops

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "chronos/ops/restore.h"
+
+namespace chronos::ops {
+
+/// A time target as understood: the instant, and the text that makes PostgreSQL stop there.
+struct TimeTarget {
+    std::int64_t instant_us = 0;  ///< since 1970 UTC
+    std::string setting;
+};
+
+/// "2026-11-20 08:11:30[.5][+00]", the ISO form with 'T', "now", "1 hour ago",
+/// "2 days 30 minutes ago". nullopt if it is none of them. A target without a zone is local time
+/// here but time of the setting TimeZone in PostgreSQL, so that its setting gets the zone.
+std::optional<TimeTarget> parse_time_target(std::string_view text, UnixTime now);
+
+/// "2026-11-20 08:11:30+00", with a fraction if there is one.
+std::string format_instant(std::int64_t instant_us);
+
+/// Options that contradict each other: kinds option_invalid and option_required with the texts of
+/// pgBackRest.
+Result<> check_restore_request(const RestoreRequest& request);
+
+/// Whether recovery stops at something, rather than at the end of the WAL.
+inline bool has_recovery_target(RecoveryType type) {
+    return type == RecoveryType::time || type == RecoveryType::xid || type == RecoveryType::lsn ||
+           type == RecoveryType::name || type == RecoveryType::immediate;
+}
+
+}  // namespace chronos::ops

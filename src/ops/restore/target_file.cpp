@@ -1,0 +1,176 @@
+#include "target_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace chronos::ops {
+namespace {
+
+constexpr std::size_t kPageSize = 8192;
+/// How much is written before the kernel is asked to begin with it.
+constexpr std::uint64_t kWriteBehindSize = std::uint64_t{8} << 20;
+constexpr std::size_t kReadSize = std::size_t{256} << 10;
+
+bool is_zero(io::Bytes page) {
+    // The start of a page in use is its LSN, so that one look settles nearly every page.
+    std::uint64_t first = 0;
+    std::memcpy(&first, page.data(), sizeof first);
+    return first == 0 &&
+           std::memcmp(page.data(), page.data() + sizeof first, page.size() - sizeof first) == 0;
+}
+
+}  // namespace
+
+Descriptor::~Descriptor() {
+    close();
+}
+
+Descriptor::Descriptor(Descriptor&& other) noexcept : value_(std::exchange(other.value_, -1)) {}
+
+Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
+    if (this != &other) {
+        close();
+        value_ = std::exchange(other.value_, -1);
+    }
+    return *this;
+}
+
+int Descriptor::close() {
+    if (value_ < 0) return 0;
+    return ::close(std::exchange(value_, -1));
+}
+
+TargetFile::TargetFile(std::string path, Descriptor file, TargetFileOptions options,
+                       const CopyWatch& watch)
+    : path_(std::move(path)), file_(std::move(file)), options_(options), watch_(watch) {}
+
+Error TargetFile::failed(ErrorKind kind, const char* what) const {
+    return system_error(kind, std::string("unable to ") + what + " '" + path_ + "'", errno);
+}
+
+Result<TargetFile> TargetFile::open(std::string path, bool truncate, TargetFileOptions options,
+                                    const CopyWatch& watch) {
+    // O_NOFOLLOW is not used: a file behind a link is meant to be written through it.
+    const int flags = O_RDWR | O_CREAT | O_CLOEXEC | (truncate ? O_TRUNC : 0);
+    Descriptor file(::open(path.c_str(), flags, 0600));
+    if (file.get() < 0)
+        return system_error(ErrorKind::file_open, "unable to open file '" + path + "' for write",
+                            errno);
+    return TargetFile(std::move(path), std::move(file), options, watch);
+}
+
+Result<> TargetFile::put(std::uint64_t offset_bytes, io::Bytes in) {
+    while (!in.empty()) {
+        const ssize_t count =
+            pwrite(file_.get(), in.data(), in.size(), static_cast<off_t>(offset_bytes));
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) return failed(ErrorKind::file_write, "write");
+        in = in.subspan(static_cast<std::size_t>(count));
+        offset_bytes += static_cast<std::uint64_t>(count);
+    }
+    end_ = std::max(end_, offset_bytes);
+    // Begin writing to disk while the next bytes are still being decompressed; the barrier at the
+    // end would otherwise start with everything. A hint only: its failure means nothing.
+    if (end_ >= pushed_ + kWriteBehindSize) {
+        static_cast<void>(sync_file_range(file_.get(), static_cast<off_t>(pushed_),
+                                          static_cast<off_t>(end_ - pushed_),
+                                          SYNC_FILE_RANGE_WRITE));
+        pushed_ = end_;
+    }
+    return {};
+}
+
+Result<> TargetFile::put_sparse(io::Bytes in) {
+    std::uint64_t at = position_;
+    std::size_t begin = 0;  // of the bytes to write
+    // Only whole pages of the file count, wherever the pieces happen to be cut.
+    std::size_t page = (kPageSize - at % kPageSize) % kPageSize;
+    for (; page + kPageSize <= in.size(); page += kPageSize) {
+        if (!is_zero(in.subspan(page, kPageSize))) continue;
+        if (page > begin) CHRONOS_TRY(put(at + begin, in.subspan(begin, page - begin)));
+        begin = page + kPageSize;
+    }
+    if (begin < in.size()) return put(at + begin, in.subspan(begin));
+    return {};
+}
+
+Result<> TargetFile::write(io::Bytes in) {
+    CHRONOS_TRY(watch_.cancel.check());
+    if (in.size() > options_.size_max - position_)
+        return Error(ErrorKind::checksum, "error restoring '" + path_ +
+                                              "': more than the expected " +
+                                              std::to_string(options_.size_max) + " bytes");
+    sha1_.update(in);
+    if (options_.sparse)
+        CHRONOS_TRY(put_sparse(in));
+    else
+        CHRONOS_TRY(put(position_, in));
+    position_ += in.size();
+    watch_.written(in.size());
+    return {};
+}
+
+Result<> TargetFile::write_at(std::uint64_t offset_bytes, io::Bytes in) {
+    CHRONOS_TRY(watch_.cancel.check());
+    CHRONOS_TRY(put(offset_bytes, in));
+    position_ = std::max(position_, offset_bytes + in.size());
+    watch_.written(in.size());
+    return {};
+}
+
+Result<> TargetFile::set_size(std::uint64_t size_bytes) {
+    if (ftruncate(file_.get(), static_cast<off_t>(size_bytes)) != 0)
+        return failed(ErrorKind::file_write, "set the size of");
+    position_ = end_ = size_bytes;
+    return {};
+}
+
+Result<> TargetFile::finish() {
+    if (position_ > end_) CHRONOS_TRY(set_size(position_));
+    const FileAttributes& attributes = options_.attributes;
+    if (attributes.owner &&
+        fchown(file_.get(), attributes.owner->user, attributes.owner->group) != 0)
+        return failed(ErrorKind::file_owner, "set the owner of");
+    if (fchmod(file_.get(), attributes.mode) != 0)
+        return failed(ErrorKind::file_mode, "set the mode of");
+    const timespec times[2] = {{attributes.modified, 0}, {attributes.modified, 0}};
+    if (futimens(file_.get(), times) != 0) return failed(ErrorKind::file_info, "set the time of");
+    if (options_.sync && fsync(file_.get()) != 0) return failed(ErrorKind::file_sync, "sync");
+    if (file_.close() != 0) return failed(ErrorKind::file_close, "close");
+    return {};
+}
+
+Result<std::optional<ExistingFile>> look_at_file(const std::string& path) {
+    struct stat status {};
+    if (stat(path.c_str(), &status) != 0) {
+        if (errno == ENOENT) return std::optional<ExistingFile>{};
+        return system_error(ErrorKind::file_info, "unable to get info of '" + path + "'", errno);
+    }
+    return std::optional(ExistingFile{static_cast<std::uint64_t>(status.st_size),
+                                      static_cast<UnixTime>(status.st_mtime)});
+}
+
+Result<std::string> checksum_of_file(const std::string& path, const Cancellation& cancel) {
+    const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (file.get() < 0)
+        return system_error(ErrorKind::file_open, "unable to open file '" + path + "'", errno);
+    crypto::Sha1 sha1;
+    const auto buffer = std::make_unique_for_overwrite<std::byte[]>(kReadSize);
+    for (;;) {
+        CHRONOS_TRY(cancel.check());
+        const ssize_t count = read(file.get(), buffer.get(), kReadSize);
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0)
+            return system_error(ErrorKind::file_read, "unable to read '" + path + "'", errno);
+        if (count == 0) return sha1.hex();
+        sha1.update({buffer.get(), static_cast<std::size_t>(count)});
+    }
+}
+
+}  // namespace chronos::ops

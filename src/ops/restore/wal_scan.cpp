@@ -1,0 +1,151 @@
+#include "wal_scan.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "chronos/base/text.h"
+
+namespace chronos::ops {
+namespace {
+
+/// A part of the way on one timeline, by numbers of segments: [first, end).
+struct Leg {
+    Timeline timeline = 0;
+    std::uint64_t first = 0;
+    std::optional<std::uint64_t> end;
+};
+
+struct StoredSegment {
+    std::uint64_t number = 0;
+    UnixTime modified = 0;
+};
+
+/// Position of a segment in the WAL, counted in segments.
+std::uint64_t segment_number(std::string_view segment, std::uint32_t segment_size) {
+    const std::uint64_t log = std::stoull(std::string(segment.substr(8, 8)), nullptr, 16);
+    const std::uint64_t part = std::stoull(std::string(segment.substr(16, 8)), nullptr, 16);
+    return log * ((std::uint64_t{1} << 32) / segment_size) + part;
+}
+
+std::string segment_name(Timeline timeline, std::uint64_t number, std::uint32_t segment_size) {
+    return pgdata::wal_segment_name(timeline, Lsn{number * segment_size}, segment_size);
+}
+
+/// Segments of other timelines than the last are needed up to where the timeline was left. The
+/// segment with that position is read from the new timeline, where PostgreSQL copied its start.
+std::vector<Leg> legs_of(const WalScanRequest& request) {
+    std::vector<Leg> legs;
+    Leg leg{request.path->backup,
+            segment_number(request.manifest->archive_start, request.segment_size), std::nullopt};
+    const auto& switches = request.path->switches;
+    for (std::size_t i = 0; i < switches.size(); ++i) {
+        const std::uint64_t at = switches[i].switch_lsn.value / request.segment_size;
+        if (request.until && *request.until <= switches[i].switch_lsn) break;
+        leg.end = at;
+        legs.push_back(leg);
+        const Timeline next =
+            i + 1 < switches.size() ? switches[i + 1].parent : request.path->target;
+        leg = {next, at, std::nullopt};
+    }
+    if (request.until) leg.end = request.until->value / request.segment_size + 1;
+    legs.push_back(leg);
+    return legs;
+}
+
+bool is_segment_entry(std::string_view name) {
+    return name.size() >= 65 && name[24] == '-' && pgdata::is_wal_segment(name.substr(0, 24));
+}
+
+/// What the archives hold of a leg, ascending. Directories before its first segment and of other
+/// timelines are not listed.
+Result<std::vector<StoredSegment>> stored_segments(const WalScanRequest& request, const Leg& leg) {
+    std::vector<StoredSegment> stored;
+    char timeline[9];
+    std::snprintf(timeline, sizeof timeline, "%08X", leg.timeline);
+    const std::string first_directory =
+        segment_name(leg.timeline, leg.first, request.segment_size).substr(0, 16);
+    for (const ArchiveLocation& archive : request.archives) {
+        storage::Storage& storage = *archive.repository->storage;
+        for (const auto& part : CHRONOS_TRY(storage.list(archive.directory, timeline))) {
+            if (part.name.size() != 16 || part.name < first_directory) continue;
+            for (const auto& entry :
+                 CHRONOS_TRY(storage.list(archive.directory + "/" + part.name))) {
+                if (!is_segment_entry(entry.name)) continue;
+                const std::uint64_t number = segment_number(entry.name, request.segment_size);
+                if (number >= leg.first && (!leg.end || number < *leg.end))
+                    stored.push_back({number, entry.modified});
+            }
+        }
+    }
+    std::sort(stored.begin(), stored.end(),
+              [](const auto& a, const auto& b) { return a.number < b.number; });
+    return stored;
+}
+
+class Scanner {
+public:
+    explicit Scanner(const WalScanRequest& request)
+        : request_(request),
+          stop_(segment_number(request.manifest->archive_stop.empty()
+                                   ? request.manifest->archive_start
+                                   : request.manifest->archive_stop,
+                               request.segment_size)) {}
+
+    Result<WalScan> run() {
+        scan_.wal.first = request_.manifest->archive_start;
+        for (const Leg& leg : legs_of(request_)) {
+            const auto stored = CHRONOS_TRY(stored_segments(request_, leg));
+            walk(leg, stored);
+        }
+        return std::move(scan_);
+    }
+
+private:
+    void walk(const Leg& leg, const std::vector<StoredSegment>& stored) {
+        std::uint64_t expected = leg.first;
+        for (const StoredSegment& segment : stored) {
+            add_gap(leg.timeline, expected, segment.number);
+            if (segment.number < expected) continue;  // in several repositories
+            expected = segment.number + 1;
+            ++scan_.wal.count;
+            scan_.wal.last = segment_name(leg.timeline, segment.number, request_.segment_size);
+            scan_.wal.last_stored = segment.modified;
+            if (segment.number > stop_) ++scan_.newer_count;
+        }
+        // Behind the last segment nothing is known to be missing, except what must exist because
+        // a later timeline or the backup itself goes on there.
+        std::uint64_t known_end = leg.timeline == request_.path->backup ? stop_ + 1 : 0;
+        if (leg.end && leg.timeline != request_.path->target) known_end = *leg.end;
+        if (known_end > expected) add_gap(leg.timeline, expected, known_end);
+    }
+
+    void add_gap(Timeline timeline, std::uint64_t from, std::uint64_t to) {
+        constexpr std::size_t kNamesMax = 16;
+        for (; from < to; ++from) {
+            const bool in_backup = timeline == request_.path->backup && from <= stop_;
+            // A gap of a million segments is counted, not listed.
+            if (!in_backup && scan_.wal.missing.size() >= kNamesMax) {
+                scan_.wal.missing_count += to - from;
+                return;
+            }
+            const std::string name = segment_name(timeline, from, request_.segment_size);
+            if (request_.manifest->find_file("pg_data/pg_wal/" + name) != nullptr) continue;
+            ++scan_.wal.missing_count;
+            if (scan_.wal.missing.size() < kNamesMax) scan_.wal.missing.push_back(name);
+            if (in_backup && scan_.missing_in_backup.size() < kNamesMax)
+                scan_.missing_in_backup.push_back(name);
+        }
+    }
+
+    const WalScanRequest& request_;
+    std::uint64_t stop_;
+    WalScan scan_;
+};
+
+}  // namespace
+
+Result<WalScan> scan_wal(const WalScanRequest& request) {
+    return Scanner(request).run();
+}
+
+}  // namespace chronos::ops

@@ -1,0 +1,410 @@
+#include "chronos/ops/restore.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "chronos/base/log.h"
+#include "chronos/base/text.h"
+#include "chronos/crypto/hash.h"
+#include "result_matchers.h"
+
+/// Restores from repositories that pgBackRest wrote (test/fixtures).
+namespace chronos::ops {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string read_file(const fs::path& path) {
+    std::ifstream stream(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+void write_file(const fs::path& path, std::string_view content) {
+    fs::create_directories(path.parent_path());
+    std::ofstream(path, std::ios::binary) << content;
+}
+
+class RestoreTest : public testing::Test {
+protected:
+    RestoreTest() {
+        setenv("TZ", "UTC", 1);
+        tzset();
+        // In memory where there is such a place: every restore ends with a sync of the whole file
+        // system, which on a shared disk is as slow as its neighbours are busy.
+        const fs::path parent =
+            access("/dev/shm", W_OK) == 0 ? "/dev/shm" : fs::temp_directory_path();
+        std::string name = (parent / "chronos_restore_XXXXXX").string();
+        if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
+        root_ = name;
+    }
+    ~RestoreTest() override {
+        set_log_receiver({});
+        fs::remove_all(root_);
+    }
+
+    /// Unpacks a fixture and asks for it to be restored to `<root>/pg`.
+    RestoreRequest request_for(const std::string& fixture, const std::string& member = "") {
+        const std::string archive = std::string(CHRONOS_FIXTURES) + "/" + fixture + ".tar.zst";
+        const std::string command =
+            "tar --zstd -xf '" + archive + "' -C '" + root_.string() + "' " + member;
+        if (std::system(command.c_str()) != 0) throw std::runtime_error(command);
+        RestoreRequest request;
+        const std::string name = member.empty() ? "repo" : member;
+        repo::Repository repository;
+        repository.storage = storage::make_posix_storage(root_ / name);
+        repository.passphrase = passphrase(fixture + (member.empty() ? "" : "/" + member));
+        if (!repository.passphrase.empty()) repository.cipher = crypto::CipherType::aes_256_cbc;
+        request.repositories = {repository};
+        request.stanza = "main";
+        request.pg_path = root_ / "pg";
+        request.restore_command = "false";
+        request.spool_path = root_ / "spool";
+        request.lock_path = root_ / "lock";
+        request.exec_id = "1-00000000";
+        request.process_max = 2;
+        return request;
+    }
+
+    static std::string passphrase(const std::string& fixture) {
+        constexpr std::string_view kKey = "repo1-cipher-pass=";
+        const std::string options = read_file(fs::path(CHRONOS_FIXTURES) / fixture / "options.txt");
+        for (std::string_view line : split(options, '\n'))
+            if (line.starts_with(kKey)) return std::string(line.substr(kKey.size()));
+        return "";
+    }
+
+    Result<RestoreResult> restore(const RestoreRequest& request) {
+        RestorePlan plan = CHRONOS_TRY(plan_restore(request));
+        return run_restore(request, std::move(plan), cancel_, {});
+    }
+
+    fs::path pg() const { return root_ / "pg"; }
+
+    fs::path root_;
+    Cancellation cancel_;
+};
+
+/// Labels of a case of the fixture `crafted`, by step.
+std::vector<std::string> crafted_labels(const std::string& name) {
+    std::vector<std::string> labels(4);
+    const std::string text = read_file(fs::path(CHRONOS_FIXTURES) / "crafted/labels.txt");
+    for (std::string_view line : split(text, '\n')) {
+        const auto words = split(line, ' ');
+        if (words.size() == 3 && words[0] == name)
+            labels.at(*parse_uint(words[1])) = std::string(words[2]);
+    }
+    return labels;
+}
+
+void expect_crafted_step(const fs::path& directory, std::size_t step) {
+    const std::string text = read_file(fs::path(CHRONOS_FIXTURES) / "crafted" /
+                                       ("expect-" + std::to_string(step) + ".sha1"));
+    std::size_t compared = 0;
+    for (std::string_view line : split(text, '\n')) {
+        if (line.empty()) continue;
+        const std::string name(line.substr(line.find_last_of(" /") + 1));
+        EXPECT_EQ(crypto::sha1_hex(read_file(directory / name)), line.substr(0, 40)) << name;
+        ++compared;
+    }
+    EXPECT_GT(compared, 10u);
+}
+
+const std::vector<std::string> kCraftedCases{
+    "none-block",    "gz-block",      "lz4-block", "zst-block",   "bz2-block",
+    "zst-block-aes", "lz4-block-aes", "none-pgbi", "gz-pgbi-aes", "gz-bundle-aes"};
+
+TEST_F(RestoreTest, EveryCodecAndLayoutGivesTheRecordedFiles) {
+    for (const std::string& name : kCraftedCases) {
+        RestoreRequest request = request_for("crafted", name);
+        const auto labels = crafted_labels(name);
+        for (std::size_t step = 0; step < labels.size(); ++step) {
+            SCOPED_TRACE(name + " step " + std::to_string(step));
+            fs::remove_all(pg());
+            request.set = labels[step];
+            ASSERT_OK(restore(request));
+            expect_crafted_step(pg() / "crafted", step);
+            EXPECT_TRUE(fs::exists(pg() / "global/pg_control"));
+            EXPECT_FALSE(fs::exists(pg() / "backup.manifest"));
+        }
+    }
+}
+
+// Every step to every other one, over what the former left: blocks that are right stay, files that
+// are too long or too short or damaged are mended, what does not belong goes.
+TEST_F(RestoreTest, DeltaMendsWhateverIsThere) {
+    for (const std::string& name : kCraftedCases) {
+        RestoreRequest request = request_for("crafted", name);
+        const auto labels = crafted_labels(name);
+        fs::remove_all(pg());
+        request.set = labels[0];
+        ASSERT_OK(restore(request));
+        request.delta = true;
+        for (std::size_t step : {3u, 1u, 2u, 0u}) {
+            SCOPED_TRACE(name + " step " + std::to_string(step));
+            write_file(pg() / "crafted/stray", "x");
+            write_file(pg() / "stray/deeper/file", "x");
+            write_file(pg() / "crafted/same", "damaged");
+            std::fstream(pg() / "crafted/text1m", std::ios::in | std::ios::out).write("???", 3);
+            request.set = labels[step];
+            ASSERT_OK(restore(request));
+            expect_crafted_step(pg() / "crafted", step);
+            EXPECT_FALSE(fs::exists(pg() / "crafted/stray"));
+            EXPECT_FALSE(fs::exists(pg() / "stray"));
+        }
+    }
+}
+
+TEST_F(RestoreTest, DeltaLeavesFilesThatAreRightAlone) {
+    RestoreRequest request = request_for("zst-bundle-block");
+    ASSERT_OK(restore(request));
+    struct stat before {};
+    const fs::path table = pg() / "base/5/16384";
+    ASSERT_EQ(stat(table.c_str(), &before), 0);
+    fs::resize_file(table, before.st_size + 8192);
+    std::set<std::string> kept;
+    set_log_receiver([&](LogLevel, std::string_view text) {
+        if (text.starts_with("restore file - exists and matches backup "))
+            kept.insert(std::string(text.substr(41, text.find(" (") - 41)));
+    });
+    request.delta = true;
+    ASSERT_OK(restore(request));
+    // Settings were rewritten and pg_control is never kept; everything else is.
+    EXPECT_TRUE(kept.contains((pg() / "base/5/1259").string()));
+    EXPECT_TRUE(kept.contains(table.string())) << "cut to its size it is right again";
+    struct stat after {};
+    ASSERT_EQ(stat(table.c_str(), &after), 0);
+    EXPECT_EQ(after.st_ino, before.st_ino);
+    EXPECT_EQ(after.st_size, before.st_size);
+    EXPECT_EQ(after.st_mtime, before.st_mtime);
+}
+
+TEST_F(RestoreTest, OnlineBackupNeedsItsLabelToStart) {
+    RestoreRequest request = request_for("zst-bundle-block");
+    ASSERT_OK(restore(request));
+    const std::string control = read_file(pg() / "global/pg_control");
+    ASSERT_EQ(control.size(), 8192u);
+    std::uint64_t checkpoint = 0;
+    std::memcpy(&checkpoint, control.data() + 32, sizeof checkpoint);
+    EXPECT_EQ(checkpoint, 0xDEADu);
+    EXPECT_TRUE(fs::exists(pg() / "backup_label"));
+    EXPECT_TRUE(fs::exists(pg() / "recovery.signal"));
+    EXPECT_FALSE(fs::exists(pg() / "global/pg_control.pgbackrest.tmp"));
+}
+
+TEST_F(RestoreTest, DamageInTheRepositoryIsNamedAndLeavesNoCluster) {
+    RestoreRequest request = request_for("crafted", "none-pgbi");
+    request.set = crafted_labels("none-pgbi")[0];
+    fs::path damaged;
+    for (const auto& entry :
+         fs::recursive_directory_iterator(root_ / "none-pgbi/backup/main" / request.set))
+        if (entry.path().filename() == "text1m.pgbi") damaged = entry.path();
+    ASSERT_FALSE(damaged.empty());
+    std::fstream(damaged, std::ios::in | std::ios::out).write("???", 3);
+    const auto result = restore(request);
+    EXPECT_ERROR(ErrorKind::checksum, result);
+    EXPECT_EQ(
+        result.error().message().find("error restoring '" + (pg() / "crafted/text1m").string() +
+                                      "': actual checksum '"),
+        0u)
+        << result.error().message();
+    EXPECT_FALSE(fs::exists(pg() / "global/pg_control"));
+    EXPECT_TRUE(fs::exists(pg() / "backup.manifest"));
+}
+
+TEST_F(RestoreTest, InterruptedRestoreIsFinishedWithDelta) {
+    RestoreRequest request = request_for("crafted", "zst-block");
+    request.set = crafted_labels("zst-block")[1];
+    cancel_.request();
+    EXPECT_ERROR(ErrorKind::cancelled, restore(request));
+    EXPECT_FALSE(fs::exists(pg() / "global/pg_control"));
+    write_file(pg() / "backup.manifest", "left by a restore that was killed");
+    write_file(pg() / "crafted/t24k", "half");
+    Cancellation fresh;
+    request.delta = true;
+    auto plan = plan_restore(request);
+    ASSERT_OK(plan);
+    ASSERT_OK(run_restore(request, std::move(*plan), fresh, {}));
+    expect_crafted_step(pg() / "crafted", 1);
+}
+
+TEST_F(RestoreTest, RunningServerIsNeverTouched) {
+    RestoreRequest request = request_for("crafted", "zst-block");
+    write_file(pg() / "PG_VERSION", "15\n");
+    write_file(pg() / "postmaster.pid", "1\n");
+    write_file(pg() / "stray", "x");
+    request.delta = request.force = true;
+    EXPECT_ERROR(ErrorKind::pg_running, restore(request));
+    EXPECT_TRUE(fs::exists(pg() / "stray"));
+}
+
+TEST_F(RestoreTest, ForeignDirectoryIsNotCleanedWhateverTheOptions) {
+    RestoreRequest request = request_for("crafted", "zst-block");
+    write_file(pg() / "thesis.odt", "x");
+    fs::permissions(pg(), fs::perms::owner_all);
+    EXPECT_ERROR(ErrorKind::path_not_empty, restore(request));
+    request.delta = request.force = true;
+    EXPECT_ERROR(ErrorKind::path_not_empty, restore(request));
+    EXPECT_EQ(read_file(pg() / "thesis.odt"), "x");
+}
+
+TEST_F(RestoreTest, PlanChangesNothing) {
+    const RestoreRequest request = request_for("zst-bundle-block");
+    const auto plan = plan_restore(request);
+    ASSERT_OK(plan);
+    EXPECT_TRUE(plan->problems.empty());
+    EXPECT_FALSE(fs::exists(pg()));
+    EXPECT_FALSE(fs::exists(root_ / "lock"));
+    EXPECT_EQ(plan->manifest.label, "20261120-083824F_20261120-083828I");
+    EXPECT_EQ(plan->wal.first, "000000010000000000000007");
+    EXPECT_EQ(plan->wal.last, "000000010000000000000009");
+    EXPECT_EQ(plan->wal.missing_count, 0u);
+    const std::string text = format_restore_plan(*plan);
+    EXPECT_NE(text.find("can be done\n"), std::string::npos) << text;
+}
+
+TEST_F(RestoreTest, NewestBackupBeforeTheTargetIsChosen) {
+    RestoreRequest request = request_for("zst-bundle-block");
+    request.type = RecoveryType::time;
+    // The diff stopped at 08:38:27, the incr at 08:38:29: equal is not before.
+    for (const auto& [target, label] :
+         {std::pair("2026-11-20 08:38:31+00", "20261120-083824F_20261120-083828I"),
+          std::pair("2026-11-20T08:38:28Z", "20261120-083824F_20261120-083826D"),
+          std::pair("2026-11-20 08:38:27+00", "20261120-083824F")}) {
+        request.target = target;
+        const auto plan = plan_restore(request);
+        ASSERT_OK(plan);
+        EXPECT_EQ(plan->manifest.label, label) << target;
+    }
+    request.type = RecoveryType::lsn;
+    request.target = "0/5000100";
+    const auto plan = plan_restore(request);
+    ASSERT_OK(plan);
+    EXPECT_EQ(plan->manifest.label, "20261120-083824F_20261120-083826D");
+}
+
+TEST_F(RestoreTest, TargetBeforeEveryBackupSaysWhatCanBeRecovered) {
+    RestoreRequest request = request_for("zst-bundle-block");
+    request.type = RecoveryType::time;
+    request.target = "2020-01-01 00:00:00+00";
+    const auto plan = plan_restore(request);
+    EXPECT_ERROR(ErrorKind::backup_set_invalid, plan);
+    EXPECT_EQ(plan.error().message(),
+              "unable to find backup set with stop time less than '2020-01-01 00:00:00+00'");
+    EXPECT_NE(plan.error().hint().find("20261120-083824F"), std::string::npos);
+    request.target = "soon";
+    EXPECT_ERROR(ErrorKind::format, plan_restore(request));
+    request.set = "20261120-083824F_20261120-083828I";
+    request.target = "2026-11-20 08:38:27+00";
+    EXPECT_ERROR(ErrorKind::backup_set_invalid, plan_restore(request));
+    request.type.reset();
+    request.target.clear();
+    request.set = "20200101-000000F";
+    EXPECT_ERROR(ErrorKind::backup_set_invalid, plan_restore(request));
+}
+
+TEST_F(RestoreTest, MissingWalIsNamed) {
+    RestoreRequest request = request_for("zst-bundle-block");
+    const auto remove_segment = [&](const std::string& segment) {
+        for (const auto& entry :
+             fs::directory_iterator(root_ / "repo/archive/main/15-1/0000000100000000"))
+            if (entry.path().filename().string().starts_with(segment + "-"))
+                fs::remove(entry.path());
+    };
+    remove_segment("000000010000000000000008");
+    const auto gap = plan_restore(request);
+    ASSERT_OK(gap);
+    EXPECT_EQ(gap->wal.missing, std::vector<std::string>{"000000010000000000000008"});
+    EXPECT_TRUE(gap->problems.empty());
+    remove_segment("000000010000000000000007");
+    const auto broken = plan_restore(request);
+    ASSERT_OK(broken);
+    ASSERT_EQ(broken->problems.size(), 1u);
+    EXPECT_EQ(broken->problems[0].error.message(),
+              "WAL that backup 20261120-083824F_20261120-083828I needs is not in the archive: "
+              "000000010000000000000007");
+    EXPECT_ERROR(ErrorKind::not_found, restore(request));
+    EXPECT_FALSE(fs::exists(pg()));
+}
+
+TEST_F(RestoreTest, TablespaceGoesWhereItIsMapped) {
+    RestoreRequest request = request_for("lz4-aes-tblspc");
+    request.tablespace_map["ts1"] = root_ / "ts";
+    ASSERT_OK(restore(request));
+    EXPECT_EQ(fs::read_symlink(pg() / "pg_tblspc/16384"), root_ / "ts");
+    EXPECT_FALSE(fs::is_empty(root_ / "ts/PG_15_202209061"));
+    EXPECT_FALSE(fs::exists(pg() / "tablespace_map"));
+
+    request.tablespace_map["nope"] = root_ / "ts";
+    EXPECT_ERROR(ErrorKind::tablespace_map, plan_restore(request));
+    request.tablespace_map = {{"ts1", root_ / "a"}, {"16384", root_ / "b"}};
+    EXPECT_ERROR(ErrorKind::tablespace_map, plan_restore(request));
+    request.tablespace_map = {{"ts1", pg() / "inside"}};
+    EXPECT_ERROR(ErrorKind::link_destination, plan_restore(request));
+}
+
+TEST_F(RestoreTest, TimelinesOfTheFixtureAreFollowedOrRefused) {
+    RestoreRequest request = request_for("lz4-aes-tblspc");
+    request.tablespace_map_all = root_ / "ts";
+    request.set = "20261120-083948F_20261120-083952I";
+    const auto newest = plan_restore(request);
+    ASSERT_OK(newest);
+    EXPECT_EQ(newest->backup_timeline, 1u);
+    EXPECT_EQ(newest->target_timeline, 2u);
+    EXPECT_EQ(newest->wal.last, "000000020000000000000014");
+    EXPECT_EQ(newest->wal.missing_count, 0u);
+    EXPECT_FALSE(newest->warnings.empty());
+    request.target_timeline = "current";
+    const auto current = plan_restore(request);
+    ASSERT_OK(current);
+    EXPECT_EQ(current->wal.last, "000000010000000000000012");
+    request.set = "20261120-083948F_20261120-083957I";
+    request.target_timeline = "0x1";
+    EXPECT_ERROR(ErrorKind::not_found, plan_restore(request));
+    request.target_timeline = "elephant";
+    EXPECT_ERROR(ErrorKind::db_mismatch, plan_restore(request));
+}
+
+TEST_F(RestoreTest, LinksAreMadeWhereTheyAreMapped) {
+    RestoreRequest request = request_for("zst-bundle-block");
+    request.link_map = {{"pg_hba.conf", (root_ / "etc/pg_hba.conf").string()},
+                        {"pg_stat", "../stat"}};
+    ASSERT_OK(restore(request));
+    EXPECT_EQ(fs::read_symlink(pg() / "pg_hba.conf"), root_ / "etc/pg_hba.conf");
+    EXPECT_GT(fs::file_size(root_ / "etc/pg_hba.conf"), 0u);
+    EXPECT_EQ(fs::read_symlink(pg() / "pg_stat"), "../stat");
+    EXPECT_TRUE(fs::is_directory(root_ / "stat"));
+    request.link_map = {{"nope", "/nowhere"}};
+    EXPECT_ERROR(ErrorKind::link_map, plan_restore(request));
+    request.link_map = {{"pg_hba.conf", "relative"}};
+    EXPECT_ERROR(ErrorKind::link_map, plan_restore(request));
+}
+
+TEST_F(RestoreTest, ExcludedDatabaseIsAllHoles) {
+    RestoreRequest request = request_for("zst-bundle-block");
+    const auto full = plan_restore(request);
+    ASSERT_OK(full);
+    request.db_exclude = {"template1"};
+    ASSERT_OK(restore(request));
+    const repo::ManifestFile* file = full->manifest.find_file("pg_data/base/1/1259");
+    ASSERT_NE(file, nullptr);
+    struct stat status {};
+    ASSERT_EQ(stat((pg() / "base/1/1259").c_str(), &status), 0);
+    EXPECT_EQ(static_cast<std::uint64_t>(status.st_size), file->size);
+    EXPECT_EQ(status.st_blocks, 0);
+    EXPECT_EQ(read_file(pg() / "base/1/PG_VERSION"), "15\n");
+    request.db_exclude.clear();
+    request.db_include = {"postgres"};
+    EXPECT_ERROR(ErrorKind::db_invalid, plan_restore(request));
+    request.db_include = {"nope"};
+    EXPECT_ERROR(ErrorKind::db_missing, plan_restore(request));
+}
+
+}  // namespace
+}  // namespace chronos::ops
