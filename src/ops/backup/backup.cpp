@@ -229,7 +229,7 @@ Result<> Run::plan_copy() {
         if (reason) log_warn(*reason);
         manifest_.options.delta = reason.has_value();
     }
-    plan_ = plan_files(list_, prior, manifest_);
+    plan_ = plan_files(std::move(list_), prior, manifest_);
     return {};
 }
 
@@ -260,11 +260,11 @@ Result<> Run::make_paths() {
 }
 
 Result<> Run::save_partial() {
-    // Formatting takes a while on a large cluster: the copying threads must not wait for it.
+    // Text, not a copy of the manifest: of a large cluster the one is much smaller than the other.
     std::unique_lock lock(manifest_mutex_);
-    const repo::Manifest snapshot = manifest_;
+    const std::string text = repo::format_manifest(manifest_);
     lock.unlock();
-    return save_partial_manifest(publication(), snapshot);
+    return save_partial_manifest(publication(), manifest_.label, text);
 }
 
 Result<> Run::wait_for_copy_start() {
@@ -305,7 +305,7 @@ Result<> Run::copy_files() {
         return Error(ErrorKind::not_found, "pg_control must be present in all online backups");
     Monitor monitor(monitor_settings(), cancel_);
     Result<> copied = backup::copy_files(
-        copy_settings(), list_, plan_, monitor.cancel(),
+        copy_settings(), plan_, monitor.cancel(),
         [&](std::uint64_t bytes) { monitor.add_bytes(bytes); },
         [&](const PlannedFile& planned, const CopyOutcome& outcome) {
             take_outcome(planned, outcome);
@@ -314,6 +314,7 @@ Result<> Run::copy_files() {
     // Why the monitor stopped the copy says more than that it was stopped.
     CHRONOS_TRY(monitor.finish());
     CHRONOS_TRY(std::move(copied));
+    plan_ = {};  // the manifest is about to be written, several megabytes of a large cluster
     drop_vanished();
     return {};
 }

@@ -21,10 +21,8 @@ constexpr std::size_t kReadSize = 256 * 1024;
 /// One thread's share of the work: a buffer that is used again for each file.
 class Copier {
 public:
-    Copier(const CopySettings& settings, const pgdata::ClusterList& list,
-           const Cancellation& cancel, const ReadReceiver& read)
+    Copier(const CopySettings& settings, const Cancellation& cancel, const ReadReceiver& read)
         : settings_(settings),
-          list_(list),
           cancel_(cancel),
           read_(read),
           buffer_(std::make_unique_for_overwrite<std::byte[]>(kReadSize)) {}
@@ -40,15 +38,13 @@ private:
     PageCheck page_check_of(LiveFile& file, const std::string& manifest_name) const;
 
     const CopySettings& settings_;
-    const pgdata::ClusterList& list_;
     const Cancellation& cancel_;
     const ReadReceiver& read_;
     std::unique_ptr<std::byte[]> buffer_;
 };
 
 Result<CopyOutcome> Copier::copy(const PlannedFile& planned) {
-    const std::string& name = list_.files[planned.index].name;
-    if (name == kControlFile) return copy_control_file();
+    if (planned.name == kControlFile) return copy_control_file();
     std::optional<LiveFile> file = CHRONOS_TRY(LiveFile::open(planned.path));
     if (!file) {
         read_(planned.size);
@@ -79,7 +75,7 @@ Result<bool> Copier::same_as_prior(LiveFile& file, const PlannedFile& planned) {
         done += count;
     }
     // One byte more and the file is not what the prior has.
-    if (!pgdata::reads_to_listed_size(list_.files[planned.index].name) &&
+    if (!pgdata::reads_to_listed_size(planned.name) &&
         CHRONOS_TRY(file.read_at(done, {buffer_.get(), 1})) > 0)
         return false;
     if (sha1.hex() != planned.prior_checksum) return false;
@@ -88,13 +84,12 @@ Result<bool> Copier::same_as_prior(LiveFile& file, const PlannedFile& planned) {
 }
 
 Result<StoredAs> Copier::store(LiveFile& file, const PlannedFile& planned) {
-    const pgdata::ClusterEntry& entry = list_.files[planned.index];
     std::optional<PageCheck> check;
-    if (settings_.check_pages && pgdata::has_page_checksums(entry.name))
-        check = page_check_of(file, entry.name);
-    StorePipeline pipeline(settings_.form, CHRONOS_TRY(create(entry.name)), std::move(check));
+    if (settings_.check_pages && pgdata::has_page_checksums(planned.name))
+        check = page_check_of(file, planned.name);
+    StorePipeline pipeline(settings_.form, CHRONOS_TRY(create(planned.name)), std::move(check));
     const std::uint64_t size_max =
-        pgdata::reads_to_listed_size(entry.name) ? planned.size : UINT64_MAX;
+        pgdata::reads_to_listed_size(planned.name) ? planned.size : UINT64_MAX;
     CHRONOS_TRY(pump(file, pipeline, size_max));
     return pipeline.finish();
 }
@@ -148,14 +143,13 @@ private:
     std::atomic<bool> stopped_{false};
 };
 
-Result<> run_worker(Copier copier, Queue& queue, const pgdata::ClusterList& list,
+Result<> run_worker(Copier copier, Queue& queue,
                     const std::function<void(const PlannedFile&, const CopyOutcome&)>& report) {
     while (const PlannedFile* planned = queue.next()) {
         Result<CopyOutcome> outcome = copier.copy(*planned);
         if (!outcome) {
             queue.stop();
-            return std::move(outcome).error().while_doing("copy '" +
-                                                          list.files[planned->index].name + "'");
+            return std::move(outcome).error().while_doing("copy '" + planned->name + "'");
         }
         report(*planned, *outcome);
     }
@@ -172,13 +166,13 @@ storage::ObjectName stored_name(const std::string& directory, std::string_view m
     return name.append(directory).append("/").append(manifest_name).append(extension);
 }
 
-Result<> copy_files(const CopySettings& settings, const pgdata::ClusterList& list,
-                    const std::vector<PlannedFile>& plan, const Cancellation& cancel,
-                    const ReadReceiver& read, const OutcomeReceiver& outcome) {
+Result<> copy_files(const CopySettings& settings, const std::vector<PlannedFile>& plan,
+                    const Cancellation& cancel, const ReadReceiver& read,
+                    const OutcomeReceiver& outcome) {
     std::vector<const PlannedFile*> files;
     const PlannedFile* control_file = nullptr;
     for (const PlannedFile& planned : plan) {
-        if (list.files[planned.index].name == kControlFile)
+        if (planned.name == kControlFile)
             control_file = &planned;
         else
             files.push_back(&planned);
@@ -191,12 +185,12 @@ Result<> copy_files(const CopySettings& settings, const pgdata::ClusterList& lis
     Queue queue(files);
     const std::size_t threads = std::max<std::size_t>(1, std::min(settings.threads, files.size()));
     CHRONOS_TRY(io::parallel_for(threads, threads, cancel, [&](std::size_t) {
-        return run_worker(Copier(settings, list, cancel, read), queue, list, report);
+        return run_worker(Copier(settings, cancel, read), queue, report);
     }));
     if (control_file == nullptr) return {};
     const std::vector<const PlannedFile*> last = {control_file};
     Queue last_queue(last);
-    return run_worker(Copier(settings, list, cancel, read), last_queue, list, report);
+    return run_worker(Copier(settings, cancel, read), last_queue, report);
 }
 
 }  // namespace chronos::ops::backup

@@ -43,9 +43,9 @@ using ReadReceiver = std::function<void(std::uint64_t bytes)>;
 /// Copies the planned files of a live cluster in the order given, pg_control after all others: it
 /// must not be older than what it speaks of. The first error ends it. What is stored is durable
 /// only after Storage::sync_tree().
-Result<> copy_files(const CopySettings& settings, const pgdata::ClusterList& list,
-                    const std::vector<PlannedFile>& plan, const Cancellation& cancel,
-                    const ReadReceiver& read, const OutcomeReceiver& outcome);
+Result<> copy_files(const CopySettings& settings, const std::vector<PlannedFile>& plan,
+                    const Cancellation& cancel, const ReadReceiver& read,
+                    const OutcomeReceiver& outcome);
 
 /// The object a file is stored in: by name and extension in the directory of the backup.
 storage::ObjectName stored_name(const std::string& directory, std::string_view manifest_name,

@@ -135,14 +135,15 @@ void refer_to_prior(const repo::Manifest& prior, const repo::ManifestFile& prior
     file = std::move(merged);
 }
 
-std::vector<PlannedFile> plan_files(const pgdata::ClusterList& list, const repo::Manifest* prior,
+std::vector<PlannedFile> plan_files(pgdata::ClusterList list, const repo::Manifest* prior,
                                     repo::Manifest& manifest) {
     std::vector<PlannedFile> plan;
     plan.reserve(list.files.size());
     for (std::size_t index = 0; index < list.files.size(); ++index) {
-        const pgdata::ClusterEntry& entry = list.files[index];
+        pgdata::ClusterEntry& entry = list.files[index];
         repo::ManifestFile& file = manifest.files[index];
-        PlannedFile planned{index, entry.path, entry.size, Action::copy, ""};
+        PlannedFile planned{index,      std::move(entry.name), std::move(entry.path),
+                            entry.size, Action::copy,          ""};
         const repo::ManifestFile* before = prior == nullptr ? nullptr : prior->find_file(file.name);
         if (before != nullptr) {
             const auto action = action_for(*prior, *before, file, manifest.options.delta);

@@ -19,7 +19,8 @@ enum class Action {
 };
 
 struct PlannedFile {
-    std::size_t index = 0;   ///< in ClusterList::files and Manifest::files
+    std::size_t index = 0;   ///< in Manifest::files
+    std::string name;        ///< in the manifest
     std::string path;        ///< where to read it
     std::uint64_t size = 0;  ///< when the list was made
     Action action = Action::copy;
@@ -39,7 +40,7 @@ std::optional<std::string> reason_for_delta(const repo::Manifest& manifest,
 /// What to do with each file that must be read, largest first; the entries of the others are taken
 /// over from the prior, whose copies serve. `prior` is null for a full backup. Source: reference,
 /// section 7.5.
-std::vector<PlannedFile> plan_files(const pgdata::ClusterList& list, const repo::Manifest* prior,
+std::vector<PlannedFile> plan_files(pgdata::ClusterList list, const repo::Manifest* prior,
                                     repo::Manifest& manifest);
 
 /// Makes `file` refer to the prior's copy of it; time, owner and mode stay its own.

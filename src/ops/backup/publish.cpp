@@ -9,8 +9,8 @@ namespace {
 
 constexpr int kHistoryLevel = 9;  // gz, whatever the options of the backup say
 
-std::string manifest_name(const Publication& to, const repo::Manifest& manifest) {
-    return repo::backup_path(to.stanza, manifest.label) + "/backup.manifest";
+std::string manifest_name(const Publication& to, const std::string& label) {
+    return repo::backup_path(to.stanza, label) + "/backup.manifest";
 }
 
 // What a restore could not do without.
@@ -26,14 +26,15 @@ Result<> check_whole(const repo::Manifest& manifest) {
 
 }  // namespace
 
-Result<> save_partial_manifest(const Publication& to, const repo::Manifest& manifest) {
-    return repo::write_text(to.repository, manifest_name(to, manifest) + ".copy",
-                            repo::format_manifest(manifest), to.backup_pass);
+Result<> save_partial_manifest(const Publication& to, const std::string& label,
+                               std::string_view text) {
+    return repo::write_text(to.repository, manifest_name(to, label) + ".copy", text,
+                            to.backup_pass);
 }
 
 Result<> save_manifest(const Publication& to, const repo::Manifest& manifest) {
     CHRONOS_TRY(check_whole(manifest));
-    const std::string name = manifest_name(to, manifest);
+    const std::string name = manifest_name(to, manifest.label);
     const std::string text = repo::format_manifest(manifest);
     CHRONOS_TRY(repo::write_text(to.repository, name + ".copy", text, to.backup_pass));
     return repo::write_text(to.repository, name, text, to.backup_pass);

@@ -17,7 +17,8 @@ struct Publication {
 };
 
 /// Writes backup.manifest.copy alone: a backup in the making, which nobody takes for one.
-Result<> save_partial_manifest(const Publication& to, const repo::Manifest& manifest);
+Result<> save_partial_manifest(const Publication& to, const std::string& label,
+                               std::string_view text);
 
 /// Writes backup.manifest.copy and then backup.manifest, the moment at which the backup exists;
 /// all that it mentions must be durable. Kind format if the manifest is not whole.
