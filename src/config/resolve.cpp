@@ -36,6 +36,17 @@ bool holds_secret(std::string_view text) {
     return false;
 }
 
+/// "repo1-host", "pg2-host": pgBackRest's way to work with another machine, which is not ours. To
+/// ignore it would be to look for backups in the wrong place.
+bool names_remote_host(std::string_view key) {
+    for (const std::string_view prefix : {"repo", "pg"}) {
+        if (!key.starts_with(prefix) || !key.ends_with("-host")) continue;
+        const std::string_view index = key.substr(prefix.size(), key.size() - prefix.size() - 5);
+        if (parse_uint(index)) return true;
+    }
+    return false;
+}
+
 std::optional<std::string> variable(const std::vector<std::string>& environment,
                                     std::string_view name) {
     for (const std::string& entry : environment)
@@ -212,6 +223,13 @@ Result<bool> Resolver::usable_in_section(const FileEntry& entry, bool of_stanza,
         return false;
     };
     const auto named = find_option(entry.key);
+    if (names_remote_host(entry.key))
+        return Error(
+                   ErrorKind::option_invalid,
+                   "option '" + entry.key + "' is not supported in section '" + entry.section + "'")
+            .with_hint(
+                "Repository and data directory must be reachable from this machine: as a "
+                "directory or as S3.");
     if (!named) {
         if (entry.key.starts_with("no-") && find_option(entry.key.substr(3)))
             return ignore("negate option '" + entry.key + "'");

@@ -101,6 +101,16 @@ TEST(ConfigFile, WhatHasNoPlaceIsIgnoredWithAWarning) {
                                   "'pg1-path' in global section 'global'"));
 }
 
+// Ignored like other unknown names, it would make us look for backups in a local directory.
+TEST(ConfigFile, AnotherHostIsRefused) {
+    EXPECT_EQ(error_of({"info"}, "[global]\nrepo1-host=backup.example\n"),
+              "31 option 'repo1-host' is not supported in section 'global'");
+    EXPECT_EQ(error_of({"--stanza=demo", "backup"}, kDemo + "pg2-host=db\n"),
+              "31 option 'pg2-host' is not supported in section 'demo'");
+    EXPECT_EQ(error_of({"info"}, "[other]\npg1-host=db\n[global]\nrepo1-host-user=x\n"),
+              "no error");
+}
+
 TEST(ConfigFile, DuplicatesAreRefused) {
     EXPECT_EQ(error_of({"info"}, "[global]\nrepo1-path=/a\nrepo1-path=/b\n"),
               "31 option 'repo1-path' cannot be set multiple times");

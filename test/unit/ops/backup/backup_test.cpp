@@ -1,0 +1,462 @@
+#include "chronos/ops/backup.h"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+
+#include "chronos/crypto/hash.h"
+#include "chronos/pgdata/control_file.h"
+#include "chronos/repo/lock.h"
+#include "chronos/repo/stanza.h"
+#include "control_vector.h"
+#include "fake_connection.h"
+#include "fault_storage.h"
+#include "memory_storage.h"
+#include "result_matchers.h"
+#include "temporary_directory.h"
+
+namespace chronos::ops::backup {
+namespace {
+
+using test::Fault;
+using test::FaultStorage;
+using test::MemoryStorage;
+using test::Operation;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr const char* kFirstSegment = "000000010000000000000000";
+constexpr const char* kSecondSegment = "000000010000000000000001";
+
+/// A data directory that a server could have: the checkpoint of its pg_control is 0/17529B0.
+class DataDirectory {
+public:
+    DataDirectory() {
+        for (const char* path : {"global", "base/5", "pg_wal", "pg_tblspc"})
+            std::filesystem::create_directories(directory_ / path);
+        write("PG_VERSION", "15\n");
+        std::string control = pgdata::control_15();
+        control.resize(pgdata::kControlFileSize, '\0');
+        write("global/pg_control", control);
+        write("base/5/1259", std::string(3 * 8192, '\0'));
+        write("base/5/2619", "");
+    }
+    const std::string& path() const { return directory_.path(); }
+    void write(const std::string& name, std::string_view content) {
+        std::ofstream(directory_ / name, std::ios::binary) << content;
+        // All is old: a file of this second would be one that may still change unseen.
+        std::filesystem::last_write_time(directory_ / name,
+                                         std::filesystem::file_time_type::clock::now() - kAge);
+    }
+    void remove(const std::string& name) { std::filesystem::remove(directory_ / name); }
+
+private:
+    static constexpr std::chrono::hours kAge{24};
+    test::TemporaryDirectory directory_;
+};
+
+/// A server, a stanza and a backup of the one into the other.
+class RunBackup : public testing::Test {
+protected:
+    RunBackup() : faults_(std::make_shared<FaultStorage>(memory_)) {
+        request_.stanza = "main";
+        request_.repository.storage = faults_;
+        request_.lock_path = locks_.path();
+        request_.exec_id = "1-00000000";
+        request_.type = repo::BackupType::full;
+        request_.compress_type = compress::CompressType::none;
+        request_.archive_timeout = std::chrono::milliseconds(50);
+        clock_ms_ = unix_now() * 1000;
+        answer_as_a_server();
+    }
+
+    void SetUp() override { make_stanza(memory_); }
+
+    void make_stanza(storage::Storage& storage) {
+        repo::Repository repository = request_.repository;
+        repository.storage = std::shared_ptr<storage::Storage>(&storage, [](auto*) {});
+        const auto control = pgdata::read_control_file(data_.path());
+        ASSERT_OK(control);
+        ASSERT_OK(repo::create_stanza(repository, "main", repo::ClusterIdentity::of(*control)));
+        for (const char* segment : {kFirstSegment, kSecondSegment}) archive(segment);
+    }
+    void archive(const std::string& segment) {
+        ASSERT_OK(storage::write_object(
+            memory_, "archive/main/15-1/0000000100000000/" + segment + "-" + std::string(40, 'a'),
+            "wal"));
+    }
+
+    void answer_as_a_server() {
+        facts_.data_directory = data_.path();
+        facts_.system_id = "7710195861716093438";
+        server_.on(test::FakeFacts::kQuestion, facts_.rows());
+        server_.on("clock_timestamp", [this](const auto&) -> Result<db::Rows> {
+            clock_ms_ += 1000;
+            if (at_clock_) at_clock_();
+            return db::Rows{{std::to_string(clock_ms_)}};
+        });
+        server_.on("pg_current_wal_insert_lsn", {{"0/FF00"}});
+        server_.on("pg_backup_start", {{"0/1000028"}});
+        server_.on("pg_backup_stop", {{"0/1000100", "START WAL LOCATION: 0/1000028\n", ""}});
+        server_.on("pg_tablespace", db::Rows{});
+        server_.on("pg_database", {{"postgres", "5", "4"}});
+        server_.on("SELECT 1", {{"1"}});
+    }
+    void server_says(const test::FakeFacts& facts) {
+        server_.on(test::FakeFacts::kQuestion, facts.rows());
+    }
+
+    Result<BackupResult> run() { return run_backup(request_, server_, progress_, cancel_); }
+
+    repo::BackupInfo info() {
+        auto loaded = repo::load_backup_info_reconstructed(request_.repository, "main");
+        EXPECT_OK(loaded);
+        return loaded->info;
+    }
+    repo::Manifest manifest(const std::string& label) {
+        auto loaded = repo::load_manifest(request_.repository, "main", label, info().cipher_pass);
+        EXPECT_OK(loaded);
+        return *loaded;
+    }
+    /// Every listed backup is whole: its manifest loads, and its files are what it says.
+    void expect_valid() {
+        for (const repo::BackupEntry& backup : info().backups)
+            for (const repo::ManifestFile& file : manifest(backup.label).files) {
+                const std::string label = file.reference.empty() ? backup.label : file.reference;
+                const auto stored = storage::read_object(
+                    memory_, "backup/main/" + label + "/" + file.name +
+                                 std::string(compress::compress_extension(request_.compress_type)));
+                ASSERT_OK(stored);
+                const std::string expected = file.repo_checksum.empty()
+                                                 ? std::string(file.expected_checksum())
+                                                 : file.repo_checksum.str();
+                EXPECT_EQ(crypto::sha1_hex(*stored), expected) << file.name;
+            }
+    }
+
+    DataDirectory data_;
+    test::TemporaryDirectory locks_;
+    MemoryStorage memory_;
+    std::shared_ptr<FaultStorage> faults_;
+    test::FakeConnection server_;
+    test::FakeFacts facts_;
+    std::int64_t clock_ms_ = 0;
+    std::function<void()> at_clock_;
+    BackupRequest request_;
+    ProgressReceiver progress_;
+    Cancellation cancel_;
+};
+
+/// "<label>" for the label, which depends on the time.
+std::vector<std::string> without_label(std::vector<std::string> changes, const std::string& label) {
+    for (std::string& change : changes)
+        for (std::size_t at; (at = change.find(label)) != std::string::npos;)
+            change.replace(at, label.size(), "<label>");
+    return changes;
+}
+
+// The order is the proof of durability: the files, the barrier, and only then what speaks of them;
+// backup.manifest before backup.info; nothing is written twice but the partial manifest.
+TEST_F(RunBackup, ChangesTheRepositoryInThisOrder) {
+    const auto result = run();
+    ASSERT_OK(result);
+    const std::string year = result->entry.label.substr(0, 4);
+    EXPECT_THAT(
+        without_label(faults_->changes(), result->entry.label),
+        ElementsAre("create backup/main/<label>/backup.manifest.copy",
+                    "finish backup/main/<label>/backup.manifest.copy",
+                    "create backup/main/<label>/pg_data/base/5/1259",
+                    "finish backup/main/<label>/pg_data/base/5/1259",
+                    "create backup/main/<label>/pg_data/PG_VERSION",
+                    "finish backup/main/<label>/pg_data/PG_VERSION",
+                    "create backup/main/<label>/pg_data/base/5/2619",
+                    "finish backup/main/<label>/pg_data/base/5/2619",
+                    "create backup/main/<label>/pg_data/global/pg_control",
+                    "finish backup/main/<label>/pg_data/global/pg_control",
+                    "sync_tree backup/main/<label>",
+                    "create backup/main/<label>/pg_data/backup_label",
+                    "finish backup/main/<label>/pg_data/backup_label",
+                    "create backup/main/<label>/backup.manifest.copy",
+                    "finish backup/main/<label>/backup.manifest.copy",
+                    "create backup/main/<label>/backup.manifest.copy",
+                    "finish backup/main/<label>/backup.manifest.copy",
+                    "create backup/main/<label>/backup.manifest",
+                    "finish backup/main/<label>/backup.manifest",
+                    "create backup/main/backup.history/" + year + "/<label>.manifest.gz",
+                    "finish backup/main/backup.history/" + year + "/<label>.manifest.gz",
+                    "make_link backup/main/latest", "create backup/main/backup.info",
+                    "finish backup/main/backup.info", "create backup/main/backup.info.copy",
+                    "finish backup/main/backup.info.copy", "create archive/main/archive.info",
+                    "finish archive/main/archive.info", "create archive/main/archive.info.copy",
+                    "finish archive/main/archive.info.copy"));
+    expect_valid();
+}
+
+Operation operation_of(const std::string& name) {
+    if (name == "create") return Operation::create;
+    if (name == "finish") return Operation::finish;
+    if (name == "make_link") return Operation::make_link;
+    if (name == "remove_tree") return Operation::remove_tree;
+    EXPECT_EQ(name, "sync_tree");
+    return Operation::sync_tree;
+}
+
+/// Makes the change at `index` of a former run fail, of whatever label the new one is.
+Fault fault_at(const std::vector<std::string>& changes, std::size_t index) {
+    const std::string& change = changes[index];
+    const std::size_t blank = change.find(' ');
+    std::string pattern = change.substr(blank + 1);
+    const std::size_t label = pattern.find("<label>");
+    if (label != std::string::npos) pattern.replace(label, 7, "*");
+    Fault fault;
+    fault.operation = operation_of(change.substr(0, blank));
+    fault.pattern = pattern;
+    fault.first_call =
+        1 + static_cast<unsigned>(std::count(
+                changes.begin(), changes.begin() + static_cast<std::ptrdiff_t>(index), change));
+    fault.calls = Fault::kEver;
+    return fault;
+}
+
+TEST_F(RunBackup, CutOffAnywhereLeavesAValidRepositoryAndTheNextOneWorks) {
+    request_.compress_type = compress::CompressType::lz4;
+    const auto first = run();
+    ASSERT_OK(first);
+    const auto changes = without_label(faults_->changes(), first->entry.label);
+    ASSERT_GT(changes.size(), 25u);
+    for (std::size_t index = 0; index < changes.size(); ++index) {
+        SCOPED_TRACE("cut off at " + changes[index]);
+        const std::size_t before = info().backups.size();
+        faults_ = std::make_shared<FaultStorage>(memory_);
+        faults_->add(fault_at(changes, index));
+        request_.repository.storage = faults_;
+        EXPECT_FALSE(static_cast<bool>(run()));
+        memory_.crash();
+        request_.repository.storage = std::make_shared<FaultStorage>(memory_);
+        expect_valid();
+        const std::size_t after = info().backups.size();
+        EXPECT_GE(after, before);
+        ASSERT_OK(run());
+        expect_valid();
+        EXPECT_EQ(info().backups.size(), after + 1);
+    }
+}
+
+TEST_F(RunBackup, RecordsWhatTheServerSaidAndWhatWasCopied) {
+    request_.annotations = {{"by", "test"}};
+    request_.compress_type = compress::CompressType::gz;
+    const auto result = run();
+    ASSERT_OK(result);
+    const repo::Manifest backup = manifest(result->entry.label);
+    EXPECT_EQ(backup.type, repo::BackupType::full);
+    EXPECT_EQ(backup.lsn_start->str(), "0/1000028");
+    EXPECT_EQ(backup.archive_start, kSecondSegment);
+    EXPECT_EQ(backup.archive_stop, kSecondSegment);
+    EXPECT_EQ(backup.annotations.at("by"), "test");
+    EXPECT_EQ(backup.databases.front().name, "postgres");
+    EXPECT_THAT(backup.references, ElementsAre(result->entry.label));
+    EXPECT_GT(backup.timestamp_copy_start, backup.timestamp_start);
+    const repo::ManifestFile* control = backup.find_file("pg_data/global/pg_control");
+    ASSERT_NE(control, nullptr);
+    EXPECT_EQ(control->size, pgdata::kControlFileSize);
+    const repo::ManifestFile* table = backup.find_file("pg_data/base/5/1259");
+    ASSERT_NE(table, nullptr);
+    EXPECT_TRUE(table->page_checked);
+    EXPECT_FALSE(table->page_error);
+    EXPECT_LT(table->repo_size, table->size);
+    EXPECT_TRUE(backup.options.checksum_page.value());
+    expect_valid();
+}
+
+TEST_F(RunBackup, CopiesTheWalItNeedsWhenAsked) {
+    request_.archive_copy = true;
+    const auto result = run();
+    ASSERT_OK(result);
+    const std::string name = std::string("pg_data/pg_wal/") + kSecondSegment;
+    const auto stored =
+        storage::read_object(memory_, "backup/main/" + result->entry.label + "/" + name);
+    ASSERT_OK(stored);
+    EXPECT_EQ(*stored, "wal");
+    const repo::Manifest backup = manifest(result->entry.label);
+    const repo::ManifestFile* file = backup.find_file(name);
+    ASSERT_NE(file, nullptr);
+    EXPECT_EQ(file->checksum, std::string(40, 'a'));  // as the archive's name says
+    EXPECT_EQ(file->size, 16u << 20);
+}
+
+TEST_F(RunBackup, AFileThatVanishesIsLeftOut) {
+    // The second look at the clock is when the list is complete.
+    at_clock_ = [this, looks = 0]() mutable {
+        if (++looks == 2) data_.remove("base/5/1259");
+    };
+    const auto result = run();
+    ASSERT_OK(result);
+    EXPECT_EQ(manifest(result->entry.label).find_file("pg_data/base/5/1259"), nullptr);
+    EXPECT_NE(manifest(result->entry.label).find_file("pg_data/base/5/2619"), nullptr);
+}
+
+TEST_F(RunBackup, ADependentBackupRefersToWhatHasNotChanged) {
+    const auto full = run();
+    ASSERT_OK(full);
+    data_.write("PG_VERSION", "15 \n");  // another size
+    request_.type = repo::BackupType::incr;
+    const auto incr = run();
+    ASSERT_OK(incr);
+    const repo::Manifest backup = manifest(incr->entry.label);
+    EXPECT_EQ(backup.prior, full->entry.label);
+    EXPECT_THAT(backup.references, ElementsAre(full->entry.label, incr->entry.label));
+    EXPECT_EQ(backup.find_file("pg_data/base/5/1259")->reference, full->entry.label);
+    EXPECT_EQ(backup.find_file("pg_data/PG_VERSION")->reference, "");
+    expect_valid();
+}
+
+TEST_F(RunBackup, DeltaFindsContentThatChangedBehindTimeAndSize) {
+    const auto full = run();
+    ASSERT_OK(full);
+    const auto time = std::filesystem::last_write_time(data_.path() + "/PG_VERSION");
+    data_.write("PG_VERSION", "16\n");
+    std::filesystem::last_write_time(data_.path() + "/PG_VERSION", time);
+    request_.type = repo::BackupType::incr;
+    const auto incr = run();
+    ASSERT_OK(incr);
+    EXPECT_EQ(manifest(incr->entry.label).find_file("pg_data/PG_VERSION")->reference,
+              full->entry.label);
+    request_.delta = true;
+    const auto delta = run();
+    ASSERT_OK(delta);
+    EXPECT_EQ(manifest(delta->entry.label).find_file("pg_data/PG_VERSION")->reference, "");
+    EXPECT_EQ(manifest(delta->entry.label).find_file("pg_data/base/5/1259")->reference,
+              full->entry.label);
+    expect_valid();
+}
+
+TEST_F(RunBackup, WithoutAFullBeforeItADependentBackupBecomesOne) {
+    request_.type = repo::BackupType::diff;
+    const auto result = run();
+    ASSERT_OK(result);
+    EXPECT_EQ(result->entry.type, repo::BackupType::full);
+    EXPECT_TRUE(result->entry.label.ends_with("F"));
+}
+
+TEST_F(RunBackup, OfAnotherClusterIsRefusedBeforeAnythingIsWritten) {
+    const auto control = pgdata::read_control_file(data_.path());
+    ASSERT_OK(control);
+    auto stranger = repo::ClusterIdentity::of(*control);
+    stranger.system_id += 1;
+    request_.stanza = "other";
+    ASSERT_OK(repo::create_stanza(request_.repository, "other", stranger));
+    const std::size_t changes = faults_->changes().size();
+    const auto result = run();
+    ASSERT_FALSE(static_cast<bool>(result));
+    EXPECT_EQ(result.error().kind(), ErrorKind::backup_mismatch);
+    EXPECT_THAT(result.error().message(), HasSubstr("do not match stanza version 15"));
+    EXPECT_EQ(faults_->changes().size(), changes);
+}
+
+TEST_F(RunBackup, OfAServerInRecoveryOrWithoutArchivingIsRefused) {
+    test::FakeFacts facts = facts_;
+    facts.in_recovery = "true";
+    server_says(facts);
+    EXPECT_ERROR(ErrorKind::db_connect, run());
+    facts = facts_;
+    facts.archive_mode = "off";
+    server_says(facts);
+    EXPECT_ERROR(ErrorKind::archive_disabled, run());
+    request_.archive_check = false;
+    EXPECT_OK(run());
+}
+
+TEST_F(RunBackup, WaitsInVainForWalThatIsNotArchived) {
+    server_.on("pg_backup_stop", {{"0/2000100", "label\n", ""}});
+    const auto result = run();
+    ASSERT_FALSE(static_cast<bool>(result));
+    EXPECT_EQ(result.error().kind(), ErrorKind::archive_timeout);
+    EXPECT_THAT(result.error().message(), HasSubstr("000000010000000000000002"));
+    EXPECT_TRUE(info().backups.empty());
+}
+
+// Without the proof a server whose archiving is broken would be copied for hours first.
+TEST_F(RunBackup, CopiesNothingBeforeArchivingIsProved) {
+    server_.on("pg_current_wal_insert_lsn", {{"0/5000100"}});
+    EXPECT_ERROR(ErrorKind::archive_timeout, run());
+    EXPECT_TRUE(faults_->changes().empty());
+}
+
+TEST_F(RunBackup, SwitchesTheSegmentIfTheStartDidNot) {
+    server_.on("pg_current_wal_insert_lsn", {{"0/1000028"}});
+    server_.on("pg_create_restore_point", {{"0/1000100"}});
+    server_.on("pg_switch_wal", {{"0/1000118"}});
+    ASSERT_OK(run());
+    EXPECT_TRUE(server_.was_asked("pg_switch_wal"));
+}
+
+TEST_F(RunBackup, ASessionThatIsLostLeavesNoBackup) {
+    server_.on_error("pg_backup_stop", Error(ErrorKind::db_connect, "gone"));
+    EXPECT_ERROR(ErrorKind::db_connect, run());
+    EXPECT_TRUE(info().backups.empty());
+}
+
+TEST_F(RunBackup, ARequestToStopIsObeyed) {
+    at_clock_ = [this, looks = 0]() mutable {
+        if (++looks == 3) cancel_.request();
+    };
+    EXPECT_ERROR(ErrorKind::cancelled, run());
+    EXPECT_TRUE(info().backups.empty());
+}
+
+TEST_F(RunBackup, OnlyOneAtATime) {
+    const auto other =
+        repo::Lock::acquire({locks_.path(), "main", repo::LockType::backup, 1, "2-00000000"});
+    ASSERT_OK(other);
+    EXPECT_ERROR(ErrorKind::lock_acquire, run());
+}
+
+TEST_F(RunBackup, AStopFileForbidsIt) {
+    std::ofstream(locks_ / "main.stop") << "";
+    EXPECT_ERROR(ErrorKind::stop, run());
+}
+
+TEST_F(RunBackup, AClockThatStandsStillIsNoticed) {
+    server_.on("clock_timestamp", {{std::to_string(clock_ms_ / 1000 * 1000 + 990)}});
+    EXPECT_ERROR(ErrorKind::kernel, run());
+}
+
+TEST_F(RunBackup, ReportsEveryPhaseAndAllBytes) {
+    std::vector<std::string> phases;
+    Progress last;
+    progress_ = [&](const Progress& progress) {
+        if (phases.empty() || phases.back() != progress.phase) phases.push_back(progress.phase);
+        if (progress.phase == "copy") last = progress;
+    };
+    ASSERT_OK(run());
+    EXPECT_THAT(phases,
+                ElementsAre("start", "wal", "list", "copy", "sync", "stop", "wal", "manifest"));
+    EXPECT_EQ(last.files_done, last.files_total);
+    EXPECT_EQ(last.bytes_done, last.bytes_total);
+    EXPECT_GT(last.bytes_total, 3u * 8192);
+}
+
+TEST_F(RunBackup, OnADirectoryMakesAllPathsAndLinksTablespaces) {
+    test::TemporaryDirectory root;
+    test::TemporaryDirectory space;
+    std::filesystem::create_directories(space / "PG_15_202209061/5");
+    std::filesystem::create_directory_symlink(space.path(), data_.path() + "/pg_tblspc/16387");
+    server_.on("pg_tablespace", {{"16387", "ts1"}});
+    request_.repository.storage = storage::make_posix_storage(root.path());
+    request_.archive_check = false;
+    make_stanza(*request_.repository.storage);
+    const auto result = run();
+    ASSERT_OK(result);
+    const std::string backup = root / ("backup/main/" + result->entry.label);
+    EXPECT_TRUE(std::filesystem::is_directory(backup + "/pg_data/pg_wal"));
+    EXPECT_TRUE(std::filesystem::is_directory(backup + "/pg_tblspc/16387/PG_15_202209061/5"));
+    EXPECT_EQ(std::filesystem::read_symlink(backup + "/pg_data/pg_tblspc/16387"),
+              "../../pg_tblspc/16387");
+    EXPECT_EQ(std::filesystem::read_symlink(root / "backup/main/latest"), result->entry.label);
+}
+
+}  // namespace
+}  // namespace chronos::ops::backup
