@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 use FindBin;
+use IPC::Run ();
 use lib "$FindBin::RealBin/lib";
 use ChronosTest;
 use PostgreSQL::Test::Cluster;
@@ -234,6 +235,17 @@ like(error_of("SET statement_timeout = '2 s'; SELECT chronos.backup_now()"), qr/
 	'a query that waits for a backup can be cancelled');
 ok($node->poll_query_until('postgres', "SELECT state = 'cancelled' FROM chronos.jobs ORDER BY id DESC LIMIT 1"),
 	'and the backup with it');
+
+# The end of the session that waits is no less.
+my $caller = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'SELECT chronos.backup_now()' ],
+	'<', \undef, '>', \my $caller_out, '2>', \my $caller_err);
+ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM chronos.progress WHERE phase = 'copy'"),
+	'a session waits for its backup');
+sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'SELECT chronos.backup_now()'");
+$caller->finish;
+ok($node->poll_query_until('postgres',
+		"SELECT count(*) = 0 FROM chronos.jobs WHERE finished_at IS NULL"), 'terminated, its backup ends');
+is(sql('SELECT state FROM chronos.jobs ORDER BY id DESC LIMIT 1'), 'cancelled', 'as cancelled');
 
 # A statement of the engine that takes long is interrupted too.
 engine_does(backup => 'sql:SELECT pg_sleep(600)');
