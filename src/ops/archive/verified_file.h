@@ -1,10 +1,11 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "chronos/crypto/hash.h"
+#include "background_sha1.h"
 #include "chronos/io/file_descriptor.h"
 #include "chronos/io/stream.h"
 #include "chronos/repo/stanza.h"
@@ -38,12 +39,16 @@ private:
     VerifiedFile(std::string destination, std::optional<SegmentExpectation> expected)
         : destination_(std::move(destination)), expected_(std::move(expected)) {}
     std::string temporary() const { return destination_ + ".chronos.tmp"; }
+    Result<> write_file(io::Bytes in);
+    Result<> flush_block();
     Result<> check();
 
     std::string destination_;
     std::optional<SegmentExpectation> expected_;
     io::FileDescriptor file_;
-    crypto::Sha1 sha1_;
+    /// Of a segment, which is collected in large blocks: the kernel, too, is faster with them.
+    std::unique_ptr<BackgroundSha1> sha1_;
+    std::shared_ptr<BackgroundSha1::Block> block_;
     std::uint64_t size_ = 0;
     std::vector<std::byte> head_;
 };

@@ -4,7 +4,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "../../pgdata/control_vector.h"
+#include "control_vector.h"
 #include "chronos/ops/archive_get.h"
 #include "chronos/ops/archive_push.h"
 #include "chronos/pgdata/control_file.h"

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "chronos/crypto/hash.h"
+#include "chronos/io/stream.h"
+
+namespace chronos::ops::archive {
+
+/// Computes a SHA-1 in a thread of its own. Hashing a segment takes as long as decompressing and
+/// writing it, and recovery waits for both.
+///
+/// Blocks go round: taken empty, filled, handed over, and free again when they are hashed.
+class BackgroundSha1 {
+public:
+    static constexpr std::size_t kBlockSize = std::size_t{1} << 20;
+    /// Bytes in a buffer of kBlockSize. Shared: it may be read while it is being hashed.
+    struct Block {
+        std::unique_ptr<std::byte[]> data;
+        std::size_t size = 0;
+        io::Bytes bytes() const { return {data.get(), size}; }
+    };
+
+    BackgroundSha1();
+    ~BackgroundSha1();
+    BackgroundSha1(const BackgroundSha1&) = delete;
+    BackgroundSha1& operator=(const BackgroundSha1&) = delete;
+
+    /// An empty block; waits while all of them are being hashed.
+    std::shared_ptr<Block> take();
+    /// Next in the content. It must not be changed any more.
+    void add(std::shared_ptr<Block> block);
+    /// 40 hexadecimal digits; nothing may follow.
+    std::string finish();
+
+private:
+    static constexpr std::size_t kBlocksMax = 4;
+
+    void run();
+
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::deque<std::shared_ptr<Block>> waiting_;
+    std::vector<std::shared_ptr<Block>> free_;
+    std::size_t made_ = 0;
+    bool ended_ = false;
+    crypto::Sha1 sha1_;
+    std::thread thread_;
+};
+
+}  // namespace chronos::ops::archive
