@@ -152,9 +152,9 @@ CREATE FUNCTION chronos.backup_info(label text DEFAULT NULL,
 		(b->'database'->>'id')::integer,
 		(b->'backrest'->>'format')::integer,
 		b->'backrest'->>'version',
-		b->'database-ref',
-		b->'tablespace',
-		b->'link',
+		nullif(b->'database-ref', 'null'),
+		nullif(b->'tablespace', 'null'),
+		nullif(b->'link', 'null'),
 		CASE jsonb_typeof(b->'error-list')
 			WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(b->'error-list')) END
 	FROM jsonb_array_elements(chronos.repository_info($1)) AS stanza,

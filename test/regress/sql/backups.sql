@@ -1,0 +1,16 @@
+-- What the repository says about the backups of the test before.
+SELECT label AS full FROM chronos.jobs ORDER BY id LIMIT 1 \gset
+SELECT label AS base FROM chronos.jobs ORDER BY id DESC LIMIT 1 \gset
+SELECT chronos.backup_now('diff') AS diff \gset
+SELECT label = :'full' AS is_first, type, stanza, repo_key, prior = :'base' AS has_prior,
+	reference = ARRAY[:'base'] AS has_reference,
+	started_at <= finished_at AS times_in_order, duration >= '0' AS has_duration,
+	wal_start ~ '^[0-9A-F]{24}$' AS has_wal, lsn_start < lsn_stop AS has_lsn,
+	size > 10000000 AS has_size, delta = size AS all_new, repo_size > 0 AS has_repo_size,
+	page_errors, pg_version = split_part(current_setting('server_version'), '.', 1) AS this_version,
+	system_id = (SELECT system_identifier FROM pg_control_system()) AS this_system, format
+FROM chronos.backups ORDER BY label;
+SELECT annotation, jsonb_path_query_array(databases, '$[*].name') AS databases, tablespaces, page_error_files
+FROM chronos.backup_info(:'full');
+-- A label that is in no repository.
+SELECT count(*) FROM chronos.backup_info('20010101-000000F');
