@@ -11,8 +11,6 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-plan skip_all => 'pgbackrest is not installed' if system('command -v pgbackrest >/dev/null') != 0;
-
 my $base = PostgreSQL::Test::Utils::tempdir();
 my $conf = "$base/chronos.conf";
 my $node = PostgreSQL::Test::Cluster->new('source');
