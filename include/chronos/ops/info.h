@@ -88,8 +88,7 @@ struct InfoReport {
 };
 
 /// Looks at everything the request names. What is wrong with a repository or a stanza becomes a
-/// status; an error is only a request that contradicts itself (kinds option_invalid,
-/// option_invalid_value).
+/// status; an error is only a request that contradicts itself (kind option_invalid).
 Result<InfoReport> collect_info(const InfoRequest& request);
 
 /// "missing stanza path" for its code.

@@ -139,7 +139,7 @@ void load_set_manifests(const InfoRequest& request, const std::string& stanza,
     for (std::size_t i = 0; i < all.size(); ++i) {
         StanzaData& data = all[i];
         if (!data.backup_info || data.repository.status.code == InfoCode::other) continue;
-        if (label.empty()) continue;
+        if (!repo::is_backup_label(label)) continue;
         auto manifest = repo::load_manifest(request.repositories[i], stanza, label,
                                             data.backup_info->cipher_pass);
         if (manifest) {
@@ -155,11 +155,18 @@ void load_set_manifests(const InfoRequest& request, const std::string& stanza,
             data.repository.status = status_of(InfoCode::requested_backup_not_found);
 }
 
+/// What a repository says of a stanza counts only while it is fine: half of it would mislead.
+void drop_data_of_failed(std::vector<StanzaData>& all) {
+    for (StanzaData& data : all) {
+        const InfoCode code = data.repository.status.code;
+        if (code == InfoCode::ok || code == InfoCode::no_valid_backups) continue;
+        data.backup_info.reset();
+        data.archives.clear();
+    }
+}
+
+/// Repositories of two clusters are the worse trouble: that is said even where one has none.
 InfoStatus combined_status(const std::vector<StanzaData>& all) {
-    const InfoStatus& first = all.front().repository.status;
-    for (const StanzaData& data : all)
-        if (data.repository.status.code != first.code)
-            return status_of(InfoCode::different_across_repos);
     const repo::HistoryEntry* current = nullptr;
     for (const StanzaData& data : all) {
         if (!data.backup_info) continue;
@@ -167,6 +174,10 @@ InfoStatus combined_status(const std::vector<StanzaData>& all) {
             return status_of(InfoCode::database_mismatch);
         current = &data.backup_info->current();
     }
+    const InfoStatus& first = all.front().repository.status;
+    for (const StanzaData& data : all)
+        if (data.repository.status.code != first.code)
+            return status_of(InfoCode::different_across_repos);
     return status_of(first.code);
 }
 
@@ -208,6 +219,7 @@ InfoStanza collect_one(const InfoRequest& request, const std::string& name,
     const std::string label = resolve_set(request.set, all);
     if (!request.set.empty()) load_set_manifests(request, name, label, all);
     look_at_locks(request, all, stanza);
+    drop_data_of_failed(all);
     stanza.status = combined_status(all);
     stanza.backups = merge_backups(all, request, label);
     for (StanzaData& data : all) {
@@ -229,10 +241,6 @@ Result<> check_request(const InfoRequest& request) {
     if (request.detail == InfoDetail::progress)
         return Error(ErrorKind::option_invalid,
                      "option 'set' cannot be used with option 'detail-level' = 'progress'");
-    if (request.set != "latest" && request.set != "oldest" && !repo::is_backup_label(request.set))
-        return Error(ErrorKind::option_invalid_value,
-                     "'" + printable(request.set) + "' is not a valid backup label format")
-            .with_hint("A label looks like 20261120-083744F; 'latest' and 'oldest' name one too.");
     return {};
 }
 

@@ -171,16 +171,20 @@ TEST(Info, TypeLeavesOutOtherBackups) {
     EXPECT_EQ(report->stanzas[0].status.code, InfoCode::ok);
 }
 
-TEST(Info, UnknownLabelIsAStatusAndABadOneAnError) {
+TEST(Info, UnknownLabelIsAStatus) {
     InfoRequest request = request_for("plain-gz");
     request.stanza = "main";
-    request.set = "20250101-000000F";
-    const std::string text = text_of(request);
-    EXPECT_TRUE(text.starts_with("stanza: main\n    status: error (requested backup not found)\n"))
-        << text;
-    request.set = "bogus";
-    EXPECT_ERROR(ErrorKind::option_invalid_value, collect_info(request));
-    request.set = "latest";
+    for (const char* label : {"20250101-000000F", "bogus"}) {
+        request.set = label;
+        EXPECT_EQ(
+            text_of(request),
+            "stanza: main\n    status: error (requested backup not found)\n    cipher: none\n");
+        EXPECT_EQ(json_of(request),
+                  R"([{"archive":[],"backup":[],"cipher":"none","db":[],"name":"main","repo":[{)"
+                  R"("cipher":"none","key":1,"status":{"code":6,"message":"requested backup not )"
+                  R"(found"}}],"status":{"code":6,"lock":{"backup":{"held":false},"restore":{)"
+                  R"("held":false}},"message":"requested backup not found"}}])");
+    }
     request.stanza.clear();
     EXPECT_ERROR(ErrorKind::option_invalid, collect_info(request));
 }
@@ -235,6 +239,10 @@ TEST(Info, RepositoriesThatDifferAreListedOneByOne) {
         "stanza: main\n    status: error (database mismatch across repos)\n        repo1: ok\n"
         "        repo2: ok\n    cipher: mixed\n        repo1: none\n        repo2: aes-256-cbc\n"))
         << other;
+    request.repositories.push_back(second);
+    request.repositories.back().key = 3;
+    EXPECT_NE(text_of(request).find("status: error (database mismatch across repos)\n"),
+              std::string::npos);
 }
 
 TEST(Info, HeldLocksShowWithTheirProgress) {
