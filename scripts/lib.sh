@@ -47,5 +47,6 @@ private_postgres() {
 	cp -a /usr/lib/postgresql/15 "$1/usr/lib/postgresql/"
 	cp -a /usr/share/postgresql/15 "$1/usr/share/postgresql/"
 	ln -sfn /usr/include "$1/usr/include"
+	ln -sfn /usr/include "$1/usr/include"
 	pg_bin=$1/usr/lib/postgresql/15/bin
 }

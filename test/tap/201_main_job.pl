@@ -33,6 +33,10 @@ remember('immediate');
 my $label = $node->safe_psql('postgres', q{SELECT chronos.backup_now('full')});
 like($label, qr/^\d{8}-\d{6}F$/, 'backup_now returns the label of the backup');
 
+# A backup is chosen for a time target by the second in which it ended.
+$node->poll_query_until('postgres', q{SELECT clock_timestamp() > finished_at + interval '1 second' FROM chronos.backups})
+  or die 'the clock stands still';
+
 my $work = sub {
 	my ($name) = @_;
 	$node->safe_psql('postgres', "INSERT INTO ledger (note) SELECT '$name ' || i FROM generate_series(1, 50) i");
@@ -60,8 +64,10 @@ my ($status, $out, $err) = chronos($conf, 'info');
 is($status, 0, 'info') or diag($err);
 like($out, qr/status: ok.*full backup: \Q$label\E/s, 'info lists the backup');
 my ($other_status, $other) = pgbackrest($conf, 'info');
+# Releases of pgBackRest before 2.46 leave out the zone.
+s/(:\d\d)\+00/$1/g for $out, $other;
 is($out, $other, 'info prints what pgBackRest prints');
-is($node->safe_psql('postgres', 'SELECT label, type, error FROM chronos.backups'), "$label|full|f",
+is($node->safe_psql('postgres', 'SELECT label, type, page_errors FROM chronos.backups'), "$label|full|f",
 	'the view backups has a row of it');
 is($node->safe_psql('postgres', q{SELECT type, state, label FROM chronos.jobs}), "full|succeeded|$label",
 	'the view jobs tells what ran');

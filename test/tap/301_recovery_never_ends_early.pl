@@ -79,6 +79,7 @@ for my $fault (@faults)
 	unlike($log, qr/selected new timeline|archive recovery complete/, "$name: the server is not promoted");
 	like($log, qr/ERROR: \[\d{3}\]/, "$name: the log says why");
 	$repair->();
+	$again->_update_pid(-1);    # it ended by itself
 	$again->start;
 	$again->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or die 'no end of recovery';
 	is(table_state($again, 't'), $state, "$name: and with the repository back nothing is missing");

@@ -79,6 +79,8 @@ sub run_tool
 {
 	my (@command) = @_;
 	my ($out, $err) = ('', '');
+	# These speak to the tests; a program takes CHRONOS_<NAME> for an option.
+	local %ENV = map { $_ => $ENV{$_} } grep { !/^CHRONOS_(?:TEST_|FIXTURES_)/ } keys %ENV;
 	IPC::Run::run(\@command, '<', \undef, '>', \$out, '2>', \$err,
 		IPC::Run::timeout(300, exception => "timeout: @command"));
 	my $status = $? & 127 ? 128 + ($? & 127) : $? >> 8;
@@ -105,10 +107,9 @@ sub restored_node
 	my ($name, $data, %params) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 	my $own = $node->data_dir;
-	require File::Path;
-	File::Path::remove_tree($own);
 	mkdir $node->basedir if !-d $node->basedir;
-	rename $data, $own or die "rename $data: $!";
+	# Where it was restored to is where its restore_command expects to be run.
+	symlink $data, $own or die "symlink $data: $!";
 	open my $auto, '>>', "$own/postgresql.auto.conf" or die $!;
 	printf $auto "port = %d\nlisten_addresses = ''\nunix_socket_directories = '%s'\narchive_mode = off\n",
 	  $node->port, $node->host;
