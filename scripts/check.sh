@@ -56,7 +56,7 @@ test_environment() {
 	as_server_user env PATH="$pg_bin:$PATH" PERL5LIB="$perl:$work/src/test/tap/lib" \
 		PG_REGRESS="$perl/../regress/pg_regress" TESTDIR="$work/src" TESTDATADIR="$work/src/tmp_check" \
 		TESTLOGDIR="$work/src/tmp_check/log" CHRONOS="$pg_bin/chronos" \
-		CHRONOS_FIXTURES_DIR="${CHRONOS_FIXTURES_DIR:-$work/src/test/fixtures}" \
+		TEST_FIXTURES_DIR="${TEST_FIXTURES_DIR:-$work/src/test/fixtures}" \
 		CHECK_LONG="${CHECK_LONG:-}" TZ=UTC "$@"
 }
 

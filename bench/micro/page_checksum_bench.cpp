@@ -1,4 +1,5 @@
-// How fast page checksums go by themselves: they must not show next to compression, so several GB/s.
+// How fast page checksums go by themselves: they must not show next to compression, so several
+// GB/s.
 #include <benchmark/benchmark.h>
 
 #include <string>

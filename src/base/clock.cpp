@@ -75,9 +75,13 @@ bool take_fraction(std::string_view& text, std::int64_t& fraction_us) {
 
 }  // namespace
 
-UnixTime unix_now() { return std::time(nullptr); }
+UnixTime unix_now() {
+    return std::time(nullptr);
+}
 
-std::string format_label_time(UnixTime time) { return format_tm("%Y%m%d-%H%M%S", local_tm(time)); }
+std::string format_label_time(UnixTime time) {
+    return format_tm("%Y%m%d-%H%M%S", local_tm(time));
+}
 
 std::string format_local_time(UnixTime time) {
     const std::tm parts = local_tm(time);

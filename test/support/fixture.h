@@ -11,11 +11,11 @@
 
 namespace chronos::test {
 
-/// A repository of test/fixtures (or of $CHRONOS_FIXTURES_DIR), unpacked for one test.
+/// A repository of test/fixtures (or of $TEST_FIXTURES_DIR), unpacked for one test.
 class Fixture {
 public:
     explicit Fixture(const std::string& name) {
-        const char* const directory = std::getenv("CHRONOS_FIXTURES_DIR");
+        const char* const directory = std::getenv("TEST_FIXTURES_DIR");
         const std::string archive =
             std::string(directory == nullptr ? CHRONOS_FIXTURES : directory) + "/" + name +
             ".tar.zst";

@@ -8,14 +8,14 @@
 
 namespace chronos {
 
-/// The seed of this run's random tests: CHRONOS_TEST_SEED if set, else a new one. Printed once, so
+/// The seed of this run's random tests: TEST_SEED if set, else a new one. Printed once, so
 /// that a failure can be repeated.
 inline std::uint64_t test_seed() {
     static const std::uint64_t seed = [] {
-        const char* wanted = std::getenv("CHRONOS_TEST_SEED");
+        const char* wanted = std::getenv("TEST_SEED");
         const std::uint64_t value =
             wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : std::random_device{}();
-        std::printf("CHRONOS_TEST_SEED=%llu\n", static_cast<unsigned long long>(value));
+        std::printf("TEST_SEED=%llu\n", static_cast<unsigned long long>(value));
         return value;
     }();
     return seed;

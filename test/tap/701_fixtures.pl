@@ -1,7 +1,7 @@
 # Repositories that pgBackRest wrote restore to the states recorded beside them: every backup alone,
 # every recovery target from the backup chosen for it and from the oldest one; every codec and
 # layout by checksum of files; and from a damaged repository nothing that could be started. All
-# fixtures found are used: those of the project, or those in CHRONOS_FIXTURES_DIR.
+# fixtures found are used: those of the project, or those in TEST_FIXTURES_DIR.
 use strict;
 use warnings;
 use lib 'test/tap/lib';
@@ -13,7 +13,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $fixtures = abs_path($ENV{CHRONOS_FIXTURES_DIR} // 'test/fixtures');
+my $fixtures = abs_path($ENV{TEST_FIXTURES_DIR} // 'test/fixtures');
 my $base = PostgreSQL::Test::Utils::tempdir();
 my $counter = 0;
 $ENV{PGUSER} = 'postgres';

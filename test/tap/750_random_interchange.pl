@@ -3,7 +3,7 @@
 # backup is restored by both tools. The two directories are the same, and the database holds what
 # it held when the backup was made.
 #
-# CHRONOS_TEST_SEED repeats a run, CHRONOS_TEST_STEPS sets its length (default 30, 300 with
+# TEST_SEED repeats a run, TEST_STEPS sets its length (default 30, 300 with
 # CHECK_LONG).
 use strict;
 use warnings;
@@ -13,7 +13,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $seed = seed();
-my $steps = $ENV{CHRONOS_TEST_STEPS} // ($ENV{CHECK_LONG} ? 300 : 30);
+my $steps = $ENV{TEST_STEPS} // ($ENV{CHECK_LONG} ? 300 : 30);
 my ($version) = `pgbackrest version` =~ /(\d+\.\d+)/;
 # The stored form of block-incremental files is readable from 2.46 on.
 my $blocks = (split /\./, $version)[1] >= 46;

@@ -13,8 +13,8 @@ using UnixTime = std::int64_t;
 UnixTime unix_now();
 
 /// Both in the time zone of the process (TZ), which is what pgBackRest uses for labels and output.
-std::string format_label_time(UnixTime time);    ///< "20261120-075745"
-std::string format_local_time(UnixTime time);    ///< "2026-11-20 07:57:45+00", minutes if not zero
+std::string format_label_time(UnixTime time);  ///< "20261120-075745"
+std::string format_local_time(UnixTime time);  ///< "2026-11-20 07:57:45+00", minutes if not zero
 
 /// A point in time as people and `--target` write it: "YYYY-MM-DD HH:MM:SS", 'T' in place of the
 /// blank, an optional fraction, an optional zone (Z, +HH, +HHMM, +HH:MM). Without a zone: local.

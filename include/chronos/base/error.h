@@ -9,11 +9,11 @@ namespace chronos {
 /// code that pgBackRest documents for the same failure, so scripts written for one work with both.
 /// Source: repository-format reference, section 11.9.
 enum class ErrorKind : int {
-    internal = 25,           ///< a broken invariant of ours
-    checksum = 26,           ///< content does not match its recorded checksum
+    internal = 25,  ///< a broken invariant of ours
+    checksum = 26,  ///< content does not match its recorded checksum
     config = 27,
-    file_invalid = 28,       ///< info files disagree with each other or with the cluster
-    format = 29,             ///< malformed content
+    file_invalid = 28,  ///< info files disagree with each other or with the cluster
+    format = 29,        ///< malformed content
     command_required = 30,
     option_invalid = 31,
     option_invalid_value = 32,
@@ -24,7 +24,7 @@ enum class ErrorKind : int {
     file_open = 41,
     file_read = 42,
     param_required = 43,
-    archive_mismatch = 44,   ///< WAL of another cluster
+    archive_mismatch = 44,  ///< WAL of another cluster
     archive_duplicate = 45,
     version_not_supported = 46,
     path_create = 47,
@@ -35,14 +35,14 @@ enum class ErrorKind : int {
     file_sync = 52,
     path_open = 53,
     path_sync = 54,
-    not_found = 55,          ///< there is no such object; callers often treat it as an answer
+    not_found = 55,  ///< there is no such object; callers often treat it as an answer
     db_connect = 56,
     db_query = 57,
     db_mismatch = 58,
     file_remove = 60,
     path_remove = 61,
-    stop = 62,               ///< a stop file forbids the command
-    cancelled = 63,          ///< terminated by a signal or by request
+    stop = 62,       ///< a stop file forbids the command
+    cancelled = 63,  ///< terminated by a signal or by request
     file_write = 64,
     feature_not_supported = 67,
     archive_command_invalid = 68,
@@ -67,11 +67,11 @@ enum class ErrorKind : int {
     param_invalid = 96,
     file_info = 98,
     json_format = 99,
-    kernel = 100,            ///< a system call failed in a way that has no kind of its own
-    service = 101,           ///< the storage service answered with an error
+    kernel = 100,   ///< a system call failed in a way that has no kind of its own
+    service = 101,  ///< the storage service answered with an error
     execute = 102,
     repo_invalid = 103,
-    command = 104,           ///< some repositories failed, others did not
+    command = 104,  ///< some repositories failed, others did not
     access = 105,
     clock = 106,
     runtime = 122,

@@ -19,8 +19,14 @@ using LogReceiver = std::function<void(LogLevel level, std::string_view text)>;
 LogReceiver set_log_receiver(LogReceiver receiver);
 
 void log(LogLevel level, std::string_view text);
-inline void log_warn(std::string_view text) { log(LogLevel::warn, text); }
-inline void log_info(std::string_view text) { log(LogLevel::info, text); }
-inline void log_detail(std::string_view text) { log(LogLevel::detail, text); }
+inline void log_warn(std::string_view text) {
+    log(LogLevel::warn, text);
+}
+inline void log_info(std::string_view text) {
+    log(LogLevel::info, text);
+}
+inline void log_detail(std::string_view text) {
+    log(LogLevel::detail, text);
+}
 
 }  // namespace chronos

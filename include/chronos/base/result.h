@@ -13,14 +13,14 @@ namespace chronos {
 template <class T = void>
 class [[nodiscard]] Result {
 public:
-    Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit
+    Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT: implicit
     Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT: implicit
     /// From anything a T can be made of, so that `return unique_ptr<Derived>` works.
     template <class U>
-        requires(std::is_convertible_v<U &&, T> && !std::is_same_v<std::decay_t<U>, T> &&
-                 !std::is_same_v<std::decay_t<U>, Error> &&
-                 !std::is_same_v<std::decay_t<U>, Result>)
-    Result(U&& value) : state_(std::in_place_index<0>, std::forward<U>(value)) {}  // NOLINT
+    requires(std::is_convertible_v<U&&, T> && !std::is_same_v<std::decay_t<U>, T> &&
+             !std::is_same_v<std::decay_t<U>, Error> && !std::is_same_v<std::decay_t<U>, Result>)
+        Result(U&& value)
+        : state_(std::in_place_index<0>, std::forward<U>(value)) {}  // NOLINT
 
     explicit operator bool() const noexcept { return state_.index() == 0; }
     T& value() & { return std::get<0>(state_); }
@@ -59,18 +59,18 @@ private:
 
 /// The value of a Result, or return its error from the enclosing function:
 /// `auto text = CHRONOS_TRY(read_all(source));`
-#define CHRONOS_TRY(...)                                              \
-    __extension__({                                                   \
-        auto chronos_result_ = (__VA_ARGS__);                         \
+#define CHRONOS_TRY(...)                                                 \
+    __extension__({                                                      \
+        auto chronos_result_ = (__VA_ARGS__);                            \
         if (!chronos_result_) return std::move(chronos_result_).error(); \
-        std::move(chronos_result_).value();                           \
+        std::move(chronos_result_).value();                              \
     })
 
 /// The same, and the error says what was being done:
 /// `CHRONOS_TRY_DOING(file.sync(), "store backup label");`
-#define CHRONOS_TRY_DOING(expression, what)                                               \
-    __extension__({                                                                       \
-        auto chronos_result_ = (expression);                                              \
+#define CHRONOS_TRY_DOING(expression, what)                                                \
+    __extension__({                                                                        \
+        auto chronos_result_ = (expression);                                               \
         if (!chronos_result_) return std::move(chronos_result_).error().while_doing(what); \
-        std::move(chronos_result_).value();                                               \
+        std::move(chronos_result_).value();                                                \
     })

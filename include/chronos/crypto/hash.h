@@ -25,7 +25,9 @@ private:
 };
 
 std::string sha1_hex(io::Bytes data);
-inline std::string sha1_hex(std::string_view data) { return sha1_hex(io::bytes(data)); }
+inline std::string sha1_hex(std::string_view data) {
+    return sha1_hex(io::bytes(data));
+}
 
 /// SHA-1 of nothing: the implicit checksum of zero-size files.
 inline constexpr std::string_view kSha1OfNothing = "da39a3ee5e6b4b0d3255bfef95601890afd80709";

@@ -15,7 +15,9 @@ namespace chronos::io {
 using Bytes = std::span<const std::byte>;
 using MutableBytes = std::span<std::byte>;
 
-inline Bytes bytes(std::string_view text) { return std::as_bytes(std::span(text)); }
+inline Bytes bytes(std::string_view text) {
+    return std::as_bytes(std::span(text));
+}
 inline std::string_view text(Bytes data) {
     return {reinterpret_cast<const char*>(data.data()), data.size()};
 }

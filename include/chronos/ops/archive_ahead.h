@@ -12,8 +12,8 @@
 namespace chronos::ops::archive {
 
 struct AheadSettings {
-    std::string wal_path;       ///< "<data directory>/pg_wal"
-    std::size_t threads = 1;    ///< files that are pushed at a time
+    std::string wal_path;     ///< "<data directory>/pg_wal"
+    std::size_t threads = 1;  ///< files that are pushed at a time
 };
 
 /// Names of the files that are ready to be archived, in the order in which the archiver asks for

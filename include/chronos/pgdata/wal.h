@@ -35,9 +35,9 @@ Result<std::vector<std::string>> wal_segment_range(std::string_view first, std::
                                                    std::uint32_t segment_size,
                                                    std::size_t count_max = 1u << 20);
 
-bool is_wal_segment(std::string_view name);   ///< 24 upper-case hexadecimal digits
-bool is_wal_partial(std::string_view name);   ///< segment + ".partial"
-bool is_backup_history(std::string_view name);  ///< segment + ".00000028.backup"
+bool is_wal_segment(std::string_view name);       ///< 24 upper-case hexadecimal digits
+bool is_wal_partial(std::string_view name);       ///< segment + ".partial"
+bool is_backup_history(std::string_view name);    ///< segment + ".00000028.backup"
 bool is_timeline_history(std::string_view name);  ///< "00000002.history"
 
 /// A line of a timeline history file: `parent` was left at `switch_lsn`.

@@ -12,12 +12,12 @@ namespace chronos::repo {
 
 /// Where one block of a file is and what it looks like.
 struct BlockMapItem {
-    std::uint32_t reference = 0;        ///< index into Manifest::references
-    std::uint64_t super_block_size = 0; ///< uncompressed bytes of the super block it lies in
-    std::uint64_t bundle_id = 0;        ///< 0: the ".pgbi" file
-    std::uint64_t offset = 0;           ///< of the super block in that object, bytes
-    std::uint64_t size = 0;             ///< stored bytes of the super block
-    std::uint64_t position = 0;         ///< block number inside the super block
+    std::uint32_t reference = 0;           ///< index into Manifest::references
+    std::uint64_t super_block_size = 0;    ///< uncompressed bytes of the super block it lies in
+    std::uint64_t bundle_id = 0;           ///< 0: the ".pgbi" file
+    std::uint64_t offset = 0;              ///< of the super block in that object, bytes
+    std::uint64_t size = 0;                ///< stored bytes of the super block
+    std::uint64_t position = 0;            ///< block number inside the super block
     std::array<std::byte, 16> checksum{};  ///< the first block_checksum_size bytes count
     bool operator==(const BlockMapItem&) const = default;
 };

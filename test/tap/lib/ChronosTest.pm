@@ -1,5 +1,6 @@
 # What the TAP tests share: a server with the module in it, a configuration both tools read, and
-# calls of both tools. CHRONOS names the executable; the server's programs are found on the PATH.
+# calls of both tools. CHRONOS names the executable (what tests are told stands in TEST_... variables,
+# because CHRONOS_<NAME> is an option); the server's programs are found on the PATH.
 package ChronosTest;
 
 use strict;
@@ -79,8 +80,6 @@ sub run_tool
 {
 	my (@command) = @_;
 	my ($out, $err) = ('', '');
-	# These speak to the tests; a program takes CHRONOS_<NAME> for an option.
-	local %ENV = map { $_ => $ENV{$_} } grep { !/^CHRONOS_(?:TEST_|FIXTURES_)/ } keys %ENV;
 	IPC::Run::run(\@command, '<', \undef, '>', \$out, '2>', \$err,
 		IPC::Run::timeout(300, exception => "timeout: @command"));
 	my $status = $? & 127 ? 128 + ($? & 127) : $? >> 8;
@@ -206,12 +205,12 @@ sub engines_below
 	return sort { $a <=> $b } @found;
 }
 
-# The seed of a randomized test: CHRONOS_TEST_SEED or a fresh one, printed.
+# The seed of a randomized test: TEST_SEED or a fresh one, printed.
 sub seed
 {
-	my $seed = $ENV{CHRONOS_TEST_SEED} // int(rand(2**31));
+	my $seed = $ENV{TEST_SEED} // int(rand(2**31));
 	srand $seed;
-	diag("seed $seed (set CHRONOS_TEST_SEED to repeat)");
+	diag("seed $seed (set TEST_SEED to repeat)");
 	return $seed;
 }
 

@@ -46,9 +46,9 @@ TEST(ParseTime, WithoutAZoneMeansTheLocalOne) {
 }
 
 TEST(ParseTime, RefusesWhatIsNotATime) {
-    for (const char* text : {"", "bogus", "2026-11-20", "2026-02-31 00:00:00",
-                             "2026-11-20 07:57:45x", "2026-11-20 25:00:00", "2026-11-20 07:57:45.",
-                             "2026-11-20 07:57:45+1"})
+    for (const char* text :
+         {"", "bogus", "2026-11-20", "2026-02-31 00:00:00", "2026-11-20 07:57:45x",
+          "2026-11-20 25:00:00", "2026-11-20 07:57:45.", "2026-11-20 07:57:45+1"})
         EXPECT_EQ(parse_time_us(text), std::nullopt) << text;
 }
 

@@ -9,7 +9,7 @@ namespace chronos::control {
 namespace {
 
 unsigned seed() {
-    const char* given = std::getenv("CHRONOS_TEST_SEED");
+    const char* given = std::getenv("TEST_SEED");
     static const unsigned value =
         given != nullptr ? static_cast<unsigned>(std::atoi(given)) : std::random_device()();
     return value;
@@ -47,7 +47,7 @@ TEST(Message, LooksAsDocumented) {
 // may end the line or the field early.
 TEST(Message, AnyBytesSurviveTheRoundTrip) {
     std::mt19937 random(seed());
-    SCOPED_TRACE("CHRONOS_TEST_SEED=" + std::to_string(seed()));
+    SCOPED_TRACE("TEST_SEED=" + std::to_string(seed()));
     for (int i = 0; i < 2000; ++i) {
         const Message message = random_message(random);
         const std::string line = encode(message);
@@ -87,7 +87,7 @@ TEST(Message, MissingFieldIsNotAnEmptyOne) {
 
 TEST(LineBuffer, AssemblesLinesFromAnyChunking) {
     std::mt19937 random(seed());
-    SCOPED_TRACE("CHRONOS_TEST_SEED=" + std::to_string(seed()));
+    SCOPED_TRACE("TEST_SEED=" + std::to_string(seed()));
     std::vector<std::string> expected;
     std::string stream;
     for (int i = 0; i < 300; ++i) {

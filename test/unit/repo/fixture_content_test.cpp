@@ -43,7 +43,7 @@ const Fixture kFixtures[] = {
 constexpr std::size_t kCarried = 12;
 
 std::string fixtures_directory() {
-    const char* wanted = std::getenv("CHRONOS_FIXTURES_DIR");
+    const char* wanted = std::getenv("TEST_FIXTURES_DIR");
     return wanted != nullptr ? wanted : CHRONOS_FIXTURES;
 }
 

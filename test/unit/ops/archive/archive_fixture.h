@@ -4,11 +4,11 @@
 #include <fstream>
 #include <sstream>
 
-#include "control_vector.h"
 #include "chronos/ops/archive_get.h"
 #include "chronos/ops/archive_push.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/repo/stanza.h"
+#include "control_vector.h"
 #include "random_bytes.h"
 #include "result_matchers.h"
 #include "temporary_directory.h"
