@@ -271,6 +271,19 @@ TEST_F(RunBackup, RecordsWhatTheServerSaidAndWhatWasCopied) {
     expect_valid();
 }
 
+TEST_F(RunBackup, SeveralThreadsStoreWhatOneWould) {
+    for (int number = 0; number < 200; ++number)
+        data_.write("base/5/" + std::to_string(20000 + number),
+                    std::string(static_cast<std::size_t>(number % 7) * 8192, '\0'));
+    request_.process_max = 4;
+    request_.manifest_save_threshold = 1;  // partial manifests are saved while threads add to it
+    request_.compress_type = compress::CompressType::zst;
+    const auto result = run();
+    ASSERT_OK(result);
+    EXPECT_EQ(result->file_total, 205u);
+    expect_valid();
+}
+
 TEST_F(RunBackup, CopiesTheWalItNeedsWhenAsked) {
     request_.archive_copy = true;
     const auto result = run();
