@@ -5,8 +5,11 @@
 #include <mutex>
 #include <new>
 #include <optional>
+#include <system_error>
 #include <thread>
 #include <vector>
+
+#include "chronos/io/cpu_tokens.h"
 
 namespace chronos::io {
 namespace {
@@ -23,13 +26,16 @@ Result<> run_guarded(const std::function<Result<>(std::size_t)>& work, std::size
 
 }  // namespace
 
-Result<> parallel_for(std::size_t threads, std::size_t count, const Cancellation& cancel,
+Result<> parallel_for(Workers workers, std::size_t count, const Cancellation& cancel,
                       const std::function<Result<>(std::size_t)>& work) {
+    CpuTokens tokens(workers.computing);
+    CpuTokens* const used_tokens = workers.computing > 0 ? &tokens : nullptr;
     std::atomic<std::size_t> next{0};
     std::atomic<bool> failed{false};
     std::mutex mutex;
     std::optional<Error> first_error;
     const auto run = [&] {
+        const TokenScope token(used_tokens);
         while (!failed.load(std::memory_order_relaxed)) {
             const std::size_t index = next.fetch_add(1, std::memory_order_relaxed);
             if (index >= count) return;
@@ -41,13 +47,33 @@ Result<> parallel_for(std::size_t threads, std::size_t count, const Cancellation
             if (!first_error) first_error = std::move(result).error();
         }
     };
-    const std::size_t used = std::min(threads, count);
+    const std::size_t used = std::min(workers.threads, count);
     std::vector<std::jthread> others;
-    for (std::size_t i = 1; i < used; ++i) others.emplace_back(run);
+    try {
+        for (std::size_t i = 1; i < used; ++i) others.emplace_back(run);
+    } catch (const std::system_error&) {
+        // The system has no more threads to give: those that are there do the work.
+    }
     run();
     others.clear();
     if (first_error) return *std::move(first_error);
     return {};
+}
+
+ByteBudget::Share::Share(ByteBudget& budget, std::uint64_t size_bytes)
+    : budget_(budget), taken_(std::min(size_bytes, budget.size_)) {
+    const WaitScope waiting;
+    std::unique_lock lock(budget_.mutex_);
+    budget_.freed_.wait(lock, [&] { return budget_.free_ >= taken_; });
+    budget_.free_ -= taken_;
+}
+
+ByteBudget::Share::~Share() {
+    {
+        const std::lock_guard lock(budget_.mutex_);
+        budget_.free_ += taken_;
+    }
+    budget_.freed_.notify_all();
 }
 
 }  // namespace chronos::io

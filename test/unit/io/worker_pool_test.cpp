@@ -1,8 +1,10 @@
 #include "chronos/io/worker_pool.h"
 
 #include <atomic>
-#include <set>
+#include <chrono>
+#include <thread>
 
+#include "chronos/io/cpu_tokens.h"
 #include "result_matchers.h"
 
 namespace chronos::io {
@@ -46,6 +48,71 @@ TEST(ParallelFor, EndsWhenCancelled) {
                      return {};
                  }));
     EXPECT_LT(started, 1000);
+}
+
+TEST(ParallelFor, NoMoreThreadsComputeThanMayWhileTheOthersWait) {
+    const Cancellation cancel;
+    std::atomic<int> computing{0};
+    std::atomic<int> waiting{0};
+    std::atomic<int> most_computing{0};
+    std::atomic<int> most_waiting{0};
+    const auto count_up = [](std::atomic<int>& now, std::atomic<int>& most) {
+        const int value = ++now;
+        for (int seen = most; seen < value && !most.compare_exchange_weak(seen, value);) {
+        }
+    };
+    ASSERT_OK(parallel_for({16, 2}, 64, cancel, [&](std::size_t) -> Result<> {
+        count_up(computing, most_computing);
+        --computing;
+        {
+            const WaitScope scope;
+            count_up(waiting, most_waiting);
+            std::this_thread::sleep_for(std::chrono::milliseconds(5));
+            --waiting;
+        }
+        count_up(computing, most_computing);
+        --computing;
+        return {};
+    }));
+    EXPECT_LE(most_computing, 2);
+    EXPECT_GT(most_waiting, 4);
+}
+
+TEST(CpuTokens, AHelperThreadTakesItsTokenFromThoseOfItsMaster) {
+    const Cancellation cancel;
+    ASSERT_OK(parallel_for({1, 1}, 1, cancel, [&](std::size_t) -> Result<> {
+        CpuTokens* const tokens = CpuTokens::of_thread();
+        EXPECT_NE(tokens, nullptr);
+        std::atomic<bool> helped{false};
+        std::jthread helper([&] {
+            const TokenScope token(tokens);
+            helped = true;
+        });
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        EXPECT_FALSE(helped) << "the only token is held";
+        const WaitScope waiting;
+        helper.join();
+        EXPECT_TRUE(helped);
+        EXPECT_EQ(CpuTokens::of_thread(), nullptr);
+        return {};
+    }));
+    EXPECT_EQ(CpuTokens::of_thread(), nullptr);
+}
+
+TEST(ByteBudget, SharesNeverSumUpToMoreAndOneTooLargeRunsAlone) {
+    ByteBudget budget(100);
+    std::atomic<int> used{0};
+    std::atomic<bool> over{false};
+    const Cancellation cancel;
+    ASSERT_OK(parallel_for(8, 200, cancel, [&](std::size_t index) -> Result<> {
+        const int size = index % 50 == 0 ? 100 : 30;
+        const ByteBudget::Share share(budget, index % 50 == 0 ? 1000 : 30);
+        if ((used += size) > 100) over = true;
+        std::this_thread::yield();
+        used -= size;
+        return {};
+    }));
+    EXPECT_FALSE(over);
 }
 
 }  // namespace

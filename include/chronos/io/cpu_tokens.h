@@ -1,0 +1,62 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <mutex>
+
+namespace chronos::io {
+
+/// How many threads may compute at once, apart from how many there are.
+///
+/// Over a distant link most of a thread's life is waiting for an answer. Enough threads keep the
+/// link busy; they would also use more processors than the user allowed, so each holds a token
+/// while it computes and gives it back for the length of a wait. Whoever waits for the network says
+/// so with a WaitScope; the verbs above need not know.
+class CpuTokens {
+public:
+    explicit CpuTokens(std::size_t count) : free_(count) {}
+    CpuTokens(const CpuTokens&) = delete;
+    CpuTokens& operator=(const CpuTokens&) = delete;
+
+    /// The ones that the calling thread holds one of; nullptr if none. A thread that works for
+    /// another (an upload beside its writer) takes its own from the same.
+    static CpuTokens* of_thread();
+
+private:
+    friend class TokenScope;
+    friend class WaitScope;
+    void take();
+    void give_back();
+
+    std::mutex mutex_;
+    std::condition_variable freed_;
+    std::size_t free_;
+};
+
+/// Holds a token of `tokens` for the calling thread, waiting for one first; nullptr: does nothing.
+class TokenScope {
+public:
+    explicit TokenScope(CpuTokens* tokens);
+    ~TokenScope();
+    TokenScope(const TokenScope&) = delete;
+    TokenScope& operator=(const TokenScope&) = delete;
+
+private:
+    CpuTokens* tokens_;
+    CpuTokens* before_;
+};
+
+/// While it lives the calling thread waits and holds no token; at its end it has one again, if it
+/// had one before. Cheap where there are no tokens.
+class WaitScope {
+public:
+    WaitScope();
+    ~WaitScope();
+    WaitScope(const WaitScope&) = delete;
+    WaitScope& operator=(const WaitScope&) = delete;
+
+private:
+    CpuTokens* tokens_;
+};
+
+}  // namespace chronos::io
