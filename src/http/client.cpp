@@ -6,15 +6,22 @@
 #include <cctype>
 #include <cstring>
 #include <mutex>
+#include <optional>
 
 #include "chronos/base/text.h"
+#include "chronos/io/cpu_tokens.h"
 
 namespace chronos::http {
 namespace {
 
 /// How much of a body may wait in memory before the transfer is paused.
 constexpr std::size_t kBodyWaitingMax = 1 << 20;
-constexpr std::size_t kIdleConnectionsMax = 64;
+constexpr std::size_t kIdleConnectionsMax = 128;
+/// A transfer that is slower than this for the whole of io_timeout stands still: some half-broken
+/// networks let a byte through now and then.
+constexpr long kStillBytesPerSecond = 256;
+/// How soon a wait notices a request to stop.
+constexpr int kPollMs = 200;
 
 struct EasyFree {
     void operator()(CURL* handle) const noexcept { curl_easy_cleanup(handle); }
@@ -77,15 +84,18 @@ public:
         set_up(request);
     }
     ~Transfer() override {
+        // A reader that knows the length stops without having seen the end.
+        if (!done_ && head_done_ && taken_ == waiting_.size()) take_what_is_there();
         curl_multi_remove_handle(connection_->multi.get(), connection_->easy.get());
         // Only a connection on which the answer was read to its end can carry another request.
-        if (done_ && !failed_) pool_->give_back(std::move(connection_));
+        if (done_ && !failure_) pool_->give_back(std::move(connection_));
     }
 
     /// Runs the transfer until the head of the answer is there.
     Result<> start() {
         curl_multi_add_handle(connection_->multi.get(), connection_->easy.get());
         while (!head_done_ && !done_) CHRONOS_TRY(step());
+        if (!head_done_ && failure_) return *failure_;
         return {};
     }
 
@@ -96,6 +106,8 @@ public:
             resume();
             CHRONOS_TRY(step());
         }
+        // What came before the failure is good; a reader may go on behind it.
+        if (taken_ == waiting_.size() && failure_) return *failure_;
         const std::size_t count = std::min(out.size(), waiting_.size() - taken_);
         if (count > 0) std::memcpy(out.data(), waiting_.data() + taken_, count);
         taken_ += count;
@@ -115,7 +127,9 @@ private:
     void set_up_tls(const ClientOptions& options);
     void set_up_body(const Request& request);
     Result<> step();
-    Result<> finish(CURLcode code);
+    void take_what_is_there();
+    void note_end();
+    Error failure_of(CURLcode code) const;
     void resume() {
         if (!paused_) return;
         paused_ = false;
@@ -129,8 +143,7 @@ private:
 
     std::shared_ptr<Client::Pool> pool_;
     std::unique_ptr<Connection> connection_;
-    std::unique_ptr<curl_slist, ListFree> header_list_;  // libcurl keeps pointers to both
-    std::unique_ptr<curl_slist, ListFree> connect_list_;
+    std::unique_ptr<curl_slist, ListFree> header_list_;  // libcurl keeps a pointer to it
     io::Bytes body_;
     std::size_t sent_ = 0;
     char reason_[CURL_ERROR_SIZE] = "";
@@ -143,7 +156,7 @@ private:
     bool head_seen_ = false;
     bool paused_ = false;
     bool done_ = false;
-    bool failed_ = false;
+    std::optional<Error> failure_;  // of the transfer, told when what came before is taken
 };
 
 void Transfer::set_up(const Request& request) {
@@ -161,16 +174,12 @@ void Transfer::set_up(const Request& request) {
     set(CURLOPT_TCP_NODELAY, 1L);
     set(CURLOPT_TCP_KEEPALIVE, options.tcp_keep_alive ? 1L : 0L);
     set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.io_timeout.count()));
-    // Below one byte a second for the whole time: the transfer stands still.
-    set(CURLOPT_LOW_SPEED_LIMIT, 1L);
+    set(CURLOPT_LOW_SPEED_LIMIT, kStillBytesPerSecond);
     set(CURLOPT_LOW_SPEED_TIME, std::max(1L, static_cast<long>(options.io_timeout.count() / 1000)));
-    set(CURLOPT_USERAGENT, options.user_agent.c_str());
-    if (!options.connect_to.empty()) {
-        // "::host:port" - whatever the URL says, connect there; name and certificate stay the
-        // URL's.
-        connect_list_.reset(curl_slist_append(nullptr, ("::" + options.connect_to).c_str()));
-        set(CURLOPT_CONNECT_TO, connect_list_.get());
-    }
+    if (!options.user_agent.empty()) set(CURLOPT_USERAGENT, options.user_agent.c_str());
+    // The proxy's own "200 Connection established" is not the answer.
+    set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    if (!options.use_proxy) set(CURLOPT_NOPROXY, "*");
     set_up_tls(options);
     set_up_body(request);
     set(CURLOPT_HEADERFUNCTION, &Transfer::on_header);
@@ -211,31 +220,50 @@ void Transfer::set_up_body(const Request& request) {
     set(CURLOPT_HTTPHEADER, header_list_.get());
 }
 
-/// Lets libcurl work until something has happened or a second has passed.
+/// Lets libcurl work until something has happened or a while has passed.
 Result<> Transfer::step() {
+    if (pool_->options.cancel != nullptr) CHRONOS_TRY(pool_->options.cancel->check());
     int running = 0;
     CURLMcode code = curl_multi_perform(connection_->multi.get(), &running);
     const bool progressed = head_done_ != head_seen_ || taken_ < waiting_.size();
     head_seen_ = head_done_;
-    if (code == CURLM_OK && running > 0 && !progressed)
-        code = curl_multi_poll(connection_->multi.get(), nullptr, 0, 1000, nullptr);
+    if (code == CURLM_OK && running > 0 && !progressed) {
+        const io::WaitScope waiting;
+        code = curl_multi_poll(connection_->multi.get(), nullptr, 0, kPollMs, nullptr);
+    }
     if (code != CURLM_OK)
         return Error(ErrorKind::internal, std::string("http: ") + curl_multi_strerror(code));
-    int left = 0;
-    while (const CURLMsg* message = curl_multi_info_read(connection_->multi.get(), &left))
-        if (message->msg == CURLMSG_DONE) return finish(message->data.result);
+    note_end();
     return {};
 }
 
-Result<> Transfer::finish(CURLcode code) {
-    done_ = true;
-    if (code == CURLE_OK) return {};
-    failed_ = true;
+void Transfer::note_end() {
+    int left = 0;
+    while (const CURLMsg* message = curl_multi_info_read(connection_->multi.get(), &left)) {
+        if (message->msg != CURLMSG_DONE) continue;
+        done_ = true;
+        if (message->data.result != CURLE_OK) failure_ = failure_of(message->data.result);
+    }
+}
+
+/// The end of an answer may have arrived with its last bytes; never waits.
+void Transfer::take_what_is_there() {
+    resume();
+    int running = 0;
+    if (curl_multi_perform(connection_->multi.get(), &running) != CURLM_OK || running > 0) return;
+    note_end();
+}
+
+Error Transfer::failure_of(CURLcode code) const {
     const std::string why = reason_[0] != '\0' ? reason_ : curl_easy_strerror(code);
-    Error error(ErrorKind::host_connect, "request to " + host_ + " failed: " + printable(why));
+    const std::string what = "request to " + host_ + " failed: " + printable(why);
     if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE)
-        return std::move(error).with_hint(
-            "Name the authority that signed the server's certificate with repo-storage-ca-file.");
+        return Error(ErrorKind::crypto, what)
+            .with_hint(
+                "Name the authority that signed the server's certificate with"
+                " repo-storage-ca-file; the certificate must bear the name connected to.");
+    Error error(ErrorKind::host_connect, what);
+    if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL) return error;
     if (code == CURLE_COULDNT_RESOLVE_HOST)
         error = std::move(error).with_hint(
             "The name does not resolve: check the endpoint and the name server.");

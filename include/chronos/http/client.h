@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "chronos/base/cancel.h"
 #include "chronos/base/result.h"
 #include "chronos/io/stream.h"
 
@@ -44,20 +45,23 @@ struct ClientOptions {
     bool verify_tls = true;
     std::string ca_file;  ///< "" for the system's
     std::string ca_path;
-    /// Where to connect instead of the authority of the URL: "host:port"; "" for the URL's.
-    std::string connect_to;
     /// Connecting, waiting for an answer, and a transfer that stands still are given up after this.
     std::chrono::milliseconds io_timeout{60000};
     std::string tls_cipher_12;  ///< OpenSSL cipher strings; "" for the default
     std::string tls_cipher_13;
     bool tcp_keep_alive = true;
+    bool use_proxy = true;  ///< where the environment names one
     std::string user_agent;
+    /// A request in it ends every wait with an error of kind cancelled; must outlive the client.
+    const Cancellation* cancel = nullptr;
 };
 
 /// HTTP/1.1 over a pool of kept connections. Any thread may call; each call uses one connection.
 /// TLS is 1.2 or later. Proxies come from the environment (https_proxy, no_proxy, ...). Redirects
-/// are not followed. Makes one attempt: failures of the network are of kind host_connect and
-/// marked transient, except for certificates that do not verify.
+/// are not followed. A header `host` in a request replaces the one that the URL gives; connecting
+/// and certificates go by the URL. A thread gives back its CPU token while it waits.
+/// Makes one attempt: failures of the network are of kind host_connect and marked transient;
+/// certificates that do not verify are of kind crypto.
 class Client {
 public:
     explicit Client(ClientOptions options);
