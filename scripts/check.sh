@@ -57,6 +57,7 @@ test_environment() {
 		PG_REGRESS="$perl/../regress/pg_regress" TESTDIR="$work/src" TESTDATADIR="$work/src/tmp_check" \
 		TESTLOGDIR="$work/src/tmp_check/log" CHRONOS="$pg_bin/chronos" \
 		TEST_FIXTURES_DIR="${TEST_FIXTURES_DIR:-$work/src/test/fixtures}" \
+		TEST_UNIT_STORAGE="$build/unit_storage" \
 		CHECK_LONG="${CHECK_LONG:-}" TZ=UTC "$@"
 }
 

@@ -34,4 +34,20 @@ Result<bool> exists(Storage& storage, const ObjectName& name) {
     return CHRONOS_TRY(storage.info(name)).has_value();
 }
 
+io::Workers workers_for(const Storage& storage, std::size_t process_max) {
+    if (!storage.features().remote) return process_max;
+    // A request of 50 ms moves a small file: 64 of them are some thousand files in three seconds,
+    // about what two processors compress and encrypt.
+    constexpr std::size_t kThreadsMin = 64;
+    constexpr std::size_t kThreadsPerProcess = 16;
+    return {std::max(kThreadsMin, kThreadsPerProcess * process_max), process_max};
+}
+
+std::uint64_t object_cost(const Storage& storage, std::uint64_t size_bytes) {
+    // Contexts and buffers of the stages; and the parts of a large object that are under way.
+    constexpr std::uint64_t kStages = std::uint64_t{1} << 20;
+    constexpr std::uint64_t kPartsMax = std::uint64_t{24} << 20;
+    return storage.features().remote ? kStages + std::min(size_bytes, kPartsMax) : 0;
+}
+
 }  // namespace chronos::storage

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "chronos/base/cancel.h"
 #include "chronos/storage/storage.h"
 
 namespace chronos::storage {
@@ -27,7 +28,7 @@ struct S3Options {
     std::string bucket;
     std::string prefix;    ///< repo path without leading or trailing '/'
     std::string endpoint;  ///< "[http[s]://]host[:port]"; "" for the region's
-    std::string region;
+    std::string region;    ///< "": AWS_REGION, AWS_DEFAULT_REGION or what the endpoint's name says
     bool path_style = false;
     std::string service = "s3";
     S3KeyType key_type = S3KeyType::shared;
@@ -43,7 +44,7 @@ struct S3Options {
     std::string storage_class;
     bool requester_pays = false;
     std::map<std::string, std::string> tags;
-    std::string host;  ///< connect here instead of the endpoint
+    std::string host;  ///< "[http[s]://]host[:port]": connect here, the certificate must name it
     std::optional<unsigned> port;
     bool verify_tls = true;
     std::string ca_file;
@@ -51,19 +52,24 @@ struct S3Options {
     std::string tls_cipher_12;
     std::string tls_cipher_13;
     std::uint64_t upload_chunk_size_bytes = std::uint64_t{5} << 20;
-    unsigned upload_parallel = 4;  ///< parts of one object under way at once
-    std::chrono::milliseconds io_timeout{60000};
-    std::chrono::milliseconds retry_for{300000};  ///< a request is given up after this
+    unsigned upload_parallel = 4;                 ///< parts of one object under way at once
+    std::chrono::milliseconds io_timeout{60000};  ///< without a byte moving
+    /// A request is not repeated after this; but two repetitions are always made.
+    std::chrono::milliseconds retry_for{60000};
     std::string user_agent = "chronos_backup";
     /// Read by name for AWS_* variables; tests give their own.
     std::function<std::optional<std::string>(const std::string&)> environment;
     /// As of this moment, in a versioned bucket (`repo-target-time`); reading only.
     std::optional<UnixTime> target_time;
+    /// Ends every wait with an error of kind cancelled; must outlive the storage.
+    const Cancellation* cancel = nullptr;
 };
 
 /// A bucket, below a prefix. Requests are repeated on passing failures, with jittered back-off,
-/// until `retry_for` has passed. Kind access for a refusal, service for other answers; messages
-/// name operation, key, status, code and request id, and never a secret.
+/// until `retry_for` has passed. Kind access for a refusal, service for other answers, host_connect
+/// where there was none; messages name operation, key, status, code and request id, and never a
+/// secret. "not found" is only what an S3 server says in its own words: a 404 of somebody in
+/// between is an error, or recovery would take a broken gateway for the end of the WAL.
 Result<std::unique_ptr<Storage>> make_s3_storage(S3Options options);
 
 /// Multipart uploads that were begun and never ended: they cost money and show in no listing.

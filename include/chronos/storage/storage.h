@@ -13,6 +13,7 @@
 
 #include "chronos/base/clock.h"
 #include "chronos/io/stream.h"
+#include "chronos/io/worker_pool.h"
 
 namespace chronos::storage {
 
@@ -45,6 +46,7 @@ struct Features {
     bool paths = false;  ///< directories exist on their own, with modes
     bool links = false;  ///< symbolic and hard links
     bool atomic_rename = false;
+    bool remote = false;  ///< every call costs a round trip, of which many may be under way
 };
 
 /// A range of an object: `size_bytes` from `offset_bytes` on; no size means to the end.
@@ -106,6 +108,14 @@ Result<std::string> read_object(Storage& storage, const ObjectName& name,
 Result<> write_object(Storage& storage, const ObjectName& name, std::string_view content,
                       WriteMode mode = WriteMode::atomic);
 Result<bool> exists(Storage& storage, const ObjectName& name);
+
+/// How many threads should read or write small objects of `storage` at once when `process_max` may
+/// compute: a thread for each where storage is near, enough to keep a distant link busy where not.
+io::Workers workers_for(const Storage& storage, std::size_t process_max);
+/// What the objects under way of such threads may keep in memory: one of `size_bytes` counts as
+/// object_cost(storage, size_bytes).
+inline constexpr std::uint64_t kBytesInFlightMax = std::uint64_t{128} << 20;
+std::uint64_t object_cost(const Storage& storage, std::uint64_t size_bytes);
 
 /// Whether a name has the form that ObjectName promises, and no component "." or "..": names may
 /// come from a manifest that somebody tampered with. "" is a name only where a directory is meant.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -19,7 +20,11 @@ struct Call {
     NamedValues query;
     NamedValues headers;  ///< lower-case names; all are signed
     io::Bytes body;
+    bool once = false;  ///< not repeated: for what is only tidying up
 };
+
+/// Looks at an answer of status 2xx: what it makes a transient error of is asked for again.
+using AnswerCheck = std::function<Result<>(const http::Response& response)>;
 
 /// Addresses, signs, sends and judges requests. Any thread. An answer other than 2xx is an error
 /// whose kind and transience the answer decides; a request is repeated while its error is
@@ -28,7 +33,7 @@ class Client {
 public:
     static Result<std::unique_ptr<Client>> make(S3Options options);
 
-    Result<http::Response> perform(const Call& call);
+    Result<http::Response> perform(const Call& call, const AnswerCheck& check = {});
     Result<std::unique_ptr<http::Stream>> open(const Call& call);
 
     const S3Options& options() const { return options_; }
@@ -42,16 +47,29 @@ public:
 private:
     explicit Client(S3Options options) : options_(std::move(options)) {}
     Result<http::Request> sign(const Call& call);
-    Result<http::Response> perform_once(const Call& call);
+    Result<> address();
+    http::ClientOptions http_options() const;
+    /// What one attempt was signed with: its failure is judged by that, whatever other threads
+    /// have learned meanwhile.
+    struct SignedWith {
+        Credentials credentials;
+        std::int64_t clock_offset_s = 0;
+    };
+    Result<http::Request> sign(const Call& call, SignedWith& used);
+    Result<http::Response> perform_once(const Call& call, const AnswerCheck& check);
     Result<std::unique_ptr<http::Stream>> open_once(const Call& call);
-    Error judge(const Call& call, const http::Response& response);
+    Error judge(const Call& call, const http::Response& response, const SignedWith& used);
+    /// Draws what follows from an error for the requests to come; true if it may go away.
+    bool learn_from(const std::string& code, const http::Response& response,
+                    const SignedWith& used);
     template <class Attempt>
-    auto retry(const Attempt& attempt) -> decltype(attempt());
+    auto retry(const Call& call, const Attempt& attempt) -> decltype(attempt());
+    Result<> pause(std::chrono::milliseconds duration) const;
 
     S3Options options_;
     std::unique_ptr<http::Client> http_;
     std::unique_ptr<CredentialSource> credentials_;
-    std::string base_url_;                         ///< "https://host[:port][/bucket]"
+    std::string base_url_;                         ///< "https://host[:port]", where to connect
     std::string host_;                             ///< as the header `host` says it
     std::string base_path_;                        ///< "" or "/bucket"
     std::atomic<std::int64_t> clock_offset_s_{0};  ///< what the server's clock is ahead of ours

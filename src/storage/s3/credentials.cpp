@@ -1,21 +1,23 @@
 #include "storage/s3/credentials.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <spawn.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <fstream>
-#include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/http/client.h"
+#include "chronos/io/file_descriptor.h"
 #include "storage/s3/xml.h"
 
 extern char** environ;
@@ -26,8 +28,6 @@ namespace {
 constexpr UnixTime kRefreshBefore_s = 300;
 constexpr const char* kInstanceMetadata = "http://169.254.169.254";
 constexpr const char* kContainerMetadata = "http://169.254.170.2";
-
-using Environment = std::function<std::optional<std::string>(const std::string&)>;
 
 Result<std::string> read_file(const std::string& path) {
     std::ifstream in(path, std::ios::binary);
@@ -81,7 +81,12 @@ public:
             auto fetched = fetch_();
             if (!fetched) {
                 // What is at hand may still be good for some minutes.
-                if (valid_ && unix_now() < fetched_.expires) return fetched_.credentials;
+                if (valid_ && unix_now() < fetched_.expires) {
+                    log_warn("unable to renew the keys for S3, which expire at " +
+                             format_local_time(fetched_.expires) + ": " +
+                             fetched.error().message());
+                    return fetched_.credentials;
+                }
                 return std::move(fetched).error().while_doing("fetch keys for S3");
             }
             fetched_ = *std::move(fetched);
@@ -89,9 +94,11 @@ public:
         }
         return fetched_.credentials;
     }
-    void invalidate() override {
+    bool invalidate(const Credentials& refused) override {
         const std::lock_guard lock(mutex_);
-        valid_ = false;
+        // Another thread may have fetched new ones since these were handed out.
+        if (valid_ && fetched_.credentials == refused) valid_ = false;
+        return true;
     }
 
 private:
@@ -106,7 +113,7 @@ class FixedSource final : public CredentialSource {
 public:
     explicit FixedSource(Credentials credentials) : credentials_(std::move(credentials)) {}
     Result<Credentials> get() override { return credentials_; }
-    void invalidate() override {}
+    bool invalidate(const Credentials&) override { return false; }
 
 private:
     Credentials credentials_;
@@ -131,9 +138,13 @@ public:
         }
         return credentials_;
     }
-    void invalidate() override {
-        const std::lock_guard lock(mutex_);
-        loaded_ = false;
+    bool invalidate(const Credentials& refused) override {
+        {
+            const std::lock_guard lock(mutex_);
+            loaded_ = false;
+        }
+        const auto now = get();
+        return now && *now != refused;
     }
 
 private:
@@ -170,9 +181,11 @@ private:
     Credentials credentials_;
 };
 
-http::ClientOptions metadata_options() {
+http::ClientOptions metadata_options(const S3Options& s3) {
     http::ClientOptions options;
-    options.io_timeout = std::chrono::milliseconds(2000);  // a neighbour answers at once or not
+    options.io_timeout = std::chrono::milliseconds(5000);  // a neighbour answers at once or not
+    options.use_proxy = false;
+    options.cancel = s3.cancel;
     return options;
 }
 
@@ -181,15 +194,20 @@ Result<std::string> get_text(http::Client& client, const std::string& url, http:
     request.url = url;
     request.headers = std::move(headers);
     http::Response response = CHRONOS_TRY(client.perform(request, 1 << 20));
-    if (response.status != 200)
-        return Error(ErrorKind::access,
-                     "request for keys answered with status " + std::to_string(response.status));
-    return std::move(response.body);
+    if (response.status == 200) return std::move(response.body);
+    std::string message =
+        "request for keys answered with status " + std::to_string(response.status);
+    if (const auto code = find_text(response.body, "Code")) message += " " + printable(*code, 64);
+    Error error(ErrorKind::access, message);
+    if (response.status == 429 || response.status >= 500) return std::move(error).as_transient();
+    return error;
 }
 
 /// IMDSv2; without a token where the instance offers none.
-Result<Fetched> fetch_from_instance(const std::string& base, const std::string& role) {
-    http::Client client(metadata_options());
+Result<Fetched> fetch_from_instance(const S3Options& options) {
+    const std::string base =
+        options.environment("AWS_EC2_METADATA_SERVICE_ENDPOINT").value_or(kInstanceMetadata);
+    http::Client client(metadata_options(options));
     http::Request token_request;
     token_request.method = "PUT";
     token_request.url = base + "/latest/api/token";
@@ -198,7 +216,7 @@ Result<Fetched> fetch_from_instance(const std::string& base, const std::string& 
     if (auto token = client.perform(token_request, 4096); token && token->status == 200)
         headers = {{"x-aws-ec2-metadata-token", token->body}};
     const std::string path = base + "/latest/meta-data/iam/security-credentials/";
-    std::string name = role;
+    std::string name = options.role;
     if (name.empty()) {
         const std::string roles = CHRONOS_TRY(get_text(client, path, headers));
         name = trim(split(roles, '\n').front());
@@ -208,7 +226,8 @@ Result<Fetched> fetch_from_instance(const std::string& base, const std::string& 
 }
 
 /// ECS and EKS: a URL in the environment, with a token from a file or the environment.
-Result<Fetched> fetch_from_container(const Environment& environment) {
+Result<Fetched> fetch_from_container(const S3Options& options) {
+    const auto& environment = options.environment;
     std::string url;
     if (const auto relative = environment("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"))
         url = kContainerMetadata + *relative;
@@ -222,17 +241,15 @@ Result<Fetched> fetch_from_container(const Environment& environment) {
         headers = {{"authorization", std::string(trim(CHRONOS_TRY(read_file(*file))))}};
     else if (const auto token = environment("AWS_CONTAINER_AUTHORIZATION_TOKEN"))
         headers = {{"authorization", *token}};
-    http::Client client(metadata_options());
+    http::Client client(metadata_options(options));
     return parse_json_keys(CHRONOS_TRY(get_text(client, url, headers)), "container metadata");
 }
 
 Result<Fetched> fetch_from_instance_or_container(const S3Options& options) {
     if (options.environment("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") ||
         options.environment("AWS_CONTAINER_CREDENTIALS_FULL_URI"))
-        return fetch_from_container(options.environment);
-    const std::string base =
-        options.environment("AWS_EC2_METADATA_SERVICE_ENDPOINT").value_or(kInstanceMetadata);
-    return fetch_from_instance(base, options.role);
+        return fetch_from_container(options);
+    return fetch_from_instance(options);
 }
 
 /// The role of a Kubernetes service account, through STS.
@@ -248,6 +265,7 @@ Result<Fetched> fetch_by_web_identity(const S3Options& options) {
     client_options.ca_file = options.ca_file;
     client_options.ca_path = options.ca_path;
     client_options.io_timeout = options.io_timeout;
+    client_options.cancel = options.cancel;
     http::Client client(client_options);
     const std::string host = options.sts_host.find("://") == std::string::npos
                                  ? "https://" + options.sts_host
@@ -269,35 +287,57 @@ Result<Fetched> fetch_by_web_identity(const S3Options& options) {
     return fetched;
 }
 
-/// What a command prints on its standard output, at most 64 KiB. No shell is involved.
-Result<std::string> output_of(const std::vector<std::string>& command) {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0)
-        return system_error(ErrorKind::kernel, "unable to make a pipe", errno);
+/// Reads until the end of the stream, at most 64 KiB and for a minute.
+Result<std::string> read_pipe(int fd, const Cancellation* cancel) {
+    const Deadline deadline(std::chrono::minutes(1));
+    std::string output;
+    char buffer[4096];
+    while (output.size() < 65536) {
+        if (cancel != nullptr) CHRONOS_TRY(cancel->check());
+        if (deadline.passed()) return Error(ErrorKind::execute, "no end of output within a minute");
+        pollfd waiting{fd, POLLIN, 0};
+        if (poll(&waiting, 1, 200) <= 0) continue;
+        const ssize_t count = read(fd, buffer, sizeof buffer);
+        if (count == 0) return output;
+        if (count < 0 && errno != EINTR)
+            return system_error(ErrorKind::file_read, "unable to read its output", errno);
+        if (count > 0) output.append(buffer, static_cast<std::size_t>(count));
+    }
+    return Error(ErrorKind::execute, "more than 64 KiB of output");
+}
+
+Result<pid_t> spawn_into(const std::vector<std::string>& command, int output) {
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
     std::vector<char*> argv;
     for (const std::string& word : command) argv.push_back(const_cast<char*>(word.c_str()));
     argv.push_back(nullptr);
     pid_t pid = -1;
     const int code = posix_spawnp(&pid, argv[0], &actions, nullptr, argv.data(), environ);
     posix_spawn_file_actions_destroy(&actions);
-    close(ends[1]);
-    std::string output;
-    char buffer[4096];
-    ssize_t count = 0;
-    while (code == 0 && output.size() < 65536 &&
-           ((count = read(ends[0], buffer, sizeof buffer)) > 0 || (count < 0 && errno == EINTR)))
-        if (count > 0) output.append(buffer, static_cast<std::size_t>(count));
-    close(ends[0]);
-    if (code != 0)
-        return system_error(ErrorKind::execute, "unable to run '" + command[0] + "'", code);
+    if (code != 0) return system_error(ErrorKind::execute, "unable to start it", code);
+    return pid;
+}
+
+/// What a command prints on its standard output. No shell is involved.
+Result<std::string> output_of(const std::vector<std::string>& command, const Cancellation* cancel) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return system_error(ErrorKind::kernel, "unable to make a pipe", errno);
+    const io::FileDescriptor reader(ends[0]);
+    io::FileDescriptor writer(ends[1]);
+    const pid_t pid = CHRONOS_TRY(spawn_into(command, writer.get()));
+    writer.reset();
+    auto output = read_pipe(reader.get(), cancel);
+    if (!output) kill(pid, SIGKILL);
     int status = 0;
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
+    if (!output) return output;
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        return Error(ErrorKind::execute, "command '" + command[0] + "' for keys failed");
+        return Error(ErrorKind::execute, "it ended with a failure");
     return output;
 }
 
@@ -328,13 +368,7 @@ Result<std::unique_ptr<CredentialSource>> make_shared_source(const S3Options& op
 
 }  // namespace
 
-Result<std::unique_ptr<CredentialSource>> make_credential_source(const S3Options& given) {
-    S3Options options = given;
-    if (!options.environment)
-        options.environment = [](const std::string& name) -> std::optional<std::string> {
-            const char* value = getenv(name.c_str());
-            return value == nullptr ? std::nullopt : std::optional<std::string>(value);
-        };
+Result<std::unique_ptr<CredentialSource>> make_credential_source(const S3Options& options) {
     switch (options.key_type) {
         case S3KeyType::shared: return make_shared_source(options);
         case S3KeyType::automatic:
@@ -345,16 +379,18 @@ Result<std::unique_ptr<CredentialSource>> make_credential_source(const S3Options
                 [options] { return fetch_by_web_identity(options); });
         case S3KeyType::pod_identity:
             return std::make_unique<CachingSource>(
-                [options] { return fetch_from_container(options.environment); });
+                [options] { return fetch_from_container(options); });
         case S3KeyType::process: break;
     }
     if (options.process_command.empty())
         return Error(ErrorKind::option_required,
                      "S3 repository requires option: repo-s3-process-cmd");
-    return std::make_unique<CachingSource>(
-        [command = options.process_command]() -> Result<Fetched> {
-            return parse_json_keys(CHRONOS_TRY(output_of(command)), "the command for keys");
-        });
+    return std::make_unique<CachingSource>([options]() -> Result<Fetched> {
+        const std::string& name = options.process_command.front();
+        return parse_json_keys(CHRONOS_TRY_DOING(output_of(options.process_command, options.cancel),
+                                                 "run '" + printable(name) + "'"),
+                               "'" + printable(name) + "'");
+    });
 }
 
 }  // namespace chronos::storage::s3

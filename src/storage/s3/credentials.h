@@ -14,10 +14,11 @@ class CredentialSource {
 public:
     virtual ~CredentialSource() = default;
     virtual Result<Credentials> get() = 0;
-    /// The server has refused these keys: fetch again at the next call.
-    virtual void invalidate() = 0;
+    /// The server takes these keys for expired. True if the next call may give others.
+    virtual bool invalidate(const Credentials& refused) = 0;
 };
 
+/// `options.environment` must be set.
 Result<std::unique_ptr<CredentialSource>> make_credential_source(const S3Options& options);
 
 }  // namespace chronos::storage::s3

@@ -30,6 +30,15 @@ std::string range_header(const Range& range, std::uint64_t done_bytes) {
     return text;
 }
 
+/// "bytes */500": the size of the object in an answer 416.
+std::optional<std::uint64_t> size_in_content_range(const http::Stream& stream) {
+    const auto range = stream.headers().find("content-range");
+    if (range == stream.headers().end()) return std::nullopt;
+    const std::size_t slash = range->second.rfind('/');
+    if (slash == std::string::npos) return std::nullopt;
+    return parse_uint(trim(std::string_view(range->second).substr(slash + 1)));
+}
+
 /// Reads an object, and goes on where it was when the connection breaks in the middle: S3 cannot
 /// tell a cut body from a whole one, the promised length can.
 class ObjectSource final : public io::Source {
@@ -38,61 +47,104 @@ public:
         : client_(std::move(client)), call_(std::move(call)), range_(range) {}
 
     /// Sends the request: not_found must show before anything is read.
-    Result<> start() {
-        Call call = call_;
-        const bool ranged = range_.offset_bytes + done_ > 0 || range_.size_bytes;
-        if (ranged) call.headers.emplace_back("range", range_header(range_, done_));
-        // A reader that goes on must go on in the same object, not in one put there meanwhile.
-        if (!etag_.empty()) call.headers.emplace_back("if-match", etag_);
-        stream_ = CHRONOS_TRY(client_->open(call));
-        const auto& headers = stream_->headers();
-        if (ranged && stream_->status() != 206 && range_.offset_bytes + done_ > 0)
-            return Error(ErrorKind::service, "get object " + client_->describe(call_.key) +
-                                                 ": the store ignored the range asked for");
-        if (const auto etag = headers.find("etag"); etag != headers.end()) etag_ = etag->second;
-        const auto length = headers.find("content-length");
-        promised_ = length == headers.end() ? std::nullopt : parse_uint(length->second);
-        if (promised_) promised_ = *promised_ + done_;
-        return {};
-    }
-
-    Result<std::size_t> read(io::MutableBytes out) override {
-        for (unsigned tries = 0;; ++tries) {
-            if (range_.size_bytes) {
-                const std::uint64_t left = *range_.size_bytes - done_;
-                if (left == 0) return std::size_t{0};
-                out = out.first(std::min<std::uint64_t>(out.size(), left));
-            }
-            auto count = stream_->read(out);
-            if (count && *count > 0) {
-                done_ += *count;
-                return count;
-            }
-            const std::uint64_t expected =
-                range_.size_bytes ? *range_.size_bytes : promised_.value_or(done_);
-            if (count && done_ >= expected) return std::size_t{0};
-            if (tries == 5 || (count && range_.size_bytes && promised_ && *promised_ <= done_))
-                return count
-                           ? Error(ErrorKind::file_read, "object " + client_->describe(call_.key) +
-                                                             " ends before the range asked for")
-                           : std::move(count).error();
-            log_detail("body of " + client_->describe(call_.key) + " was cut after " +
-                       std::to_string(done_) + " bytes: going on from there");
-            CHRONOS_TRY(start());
-        }
-    }
+    Result<> start();
+    Result<std::size_t> read(io::MutableBytes out) override;
 
 private:
+    /// How often one read() goes on after a broken body; each time has its own repetitions.
+    static constexpr unsigned kContinuationsMax = 5;
+
+    Result<> judge_start(bool ranged);
+    Result<> judge_unsatisfiable();
+    Error too_short() const {
+        return Error(ErrorKind::file_read,
+                     "object " + client_->describe(call_.key) + " ends before the range asked for");
+    }
+    /// How many bytes are to come in all; nullopt if the store did not say.
+    std::optional<std::uint64_t> expected() const {
+        return range_.size_bytes ? range_.size_bytes : promised_;
+    }
+
     std::shared_ptr<Client> client_;
     const Call call_;
     const Range range_;
-    std::unique_ptr<http::Stream> stream_;
+    std::unique_ptr<http::Stream> stream_;  // none: the object does not reach to the range
     std::uint64_t done_ = 0;
     std::string etag_;
     std::optional<std::uint64_t> promised_;
 };
 
-/// An empty object or range needs no request.
+Result<> ObjectSource::start() {
+    Call call = call_;
+    const bool ranged = range_.offset_bytes + done_ > 0 || range_.size_bytes;
+    if (ranged) call.headers.emplace_back("range", range_header(range_, done_));
+    // A reader that goes on must go on in the same object, not in one put there meanwhile.
+    if (!etag_.empty()) call.headers.emplace_back("if-match", etag_);
+    stream_.reset();
+    stream_ = CHRONOS_TRY(client_->open(call));
+    return judge_start(ranged);
+}
+
+Result<> ObjectSource::judge_start(bool ranged) {
+    if (stream_->status() == 416) return judge_unsatisfiable();
+    const auto& headers = stream_->headers();
+    if (ranged && stream_->status() != 206 && range_.offset_bytes + done_ > 0)
+        return Error(ErrorKind::service, "get object " + client_->describe(call_.key) +
+                                             ": the store ignored the range asked for");
+    if (const auto etag = headers.find("etag"); etag != headers.end()) etag_ = etag->second;
+    const auto length = headers.find("content-length");
+    promised_ = length == headers.end() ? std::nullopt : parse_uint(length->second);
+    if (promised_) promised_ = *promised_ + done_;
+    return {};
+}
+
+/// The end of an object is a place one may read from to its end, and find nothing.
+Result<> ObjectSource::judge_unsatisfiable() {
+    auto size = size_in_content_range(*stream_);
+    stream_.reset();
+    if (!size) {
+        Call call = call_;
+        call.operation = "look at object";
+        call.method = "HEAD";
+        size = parse_uint(CHRONOS_TRY(client_->perform(call)).header("content-length"));
+    }
+    const bool at_end = size == range_.offset_bytes && !range_.size_bytes;
+    promised_ = at_end ? 0 : 1;
+    return {};
+}
+
+Result<std::size_t> ObjectSource::read(io::MutableBytes out) {
+    for (unsigned tries = 0;; ++tries) {
+        if (!stream_) {
+            if (promised_ == std::uint64_t{0}) return std::size_t{0};
+            return too_short();
+        }
+        if (range_.size_bytes) {
+            const std::uint64_t left = *range_.size_bytes - done_;
+            if (left == 0) return std::size_t{0};
+            out = out.first(std::min<std::uint64_t>(out.size(), left));
+        }
+        auto count = stream_->read(out);
+        if (count && *count > 0) {
+            done_ += *count;
+            return count;
+        }
+        if (!count && count.error().kind() == ErrorKind::cancelled) return count;
+        const auto all = expected();
+        if (count && (!all || done_ >= *all)) return std::size_t{0};
+        // A body that is whole by its own measure: the object is smaller than the range.
+        if (count && promised_ && done_ >= *promised_) return too_short();
+        if (tries == kContinuationsMax) {
+            if (count) return too_short();
+            return std::move(count).error().while_doing("read " + client_->describe(call_.key));
+        }
+        log_detail("body of " + client_->describe(call_.key) + " was cut after " +
+                   std::to_string(done_) + " bytes: going on from there");
+        CHRONOS_TRY(start());
+    }
+}
+
+/// An empty range needs no request.
 class EmptySource final : public io::Source {
 public:
     Result<std::size_t> read(io::MutableBytes) override { return std::size_t{0}; }
@@ -102,13 +154,14 @@ class S3Storage final : public Storage {
 public:
     explicit S3Storage(std::shared_ptr<Client> client) : client_(std::move(client)) {}
 
-    Features features() const override { return {}; }
+    Features features() const override { return {.remote = true}; }
     std::string describe(const ObjectName& name) const override {
         return client_->describe(key(name));
     }
 
     Result<std::unique_ptr<io::Source>> open(const ObjectName& name, Range range) override;
     Result<std::unique_ptr<io::Sink>> create(const ObjectName& name, WriteMode) override {
+        CHRONOS_TRY(check_name(name));
         CHRONOS_TRY(writable());
         return make_upload(client_, key(name));
     }
@@ -136,10 +189,19 @@ private:
         const std::string whole = key(directory);
         return whole.empty() ? "" : whole + "/";
     }
+    Result<> check_name(const ObjectName& name) const {
+        if (is_object_name(name)) return {};
+        return Error(ErrorKind::format, "'" + printable(name) + "' is not a name of an object");
+    }
+    Result<> check_directory(const ObjectName& name) const {
+        return name.empty() ? Result<>() : check_name(name);
+    }
     Result<> writable() const {
         if (!client_->options().target_time) return {};
         return Error(ErrorKind::option_invalid, "a repository with repo-target-time is read-only");
     }
+    template <class Value>
+    Result<Value> ask(const Call& call, Result<Value> (*parse)(std::string_view));
     Result<std::vector<ListedItem>> list_items(const std::string& prefix, bool recursive);
     Result<std::vector<ListedItem>> list_versions(const std::string& prefix, bool recursive);
     Result<std::optional<ListedItem>> version_of(const std::string& object_key);
@@ -147,6 +209,18 @@ private:
 
     std::shared_ptr<Client> client_;
 };
+
+/// The parsed answer to a call; one that was cut short on its way is asked for again.
+template <class Value>
+Result<Value> S3Storage::ask(const Call& call, Result<Value> (*parse)(std::string_view)) {
+    Value value;
+    const AnswerCheck check = [&](const http::Response& response) -> Result<> {
+        value = CHRONOS_TRY(parse(response.body));
+        return {};
+    };
+    CHRONOS_TRY(client_->perform(call, check));
+    return value;
+}
 
 Result<std::vector<ListedItem>> S3Storage::list_items(const std::string& prefix, bool recursive) {
     if (client_->options().target_time) return list_versions(prefix, recursive);
@@ -158,9 +232,7 @@ Result<std::vector<ListedItem>> S3Storage::list_items(const std::string& prefix,
         call.query = {{"list-type", "2"}, {"prefix", prefix}};
         if (!recursive) call.query.emplace_back("delimiter", "/");
         if (!token.empty()) call.query.emplace_back("continuation-token", token);
-        const http::Response response = CHRONOS_TRY(client_->perform(call));
-        ListPage page = CHRONOS_TRY_DOING(parse_list_page(response.body),
-                                          "list objects " + client_->describe(prefix));
+        ListPage page = CHRONOS_TRY(ask(call, parse_list_page));
         items.insert(items.end(), std::make_move_iterator(page.items.begin()),
                      std::make_move_iterator(page.items.end()));
         if (page.truncated && (page.continuation_token.empty() || page.continuation_token == token))
@@ -186,9 +258,7 @@ Result<std::vector<ListedItem>> S3Storage::list_versions(const std::string& pref
         if (!recursive) call.query.emplace_back("delimiter", "/");
         if (!key_marker.empty()) call.query.emplace_back("key-marker", key_marker);
         if (!version_marker.empty()) call.query.emplace_back("version-id-marker", version_marker);
-        const http::Response response = CHRONOS_TRY(client_->perform(call));
-        ListPage page = CHRONOS_TRY_DOING(parse_list_page(response.body),
-                                          "list versions " + client_->describe(prefix));
+        ListPage page = CHRONOS_TRY(ask(call, parse_list_page));
         for (ListedItem& item : page.items) {
             if (item.kind == ListedItem::Kind::prefix) {
                 items.push_back(std::move(item));
@@ -217,6 +287,7 @@ Result<std::optional<ListedItem>> S3Storage::version_of(const std::string& objec
 }
 
 Result<std::unique_ptr<io::Source>> S3Storage::open(const ObjectName& name, Range range) {
+    CHRONOS_TRY(check_name(name));
     if (range.size_bytes == std::uint64_t{0}) return std::make_unique<EmptySource>();
     Call call;
     call.operation = "get object";
@@ -240,6 +311,7 @@ Result<std::unique_ptr<io::Source>> S3Storage::open(const ObjectName& name, Rang
 }
 
 Result<std::optional<Entry>> S3Storage::info(const ObjectName& name) {
+    CHRONOS_TRY(check_directory(name));
     Entry entry;
     entry.name = name.substr(name.rfind('/') + 1);
     if (client_->options().target_time) {
@@ -266,8 +338,7 @@ Result<std::optional<Entry>> S3Storage::info(const ObjectName& name) {
     Call call;
     call.operation = "list objects";
     call.query = {{"list-type", "2"}, {"prefix", directory_key(name)}, {"max-keys", "1"}};
-    const http::Response response = CHRONOS_TRY(client_->perform(call));
-    const ListPage page = CHRONOS_TRY(parse_list_page(response.body));
+    const ListPage page = CHRONOS_TRY(ask(call, parse_list_page));
     if (page.items.empty() && !name.empty()) return std::optional<Entry>{};
     entry.type = EntryType::path;
     return std::optional(entry);
@@ -275,6 +346,7 @@ Result<std::optional<Entry>> S3Storage::info(const ObjectName& name) {
 
 Result<std::vector<Entry>> S3Storage::list(const ObjectName& directory,
                                            const std::string& name_prefix) {
+    CHRONOS_TRY(check_directory(directory));
     const std::string prefix = directory_key(directory);
     std::vector<Entry> entries;
     for (ListedItem& item : CHRONOS_TRY(list_items(prefix + name_prefix, false))) {
@@ -296,6 +368,7 @@ Result<std::vector<Entry>> S3Storage::list(const ObjectName& directory,
 }
 
 Result<std::vector<Entry>> S3Storage::list_tree(const ObjectName& directory) {
+    CHRONOS_TRY(check_directory(directory));
     const std::string prefix = directory_key(directory);
     std::vector<Entry> entries;
     for (ListedItem& item : CHRONOS_TRY(list_items(prefix, true))) {
@@ -312,6 +385,7 @@ Result<std::vector<Entry>> S3Storage::list_tree(const ObjectName& directory) {
 }
 
 Result<> S3Storage::remove(const ObjectName& name) {
+    CHRONOS_TRY(check_name(name));
     CHRONOS_TRY(writable());
     Call call;
     call.operation = "delete object";
@@ -334,8 +408,7 @@ Result<> S3Storage::remove_batch(const std::vector<std::string>& keys) {
     call.query = {{"delete", ""}};
     call.headers = {{"content-md5", crypto::base64(crypto::md5(io::bytes(body)))}};
     call.body = io::bytes(body);
-    const http::Response response = CHRONOS_TRY(client_->perform(call));
-    for (const ErrorDocument& error : CHRONOS_TRY(parse_delete_errors(response.body))) {
+    for (const ErrorDocument& error : CHRONOS_TRY(ask(call, parse_delete_errors))) {
         if (error.code == "NoSuchKey") continue;
         // One of many was refused: alone it gets the retries, and an error that names it.
         Call single;
@@ -348,6 +421,7 @@ Result<> S3Storage::remove_batch(const std::vector<std::string>& keys) {
 }
 
 Result<> S3Storage::remove_tree(const ObjectName& directory) {
+    CHRONOS_TRY(check_directory(directory));
     CHRONOS_TRY(writable());
     const std::vector<ListedItem> items = CHRONOS_TRY(list_items(directory_key(directory), true));
     std::vector<std::string> batch;
@@ -373,8 +447,7 @@ Result<std::vector<PendingUpload>> S3Storage::pending_uploads() {
             call.query.emplace_back("key-marker", page.next_key_marker);
             call.query.emplace_back("upload-id-marker", page.next_upload_id_marker);
         }
-        const http::Response response = CHRONOS_TRY(client_->perform(call));
-        page = CHRONOS_TRY(parse_upload_page(response.body));
+        page = CHRONOS_TRY(ask(call, parse_upload_page));
         for (const UploadPage::Item& item : page.items)
             if (item.key.starts_with(prefix))
                 uploads.push_back({item.key.substr(prefix.size()), item.upload_id, item.initiated});

@@ -14,6 +14,8 @@ struct Credentials {
     std::string access_key;
     std::string secret_key;     ///< secret
     std::string session_token;  ///< secret; "" for long-lived keys
+
+    friend bool operator==(const Credentials&, const Credentials&) = default;
 };
 
 using NamedValues = std::vector<std::pair<std::string, std::string>>;

@@ -115,6 +115,7 @@ void take_error_field(ErrorDocument& error, std::string_view field, const std::s
     if (field == "Message") error.message = printable(text);
     if (field == "RequestId") error.request_id = printable(text, 128);
     if (field == "Key") error.key = text;
+    if (field == "Region") error.region = printable(text, 64);
 }
 
 }  // namespace
@@ -198,13 +199,16 @@ std::optional<ErrorDocument> parse_error(std::string_view xml) {
 
 Result<std::vector<ErrorDocument>> parse_delete_errors(std::string_view xml) {
     std::vector<ErrorDocument> errors;
+    bool root_seen = false;
     const auto handler = [&](const std::string& path, const std::string& text, bool ended) {
+        if (path == "DeleteResult") root_seen = true;
         if (!ended && path == "DeleteResult/Error") errors.emplace_back();
         if (ended && parent_of(path) == "Error" && !errors.empty())
             take_error_field(errors.back(), last_of(path), text);
     };
     // Quiet mode: an empty answer says that all went well on servers that send none.
-    if (!trim(xml).empty() && !walk_xml(xml, handler)) return not_xml("a multi-object delete");
+    if (trim(xml).empty()) return errors;
+    if (!walk_xml(xml, handler) || !root_seen) return not_xml("a multi-object delete");
     return errors;
 }
 

@@ -51,6 +51,7 @@ struct ErrorDocument {
     std::string message;
     std::string request_id;
     std::string key;
+    std::string region;  ///< of the bucket, where the request named another
 };
 /// nullopt if the text is not XML with an <Error> as its root.
 std::optional<ErrorDocument> parse_error(std::string_view xml);
