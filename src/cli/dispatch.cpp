@@ -30,6 +30,7 @@ constexpr std::array kCommands{
     Entry{"backup", run_backup},
     Entry{"check", run_check},
     Entry{"config-list", run_config_list},
+    Entry{"expire", run_expire},
     Entry{"help", run_help},
     Entry{"info", run_info},
     Entry{"restore", run_restore},

@@ -51,18 +51,34 @@ constexpr std::array kCommands{
     CommandInfo{.id = CommandId::expire,
                 .name = "expire",
                 .summary = "Expire backups that exceed retention.",
-                .log_file = true},
+                .log_file = true,
+                .details = "--dry-run changes nothing and lists every object with what would "
+                           "happen to it and why. --set and --oldest expire what they name "
+                           "instead of what retention says; a held backup stays in any case."},
     CommandInfo{.id = CommandId::help,
                 .name = "help",
                 .summary = "Get help.",
                 .parameters = true,
                 .quiet = true},
+    CommandInfo{.id = CommandId::hold,
+                .name = "hold",
+                .summary = "Keep a backup from being expired until it is released.",
+                .details = "A held backup stays, with what it depends on and the WAL it needs, "
+                           "whatever retention says and whoever asks chronos to expire it. "
+                           "pgBackRest's own expire does not know holds. Without --set the holds "
+                           "are listed."},
     CommandInfo{.id = CommandId::info,
                 .name = "info",
                 .summary = "Show the backups of a repository.",
                 .quiet = true,
                 .details = "Without --stanza every stanza of every repository is listed. --set "
                            "adds the details of one backup, --output=json is for programs."},
+    CommandInfo{.id = CommandId::rekey,
+                .name = "rekey",
+                .summary = "Change the passphrase of a repository.",
+                .log_file = true,
+                .details = "Encrypts the info files of every stanza with a new passphrase; no "
+                           "backup and no WAL is rewritten. See docs/rekey.md for the procedure."},
     CommandInfo{.id = CommandId::repo_get,
                 .name = "repo-get",
                 .summary = "Get a file from a repository.",
@@ -100,6 +116,7 @@ constexpr std::array kCommands{
                 .name = "stop",
                 .summary = "Keep processes from running.",
                 .log_file = true},
+    CommandInfo{.id = CommandId::unhold, .name = "unhold", .summary = "Release a held backup."},
     CommandInfo{.id = CommandId::verify,
                 .name = "verify",
                 .summary = "Verify the contents of a repository.",

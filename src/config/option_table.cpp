@@ -16,7 +16,9 @@ constexpr Commands kCheck = only(CommandId::check);
 constexpr Commands kConfigList = only(CommandId::config_list);
 constexpr Commands kExpire = only(CommandId::expire);
 constexpr Commands kHelp = only(CommandId::help);
+constexpr Commands kHold = only(CommandId::hold);
 constexpr Commands kInfo = only(CommandId::info);
+constexpr Commands kRekey = only(CommandId::rekey);
 constexpr Commands kRepoGet = only(CommandId::repo_get);
 constexpr Commands kRepoLs = only(CommandId::repo_ls);
 constexpr Commands kRestore = only(CommandId::restore);
@@ -25,13 +27,14 @@ constexpr Commands kStanzaDelete = only(CommandId::stanza_delete);
 constexpr Commands kStanzaUpgrade = only(CommandId::stanza_upgrade);
 constexpr Commands kStart = only(CommandId::start);
 constexpr Commands kStop = only(CommandId::stop);
+constexpr Commands kUnhold = only(CommandId::unhold);
 constexpr Commands kVerify = only(CommandId::verify);
 constexpr Commands kVersion = only(CommandId::version);
 
 /// Those that open a repository.
 constexpr Commands kRepository = kAnnotate | kArchiveGet | kArchivePush | kBackup | kCheck |
-                                 kExpire | kInfo | kRepoGet | kRepoLs | kRestore | kStanzaCreate |
-                                 kStanzaDelete | kStanzaUpgrade | kVerify;
+                                 kExpire | kHold | kInfo | kRekey | kRepoGet | kRepoLs | kRestore |
+                                 kStanzaCreate | kStanzaDelete | kStanzaUpgrade | kUnhold | kVerify;
 constexpr Commands kAll = kRepository | kConfigList | kStart | kStop;
 
 constexpr std::int64_t kKiB = 1024;
@@ -383,7 +386,8 @@ constexpr std::array kOptions{
     Option{.name = "output",
            .type = Type::string,
            .section = Section::command_line,
-           .commands = kConfigList | kInfo | kRepoLs | kVersion | kHelp | kVerify,
+           .commands = kAnnotate | kConfigList | kExpire | kHold | kInfo | kRekey | kRepoLs |
+                       kStanzaUpgrade | kUnhold | kVersion | kHelp | kVerify,
            .default_text = "text",
            .other_default_commands = kVerify,
            .other_default = "none",
@@ -489,6 +493,12 @@ constexpr std::array kOptions{
            .commands = kRepoGet,
            .default_text = "n",
            .summary = "do not decrypt"},
+    Option{.name = "reason",
+           .type = Type::string,
+           .section = Section::command_line,
+           .commands = kHold,
+           .summary = "why the backup is held",
+           .details = "Stored with the hold and shown where expire leaves the backup alone."},
     Option{.name = "recovery-option",
            .type = Type::hash,
            .commands = kRestore,
@@ -504,8 +514,8 @@ constexpr std::array kOptions{
     Option{.name = "repo",
            .type = Type::integer,
            .section = Section::command_line,
-           .commands = kArchiveGet | kAnnotate | kBackup | kExpire | kInfo | kRestore | kRepoGet |
-                       kRepoLs | kStanzaDelete | kVerify,
+           .commands = kArchiveGet | kAnnotate | kBackup | kExpire | kHold | kInfo | kRekey |
+                       kRestore | kRepoGet | kRepoLs | kStanzaDelete | kUnhold | kVerify,
            .minimum = 1,
            .maximum = 256,
            .help_default = "all, or the first one",
@@ -656,7 +666,38 @@ constexpr std::array kOptions{
            .minimum = 1,
            .maximum = 9999999,
            .aliases = "retention-diff",
-           .summary = "differential backups to keep"},
+           .summary = "differential backups to keep, or days of them",
+           .details = "By count, full backups take places too: 3 keeps F1 D1 D2 or D1 F2 D2. See "
+                      "repo-retention-diff-scope for a count without them."},
+    Option{.name = "repo-retention-diff-scope",
+           .type = Type::string,
+           .group = Group::repo,
+           .commands = kBackup | kExpire,
+           .default_text = "all",
+           .allowed = "all per-full",
+           .summary = "whether retention-diff counts over all backups or for each full one",
+           .details = "per-full keeps so many differential backups of every full backup. "
+                      "pgBackRest does not know this option."},
+    Option{.name = "repo-retention-diff-type",
+           .type = Type::string,
+           .group = Group::repo,
+           .commands = kBackup | kExpire,
+           .default_text = "count",
+           .allowed = "count time",
+           .summary = "whether retention-diff counts backups or days",
+           .details = "By time, those of the last days stay and the newest one before, so that "
+                      "the whole span can be recovered. pgBackRest does not know this option."},
+    Option{.name = "repo-retention-floor",
+           .type = Type::integer,
+           .group = Group::repo,
+           .commands = kBackup | kExpire,
+           .default_text = "1",
+           .minimum = 1,
+           .maximum = 9999999,
+           .summary = "full backups that stay whatever else is asked for",
+           .details = "Neither retention nor expire --set or --oldest goes below it: a typing "
+                      "error in another option costs no more than that. pgBackRest does not know "
+                      "this option."},
     Option{.name = "repo-retention-full",
            .type = Type::integer,
            .group = Group::repo,
@@ -679,6 +720,23 @@ constexpr std::array kOptions{
            .minimum = 0,
            .maximum = 9999999,
            .summary = "days to keep manifests of expired backups"},
+    Option{.name = "repo-retention-incr",
+           .type = Type::integer,
+           .group = Group::repo,
+           .commands = kBackup | kExpire,
+           .minimum = 1,
+           .maximum = 9999999,
+           .summary = "incremental backups to keep, or days of them",
+           .details = "One that a newer backup is based on stays. Without it incremental backups "
+                      "go only with what they are based on. pgBackRest does not know this option."},
+    Option{.name = "repo-retention-incr-type",
+           .type = Type::string,
+           .group = Group::repo,
+           .commands = kBackup | kExpire,
+           .default_text = "count",
+           .allowed = "count time",
+           .summary = "whether retention-incr counts backups or days",
+           .details = "pgBackRest does not know this option."},
     Option{.name = "repo-s3-bucket",
            .type = Type::string,
            .group = Group::repo,
@@ -927,12 +985,12 @@ constexpr std::array kOptions{
     Option{.name = "set",
            .type = Type::string,
            .section = Section::command_line,
-           .commands = kAnnotate | kExpire | kInfo | kRestore | kVerify,
-           .required = kAnnotate,
+           .commands = kAnnotate | kExpire | kHold | kInfo | kRestore | kUnhold | kVerify,
+           .required = kAnnotate | kUnhold,
            .other_default_commands = kRestore,
            .other_default = "latest",
            .summary = "label of the backup",
-           .details = "'latest' is the newest one."},
+           .details = "'latest' is the newest one, for expire and hold 'oldest' the oldest."},
     Option{.name = "sort",
            .type = Type::string,
            .section = Section::command_line,
@@ -951,7 +1009,7 @@ constexpr std::array kOptions{
            .type = Type::string,
            .section = Section::command_line,
            .commands = kAll,
-           .required = kAll & ~(kInfo | kCheck | kStart | kStop | kRepoGet | kRepoLs),
+           .required = kAll & ~(kInfo | kCheck | kRekey | kStart | kStop | kRepoGet | kRepoLs),
            .summary = "name of the cluster in the repository"},
     Option{.name = "start-fast",
            .type = Type::boolean,

@@ -48,6 +48,7 @@ std::string_view lock_type_name(LockType type) {
         case LockType::archive: return "archive";
         case LockType::backup: return "backup";
         case LockType::restore: return "restore";
+        case LockType::hold: return "hold";
     }
     return "";
 }

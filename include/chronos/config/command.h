@@ -17,7 +17,9 @@ enum class CommandId {
     engine,
     expire,
     help,
+    hold,
     info,
+    rekey,
     repo_get,
     repo_ls,
     restore,
@@ -26,6 +28,7 @@ enum class CommandId {
     stanza_upgrade,
     start,
     stop,
+    unhold,
     verify,
     version,
 };

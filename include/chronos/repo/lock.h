@@ -10,7 +10,9 @@
 
 namespace chronos::repo {
 
-enum class LockType { archive, backup, restore };
+/// pgBackRest's, and `hold`, which only our expire, hold and unhold take: a hold must be possible
+/// while a backup runs, and not while expire decides.
+enum class LockType { archive, backup, restore, hold };
 
 struct LockRequest {
     std::string lock_path = "/tmp/pgbackrest";

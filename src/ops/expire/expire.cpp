@@ -18,75 +18,129 @@ using repo::BackupEntry;
 using What = Decision::What;
 
 constexpr std::size_t kWalDirectorySize = 16;
+constexpr std::size_t kFullLabelSize = 16;
+constexpr std::size_t kYearSize = 4;
+constexpr UnixTime kDay_s = 86400;
 constexpr std::string_view kHistoryManifest = ".manifest.gz";
 
-/// One run of expire: the steps in the order that keeps the repository valid when it is killed
-/// between any two of them.
+/// Of one repository: the steps, in the order that keeps it valid when it is killed between any two
+/// of them.
 class Run {
 public:
-    Run(const ExpireRequest& request, const Cancellation& cancel)
+    Run(const ExpireRequest& request, const ExpireRepository& expired,
+        std::vector<Decision>& decisions, const Cancellation& cancel)
         : request_(request),
-          repository_(request.repository),
-          storage_(*request.repository.storage),
+          retention_(expired.retention),
+          symlink_(expired.symlink),
+          repository_(expired.repository),
+          storage_(*expired.repository.storage),
+          decisions_(decisions),
           cancel_(cancel) {}
 
-    Result<std::vector<Decision>> go() {
+    Result<> go() {
+        warn_of_unset_retention();
         CHRONOS_TRY(load());
-        CHRONOS_TRY(decide_backups());
+        CHRONOS_TRY(decide());
         CHRONOS_TRY(remove_manifests());
         CHRONOS_TRY(save_info());
         CHRONOS_TRY(remove_directories());
         CHRONOS_TRY(expire_wal());
         CHRONOS_TRY(expire_history());
-        return std::move(decisions_);
+        return {};
     }
+    /// Whether the backup asked for by name is in this repository.
+    bool found() const { return found_; }
 
 private:
+    void warn_of_unset_retention() const;
     Result<> load();
-    Result<> decide_backups();
-    Result<> decide_set();
+    Result<bool> copies_agree();
+    Result<> load_holds();
+    Result<> decide();
+    Result<> decide_set(const std::string& label);
+    Result<> check_may_go(const BackupEntry& entry) const;
+    void decide_oldest();
     void decide_by_rules();
     void drop(const std::map<std::string, std::string>& expired);
     Result<> remove_manifests();
     Result<> save_info();
+    void warn_of_expired_latest() const;
     Result<> remove_directories();
-    Result<bool> is_unfinished(const std::string& label);
+    Result<bool> is_underway(const std::string& label, bool newest);
     Result<> expire_wal();
+    void say_why_wal_stays() const;
     Result<> expire_archive_id(const repo::HistoryEntry& entry, const WalPlan& plan);
     Result<std::size_t> expire_wal_directory(const std::string& archive_id, const WalPlan& plan,
                                              const std::string& directory);
     Result<> expire_timeline_history(const std::string& archive_id, const WalPlan& plan,
                                      const std::vector<storage::Entry>& entries);
     Result<> expire_history();
+    Result<> expire_history_year(const std::string& year, const std::string& cutoff);
 
-    void say(const std::string& text) const {
-        log_info((request_.dry_run ? "[DRY-RUN] repo" : "repo") + std::to_string(repository_.key) +
-                 ": " + text);
-    }
+    std::string repo_name() const { return "repo" + std::to_string(repository_.key); }
+    std::string prefix() const { return (request_.dry_run ? "[DRY-RUN] " : "") + repo_name(); }
+    void say(const std::string& text) const { log_info(prefix() + ": " + text); }
     void decided(What what, bool removed, std::string name, std::string reason) {
-        decisions_.push_back({what, removed, std::move(name), std::move(reason)});
+        decisions_.push_back({repository_.key, what, removed, std::move(name), std::move(reason)});
     }
     std::string backup_dir() const { return repo::backup_path(request_.stanza); }
+    std::string archive_dir(const std::string& id) const {
+        return repo::archive_path(request_.stanza) + "/" + id;
+    }
+    std::string manifest_name(const std::string& label) const {
+        return repo::backup_path(request_.stanza, label) + "/backup.manifest";
+    }
 
     const ExpireRequest& request_;
+    Retention retention_;
+    const bool symlink_;
     const repo::Repository& repository_;
     storage::Storage& storage_;
+    std::vector<Decision>& decisions_;
     const Cancellation& cancel_;
+    std::vector<std::string> directories_;  // of backups, at the beginning
+    std::set<std::string> complete_;        // those with a manifest, but not in backup.info
     repo::BackupInfo info_;
     repo::ArchiveInfo archive_info_;
     bool info_changed_ = false;
     std::set<std::string> held_;
     std::vector<std::string> expired_;  // ascending
-    std::string adhoc_prior_;           // prior of what was expired by name
-    Retention retention_;
-    std::vector<Decision> decisions_;
+    std::string former_latest_;
+    bool found_ = false;
+    std::optional<std::uint64_t> archive_;
 };
 
+void Run::warn_of_unset_retention() const {
+    const std::string option = repo_name() + "-retention-full";
+    if (!retention_.full && request_.set.empty() && !request_.oldest)
+        log_warn("option '" + option + "' is not set for '" + option +
+                 "-type=count', the repository may run out of space\nHINT: to retain full backups "
+                 "indefinitely (without warning), set option '" +
+                 option + "' to the maximum.");
+    if (retention_.archive || retention_.archive_type == repo::BackupType::full) return;
+    const std::string archive = repo_name() + "-retention-archive";
+    const std::string begin =
+        "WAL segments will not be expired: option '" + archive +
+        "-type=" + std::string(repo::backup_type_name(retention_.archive_type)) + "' but ";
+    if (retention_.archive_type == repo::BackupType::incr)
+        log_warn(begin + "option '" + archive + "' is not set");
+    else if (!retention_.diff)
+        log_warn(begin + "neither option '" + archive + "' nor option '" + repo_name() +
+                 "-retention-diff' is set");
+}
+
 Result<> Run::load() {
+    // Before backup.info: what appears later is somebody else's, and is not looked at.
+    directories_ = CHRONOS_TRY(repo::list_backup_labels(repository_, request_.stanza));
     auto reconstructed =
         CHRONOS_TRY(repo::load_backup_info_reconstructed(repository_, request_.stanza));
     info_ = std::move(reconstructed.info);
-    info_changed_ = reconstructed.changed;
+    info_changed_ = reconstructed.changed || !CHRONOS_TRY(copies_agree());
+    if (!info_.backups.empty()) former_latest_ = info_.backups.back().label;
+    for (const std::string& label : directories_)
+        if (info_.find(label) == nullptr &&
+            CHRONOS_TRY(storage::exists(storage_, manifest_name(label))))
+            complete_.insert(label);
     archive_info_ = CHRONOS_TRY(repo::load_archive_info(repository_, request_.stanza));
     for (const repo::HistoryEntry& entry : archive_info_.history) {
         const bool known = std::any_of(info_.history.begin(), info_.history.end(),
@@ -98,97 +152,129 @@ Result<> Run::load() {
                          "archive expiration cannot continue - archive and backup history lists do "
                          "not match");
     }
+    return load_holds();
+}
+
+/// Killed between the two, an earlier run has left a copy that lists what is gone.
+Result<bool> Run::copies_agree() {
+    const std::string name = backup_dir() + "/backup.info";
+    const auto main = storage::read_object(storage_, name);
+    const auto copy = storage::read_object(storage_, name + ".copy");
+    for (const auto* each : {&main, &copy})
+        if (!*each && each->error().kind() != ErrorKind::not_found) return each->error();
+    return main && copy && *main == *copy;
+}
+
+Result<> Run::load_holds() {
     for (const repo::Hold& hold :
-         CHRONOS_TRY(repo::list_holds(repository_, request_.stanza, info_.cipher_pass)))
+         CHRONOS_TRY(repo::list_holds(repository_, request_.stanza, info_.cipher_pass))) {
         held_.insert(hold.label);
-    retention_ = request_.retention;
+        if (info_.find(hold.label) == nullptr)
+            log_warn(repo_name() + ": held backup " + hold.label +
+                     " is not in the repository any more\nHINT: pgBackRest's own expire does not "
+                     "know holds. Use chronos unhold --set=" +
+                     hold.label + " to forget it.");
+    }
     return {};
 }
 
-Result<> Run::decide_backups() {
-    if (!request_.set.empty()) return decide_set();
-    decide_by_rules();
-    return {};
-}
-
-/// Expires one backup by name, with what depends on it; the newest full only when an older one of
-/// the same cluster could take its place. Source: section 8.5.
-Result<> Run::decide_set() {
-    const std::string& label = request_.set;
-    const BackupEntry* entry = info_.find(label);
-    if (entry == nullptr) {
-        log_warn("backup " + label +
-                 " does not exist\nHINT: run the info command and confirm the "
-                 "backup is listed");
+Result<> Run::decide() {
+    std::string label = request_.set;
+    if (label.empty()) {
+        if (request_.oldest)
+            decide_oldest();
+        else
+            decide_by_rules();
         return {};
     }
+    if (label == "latest" || label == "oldest") {
+        if (info_.backups.empty()) return {};
+        label = label == "latest" ? info_.backups.back().label : info_.backups.front().label;
+    }
+    return decide_set(label);
+}
+
+/// The newest full only when an older one of the same cluster could take its place. Source:
+/// section 8.5.
+Result<> Run::check_may_go(const BackupEntry& entry) const {
+    if (entry.type == repo::BackupType::full) {
+        std::vector<const BackupEntry*> fulls;
+        for (const BackupEntry& backup : info_.backups)
+            if (backup.type == repo::BackupType::full) fulls.push_back(&backup);
+        const bool few = fulls.size() <= std::max<std::uint64_t>(1, retention_.full_floor);
+        const bool newest = fulls.back()->label == entry.label;
+        if (few || (newest && fulls[fulls.size() - 2]->history_id != entry.history_id))
+            return Error(
+                ErrorKind::backup_set_invalid,
+                "full backup " + entry.label +
+                    " cannot be expired until another full backup has been created on this repo");
+    }
+    const auto protect = protected_backups(info_.backups, held_);
+    if (!protect.contains(entry.label)) return {};
+    for (const std::string& each : with_dependents(info_.backups, entry.label))
+        if (held_.contains(each))
+            return Error(ErrorKind::backup_set_invalid,
+                         "backup " + entry.label + " cannot be expired: " +
+                             (each == entry.label ? "it is held"
+                                                  : "held backup " + each + " depends on it"))
+                .with_hint("Release it with: chronos unhold --set=" + each);
+    return {};
+}
+
+Result<> Run::decide_set(const std::string& label) {
+    // By the rules nothing goes in such a run, but WAL of what went does.
+    Retention none;
+    none.archive = retention_.archive;
+    none.archive_type = retention_.archive_type;
+    if (!none.archive && retention_.archive_type == repo::BackupType::full &&
+        retention_.full_unit == Unit::count)
+        none.archive = retention_.full;
+    if (!none.archive && retention_.archive_type == repo::BackupType::diff &&
+        retention_.diff_unit == Unit::count && !retention_.diff_per_full)
+        none.archive = retention_.diff;
+    archive_ = none.archive;
+    const BackupEntry* entry = info_.find(label);
+    if (entry == nullptr) return {};
+    found_ = true;
+    CHRONOS_TRY(check_may_go(*entry));
+    const std::vector<std::string> labels = with_dependents(info_.backups, label);
+    say("expire adhoc backup " + std::string(labels.size() > 1 ? "set " : "") + join(labels, ", "));
+    std::map<std::string, std::string> expired;
+    for (const std::string& each : labels)
+        expired[each] = each == label ? "expired by name" : "depends on " + label;
+    for (const BackupEntry& backup : info_.backups)
+        if (!expired.contains(backup.label))
+            decided(What::backup, false, backup.label, "not part of what was named");
+    drop(expired);
+    return {};
+}
+
+/// As if one full backup less were wanted. Source: section 8.5.
+void Run::decide_oldest() {
+    const auto protect = protected_backups(info_.backups, held_);
     std::vector<const BackupEntry*> fulls;
     for (const BackupEntry& backup : info_.backups)
         if (backup.type == repo::BackupType::full) fulls.push_back(&backup);
-    const bool newest_full = entry->type == repo::BackupType::full && fulls.back() == entry;
-    const bool alone = fulls.size() <= std::max<std::uint64_t>(1, retention_.full_floor) ||
-                       (newest_full && fulls[fulls.size() - 2]->history_id != entry->history_id);
-    if (entry->type == repo::BackupType::full &&
-        (fulls.size() <= retention_.full_floor || (newest_full && alone)))
-        return Error(
-            ErrorKind::backup_set_invalid,
-            "full backup " + label +
-                " cannot be expired until another full backup has been created on this repo");
-    std::map<std::string, std::string> expired;
-    for (const std::string& each : with_dependents(info_.backups, label)) {
-        if (held_.contains(each))
-            return Error(ErrorKind::backup_set_invalid,
-                         "backup " + label + " cannot be expired: " +
-                             (each == label ? "it is held"
-                                            : "held backup " + each + " depends on it"))
-                .with_hint("Release it with: chronos unhold --set=" + each);
-        expired[each] = each == label ? "expired by name" : "depends on expired backup " + label;
+    const bool few = fulls.size() <= std::max<std::uint64_t>(1, retention_.full_floor);
+    if (few || protect.contains(fulls.front()->label)) {
+        log_warn(repo_name() + ": expire oldest requested but no eligible full backup to expire");
+        if (!few)
+            log_warn(repo_name() + ": the oldest full backup " + fulls.front()->label +
+                     " stays: " + protect.at(fulls.front()->label));
+    } else {
+        retention_.full_unit = Unit::count;
+        retention_.full = fulls.size() - 1;
+        retention_.archive_type = repo::BackupType::full;
+        retention_.archive = fulls.size() - 1;
     }
-    std::vector<std::string> names;
-    for (const auto& [name, reason] : expired) names.push_back(name);
-    say("expire adhoc backup " + std::string(names.size() > 1 ? "set " : "") + join(names, ", "));
-    adhoc_prior_ = label;
-    const bool latest_goes = expired.contains(info_.backups.back().label);
-    drop(expired);
-    if (latest_goes) {
-        log_warn("repo" + std::to_string(repository_.key) + ": expiring latest backup " + label +
-                 " - the ability to perform point-in-time-recovery (PITR) may be affected\nHINT: "
-                 "non-default settings for 'repo" +
-                 std::to_string(repository_.key) + "-retention-archive'/'repo" +
-                 std::to_string(repository_.key) +
-                 "-retention-archive-type' (even in prior expires) can cause gaps in the WAL.");
-        if (!request_.dry_run && !info_.backups.empty())
-            CHRONOS_TRY(storage_.make_link(backup_dir() + "/latest", info_.backups.back().label));
-    }
-    return {};
+    decide_by_rules();
 }
 
 void Run::decide_by_rules() {
-    std::uint64_t fulls = 0;
-    for (const BackupEntry& backup : info_.backups)
-        fulls += backup.type == repo::BackupType::full ? 1 : 0;
-    if (request_.oldest) {
-        if (fulls <= std::max<std::uint64_t>(1, retention_.full_floor)) {
-            log_warn("repo" + std::to_string(repository_.key) +
-                     ": expire oldest requested but no eligible full backup to expire");
-            return;
-        }
-        retention_.full_unit = Unit::count;
-        retention_.full = fulls - 1;
-        retention_.archive_type = repo::BackupType::full;
-        retention_.archive = fulls - 1;
-    }
     const BackupPlan plan = plan_backups(info_.backups, retention_, held_, unix_now());
     for (const auto& [kind, labels] : plan.sets)
         say("expire " + kind + " " + (labels.size() > 1 ? "set " : "") + join(labels, ", "));
-    if (!retention_.archive && retention_.archive_type == repo::BackupType::full) {
-        retention_.archive =
-            retention_.full_unit == Unit::count ? retention_.full : plan.fulls_within_days;
-        if (retention_.full && retention_.full_unit == Unit::days && !plan.fulls_within_days)
-            say("time-based archive retention not met - archive logs will not be expired");
-    }
-    if (!retention_.archive && retention_.archive_type == repo::BackupType::diff)
-        retention_.archive = retention_.diff;
+    archive_ = plan.archive;
     for (const auto& [label, reason] : plan.kept) decided(What::backup, false, label, reason);
     drop(plan.expired);
 }
@@ -203,86 +289,115 @@ void Run::drop(const std::map<std::string, std::string>& expired) {
     if (!expired.empty()) info_changed_ = true;
 }
 
-/// Newest first: a backup never stands complete on one that is gone.
+/// Newest first: a backup never stands complete on one that is gone. The copy goes before the main
+/// file, so that what is left at any moment is a complete backup or none, never what looks like an
+/// unfinished one.
 Result<> Run::remove_manifests() {
-    if (request_.dry_run) return {};
+    if (request_.dry_run || expired_.empty()) return {};
     for (auto label = expired_.rbegin(); label != expired_.rend(); ++label) {
         CHRONOS_TRY(cancel_.check());
-        const std::string manifest =
-            repo::backup_path(request_.stanza, *label) + "/backup.manifest";
-        CHRONOS_TRY(storage_.remove(manifest));
-        CHRONOS_TRY(storage_.remove(manifest + ".copy"));
+        CHRONOS_TRY(storage_.remove(manifest_name(*label) + ".copy"));
+        CHRONOS_TRY(storage_.remove(manifest_name(*label)));
     }
     return {};
 }
 
 Result<> Run::save_info() {
-    if (request_.dry_run || !info_changed_) return {};
-    return repo::save_backup_info(repository_, request_.stanza, info_);
+    const std::string latest = info_.backups.empty() ? "" : info_.backups.back().label;
+    if (latest != former_latest_) warn_of_expired_latest();
+    if (request_.dry_run) return {};
+    if (info_changed_) CHRONOS_TRY(repo::save_backup_info(repository_, request_.stanza, info_));
+    if (symlink_ && latest != former_latest_ && !latest.empty())
+        CHRONOS_TRY(storage_.make_link(backup_dir() + "/latest", latest));
+    // After a loss of power a manifest must not come back whose data did not: it would be taken
+    // for a backup that is missing in backup.info.
+    if (!expired_.empty()) CHRONOS_TRY(storage_.sync_tree(backup_dir()));
+    return {};
 }
 
-Result<bool> Run::is_unfinished(const std::string& label) {
-    const std::string manifest = repo::backup_path(request_.stanza, label) + "/backup.manifest";
-    if (CHRONOS_TRY(storage::exists(storage_, manifest))) return false;
-    return storage::exists(storage_, manifest + ".copy");
+void Run::warn_of_expired_latest() const {
+    const std::string option = "'" + repo_name() + "-retention-archive'";
+    const std::string type = "'" + repo_name() + "-retention-archive-type'";
+    log_warn(prefix() + ": expiring latest backup " + former_latest_ +
+             " - the ability to perform point-in-time-recovery (PITR) may be affected\nHINT: "
+             "non-default settings for " +
+             option + "/" + type + " (even in prior expires) can cause gaps in the WAL.");
+}
+
+/// Of a directory that is not listed: whether somebody works on it, or can go on with it. Only the
+/// newest can be resumed, and not when what it is based on is gone.
+Result<bool> Run::is_underway(const std::string& label, bool newest) {
+    if (std::binary_search(expired_.begin(), expired_.end(), label)) return false;
+    // Neither listed nor to be listed, and it was so before.
+    if (complete_.contains(label)) return false;
+    // Completed while we worked: somebody does not share our lock path.
+    if (CHRONOS_TRY(storage::exists(storage_, manifest_name(label)))) return true;
+    if (!newest || !CHRONOS_TRY(storage::exists(storage_, manifest_name(label) + ".copy")))
+        return false;
+    const auto manifest =
+        repo::load_manifest(repository_, request_.stanza, label, info_.cipher_pass);
+    return !manifest || manifest->prior.empty() || info_.find(manifest->prior) != nullptr;
 }
 
 /// Every directory with the name of a backup that is not listed goes, so that what an earlier run
-/// or a failed backup left behind goes too - except the newest if it is one that is being made, or
-/// can be resumed, and its base still stands.
+/// or a failed backup left behind goes too.
 Result<> Run::remove_directories() {
-    const std::vector<std::string> labels =
-        CHRONOS_TRY(repo::list_backup_labels(repository_, request_.stanza));
-    for (std::size_t i = labels.size(); i > 0; --i) {
-        const std::string& label = labels[i - 1];
-        if (info_.find(label) != nullptr) continue;
-        const bool expired = std::binary_search(expired_.begin(), expired_.end(), label);
-        const bool based_on_expired =
-            !adhoc_prior_.empty() && label.starts_with(adhoc_prior_.substr(0, 16));
-        if (i == labels.size() && !expired && !based_on_expired &&
-            CHRONOS_TRY(is_unfinished(label))) {
-            decided(What::directory, false, label, "unfinished: being made, or to be resumed");
+    for (auto label = directories_.rbegin(); label != directories_.rend(); ++label) {
+        if (info_.find(*label) != nullptr) continue;
+        CHRONOS_TRY(cancel_.check());
+        if (CHRONOS_TRY(is_underway(*label, label == directories_.rbegin()))) {
+            decided(What::directory, false, *label, "unfinished: being made, or to be resumed");
             continue;
         }
-        CHRONOS_TRY(cancel_.check());
-        say("remove expired backup " + label);
-        if (!expired) decided(What::directory, true, label, "left behind: not a listed backup");
+        say("remove expired backup " + *label);
+        if (!std::binary_search(expired_.begin(), expired_.end(), *label))
+            decided(What::directory, true, *label, "left behind: not a listed backup");
         if (!request_.dry_run)
-            CHRONOS_TRY(storage_.remove_tree(repo::backup_path(request_.stanza, label)));
+            CHRONOS_TRY(storage_.remove_tree(repo::backup_path(request_.stanza, *label)));
     }
     return {};
 }
 
-Result<> Run::expire_wal() {
-    if (!retention_.archive) {
-        say("option 'repo" + std::to_string(repository_.key) +
+void Run::say_why_wal_stays() const {
+    if (retention_.full && retention_.full_unit == Unit::days && request_.set.empty() &&
+        retention_.archive_type == repo::BackupType::full)
+        say("time-based archive retention not met - archive logs will not be expired");
+    else
+        say("option '" + repo_name() +
             "-retention-archive' is not set - archive logs will not be expired");
-        return {};
-    }
+}
+
+Result<> Run::expire_wal() {
+    if (!archive_) say_why_wal_stays();
+    const WalRetention wanted{retention_.archive_type, archive_, request_.archive_expire_before};
     for (const repo::HistoryEntry& entry : archive_info_.history) {
         CHRONOS_TRY(cancel_.check());
         const bool current = entry.id == archive_info_.current_id;
-        CHRONOS_TRY(expire_archive_id(entry, plan_wal(info_.backups, entry, current, retention_,
-                                                      held_, request_.archive_expire_before)));
+        CHRONOS_TRY(
+            expire_archive_id(entry, plan_wal(info_.backups, entry, current, wanted, held_)));
     }
     return {};
 }
 
 Result<> Run::expire_archive_id(const repo::HistoryEntry& entry, const WalPlan& plan) {
     const std::string id = entry.archive_id();
-    const std::string path = repo::archive_path(request_.stanza) + "/" + id;
-    if (plan.action == WalPlan::Action::nothing) return {};
-    const std::vector<storage::Entry> entries = CHRONOS_TRY(storage_.list(path));
+    const std::vector<storage::Entry> entries = CHRONOS_TRY(storage_.list(archive_dir(id)));
     if (entries.empty()) return {};
-    if (plan.action == WalPlan::Action::remove_whole) {
-        say("remove archive path " + storage_.describe(path));
-        decided(What::wal, true, id, plan.reason);
-        return request_.dry_run ? Result<>() : storage_.remove_tree(path);
+    if (plan.action == WalPlan::Action::nothing) {
+        decided(What::wal, false, id, plan.reason);
+        return {};
     }
-    for (const KeepRange& range : plan.keep)
-        log_detail("repo" + std::to_string(repository_.key) + ": " + id +
-                   " archive retention on backup " + range.backup + ", start = " + range.first +
-                   (range.last ? ", stop = " + *range.last : ""));
+    if (plan.action == WalPlan::Action::remove_whole) {
+        say("remove archive path " + storage_.describe(archive_dir(id)));
+        decided(What::wal, true, id, plan.reason);
+        return request_.dry_run ? Result<>() : storage_.remove_tree(archive_dir(id));
+    }
+    for (const KeepRange& range : plan.keep) {
+        log_detail(prefix() + ": " + id + " archive retention on backup " + range.owner +
+                   ", start = " + range.first + (range.last ? ", stop = " + *range.last : ""));
+        decided(What::wal, false, id + "/" + range.first + ".." + range.last.value_or(""),
+                (range.last ? "needed by " : "continuous WAL from ") + range.owner);
+    }
     std::size_t removed = 0;
     for (const storage::Entry& each : entries) {
         if (each.type != storage::EntryType::path || each.name.size() != kWalDirectorySize ||
@@ -297,8 +412,7 @@ Result<> Run::expire_archive_id(const repo::HistoryEntry& entry, const WalPlan& 
 
 Result<std::size_t> Run::expire_wal_directory(const std::string& archive_id, const WalPlan& plan,
                                               const std::string& directory) {
-    const std::string path =
-        repo::archive_path(request_.stanza) + "/" + archive_id + "/" + directory;
+    const std::string path = archive_dir(archive_id) + "/" + directory;
     if (directory_outside(plan, directory)) {
         say(archive_id + " remove archive, path = " + directory);
         decided(What::wal, true, archive_id + "/" + directory, plan.reason);
@@ -318,7 +432,7 @@ Result<std::size_t> Run::expire_wal_directory(const std::string& archive_id, con
     };
     for (const storage::Entry& file : CHRONOS_TRY(storage_.list(path))) {
         if (!file_outside(plan, file.name)) {
-            if (file.name.size() >= 24) report();
+            report();
             continue;
         }
         last = file.name.substr(0, 24);
@@ -334,14 +448,13 @@ Result<> Run::expire_timeline_history(const std::string& archive_id, const WalPl
                                       const std::vector<storage::Entry>& entries) {
     for (const storage::Entry& file : entries) {
         if (!pgdata::is_timeline_history(file.name) ||
-            file.name.substr(0, 8) >= plan.retention_start.substr(0, 8))
+            file.name.substr(0, plan.history_start.size()) >= plan.history_start)
             continue;
         say(archive_id + " remove history file " + file.name);
         decided(What::timeline_history, true, archive_id + "/" + file.name,
-                "no backup on that timeline or before is left");
+                "of a timeline before that of continuous WAL");
         if (!request_.dry_run)
-            CHRONOS_TRY(storage_.remove(repo::archive_path(request_.stanza) + "/" + archive_id +
-                                        "/" + file.name));
+            CHRONOS_TRY(storage_.remove(archive_dir(archive_id) + "/" + file.name));
     }
     return {};
 }
@@ -350,48 +463,97 @@ Result<> Run::expire_timeline_history(const std::string& archive_id, const WalPl
 Result<> Run::expire_history() {
     if (!retention_.history_days) return {};
     const std::string cutoff =
-        format_label_time(unix_now() - static_cast<UnixTime>(*retention_.history_days) * 86400) +
+        format_label_time(unix_now() - static_cast<UnixTime>(*retention_.history_days) * kDay_s) +
         "F";
-    const std::string path = backup_dir() + "/backup.history";
-    for (const storage::Entry& year : CHRONOS_TRY(storage_.list(path))) {
-        if (year.name.size() != 4 || !parse_uint(year.name)) continue;
-        if (year.name > cutoff.substr(0, 4)) continue;
-        for (const storage::Entry& file : CHRONOS_TRY(storage_.list(path + "/" + year.name))) {
-            if (!file.name.ends_with(kHistoryManifest)) continue;
-            const std::string label =
-                file.name.substr(0, file.name.size() - kHistoryManifest.size());
-            if (label >= cutoff || info_.find(label) != nullptr) continue;
-            say("remove expired backup history manifest " + file.name);
-            decided(What::history_manifest, true, file.name, "older than history retention");
-            if (!request_.dry_run)
-                CHRONOS_TRY(storage_.remove(path + "/" + year.name + "/" + file.name));
-        }
+    for (const storage::Entry& year : CHRONOS_TRY(storage_.list(backup_dir() + "/backup.history")))
+        if (year.name.size() == kYearSize && parse_uint(year.name) &&
+            year.name <= cutoff.substr(0, kYearSize))
+            CHRONOS_TRY(expire_history_year(year.name, cutoff));
+    return {};
+}
+
+Result<> Run::expire_history_year(const std::string& year, const std::string& cutoff) {
+    const std::string path = backup_dir() + "/backup.history/" + year;
+    const std::vector<storage::Entry> files = CHRONOS_TRY(storage_.list(path));
+    std::vector<std::string> old;
+    for (const storage::Entry& file : files) {
+        const std::string label =
+            file.name.ends_with(kHistoryManifest)
+                ? file.name.substr(0, file.name.size() - kHistoryManifest.size())
+                : "";
+        if (repo::is_backup_label(label) && label < cutoff && info_.find(label) == nullptr)
+            old.push_back(file.name);
+    }
+    if (old.size() == files.size() && year < cutoff.substr(0, kYearSize)) {
+        say("remove expired backup history path " + year);
+        decided(What::history_manifest, true, year, "older than history retention");
+        return request_.dry_run ? Result<>() : storage_.remove_tree(path);
+    }
+    for (const std::string& file : old) {
+        CHRONOS_TRY(cancel_.check());
+        say("remove expired backup history manifest " + file);
+        decided(What::history_manifest, true, file, "older than history retention");
+        if (!request_.dry_run) CHRONOS_TRY(storage_.remove(path + "/" + file));
     }
     return {};
 }
 
-void warn_of_unset_retention(const ExpireRequest& request) {
-    if (request.retention.full || !request.set.empty() || request.oldest) return;
-    const std::string option = "repo" + std::to_string(request.repository.key) + "-retention-full";
-    log_warn("option '" + option + "' is not set for '" + option +
-             "-type=count', the repository may run out of space\nHINT: to retain full backups "
-             "indefinitely (without warning), set option '" +
-             option + "' to the maximum.");
+Result<> check_request(const ExpireRequest& request) {
+    const std::string& set = request.set;
+    if (!set.empty() && set != "latest" && set != "oldest" && !repo::is_backup_label(set))
+        return Error(ErrorKind::option_invalid_value,
+                     "'" + printable(set) + "' is not a valid backup label format");
+    if (!set.empty() && request.oldest)
+        return Error(ErrorKind::option_invalid, "option 'set' not valid with option 'oldest'");
+    const std::string& before = request.archive_expire_before;
+    if (!before.empty() && !pgdata::is_wal_segment(before))
+        return Error(ErrorKind::option_invalid_value,
+                     "'" + printable(before) +
+                         "' is not a valid WAL segment name for option '--archive-expire-before'");
+    return {};
+}
+
+Result<std::vector<std::unique_ptr<repo::Lock>>> take_locks(const ExpireRequest& request) {
+    std::vector<std::unique_ptr<repo::Lock>> locks;
+    for (const unsigned key : request.lock_keys)
+        for (const repo::LockType type : {repo::LockType::backup, repo::LockType::hold})
+            locks.push_back(CHRONOS_TRY(repo::Lock::acquire(
+                {request.lock_path, request.stanza, type, key, request.exec_id})));
+    return locks;
 }
 
 }  // namespace
 
-Result<std::vector<Decision>> run_expire(const ExpireRequest& request, const Cancellation& cancel) {
+std::string_view what_name(Decision::What what) {
+    switch (what) {
+        case What::backup: return "backup";
+        case What::directory: return "directory";
+        case What::wal: return "wal";
+        case What::timeline_history: return "timeline-history";
+        case What::history_manifest: return "history-manifest";
+    }
+    return "";
+}
+
+Result<ExpireOutcome> run_expire(const ExpireRequest& request, const Cancellation& cancel) {
+    CHRONOS_TRY(check_request(request));
     CHRONOS_TRY(repo::check_stop_file(request.lock_path, request.stanza));
     std::vector<std::unique_ptr<repo::Lock>> locks;
     // A dry run changes nothing and may look while another command works.
-    if (!request.dry_run)
-        for (const unsigned key : request.lock_keys)
-            locks.push_back(
-                CHRONOS_TRY(repo::Lock::acquire({request.lock_path, request.stanza,
-                                                 repo::LockType::backup, key, request.exec_id})));
-    warn_of_unset_retention(request);
-    return Run(request, cancel).go();
+    if (!request.dry_run) locks = CHRONOS_TRY(take_locks(request));
+    ExpireOutcome outcome;
+    bool found = false;
+    for (const ExpireRepository& repository : request.repositories) {
+        Run run(request, repository, outcome.decisions, cancel);
+        Result<> done = run.go();
+        if (!done && done.error().kind() == ErrorKind::cancelled) return std::move(done).error();
+        if (!done) outcome.failures.emplace_back(repository.repository.key, done.error());
+        found = found || run.found();
+    }
+    if (!request.set.empty() && !found && outcome.failures.empty())
+        log_warn("backup " + request.set +
+                 " does not exist\nHINT: run the info command and confirm the backup is listed");
+    return outcome;
 }
 
 }  // namespace chronos::ops::expire

@@ -3,6 +3,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "chronos/ops/expire.h"
@@ -14,11 +15,10 @@ namespace chronos::ops::expire {
 struct BackupPlan {
     std::map<std::string, std::string> expired;  ///< label => reason
     std::map<std::string, std::string> kept;     ///< label => reason
-    /// Backups that were asked to go by name: each with what depends on it, in the order of the
-    /// rules, for the log.
-    std::vector<std::pair<std::string, std::vector<std::string>>> sets;  ///< kind => labels
-    /// How many fulls remain by a rule of days that found its limit; WAL retention follows it.
-    std::optional<std::uint64_t> fulls_within_days;
+    /// What a rule removes at a time: "full backup" and the backup with what depends on it.
+    std::vector<std::pair<std::string, std::vector<std::string>>> sets;
+    /// Retention::archive or, if that is not set, what it is by default; nullopt: no WAL goes.
+    std::optional<std::uint64_t> archive;
 };
 
 /// `backups` ascending by label; `held` are labels that must stay, with what they depend on.
@@ -28,5 +28,9 @@ BackupPlan plan_backups(const std::vector<repo::BackupEntry>& backups, const Ret
 /// The backup and everything that depends on it, ascending.
 std::vector<std::string> with_dependents(const std::vector<repo::BackupEntry>& backups,
                                          const std::string& label);
+
+/// Held backups and what they depend on: label => why it must stay.
+std::map<std::string, std::string> protected_backups(const std::vector<repo::BackupEntry>& backups,
+                                                     const std::set<std::string>& held);
 
 }  // namespace chronos::ops::expire

@@ -3,6 +3,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -15,7 +16,7 @@ namespace chronos::ops::expire {
 struct KeepRange {
     std::string first;
     std::optional<std::string> last;
-    std::string backup;  ///< the backup that needs them
+    std::string owner;  ///< the backup that needs them, or the option that asked for them
 
     bool holds(std::string_view segment) const {
         return segment >= first && (!last || segment <= *last);
@@ -29,13 +30,21 @@ struct WalPlan {
     std::string reason;
     std::vector<KeepRange> keep;  ///< for remove_outside; sorted by first
     std::string retention_start;  ///< continuous WAL from here on
+    std::string history_start;    ///< timeline (8 digits) from which history files stay
 };
 
-/// Which WAL of the history entry stays. Pure. `backups` are those that remain, ascending.
-/// Source: repository-format reference, section 8.4.
+/// How much WAL to keep: Retention's, with BackupPlan::archive filled in.
+struct WalRetention {
+    repo::BackupType type = repo::BackupType::full;
+    std::optional<std::uint64_t> count;
+    std::string expire_before;  ///< this segment and what follows stays; "" for no such wish
+};
+
+/// Which WAL of the history entry stays. Pure. `backups` are those that remain, ascending; of a
+/// held one even the history of its timeline stays. Source: repository-format reference, section
+/// 8.4.
 WalPlan plan_wal(const std::vector<repo::BackupEntry>& backups, const repo::HistoryEntry& entry,
-                 bool is_current, const Retention& retention, const std::set<std::string>& held,
-                 const std::string& expire_before);
+                 bool is_current, const WalRetention& retention, const std::set<std::string>& held);
 
 /// Whether a 16-character directory holds only segments outside every range.
 bool directory_outside(const WalPlan& plan, std::string_view directory);
