@@ -111,6 +111,9 @@ Result<> VerifiedFile::finish() {
         ::unlink(temporary().c_str());
         return system_error(ErrorKind::file_write, "close '" + temporary() + "'", error_number);
     }
+    // A file that is replaced makes ext4 write the new one out at once (auto_da_alloc), which takes
+    // longer than all the rest. Recovery has removed the old one anyway.
+    ::unlink(destination_.c_str());
     if (std::rename(temporary().c_str(), destination_.c_str()) == 0) return {};
     const int error_number = errno;
     ::unlink(temporary().c_str());
