@@ -1,5 +1,7 @@
 #include "cli/engine_connection.h"
 
+#include "chronos/base/text.h"
+
 namespace chronos::cli {
 namespace {
 
@@ -13,9 +15,8 @@ Error broken(const std::string& what) {
 db::Row parse_row(control::Message& message, std::uint64_t columns) {
     db::Row row(columns);
     for (auto& [key, value] : message.fields) {
-        std::uint64_t column = 0;
-        for (const char c : key) column = column * 10 + static_cast<std::uint64_t>(c - '0');
-        if (column >= 1 && column <= columns) row[column - 1] = std::move(value);
+        const auto column = parse_uint(key);
+        if (column && *column >= 1 && *column <= columns) row[*column - 1] = std::move(value);
     }
     return row;
 }

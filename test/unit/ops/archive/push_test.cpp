@@ -2,6 +2,8 @@
 
 #include "archive_fixture.h"
 #include "chronos/crypto/hash.h"
+#include "fault_storage.h"
+#include "memory_storage.h"
 
 namespace chronos::ops::archive {
 namespace {
@@ -208,6 +210,52 @@ TEST_F(ArchivePush, StopFileForbidsIt) {
     add_repository();
     write_file(directory_ / "lock/all.stop", "");
     EXPECT_ERROR(ErrorKind::stop, push(kSegment, make_segment(3)));
+}
+
+/// A repository in memory that can lose power.
+class ArchivePushDurability : public ArchiveTest {
+protected:
+    void SetUp() override {
+        ArchiveTest::SetUp();
+        write_file(wal_path(kSegment), make_segment(3));
+        repo::Repository repository;
+        repository.storage = memory_;
+        repositories_.push_back(repository);
+    }
+    std::shared_ptr<test::MemoryStorage> memory_ = std::make_shared<test::MemoryStorage>();
+};
+
+// The server removes the file as soon as push() has returned.
+TEST_F(ArchivePushDurability, AcknowledgedSegmentSurvivesAPowerFailure) {
+    ASSERT_OK(ArchivePusher(push_settings()).push(kSegment, wal_path(kSegment)));
+    ASSERT_OK(push("00000002.history", "history"));
+    memory_->crash();
+    EXPECT_EQ(*get(kSegment), GetOutcome::found);
+    EXPECT_TRUE(read_file(destination()) == make_segment(3));
+    EXPECT_EQ(*get("00000002.history"), GetOutcome::found);
+}
+
+TEST_F(ArchivePushDurability, FailureAtAnyStepLeavesNothingAndCanBeRepeated) {
+    ASSERT_OK(repo::create_stanza(repositories_.front(), kStanza,
+                                  {.system_id = kSystemId,
+                                   .version = "15",
+                                   .control_version = 1300,
+                                   .catalog_version = 202209061}));
+    for (const test::Operation operation :
+         {test::Operation::open, test::Operation::read, test::Operation::info,
+          test::Operation::list, test::Operation::create, test::Operation::write,
+          test::Operation::finish}) {
+        SCOPED_TRACE("operation " + std::to_string(static_cast<int>(operation)));
+        auto faulty = std::make_shared<test::FaultStorage>(*memory_);
+        faulty->add({.operation = operation, .calls = test::Fault::kEver});
+        repositories_.front().storage = faulty;
+        EXPECT_FALSE(ArchivePusher(push_settings()).push(kSegment, wal_path(kSegment)));
+        repositories_.front().storage = memory_;
+        memory_->crash();
+        EXPECT_THAT(stored(1), IsEmpty());
+    }
+    EXPECT_OK(ArchivePusher(push_settings()).push(kSegment, wal_path(kSegment)));
+    EXPECT_EQ(stored(1).size(), 1u);
 }
 
 // Whoever upgrades the stanza must not have to restart anything: the next file goes to the new
