@@ -68,8 +68,8 @@ Result<SelectedBackup> select_label(const RestoreRequest& request,
         for (const repo::BackupEntry& entry : repository.info.backups)
             labels.push_back(entry.label);
     return Error(ErrorKind::backup_set_invalid, "backup set " + request.set + " is not valid")
-        .with_hint("There are " + std::to_string(labels.size()) + " backups, the newest is '" +
-                   *std::max_element(labels.begin(), labels.end()) + "'.");
+        .with_hint("The newest backup is '" + *std::max_element(labels.begin(), labels.end()) +
+                   "'; the info command lists all.");
 }
 
 /// The newest backup of the first repository that has one for which `reaches` holds.
