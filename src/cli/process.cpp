@@ -69,6 +69,10 @@ void set_up_signals(Cancellation& cancel) {
     sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
+const Cancellation* process_cancellation() {
+    return cancellation.load();
+}
+
 std::string received_signal() {
     switch (signal_number.load()) {
         case 0: return "";

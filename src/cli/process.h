@@ -12,6 +12,8 @@ namespace chronos::cli {
 /// `cancel`, which must live as long as the process; the second such signal ends the process at
 /// once. SIGPIPE is ignored.
 void set_up_signals(Cancellation& cancel);
+/// What such a signal requests, for waits deep below; nullptr before set_up_signals().
+const Cancellation* process_cancellation();
 /// The name of the signal that requested the cancellation, "" if none did.
 std::string received_signal();
 

@@ -2,6 +2,7 @@
 #include "chronos/storage/s3.h"
 #include "chronos/storage/storage.h"
 #include "cli/context.h"
+#include "cli/process.h"
 
 namespace chronos::cli {
 namespace {
@@ -25,6 +26,13 @@ Result<std::optional<UnixTime>> target_time(const config::Config& config, const 
     return std::optional<UnixTime>(*time_us / 1000000);
 }
 
+/// What has worked for hours sits an outage of some minutes out; whoever waits for an answer wants
+/// to hear of it. pgBackRest repeats for io-timeout.
+bool runs_long(const config::Config& config) {
+    return config.rules() == "backup" || config.rules() == "restore" ||
+           config.rules() == "verify" || config.rules() == "expire";
+}
+
 Result<std::unique_ptr<storage::Storage>> open_s3(const config::Config& config,
                                                   const std::string& name) {
     storage::S3Options options;
@@ -45,6 +53,8 @@ Result<std::unique_ptr<storage::Storage>> open_s3(const config::Config& config,
     options.sts_host = text("-s3-sts-host");
     options.kms_key_id = text("-s3-kms-key-id");
     options.customer_key = text("-s3-sse-customer-key");
+    options.server_side_aes = text("-s3-sse") == "aes256";
+    options.storage_class = text("-s3-storage-class");
     options.requester_pays = config.get_bool(name + "-s3-requester-pays");
     options.tags = config.get_hash(name + "-storage-tag");
     options.host = text("-storage-host");
@@ -57,6 +67,9 @@ Result<std::unique_ptr<storage::Storage>> open_s3(const config::Config& config,
     options.tls_cipher_13 = config.get_string("tls-cipher-13");
     options.upload_chunk_size_bytes = config.get_size(name + "-storage-upload-chunk-size");
     options.io_timeout = config.get_time("io-timeout");
+    options.retry_for = config.get_time("io-timeout") * (runs_long(config) ? 5 : 1);
+    options.cancel = process_cancellation();
+    options.user_agent = "chronos_backup/" CHRONOS_VERSION;
     options.target_time = CHRONOS_TRY(target_time(config, name));
     return storage::make_s3_storage(std::move(options));
 }
