@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -68,7 +69,7 @@ public:
     bool away = false;
     bool full = false;  ///< nothing can be stored
     /// If not negative: goes away after so many calls.
-    int calls_left = -1;
+    std::atomic<int> calls_left = -1;
 
     storage::Features features() const override { return next_->features(); }
     std::string describe(const storage::ObjectName& name) const override {
