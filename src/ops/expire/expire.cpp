@@ -18,7 +18,7 @@ using repo::BackupEntry;
 using What = Decision::What;
 
 constexpr std::size_t kWalDirectorySize = 16;
-constexpr std::size_t kFullLabelSize = 16;
+constexpr std::size_t kSegmentSize = 24;
 constexpr std::size_t kYearSize = 4;
 constexpr UnixTime kDay_s = 86400;
 constexpr std::string_view kHistoryManifest = ".manifest.gz";
@@ -70,8 +70,10 @@ private:
     Result<> expire_wal();
     void say_why_wal_stays() const;
     Result<> expire_archive_id(const repo::HistoryEntry& entry, const WalPlan& plan);
-    Result<std::size_t> expire_wal_directory(const std::string& archive_id, const WalPlan& plan,
-                                             const std::string& directory);
+    Result<> expire_wal_directory(const std::string& archive_id, const WalPlan& plan,
+                                  const std::string& directory);
+    void gone(std::string_view name);
+    void report_run(const std::string& archive_id, const WalPlan& plan);
     Result<> expire_timeline_history(const std::string& archive_id, const WalPlan& plan,
                                      const std::vector<storage::Entry>& entries);
     Result<> expire_history();
@@ -108,25 +110,37 @@ private:
     std::string former_latest_;
     bool found_ = false;
     std::optional<std::uint64_t> archive_;
+    std::size_t wal_removed_ = 0;  // of one archive id
+    std::string first_gone_;       // of a run not reported yet
+    std::string last_gone_;
 };
 
 void Run::warn_of_unset_retention() const {
-    const std::string option = repo_name() + "-retention-full";
-    if (!retention_.full && request_.set.empty() && !request_.oldest)
-        log_warn("option '" + option + "' is not set for '" + option +
-                 "-type=count', the repository may run out of space\nHINT: to retain full backups "
-                 "indefinitely (without warning), set option '" +
-                 option + "' to the maximum.");
-    if (retention_.archive || retention_.archive_type == repo::BackupType::full) return;
-    const std::string archive = repo_name() + "-retention-archive";
-    const std::string begin =
-        "WAL segments will not be expired: option '" + archive +
-        "-type=" + std::string(repo::backup_type_name(retention_.archive_type)) + "' but ";
-    if (retention_.archive_type == repo::BackupType::incr)
-        log_warn(begin + "option '" + archive + "' is not set");
-    else if (!retention_.diff)
-        log_warn(begin + "neither option '" + archive + "' nor option '" + repo_name() +
-                 "-retention-diff' is set");
+    const auto warn_unset = [&](const std::string& option, const std::string& of,
+                                const std::string& what, const std::string& consequence) {
+        log_warn("option '" + option + "' is not set for '" + of + "'" + consequence +
+                 "\nHINT: to retain " + what +
+                 " backups indefinitely (without warning), set option '" + option +
+                 "' to the maximum.");
+    };
+    const std::string begin = repo_name() + "-retention-";
+    const std::string type =
+        "archive-type=" + std::string(repo::backup_type_name(retention_.archive_type));
+    const bool by_count = retention_.full_unit == Unit::count;
+    if (!retention_.full)
+        warn_unset(begin + "full", begin + "full-type=" + (by_count ? "count" : "time"), "full",
+                   ", the repository may run out of space");
+    if (retention_.archive_type == repo::BackupType::full) return;
+    const std::string no_wal =
+        "WAL segments will not be expired: option '" + begin + type + "' but ";
+    const bool by_diff = retention_.archive_type == repo::BackupType::diff;
+    if (retention_.archive && by_diff && !retention_.diff)
+        warn_unset(begin + "diff", begin + type, "differential", "");
+    else if (!retention_.archive && by_diff && !retention_.diff)
+        log_warn(no_wal + "neither option '" + begin + "archive' nor option '" + begin +
+                 "diff' is set");
+    else if (!retention_.archive && !by_diff)
+        log_warn(no_wal + "option '" + begin + "archive' is not set");
 }
 
 Result<> Run::load() {
@@ -359,12 +373,11 @@ Result<> Run::remove_directories() {
 }
 
 void Run::say_why_wal_stays() const {
-    if (retention_.full && retention_.full_unit == Unit::days && request_.set.empty() &&
-        retention_.archive_type == repo::BackupType::full)
+    if (retention_.full_unit == Unit::days)
         say("time-based archive retention not met - archive logs will not be expired");
     else
-        say("option '" + repo_name() +
-            "-retention-archive' is not set - archive logs will not be expired");
+        log_info(std::string(request_.dry_run ? "[DRY-RUN] " : "") + "option '" + repo_name() +
+                 "-retention-archive' is not set - archive logs will not be expired");
 }
 
 Result<> Run::expire_wal() {
@@ -398,50 +411,53 @@ Result<> Run::expire_archive_id(const repo::HistoryEntry& entry, const WalPlan& 
         decided(What::wal, false, id + "/" + range.first + ".." + range.last.value_or(""),
                 (range.last ? "needed by " : "continuous WAL from ") + range.owner);
     }
-    std::size_t removed = 0;
+    wal_removed_ = 0;
     for (const storage::Entry& each : entries) {
         if (each.type != storage::EntryType::path || each.name.size() != kWalDirectorySize ||
             !is_hex_upper(each.name))
             continue;
         CHRONOS_TRY(cancel_.check());
-        removed += CHRONOS_TRY(expire_wal_directory(id, plan, each.name));
+        CHRONOS_TRY(expire_wal_directory(id, plan, each.name));
     }
-    if (removed == 0) say(id + " no archive to remove");
+    report_run(id, plan);
+    if (wal_removed_ == 0) say(id + " no archive to remove");
     return expire_timeline_history(id, plan, entries);
 }
 
-Result<std::size_t> Run::expire_wal_directory(const std::string& archive_id, const WalPlan& plan,
-                                              const std::string& directory) {
+/// Segments, or directories of them, that go one after the other are reported as one run.
+void Run::gone(std::string_view name) {
+    last_gone_ = name;
+    if (first_gone_.empty()) first_gone_ = name;
+    ++wal_removed_;
+}
+
+void Run::report_run(const std::string& archive_id, const WalPlan& plan) {
+    if (first_gone_.empty()) return;
+    say(archive_id + " remove archive, start = " + first_gone_ + ", stop = " + last_gone_);
+    decided(What::wal, true,
+            archive_id + "/" + first_gone_ + (first_gone_ == last_gone_ ? "" : ".." + last_gone_),
+            plan.reason);
+    first_gone_.clear();
+}
+
+Result<> Run::expire_wal_directory(const std::string& archive_id, const WalPlan& plan,
+                                   const std::string& directory) {
     const std::string path = archive_dir(archive_id) + "/" + directory;
     if (directory_outside(plan, directory)) {
-        say(archive_id + " remove archive, path = " + directory);
-        decided(What::wal, true, archive_id + "/" + directory, plan.reason);
-        if (!request_.dry_run) CHRONOS_TRY(storage_.remove_tree(path));
-        return std::size_t{1};
+        log_detail(prefix() + ": " + archive_id + " remove archive path " + directory);
+        gone(directory);
+        return request_.dry_run ? Result<>() : storage_.remove_tree(path);
     }
-    if (directory > plan.retention_start.substr(0, kWalDirectorySize)) return std::size_t{0};
-    std::size_t removed = 0;
-    std::string first;
-    std::string last;
-    const auto report = [&] {
-        if (first.empty()) return;
-        say(archive_id + " remove archive, start = " + first + ", stop = " + last);
-        decided(What::wal, true, archive_id + "/" + first + (first == last ? "" : ".." + last),
-                plan.reason);
-        first.clear();
-    };
+    if (directory > plan.retention_start.substr(0, kWalDirectorySize)) return {};
     for (const storage::Entry& file : CHRONOS_TRY(storage_.list(path))) {
         if (!file_outside(plan, file.name)) {
-            report();
+            report_run(archive_id, plan);
             continue;
         }
-        last = file.name.substr(0, 24);
-        if (first.empty()) first = last;
-        ++removed;
+        gone(std::string_view(file.name).substr(0, kSegmentSize));
         if (!request_.dry_run) CHRONOS_TRY(storage_.remove(path + "/" + file.name));
     }
-    report();
-    return removed;
+    return {};
 }
 
 Result<> Run::expire_timeline_history(const std::string& archive_id, const WalPlan& plan,
@@ -489,11 +505,11 @@ Result<> Run::expire_history_year(const std::string& year, const std::string& cu
         decided(What::history_manifest, true, year, "older than history retention");
         return request_.dry_run ? Result<>() : storage_.remove_tree(path);
     }
-    for (const std::string& file : old) {
+    for (auto file = old.rbegin(); file != old.rend(); ++file) {
         CHRONOS_TRY(cancel_.check());
-        say("remove expired backup history manifest " + file);
-        decided(What::history_manifest, true, file, "older than history retention");
-        if (!request_.dry_run) CHRONOS_TRY(storage_.remove(path + "/" + file));
+        say("remove expired backup history manifest " + *file);
+        decided(What::history_manifest, true, *file, "older than history retention");
+        if (!request_.dry_run) CHRONOS_TRY(storage_.remove(path + "/" + *file));
     }
     return {};
 }
