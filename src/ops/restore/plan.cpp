@@ -247,7 +247,8 @@ Result<std::optional<TimeTarget>> plan_target(const RestoreRequest& request, Rec
     if (!target) return target;
     plan.target_us = target->instant_us;
     plan.target_setting = target->setting;
-    if (target->instant_us > now * 1000000)
+    // The clock has seconds, the target microseconds: this second is not the future yet.
+    if (target->instant_us >= (now + 1) * 1000000)
         plan.warnings.push_back("the recovery target time " + format_instant(target->instant_us) +
                                 " is in the future");
     return target;
