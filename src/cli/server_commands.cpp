@@ -52,10 +52,9 @@ Result<> check_supported(const config::Config& config, const repo::Repository& r
                      "backups from a standby are not part of this version");
     if (standby == "prefer")
         log_warn("unable to find a standby to perform the backup, using primary instead");
-    for (const char* name : {"bundle", "hardlink"})
-        if (config.get_bool(repo_option(repository, name)))
-            log_warn(repo_option(repository, name) +
-                     " has no effect: this version stores every file as an object of its own");
+    const std::string hardlink = repo_option(repository, "hardlink");
+    if (config.get_bool(hardlink))
+        log_warn(hardlink + " has no effect: this version never links files of backups");
     return {};
 }
 
@@ -66,6 +65,13 @@ void set_compression(const config::Config& config, ops::backup::BackupRequest& r
     if (config.has("compress-level"))
         request.compress_level = static_cast<int>(config.get_int("compress-level"));
     request.compress_level_network = static_cast<int>(config.get_int("compress-level-network"));
+}
+
+void set_bundles(const config::Config& config, const repo::Repository& repository,
+                 ops::backup::BackupRequest& request) {
+    request.bundle = config.get_bool(repo_option(repository, "bundle"));
+    request.bundle_size = config.get_size(repo_option(repository, "bundle-size"));
+    request.bundle_limit = config.get_size(repo_option(repository, "bundle-limit"));
 }
 
 Result<ops::backup::BackupRequest> backup_request(const config::Config& config,
@@ -89,6 +95,7 @@ Result<ops::backup::BackupRequest> backup_request(const config::Config& config,
     request.start_fast = config.get_bool("start-fast");
     request.resume = config.get_bool("resume");
     request.symlink = config.get_bool(repo_option(repository, "symlink"));
+    set_bundles(config, repository, request);
     request.exclude = config.get_list("exclude");
     request.annotations = config.get_hash("annotation");
     CHRONOS_TRY(check_annotations(request.annotations));

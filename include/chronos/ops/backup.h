@@ -37,6 +37,9 @@ struct BackupRequest {
     bool start_fast = false;
     bool resume = true;   ///< leave a partial manifest from which a backup can be resumed
     bool symlink = true;  ///< `latest`, and tablespaces in pg_tblspc
+    bool bundle = false;  ///< store small files together
+    std::uint64_t bundle_size = std::uint64_t{20} << 20;  ///< bytes at which a bundle is complete
+    std::uint64_t bundle_limit = std::uint64_t{2} << 20;  ///< bytes of the largest file in one
     std::vector<std::string> exclude;
     std::map<std::string, std::string> annotations;
     std::size_t process_max = 1;

@@ -90,8 +90,7 @@ private:
     std::optional<repo::Manifest> prior_;
     StartedBackup started_;
     db::ServerTime listed_at_;
-    pgdata::ClusterList list_;
-    std::vector<PlannedFile> plan_;
+    CopyPlan plan_;
     std::mutex manifest_mutex_;  ///< held for manifest_ and vanished_ while files are copied
     repo::Manifest manifest_;
     std::vector<std::size_t> vanished_;
@@ -148,6 +147,7 @@ Result<> Run::choose_prior() {
         if (request_.repository.encrypted()) manifest_.cipher_pass = crypto::generate_passphrase();
     }
     manifest_.type = request_.type;
+    manifest_.bundle = request_.bundle;
     CHRONOS_TRY(remove_unfinished(request_.repository, request_.stanza));
     fill_options();
     return {};
@@ -198,13 +198,13 @@ Result<> Run::list_files() {
     request.tablespace_directory = cluster_.control.tablespace_directory();
     request.major = cluster_.control.major();
     request.exclude = request_.exclude;
-    list_ = CHRONOS_TRY(pgdata::list_cluster(request));
+    const pgdata::ClusterList list = CHRONOS_TRY(pgdata::list_cluster(request));
     listed_at_ = CHRONOS_TRY(db::server_time(connection_));
     manifest_.timestamp_copy_start = listed_at_.second + 1;
     manifest_.pg_version = cluster_.control.version;
     manifest_.catalog_version = cluster_.control.catalog_version;
     manifest_.control_version = cluster_.control.control_version;
-    return describe_cluster(list_, cluster_.pgdata, CHRONOS_TRY(db::list_tablespaces(connection_)),
+    return describe_cluster(list, cluster_.pgdata, CHRONOS_TRY(db::list_tablespaces(connection_)),
                             manifest_);
 }
 
@@ -229,7 +229,10 @@ Result<> Run::plan_copy() {
         if (reason) log_warn(*reason);
         manifest_.options.delta = reason.has_value();
     }
-    plan_ = plan_files(std::move(list_), prior, manifest_);
+    const auto rules = request_.bundle
+                           ? std::optional(BundleRules{request_.bundle_size, request_.bundle_limit})
+                           : std::nullopt;
+    plan_ = arrange(plan_files(prior, manifest_), manifest_, rules);
     return {};
 }
 
@@ -243,8 +246,9 @@ StoreForm Run::store_form() const {
 Result<> Run::prepare_directory() {
     if (request_.resume) CHRONOS_TRY(save_partial());
     // A full backup on a file system can be read without us: every directory is there, and every
-    // tablespace where a cluster has it.
-    if (request_.type != repo::BackupType::full || !storage().features().paths) return {};
+    // tablespace where a cluster has it. One with bundles cannot.
+    const bool readable = request_.type == repo::BackupType::full && !manifest_.bundle;
+    if (!readable || !storage().features().paths) return {};
     return make_paths();
 }
 
@@ -276,6 +280,8 @@ CopySettings Run::copy_settings() const {
     settings.storage = request_.repository.storage.get();
     settings.directory = directory();
     settings.pgdata = cluster_.pgdata;
+    settings.manifest = &manifest_;
+    settings.prior = prior_ ? &*prior_ : nullptr;
     settings.form = store_form();
     settings.check_pages = manifest_.options.checksum_page.value_or(false);
     settings.page_header_check = request_.page_header_check;
@@ -287,8 +293,8 @@ CopySettings Run::copy_settings() const {
 MonitorSettings Run::monitor_settings() {
     MonitorSettings settings;
     settings.totals.phase = "copy";
-    settings.totals.files_total = plan_.size();
-    for (const PlannedFile& planned : plan_) settings.totals.bytes_total += planned.size;
+    settings.totals.files_total = plan_.files.size();
+    for (const PlannedFile& planned : plan_.files) settings.totals.bytes_total += planned.size;
     settings.progress = progress_;
     settings.lock = progress_lock_;
     settings.connection = &connection_;
@@ -324,11 +330,11 @@ void Run::take_outcome(const PlannedFile& planned, const CopyOutcome& outcome) {
     repo::ManifestFile& file = manifest_.files[planned.index];
     switch (outcome.kind) {
         case CopyOutcome::Kind::vanished:
-            log_detail("skip file removed by database " + planned.path);
+            log_detail("skip file removed by database " + source_path(cluster_.pgdata, file.name));
             vanished_.push_back(planned.index);
             break;
         case CopyOutcome::Kind::unchanged:
-            log_detail("match file from prior backup " + planned.path);
+            log_detail("match file from prior backup " + source_path(cluster_.pgdata, file.name));
             refer_to_prior(*prior_, *prior_->find_file(file.name), file);
             break;
         case CopyOutcome::Kind::stored:

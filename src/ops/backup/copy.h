@@ -17,7 +17,11 @@ struct CopySettings {
     storage::Storage* storage = nullptr;
     std::string directory;  ///< of the backup, e.g. "backup/main/20261120-075745F"
     std::string pgdata;
-    StoreForm form;
+    /// The backup being made. Files are looked up in it while the receiver of outcomes changes
+    /// entries; a file's name stays, and nobody else touches the entry of a file being copied.
+    const repo::Manifest* manifest = nullptr;
+    const repo::Manifest* prior = nullptr;  ///< null for a full backup
+    StoreForm form;                         ///< of files outside of bundles
     bool check_pages = false;
     bool page_header_check = true;
     std::uint32_t page_size = 8192;
@@ -40,12 +44,11 @@ using OutcomeReceiver = std::function<void(const PlannedFile& file, const CopyOu
 /// Receives bytes read since the last call; any thread, calls overlap.
 using ReadReceiver = std::function<void(std::uint64_t bytes)>;
 
-/// Copies the planned files of a live cluster in the order given, pg_control after all others: it
-/// must not be older than what it speaks of. The first error ends it. What is stored is durable
-/// only after Storage::sync_tree().
-Result<> copy_files(const CopySettings& settings, const std::vector<PlannedFile>& plan,
-                    const Cancellation& cancel, const ReadReceiver& read,
-                    const OutcomeReceiver& outcome);
+/// Does the jobs of the plan in their order, on several threads, the last one after all others:
+/// pg_control must not be older than what it speaks of. The first error ends it. What is stored is
+/// durable only after Storage::sync_tree().
+Result<> copy_files(const CopySettings& settings, const CopyPlan& plan, const Cancellation& cancel,
+                    const ReadReceiver& read, const OutcomeReceiver& outcome);
 
 /// The object a file is stored in: by name and extension in the directory of the backup.
 storage::ObjectName stored_name(const std::string& directory, std::string_view manifest_name,

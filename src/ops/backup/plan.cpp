@@ -55,22 +55,52 @@ repo::ManifestFile manifest_file_of(const pgdata::ClusterEntry& entry, bool chec
     return file;
 }
 
-// The plan's order must not depend on anything but names and sizes, so that runs can be compared.
-bool larger_first(const PlannedFile& a, const PlannedFile& b) {
-    return a.size != b.size ? a.size > b.size : a.index < b.index;
-}
-
 /// nullopt: the prior's copy serves, and nothing is read.
 std::optional<Action> action_for(const repo::Manifest& prior, const repo::ManifestFile& prior_file,
                                  const repo::ManifestFile& file, bool delta) {
     if (file.size != prior_file.size) return Action::copy;
-    // A bundled backup does not store empty files: there is nothing to refer to.
+    // A backup with bundles does not store empty files: there is nothing to refer to.
     if (file.size == 0) return prior.bundle ? std::optional(Action::copy) : std::optional<Action>{};
     if (prior_file.checksum.empty()) return Action::copy;
     if (delta) return Action::compare;
     if (file.timestamp == prior_file.timestamp) return std::nullopt;
     // Touched without being changed: common among small files, and cheap to find out for them.
     return file.size <= kCompareSizeMax ? Action::compare : Action::copy;
+}
+
+bool larger_first(const PlannedFile& a, const PlannedFile& b) {
+    return a.size != b.size ? a.size > b.size : a.index < b.index;
+}
+
+/// The data directory or the tablespace that a file lies in.
+std::string_view target_of(std::string_view manifest_name) {
+    constexpr std::string_view kTablespaces = "pg_tblspc/";
+    if (!manifest_name.starts_with(kTablespaces)) return kDataRoot;
+    return manifest_name.substr(0, manifest_name.find('/', kTablespaces.size()));
+}
+
+bool bundled_before(const repo::ManifestFile& a, const repo::ManifestFile& b) {
+    const int targets = target_of(a.name).compare(target_of(b.name));
+    if (targets != 0) return targets < 0;
+    return a.timestamp != b.timestamp ? a.timestamp < b.timestamp : a.name > b.name;
+}
+
+/// Cuts the files from `first` on into bundles: each takes files of one target until it is full.
+void fill_bundles(std::size_t first, const BundleRules& rules, const repo::Manifest& manifest,
+                  CopyPlan& plan) {
+    std::uint64_t size = 0;
+    std::string_view target;
+    for (std::size_t at = first; at < plan.files.size(); ++at) {
+        const PlannedFile& file = plan.files[at];
+        const std::string_view own = target_of(manifest.files[file.index].name);
+        if (at == first || size >= rules.size || own != target) {
+            plan.jobs.push_back({at, 0, true});
+            size = 0;
+            target = own;
+        }
+        ++plan.jobs.back().count;
+        size += file.size;
+    }
 }
 
 }  // namespace
@@ -135,15 +165,12 @@ void refer_to_prior(const repo::Manifest& prior, const repo::ManifestFile& prior
     file = std::move(merged);
 }
 
-std::vector<PlannedFile> plan_files(pgdata::ClusterList list, const repo::Manifest* prior,
-                                    repo::Manifest& manifest) {
+std::vector<PlannedFile> plan_files(const repo::Manifest* prior, repo::Manifest& manifest) {
     std::vector<PlannedFile> plan;
-    plan.reserve(list.files.size());
-    for (std::size_t index = 0; index < list.files.size(); ++index) {
-        pgdata::ClusterEntry& entry = list.files[index];
+    for (std::size_t index = 0; index < manifest.files.size(); ++index) {
         repo::ManifestFile& file = manifest.files[index];
-        PlannedFile planned{index,      std::move(entry.name), std::move(entry.path),
-                            entry.size, Action::copy,          ""};
+        if (file.size == 0 && manifest.bundle) continue;
+        PlannedFile planned{index, file.size, Action::copy};
         const repo::ManifestFile* before = prior == nullptr ? nullptr : prior->find_file(file.name);
         if (before != nullptr) {
             const auto action = action_for(*prior, *before, file, manifest.options.delta);
@@ -152,12 +179,47 @@ std::vector<PlannedFile> plan_files(pgdata::ClusterList list, const repo::Manife
                 continue;
             }
             planned.action = *action;
-            if (*action == Action::compare) planned.prior_checksum = before->checksum;
         }
-        plan.push_back(std::move(planned));
+        plan.push_back(planned);
     }
-    std::ranges::sort(plan, larger_first);
     return plan;
+}
+
+CopyPlan arrange(std::vector<PlannedFile> files, const repo::Manifest& manifest,
+                 std::optional<BundleRules> bundles) {
+    const auto name = [&](const PlannedFile& planned) {
+        return std::string_view(manifest.files[planned.index].name);
+    };
+    const auto control = std::ranges::find(files, kControlFile, name);
+    std::optional<PlannedFile> last;
+    if (control != files.end()) {
+        last = *control;
+        files.erase(control);
+    }
+    const auto alone = std::ranges::stable_partition(
+        files, [&](const PlannedFile& file) { return !bundles || file.size > bundles->limit; });
+    const auto alone_count = static_cast<std::size_t>(alone.begin() - files.begin());
+    // The order must depend on nothing but the list, so that runs can be compared.
+    std::sort(files.begin(), alone.begin(), larger_first);
+    std::sort(alone.begin(), alone.end(), [&](const PlannedFile& a, const PlannedFile& b) {
+        return bundled_before(manifest.files[a.index], manifest.files[b.index]);
+    });
+    CopyPlan plan;
+    plan.files = std::move(files);
+    plan.jobs.reserve(alone_count + 1);
+    for (std::size_t at = 0; at < alone_count; ++at) plan.jobs.push_back({at, 1, false});
+    if (bundles) fill_bundles(alone_count, *bundles, manifest, plan);
+    if (last) {
+        plan.jobs.push_back({plan.files.size(), 1, bundles.has_value()});
+        plan.files.push_back(*last);
+    }
+    return plan;
+}
+
+std::string source_path(const std::string& pgdata, std::string_view manifest_name) {
+    std::string path = pgdata;
+    if (manifest_name.starts_with("pg_data/")) manifest_name.remove_prefix(kDataRoot.size() + 1);
+    return path.append("/").append(manifest_name);
 }
 
 }  // namespace chronos::ops::backup

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,19 +11,38 @@
 
 namespace chronos::ops::backup {
 
+/// The file whose copy must not be older than any other.
+inline constexpr std::string_view kControlFile = "pg_data/global/pg_control";
+
 /// What is done about one file of the manifest that must be read.
 enum class Action {
     copy,     ///< store it
     compare,  ///< read it; the prior's copy serves if the content is the same, else store it
 };
 
+/// Small, for there is one for each file of a cluster: what it is called is in the manifest.
 struct PlannedFile {
     std::size_t index = 0;   ///< in Manifest::files
-    std::string name;        ///< in the manifest
-    std::string path;        ///< where to read it
-    std::uint64_t size = 0;  ///< when the list was made
+    std::uint64_t size = 0;  ///< when the list was made, bytes
     Action action = Action::copy;
-    std::string prior_checksum;  ///< with Action::compare
+};
+
+/// What one thread does in one go: a file that is stored on its own, or the members of a bundle.
+struct CopyJob {
+    std::size_t first = 0;  ///< in CopyPlan::files
+    std::size_t count = 0;
+    bool bundle = false;
+};
+
+struct CopyPlan {
+    std::vector<PlannedFile> files;  ///< in the order of the jobs, whose ranges cover them
+    std::vector<CopyJob> jobs;       ///< pg_control is the only file of the last one
+};
+
+/// How bundles are made; sizes are those of the content. Source: block-and-crypto reference, 3.
+struct BundleRules {
+    std::uint64_t size = std::uint64_t{20} << 20;  ///< bytes at which a bundle takes no more files
+    std::uint64_t limit = std::uint64_t{2} << 20;  ///< bytes of the largest file put into one
 };
 
 /// Fills files, paths, links, targets and defaults of `manifest` from what lies on disk. A
@@ -37,14 +55,22 @@ Result<> describe_cluster(const pgdata::ClusterList& list, const std::string& pg
 std::optional<std::string> reason_for_delta(const repo::Manifest& manifest,
                                             const repo::Manifest* prior, UnixTime listed_at);
 
-/// What to do with each file that must be read, largest first; the entries of the others are taken
-/// over from the prior, whose copies serve. `prior` is null for a full backup. Source: reference,
-/// section 7.5.
-std::vector<PlannedFile> plan_files(pgdata::ClusterList list, const repo::Manifest* prior,
-                                    repo::Manifest& manifest);
+/// What to do with each file that must be read, in order of name; the entries of the others are
+/// taken over from the prior, whose copies serve. `prior` is null for a full backup. Empty files
+/// are not stored by a backup with bundles. Source: reference, section 7.5.
+std::vector<PlannedFile> plan_files(const repo::Manifest* prior, repo::Manifest& manifest);
+
+/// Puts files in the order of copying: largest first, then the bundles, old files together and new
+/// ones together. `bundles` is nullopt if every file becomes an object of its own. Source:
+/// block-and-crypto reference, section 3.3.
+CopyPlan arrange(std::vector<PlannedFile> files, const repo::Manifest& manifest,
+                 std::optional<BundleRules> bundles);
 
 /// Makes `file` refer to the prior's copy of it; time, owner and mode stay its own.
 void refer_to_prior(const repo::Manifest& prior, const repo::ManifestFile& prior_file,
                     repo::ManifestFile& file);
+
+/// Where a file of a manifest lies in the cluster; the way may lead through links.
+std::string source_path(const std::string& pgdata, std::string_view manifest_name);
 
 }  // namespace chronos::ops::backup

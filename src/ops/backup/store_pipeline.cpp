@@ -10,6 +10,8 @@ void StoredAs::apply_to(repo::ManifestFile& file) const {
     file.checksum = size == 0 ? std::string() : checksum;
     file.repo_size = repo_size;
     file.repo_checksum = repo_checksum;
+    file.bundle_id = bundle_id;
+    file.bundle_offset = bundle_offset;
     if (!pages) return;
     file.page_checked = true;
     file.page_error = pages->error();
@@ -24,12 +26,15 @@ StorePipeline::StorePipeline(const StoreForm& form, std::unique_ptr<io::Sink> ta
     io::Sink* next = target_.get();
     if (form.transforms()) next = &stored_.emplace(*next);
     if (form.encrypted()) {
-        encryptor_ = crypto::make_encryptor(form.passphrase, crypto::CipherForm::normal, *next);
+        encryptor_ = crypto::make_encryptor(
+            form.passphrase, form.raw ? crypto::CipherForm::raw : crypto::CipherForm::normal,
+            *next);
         next = encryptor_.get();
     }
     if (form.compress_type != compress::CompressType::none) {
-        compressor_ = compress::make_compressor(form.compress_type, form.compress_level,
-                                                compress::Form::normal, *next);
+        compressor_ = compress::make_compressor(
+            form.compress_type, form.compress_level,
+            form.raw ? compress::Form::raw : compress::Form::normal, *next);
         next = compressor_.get();
     }
     if (page_check)

@@ -14,11 +14,12 @@
 
 namespace chronos::ops::backup {
 
-/// How the files of a backup are stored: the same for all of them.
+/// How the files of a backup are stored: but for the framing the same for all of them.
 struct StoreForm {
     compress::CompressType compress_type = compress::CompressType::none;
     int compress_level = 0;
     std::string passphrase;  ///< of the set; "" in an unencrypted repository; secret
+    bool raw = false;        ///< the framing of raw bundles and super blocks
 
     bool encrypted() const { return !passphrase.empty(); }
     /// Stored bytes differ from the content.
@@ -30,7 +31,9 @@ struct StoredAs {
     std::uint64_t size = 0;
     std::string checksum;
     std::uint64_t repo_size = 0;
-    std::string repo_checksum;                     ///< "" when stored without any transformation
+    std::string repo_checksum;    ///< "" when stored without any transformation
+    std::uint64_t bundle_id = 0;  ///< 0: an object of its own
+    std::uint64_t bundle_offset = 0;
     std::optional<pgdata::PageCheckResult> pages;  ///< only if pages were checked
 
     void apply_to(repo::ManifestFile& file) const;

@@ -11,6 +11,7 @@
 #include "chronos/pgdata/control_file.h"
 #include "chronos/repo/lock.h"
 #include "chronos/repo/stanza.h"
+#include "chronos/repo/stored_file.h"
 #include "control_vector.h"
 #include "fake_connection.h"
 #include "fault_storage.h"
@@ -123,18 +124,36 @@ protected:
     }
     /// Every listed backup is whole: its manifest loads, and its files are what it says.
     void expect_valid() {
-        for (const repo::BackupEntry& backup : info().backups)
-            for (const repo::ManifestFile& file : manifest(backup.label).files) {
-                const std::string label = file.reference.empty() ? backup.label : file.reference;
-                const auto stored = storage::read_object(
-                    memory_, "backup/main/" + label + "/" + file.name +
-                                 std::string(compress::compress_extension(request_.compress_type)));
-                ASSERT_OK(stored);
-                const std::string expected = file.repo_checksum.empty()
-                                                 ? std::string(file.expected_checksum())
-                                                 : file.repo_checksum.str();
-                EXPECT_EQ(crypto::sha1_hex(*stored), expected) << file.name;
+        for (const repo::BackupEntry& backup : info().backups) {
+            const repo::Manifest loaded = manifest(backup.label);
+            for (const repo::ManifestFile& file : loaded.files) {
+                EXPECT_EQ(crypto::sha1_hex(content_of(loaded, file)), file.expected_checksum())
+                    << file.name;
+                expect_stored(loaded, file);
             }
+        }
+    }
+    /// What a restore would get.
+    std::string content_of(const repo::Manifest& backup, const repo::ManifestFile& file) {
+        io::MemorySink content;
+        EXPECT_OK(
+            repo::read_whole_file(request_.repository, request_.stanza, backup, file, content));
+        return content.content;
+    }
+    /// The stored bytes are those whose checksum the manifest has. A file without content need not
+    /// be stored if the backup has bundles.
+    void expect_stored(const repo::Manifest& backup, const repo::ManifestFile& file) {
+        if (file.size == 0 && file.repo_size == 0 && backup.bundle) return;
+        const repo::StoredLocation place = repo::locate(request_.stanza, backup, file);
+        const auto source = memory_.open(place.object, place.range);
+        ASSERT_OK(source);
+        const auto stored = io::read_all(**source);
+        ASSERT_OK(stored);
+        EXPECT_EQ(stored->size(), file.repo_size) << file.name;
+        EXPECT_EQ(crypto::sha1_hex(*stored), file.repo_checksum.empty()
+                                                 ? std::string(file.expected_checksum())
+                                                 : file.repo_checksum.str())
+            << file.name;
     }
 
     DataDirectory data_;
@@ -221,8 +240,11 @@ Fault fault_at(const std::vector<std::string>& changes, std::size_t index) {
     return fault;
 }
 
-TEST_F(RunBackup, CutOffAnywhereLeavesAValidRepositoryAndTheNextOneWorks) {
+class CutOff : public RunBackup, public testing::WithParamInterface<bool> {};
+
+TEST_P(CutOff, AnywhereLeavesAValidRepositoryAndTheNextOneWorks) {
     request_.compress_type = compress::CompressType::lz4;
+    request_.bundle = GetParam();
     const auto first = run();
     ASSERT_OK(first);
     const auto changes = without_label(faults_->changes(), first->entry.label);
@@ -243,6 +265,62 @@ TEST_F(RunBackup, CutOffAnywhereLeavesAValidRepositoryAndTheNextOneWorks) {
         expect_valid();
         EXPECT_EQ(info().backups.size(), after + 1);
     }
+}
+
+INSTANTIATE_TEST_SUITE_P(Forms, CutOff, testing::Bool(), [](const auto& tested) {
+    return tested.param ? std::string("Bundles") : std::string("Files");
+});
+
+TEST_F(RunBackup, WithBundlesMakesNoOtherObjectsThanThese) {
+    data_.write("base/5/9999", std::string(9000, 'x'));
+    request_.bundle = true;
+    request_.bundle_limit = 8192;
+    const auto result = run();
+    ASSERT_OK(result);
+    const auto objects = memory_.list_tree("backup/main/" + result->entry.label);
+    ASSERT_OK(objects);
+    std::vector<std::string> names;
+    for (const storage::Entry& entry : *objects) names.push_back(entry.name);
+    EXPECT_THAT(names,
+                ElementsAre("backup.manifest", "backup.manifest.copy", "bundle/1", "bundle/2",
+                            "pg_data/backup_label", "pg_data/base/5/1259", "pg_data/base/5/9999"));
+    const repo::Manifest backup = manifest(result->entry.label);
+    EXPECT_TRUE(backup.bundle);
+    EXPECT_FALSE(backup.bundle_raw);
+    EXPECT_EQ(backup.find_file("pg_data/PG_VERSION")->bundle_id, 1u);
+    EXPECT_EQ(backup.find_file("pg_data/global/pg_control")->bundle_id, 2u);
+    expect_valid();
+}
+
+TEST_F(RunBackup, AFileOfABundleThatIsGoneOrEmptyOrUnchangedLeavesNothingInIt) {
+    request_.bundle = true;
+    for (const char* name : {"base/5/1", "base/5/2", "base/5/3", "base/5/4"})
+        data_.write(name, std::string(1000, name[7]));
+    const auto full = run();
+    ASSERT_OK(full);
+    request_.type = repo::BackupType::incr;
+    for (const char* name : {"base/5/1", "base/5/2", "base/5/3"})
+        data_.write(name, std::string(1000, name[7]) + (name[7] == '3' ? "" : "!"));
+    std::filesystem::last_write_time(
+        data_.path() + "/base/5/3",
+        std::filesystem::file_time_type::clock::now() - std::chrono::hours(20));
+    data_.write("base/5/9", "content");
+    at_clock_ = [this, looks = 0]() mutable {
+        if (++looks != 2) return;
+        data_.remove("base/5/1");
+        data_.write("base/5/2", "");
+    };
+    const auto incr = run();
+    ASSERT_OK(incr);
+    const repo::Manifest backup = manifest(incr->entry.label);
+    EXPECT_EQ(backup.find_file("pg_data/base/5/1"), nullptr);
+    EXPECT_EQ(backup.find_file("pg_data/base/5/2")->size, 0u);
+    EXPECT_FALSE(backup.find_file("pg_data/base/5/2")->bundled());
+    EXPECT_EQ(backup.find_file("pg_data/base/5/3")->reference, full->entry.label);
+    const auto bundle = memory_.info("backup/main/" + incr->entry.label + "/bundle/1");
+    ASSERT_OK(bundle);
+    EXPECT_EQ((*bundle)->size, 7u);
+    expect_valid();
 }
 
 TEST_F(RunBackup, RecordsWhatTheServerSaidAndWhatWasCopied) {
@@ -268,6 +346,21 @@ TEST_F(RunBackup, RecordsWhatTheServerSaidAndWhatWasCopied) {
     EXPECT_FALSE(table->page_error);
     EXPECT_LT(table->repo_size, table->size);
     EXPECT_TRUE(backup.options.checksum_page.value());
+    expect_valid();
+}
+
+TEST_F(RunBackup, SeveralThreadsFillDifferentBundles) {
+    for (int number = 0; number < 300; ++number)
+        data_.write("base/5/" + std::to_string(20000 + number),
+                    std::string(static_cast<std::size_t>(number) * 97, 'a'));
+    request_.process_max = 4;
+    request_.bundle = true;
+    request_.bundle_size = 100'000;
+    request_.manifest_save_threshold = 1;
+    request_.compress_type = compress::CompressType::zst;
+    const auto result = run();
+    ASSERT_OK(result);
+    EXPECT_GT(manifest(result->entry.label).find_file("pg_data/base/5/20001")->bundle_id, 1u);
     expect_valid();
 }
 

@@ -92,7 +92,8 @@ TEST(PlanFiles, AFullBackupCopiesAllLargestFirst) {
                                entry("pg_data/base/5/3", 1 << 20, 1)});
     repo::Manifest manifest = described(list);
     std::vector<std::uint64_t> sizes;
-    for (const PlannedFile& planned : plan_files(list, nullptr, manifest)) {
+    for (const PlannedFile& planned :
+         arrange(plan_files(nullptr, manifest), manifest, std::nullopt).files) {
         EXPECT_EQ(planned.action, Action::copy);
         sizes.push_back(planned.size);
     }
@@ -118,7 +119,7 @@ TEST_P(PlanCase, IsDecidedBySizeAndTime) {
     const repo::Manifest prior = stored(before);
     repo::Manifest manifest = described(now);
     manifest.options.delta = c.delta;
-    const auto plan = plan_files(now, &prior, manifest);
+    const auto plan = plan_files(&prior, manifest);
     if (std::string_view(c.expected) == "reference") {
         EXPECT_TRUE(plan.empty());
         EXPECT_EQ(manifest.files[0].reference, kPrior);
@@ -130,7 +131,6 @@ TEST_P(PlanCase, IsDecidedBySizeAndTime) {
     ASSERT_EQ(plan.size(), 1u);
     const bool compare = std::string_view(c.expected) == "compare";
     EXPECT_EQ(plan[0].action, compare ? Action::compare : Action::copy);
-    EXPECT_EQ(plan[0].prior_checksum, compare ? prior.files[0].checksum : "");
     EXPECT_EQ(manifest.files[0].reference, "");
 }
 
@@ -152,7 +152,7 @@ TEST(PlanFiles, AReferenceNamesTheBackupThatStoresTheFile) {
     prior.label = "20261120-075745F_20261120-075816D";
     prior.files[0].reference = kPrior;
     repo::Manifest manifest = described(list);
-    plan_files(list, &prior, manifest);
+    plan_files(&prior, manifest);
     EXPECT_EQ(manifest.files[0].reference, kPrior);
 }
 
@@ -161,8 +161,59 @@ TEST(PlanFiles, AnEmptyFileOfABundledPriorIsStoredAgain) {
     repo::Manifest prior = stored(list);
     prior.bundle = true;
     repo::Manifest manifest = described(list);
-    EXPECT_EQ(plan_files(list, &prior, manifest).size(), 1u);
+    EXPECT_EQ(plan_files(&prior, manifest).size(), 1u);
     EXPECT_EQ(manifest.files[0].reference, "");
+}
+
+TEST(PlanFiles, ABackupWithBundlesNeitherStoresNorRefersToEmptyFiles) {
+    const auto list = cluster({entry("pg_data/base/5/1", 0, 10)});
+    const repo::Manifest prior = stored(list);
+    repo::Manifest manifest = described(list);
+    manifest.bundle = true;
+    EXPECT_TRUE(plan_files(&prior, manifest).empty());
+    EXPECT_EQ(manifest.files[0].reference, "");
+}
+
+/// "name name | name": the files of the jobs, bundles in parentheses.
+std::string jobs_of(const CopyPlan& plan, const repo::Manifest& manifest) {
+    std::string text;
+    for (const CopyJob& job : plan.jobs) {
+        text += job.bundle ? "(" : "";
+        for (std::size_t at = job.first; at < job.first + job.count; ++at)
+            text += manifest.files[plan.files[at].index].name + (job.bundle ? " " : "");
+        text += job.bundle ? ")" : " ";
+    }
+    return text;
+}
+
+TEST(Arrange, LargeFilesComeFirstThenBundlesByAgePgControlLast) {
+    const auto list =
+        cluster({entry("pg_data/a", 4 << 20, 5), entry("pg_data/b", 8 << 20, 1),
+                 entry("pg_data/c", 100, 30), entry("pg_data/d", 100, 20),
+                 entry("pg_data/e", 100, 30), entry("pg_data/global/pg_control", 8192, 1),
+                 entry("pg_tblspc/9/PG_15/x", 100, 2), entry("pg_tblspc/9/PG_15/y", 9 << 20, 2)});
+    repo::Manifest manifest = described(list);
+    const CopyPlan plan = arrange(plan_files(nullptr, manifest), manifest, BundleRules{});
+    EXPECT_EQ(jobs_of(plan, manifest),
+              "pg_tblspc/9/PG_15/y pg_data/b pg_data/a (pg_data/d pg_data/e pg_data/c )"
+              "(pg_tblspc/9/PG_15/x )(pg_data/global/pg_control )");
+}
+
+TEST(Arrange, ABundleIsFullWhenItsFilesReachTheSize) {
+    const auto list =
+        cluster({entry("pg_data/1", 600, 1), entry("pg_data/2", 600, 2), entry("pg_data/3", 600, 3),
+                 entry("pg_data/4", 1001, 4), entry("pg_data/5", 1000, 5)});
+    repo::Manifest manifest = described(list);
+    const CopyPlan plan =
+        arrange(plan_files(nullptr, manifest), manifest, BundleRules{.size = 1200, .limit = 1000});
+    EXPECT_EQ(jobs_of(plan, manifest), "pg_data/4 (pg_data/1 pg_data/2 )(pg_data/3 pg_data/5 )");
+}
+
+TEST(Arrange, WithoutBundlesEveryFileIsAJob) {
+    const auto list = cluster({entry("pg_data/1", 600, 1), entry("pg_data/2", 700, 2)});
+    repo::Manifest manifest = described(list);
+    EXPECT_EQ(jobs_of(arrange(plan_files(nullptr, manifest), manifest, std::nullopt), manifest),
+              "pg_data/2 pg_data/1 ");
 }
 
 TEST(ReasonForDelta, IsAFileFromTheFuture) {
