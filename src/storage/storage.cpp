@@ -5,6 +5,12 @@
 #include "chronos/base/text.h"
 
 namespace chronos::storage {
+namespace {
+
+/// Buffers and contexts of the stages in front of or behind an object.
+constexpr std::uint64_t kStagesCost = std::uint64_t{1} << 20;
+
+}  // namespace
 
 bool is_object_name(std::string_view name) {
     if (name.find('\0') != std::string_view::npos) return false;
@@ -43,11 +49,15 @@ io::Workers workers_for(const Storage& storage, std::size_t process_max) {
     return {std::max(kThreadsMin, kThreadsPerProcess * process_max), process_max};
 }
 
-std::uint64_t object_cost(const Storage& storage, std::uint64_t size_bytes) {
-    // Contexts and buffers of the stages; and the parts of a large object that are under way.
-    constexpr std::uint64_t kStages = std::uint64_t{1} << 20;
+std::uint64_t cost_of_writing(const Storage& storage, std::uint64_t size_bytes) {
+    // A part being filled, and those of a large object that are under way.
     constexpr std::uint64_t kPartsMax = std::uint64_t{24} << 20;
-    return storage.features().remote ? kStages + std::min(size_bytes, kPartsMax) : 0;
+    return storage.features().remote ? kStagesCost + std::min(size_bytes, kPartsMax) : 0;
+}
+
+std::uint64_t cost_of_reading(const Storage& storage, std::uint64_t size_bytes) {
+    constexpr std::uint64_t kWaitingMax = std::uint64_t{2} << 20;
+    return storage.features().remote ? kStagesCost + std::min(size_bytes, kWaitingMax) : 0;
 }
 
 }  // namespace chronos::storage

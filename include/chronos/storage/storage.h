@@ -109,13 +109,14 @@ Result<> write_object(Storage& storage, const ObjectName& name, std::string_view
                       WriteMode mode = WriteMode::atomic);
 Result<bool> exists(Storage& storage, const ObjectName& name);
 
-/// How many threads should read or write small objects of `storage` at once when `process_max` may
+/// How many threads should read or write objects of `storage` at once when `process_max` may
 /// compute: a thread for each where storage is near, enough to keep a distant link busy where not.
 io::Workers workers_for(const Storage& storage, std::size_t process_max);
-/// What the objects under way of such threads may keep in memory: one of `size_bytes` counts as
-/// object_cost(storage, size_bytes).
+/// What the objects under way of such threads may keep in memory in all, and what one of a size
+/// counts (stages, parts under way, answers not yet taken); 0 where storage is near.
 inline constexpr std::uint64_t kBytesInFlightMax = std::uint64_t{128} << 20;
-std::uint64_t object_cost(const Storage& storage, std::uint64_t size_bytes);
+std::uint64_t cost_of_writing(const Storage& storage, std::uint64_t size_bytes);
+std::uint64_t cost_of_reading(const Storage& storage, std::uint64_t size_bytes);
 
 /// Whether a name has the form that ObjectName promises, and no component "." or "..": names may
 /// come from a manifest that somebody tampered with. "" is a name only where a directory is meant.

@@ -286,7 +286,7 @@ CopySettings Run::copy_settings() const {
     settings.check_pages = manifest_.options.checksum_page.value_or(false);
     settings.page_header_check = request_.page_header_check;
     settings.page_size = cluster_.control.page_size;
-    settings.threads = request_.process_max;
+    settings.process_max = request_.process_max;
     return settings;
 }
 

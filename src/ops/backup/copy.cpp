@@ -184,8 +184,10 @@ public:
            const ReadReceiver& read, const OutcomeReceiver& outcome)
         : settings_(settings), plan_(plan), outcome_(outcome), copier_(settings, cancel, read) {}
 
-    Result<> run(Queue& queue, BundleIds& ids) {
+    Result<> run(Queue& queue, BundleIds& ids, io::ByteBudget& budget) {
         while (const CopyJob* job = queue.next()) {
+            const io::ByteBudget::Share share(
+                budget, storage::cost_of_writing(*settings_.storage, size_of(*job)));
             Result<> done = run_job(*job, queue, ids);
             if (done) continue;
             queue.stop();
@@ -195,6 +197,13 @@ public:
     }
 
 private:
+    std::uint64_t size_of(const CopyJob& job) const {
+        std::uint64_t size = 0;
+        for (std::size_t at = job.first; at < job.first + job.count; ++at)
+            size += plan_.files[at].size;
+        return size;
+    }
+
     Result<> run_job(const CopyJob& job, const Queue& queue, BundleIds& ids) {
         Bundle bundle(*settings_.storage, settings_.directory, ids);
         for (std::size_t at = job.first; at < job.first + job.count; ++at) {
@@ -235,13 +244,14 @@ Result<> copy_files(const CopySettings& settings, const CopyPlan& plan, const Ca
     const std::span jobs(plan.jobs);
     if (jobs.empty()) return {};
     Queue queue(jobs.first(jobs.size() - 1));
-    const std::size_t threads =
-        std::max<std::size_t>(1, std::min(settings.threads, jobs.size() - 1));
-    CHRONOS_TRY(io::parallel_for(threads, threads, cancel, [&](std::size_t) {
-        return Worker(settings, plan, cancel, read, report).run(queue, ids);
+    io::Workers workers = storage::workers_for(*settings.storage, settings.process_max);
+    workers.threads = std::max<std::size_t>(1, std::min(workers.threads, jobs.size() - 1));
+    io::ByteBudget budget(storage::kBytesInFlightMax);
+    CHRONOS_TRY(io::parallel_for(workers, workers.threads, cancel, [&](std::size_t) {
+        return Worker(settings, plan, cancel, read, report).run(queue, ids, budget);
     }));
     Queue last(jobs.last(1));
-    return Worker(settings, plan, cancel, read, report).run(last, ids);
+    return Worker(settings, plan, cancel, read, report).run(last, ids, budget);
 }
 
 }  // namespace chronos::ops::backup

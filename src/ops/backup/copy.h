@@ -25,7 +25,7 @@ struct CopySettings {
     bool check_pages = false;
     bool page_header_check = true;
     std::uint32_t page_size = 8192;
-    std::size_t threads = 1;
+    std::size_t process_max = 1;  ///< files that are worked on by a processor at once
 };
 
 /// What became of a file that was to be copied.

@@ -437,9 +437,15 @@ Result<CopyResult> copy_files(const CopyRequest& request, const Cancellation& ca
     const std::vector<CopyUnit> units = make_units(std::move(items));
     Meter meter(request.report, result.size_bytes, result.file_count);
     const Copier copier(request, cancel, meter);
-    CHRONOS_TRY(
-        io::parallel_for(request.request->process_max, units.size(), cancel,
-                         [&](std::size_t index) { return copier.copy_unit(units[index]); }));
+    const storage::Storage& storage = *request.request->repositories[plan.repository_index].storage;
+    io::ByteBudget budget(storage::kBytesInFlightMax);
+    CHRONOS_TRY(io::parallel_for(storage::workers_for(storage, request.request->process_max),
+                                 units.size(), cancel, [&](std::size_t index) {
+                                     const io::ByteBudget::Share share(
+                                         budget, storage::cost_of_reading(storage,
+                                                                          units[index].size_bytes));
+                                     return copier.copy_unit(units[index]);
+                                 }));
     meter.end();
     return result;
 }
