@@ -139,9 +139,13 @@ TEST_F(PosixStorageTest, UnreadableDirectoryIsAnErrorNotAnEmptyList) {
     ASSERT_OK(storage_->make_path("locked"));
     ::chmod((directory_ / "locked").c_str(), 0);
     const ::uid_t user = ::geteuid();
-    if (user == 0) ASSERT_EQ(::seteuid(65534), 0);  // root may read everything
+    if (user == 0) {  // root may read everything
+        ASSERT_EQ(::seteuid(65534), 0);
+    }
     const auto listed = storage_->list("locked");
-    if (user == 0) ASSERT_EQ(::seteuid(0), 0);
+    if (user == 0) {
+        ASSERT_EQ(::seteuid(0), 0);
+    }
     EXPECT_ERROR(ErrorKind::path_open, listed);
     ::chmod((directory_ / "locked").c_str(), 0700);
 }
