@@ -63,6 +63,11 @@ Result<std::string> read_info_text(const Repository& repository, const std::stri
     return std::move(text.content);
 }
 
+bool carried(const Fixture& fixture) {
+    return std::any_of(kFixtures, kFixtures + kCarried,
+                       [&](const Fixture& one) { return one.archive == fixture.archive; });
+}
+
 class FixtureContent : public testing::TestWithParam<Fixture> {
 protected:
     void SetUp() override {
@@ -75,11 +80,6 @@ protected:
         repository.passphrase = fixture.passphrase;
         if (!fixture.passphrase.empty()) repository.cipher = crypto::CipherType::aes_256_cbc;
         load_manifests();
-    }
-
-    static bool carried(const Fixture& fixture) {
-        return std::any_of(kFixtures, kFixtures + kCarried,
-                           [&](const Fixture& one) { return one.archive == fixture.archive; });
     }
 
     void load_manifests() {
