@@ -67,11 +67,20 @@ void set_compression(const config::Config& config, ops::backup::BackupRequest& r
     request.compress_level_network = static_cast<int>(config.get_int("compress-level-network"));
 }
 
-void set_bundles(const config::Config& config, const repo::Repository& repository,
-                 ops::backup::BackupRequest& request) {
+Result<> set_bundles(const config::Config& config, const repo::Repository& repository,
+                     ops::backup::BackupRequest& request) {
     request.bundle = config.get_bool(repo_option(repository, "bundle"));
     request.bundle_size = config.get_size(repo_option(repository, "bundle-size"));
     request.bundle_limit = config.get_size(repo_option(repository, "bundle-limit"));
+    request.block = request.bundle && config.get_bool(repo_option(repository, "block"));
+    ops::backup::BlockRules& rules = request.block_rules;
+    rules.super_block_size = config.get_size(repo_option(repository, "block-size-super"));
+    rules.super_block_size_full = config.get_size(repo_option(repository, "block-size-super-full"));
+    rules.size_map = CHRONOS_TRY(config.get_size_map(repo_option(repository, "block-size-map")));
+    rules.age_map = CHRONOS_TRY(config.get_size_map(repo_option(repository, "block-age-map")));
+    rules.checksum_map =
+        CHRONOS_TRY(config.get_size_map(repo_option(repository, "block-checksum-size-map")));
+    return {};
 }
 
 Result<ops::backup::BackupRequest> backup_request(const config::Config& config,
@@ -95,7 +104,7 @@ Result<ops::backup::BackupRequest> backup_request(const config::Config& config,
     request.start_fast = config.get_bool("start-fast");
     request.resume = config.get_bool("resume");
     request.symlink = config.get_bool(repo_option(repository, "symlink"));
-    set_bundles(config, repository, request);
+    CHRONOS_TRY(set_bundles(config, repository, request));
     request.exclude = config.get_list("exclude");
     request.annotations = config.get_hash("annotation");
     CHRONOS_TRY(check_annotations(request.annotations));

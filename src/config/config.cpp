@@ -157,6 +157,21 @@ std::map<std::string, std::string> Config::get_hash(std::string_view name) const
     return result;
 }
 
+Result<std::map<std::uint64_t, std::uint64_t>> Config::get_size_map(std::string_view name) const {
+    std::map<std::uint64_t, std::uint64_t> result;
+    for (const auto& [key, value] : get_hash(name)) {
+        const auto from = parse_size(key);
+        const auto to = parse_size(value);
+        if (!from || !to)
+            return Error(ErrorKind::option_invalid_value, "'" + key + "=" + value +
+                                                              "' is not valid for '" +
+                                                              std::string(name) + "' option")
+                .with_hint("Both sides of the equals sign are sizes or numbers, e.g. 16KiB=8KiB.");
+        result[*from] = *to;
+    }
+    return result;
+}
+
 std::vector<unsigned> Config::keys(bool of_repositories) const {
     std::vector<unsigned> result;
     for (const Setting& setting : settings_)

@@ -16,6 +16,17 @@
 
 namespace chronos::ops::backup {
 
+/// How files are cut into blocks, for those that know better than the tables of the format. Each
+/// map has the value that holds from its key on; an empty one stands for the usual table. Source:
+/// block-and-crypto reference, section 4.2.
+struct BlockRules {
+    std::uint64_t super_block_size = 256 * 1024;          ///< of diff and incr, bytes
+    std::uint64_t super_block_size_full = 1024 * 1024;    ///< bytes
+    std::map<std::uint64_t, std::uint64_t> size_map;      ///< file size: block size, bytes
+    std::map<std::uint64_t, std::uint64_t> age_map;       ///< days: multiplier of the block size
+    std::map<std::uint64_t, std::uint64_t> checksum_map;  ///< block size: checksum size, bytes
+};
+
 struct BackupRequest {
     std::string stanza;
     repo::Repository repository;
@@ -40,6 +51,8 @@ struct BackupRequest {
     bool bundle = false;  ///< store small files together
     std::uint64_t bundle_size = std::uint64_t{20} << 20;  ///< bytes at which a bundle is complete
     std::uint64_t bundle_limit = std::uint64_t{2} << 20;  ///< bytes of the largest file in one
+    bool block = false;  ///< store the blocks of files that changed; only with `bundle`
+    BlockRules block_rules;
     std::vector<std::string> exclude;
     std::map<std::string, std::string> annotations;
     std::size_t process_max = 1;

@@ -148,6 +148,9 @@ Result<> Run::choose_prior() {
     }
     manifest_.type = request_.type;
     manifest_.bundle = request_.bundle;
+    manifest_.block_incr = request_.bundle && request_.block;
+    // What a full backup decides holds for all that refer to it.
+    if (!prior_) manifest_.bundle_raw = manifest_.block_incr;
     CHRONOS_TRY(remove_unfinished(request_.repository, request_.stanza));
     fill_options();
     return {};
@@ -277,7 +280,9 @@ Result<> Run::wait_for_copy_start() {
 
 CopySettings Run::copy_settings() const {
     CopySettings settings;
-    settings.storage = request_.repository.storage.get();
+    settings.repository = &request_.repository;
+    settings.stanza = request_.stanza;
+    settings.blocks = &request_.block_rules;
     settings.directory = directory();
     settings.pgdata = cluster_.pgdata;
     settings.manifest = &manifest_;

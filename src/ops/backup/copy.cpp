@@ -6,8 +6,12 @@
 #include <mutex>
 #include <span>
 
+#include "chronos/base/log.h"
 #include "chronos/io/worker_pool.h"
 #include "chronos/pgdata/control_file.h"
+#include "chronos/repo/stored_file.h"
+#include "ops/backup/block_pipeline.h"
+#include "ops/backup/block_rules.h"
 #include "ops/backup/bundle.h"
 #include "ops/backup/live_file.h"
 
@@ -21,10 +25,12 @@ constexpr std::size_t kReadSize = 256 * 1024;
 /// One thread's share of the work: a buffer that is used again for each file.
 class Copier {
 public:
-    Copier(const CopySettings& settings, const Cancellation& cancel, const ReadReceiver& read)
+    Copier(const CopySettings& settings, const Cancellation& cancel, const ReadReceiver& read,
+           WorkShare& share)
         : settings_(settings),
           cancel_(cancel),
           read_(read),
+          share_(share),
           buffer_(std::make_unique_for_overwrite<std::byte[]>(kReadSize)) {}
 
     /// `bundle` is null for a file of its own.
@@ -35,7 +41,9 @@ private:
     struct Item {
         const PlannedFile& planned;
         const repo::ManifestFile& file;
+        const repo::ManifestFile* before;  ///< the prior's entry; null if it has none
         Bundle* bundle;
+        BlockChoice blocks;
     };
     /// Where a file is stored, in the framing that belongs there.
     struct Target {
@@ -45,19 +53,27 @@ private:
     Result<CopyOutcome> copy_control_file(const Item& item);
     Result<bool> same_as_prior(LiveFile& source, const Item& item);
     Result<StoredAs> store(LiveFile& source, const Item& item);
+    Result<CopyOutcome> store_blocks(LiveFile& source, const Item& item);
+    BlockForm block_form(const Item& item) const;
+    repo::BlockMap read_prior_map(const Item& item) const;
+    template <class Pipeline>
+    Result<> pump(LiveFile& source, const Item& item, Pipeline& pipeline);
+    Item item_of(const PlannedFile& planned, Bundle* bundle) const;
     Result<Target> make_target(const Item& item);
     /// Reads what comes next of the file into the buffer, nothing at its end.
     Result<io::Bytes> read_next(LiveFile& source, const Item& item, std::uint64_t done);
-    PageCheck page_check_of(LiveFile& source, const std::string& manifest_name) const;
+    std::optional<PageCheck> page_check_of(LiveFile& source,
+                                           const std::string& manifest_name) const;
 
     const CopySettings& settings_;
     const Cancellation& cancel_;
     const ReadReceiver& read_;
+    WorkShare& share_;
     std::unique_ptr<std::byte[]> buffer_;
 };
 
 Result<CopyOutcome> Copier::copy(const PlannedFile& planned, Bundle* bundle) {
-    const Item item{planned, settings_.manifest->files[planned.index], bundle};
+    const Item item = item_of(planned, bundle);
     if (item.file.name == kControlFile) return copy_control_file(item);
     std::optional<LiveFile> source =
         CHRONOS_TRY(LiveFile::open(source_path(settings_.pgdata, item.file.name)));
@@ -65,9 +81,24 @@ Result<CopyOutcome> Copier::copy(const PlannedFile& planned, Bundle* bundle) {
         read_(planned.size);
         return CopyOutcome{CopyOutcome::Kind::vanished, {}};
     }
+    const bool blocks = item.blocks.block_size != 0 && settings_.manifest->block_incr;
+    if (blocks && item.blocks.prior_map) return store_blocks(*source, item);
     if (planned.action == Action::compare && CHRONOS_TRY(same_as_prior(*source, item)))
         return CopyOutcome{CopyOutcome::Kind::unchanged, {}};
+    if (blocks) return store_blocks(*source, item);
     return CopyOutcome{CopyOutcome::Kind::stored, CHRONOS_TRY(store(*source, item))};
+}
+
+Copier::Item Copier::item_of(const PlannedFile& planned, Bundle* bundle) const {
+    const repo::ManifestFile& file = settings_.manifest->files[planned.index];
+    Item item{planned, file, nullptr, bundle, {}};
+    if (settings_.prior != nullptr) item.before = settings_.prior->find_file(file.name);
+    const bool blocks = settings_.manifest->block_incr;
+    // A file that is stored whole for once keeps the block size for later.
+    if (blocks || (item.before != nullptr && item.before->block_size != 0))
+        item.blocks = choose_blocks(*settings_.blocks, file, item.before,
+                                    settings_.manifest->timestamp_start);
+    return item;
 }
 
 Result<CopyOutcome> Copier::copy_control_file(const Item& item) {
@@ -98,29 +129,80 @@ Result<bool> Copier::same_as_prior(LiveFile& source, const Item& item) {
     if (!pgdata::reads_to_listed_size(item.file.name) &&
         CHRONOS_TRY(source.read_at(done, {buffer_.get(), 1})) > 0)
         return false;
-    if (settings_.prior->find_file(item.file.name)->checksum != sha1.hex()) return false;
+    if (item.before->checksum != sha1.hex()) return false;
     read_(done);
     return true;
 }
 
 Result<StoredAs> Copier::store(LiveFile& source, const Item& item) {
-    io::Bytes part = CHRONOS_TRY(read_next(source, item, 0));
     // Found empty, where a backup keeps no empty files.
-    if (part.empty() && settings_.manifest->bundle) return StoredAs{};
-    std::optional<PageCheck> check;
-    if (settings_.check_pages && pgdata::has_page_checksums(item.file.name))
-        check = page_check_of(source, item.file.name);
+    if (settings_.manifest->bundle && CHRONOS_TRY(source.read_at(0, {buffer_.get(), 1})) == 0)
+        return StoredAs{};
     Target target = CHRONOS_TRY(make_target(item));
-    StorePipeline pipeline(target.form, std::move(target.member.sink), std::move(check));
-    for (std::uint64_t done = 0; !part.empty();) {
-        CHRONOS_TRY(pipeline.write(part));
-        done += part.size();
-        part = CHRONOS_TRY(read_next(source, item, done));
-    }
+    StorePipeline pipeline(target.form, std::move(target.member.sink),
+                           page_check_of(source, item.file.name));
+    CHRONOS_TRY(pump(source, item, pipeline));
     StoredAs stored = CHRONOS_TRY(pipeline.finish());
     stored.bundle_id = target.member.bundle_id;
     stored.bundle_offset = target.member.offset;
+    if (!settings_.manifest->block_incr) {
+        stored.block_size = item.blocks.block_size;
+        stored.block_checksum_size = item.blocks.checksum_size;
+    }
     return stored;
+}
+
+template <class Pipeline>
+Result<> Copier::pump(LiveFile& source, const Item& item, Pipeline& pipeline) {
+    for (std::uint64_t done = 0;;) {
+        const io::Bytes part = CHRONOS_TRY(read_next(source, item, done));
+        if (part.empty()) return {};
+        CHRONOS_TRY(pipeline.write(part));
+        done += part.size();
+    }
+}
+
+Result<CopyOutcome> Copier::store_blocks(LiveFile& source, const Item& item) {
+    BlockForm form = block_form(item);
+    if (item.blocks.prior_map) form.prior = read_prior_map(item);
+    const OpenTarget open_target = [&]() -> Result<Bundle::Member> {
+        if (item.bundle != nullptr) return item.bundle->add_member();
+        return Bundle::Member{
+            0, 0,
+            CHRONOS_TRY(settings_.repository->storage->create(
+                settings_.directory + "/" + item.file.name + ".pgbi", storage::WriteMode::plain))};
+    };
+    for (;;) {
+        BlockPipeline pipeline(form, open_target, share_, page_check_of(source, item.file.name));
+        CHRONOS_TRY(pump(source, item, pipeline));
+        const StoredAs stored = CHRONOS_TRY(pipeline.finish());
+        if (!pipeline.unchanged()) return CopyOutcome{CopyOutcome::Kind::stored, stored};
+        if (item.before->checksum == stored.checksum)
+            return CopyOutcome{CopyOutcome::Kind::unchanged, {}};
+        // The checksums of blocks are short: where all are the same and the file is another one,
+        // they missed a change.
+        form.prior.clear();
+    }
+}
+
+BlockForm Copier::block_form(const Item& item) const {
+    BlockForm form;
+    form.form = settings_.form;
+    form.geometry = {item.blocks.block_size, item.blocks.checksum_size};
+    form.super_block_size =
+        super_block_size(*settings_.blocks, settings_.manifest->type, item.blocks.block_size);
+    form.reference = static_cast<std::uint32_t>(settings_.manifest->references.size() - 1);
+    return form;
+}
+
+// A map that cannot be read costs space, not the backup: all blocks are stored again.
+repo::BlockMap Copier::read_prior_map(const Item& item) const {
+    auto map = repo::read_block_map(*settings_.repository, settings_.stanza, *settings_.prior,
+                                    *item.before);
+    if (map) return *std::move(map);
+    log_warn("block map of file '" + item.file.name + "' in backup " + settings_.prior->label +
+             " cannot be read, storing the whole file: " + map.error().message());
+    return {};
 }
 
 Result<Copier::Target> Copier::make_target(const Item& item) {
@@ -130,7 +212,7 @@ Result<Copier::Target> Copier::make_target(const Item& item) {
         target.form.raw = settings_.manifest->bundle_raw;
         return target;
     }
-    target.member.sink = CHRONOS_TRY(settings_.storage->create(
+    target.member.sink = CHRONOS_TRY(settings_.repository->storage->create(
         stored_name(settings_.directory, item.file.name, settings_.form.compress_type),
         storage::WriteMode::plain));
     return target;
@@ -147,7 +229,9 @@ Result<io::Bytes> Copier::read_next(LiveFile& source, const Item& item, std::uin
     return io::Bytes{buffer_.get(), count};
 }
 
-PageCheck Copier::page_check_of(LiveFile& source, const std::string& manifest_name) const {
+std::optional<PageCheck> Copier::page_check_of(LiveFile& source,
+                                               const std::string& manifest_name) const {
+    if (!settings_.check_pages || !pgdata::has_page_checksums(manifest_name)) return std::nullopt;
     PageCheck check;
     check.options.page_size = settings_.page_size;
     check.options.first_block = pgdata::first_block_of(manifest_name, settings_.page_size);
@@ -181,13 +265,25 @@ private:
 class Worker {
 public:
     Worker(const CopySettings& settings, const CopyPlan& plan, const Cancellation& cancel,
-           const ReadReceiver& read, const OutcomeReceiver& outcome)
-        : settings_(settings), plan_(plan), outcome_(outcome), copier_(settings, cancel, read) {}
+           const ReadReceiver& read, const OutcomeReceiver& outcome, WorkShare& share)
+        : settings_(settings),
+          plan_(plan),
+          outcome_(outcome),
+          share_(share),
+          copier_(settings, cancel, read, share) {}
 
     Result<> run(Queue& queue, BundleIds& ids, io::ByteBudget& budget) {
+        CHRONOS_TRY(run_jobs(queue, ids, budget));
+        share_.help();
+        return {};
+    }
+
+private:
+    Result<> run_jobs(Queue& queue, BundleIds& ids, io::ByteBudget& budget) {
+        const WorkShare::Owner owner(share_);
         while (const CopyJob* job = queue.next()) {
-            const io::ByteBudget::Share share(
-                budget, storage::cost_of_writing(*settings_.storage, size_of(*job)));
+            const io::ByteBudget::Share memory(
+                budget, storage::cost_of_writing(*settings_.repository->storage, size_of(*job)));
             Result<> done = run_job(*job, queue, ids);
             if (done) continue;
             queue.stop();
@@ -196,7 +292,6 @@ public:
         return {};
     }
 
-private:
     std::uint64_t size_of(const CopyJob& job) const {
         std::uint64_t size = 0;
         for (std::size_t at = job.first; at < job.first + job.count; ++at)
@@ -205,7 +300,7 @@ private:
     }
 
     Result<> run_job(const CopyJob& job, const Queue& queue, BundleIds& ids) {
-        Bundle bundle(*settings_.storage, settings_.directory, ids);
+        Bundle bundle(*settings_.repository->storage, settings_.directory, ids);
         for (std::size_t at = job.first; at < job.first + job.count; ++at) {
             if (queue.stopped()) return {};
             const PlannedFile& planned = plan_.files[at];
@@ -220,6 +315,7 @@ private:
     const CopySettings& settings_;
     const CopyPlan& plan_;
     const OutcomeReceiver& outcome_;
+    WorkShare& share_;
     Copier copier_;
 };
 
@@ -241,17 +337,19 @@ Result<> copy_files(const CopySettings& settings, const CopyPlan& plan, const Ca
         outcome(planned, result);
     };
     BundleIds ids;
+    WorkShare share;
     const std::span jobs(plan.jobs);
     if (jobs.empty()) return {};
     Queue queue(jobs.first(jobs.size() - 1));
-    io::Workers workers = storage::workers_for(*settings.storage, settings.process_max);
-    workers.threads = std::max<std::size_t>(1, std::min(workers.threads, jobs.size() - 1));
+    // More threads than jobs are of use: they compress blocks for the others.
+    const io::Workers workers =
+        storage::workers_for(*settings.repository->storage, settings.process_max);
     io::ByteBudget budget(storage::kBytesInFlightMax);
     CHRONOS_TRY(io::parallel_for(workers, workers.threads, cancel, [&](std::size_t) {
-        return Worker(settings, plan, cancel, read, report).run(queue, ids, budget);
+        return Worker(settings, plan, cancel, read, report, share).run(queue, ids, budget);
     }));
     Queue last(jobs.last(1));
-    return Worker(settings, plan, cancel, read, report).run(last, ids, budget);
+    return Worker(settings, plan, cancel, read, report, share).run(last, ids, budget);
 }
 
 }  // namespace chronos::ops::backup

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "chronos/base/cancel.h"
+#include "chronos/ops/backup.h"
 #include "chronos/pgdata/cluster_files.h"
 #include "chronos/storage/storage.h"
 #include "ops/backup/plan.h"
@@ -14,7 +15,8 @@
 namespace chronos::ops::backup {
 
 struct CopySettings {
-    storage::Storage* storage = nullptr;
+    const repo::Repository* repository = nullptr;
+    std::string stanza;
     std::string directory;  ///< of the backup, e.g. "backup/main/20261120-075745F"
     std::string pgdata;
     /// The backup being made. Files are looked up in it while the receiver of outcomes changes
@@ -22,6 +24,7 @@ struct CopySettings {
     const repo::Manifest* manifest = nullptr;
     const repo::Manifest* prior = nullptr;  ///< null for a full backup
     StoreForm form;                         ///< of files outside of bundles
+    const BlockRules* blocks = nullptr;     ///< used if the manifest says `block_incr`
     bool check_pages = false;
     bool page_header_check = true;
     std::uint32_t page_size = 8192;

@@ -12,6 +12,9 @@ void StoredAs::apply_to(repo::ManifestFile& file) const {
     file.repo_checksum = repo_checksum;
     file.bundle_id = bundle_id;
     file.bundle_offset = bundle_offset;
+    file.block_size = block_size;
+    file.block_checksum_size = block_checksum_size;
+    file.block_map_size = block_map_size;
     if (!pages) return;
     file.page_checked = true;
     file.page_error = pages->error();

@@ -34,6 +34,9 @@ struct StoredAs {
     std::string repo_checksum;    ///< "" when stored without any transformation
     std::uint64_t bundle_id = 0;  ///< 0: an object of its own
     std::uint64_t bundle_offset = 0;
+    std::uint32_t block_size = 0;  ///< this and the next two as in the manifest
+    std::uint32_t block_checksum_size = 0;
+    std::uint64_t block_map_size = 0;
     std::optional<pgdata::PageCheckResult> pages;  ///< only if pages were checked
 
     void apply_to(repo::ManifestFile& file) const;

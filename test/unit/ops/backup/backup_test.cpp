@@ -110,6 +110,11 @@ protected:
         server_.on(test::FakeFacts::kQuestion, facts.rows());
     }
 
+    void touch(const std::string& name, std::chrono::hours age) {
+        std::filesystem::last_write_time(data_.path() + "/" + name,
+                                         std::filesystem::file_time_type::clock::now() - age);
+    }
+
     Result<BackupResult> run() { return run_backup(request_, server_, progress_, cancel_); }
 
     repo::BackupInfo info() {
@@ -135,10 +140,23 @@ protected:
     }
     /// What a restore would get.
     std::string content_of(const repo::Manifest& backup, const repo::ManifestFile& file) {
+        if (file.block_incremental()) return content_of_blocks(backup, file);
         io::MemorySink content;
         EXPECT_OK(
             repo::read_whole_file(request_.repository, request_.stanza, backup, file, content));
         return content.content;
+    }
+    std::string content_of_blocks(const repo::Manifest& backup, const repo::ManifestFile& file) {
+        std::string content(file.size, '\0');
+        const auto map = repo::read_block_map(request_.repository, "main", backup, file);
+        EXPECT_OK(map);
+        EXPECT_OK(repo::read_blocks(request_.repository, "main", backup, file, *map, {},
+                                    [&](std::uint64_t number, io::Bytes block) -> Result<> {
+                                        content.replace(number * file.block_size, block.size(),
+                                                        io::text(block));
+                                        return {};
+                                    }));
+        return content;
     }
     /// The stored bytes are those whose checksum the manifest has. A file without content need not
     /// be stored if the backup has bundles.
@@ -240,11 +258,14 @@ Fault fault_at(const std::vector<std::string>& changes, std::size_t index) {
     return fault;
 }
 
-class CutOff : public RunBackup, public testing::WithParamInterface<bool> {};
+enum class Form { files, bundles, blocks };
+class CutOff : public RunBackup, public testing::WithParamInterface<Form> {};
 
 TEST_P(CutOff, AnywhereLeavesAValidRepositoryAndTheNextOneWorks) {
     request_.compress_type = compress::CompressType::lz4;
-    request_.bundle = GetParam();
+    request_.bundle = GetParam() != Form::files;
+    request_.block = GetParam() == Form::blocks;
+    request_.bundle_limit = 20000;
     const auto first = run();
     ASSERT_OK(first);
     const auto changes = without_label(faults_->changes(), first->entry.label);
@@ -267,9 +288,84 @@ TEST_P(CutOff, AnywhereLeavesAValidRepositoryAndTheNextOneWorks) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Forms, CutOff, testing::Bool(), [](const auto& tested) {
-    return tested.param ? std::string("Bundles") : std::string("Files");
-});
+std::string form_name(const testing::TestParamInfo<Form>& tested) {
+    switch (tested.param) {
+        case Form::files: return "Files";
+        case Form::bundles: return "Bundles";
+        case Form::blocks: break;
+    }
+    return "Blocks";
+}
+
+INSTANTIATE_TEST_SUITE_P(Forms, CutOff, testing::Values(Form::files, Form::bundles, Form::blocks),
+                         form_name);
+
+TEST_F(RunBackup, StoresBlocksThatChanged) {
+    request_.bundle = request_.block = true;
+    std::string content(40 * 8192, '\0');
+    data_.write("base/5/1259", content);
+    const auto full = run();
+    ASSERT_OK(full);
+    EXPECT_TRUE(manifest(full->entry.label).bundle_raw);
+    for (int step = 1; step <= 3; ++step) {
+        request_.type = step == 1 ? repo::BackupType::diff : repo::BackupType::incr;
+        content[static_cast<std::size_t>(step) * 9000] = 'x';
+        data_.write("base/5/1259", content);
+        touch("base/5/1259", std::chrono::hours(20 - step));
+        const auto dependent = run();
+        ASSERT_OK(dependent);
+        const repo::Manifest backup = manifest(dependent->entry.label);
+        EXPECT_TRUE(backup.block_incr);
+        const repo::ManifestFile* file = backup.find_file("pg_data/base/5/1259");
+        EXPECT_EQ(file->block_size, 8192u);
+        EXPECT_LT(file->repo_size, 8192u + 1000u);
+        expect_valid();
+    }
+    // Touched and not changed: nothing is stored.
+    touch("base/5/1259", std::chrono::hours(10));
+    const auto last = run();
+    ASSERT_OK(last);
+    EXPECT_NE(manifest(last->entry.label).find_file("pg_data/base/5/1259")->reference, "");
+    // A backup without blocks stores it whole, and the next one with them begins anew.
+    content[0] = 'y';
+    data_.write("base/5/1259", content);
+    touch("base/5/1259", std::chrono::hours(9));
+    request_.block = false;
+    const auto whole = run();
+    ASSERT_OK(whole);
+    repo::Manifest backup = manifest(whole->entry.label);
+    EXPECT_TRUE(backup.bundle_raw);
+    EXPECT_FALSE(backup.find_file("pg_data/base/5/1259")->block_incremental());
+    EXPECT_EQ(backup.find_file("pg_data/base/5/1259")->block_size, 8192u);
+    request_.block = true;
+    content[0] = 'z';
+    data_.write("base/5/1259", content);
+    touch("base/5/1259", std::chrono::hours(8));
+    const auto again = run();
+    ASSERT_OK(again);
+    backup = manifest(again->entry.label);
+    EXPECT_TRUE(backup.find_file("pg_data/base/5/1259")->block_incremental());
+    EXPECT_GT(backup.find_file("pg_data/base/5/1259")->repo_size, content.size());
+    expect_valid();
+}
+
+TEST_F(RunBackup, APriorMapThatCannotBeReadCostsSpaceAndNotTheBackup) {
+    request_.bundle = request_.block = true;
+    request_.bundle_limit = 8192;
+    std::string content(40 * 8192, '\0');
+    data_.write("base/5/1259", content);
+    const auto full = run();
+    ASSERT_OK(full);
+    ASSERT_OK(memory_.remove("backup/main/" + full->entry.label + "/pg_data/base/5/1259.pgbi"));
+    content[5] = 'x';
+    data_.write("base/5/1259", content);
+    touch("base/5/1259", std::chrono::hours(20));
+    request_.type = repo::BackupType::incr;
+    const auto incr = run();
+    ASSERT_OK(incr);
+    const repo::Manifest backup = manifest(incr->entry.label);
+    EXPECT_EQ(content_of(backup, *backup.find_file("pg_data/base/5/1259")), content);
+}
 
 TEST_F(RunBackup, WithBundlesMakesNoOtherObjectsThanThese) {
     data_.write("base/5/9999", std::string(9000, 'x'));

@@ -1,0 +1,189 @@
+#include "ops/backup/block_pipeline.h"
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+namespace chronos::ops::backup {
+namespace {
+
+/// What a super block, or with compress_type none a map, is stored as.
+Result<std::string> encode(const StoreForm& form, io::Bytes content) {
+    io::MemorySink stored;
+    std::unique_ptr<io::Sink> encryptor;
+    io::Sink* next = &stored;
+    if (form.encrypted()) {
+        encryptor = crypto::make_encryptor(form.passphrase, crypto::CipherForm::raw, *next);
+        next = encryptor.get();
+    }
+    const auto compressor = compress::make_compressor(form.compress_type, form.compress_level,
+                                                      compress::Form::raw, *next);
+    CHRONOS_TRY(compressor->write(content));
+    CHRONOS_TRY(compressor->finish());
+    return std::move(stored.content);
+}
+
+}  // namespace
+
+/// A super block on its way: content first, stored form when it is done.
+class BlockCutter::Task final : public WorkShare::Task {
+public:
+    Task(const StoreForm& form, std::string content)
+        : form_(form), content_(std::move(content)), size_(content_.size()) {}
+
+    std::uint64_t content_size() const { return size_; }
+    Result<std::string> take() { return std::move(stored_); }
+
+private:
+    void run() noexcept override {
+        try {
+            stored_ = encode(form_, io::bytes(content_));
+            std::string().swap(content_);
+        } catch (const std::bad_alloc&) {
+            stored_ = Error(ErrorKind::memory, "out of memory");
+        } catch (const std::exception& exception) {
+            stored_ = Error(ErrorKind::internal, exception.what());
+        }
+    }
+
+    const StoreForm form_;
+    std::string content_;
+    std::uint64_t size_;
+    Result<std::string> stored_ = std::string();
+};
+
+BlockCutter::BlockCutter(BlockForm form, OpenTarget open_target, WorkShare& share)
+    : form_(std::move(form)), open_target_(std::move(open_target)), share_(share) {}
+
+BlockCutter::~BlockCutter() = default;
+
+Result<> BlockCutter::write(io::Bytes in) {
+    const std::size_t block_size = form_.geometry.block_size_bytes;
+    while (!in.empty()) {
+        const std::size_t held = super_block_.size() - block_start_;
+        const io::Bytes part = in.first(std::min(in.size(), block_size - held));
+        super_block_.append(io::text(part));
+        in = in.subspan(part.size());
+        if (held + part.size() == block_size) CHRONOS_TRY(end_block(block_size));
+    }
+    return {};
+}
+
+Result<> BlockCutter::end_block(std::size_t block_size) {
+    const io::Bytes block = io::bytes(super_block_).subspan(block_start_, block_size);
+    const auto checksum = crypto::xxh3_128(block);
+    const auto prefix = std::span(checksum).first(form_.geometry.checksum_size_bytes);
+    const std::size_t number = map_.size();
+    repo::BlockMapItem& item = map_.emplace_back();
+    if (number < form_.prior.size() &&
+        std::ranges::equal(prefix, std::span(form_.prior[number].checksum).first(prefix.size()))) {
+        item = form_.prior[number];
+        super_block_.resize(block_start_);
+        return {};
+    }
+    item.reference = form_.reference;
+    item.offset = closed_;
+    item.position = position_++;
+    std::ranges::copy(prefix, item.checksum.begin());
+    block_start_ = super_block_.size();
+    return block_start_ >= form_.super_block_size ? close_super_block() : Result<>{};
+}
+
+Result<> BlockCutter::close_super_block() {
+    auto task = std::make_shared<Task>(form_.form, std::exchange(super_block_, {}));
+    block_start_ = 0;
+    position_ = 0;
+    ++closed_;
+    pending_.push_back(task);
+    share_.offer(task);
+    while (pending_.size() > share_.window() ||
+           (!pending_.empty() && share_.done(*pending_.front())))
+        CHRONOS_TRY(store_next());
+    return {};
+}
+
+Result<> BlockCutter::store_next() {
+    const std::shared_ptr<Task> task = pending_.front();
+    pending_.pop_front();
+    share_.finish(task);
+    const std::string data = CHRONOS_TRY(task->take());
+    const std::uint64_t before = stored_ ? stored_->size() : 0;
+    CHRONOS_TRY(store(data));
+    places_.push_back({target_.offset + before, data.size(), task->content_size()});
+    return {};
+}
+
+Result<> BlockCutter::store(std::string_view data) {
+    if (!stored_) {
+        target_ = CHRONOS_TRY(open_target_());
+        stored_.emplace(*target_.sink);
+    }
+    return stored_->write(io::bytes(data));
+}
+
+Result<> BlockCutter::finish() {
+    const std::size_t rest = super_block_.size() - block_start_;
+    if (rest > 0) CHRONOS_TRY(end_block(rest));
+    if (!super_block_.empty()) CHRONOS_TRY(close_super_block());
+    while (!pending_.empty()) CHRONOS_TRY(store_next());
+    if (map_.empty()) return {};
+    // Where the prior has more blocks, a map alone says that the file became shorter.
+    unchanged_ = closed_ == 0 && map_.size() == form_.prior.size();
+    if (unchanged_) return {};
+    CHRONOS_TRY(store_map());
+    return stored_->finish();
+}
+
+Result<> BlockCutter::store_map() {
+    if (!stored_) CHRONOS_TRY(store({}));
+    resolve_places();
+    StoreForm form = form_.form;
+    form.compress_type = compress::CompressType::none;
+    const std::string text = repo::format_block_map(map_, form_.geometry);
+    const std::string data = CHRONOS_TRY(encode(form, io::bytes(text)));
+    map_size_ = data.size();
+    return store(data);
+}
+
+void BlockCutter::resolve_places() {
+    for (repo::BlockMapItem& item : map_) {
+        if (item.reference != form_.reference) continue;
+        const Place& place = places_[item.offset];
+        item.bundle_id = target_.bundle_id;
+        item.offset = place.offset;
+        item.size = place.size;
+        item.super_block_size = place.super_block_size;
+    }
+}
+
+void BlockCutter::describe(StoredAs& stored) {
+    if (!stored_) return;
+    stored.repo_size = stored_->size();
+    stored.repo_checksum = stored_->hex();
+    stored.bundle_id = target_.bundle_id;
+    stored.bundle_offset = target_.offset;
+    stored.block_size = form_.geometry.block_size_bytes;
+    stored.block_checksum_size = form_.geometry.checksum_size_bytes;
+    stored.block_map_size = map_size_;
+}
+
+BlockPipeline::BlockPipeline(BlockForm form, OpenTarget open_target, WorkShare& share,
+                             std::optional<PageCheck> page_check)
+    : cutter_(std::move(form), std::move(open_target), share) {
+    io::Sink* next = &cutter_;
+    if (page_check)
+        next = &pages_.emplace(page_check->options, std::move(page_check->reread), *next);
+    content_.emplace(*next);
+}
+
+Result<StoredAs> BlockPipeline::finish() {
+    CHRONOS_TRY(content_->finish());
+    StoredAs stored;
+    stored.size = content_->size();
+    stored.checksum = content_->hex();
+    cutter_.describe(stored);
+    if (pages_) stored.pages = pages_->result();
+    return stored;
+}
+
+}  // namespace chronos::ops::backup

@@ -1,0 +1,97 @@
+#include "ops/backup/block_rules.h"
+
+#include <gtest/gtest.h>
+
+namespace chronos::ops::backup {
+namespace {
+
+constexpr std::uint64_t kKiB = 1024;
+constexpr std::uint64_t kMiB = 1024 * kKiB;
+constexpr UnixTime kStart = 1'800'000'000;
+constexpr UnixTime kDay = 86400;
+
+repo::ManifestFile file(std::uint64_t size, UnixTime age = 0) {
+    repo::ManifestFile result;
+    result.size = size;
+    result.timestamp = kStart - age;
+    return result;
+}
+
+struct Row {
+    std::uint64_t size;
+    UnixTime age;
+    std::uint32_t block_size;
+    std::uint32_t checksum_size;
+};
+
+TEST(ChooseBlocks, GoesByTheTablesOfTheFormat) {
+    for (const Row& row : {
+             Row{0, 0, 0, 0},
+             Row{16 * kKiB - 1, 0, 0, 0},
+             Row{16 * kKiB, 0, 8 * kKiB, 6},
+             Row{11 * kMiB - 1, 0, 8 * kKiB, 6},
+             Row{11 * kMiB, 0, 16 * kKiB, 6},
+             Row{43 * kMiB, 0, 24 * kKiB, 6},
+             Row{96 * kMiB, 0, 32 * kKiB, 7},
+             Row{146 * kMiB, 0, 40 * kKiB, 7},
+             Row{1024 * kMiB, 0, 88 * kKiB, 7},
+             Row{1024 * kMiB, 7 * kDay - 1, 88 * kKiB, 7},
+             Row{1024 * kMiB, 7 * kDay, 176 * kKiB, 8},
+             Row{1024 * kMiB, 14 * kDay, 352 * kKiB, 8},
+             Row{1024 * kMiB, 28 * kDay, 0, 0},
+             Row{1024 * kMiB, -kDay, 88 * kKiB, 7},
+         }) {
+        const BlockChoice choice = choose_blocks({}, file(row.size, row.age), nullptr, kStart);
+        EXPECT_EQ(choice.block_size, row.block_size) << row.size << " " << row.age;
+        EXPECT_EQ(choice.checksum_size, row.checksum_size) << row.size;
+        EXPECT_FALSE(choice.prior_map);
+    }
+}
+
+repo::ManifestFile before(std::uint64_t size, std::uint32_t block_size, std::uint64_t map_size) {
+    repo::ManifestFile result = file(size);
+    result.block_size = block_size;
+    result.block_checksum_size = 6;
+    result.block_map_size = map_size;
+    return result;
+}
+
+// The examples of the reference.
+TEST(ChooseBlocks, KeepsWhatThePriorDecidedAsLongAsItCan) {
+    const auto choose = [](const repo::ManifestFile& now, const repo::ManifestFile& prior) {
+        return choose_blocks({}, now, &prior, kStart);
+    };
+    const BlockChoice grown = choose(file(12 * kMiB), before(5 * kMiB, 8 * kKiB, 99));
+    EXPECT_EQ(grown.block_size, 8 * kKiB);
+    EXPECT_TRUE(grown.prior_map);
+
+    EXPECT_EQ(choose(file(4 * kKiB), before(200 * kKiB, 8 * kKiB, 99)).block_size, 0u);
+
+    const BlockChoice from_nothing = choose(file(40 * kKiB), before(10 * kKiB, 0, 0));
+    EXPECT_EQ(from_nothing.block_size, 8 * kKiB);
+    EXPECT_FALSE(from_nothing.prior_map);
+
+    EXPECT_EQ(choose(file(kMiB), before(kMiB, 0, 0)).block_size, 0u) << "stored whole stays whole";
+
+    const BlockChoice again = choose(file(kMiB, 29 * kDay), before(kMiB, 16 * kKiB, 0));
+    EXPECT_EQ(again.block_size, 16 * kKiB);
+    EXPECT_FALSE(again.prior_map);
+}
+
+TEST(ChooseBlocks, TablesCanBeReplaced) {
+    BlockRules rules;
+    rules.size_map = {{kKiB, 24 * kKiB}};
+    rules.age_map = {{0, 3}};
+    rules.checksum_map = {{64 * kKiB, 16}};
+    const BlockChoice choice = choose_blocks(rules, file(2 * kKiB), nullptr, kStart);
+    EXPECT_EQ(choice.block_size, 72 * kKiB);
+    EXPECT_EQ(choice.checksum_size, 16u);
+}
+
+TEST(SuperBlockSize, IsWholeBlocks) {
+    EXPECT_EQ(super_block_size({}, repo::BackupType::full, 8 * kKiB), kMiB);
+    EXPECT_EQ(super_block_size({}, repo::BackupType::incr, 88 * kKiB), 264 * kKiB);
+}
+
+}  // namespace
+}  // namespace chronos::ops::backup
