@@ -18,6 +18,7 @@
 #include "ops/backup/plan.h"
 #include "ops/backup/prior.h"
 #include "ops/backup/publish.h"
+#include "ops/backup/resume.h"
 #include "ops/backup/server_side.h"
 #include "ops/backup/wal.h"
 
@@ -88,6 +89,7 @@ private:
     repo::ArchiveInfo archive_;
     Cluster cluster_;
     std::optional<repo::Manifest> prior_;
+    std::optional<repo::Manifest> resumed_;  ///< an interrupted backup that this one goes on with
     StartedBackup started_;
     db::ServerTime listed_at_;
     CopyPlan plan_;
@@ -151,7 +153,10 @@ Result<> Run::choose_prior() {
     manifest_.block_incr = request_.bundle && request_.block;
     // What a full backup decides holds for all that refer to it.
     if (!prior_) manifest_.bundle_raw = manifest_.block_incr;
-    CHRONOS_TRY(remove_unfinished(request_.repository, request_.stanza));
+    resumed_ =
+        CHRONOS_TRY(find_resumable(request_.repository, request_.stanza, info_.cipher_pass,
+                                   {request_.resume, request_.type, request_.compress_type}));
+    if (resumed_) manifest_.cipher_pass = resumed_->cipher_pass;
     fill_options();
     return {};
 }
@@ -212,6 +217,11 @@ Result<> Run::list_files() {
 }
 
 Result<> Run::choose_label() {
+    if (resumed_) {
+        manifest_.label = resumed_->label;
+        manifest_.references.push_back(manifest_.label);
+        return {};
+    }
     manifest_.label = CHRONOS_TRY(make_label(request_.repository, request_.stanza, request_.type,
                                              manifest_.prior, started_.timestamp, cancel_));
     manifest_.references.push_back(manifest_.label);
@@ -235,7 +245,12 @@ Result<> Run::plan_copy() {
     const auto rules = request_.bundle
                            ? std::optional(BundleRules{request_.bundle_size, request_.bundle_limit})
                            : std::nullopt;
-    plan_ = arrange(plan_files(prior, manifest_), manifest_, rules);
+    std::vector<PlannedFile> files = plan_files(prior, manifest_);
+    if (resumed_)
+        CHRONOS_TRY(
+            keep_stored_files(request_.repository, request_.stanza, *resumed_, manifest_, files));
+    resumed_.reset();
+    plan_ = arrange(std::move(files), manifest_, rules);
     return {};
 }
 
@@ -341,6 +356,10 @@ void Run::take_outcome(const PlannedFile& planned, const CopyOutcome& outcome) {
         case CopyOutcome::Kind::unchanged:
             log_detail("match file from prior backup " + source_path(cluster_.pgdata, file.name));
             refer_to_prior(*prior_, *prior_->find_file(file.name), file);
+            break;
+        case CopyOutcome::Kind::resumed:
+            log_detail("match file from interrupted backup " +
+                       source_path(cluster_.pgdata, file.name));
             break;
         case CopyOutcome::Kind::stored:
             outcome.stored.apply_to(file);

@@ -51,7 +51,9 @@ private:
         StoreForm form;
     };
     Result<CopyOutcome> copy_control_file(const Item& item);
-    Result<bool> same_as_prior(LiveFile& source, const Item& item);
+    Result<bool> has_content(LiveFile& source, const Item& item, std::string_view checksum);
+    /// Whether the object that the manifest already describes is there and whole.
+    Result<bool> is_stored(const Item& item);
     Result<StoredAs> store(LiveFile& source, const Item& item);
     Result<CopyOutcome> store_blocks(LiveFile& source, const Item& item);
     BlockForm block_form(const Item& item) const;
@@ -75,15 +77,26 @@ private:
 Result<CopyOutcome> Copier::copy(const PlannedFile& planned, Bundle* bundle) {
     const Item item = item_of(planned, bundle);
     if (item.file.name == kControlFile) return copy_control_file(item);
+    const bool resume = planned.action == Action::resume;
+    const bool delta = settings_.manifest->options.delta;
+    // Without a reason for doubt the times in the list have said that the content is the same.
+    if (resume && !delta && CHRONOS_TRY(is_stored(item))) {
+        read_(planned.size);
+        return CopyOutcome{CopyOutcome::Kind::resumed, {}};
+    }
     std::optional<LiveFile> source =
         CHRONOS_TRY(LiveFile::open(source_path(settings_.pgdata, item.file.name)));
     if (!source) {
         read_(planned.size);
         return CopyOutcome{CopyOutcome::Kind::vanished, {}};
     }
+    if (resume && delta && CHRONOS_TRY(has_content(*source, item, item.file.checksum)) &&
+        CHRONOS_TRY(is_stored(item)))
+        return CopyOutcome{CopyOutcome::Kind::resumed, {}};
     const bool blocks = item.blocks.block_size != 0 && settings_.manifest->block_incr;
     if (blocks && item.blocks.prior_map) return store_blocks(*source, item);
-    if (planned.action == Action::compare && CHRONOS_TRY(same_as_prior(*source, item)))
+    if (planned.action == Action::compare &&
+        CHRONOS_TRY(has_content(*source, item, item.before->checksum)))
         return CopyOutcome{CopyOutcome::Kind::unchanged, {}};
     if (blocks) return store_blocks(*source, item);
     return CopyOutcome{CopyOutcome::Kind::stored, CHRONOS_TRY(store(*source, item))};
@@ -113,7 +126,29 @@ Result<CopyOutcome> Copier::copy_control_file(const Item& item) {
     return CopyOutcome{CopyOutcome::Kind::stored, std::move(stored)};
 }
 
-Result<bool> Copier::same_as_prior(LiveFile& source, const Item& item) {
+Result<bool> Copier::is_stored(const Item& item) {
+    const repo::ManifestFile& file = item.file;
+    const std::string object = repo::locate(settings_.stanza, *settings_.manifest, file).object;
+    auto source = settings_.repository->storage->open(object);
+    if (!source)
+        return source.error().kind() == ErrorKind::not_found ? Result<bool>(false)
+                                                             : std::move(source).error();
+    io::NullSink end;
+    crypto::Sha1Sink sha1(end);
+    CHRONOS_TRY(io::pump(**source, sha1));
+    const std::string_view expected = file.repo_checksum.empty()
+                                          ? std::string_view(file.checksum)
+                                          : std::string_view(file.repo_checksum);
+    if (sha1.size() == file.repo_size && sha1.hex() == expected) return true;
+    log_warn("resumed backup file " + file.name + " did not have expected checksum " +
+             std::string(expected) +
+             ". The file was recopied and backup will continue but this may"
+             " be an issue unless the resumed backup path in the repository is known to be"
+             " corrupted.");
+    return false;
+}
+
+Result<bool> Copier::has_content(LiveFile& source, const Item& item, std::string_view checksum) {
     const PlannedFile& planned = item.planned;
     crypto::Sha1 sha1;
     std::uint64_t done = 0;
@@ -129,7 +164,7 @@ Result<bool> Copier::same_as_prior(LiveFile& source, const Item& item) {
     if (!pgdata::reads_to_listed_size(item.file.name) &&
         CHRONOS_TRY(source.read_at(done, {buffer_.get(), 1})) > 0)
         return false;
-    if (item.before->checksum != sha1.hex()) return false;
+    if (sha1.hex() != checksum) return false;
     read_(done);
     return true;
 }

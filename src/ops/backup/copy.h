@@ -36,6 +36,7 @@ struct CopyOutcome {
     enum class Kind {
         stored,
         unchanged,  ///< the prior's copy has the same content
+        resumed,    ///< what the interrupted backup stored is whole
         vanished,   ///< dropped by the server before it was read
     };
     Kind kind = Kind::stored;

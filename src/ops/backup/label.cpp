@@ -88,15 +88,4 @@ Result<std::string> make_label(const repo::Repository& repository, const std::st
         .with_hint("Is there clock skew?");
 }
 
-Result<> remove_unfinished(const repo::Repository& repository, const std::string& stanza) {
-    const std::vector<std::string> labels = CHRONOS_TRY(labels_of_directories(repository, stanza));
-    if (labels.empty()) return {};
-    const std::string& newest = *std::ranges::max_element(labels);
-    const std::string directory = repo::backup_path(stanza, newest);
-    if (CHRONOS_TRY(storage::exists(*repository.storage, directory + "/backup.manifest")))
-        return {};
-    log_warn("backup '" + newest + "' was interrupted before it was complete: removing its files");
-    return repository.storage->remove_tree(directory);
-}
-
 }  // namespace chronos::ops::backup

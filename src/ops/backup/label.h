@@ -16,8 +16,4 @@ Result<std::string> make_label(const repo::Repository& repository, const std::st
                                repo::BackupType type, const std::string& prior, UnixTime start,
                                const Cancellation& cancel);
 
-/// Removes what an interrupted backup left: the newest directory with a label but without
-/// backup.manifest. Nothing refers to it, and it would only take space.
-Result<> remove_unfinished(const repo::Repository& repository, const std::string& stanza);
-
 }  // namespace chronos::ops::backup

@@ -196,8 +196,9 @@ CopyPlan arrange(std::vector<PlannedFile> files, const repo::Manifest& manifest,
         last = *control;
         files.erase(control);
     }
-    const auto alone = std::ranges::stable_partition(
-        files, [&](const PlannedFile& file) { return !bundles || file.size > bundles->limit; });
+    const auto alone = std::ranges::stable_partition(files, [&](const PlannedFile& file) {
+        return !bundles || file.size > bundles->limit || file.action == Action::resume;
+    });
     const auto alone_count = static_cast<std::size_t>(alone.begin() - files.begin());
     // The order must depend on nothing but the list, so that runs can be compared.
     std::sort(files.begin(), alone.begin(), larger_first);

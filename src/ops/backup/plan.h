@@ -18,6 +18,7 @@ inline constexpr std::string_view kControlFile = "pg_data/global/pg_control";
 enum class Action {
     copy,     ///< store it
     compare,  ///< read it; the prior's copy serves if the content is the same, else store it
+    resume,   ///< an interrupted backup stored it; check that, store it if need be
 };
 
 /// Small, for there is one for each file of a cluster: what it is called is in the manifest.

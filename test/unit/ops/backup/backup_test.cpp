@@ -300,6 +300,161 @@ std::string form_name(const testing::TestParamInfo<Form>& tested) {
 INSTANTIATE_TEST_SUITE_P(Forms, CutOff, testing::Values(Form::files, Form::bundles, Form::blocks),
                          form_name);
 
+/// A full backup that was cut off when all was copied and nothing published.
+class Resume : public RunBackup {
+protected:
+    void SetUp() override {
+        RunBackup::SetUp();
+        request_.compress_type = compress::CompressType::lz4;
+    }
+
+    void interrupt(const std::function<void(repo::Manifest&)>& change = {}) {
+        const auto before = storage::read_object(memory_, "backup/main/backup.info");
+        ASSERT_OK(before);
+        const auto done = run();
+        ASSERT_OK(done);
+        label_ = done->entry.label;
+        repo::Manifest partial = manifest(label_);
+        if (change) change(partial);
+        for (const char* name : {"backup.info", "backup.info.copy"})
+            ASSERT_OK(storage::write_object(memory_, std::string("backup/main/") + name, *before));
+        ASSERT_OK(memory_.remove(path("backup.manifest")));
+        ASSERT_OK(repo::write_text(request_.repository, path("backup.manifest.copy"),
+                                   repo::format_manifest(partial), info().cipher_pass));
+        faults_ = std::make_shared<FaultStorage>(memory_);
+        request_.repository.storage = faults_;
+    }
+    std::string path(const std::string& name) const { return "backup/main/" + label_ + "/" + name; }
+    /// Names of data files that were stored since.
+    std::vector<std::string> stored_anew() {
+        std::vector<std::string> names;
+        const std::string prefix = "create " + path("");
+        for (const std::string& change : faults_->changes())
+            if (change.starts_with(prefix) && change.find("manifest") == std::string::npos)
+                names.push_back(change.substr(prefix.size()));
+        return names;
+    }
+    bool resumes() {
+        const auto result = run();
+        EXPECT_OK(result);
+        expect_valid();
+        return result && result->entry.label == label_;
+    }
+
+    std::string label_;
+};
+
+TEST_F(Resume, StoresOnlyWhatIsNotThere) {
+    interrupt();
+    EXPECT_TRUE(resumes());
+    EXPECT_THAT(stored_anew(),
+                ElementsAre("pg_data/base/5/2619.lz4", "pg_data/global/pg_control.lz4",
+                            "pg_data/backup_label.lz4"));
+}
+
+TEST_F(Resume, StoresWhatHasChangedInSizeOrTimeOrInTheRepository) {
+    data_.write("base/5/1", std::string(100, 'a'));
+    data_.write("base/5/2", std::string(90, 'a'));
+    data_.write("base/5/3", std::string(80, 'a'));
+    interrupt();
+    data_.write("base/5/1", std::string(101, 'b'));
+    touch("base/5/2", std::chrono::hours(20));
+    ASSERT_OK(storage::write_object(memory_, path("pg_data/base/5/3.lz4"), "damaged"));
+    EXPECT_TRUE(resumes());
+    EXPECT_THAT(stored_anew(),
+                ElementsAre("pg_data/base/5/1.lz4", "pg_data/base/5/2.lz4", "pg_data/base/5/3.lz4",
+                            "pg_data/base/5/2619.lz4", "pg_data/global/pg_control.lz4",
+                            "pg_data/backup_label.lz4"));
+}
+
+TEST_F(Resume, ReadsEverythingIfTimesSayNothing) {
+    data_.write("base/5/1", std::string(100, 'a'));
+    interrupt();
+    data_.write("base/5/1", std::string(100, 'b'));
+    touch("base/5/1259", std::chrono::hours(20));
+    request_.delta = true;
+    EXPECT_TRUE(resumes());
+    EXPECT_THAT(stored_anew(), testing::Contains("pg_data/base/5/1.lz4"));
+    EXPECT_THAT(stored_anew(), testing::Not(testing::Contains("pg_data/base/5/1259.lz4")));
+}
+
+TEST_F(Resume, RemovesWhatItHasNoUseFor) {
+    request_.bundle = true;
+    request_.bundle_limit = 8192;
+    interrupt();
+    ASSERT_OK(storage::write_object(memory_, path("pg_data/base/5/77.lz4"), "dropped since"));
+    ASSERT_OK(storage::write_object(memory_, path("bundle/9"), "left over"));
+    ASSERT_OK(storage::write_object(memory_, path("pg_data/base/5/1259.gz"), "of another kind"));
+    EXPECT_TRUE(resumes());
+    EXPECT_FALSE(storage::exists(memory_, path("pg_data/base/5/77.lz4")).value());
+    EXPECT_FALSE(storage::exists(memory_, path("pg_data/base/5/1259.gz")).value());
+    EXPECT_FALSE(storage::exists(memory_, path("bundle/9")).value());
+    EXPECT_THAT(stored_anew(), ElementsAre("bundle/1", "bundle/2", "pg_data/backup_label.lz4"));
+}
+
+TEST_F(Resume, KeepsFilesOfBlocks) {
+    request_.bundle = request_.block = true;
+    request_.bundle_limit = 8192;
+    interrupt();
+    EXPECT_TRUE(resumes());
+    EXPECT_THAT(stored_anew(), ElementsAre("bundle/1", "bundle/2", "pg_data/backup_label.lz4"));
+    const repo::Manifest backup = manifest(label_);
+    EXPECT_TRUE(backup.find_file("pg_data/base/5/1259")->block_incremental());
+}
+
+TEST_F(Resume, NeedsAPartialManifestOfTheSameKind) {
+    const std::function<void(repo::Manifest&)> other_version = [](repo::Manifest& partial) {
+        partial.backrest_version = "2.45";
+    };
+    const std::function<void(repo::Manifest&)> other_codec = [](repo::Manifest& partial) {
+        partial.options.compress_type = compress::CompressType::gz;
+    };
+    for (const auto& change : {other_version, other_codec}) {
+        interrupt(change);
+        EXPECT_FALSE(resumes());
+        EXPECT_FALSE(storage::exists(memory_, "backup/main/" + label_).value());
+    }
+    interrupt();
+    ASSERT_OK(memory_.remove(path("backup.manifest.copy")));
+    EXPECT_FALSE(resumes());
+    interrupt();
+    ASSERT_OK(storage::write_object(memory_, path("backup.manifest.copy"), "half a li"));
+    EXPECT_FALSE(resumes());
+    interrupt();
+    request_.resume = false;
+    EXPECT_FALSE(resumes());
+    interrupt();
+    request_.resume = true;
+    request_.type = repo::BackupType::incr;
+    EXPECT_FALSE(resumes());
+}
+
+// Each attempt gets one change further than the one before it, on what that one has left.
+TEST_F(Resume, CanBeCutOffAsWell) {
+    request_.bundle = request_.block = true;
+    request_.bundle_limit = 8192;
+    interrupt();
+    ASSERT_OK(storage::write_object(memory_, path("pg_data/base/5/77.lz4"), "dropped since"));
+    for (unsigned call = 1; call < 60; ++call) {
+        faults_ = std::make_shared<FaultStorage>(memory_);
+        request_.repository.storage = faults_;
+        Fault fault;
+        fault.operation = call % 2 == 0 ? Operation::create : Operation::finish;
+        fault.pattern = "*";
+        fault.first_call = (call + 1) / 2;
+        fault.calls = Fault::kEver;
+        faults_->add(fault);
+        const bool done = static_cast<bool>(run());
+        memory_.crash();
+        request_.repository.storage = std::make_shared<FaultStorage>(memory_);
+        expect_valid();
+        if (done) break;
+    }
+    ASSERT_OK(run());
+    expect_valid();
+    EXPECT_GE(info().backups.size(), 1u);
+}
+
 TEST_F(RunBackup, StoresBlocksThatChanged) {
     request_.bundle = request_.block = true;
     std::string content(40 * 8192, '\0');

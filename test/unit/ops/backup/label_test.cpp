@@ -30,9 +30,6 @@ protected:
     Result<std::string> make(repo::BackupType type, const std::string& prior = "") {
         return make_label(repository_, "main", type, prior, kStart, cancel_);
     }
-    bool has(const std::string& label) {
-        return storage::exists(*repository_.storage, "backup/main/" + label).value();
-    }
 
     static constexpr UnixTime kStart = 1795161465;  // 2026-11-20 07:57:45 UTC
     test::TemporaryDirectory directory_;
@@ -82,17 +79,6 @@ TEST_F(Label, OfAnotherSetDoesNotMatterToADependentBackup) {
 TEST_F(Label, ADirectoryThatIsNoBackupDoesNotMatter) {
     add_backup("99999999-unrelated");
     EXPECT_EQ(*make(repo::BackupType::full), "20261120-075745F");
-}
-
-TEST_F(Label, OfAnInterruptedBackupIsRemovedIfItIsTheNewest) {
-    add_backup("20261118-070000F", /*complete=*/false);
-    add_backup("20261119-070000F");
-    ASSERT_OK(remove_unfinished(repository_, "main"));
-    EXPECT_TRUE(has("20261118-070000F"));
-    add_backup("20261120-070000F", /*complete=*/false);
-    ASSERT_OK(remove_unfinished(repository_, "main"));
-    EXPECT_FALSE(has("20261120-070000F"));
-    EXPECT_TRUE(has("20261119-070000F"));
 }
 
 }  // namespace

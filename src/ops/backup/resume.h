@@ -1,0 +1,34 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "chronos/repo/manifest.h"
+#include "chronos/repo/repository.h"
+#include "ops/backup/plan.h"
+
+namespace chronos::ops::backup {
+
+/// What a backup has in common with an interrupted one if it can go on with its files.
+struct ResumeTerms {
+    bool enabled = true;  ///< the option
+    repo::BackupType type = repo::BackupType::full;
+    compress::CompressType compress_type = compress::CompressType::none;
+};
+
+/// The partial manifest of the newest backup, if that was interrupted and can be resumed. One that
+/// cannot is removed: nothing refers to it, and it would only take space. Source:
+/// repository-format reference, section 7.6.
+Result<std::optional<repo::Manifest>> find_resumable(const repo::Repository& repository,
+                                                     const std::string& stanza,
+                                                     const std::string& backup_pass,
+                                                     const ResumeTerms& terms);
+
+/// Removes from the directory of the interrupted backup what the new one has no use for. Of the
+/// files that stay, `manifest` takes over what `resumed` says about their stored form, and `files`
+/// the action `resume`; they are still to be checked.
+Result<> keep_stored_files(const repo::Repository& repository, const std::string& stanza,
+                           const repo::Manifest& resumed, repo::Manifest& manifest,
+                           std::vector<PlannedFile>& files);
+
+}  // namespace chronos::ops::backup
