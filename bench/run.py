@@ -32,6 +32,12 @@ def arguments():
     p.add_argument("--codec", default="zst", choices=["none", "gz", "lz4", "zst", "bz2"])
     p.add_argument("--level", type=int, help="compression level (default: pgBackRest's)")
     p.add_argument("--cipher", default="none", choices=["none", "aes-256-cbc"])
+    p.add_argument("--repo", default="directory", choices=["directory", "s3"],
+                   help="s3: a bucket of a Ceph gateway that is started for it, over TLS")
+    p.add_argument("--delay", type=float, default=0, help="round trip to the bucket, ms")
+    p.add_argument("--rate", type=float, default=0, help="bandwidth to the bucket, Mbit/s; 0: unlimited")
+    p.add_argument("--files", type=int, default=0, help="small files (1 to 16 KiB) beside the tables")
+    p.add_argument("--bundle", action="store_true", help="store small files together (pgBackRest from 2.39)")
     p.add_argument("--segments", type=int, default=100, help="WAL segments to push and to get")
     p.add_argument("--rows", default="", help="comma-separated names of rows to run; default all")
     p.add_argument("--repeat", type=int, default=1, help="runs of each measurement; the fastest counts")
@@ -41,10 +47,42 @@ def arguments():
 
 
 class Figures:
-    """What a command cost: wall and CPU in seconds, the largest process in MiB."""
+    """What a command cost: wall and CPU in seconds, the largest process in MiB, requests to a bucket."""
 
     def __init__(self, wall, cpu, memory):
-        self.wall, self.cpu, self.memory = wall, cpu, memory
+        self.wall, self.cpu, self.memory, self.requests = wall, cpu, memory, 0
+
+
+class Bucket:
+    """An object store behind a link of a given length, and the bucket `bench` in it."""
+
+    def __init__(self, work, delay, rate):
+        support = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../test/support/")
+        self.server = self.start(support + "s3_server.py", work + "/s3", "--bucket", "bench")
+        self.about = json.loads(self.server.stdout.readline())
+        self.link = self.start(support + "slow_link.py", "localhost:%d" % self.about["https"],
+                               "--rtt", str(delay), "--rate", str(rate))
+        self.port = int(self.link.stdout.readline())
+
+    @staticmethod
+    def start(*command):
+        return subprocess.Popen([sys.executable, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def requests(self):
+        self.server.stdin.write("requests\n")
+        self.server.stdin.flush()
+        return int(self.server.stdout.readline().split()[1])
+
+    def options(self, prefix):
+        return ["repo1-type=s3", "repo1-path=/" + prefix, "repo1-s3-bucket=bench", "repo1-s3-region=us-east-1",
+                "repo1-s3-endpoint=localhost", "repo1-s3-uri-style=path", "repo1-storage-port=%d" % self.port,
+                "repo1-storage-ca-file=" + self.about["ca"], "repo1-s3-key=" + self.about["key"],
+                "repo1-s3-key-secret=" + self.about["secret"]]
+
+    def stop(self):
+        for process in (self.link, self.server):
+            process.stdin.close()
+            process.wait()
 
 
 def run(command, **kwargs):
@@ -87,6 +125,7 @@ class Bench:
         self.work = args.work or tempfile.mkdtemp(prefix="chronos_bench.")
         os.makedirs(self.work, exist_ok=True)
         self.pgdata = self.work + "/data"
+        self.bucket = None
         self.bindir = os.environ.get("PG_BINDIR") or run(["pg_config", "--bindir"]).strip()
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
@@ -114,8 +153,22 @@ class Bench:
             print("creating pgbench tables of %.1f GB ..." % self.args.size_gb, file=sys.stderr)
             self.pg("pgbench", "-i", "-q", "-s", str(scale), "-h", self.work, "-p", str(self.port), "postgres")
             self.psql("CHECKPOINT")
+        self.make_files()
+        if self.args.repo == "s3":
+            self.bucket = Bucket(self.work, self.args.delay, self.args.rate)
+
+    def make_files(self):
+        """What a schema of thousands of tables looks like to a backup: small files, half of them pages of zeros."""
+        directory = self.pgdata + "/bench_files"
+        os.makedirs(directory, exist_ok=True)
+        for number in range(len(os.listdir(directory)), self.args.files):
+            size = 1024 << number % 5
+            with open("%s/%06d" % (directory, number), "wb") as f:
+                f.write(os.urandom(size // 2) + bytes(size // 2))
 
     def stop(self):
+        if self.bucket:
+            self.bucket.stop()
         subprocess.run([self.bindir + "/pg_ctl", "-D", self.pgdata, "-m", "immediate", "stop"],
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -123,7 +176,8 @@ class Bench:
         """A configuration of its own for each tool: same settings, its own repository and locks."""
         path = "%s/%s.conf" % (self.work, tool)
         a = self.args
-        lines = ["[global]", "repo1-path=%s/repo-%s" % (self.work, tool), "process-max=%d" % a.process_max,
+        place = self.bucket.options(tool) if self.bucket else ["repo1-path=%s/repo-%s" % (self.work, tool)]
+        lines = ["[global]", *place, "process-max=%d" % a.process_max, "repo1-bundle=" + "ny"[a.bundle],
                  "compress-type=%s" % a.codec, "start-fast=y", "archive-timeout=600",
                  "lock-path=%s/lock-%s" % (self.work, tool), "log-path=%s" % self.work,
                  "log-level-console=warn", "log-level-file=off", "repo1-retention-full=9"]
@@ -138,9 +192,15 @@ class Bench:
 
     def command(self, tool, *rest):
         program = CHRONOS if tool == "chronos" else PGBACKREST
-        # Unbundled on both sides: bundling has rows of its own.
-        more = ["--no-repo1-bundle"] if tool == "chronos" and "backup" in rest else []
-        return [program, "--config=" + self.config(tool), "--stanza=main", *rest, *more]
+        return [program, "--config=" + self.config(tool), "--stanza=main", *rest]
+
+    def measure(self, tool, *rest):
+        """measure() of a command, and what it asked of the bucket."""
+        before = self.bucket.requests() if self.bucket else 0
+        figures = measure(self.command(tool, *rest))
+        if self.bucket:
+            figures.requests = self.bucket.requests() - before
+        return figures
 
     def best(self, measurement):
         """The fastest of --repeat runs; `measurement` prepares, measures and cleans up."""
@@ -157,10 +217,18 @@ class Bench:
         """full backup"""
         def one(tool):
             run(self.command(tool, "stanza-create"))
-            return measure(self.command(tool, "--type=full", "--no-archive-check", "backup"))
+            return self.measure(tool, "--type=full", "--no-archive-check", "backup")
         self.psql("CHECKPOINT")
         warm(self.pgdata)
         return self.both(one)
+
+    def row_backup_incr(self):
+        """incremental backup with nothing changed"""
+        return self.both(lambda tool: self.measure(tool, "--type=incr", "--no-archive-check", "backup"))
+
+    def row_info(self):
+        """info"""
+        return self.both(lambda tool: self.measure(tool, "info"))
 
     def row_restore(self):
         """restore"""
@@ -169,11 +237,11 @@ class Bench:
             shutil.rmtree(target, ignore_errors=True)
             os.makedirs(target, mode=0o700)
             # The archive of one tool does not hold the WAL of the other: files alone are measured.
-            figures = measure(self.command(tool, "--pg1-path=" + target, "--type=none", "restore"))
+            figures = self.measure(tool, "--pg1-path=" + target, "--type=none", "restore")
             shutil.rmtree(target)
             return figures
-        warm(self.work + "/repo-pgbackrest")
-        warm(self.work + "/repo-chronos")
+        for tool in ("pgbackrest", "chronos"):
+            warm("%s/repo-%s" % (self.work, tool))
         return self.both(one)
 
     def segments(self):
@@ -271,11 +339,14 @@ def print_table(title, table):
     print("\n" + title)
     head = "%-14s %9s %9s %6s   %9s %9s %6s   %8s %8s" % (
         "operation", "wall", "pgbr", "ratio", "CPU", "pgbr", "ratio", "mem MiB", "pgbr")
+    if any(row["chronos"].requests for row in table.values()):
+        head += "   %8s %8s" % ("requests", "pgbr")
     print(head + "\n" + "-" * len(head))
     for name, row in table.items():
         c, p = row["chronos"], row["pgbackrest"]
+        requests = "   %8d %8d" % (c.requests, p.requests) if c.requests else ""
         print("%-14s %8.2fs %8.2fs %6.2f   %8.2fs %8.2fs %6.2f   %8.0f %8.0f" % (
-            name, c.wall, p.wall, c.wall / p.wall, c.cpu, p.cpu, c.cpu / max(p.cpu, 1e-6), c.memory, p.memory))
+            name, c.wall, p.wall, c.wall / p.wall, c.cpu, p.cpu, c.cpu / max(p.cpu, 1e-6), c.memory, p.memory) + requests)
 
 
 def main():
@@ -287,6 +358,9 @@ def main():
     bench = Bench(args)
     rows = [n for n in vars(Bench) if n.startswith("row_")]
     wanted = [n for n in rows if not args.rows or n[4:] in args.rows.split(",")]
+    if args.repo == "s3":
+        # These look into the repository directory.
+        wanted = [n for n in wanted if not n.startswith("row_archive_")]
     table = {}
     try:
         bench.start()
@@ -295,9 +369,10 @@ def main():
             table[name[4:]] = getattr(bench, name)()
     finally:
         bench.stop()
-    size = "%.1f GB, process-max %d, %s%s, cipher %s, directory, %d segments; %s against %s" % (
-        args.size_gb, args.process_max, args.codec, "" if args.level is None else " level %d" % args.level,
-        args.cipher, args.segments, run([CHRONOS, "version"]).strip(), run([PGBACKREST, "version"]).strip())
+    place = "directory" if args.repo == "directory" else "s3 over %g ms" % args.delay
+    size = "%.1f GB and %d small files, process-max %d, %s%s, cipher %s, %s, %s, %d segments; %s against %s" % (
+        args.size_gb, args.files, args.process_max, args.codec, "" if args.level is None else " level %d" % args.level,
+        args.cipher, place, "bundled" if args.bundle else "unbundled", args.segments, run([CHRONOS, "version"]).strip(), run([PGBACKREST, "version"]).strip())
     print_table(size, table)
     if args.json:
         with open(args.json, "w") as out:

@@ -14,6 +14,7 @@ line on standard input, each answered by a line "ok ..." or "error ...":
   user NAME KEY SECRET  another user, who may do nothing in the buckets of the first
   policy NAME JSON    set the policy of a bucket
   get PATH            "ok STATUS BODY" of a signed GET, the body in base64
+  requests            "ok N": how many requests the gateway has served
   freeze, thaw        requests hang, and go on
   crash, restart      the gateway dies, and comes back with its data
   rgw-admin ARGS...   anything else
@@ -265,6 +266,9 @@ class Server:
             self.admin('user', 'create', '--uid=' + rest[0], '--display-name=' + rest[0],
                        '--access-key=' + rest[1], '--secret-key=' + rest[2])
             return ''
+        if command == 'requests':
+            counters = json.loads(self.run('ceph', 'daemon', self.dir + '/run/client.rgw.asok', 'perf', 'dump'))
+            return str(counters['rgw']['req'])
         if command in ('freeze', 'thaw'):
             os.kill(self.daemons['osd'].pid,
                     signal.SIGSTOP if command == 'freeze' else signal.SIGCONT)
