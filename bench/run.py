@@ -187,6 +187,7 @@ class Bench:
             lines += ["repo1-cipher-type=" + a.cipher, "repo1-cipher-pass=bench"]
         lines += ["[main]", "pg1-path=" + self.pgdata, "pg1-port=%d" % self.port, "pg1-socket-path=" + self.work]
         with open(path, "w") as conf:
+            os.chmod(path, 0o600)
             conf.write("\n".join(lines) + "\n")
         return path
 

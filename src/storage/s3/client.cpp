@@ -355,12 +355,35 @@ Error Client::judge(const Call& call, const http::Response& response, const Sign
     return error;
 }
 
+/// A line per request for whoever looks for lost time: what, to what, how it went.
+class Trace {
+public:
+    Trace(const Call& call, std::string described) : call_(call), described_(std::move(described)) {
+        for (const auto& [name, value] : call.query)
+            if (name == "prefix") described_ += value;
+    }
+    void end(int status) const {
+        const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
+            std::chrono::steady_clock::now() - begin_);
+        log(LogLevel::debug, std::string(call_.operation) + " " + described_ + ": " +
+                                 std::to_string(status) + " in " + std::to_string(took.count()) +
+                                 " ms");
+    }
+
+private:
+    const Call& call_;
+    std::string described_;
+    const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
 Result<http::Response> Client::perform_once(const Call& call, const AnswerCheck& check) {
     const std::string what = std::string(call.operation) + " " + describe(call.key);
     SignedWith used;
     const http::Request request = CHRONOS_TRY_DOING(sign(call, used), what);
     count_request(call.operation);
+    const Trace trace(call, describe(call.key));
     http::Response response = CHRONOS_TRY_DOING(http_->perform(request), what);
+    trace.end(response.status);
     if (response.status < 200 || response.status > 299) return judge(call, response, used);
     if (check) CHRONOS_TRY_DOING(check(response), what);
     return response;
@@ -371,7 +394,9 @@ Result<std::unique_ptr<http::Stream>> Client::open_once(const Call& call) {
     SignedWith used;
     const http::Request request = CHRONOS_TRY_DOING(sign(call, used), what);
     count_request(call.operation);
+    const Trace trace(call, describe(call.key));
     auto stream = CHRONOS_TRY_DOING(http_->open(request), what);
+    trace.end(stream->status());
     // 416: the object does not reach to the range; that is the reader's to judge.
     if ((stream->status() >= 200 && stream->status() <= 299) || stream->status() == 416)
         return stream;
