@@ -2,13 +2,14 @@
 
 #include "cli/commands.h"
 #include "cli/expire_options.h"
+#include "cli/per_repository.h"
 
 namespace chronos::cli {
 namespace {
 
 using ops::expire::Decision;
 
-std::string as_json(const std::vector<Decision>& decisions) {
+nlohmann::json as_json(const std::vector<Decision>& decisions) {
     nlohmann::json rows = nlohmann::json::array();
     for (const Decision& decision : decisions)
         rows.push_back({{"repo", decision.repo_key},
@@ -16,7 +17,7 @@ std::string as_json(const std::vector<Decision>& decisions) {
                         {"name", decision.name},
                         {"action", decision.removed ? "remove" : "keep"},
                         {"reason", decision.reason}});
-    return rows.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+    return rows;
 }
 
 std::string padded(std::string_view text, std::size_t width) {
@@ -48,10 +49,10 @@ Result<int> run_expire(Context& context) {
     request.dry_run = config.get_bool("dry-run");
     const auto outcome = CHRONOS_TRY(ops::expire::run_expire(request, context.cancel));
     if (config.get_string("output") == "json")
-        CHRONOS_TRY(print(as_json(outcome.decisions)));
+        CHRONOS_TRY(print_json(as_json(outcome.decisions)));
     else if (request.dry_run || config.has("output"))
         CHRONOS_TRY(print(as_text(outcome.decisions)));
-    CHRONOS_TRY(report_failures(outcome));
+    CHRONOS_TRY(report_failures("expire", outcome.failures));
     return 0;
 }
 

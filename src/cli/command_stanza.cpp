@@ -1,7 +1,26 @@
+#include <nlohmann/json.hpp>
+
 #include "cli/commands.h"
+#include "cli/per_repository.h"
 #include "cli/server_commands.h"
 
 namespace chronos::cli {
+namespace {
+
+Result<ops::stanza::StanzaRequest> stanza_request(const config::Config& config) {
+    return ops::stanza::StanzaRequest{config.stanza(), CHRONOS_TRY(open_repositories(config)),
+                                      config.get_string("lock-path"), config.get_string("exec-id")};
+}
+
+nlohmann::json as_json(const ops::stanza::StanzaOutcome& outcome) {
+    const bool upgraded = outcome.state == repo::StanzaOutcome::upgraded;
+    return {{"repo", outcome.repo_key},
+            {"action", upgraded ? "upgraded" : "none"},
+            {"reason", upgraded ? "the cluster was not the current one of the stanza"
+                                : "the stanza is already up to date"}};
+}
+
+}  // namespace
 
 Result<int> run_stanza_create(Context& context) {
     const config::Config& config = context.config;
@@ -11,10 +30,42 @@ Result<int> run_stanza_create(Context& context) {
         return 0;
     }
     const auto control = CHRONOS_TRY(pgdata::read_control_file(config.get_string("pg1-path")));
-    const ops::stanza::StanzaRequest request{
-        config.stanza(), CHRONOS_TRY(open_repositories(config)), config.get_string("lock-path"),
-        config.get_string("exec-id")};
+    const auto request = CHRONOS_TRY(stanza_request(config));
     CHRONOS_TRY(ops::stanza::create_stanza(request, control));
+    return 0;
+}
+
+Result<int> run_stanza_upgrade(Context& context) {
+    const config::Config& config = context.config;
+    pgdata::ControlFile control;
+    if (config.get_bool("online")) {
+        const auto connection = CHRONOS_TRY(connect_to_server(context));
+        control = CHRONOS_TRY(control_file_over(context, *connection));
+    } else {
+        control = CHRONOS_TRY(pgdata::read_control_file(config.get_string("pg1-path")));
+    }
+    const auto request = CHRONOS_TRY(stanza_request(config));
+    const auto outcomes = CHRONOS_TRY(ops::stanza::upgrade_stanza(request, control));
+    nlohmann::json rows = nlohmann::json::array();
+    for (const ops::stanza::StanzaOutcome& outcome : outcomes) rows.push_back(as_json(outcome));
+    if (config.get_string("output") == "json") CHRONOS_TRY(print_json(rows));
+    return 0;
+}
+
+Result<int> run_stanza_delete(Context& context) {
+    const config::Config& config = context.config;
+    // What cannot be undone must be named.
+    if (!config.has("repo") && config.repo_keys() != std::vector{1u})
+        return Error(ErrorKind::option_required, "stanza-delete command requires option: repo")
+            .with_hint("this command requires a specific repository to operate on");
+    ops::stanza::DeleteRequest request;
+    request.stanza = config.stanza();
+    request.repository = CHRONOS_TRY(open_repositories(config)).front();
+    request.lock_path = config.get_string("lock-path");
+    request.exec_id = config.get_string("exec-id");
+    request.pgdata = config.get_string("pg1-path");
+    request.force = config.get_bool("force");
+    CHRONOS_TRY(ops::stanza::delete_stanza(request));
     return 0;
 }
 

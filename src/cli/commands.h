@@ -5,6 +5,7 @@
 /// One line for each command: declared here, written in command_<verb>.cpp, listed in dispatch.cpp.
 namespace chronos::cli {
 
+Result<int> run_annotate(Context& context);
 Result<int> run_archive_get(Context& context);
 Result<int> run_archive_push(Context& context);
 Result<int> run_backup(Context& context);
@@ -12,9 +13,17 @@ Result<int> run_check(Context& context);
 Result<int> run_config_list(Context& context);
 Result<int> run_expire(Context& context);
 Result<int> run_help(Context& context);
+Result<int> run_hold(Context& context);
 Result<int> run_info(Context& context);
+Result<int> run_repo_get(Context& context);
+Result<int> run_repo_ls(Context& context);
 Result<int> run_restore(Context& context);
 Result<int> run_stanza_create(Context& context);
+Result<int> run_stanza_delete(Context& context);
+Result<int> run_stanza_upgrade(Context& context);
+Result<int> run_start(Context& context);
+Result<int> run_stop(Context& context);
+Result<int> run_unhold(Context& context);
 Result<int> run_version(Context& context);
 
 }  // namespace chronos::cli

@@ -25,6 +25,7 @@ struct Entry {
 
 /// What each is for stands in src/config/command_table.cpp.
 constexpr std::array kCommands{
+    Entry{"annotate", run_annotate},
     Entry{"archive-get", run_archive_get},
     Entry{"archive-push", run_archive_push},
     Entry{"backup", run_backup},
@@ -32,9 +33,17 @@ constexpr std::array kCommands{
     Entry{"config-list", run_config_list},
     Entry{"expire", run_expire},
     Entry{"help", run_help},
+    Entry{"hold", run_hold},
     Entry{"info", run_info},
+    Entry{"repo-get", run_repo_get},
+    Entry{"repo-ls", run_repo_ls},
     Entry{"restore", run_restore},
     Entry{"stanza-create", run_stanza_create},
+    Entry{"stanza-delete", run_stanza_delete},
+    Entry{"stanza-upgrade", run_stanza_upgrade},
+    Entry{"start", run_start},
+    Entry{"stop", run_stop},
+    Entry{"unhold", run_unhold},
     Entry{"version", run_version},
 };
 

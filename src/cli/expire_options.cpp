@@ -1,7 +1,6 @@
 #include "cli/expire_options.h"
 
-#include "chronos/base/log.h"
-#include "cli/log_output.h"
+#include "cli/per_repository.h"
 
 namespace chronos::cli {
 namespace {
@@ -50,28 +49,18 @@ Result<ops::expire::ExpireRequest> expire_request(const config::Config& config) 
     request.stanza = config.stanza();
     for (repo::Repository& repository : CHRONOS_TRY(open_repositories(config)))
         request.repositories.push_back(with_retention(config, std::move(repository)));
-    request.lock_keys = config.has("repo")
-                            ? std::vector{request.repositories.front().repository.key}
-                            : config.repo_keys();
+    request.lock_keys = lock_keys(config);
     request.lock_path = config.get_string("lock-path");
     request.exec_id = config.get_string("exec-id");
     return request;
-}
-
-Result<> report_failures(const ops::expire::ExpireOutcome& outcome) {
-    for (const auto& [key, failure] : outcome.failures)
-        log(LogLevel::error, error_text(Error(failure).while_doing("repo" + std::to_string(key))));
-    if (outcome.failures.empty()) return {};
-    return Error(ErrorKind::command, "expire command encountered " +
-                                         std::to_string(outcome.failures.size()) +
-                                         " error(s), check the log file for details");
 }
 
 Result<> expire_after_backup(Context& context) {
     if (!context.config.get_bool("expire-auto")) return {};
     ops::expire::ExpireRequest request = CHRONOS_TRY(expire_request(context.config));
     request.repositories.resize(1);  // where a backup goes: the one of --repo, or the first
-    return report_failures(CHRONOS_TRY(ops::expire::run_expire(request, context.cancel)));
+    return report_failures("expire",
+                           CHRONOS_TRY(ops::expire::run_expire(request, context.cancel)).failures);
 }
 
 }  // namespace chronos::cli

@@ -11,9 +11,6 @@ ops::expire::Retention retention_of(const config::Config& config, unsigned repo_
 /// Of the repositories that the command works on.
 Result<ops::expire::ExpireRequest> expire_request(const config::Config& config);
 
-/// Logs each failure; kind `command` if there is one.
-Result<> report_failures(const ops::expire::ExpireOutcome& outcome);
-
 /// What a backup does at its end, unless expire-auto=n: for the repository that it was made in.
 Result<> expire_after_backup(Context& context);
 

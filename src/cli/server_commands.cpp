@@ -157,11 +157,14 @@ Result<std::vector<ops::check::CheckFinding>> check_over(Context& context,
     return ops::check::run_check(request, connection, context.progress, context.cancel);
 }
 
+Result<pgdata::ControlFile> control_file_over(Context& context, db::Connection& connection) {
+    return control_file_of(context.config, CHRONOS_TRY(db::read_server_facts(connection)));
+}
+
 Result<std::vector<ops::stanza::StanzaOutcome>> create_stanza_over(Context& context,
                                                                    db::Connection& connection) {
     const config::Config& config = context.config;
-    const auto server = CHRONOS_TRY(db::read_server_facts(connection));
-    const auto control = CHRONOS_TRY(control_file_of(config, server));
+    const auto control = CHRONOS_TRY(control_file_over(context, connection));
     const auto request = stanza_request(config, CHRONOS_TRY(open_repositories(config)));
     return ops::stanza::create_stanza(request, control);
 }

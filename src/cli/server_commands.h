@@ -22,6 +22,9 @@ Result<ops::backup::BackupResult> backup_over(Context& context, db::Connection& 
 Result<std::vector<ops::check::CheckFinding>> check_over(Context& context,
                                                          db::Connection& connection);
 
+/// Of the cluster that the server runs, which must be the one that pg1-path names.
+Result<pgdata::ControlFile> control_file_over(Context& context, db::Connection& connection);
+
 Result<std::vector<ops::stanza::StanzaOutcome>> create_stanza_over(Context& context,
                                                                    db::Connection& connection);
 

@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <filesystem>
@@ -21,6 +23,7 @@ namespace {
 
 constexpr mode_t kFileMode = 0640;
 constexpr mode_t kPathMode = 0750;
+constexpr mode_t kStopPathMode = 0770;  // whoever pushes WAL must be able to look
 constexpr std::size_t kContentSizeMax = 4096;
 /// `info` and the like hold a lock for a moment when they look at it: that must not fail a backup.
 constexpr int kAttempts = 10;
@@ -186,6 +189,25 @@ void release(const Descriptor& file, const std::string& path) {
         ::unlink(path.c_str());
 }
 
+/// "<stanza>-<type>.lock" or "<stanza>-<type>-<repository key>.lock"; a stanza may have dashes in
+/// its name. Of any stanza if that is "".
+bool is_lock_of(std::string_view name, std::string_view stanza) {
+    constexpr std::string_view kSuffix = ".lock";
+    if (!name.ends_with(kSuffix)) return false;
+    name.remove_suffix(kSuffix.size());
+    if (const std::size_t dash = name.rfind('-');
+        dash != std::string_view::npos && parse_uint(name.substr(dash + 1)))
+        name = name.substr(0, dash);
+    for (const LockType type :
+         {LockType::archive, LockType::backup, LockType::restore, LockType::hold}) {
+        const std::string ending = "-" + std::string(lock_type_name(type));
+        if (name.ends_with(ending) &&
+            (stanza.empty() || name.substr(0, name.size() - ending.size()) == stanza))
+            return true;
+    }
+    return false;
+}
+
 }  // namespace
 
 struct Lock::State {
@@ -265,6 +287,70 @@ Result<> check_stop_file(const std::string& lock_path, const std::string& stanza
             return system_error(ErrorKind::file_open, "unable to look for '" + path + "'", errno);
     }
     return {};
+}
+
+std::string stop_file_path(const std::string& lock_path, const std::string& stanza) {
+    return lock_path + "/" + (stanza.empty() ? "all" : stanza) + ".stop";
+}
+
+Result<bool> has_stop_file(const std::string& lock_path, const std::string& stanza) {
+    const std::string path = stop_file_path(lock_path, stanza);
+    if (::access(path.c_str(), F_OK) == 0) return true;
+    if (errno == ENOENT || errno == ENOTDIR) return false;
+    return system_error(ErrorKind::file_open, "unable to look for '" + path + "'", errno);
+}
+
+Result<bool> write_stop_file(const std::string& lock_path, const std::string& stanza) {
+    const std::string path = stop_file_path(lock_path, stanza);
+    if (CHRONOS_TRY(has_stop_file(lock_path, stanza))) return false;
+    std::error_code failure;
+    if (std::filesystem::create_directories(lock_path, failure))
+        std::filesystem::permissions(lock_path, std::filesystem::perms{kStopPathMode}, failure);
+    if (failure)
+        return system_error(ErrorKind::path_create, "unable to create path '" + lock_path + "'",
+                            failure.value());
+    const Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, kFileMode));
+    if (file.get() < 0)
+        return system_error(ErrorKind::file_open, "unable to create '" + path + "'", errno);
+    return true;
+}
+
+Result<bool> remove_stop_file(const std::string& lock_path, const std::string& stanza) {
+    const std::string path = stop_file_path(lock_path, stanza);
+    if (::unlink(path.c_str()) == 0) return true;
+    if (errno == ENOENT || errno == ENOTDIR) return false;
+    return system_error(ErrorKind::file_remove, "unable to remove '" + path + "'", errno);
+}
+
+Result<std::vector<int>> terminate_lock_holders(const std::string& lock_path,
+                                                const std::string& stanza) {
+    std::vector<int> terminated;
+    std::error_code failure;
+    for (const auto& entry : std::filesystem::directory_iterator(lock_path, failure)) {
+        const std::string path = entry.path();
+        if (!is_lock_of(entry.path().filename().string(), stanza)) continue;
+        const Descriptor file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+        if (file.get() < 0) continue;  // released meanwhile
+        if (::flock(file.get(), LOCK_EX | LOCK_NB) == 0) {
+            release(file, path);
+            continue;
+        }
+        const std::optional<Content> holder = read_content(file.get());
+        if (!holder || holder->pid <= 1 || holder->pid == ::getpid() ||
+            std::find(terminated.begin(), terminated.end(), holder->pid) != terminated.end())
+            continue;
+        if (::kill(holder->pid, SIGTERM) == 0)
+            terminated.push_back(holder->pid);
+        else if (errno != ESRCH)
+            return system_error(ErrorKind::kernel,
+                                "unable to end process " + std::to_string(holder->pid) +
+                                    ", which holds '" + path + "'",
+                                errno);
+    }
+    if (failure && failure != std::errc::no_such_file_or_directory)
+        return system_error(ErrorKind::path_open, "unable to list '" + lock_path + "'",
+                            failure.value());
+    return terminated;
 }
 
 }  // namespace chronos::repo

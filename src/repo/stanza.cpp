@@ -114,6 +114,22 @@ Result<StanzaOutcome> create_new(const Repository& repository, const std::string
     return StanzaOutcome::created;
 }
 
+/// The next id after the newest, as a history may go back and forth between clusters.
+void append(ArchiveInfo& info, const ClusterIdentity& cluster) {
+    HistoryEntry entry = first_entry(cluster);
+    entry.catalog_version = entry.control_version = 0;  // backup.info only
+    entry.id = info.history.back().id + 1;
+    info.history.push_back(entry);
+    info.current_id = entry.id;
+}
+
+void append(BackupInfo& info, const ClusterIdentity& cluster) {
+    HistoryEntry entry = first_entry(cluster);
+    entry.id = info.history.back().id + 1;
+    info.history.push_back(entry);
+    info.current_id = entry.id;
+}
+
 Error missing_kind(const Repository& repository, const char* present, const char* missing) {
     return Error(ErrorKind::not_found, std::string(present) + " exists but " + missing +
                                            " is missing on " + repo_name(repository))
@@ -168,6 +184,32 @@ Result<StanzaOutcome> create_stanza(const Repository& repository, const std::str
     if (!archive_files.both()) CHRONOS_TRY(save_archive_info(repository, stanza, archive));
     if (!backup_files.both()) CHRONOS_TRY(save_backup_info(repository, stanza, backup));
     return StanzaOutcome::repaired;
+}
+
+Result<StanzaOutcome> upgrade_stanza(const Repository& repository, const std::string& stanza,
+                                     const ClusterIdentity& cluster) {
+    ArchiveInfo archive = CHRONOS_TRY(load_archive_info(repository, stanza));
+    BackupInfo backup = CHRONOS_TRY(load_backup_info(repository, stanza));
+    const bool archive_behind = !cluster.is(archive.current());
+    const bool backup_behind = !cluster.is(backup.current());
+    if (archive_behind) append(archive, cluster);
+    if (backup_behind) append(backup, cluster);
+    // Before anything is written: files that went apart must not get further apart.
+    CHRONOS_TRY(check_agreement(archive, backup));
+    if (archive_behind) CHRONOS_TRY(save_archive_info(repository, stanza, archive));
+    if (backup_behind) CHRONOS_TRY(save_backup_info(repository, stanza, backup));
+    return archive_behind || backup_behind ? StanzaOutcome::upgraded : StanzaOutcome::already_valid;
+}
+
+Result<> delete_stanza(const Repository& repository, const std::string& stanza) {
+    storage::Storage& storage = *repository.storage;
+    for (const std::string& info : {archive_info_name(stanza), backup_info_name(stanza)}) {
+        CHRONOS_TRY(storage.remove(info));
+        CHRONOS_TRY(storage.remove(info + ".copy"));
+    }
+    CHRONOS_TRY(storage.remove_tree(archive_path(stanza)));
+    CHRONOS_TRY(storage.remove_tree(backup_path(stanza)));
+    return storage.remove_tree("chronos/" + stanza);
 }
 
 Result<> validate_stanza(const Repository& repository, const std::string& stanza,

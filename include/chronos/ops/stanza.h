@@ -28,6 +28,26 @@ struct StanzaOutcome {
 Result<std::vector<StanzaOutcome>> create_stanza(const StanzaRequest& request,
                                                  const pgdata::ControlFile& cluster);
 
+/// After pg_upgrade, or when the stanza is to go on with another cluster: makes it the current one
+/// in every repository. Its WAL and backups lie beside those of the former cluster, which stay
+/// restorable. Takes the archive, backup and restore locks.
+Result<std::vector<StanzaOutcome>> upgrade_stanza(const StanzaRequest& request,
+                                                  const pgdata::ControlFile& cluster);
+
+struct DeleteRequest {
+    std::string stanza;
+    repo::Repository repository;
+    std::string lock_path = "/tmp/pgbackrest";
+    std::string exec_id;
+    std::string pgdata;  ///< where the cluster is or was
+    bool force = false;  ///< even while its server seems to run
+};
+
+/// Removes a stanza, backups, WAL and all. Refuses unless `stop` was called for it (kind
+/// not_found), while the server seems to run (pg_running) and while a backup is held
+/// (backup_set_invalid). Succeeds if there is no such stanza. Ends with removing the stop file.
+Result<> delete_stanza(const DeleteRequest& request);
+
 /// For the first push or backup: creates the stanza in those repositories that have none, and
 /// looks no further where there is one. A repository whose own directory is missing is
 /// an error of kind path_missing: more likely than a new repository, its disk is not mounted.

@@ -60,4 +60,17 @@ LockState look_at_lock(const LockRequest& request);
 /// Kind stop if `<stanza>.stop` or `all.stop` exists in the lock path.
 Result<> check_stop_file(const std::string& lock_path, const std::string& stanza);
 
+/// "<lock-path>/<stanza>.stop"; of all stanzas if `stanza` is "".
+std::string stop_file_path(const std::string& lock_path, const std::string& stanza);
+Result<bool> has_stop_file(const std::string& lock_path, const std::string& stanza);
+/// Both return whether they changed something.
+Result<bool> write_stop_file(const std::string& lock_path, const std::string& stanza);
+Result<bool> remove_stop_file(const std::string& lock_path, const std::string& stanza);
+
+/// Sends SIGTERM to the process in every lock file of the stanza (of all if it is "") that is held,
+/// and returns their ids. Files that nobody holds any more are removed; one that is held is left to
+/// its holder, who removes it at its end: until then the lock must not be free.
+Result<std::vector<int>> terminate_lock_holders(const std::string& lock_path,
+                                                const std::string& stanza);
+
 }  // namespace chronos::repo

@@ -31,6 +31,7 @@ enum class StanzaOutcome {
     created,
     repaired,  ///< a file of a pair was missing, or an interrupted creation was completed
     already_valid,
+    upgraded,  ///< the cluster became the current one of the history
 };
 
 /// The three locks under which info files of a stanza may be created or upgraded, of one
@@ -44,6 +45,17 @@ Result<std::vector<std::unique_ptr<Lock>>> lock_stanza(LockRequest request);
 /// between archive.info and backup.info is completed while there is no backup.
 Result<StanzaOutcome> create_stanza(const Repository& repository, const std::string& stanza,
                                     const ClusterIdentity& cluster);
+
+/// Makes `cluster` the current one: appends it to the history of each info file whose current one
+/// is another. Cut off between the two files, the next call completes it. Backups and WAL of former
+/// clusters stay what they are. The caller holds lock_stanza(). Source: repository-format
+/// reference, section 10.3.
+Result<StanzaOutcome> upgrade_stanza(const Repository& repository, const std::string& stanza,
+                                     const ClusterIdentity& cluster);
+
+/// Removes all there is of the stanza, info files first: what is left of an interrupted removal is
+/// no stanza, and the next call removes it. The caller holds lock_stanza().
+Result<> delete_stanza(const Repository& repository, const std::string& stanza);
 
 /// Both info files load, agree with each other and with the cluster; kind file_invalid otherwise,
 /// or the error of loading.

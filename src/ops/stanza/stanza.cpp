@@ -1,8 +1,10 @@
 #include "chronos/ops/stanza.h"
 
+#include <filesystem>
 #include <memory>
 
 #include "chronos/base/log.h"
+#include "chronos/repo/hold.h"
 #include "chronos/repo/stanza.h"
 
 namespace chronos::ops::stanza {
@@ -19,11 +21,48 @@ void log_outcome(const std::string& stanza, const StanzaOutcome& outcome) {
             log_info("stanza '" + stanza + "' already exists on repo" +
                      std::to_string(outcome.repo_key) + " and is valid");
             break;
+        case repo::StanzaOutcome::upgraded: log_info(where + " upgraded"); break;
     }
 }
 
 repo::LockRequest lock_request(const StanzaRequest& request, unsigned repo_key) {
     return {request.lock_path, request.stanza, repo::LockType::archive, repo_key, request.exec_id};
+}
+
+using Locks = std::vector<std::vector<std::unique_ptr<repo::Lock>>>;
+
+Result<Locks> lock_all(const StanzaRequest& request) {
+    Locks locks;
+    for (const repo::Repository& repository : request.repositories)
+        locks.push_back(CHRONOS_TRY(repo::lock_stanza(lock_request(request, repository.key))));
+    return locks;
+}
+
+Result<> check_may_be_deleted(const DeleteRequest& request) {
+    const std::string& stanza = request.stanza;
+    const std::string repo = std::to_string(request.repository.key);
+    if (!CHRONOS_TRY(repo::has_stop_file(request.lock_path, stanza)))
+        return Error(ErrorKind::not_found, "stop file does not exist for stanza '" + stanza + "'")
+            .with_hint("has the pgbackrest stop command been run on this server for this stanza?")
+            .with_hint("A stanza is deleted with all its backups and WAL, in two steps:")
+            .with_hint("  chronos --stanza=" + stanza + " stop")
+            .with_hint("  chronos --stanza=" + stanza + " --repo=" + repo + " stanza-delete");
+    std::error_code ignored;
+    if (!request.force && std::filesystem::exists(request.pgdata + "/postmaster.pid", ignored))
+        return Error(
+            ErrorKind::pg_running,
+            "postmaster.pid exists - looks like PostgreSQL is running. To delete stanza '" +
+                stanza + "' on repo" + repo + ", shut down PostgreSQL for stanza '" + stanza +
+                "' and try again, or use --force.");
+    const std::vector<std::string> held =
+        CHRONOS_TRY(repo::list_held_labels(request.repository, stanza));
+    if (!held.empty())
+        return Error(
+                   ErrorKind::backup_set_invalid,
+                   "stanza '" + stanza + "' cannot be deleted: backup " + held.front() + " is held")
+            .with_hint("Release what is held with: chronos --stanza=" + stanza +
+                       " unhold --set=all");
+    return {};
 }
 
 /// Nothing of it is there, or a creation was cut off half way.
@@ -50,9 +89,7 @@ Result<> check_root_exists(const repo::Repository& repository) {
 Result<std::vector<StanzaOutcome>> create_stanza(const StanzaRequest& request,
                                                  const pgdata::ControlFile& cluster) {
     CHRONOS_TRY(repo::check_stop_file(request.lock_path, request.stanza));
-    std::vector<std::vector<std::unique_ptr<repo::Lock>>> locks;
-    for (const repo::Repository& repository : request.repositories)
-        locks.push_back(CHRONOS_TRY(repo::lock_stanza(lock_request(request, repository.key))));
+    const auto locks = CHRONOS_TRY(lock_all(request));
     const auto identity = repo::ClusterIdentity::of(cluster);
     std::vector<StanzaOutcome> outcomes;
     for (const repo::Repository& repository : request.repositories) {
@@ -65,6 +102,39 @@ Result<std::vector<StanzaOutcome>> create_stanza(const StanzaRequest& request,
         log_outcome(request.stanza, outcomes.back());
     }
     return outcomes;
+}
+
+Result<std::vector<StanzaOutcome>> upgrade_stanza(const StanzaRequest& request,
+                                                  const pgdata::ControlFile& cluster) {
+    CHRONOS_TRY(repo::check_stop_file(request.lock_path, request.stanza));
+    const auto locks = CHRONOS_TRY(lock_all(request));
+    const auto identity = repo::ClusterIdentity::of(cluster);
+    std::vector<StanzaOutcome> outcomes;
+    for (const repo::Repository& repository : request.repositories) {
+        const std::string number = std::to_string(repository.key);
+        log_info("stanza-upgrade for stanza '" + request.stanza + "' on repo" + number);
+        const repo::StanzaOutcome state =
+            CHRONOS_TRY(repo::upgrade_stanza(repository, request.stanza, identity));
+        outcomes.push_back({repository.key, state});
+        if (state == repo::StanzaOutcome::already_valid)
+            log_info("stanza '" + request.stanza + "' on repo" + number + " is already up to date");
+        else
+            log_outcome(request.stanza, outcomes.back());
+    }
+    return outcomes;
+}
+
+Result<> delete_stanza(const DeleteRequest& request) {
+    storage::Storage& storage = *request.repository.storage;
+    const bool exists = !CHRONOS_TRY(storage.list(repo::archive_path(request.stanza))).empty() ||
+                        !CHRONOS_TRY(storage.list(repo::backup_path(request.stanza))).empty();
+    if (exists) CHRONOS_TRY(check_may_be_deleted(request));
+    const auto locks =
+        CHRONOS_TRY(repo::lock_stanza({request.lock_path, request.stanza, repo::LockType::archive,
+                                       request.repository.key, request.exec_id}));
+    CHRONOS_TRY(repo::delete_stanza(request.repository, request.stanza));
+    CHRONOS_TRY(repo::remove_stop_file(request.lock_path, request.stanza));
+    return {};
 }
 
 Result<> ensure_stanza(const StanzaRequest& request, const pgdata::ControlFile& cluster) {

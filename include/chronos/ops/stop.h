@@ -1,0 +1,21 @@
+#pragma once
+
+#include <string>
+
+#include "chronos/base/result.h"
+
+namespace chronos::ops::stop {
+
+struct StopRequest {
+    std::string stanza;  ///< "" for all
+    std::string lock_path = "/tmp/pgbackrest";
+    bool force = false;  ///< of stop: end the commands that run
+};
+
+/// From now on commands of either tool that write refuse to run, WAL pushes included. Warns if
+/// that was so before. Source: repository-format reference, section 1.6.
+Result<> stop(const StopRequest& request);
+/// Undoes stop(); warns if there is nothing to undo.
+Result<> start(const StopRequest& request);
+
+}  // namespace chronos::ops::stop
