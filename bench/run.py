@@ -9,6 +9,7 @@ The program named by CHRONOS (default: chronos on the PATH) is compared with the
 PGBACKREST (default: pgbackrest). PG_BINDIR names PostgreSQL's programs. Must not run as root.
 """
 import argparse
+import ctypes
 import glob
 import json
 import os
@@ -49,8 +50,8 @@ def arguments():
 class Figures:
     """What a command cost: wall and CPU in seconds, the largest process in MiB, requests to a bucket."""
 
-    def __init__(self, wall, cpu, memory):
-        self.wall, self.cpu, self.memory, self.requests = wall, cpu, memory, 0
+    def __init__(self, wall, cpu, memory, output=""):
+        self.wall, self.cpu, self.memory, self.output, self.requests = wall, cpu, memory, output, 0
 
 
 class Bucket:
@@ -116,7 +117,7 @@ def measure(command, **kwargs):
     answer = json.loads(data)
     if answer["status"] != 0:
         sys.exit("%s\nfailed with %d:\n%s" % (" ".join(command), answer["status"], answer["output"]))
-    return Figures(answer["wall"], answer["cpu"], answer["memory"])
+    return Figures(answer["wall"], answer["cpu"], answer["memory"], answer["output"])
 
 
 class Bench:
@@ -180,6 +181,7 @@ class Bench:
         lines = ["[global]", *place, "process-max=%d" % a.process_max, "repo1-bundle=" + "ny"[a.bundle],
                  "compress-type=%s" % a.codec, "start-fast=y", "archive-timeout=600",
                  "lock-path=%s/lock-%s" % (self.work, tool), "log-path=%s" % self.work,
+                 "spool-path=%s/spool-%s" % (self.work, tool),
                  "log-level-console=warn", "log-level-file=off", "repo1-retention-full=9"]
         if a.level is not None:
             lines.append("compress-level=%d" % a.level)
@@ -277,21 +279,67 @@ class Bench:
             return measure(driver + names)
         return self.both(one)
 
+    def fill_archive(self, tool, names):
+        run(self.command(tool, "stanza-create"))
+        for name in names:
+            if not glob.glob("%s/repo-%s/archive/main/*/%s/%s-*" % (self.work, tool, name[:16], name)):
+                run(self.command(tool, "archive-push", self.pgdata + "/pg_wal/" + name))
+
     def row_archive_get(self):
         """archive get, all segments, a process each"""
         names = self.segments()
         target = self.work + "/got"
 
         def one(tool):
-            missing = [n for n in names if not glob.glob("%s/repo-%s/archive/main/*/%s/%s-*" % (
-                self.work, tool, n[:16], n))]
-            for name in missing:
-                run(self.command(tool, "archive-push", self.pgdata + "/pg_wal/" + name))
+            self.fill_archive(tool, names)
             script = "".join("%s --config=%s --stanza=main --pg1-path=%s archive-get %s %s || exit 1\n" % (
                 CHRONOS if tool == "chronos" else PGBACKREST, self.config(tool), self.pgdata, name, target)
                 for name in names)
             return measure(["sh", "-c", script])
         return self.both(one)
+
+    def row_archive_get_recovery(self):
+        """archive get as a recovery calls it: 100 ms of replay between two segments, which are not counted"""
+        names = self.segments()
+        recovering = self.work + "/recovering"
+
+        def one(tool):
+            self.fill_archive(tool, names)
+            shutil.rmtree(recovering, ignore_errors=True)
+            for name in ("global", "pg_wal"):
+                os.makedirs(recovering + "/" + name, mode=0o700)
+            shutil.copy(self.pgdata + "/global/pg_control", recovering + "/global/pg_control")
+            open(recovering + "/recovery.signal", "w").close()
+            figures = measure([sys.executable, os.path.abspath(__file__), "--drive-recovery", recovering,
+                               CHRONOS if tool == "chronos" else PGBACKREST, self.config(tool), *names])
+            figures.wall = float(figures.output)
+            return figures
+        return self.both(one)
+
+
+def drive_recovery(data, program, config, names):
+    """Does what the server's startup process does: asks for a segment, replays it, asks for the next.
+    Prints the sum of the times it waited. What works in the background is waited for in the end, so
+    that its CPU counts."""
+    PR_SET_CHILD_SUBREAPER = 36
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    os.chdir(data)
+    waited = 0
+    for name in names:
+        command = [program, "--config=" + config, "--stanza=main", "--pg1-path=" + data, "archive-get", name,
+                   "pg_wal/RECOVERYXLOG"]
+        begin = time.monotonic()
+        _, status = os.waitpid(os.posix_spawn(program, command, os.environ), 0)
+        waited += time.monotonic() - begin
+        if status != 0:
+            sys.exit("%s\nended with status %d" % (" ".join(command), status))
+        os.unlink("pg_wal/RECOVERYXLOG")
+        time.sleep(0.1)
+    try:
+        while True:
+            os.wait()
+    except ChildProcessError:
+        print(waited)
 
 
 def warm(directory):
@@ -338,7 +386,7 @@ def drive_archiver(config, pgdata, names):
 
 def print_table(title, table):
     print("\n" + title)
-    head = "%-14s %9s %9s %6s   %9s %9s %6s   %8s %8s" % (
+    head = "%-20s %9s %9s %6s   %9s %9s %6s   %8s %8s" % (
         "operation", "wall", "pgbr", "ratio", "CPU", "pgbr", "ratio", "mem MiB", "pgbr")
     if any(row["chronos"].requests for row in table.values()):
         head += "   %8s %8s" % ("requests", "pgbr")
@@ -346,13 +394,15 @@ def print_table(title, table):
     for name, row in table.items():
         c, p = row["chronos"], row["pgbackrest"]
         requests = "   %8d %8d" % (c.requests, p.requests) if c.requests else ""
-        print("%-14s %8.2fs %8.2fs %6.2f   %8.2fs %8.2fs %6.2f   %8.0f %8.0f" % (
+        print("%-20s %8.2fs %8.2fs %6.2f   %8.2fs %8.2fs %6.2f   %8.0f %8.0f" % (
             name, c.wall, p.wall, c.wall / p.wall, c.cpu, p.cpu, c.cpu / max(p.cpu, 1e-6), c.memory, p.memory) + requests)
 
 
 def main():
     if len(sys.argv) > 3 and sys.argv[1] == "--drive-archiver":
         return drive_archiver(sys.argv[2], sys.argv[3], sys.argv[4:])
+    if len(sys.argv) > 4 and sys.argv[1] == "--drive-recovery":
+        return drive_recovery(sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:])
     args = arguments()
     if os.geteuid() == 0:
         sys.exit("bench: PostgreSQL does not run as root; run this as an ordinary user")
