@@ -1,8 +1,21 @@
 #include "chronos/base/log.h"
 #include "cli/archive_settings.h"
 #include "cli/commands.h"
+#include "cli/prefetch.h"
 
 namespace chronos::cli {
+namespace {
+
+using ops::archive::GetOutcome;
+
+Result<GetOutcome> get_from_archive(Context& context, const std::string& name,
+                                    const std::string& destination) {
+    const auto settings = CHRONOS_TRY(archive_get_settings(context.config));
+    return ops::archive::get_wal_patiently(
+        settings, name, destination, context.config.get_time("archive-timeout"), context.cancel);
+}
+
+}  // namespace
 
 /// 0 or 1; what becomes of an error, archive_get_status() decides.
 Result<int> run_archive_get(Context& context) {
@@ -13,13 +26,17 @@ Result<int> run_archive_get(Context& context) {
     if (parameters.size() > 2) return Error(ErrorKind::param_invalid, "extra parameters found");
     const std::string name = base_name(parameters[0]);
     const std::string destination = CHRONOS_TRY(resolve_wal_path(context.config, parameters[1]));
-    const auto settings = CHRONOS_TRY(archive_get_settings(context.config));
-    CHRONOS_TRY(ops::archive::check_backup_label(settings.pg_path));
-    const auto outcome = CHRONOS_TRY(ops::archive::get_wal_patiently(
-        settings, name, destination, context.config.get_time("archive-timeout"), context.cancel));
-    if (outcome == ops::archive::GetOutcome::found) return 0;
-    log_info("unable to find " + name + " in the archive");
-    return 1;
+    CHRONOS_TRY(ops::archive::check_backup_label(context.config.get_string("pg1-path")));
+    const Prefetch prefetch(context, name);
+    prefetch.clear_between();
+    if (prefetch.take(destination)) {
+        log_info("found " + name + " in the spool");
+    } else if (CHRONOS_TRY(get_from_archive(context, name, destination)) == GetOutcome::missing) {
+        log_info("unable to find " + name + " in the archive");
+        return 1;
+    }
+    prefetch.go_on();
+    return 0;
 }
 
 }  // namespace chronos::cli

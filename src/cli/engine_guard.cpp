@@ -198,6 +198,10 @@ void exit_with_guard() {
 
 void enter_engine_worker() {
     prctl(PR_SET_PDEATHSIG, SIGTERM);
+    enter_guarded_worker();
+}
+
+void enter_guarded_worker() {
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     // All signals stay blocked in the guard: none but SIGKILL can end it. A disposition of
     // "ignore", which server processes bequeath, would keep signalfd from seeing them.

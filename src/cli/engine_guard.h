@@ -2,7 +2,7 @@
 
 namespace chronos::cli {
 
-/// Splits an engine in two: returns in a new process, which is to do the work; the calling one
+/// Splits a process in two: returns in a new process, which is to do the work; the calling one
 /// becomes its guard and ends with 0 or 1 when the work has ended, never otherwise. To be called
 /// first of all, while there is one thread.
 ///
@@ -11,12 +11,15 @@ namespace chronos::cli {
 /// engine may be killed by anything and yet must never be seen to die by it.
 ///
 /// The guard
-/// - stops the worker at SIGTERM, SIGINT, SIGHUP or SIGQUIT, when its parent dies, and when the
-///   other end of standard input is closed: SIGTERM at once, SIGKILL two seconds later;
+/// - stops the worker at SIGTERM, SIGINT, SIGHUP or SIGQUIT, and when the other end of standard
+///   input is closed: SIGTERM at once, SIGKILL two seconds later;
 /// - when the worker has ended kills and reaps whatever that left behind;
 /// - says on standard output, as the last message of the channel, if a signal ended the worker.
 /// The worker ends with the guard, has a high OOM score and leaves no core file, which would hold
 /// keys and user data.
+void enter_guarded_worker();
+
+/// The same for an engine: the guard stops the worker when the parent dies, too.
 void enter_engine_worker();
 
 /// Again after signal handlers were reset: the worker exits at once when its guard dies.

@@ -103,7 +103,9 @@ constexpr std::array kOptions{
            .default_text = "128MiB",
            .minimum = 0,
            .maximum = 4 * kPiB,
-           .summary = "WAL to fetch ahead, in bytes"},
+           .summary = "WAL to fetch ahead in a recovery, in bytes",
+           .details = "Segments are fetched into spool-path while the server replays the ones "
+                      "before; 0 turns this off."},
     Option{.name = "archive-header-check",
            .type = Type::boolean,
            .commands = kArchivePush,
@@ -1022,9 +1024,9 @@ constexpr std::array kOptions{
            .type = Type::path,
            .commands = kArchiveGet | kArchivePush | kRestore,
            .default_text = "/var/spool/pgbackrest",
-           .depends_on = "archive-async",
-           .depends_values = "y",
-           .summary = "directory of the asynchronous WAL queue"},
+           .summary = "directory of WAL that was fetched ahead",
+           .details = "On the file system of the data directory it is handed over without a copy. "
+                      "Where it cannot be written to nothing is fetched ahead."},
     Option{.name = "stanza",
            .type = Type::string,
            .section = Section::command_line,

@@ -12,11 +12,31 @@
 
 namespace chronos::ops::archive {
 
+std::string temporary_name(const std::string& destination) {
+    return destination + ".chronos.tmp";
+}
+
+Result<> check_segment_header(io::Bytes head, const std::string& name,
+                              const repo::ClusterIdentity& cluster) {
+    const pgdata::WalHeader header = CHRONOS_TRY(pgdata::parse_wal_header(head));
+    if (header.system_id != cluster.system_id || header.version != cluster.version)
+        return Error(ErrorKind::archive_mismatch,
+                     "segment of version " + header.version + ", system-id " +
+                         std::to_string(header.system_id) +
+                         " does not belong to this cluster of version " + cluster.version +
+                         ", system-id " + std::to_string(cluster.system_id));
+    // PostgreSQL takes a segment from another position for the end of the log.
+    const std::string own = pgdata::wal_segment_name(pgdata::timeline_of_segment(name),
+                                                     header.page_address, header.segment_size);
+    if (!name.starts_with(own))
+        return Error(ErrorKind::archive_mismatch, "content is that of segment " + own);
+    return {};
+}
+
 Result<VerifiedFile> VerifiedFile::create(const std::string& destination,
                                           std::optional<SegmentExpectation> expected) {
     VerifiedFile file(destination, std::move(expected));
     const std::string path = file.temporary();
-    // The name is always the same, so that a killed process leaves one file, not one a try.
     file.file_ =
         io::FileDescriptor(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
     if (!file.file_.valid())
@@ -85,21 +105,7 @@ Result<> VerifiedFile::check() {
     if (sha1_->finish() != expected_->checksum)
         return Error(ErrorKind::checksum,
                      "content does not have the checksum " + expected_->checksum);
-    const pgdata::WalHeader header = CHRONOS_TRY(pgdata::parse_wal_header(head_));
-    if (header.system_id != expected_->cluster.system_id ||
-        header.version != expected_->cluster.version)
-        return Error(ErrorKind::archive_mismatch,
-                     "segment of version " + header.version + ", system-id " +
-                         std::to_string(header.system_id) +
-                         " does not belong to this cluster of version " +
-                         expected_->cluster.version + ", system-id " +
-                         std::to_string(expected_->cluster.system_id));
-    // PostgreSQL takes a segment from another position for the end of the log.
-    const std::string name = pgdata::wal_segment_name(pgdata::timeline_of_segment(expected_->name),
-                                                      header.page_address, header.segment_size);
-    if (!expected_->name.starts_with(name))
-        return Error(ErrorKind::archive_mismatch, "content is that of segment " + name);
-    return {};
+    return check_segment_header(head_, expected_->name, expected_->cluster);
 }
 
 Result<> VerifiedFile::finish() {

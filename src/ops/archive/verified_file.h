@@ -20,6 +20,15 @@ struct SegmentExpectation {
     repo::ClusterIdentity cluster;
 };
 
+/// Whether `head`, the first pgdata::kWalHeaderSize bytes of a segment, is of that segment and that
+/// cluster. Kinds: archive_mismatch, and those of pgdata::parse_wal_header().
+Result<> check_segment_header(io::Bytes head, const std::string& name,
+                              const repo::ClusterIdentity& cluster);
+
+/// What a file is called until it is whole. The name is always the same, so that a killed process
+/// leaves one file, not one a try.
+std::string temporary_name(const std::string& destination);
+
 /// Writes a file beside its destination and lets it appear there in finish(), if it is what is
 /// expected. Destroyed before, it leaves nothing.
 ///
@@ -38,7 +47,7 @@ public:
 private:
     VerifiedFile(std::string destination, std::optional<SegmentExpectation> expected)
         : destination_(std::move(destination)), expected_(std::move(expected)) {}
-    std::string temporary() const { return destination_ + ".chronos.tmp"; }
+    std::string temporary() const { return temporary_name(destination_); }
     Result<> write_file(io::Bytes in);
     Result<> flush_block();
     Result<> check();

@@ -10,6 +10,7 @@
 #include "chronos/ops/restore.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/repo/lock.h"
+#include "chronos/repo/spool.h"
 #include "copy.h"
 #include "destination.h"
 #include "durability.h"
@@ -34,18 +35,6 @@ Result<std::vector<std::unique_ptr<repo::Lock>>> take_locks(const RestoreRequest
             repo::Lock::acquire({request.lock_path, request.stanza, repo::LockType::restore,
                                  repository.key, request.exec_id})));
     return locks;
-}
-
-/// WAL that an asynchronous archive-get fetched for another recovery must not be used in this one.
-Result<> remove_spool(const RestoreRequest& request) {
-    std::error_code code;
-    fs::remove_all(request.spool_path + "/archive/" + request.stanza, code);
-    if (code)
-        return system_error(
-            ErrorKind::path_remove,
-            "unable to remove '" + request.spool_path + "/archive/" + request.stanza + "'",
-            code.value());
-    return {};
 }
 
 Result<> write_text_file(const std::string& path, std::string_view text, mode_t mode) {
@@ -148,7 +137,7 @@ Result<RestoreResult> run_restore(const RestoreRequest& request, RestorePlan pla
     for (const std::string& warning : plan.warnings) log_warn(warning);
     CHRONOS_TRY(refuse_problems(plan));
     const auto locks = CHRONOS_TRY(take_locks(request));
-    CHRONOS_TRY(remove_spool(request));
+    CHRONOS_TRY(repo::remove_spools({request.spool_path, request.stanza, request.pg_path}));
     const Ownership ownership(plan.manifest, request.pg_path);
     CopyRequest copy;
     copy.request = &request;

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "chronos/io/file_descriptor.h"
+#include "chronos/ops/archive_get.h"
+#include "chronos/pgdata/control_file.h"
+#include "chronos/repo/spool.h"
+#include "chronos/repo/stanza.h"
+
+namespace chronos::ops::archive {
+
+/// Segments fetched ahead for the recovery of one data directory.
+///
+/// A file under the name of a segment is whole and was verified as get_wal() does it. That one is
+/// not there says nothing about the archive. One process at a time adds to the spool, holding its
+/// lock; the one that recovery waits for takes from it without.
+class Spool {
+public:
+    /// Creates nothing. `size_max_bytes` is what may wait in it.
+    static Result<Spool> of(const repo::SpoolPlace& place, const pgdata::ControlFile& control,
+                            std::uint64_t size_max_bytes);
+
+    /// Whether it can hold a segment at all.
+    bool enabled() const { return count_max_ > 0; }
+    const std::string& directory() const { return directory_; }
+    std::string path(const std::string& segment) const { return directory_ + "/" + segment; }
+
+    /// Moves a segment to `destination` (absolute), which appears whole or not at all. False if it
+    /// is not there, or not what it should be: then it is removed. Waits for one that is being
+    /// fetched at this moment, for a short time.
+    bool take(const std::string& segment, const std::string& destination,
+              const Cancellation& cancel) const;
+
+    /// The segments that may be in the spool after `segment` was asked for, in order.
+    std::vector<std::string> following(const std::string& segment) const;
+    /// Whether at most half of what may wait after `segment` is there.
+    bool is_low(const std::string& segment) const;
+
+    /// The right to add, for as long as the descriptor or a copy of it in a forked process is
+    /// open. Creates the directory. nullopt if another process has it; an error if the directory
+    /// cannot be used, or is not ours alone.
+    Result<std::optional<io::FileDescriptor>> lock() const;
+
+    /// Removes all but the segments following `segment` ("": all): what was replayed already, of
+    /// other timelines, or left unfinished; and what is left from before the machine was started.
+    /// For the holder of the lock.
+    void clean(const std::string& segment) const;
+
+private:
+    Spool() = default;
+    bool take_ready(const std::string& segment, const std::string& destination) const;
+    bool is_being_fetched(const std::string& segment) const;
+    bool is_valid(int file, const std::string& segment) const;
+    std::string lock_path() const { return directory_ + "/lock"; }
+
+    std::string directory_;
+    repo::ClusterIdentity cluster_;
+    std::uint32_t segment_size_ = 0;
+    std::size_t count_max_ = 0;
+};
+
+/// Fetches the segments following `segment` into the spool, `threads` at a time, until the first
+/// one that cannot be had, for whatever reason: recovery will ask for it and learn the reason.
+/// Stops, too, between two files when `go_on`, which any of the threads calls, says no. For the
+/// holder of the lock.
+void fetch_ahead(const GetSettings& settings, const Spool& spool, const std::string& segment,
+                 unsigned threads, const std::function<bool()>& go_on);
+
+}  // namespace chronos::ops::archive

@@ -1,0 +1,259 @@
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <thread>
+
+#include "archive_fixture.h"
+#include "chronos/ops/archive_spool.h"
+#include "chronos/pgdata/wal.h"
+
+namespace chronos::ops::archive {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string segment(unsigned number) {
+    return pgdata::wal_segment_name(1, Lsn{std::uint64_t{number} * kSegmentSize}, kSegmentSize);
+}
+
+/// What is served in place of the archive must be what the archive would serve.
+class ArchiveSpool : public ArchiveTest {
+protected:
+    void SetUp() override {
+        ArchiveTest::SetUp();
+        add_repository();
+        fs::create_directories(pg_path() + "/pg_wal");
+    }
+
+    repo::SpoolPlace place() const { return {directory_ / "spool", kStanza, pg_path()}; }
+    Spool spool(std::uint64_t segment_count = 4) const {
+        const auto control = pgdata::read_control_file(pg_path());
+        return *Spool::of(place(), *control, segment_count * kSegmentSize);
+    }
+    void push_range(unsigned first, unsigned last) {
+        for (unsigned number = first; number <= last; ++number)
+            ASSERT_OK(push(segment(number), make_segment(number)));
+    }
+    void fetch(const Spool& into, unsigned after, unsigned threads = 2) {
+        fetch_ahead(get_settings(), into, segment(after), threads, [] { return true; });
+    }
+    static std::vector<std::string> content(const Spool& of) {
+        std::vector<std::string> names;
+        for (const auto& entry : fs::directory_iterator(of.directory()))
+            if (entry.path().filename() != "lock") names.push_back(entry.path().filename());
+        std::sort(names.begin(), names.end());
+        return names;
+    }
+    bool take(const Spool& from, unsigned number) {
+        return from.take(segment(number), destination(), cancel_);
+    }
+
+    Cancellation cancel_;
+};
+
+using Names = std::vector<std::string>;
+
+TEST_F(ArchiveSpool, HoldsTheFollowingSegmentsUpToItsBound) {
+    push_range(3, 10);
+    const Spool own = spool();
+    const auto lock = own.lock();
+    ASSERT_OK(lock);
+    fetch(own, 3);
+    EXPECT_EQ(content(own), (Names{segment(4), segment(5), segment(6), segment(7)}));
+    EXPECT_FALSE(own.is_low(segment(3)));
+    fetch(own, 3);
+    EXPECT_EQ(content(own).size(), 4);
+    ASSERT_TRUE(take(own, 4));
+    EXPECT_TRUE(read_file(destination()) == make_segment(4));
+    EXPECT_FALSE(own.is_low(segment(4))) << "three of four are left";
+    ASSERT_TRUE(take(own, 5));
+    EXPECT_TRUE(own.is_low(segment(5)));
+    EXPECT_EQ(content(own), (Names{segment(6), segment(7)})) << "what was taken is there no more";
+    EXPECT_FALSE(take(own, 5));
+}
+
+TEST_F(ArchiveSpool, IsOffWhenItCannotHoldASegment) {
+    EXPECT_FALSE(spool(0).enabled());
+    EXPECT_TRUE(spool(1).enabled());
+}
+
+TEST_F(ArchiveSpool, FetchingEndsAtTheFirstMissingSegment) {
+    push_range(4, 5);
+    push_range(7, 9);
+    const Spool own = spool(6);
+    const auto lock = own.lock();
+    fetch(own, 3, 1);
+    EXPECT_EQ(content(own), (Names{segment(4), segment(5)}));
+}
+
+TEST_F(ArchiveSpool, DamagedSegmentDoesNotGetIn) {
+    push_range(4, 5);
+    const std::string object = stored_path(1, stored(1).back());
+    std::string damaged = read_file(object);
+    damaged[damaged.size() / 2] ^= 1;
+    write_file(object, damaged);
+    const Spool own = spool();
+    const auto lock = own.lock();
+    fetch(own, 3);
+    EXPECT_EQ(content(own), (Names{segment(4)}));
+}
+
+TEST_F(ArchiveSpool, FetchingEndsWhenToldAndWhenTheRepositoryIsAway) {
+    push_range(4, 7);
+    const Spool own = spool();
+    const auto lock = own.lock();
+    int calls = 0;
+    fetch_ahead(get_settings(), own, segment(3), 1, [&] { return ++calls <= 2; });
+    EXPECT_EQ(content(own), (Names{segment(4), segment(5)}));
+    mount(1).away = true;
+    fetch(own, 3);
+    EXPECT_EQ(content(own), (Names{segment(4), segment(5)}));
+}
+
+TEST_F(ArchiveSpool, PartialFileIsNeitherServedNorWaitedForWhenItsWriterIsDead) {
+    const Spool own = spool();
+    {
+        const auto lock = own.lock();
+        ASSERT_OK(lock);
+        write_file(own.path(segment(4)) + ".chronos.tmp", make_segment(4));
+    }
+    const auto begin = std::chrono::steady_clock::now();
+    EXPECT_FALSE(take(own, 4));
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1));
+    EXPECT_FALSE(fs::exists(destination()));
+}
+
+TEST_F(ArchiveSpool, FileThatIsBeingFetchedIsWaitedFor) {
+    const Spool own = spool();
+    const auto lock = own.lock();
+    ASSERT_OK(lock);
+    const std::string temporary = own.path(segment(4)) + ".chronos.tmp";
+    write_file(temporary, make_segment(4));
+    std::thread writer([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        fs::rename(temporary, own.path(segment(4)));
+    });
+    EXPECT_TRUE(take(own, 4));
+    writer.join();
+    EXPECT_TRUE(read_file(destination()) == make_segment(4));
+}
+
+TEST_F(ArchiveSpool, WritersThatHangAreNotWaitedForForever) {
+    const Spool own = spool();
+    const auto lock = own.lock();
+    write_file(own.path(segment(4)) + ".chronos.tmp", make_segment(4));
+    EXPECT_FALSE(take(own, 4));
+    EXPECT_FALSE(fs::exists(destination()));
+}
+
+TEST_F(ArchiveSpool, PlantedContentIsNotServedAndRemoved) {
+    const Spool own = spool();
+    const auto lock = own.lock();
+    ASSERT_OK(lock);
+    for (const std::string& wrong :
+         {make_segment(5), make_segment(4, 1, kSystemId + 1), make_segment(4).substr(1),
+          std::string(kSegmentSize, '\0'), std::string()}) {
+        write_file(own.path(segment(4)), wrong);
+        EXPECT_FALSE(take(own, 4));
+        EXPECT_FALSE(fs::exists(destination()));
+        EXPECT_FALSE(fs::exists(own.path(segment(4))));
+    }
+    write_file(directory_ / "elsewhere", make_segment(4));
+    fs::create_symlink(directory_ / "elsewhere", own.path(segment(4)));
+    EXPECT_FALSE(take(own, 4));
+}
+
+TEST_F(ArchiveSpool, BelongsToOneDataDirectoryOfOneCluster) {
+    const Spool own = spool();
+    const auto lock = own.lock();
+    ASSERT_OK(lock);
+    write_file(own.path(segment(4)), make_segment(4));
+    const auto control = pgdata::read_control_file(pg_path());
+    fs::copy(pg_path(), directory_ / "other", fs::copy_options::recursive);
+    const auto other =
+        Spool::of({directory_ / "spool", kStanza, directory_ / "other"}, *control, kSegmentSize);
+    EXPECT_NE(other->directory(), own.directory());
+    EXPECT_FALSE(take(*other, 4));
+    pgdata::ControlFile foreign = *control;
+    ++foreign.system_id;
+    EXPECT_NE(Spool::of(place(), foreign, kSegmentSize)->directory(), own.directory());
+}
+
+TEST_F(ArchiveSpool, CleaningLeavesOnlyWhatIsStillToCome) {
+    const Spool own = spool();
+    const auto lock = own.lock();
+    ASSERT_OK(lock);
+    for (const std::string& name :
+         {segment(3), segment(4), segment(5), segment(8), segment(9), segment(7) + ".chronos.tmp",
+          std::string("000000020000000000000006")})
+        write_file(own.path(name), "x");
+    // Before the machine was started the last time, and another cluster's.
+    const std::string before = own.directory().substr(0, own.directory().size() - 36) +
+                               "00000000-0000-0000-0000-000000000000";
+    const std::string foreign = fs::path(own.directory()).parent_path() / "1-2-3-4";
+    write_file(before + "/" + segment(5), "x");
+    write_file(foreign + "/" + segment(5), "x");
+    own.clean(segment(4));
+    EXPECT_EQ(content(own), (Names{segment(5), segment(8)}));
+    EXPECT_FALSE(fs::exists(before));
+    EXPECT_TRUE(fs::exists(foreign));
+    own.clean("");
+    EXPECT_EQ(content(own), Names{});
+}
+
+TEST_F(ArchiveSpool, OneProcessAtATimeAddsToIt) {
+    const Spool own = spool();
+    {
+        const auto first = own.lock();
+        ASSERT_OK(first);
+        ASSERT_TRUE(*first);
+        const auto second = own.lock();
+        ASSERT_OK(second);
+        EXPECT_FALSE(*second);
+    }
+    EXPECT_TRUE(*own.lock());
+    EXPECT_EQ(fs::status(own.directory()).permissions(), fs::perms::owner_all);
+}
+
+TEST_F(ArchiveSpool, DirectoryThatOthersMayWriteToIsNotUsed) {
+    const Spool own = spool();
+    fs::create_directories(own.directory());
+    fs::permissions(own.directory(), fs::perms::all);
+    EXPECT_FALSE(own.lock());
+    fs::remove_all(own.directory());
+    write_file(own.directory(), "a file");
+    EXPECT_FALSE(own.lock());
+    EXPECT_FALSE(take(own, 4));
+}
+
+TEST_F(ArchiveSpool, GoesOverToAnotherFileSystem) {
+    push_range(4, 4);
+    test::TemporaryDirectory there("/dev/shm");
+    const auto control = pgdata::read_control_file(pg_path());
+    const auto own = Spool::of({there / "spool", kStanza, pg_path()}, *control, kSegmentSize);
+    const auto lock = own->lock();
+    ASSERT_OK(lock);
+    fetch(*own, 3);
+    ASSERT_TRUE(take(*own, 4));
+    EXPECT_TRUE(read_file(destination()) == make_segment(4));
+    EXPECT_FALSE(fs::exists(destination() + ".chronos.tmp"));
+    EXPECT_EQ(content(*own), Names{});
+}
+
+TEST_F(ArchiveSpool, RestoreRemovesWhatWasFetchedForTheDirectory) {
+    const Spool own = spool();
+    const std::string stanza = fs::path(own.directory()).parent_path();
+    write_file(own.path(segment(4)), "x");
+    write_file(stanza + "/1-2-3-4/" + segment(4), "x");
+    write_file(directory_ / "spool/archive/main/in/x", "x");
+    ASSERT_OK(repo::remove_spools(place()));
+    EXPECT_FALSE(fs::exists(own.directory()));
+    EXPECT_TRUE(fs::exists(stanza + "/1-2-3-4"));
+    EXPECT_FALSE(fs::exists(directory_ / "spool/archive/main"));
+    repo::SpoolPlace nowhere = place();
+    nowhere.pg_path = directory_ / "not there";
+    EXPECT_OK(repo::remove_spools(nowhere));
+}
+
+}  // namespace
+}  // namespace chronos::ops::archive
