@@ -72,8 +72,10 @@ void fetch(const config::Config& config, const Spool& spool, const std::string& 
     const Deadline deadline(kLifetime);
     spool.clean(segment);
     ops::archive::fetch_ahead(*settings, spool, segment, thread_count(config), [&] {
-        return !deadline.passed() && in_recovery(pg_path) && postmaster_of(pg_path) == postmaster;
+        return !deadline.passed() && !spool.must_clear() && in_recovery(pg_path) &&
+               postmaster_of(pg_path) == postmaster;
     });
+    if (spool.must_clear()) spool.clean("");
 }
 
 [[noreturn]] void run_fetcher(const config::Config& config, const Spool& spool,
@@ -120,9 +122,7 @@ void Prefetch::go_on() const {
 
 void Prefetch::clear_between() const {
     if (!spool_ || !pgdata::is_timeline_history(name_)) return;
-    if (::access(spool_->directory().c_str(), F_OK) != 0) return;
-    const auto lock = spool_->lock();
-    if (lock && *lock) spool_->clean("");
+    spool_->clear();
 }
 
 }  // namespace chronos::cli

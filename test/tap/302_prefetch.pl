@@ -71,6 +71,15 @@ sub fetchers
 	return @found;
 }
 
+# A process may end before it is looked at.
+sub slurp_if_there
+{
+	my ($file) = @_;
+	open my $in, '<', $file or return;
+	local $/;
+	return scalar <$in>;
+}
+
 sub nobody_left
 {
 	my ($name) = @_;
@@ -166,6 +175,53 @@ my $from_archive = qr/found [0-9A-F]{24} in the repo1/;
 	my $again = restored_node('stopped_again', $dir);
 	is(table_state($again, 't'), $state, 'and is replayed after the start');
 	$again->stop;
+}
+
+# --- A postmaster that is PID 1 adopts the fetchers, and takes a child that dies by a signal for a
+# crashed server process.
+{
+	my $dir = restored();
+	my $log = PostgreSQL::Test::Utils::tempdir() . '/log';
+	my $socket = PostgreSQL::Test::Utils::tempdir_short();
+	open my $out, '>>', "$dir/postgresql.auto.conf" or die $!;
+	print $out "restore_command = 'sleep 0.05; $chronos --config=$conf --stanza=main --pg1-path=$dir"
+	  . " --archive-get-queue-max=6MB archive-get %f \"%p\"'\n"
+	  . "archive_mode = off\nlisten_addresses = ''\nunix_socket_directories = '$socket'\nport = 5432\n";
+	close $out;
+	my @unshare = ('unshare', $< == 0 ? () : ('--user', '--map-current-user'), '--pid', '--fork');
+	my ($status) = run_tool(@unshare, 'true');
+	BAIL_OUT('no process namespace can be made here: run as root, or allow user namespaces') if $status != 0;
+	my $pid = fork // die "fork: $!";
+	if ($pid == 0)
+	{
+		open STDOUT, '>>', $log or die "$log: $!";
+		open STDERR, '>&', \*STDOUT;
+		exec @unshare, 'postgres', '-D', $dir;
+	}
+	my $sql = sub { (run_tool('psql', '-XAtq', '-h', $socket, '-p', 5432, '-d', 'postgres', '-c', $_[0]))[1] };
+	my $killed = 0;
+	poll_until(sub {
+		for (1 .. 40)
+		{
+			# Not the guards: nothing can be done about whoever kills the child of another.
+			for my $worker (grep { (slurp_if_there("/proc/$_/comm") // '') eq "chronos-fetcher\n" } fetchers())
+			{
+				$killed += kill 'KILL', $worker;
+			}
+			usleep(2000);
+		}
+		return $sql->('SELECT pg_is_in_recovery()') eq "f\n";
+	}, 'end of the recovery under PID 1', 120);
+	cmp_ok($killed, '>', 3, "PID 1: fetchers were killed ($killed)");
+	unlike(slurp_file($log), qr/reinitializing|was terminated by signal/, 'and the postmaster has not noticed');
+	like(slurp_file($log), qr/archive recovery complete/, 'the recovery is complete');
+	is($sql->(q{SELECT count(*) || ',' || coalesce(md5(string_agg(t::text, '|' ORDER BY t::text)), '-') FROM t t}),
+		"$state\n", 'and all is there');
+	nobody_left('PID 1');
+	my ($postmaster) = grep { (slurp_if_there("/proc/$_/stat") // '') =~ /^\d+ \(.*\) \S $pid / }
+	  map { /(\d+)$/ } glob '/proc/[0-9]*';
+	kill 'INT', $postmaster;
+	waitpid $pid, 0;
 }
 
 # --- Leftovers: under the right names, with a content that would end the recovery early.

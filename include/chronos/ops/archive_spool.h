@@ -46,6 +46,11 @@ public:
     /// cannot be used, or is not ours alone.
     Result<std::optional<io::FileDescriptor>> lock() const;
 
+    /// Empties the spool, or if another process is adding to it tells that one to stop and do so.
+    void clear() const;
+    /// Whether clear() was called since the holder of the lock called clean().
+    bool must_clear() const;
+
     /// Removes all but the segments following `segment` ("": all): what was replayed already, of
     /// other timelines, or left unfinished; and what is left from before the machine was started.
     /// For the holder of the lock.
@@ -57,6 +62,7 @@ private:
     bool is_being_fetched(const std::string& segment) const;
     bool is_valid(int file, const std::string& segment) const;
     std::string lock_path() const { return directory_ + "/lock"; }
+    std::string clear_path() const { return directory_ + "/clear"; }
 
     std::string directory_;
     repo::ClusterIdentity cluster_;

@@ -159,6 +159,20 @@ Result<std::optional<io::FileDescriptor>> Spool::lock() const {
     return std::optional(std::move(file));
 }
 
+void Spool::clear() const {
+    if (::access(directory_.c_str(), F_OK) != 0) return;
+    const auto own = lock();
+    if (!own) return;
+    if (*own) return clean("");
+    // Not removed from under it: a file that is whole a moment later would stay.
+    const io::FileDescriptor mark(
+        ::open(clear_path().c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+}
+
+bool Spool::must_clear() const {
+    return ::access(clear_path().c_str(), F_OK) == 0;
+}
+
 void Spool::clean(const std::string& segment) const {
     const std::vector<std::string> wanted =
         segment.empty() ? std::vector<std::string>{} : following(segment);

@@ -201,6 +201,27 @@ TEST_F(ArchiveSpool, CleaningLeavesOnlyWhatIsStillToCome) {
     EXPECT_EQ(content(own), Names{});
 }
 
+TEST_F(ArchiveSpool, IsClearedByWhoeverHoldsIt) {
+    const Spool own = spool();
+    own.clear();
+    EXPECT_FALSE(fs::exists(own.directory())) << "nothing to clear";
+    {
+        const auto lock = own.lock();
+        ASSERT_OK(lock);
+        write_file(own.path(segment(4)), "x");
+        EXPECT_FALSE(own.must_clear());
+        own.clear();
+        EXPECT_TRUE(own.must_clear());
+        EXPECT_TRUE(fs::exists(own.path(segment(4))));
+        own.clean(segment(3));
+        EXPECT_FALSE(own.must_clear());
+        EXPECT_TRUE(fs::exists(own.path(segment(4))));
+    }
+    own.clear();
+    EXPECT_FALSE(own.must_clear());
+    EXPECT_EQ(content(own), Names{});
+}
+
 TEST_F(ArchiveSpool, OneProcessAtATimeAddsToIt) {
     const Spool own = spool();
     {
