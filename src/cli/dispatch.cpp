@@ -35,6 +35,7 @@ constexpr std::array kCommands{
     Entry{"help", run_help},
     Entry{"hold", run_hold},
     Entry{"info", run_info},
+    Entry{"maintenance", run_maintenance},
     Entry{"repo-get", run_repo_get},
     Entry{"repo-ls", run_repo_ls},
     Entry{"restore", run_restore},

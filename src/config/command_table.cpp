@@ -73,6 +73,13 @@ constexpr std::array kCommands{
                 .quiet = true,
                 .details = "Without --stanza every stanza of every repository is listed. --set "
                            "adds the details of one backup, --output=json is for programs."},
+    CommandInfo{.id = CommandId::maintenance,
+                .name = "maintenance",
+                .summary = "Tidy up what crashed processes left in a repository.",
+                .log_file = true,
+                .details = "Aborts uploads in parts that were begun longer than --upload-age ago "
+                           "and never ended: a bucket charges for them and shows them in no "
+                           "listing. --dry-run only lists them."},
     CommandInfo{.id = CommandId::rekey,
                 .name = "rekey",
                 .summary = "Change the passphrase of a repository.",

@@ -18,6 +18,7 @@ constexpr Commands kExpire = only(CommandId::expire);
 constexpr Commands kHelp = only(CommandId::help);
 constexpr Commands kHold = only(CommandId::hold);
 constexpr Commands kInfo = only(CommandId::info);
+constexpr Commands kMaintenance = only(CommandId::maintenance);
 constexpr Commands kRekey = only(CommandId::rekey);
 constexpr Commands kRepoGet = only(CommandId::repo_get);
 constexpr Commands kRepoLs = only(CommandId::repo_ls);
@@ -33,8 +34,9 @@ constexpr Commands kVersion = only(CommandId::version);
 
 /// Those that open a repository.
 constexpr Commands kRepository = kAnnotate | kArchiveGet | kArchivePush | kBackup | kCheck |
-                                 kExpire | kHold | kInfo | kRekey | kRepoGet | kRepoLs | kRestore |
-                                 kStanzaCreate | kStanzaDelete | kStanzaUpgrade | kUnhold | kVerify;
+                                 kExpire | kHold | kInfo | kMaintenance | kRekey | kRepoGet |
+                                 kRepoLs | kRestore | kStanzaCreate | kStanzaDelete |
+                                 kStanzaUpgrade | kUnhold | kVerify;
 constexpr Commands kAll = kRepository | kConfigList | kStart | kStop;
 
 constexpr std::int64_t kKiB = 1024;
@@ -251,7 +253,7 @@ constexpr std::array kOptions{
     Option{.name = "dry-run",
            .type = Type::boolean,
            .section = Section::command_line,
-           .commands = kExpire,
+           .commands = kExpire | kMaintenance,
            .default_text = "n",
            .summary = "only say what would be done"},
     Option{.name = "exclude",
@@ -516,8 +518,8 @@ constexpr std::array kOptions{
     Option{.name = "repo",
            .type = Type::integer,
            .section = Section::command_line,
-           .commands = kArchiveGet | kAnnotate | kBackup | kExpire | kHold | kInfo | kRekey |
-                       kRestore | kRepoGet | kRepoLs | kStanzaDelete | kUnhold | kVerify,
+           .commands = kArchiveGet | kAnnotate | kBackup | kExpire | kHold | kInfo | kMaintenance |
+                       kRekey | kRestore | kRepoGet | kRepoLs | kStanzaDelete | kUnhold | kVerify,
            .minimum = 1,
            .maximum = 256,
            .help_default = "all, or the first one",
@@ -1031,7 +1033,8 @@ constexpr std::array kOptions{
            .type = Type::string,
            .section = Section::command_line,
            .commands = kAll,
-           .required = kAll & ~(kInfo | kCheck | kRekey | kStart | kStop | kRepoGet | kRepoLs),
+           .required = kAll & ~(kInfo | kCheck | kMaintenance | kRekey | kStart | kStop | kRepoGet |
+                                kRepoLs),
            .summary = "name of the cluster in the repository"},
     Option{.name = "start-fast",
            .type = Type::boolean,
@@ -1127,6 +1130,14 @@ constexpr std::array kOptions{
            .other_allowed_commands = kRestore,
            .other_allowed = "default immediate lsn name none preserve standby time xid",
            .summary = "type of backup or recovery"},
+    Option{.name = "upload-age",
+           .type = Type::time,
+           .section = Section::command_line,
+           .commands = kMaintenance,
+           .default_text = "1d",
+           .minimum = 1 * kSecond,
+           .maximum = 365 * kDay,
+           .summary = "abort uploads that were begun longer ago"},
     Option{.name = "verbose",
            .type = Type::boolean,
            .section = Section::command_line,

@@ -19,6 +19,7 @@ enum class CommandId {
     help,
     hold,
     info,
+    maintenance,
     rekey,
     repo_get,
     repo_ls,

@@ -80,6 +80,8 @@ struct PendingUpload {
 };
 Result<std::vector<PendingUpload>> list_pending_uploads(Storage& s3_storage);
 Result<> abort_upload(Storage& s3_storage, const PendingUpload& upload);
+/// Begins one and leaves it: to see whether that is permitted.
+Result<PendingUpload> begin_upload(Storage& s3_storage, const ObjectName& name);
 
 /// Requests made so far by the process, by kind of operation: a bill is part of performance.
 std::map<std::string, std::uint64_t> s3_request_counts();

@@ -1,6 +1,8 @@
 #include "chronos/ops/check.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <iterator>
 
 #include "chronos/base/log.h"
 #include "chronos/db/server.h"
@@ -9,6 +11,7 @@
 #include "chronos/repo/info.h"
 #include "chronos/repo/stanza.h"
 #include "chronos/repo/wal_archive.h"
+#include "ops/check/storage.h"
 
 namespace chronos::ops::check {
 namespace {
@@ -79,6 +82,8 @@ Result<std::vector<CheckFinding>> Run::all() {
     phase("repository");
     for (const repo::Repository& repository : request_.repositories) {
         CHRONOS_TRY(cancel_.check());
+        std::ranges::move(check_storage(repository, request_.stanza),
+                          std::back_inserter(findings_));
         if (control_) test_repository(repository);
     }
     phase("wal");

@@ -177,6 +177,7 @@ public:
 
     Result<std::vector<PendingUpload>> pending_uploads();
     Result<> abort(const PendingUpload& upload);
+    Result<PendingUpload> begin(const ObjectName& name);
 
 private:
     std::string key(const ObjectName& name) const {
@@ -467,6 +468,12 @@ Result<> S3Storage::abort(const PendingUpload& upload) {
     return {};
 }
 
+Result<PendingUpload> S3Storage::begin(const ObjectName& name) {
+    CHRONOS_TRY(check_name(name));
+    CHRONOS_TRY(writable());
+    return PendingUpload{name, CHRONOS_TRY(begin_upload(*client_, key(name))), unix_now()};
+}
+
 Error not_s3() {
     return Error(ErrorKind::internal, "the storage is not an S3 bucket");
 }
@@ -489,6 +496,12 @@ Result<> abort_upload(Storage& storage, const PendingUpload& upload) {
     auto* s3_storage = dynamic_cast<s3::S3Storage*>(&storage);
     if (s3_storage == nullptr) return s3::not_s3();
     return s3_storage->abort(upload);
+}
+
+Result<PendingUpload> begin_upload(Storage& storage, const ObjectName& name) {
+    auto* s3_storage = dynamic_cast<s3::S3Storage*>(&storage);
+    if (s3_storage == nullptr) return s3::not_s3();
+    return s3_storage->begin(name);
 }
 
 }  // namespace chronos::storage

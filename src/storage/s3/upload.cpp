@@ -102,7 +102,6 @@ private:
 
     std::uint64_t chunk_size() const { return client_->options().upload_chunk_size_bytes; }
     Result<> put_whole();
-    Result<> begin();
     Result<> send_part();
     Result<> wait_for_parts();
     Result<> complete();
@@ -144,21 +143,6 @@ Result<> Upload::put_whole() {
     call.headers.emplace_back("content-md5", crypto::base64(md5));
     CHRONOS_TRY(client_->perform(call, [&](const http::Response& response) {
         return check_stored(client_->options(), response, md5);
-    }));
-    return {};
-}
-
-Result<> Upload::begin() {
-    Call call;
-    call.operation = "start upload";
-    call.method = "POST";
-    call.key = key_;
-    call.query = {{"uploads", ""}};
-    call.headers = client_->creation_headers();
-    CHRONOS_TRY(client_->perform(call, [&](const http::Response& response) -> Result<> {
-        upload_id_ = find_text(response.body, "UploadId").value_or("");
-        if (!upload_id_.empty()) return {};
-        return Error(ErrorKind::service, "the answer has no UploadId").as_transient();
     }));
     return {};
 }
@@ -217,7 +201,7 @@ void Upload::run_sender(io::CpuTokens* tokens) {
 }
 
 Result<> Upload::send_part() {
-    if (upload_id_.empty()) CHRONOS_TRY(begin());
+    if (upload_id_.empty()) upload_id_ = CHRONOS_TRY(begin_upload(*client_, key_));
     Part part{next_part_++, std::exchange(buffer_, {})};
     buffer_.reserve(part.content.size());
     io::CpuTokens* const tokens = io::CpuTokens::of_thread();
@@ -329,6 +313,22 @@ void Upload::stop_senders() {
 }
 
 }  // namespace
+
+Result<std::string> begin_upload(Client& client, const std::string& key) {
+    Call call;
+    call.operation = "start upload";
+    call.method = "POST";
+    call.key = key;
+    call.query = {{"uploads", ""}};
+    call.headers = client.creation_headers();
+    std::string id;
+    CHRONOS_TRY(client.perform(call, [&](const http::Response& response) -> Result<> {
+        id = find_text(response.body, "UploadId").value_or("");
+        if (!id.empty()) return {};
+        return Error(ErrorKind::service, "the answer has no UploadId").as_transient();
+    }));
+    return id;
+}
 
 std::uint64_t part_size(std::uint64_t chunk_size, std::uint64_t number) {
     if (number < 2 + 205) return chunk_size;

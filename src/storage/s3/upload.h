@@ -16,6 +16,9 @@ namespace chronos::storage::s3 {
 /// `upload_parallel` parts and the one being filled.
 std::unique_ptr<io::Sink> make_upload(std::shared_ptr<Client> client, std::string key);
 
+/// Begins an upload in parts and returns its id.
+Result<std::string> begin_upload(Client& client, const std::string& key);
+
 /// Size in bytes of part `number` (from 1): the chunk size for the first 205, then growing so that
 /// the 10000 parts S3 allows suffice for any object of 5 TiB.
 /// Source: block-and-crypto reference, section 6.4.

@@ -1,0 +1,102 @@
+#include "ops/check/storage.h"
+
+#include <unistd.h>
+
+#include "chronos/storage/s3.h"
+
+namespace chronos::ops::check {
+namespace {
+
+constexpr std::string_view kContent = "chronos check";
+
+class Trial {
+public:
+    Trial(const repo::Repository& repository, const std::string& stanza)
+        : storage_(*repository.storage),
+          test_("repo" + std::to_string(repository.key) + " storage"),
+          directory_("chronos/" + stanza + "/check"),
+          object_(directory_ + "/" + std::to_string(getpid()) + "-" + std::to_string(unix_now())) {}
+
+    std::vector<CheckFinding> run();
+
+private:
+    bool works(const char* what, const Result<>& result);
+    void works_if_wanted(const char* what, const Result<>& result);
+    Result<> try_read();
+    Result<> try_list();
+    void try_parts();
+
+    storage::Storage& storage_;
+    const std::string test_;
+    const std::string directory_;
+    const storage::ObjectName object_;
+    std::string done_;
+    std::vector<CheckFinding> findings_;
+};
+
+bool Trial::works(const char* what, const Result<>& result) {
+    if (result) {
+        done_ += (done_.empty() ? "" : ", ") + std::string(what);
+        return true;
+    }
+    const Error& error = result.error();
+    findings_.push_back(
+        {test_ + " " + what, CheckStatus::failure, error.message(), error.hint(), error.kind()});
+    return false;
+}
+
+/// For what only tidies up: its lack is no reason to be without backups.
+void Trial::works_if_wanted(const char* what, const Result<>& result) {
+    if (works(what, result)) return;
+    findings_.back().status = CheckStatus::note;
+    findings_.back().kind.reset();
+}
+
+Result<> Trial::try_read() {
+    const std::string content = CHRONOS_TRY(storage::read_object(storage_, object_, 4096));
+    if (content == kContent) return {};
+    return Error(ErrorKind::checksum,
+                 "'" + storage_.describe(object_) + "' does not hold what was just written to it");
+}
+
+Result<> Trial::try_list() {
+    CHRONOS_TRY(storage_.list(directory_));
+    return {};
+}
+
+void Trial::try_parts() {
+    if (!storage_.features().remote) return;
+    const auto upload = storage::begin_upload(storage_, object_);
+    if (!upload) {
+        works("upload in parts", upload.error());
+        return;
+    }
+    works("upload in parts", {});
+    works_if_wanted("abort of uploads", storage::abort_upload(storage_, *upload));
+    const auto pending = storage::list_pending_uploads(storage_);
+    works_if_wanted("list of uploads", pending ? Result<>() : Result<>(pending.error()));
+}
+
+std::vector<CheckFinding> Trial::run() {
+    works("list", try_list());
+    if (works("write", storage::write_object(storage_, object_, kContent))) {
+        works("read", try_read());
+        if (works("remove", storage_.remove(object_))) (void)storage_.remove_tree(directory_);
+        try_parts();
+    }
+    std::vector<CheckFinding> all;
+    if (!done_.empty())
+        all.push_back(
+            {test_, CheckStatus::ok, "'" + storage_.describe("") + "': " + done_, "", {}});
+    all.insert(all.end(), findings_.begin(), findings_.end());
+    return all;
+}
+
+}  // namespace
+
+std::vector<CheckFinding> check_storage(const repo::Repository& repository,
+                                        const std::string& stanza) {
+    return Trial(repository, stanza).run();
+}
+
+}  // namespace chronos::ops::check

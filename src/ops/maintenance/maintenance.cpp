@@ -1,0 +1,43 @@
+#include "chronos/ops/maintenance.h"
+
+#include <algorithm>
+
+#include "chronos/base/log.h"
+#include "chronos/storage/s3.h"
+
+namespace chronos::ops::maintenance {
+namespace {
+
+bool belongs_to(const std::string& object, const std::string& stanza) {
+    if (stanza.empty()) return true;
+    return std::ranges::any_of(
+        std::initializer_list<const char*>{"archive/", "backup/", "chronos/"},
+        [&](const char* top) { return object.starts_with(top + stanza + "/"); });
+}
+
+Result<> tidy(const MaintenanceRequest& request, const repo::Repository& repository,
+              const Cancellation& cancel, std::vector<StaleUpload>& found) {
+    if (!repository.storage->features().remote) return {};
+    const UnixTime limit = unix_now() - request.upload_age.count();
+    for (const auto& upload : CHRONOS_TRY(storage::list_pending_uploads(*repository.storage))) {
+        CHRONOS_TRY(cancel.check());
+        if (upload.initiated > limit || !belongs_to(upload.name, request.stanza)) continue;
+        if (!request.dry_run) CHRONOS_TRY(storage::abort_upload(*repository.storage, upload));
+        found.push_back({repository.key, upload.name, upload.initiated});
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<std::vector<StaleUpload>> run_maintenance(const MaintenanceRequest& request,
+                                                 const Cancellation& cancel) {
+    std::vector<StaleUpload> found;
+    for (const repo::Repository& repository : request.repositories)
+        CHRONOS_TRY_DOING(tidy(request, repository, cancel, found),
+                          "repo" + std::to_string(repository.key));
+    std::ranges::stable_sort(found, {}, &StaleUpload::since);
+    return found;
+}
+
+}  // namespace chronos::ops::maintenance
