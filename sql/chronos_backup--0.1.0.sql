@@ -208,6 +208,54 @@ CREATE VIEW chronos.settings AS
 COMMENT ON VIEW chronos.settings IS
 	'the settings chronos.* of the server and the options of the configuration file, without secrets';
 
+-- Retention and what is written about backups
+
+CREATE FUNCTION chronos.expire_decisions(dry_run boolean, label text)
+	RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
+	SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'chronos_expire';
+COMMENT ON FUNCTION chronos.expire_decisions(boolean, text) IS
+	'what "chronos expire --output=json" prints';
+
+CREATE FUNCTION chronos.expire(dry_run boolean DEFAULT false, label text DEFAULT NULL,
+		OUT repo_key int, OUT object text, OUT name text, OUT action text, OUT reason text)
+	RETURNS SETOF record LANGUAGE sql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+	BEGIN ATOMIC
+		SELECT decision.repo, decision.object, decision.name, decision.action, decision.reason
+		FROM pg_catalog.jsonb_to_recordset(chronos.expire_decisions($1, $2))
+			AS decision(repo int, object text, name text, action text, reason text);
+	END;
+COMMENT ON FUNCTION chronos.expire(boolean, text) IS
+	'remove what retention no longer wants, or one backup; a row per decision with its reason; a dry run removes nothing';
+
+CREATE FUNCTION chronos.hold(label text, reason text)
+	RETURNS void LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+	SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'chronos_hold';
+COMMENT ON FUNCTION chronos.hold(text, text) IS
+	'keep a backup, what it depends on and its WAL, whatever retention says';
+
+CREATE FUNCTION chronos.unhold(label text)
+	RETURNS void LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+	SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'chronos_unhold';
+COMMENT ON FUNCTION chronos.unhold(text) IS 'end a hold';
+
+CREATE FUNCTION chronos.annotate(label text, key text, value text DEFAULT NULL)
+	RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+	SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'chronos_annotate';
+COMMENT ON FUNCTION chronos.annotate(text, text, text) IS
+	'write an annotation of a backup; without a value it is removed';
+
+CREATE FUNCTION chronos.stanza_upgrade()
+	RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+	SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'chronos_stanza_upgrade';
+COMMENT ON FUNCTION chronos.stanza_upgrade() IS
+	'after pg_upgrade: make the cluster''s new version known to every repository; old backups stay restorable';
+
 -- Nothing for PUBLIC; chronos_monitor may look, chronos_operator may also run things.
 
 REVOKE ALL ON SCHEMA chronos FROM PUBLIC;
@@ -219,4 +267,6 @@ GRANT SELECT ON chronos.job_history, chronos.jobs, chronos.progress, chronos.bac
 GRANT EXECUTE ON FUNCTION chronos.current_jobs(), chronos.repository_info(text),
 	chronos.backup_info(text), chronos.configuration(), chronos.wait(bigint, interval) TO chronos_monitor;
 GRANT EXECUTE ON FUNCTION chronos.start_backup(text, jsonb), chronos.backup_now(text, jsonb),
-	chronos.cancel(bigint), chronos.stanza_create(), chronos."check"() TO chronos_operator;
+	chronos.cancel(bigint), chronos.stanza_create(), chronos."check"(),
+	chronos.expire_decisions(boolean, text), chronos.expire(boolean, text), chronos.hold(text, text),
+	chronos.unhold(text), chronos.annotate(text, text, text), chronos.stanza_upgrade() TO chronos_operator;

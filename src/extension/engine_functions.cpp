@@ -65,6 +65,26 @@ void check_label(const char* label) {
                     errhint("The view chronos.backups lists them.")));
 }
 
+/// What changes a repository runs on the primary: a standby's engine would do it with the settings
+/// of another machine, and the primary does it anyway.
+void require_primary(const char* what) {
+    if (!RecoveryInProgress()) return;
+    ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+                    errmsg("%s is not possible while the server is in recovery", what),
+                    errhint("Do it on the primary.")));
+}
+
+/// For functions that take NULL for some arguments and not for others.
+void require_not_null(FunctionCallInfo fcinfo, int argument, const char* name) {
+    if (!fcinfo->args[argument].isnull) return;
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
+}
+
+/// "--name=text" of an argument that is text.
+const char* text_option(const char* name, Datum value) {
+    return psprintf("--%s=%s", name, TextDatumGetCString(value));
+}
+
 Datum to_jsonb(const char* text) {
     return DirectFunctionCall1(jsonb_in, CStringGetDatum(text));
 }
@@ -136,14 +156,72 @@ CHRONOS_FUNCTION(chronos_check) {
 CHRONOS_FUNCTION(chronos_stanza_create) {
     using namespace chronos::extension;
     require_preloaded();
-    if (RecoveryInProgress())
-        ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-                        errmsg("a stanza cannot be created while the server is in recovery"),
-                        errhint("Create it on the primary.")));
+    require_primary("the creation of a stanza");
     Arguments arguments;
     begin_arguments(&arguments, "stanza-create");
     SessionPlan plan = {};
     const SessionResult result = run_engine(&arguments, &plan);
     if (result.outcome != SessionOutcome::done) raise_failure("stanza creation", &result);
+    PG_RETURN_VOID();
+}
+
+CHRONOS_FUNCTION(chronos_expire) {
+    using namespace chronos::extension;
+    require_preloaded();
+    require_primary("expire");
+    require_not_null(fcinfo, 0, "dry_run");
+    const char* options[4] = {"--output=json"};
+    int count = 1;
+    if (PG_GETARG_BOOL(0)) options[count++] = "--dry-run";
+    if (!PG_ARGISNULL(1)) {
+        check_label(TextDatumGetCString(PG_GETARG_DATUM(1)));
+        options[count++] = text_option("set", PG_GETARG_DATUM(1));
+    }
+    return to_jsonb(output_of("expire", options));
+}
+
+CHRONOS_FUNCTION(chronos_hold) {
+    using namespace chronos::extension;
+    require_preloaded();
+    require_primary("hold");
+    check_label(TextDatumGetCString(PG_GETARG_DATUM(0)));
+    const char* options[] = {text_option("set", PG_GETARG_DATUM(0)),
+                             text_option("reason", PG_GETARG_DATUM(1)), nullptr};
+    output_of("hold", options);
+    PG_RETURN_VOID();
+}
+
+CHRONOS_FUNCTION(chronos_unhold) {
+    using namespace chronos::extension;
+    require_preloaded();
+    require_primary("unhold");
+    check_label(TextDatumGetCString(PG_GETARG_DATUM(0)));
+    const char* options[] = {text_option("set", PG_GETARG_DATUM(0)), nullptr};
+    output_of("unhold", options);
+    PG_RETURN_VOID();
+}
+
+CHRONOS_FUNCTION(chronos_annotate) {
+    using namespace chronos::extension;
+    require_preloaded();
+    require_primary("annotate");
+    require_not_null(fcinfo, 0, "label");
+    require_not_null(fcinfo, 1, "key");
+    check_label(TextDatumGetCString(PG_GETARG_DATUM(0)));
+    const char* options[] = {
+        text_option("set", PG_GETARG_DATUM(0)),
+        psprintf("--annotation=%s=%s", TextDatumGetCString(PG_GETARG_DATUM(1)),
+                 PG_ARGISNULL(2) ? "" : TextDatumGetCString(PG_GETARG_DATUM(2))),
+        nullptr};
+    output_of("annotate", options);
+    PG_RETURN_VOID();
+}
+
+CHRONOS_FUNCTION(chronos_stanza_upgrade) {
+    using namespace chronos::extension;
+    require_preloaded();
+    require_primary("the upgrade of a stanza");
+    const char* options[] = {nullptr};
+    output_of("stanza-upgrade", options);
     PG_RETURN_VOID();
 }

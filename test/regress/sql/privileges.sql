@@ -13,7 +13,7 @@ SELECT p.oid::regprocedure AS function,
 	has_function_privilege('regress_monitor', p.oid, 'EXECUTE') AS pg_monitor,
 	has_function_privilege('regress_looker', p.oid, 'EXECUTE') AS monitor,
 	has_function_privilege('regress_operator', p.oid, 'EXECUTE') AS operator
-FROM pg_proc AS p WHERE pronamespace = 'chronos'::regnamespace ORDER BY 1::text;
+FROM pg_proc AS p WHERE pronamespace = 'chronos'::regnamespace ORDER BY p.oid::regprocedure::text;
 
 SELECT c.relname,
 	has_table_privilege('regress_nobody', c.oid, 'SELECT') AS nobody,
