@@ -4,7 +4,9 @@ SELECT chronos.backup_now('full') AS second \gset
 SELECT chronos.hold(:'first', 'evidence');
 SELECT name = :'first' AS is_first, action, reason
 FROM chronos.expire(dry_run => true) WHERE object = 'backup' AND name = :'first';
+SET client_min_messages = error;    -- the engine's warning names the label
 SELECT * FROM chronos.expire(label => :'first');
+RESET client_min_messages;
 SELECT chronos.unhold(:'first');
 SELECT object, name = :'first' AS is_first, action FROM chronos.expire(true, :'first') WHERE object = 'backup' AND action = 'remove';
 SELECT count(*) FROM chronos.backups WHERE label = :'first';
