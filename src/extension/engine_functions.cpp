@@ -221,7 +221,8 @@ CHRONOS_FUNCTION(chronos_stanza_upgrade) {
     using namespace chronos::extension;
     require_preloaded();
     require_primary("the upgrade of a stanza");
-    const char* options[] = {psprintf("--pg1-path=%s", DataDir), nullptr};
+    // What the upgrade wants to know stands in pg_control: no connection is needed.
+    const char* options[] = {"--no-online", psprintf("--pg1-path=%s", DataDir), nullptr};
     output_of("stanza-upgrade", options);
     PG_RETURN_VOID();
 }
