@@ -49,9 +49,9 @@ constexpr std::int64_t kMinute = 60 * kSecond;
 constexpr std::int64_t kHour = 60 * kMinute;
 constexpr std::int64_t kDay = 24 * kHour;
 
-/// Both become "y" as soon as backup writes bundles and block maps: reading them is no condition.
-constexpr std::string_view kBundleDefault = "n";
-constexpr std::string_view kBlockDefault = "n";
+/// Unlike with pgBackRest, where both are "n" and only the size of a repository says why not.
+constexpr std::string_view kBundleDefault = "y";
+constexpr std::string_view kBlockDefault = "y";
 
 /// Sorted by name, which the search relies on.
 constexpr std::array kOptions{
@@ -531,7 +531,8 @@ constexpr std::array kOptions{
            .default_text = kBlockDefault,
            .depends_on = "repo-bundle",
            .depends_values = "y",
-           .summary = "store blocks that changed rather than files"},
+           .summary = "store blocks that changed rather than files",
+           .details = "pgBackRest reads such backups from its release 2.46 on."},
     Option{.name = "repo-block-age-map",
            .type = Type::hash,
            .group = Group::repo,

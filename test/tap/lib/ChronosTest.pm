@@ -18,6 +18,10 @@ our @EXPORT = qw(chronos_node write_config chronos pgbackrest run_tool restored_
 
 our $chronos = $ENV{CHRONOS} // 'chronos';
 
+# Of block-incremental files pgBackRest reads what 2.46 and later have written: with an older one
+# at hand chronos is told to store files whole.
+$ENV{CHRONOS_REPO1_BLOCK} //= 'n' if ((`pgbackrest version 2>&1` // '') =~ /2\.(\d+)/ ? $1 : 0) < 46;
+
 # The configuration of a stanza "main" that both tools read.
 # %options: path => repository, pg => data directory, port, socket, and any option as it stands in
 # the file, e.g. 'compress-type' => 'lz4'.
