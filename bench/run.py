@@ -48,10 +48,11 @@ def arguments():
 
 
 class Figures:
-    """What a command cost: wall and CPU in seconds, the largest process in MiB, requests to a bucket."""
+    """What a command cost: wall and CPU in seconds, the largest process in MiB, requests to a bucket; what it stored, MiB."""
 
     def __init__(self, wall, cpu, memory, output=""):
         self.wall, self.cpu, self.memory, self.output, self.requests = wall, cpu, memory, output, 0
+        self.stored = None
 
 
 class Bucket:
@@ -195,7 +196,9 @@ class Bench:
 
     def command(self, tool, *rest):
         program = CHRONOS if tool == "chronos" else PGBACKREST
-        return [program, "--config=" + self.config(tool), "--stanza=main", *rest]
+        # Unbundled on both sides unless a row says otherwise, whatever the defaults are.
+        more = ["--no-repo1-bundle"] if "backup" in rest and "--repo1-bundle" not in rest else []
+        return [program, "--config=" + self.config(tool), "--stanza=main", *rest, *more]
 
     def measure(self, tool, *rest):
         """measure() of a command, and what it asked of the bucket."""
@@ -213,6 +216,20 @@ class Bench:
     def both(self, measurement):
         # pgBackRest first: what the page cache then holds helps both alike from here on.
         return {tool: self.best(lambda: measurement(tool)) for tool in ("pgbackrest", "chronos")}
+
+    def blocks(self):
+        """Whether this pgBackRest stores blocks in the form that lasted, which 2.46 was first to do."""
+        version = run([PGBACKREST, "version"]).split()[-1].split(".")
+        return (int(version[0]), int(version[1])) >= (2, 46)
+
+    def bundled_backup(self, tool, kind):
+        block = ["--repo1-block"] if self.blocks() else ["--no-repo1-block"] if tool == "chronos" else []
+        figures = measure(self.command(tool, "--type=" + kind, "--no-archive-check", "--repo1-bundle", *block,
+                                       "--no-expire-auto", "backup"))
+        newest = max(glob.glob(self.work + "/repo-%s/backup/main/2*" % tool), key=lambda path: path[-16:-1])
+        names = [os.path.join(parent, name) for parent, _, files in os.walk(newest) for name in files]
+        figures.stored = sum(os.path.getsize(name) for name in names if "backup.manifest" not in name) / 2**20
+        return figures
 
     # Rows -------------------------------------------------------------------------------------
 
@@ -232,6 +249,40 @@ class Bench:
     def row_info(self):
         """info"""
         return self.both(lambda tool: self.measure(tool, "info"))
+
+    def row_diff_updates(self):
+        """diff after random updates to all segments of the large table, stored by block where possible"""
+        for tool in ("pgbackrest", "chronos"):
+            run(self.command(tool, "stanza-create"))
+            self.bundled_backup(tool, "full")
+        rows = int(self.psql("SELECT max(aid) FROM pgbench_accounts"))
+        # One in a hundred pages.
+        self.psql("UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid IN "
+                  "(SELECT 1 + (random() * %d)::int FROM generate_series(1, %d))" % (rows - 1, rows // 6000))
+        self.psql("CHECKPOINT")
+        warm(self.pgdata)
+        return self.both(lambda tool: self.bundled_backup(tool, "diff"))
+
+    def row_full_small(self):
+        """bundled full backup of 20 000 small tables"""
+        create = "".join("DO $$BEGIN FOR i IN %d..%d LOOP EXECUTE format('CREATE TABLE small%%s AS SELECT %%s AS a, "
+                         "repeat(''x'', 500) AS b', i, i); END LOOP; END$$;" % (at, at + 1999)
+                         for at in range(1, 20001, 2000))
+        if self.psql("SELECT to_regclass('small20000') IS NOT NULL") != "t":
+            for statement in create.split("$$;"):
+                if statement:
+                    self.psql(statement + "$$")
+        self.psql("CHECKPOINT")
+        warm(self.pgdata)
+        for tool in ("pgbackrest", "chronos"):
+            run(self.command(tool, "stanza-create"))
+        return self.both(lambda tool: self.bundled_backup(tool, "full"))
+
+    def row_incr_unchanged(self):
+        """incremental backup of the same with nothing changed"""
+        if not glob.glob(self.work + "/repo-chronos/backup/main/*F/bundle"):
+            self.row_full_small()
+        return self.both(lambda tool: self.bundled_backup(tool, "incr"))
 
     def row_restore(self):
         """restore"""
@@ -394,8 +445,9 @@ def print_table(title, table):
     for name, row in table.items():
         c, p = row["chronos"], row["pgbackrest"]
         requests = "   %8d %8d" % (c.requests, p.requests) if c.requests else ""
+        stored = "   stored MiB %.2f, pgbr %.2f" % (c.stored, p.stored) if c.stored is not None else ""
         print("%-20s %8.2fs %8.2fs %6.2f   %8.2fs %8.2fs %6.2f   %8.0f %8.0f" % (
-            name, c.wall, p.wall, c.wall / p.wall, c.cpu, p.cpu, c.cpu / max(p.cpu, 1e-6), c.memory, p.memory) + requests)
+            name, c.wall, p.wall, c.wall / p.wall, c.cpu, p.cpu, c.cpu / max(p.cpu, 1e-6), c.memory, p.memory) + requests + stored)
 
 
 def main():

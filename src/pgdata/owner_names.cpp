@@ -4,6 +4,8 @@
 #include <pwd.h>
 
 #include <cerrno>
+#include <optional>
+#include <string>
 #include <vector>
 
 namespace chronos::pgdata {
@@ -26,7 +28,7 @@ std::optional<std::string> name_of(LookUp look_up, Name name) {
 
 }  // namespace
 
-const std::optional<std::string>& OwnerNames::user(uid_t id) {
+OwnerName OwnerNames::user(uid_t id) {
     const auto [at, added] = users_.try_emplace(id);
     if (added)
         at->second =
@@ -35,7 +37,7 @@ const std::optional<std::string>& OwnerNames::user(uid_t id) {
     return at->second;
 }
 
-const std::optional<std::string>& OwnerNames::group(gid_t id) {
+OwnerName OwnerNames::group(gid_t id) {
     const auto [at, added] = groups_.try_emplace(id);
     if (added)
         at->second =

@@ -3,8 +3,8 @@
 #include <sys/types.h>
 
 #include <map>
-#include <optional>
-#include <string>
+
+#include "chronos/base/owner_name.h"
 
 namespace chronos::pgdata {
 
@@ -12,12 +12,12 @@ namespace chronos::pgdata {
 /// One thread.
 class OwnerNames {
 public:
-    const std::optional<std::string>& user(uid_t id);
-    const std::optional<std::string>& group(gid_t id);
+    OwnerName user(uid_t id);
+    OwnerName group(gid_t id);
 
 private:
-    std::map<uid_t, std::optional<std::string>> users_;
-    std::map<gid_t, std::optional<std::string>> groups_;
+    std::map<uid_t, OwnerName> users_;
+    std::map<gid_t, OwnerName> groups_;
 };
 
 }  // namespace chronos::pgdata

@@ -133,7 +133,7 @@ void IniWriter::section(std::string_view name) {
 
 void IniWriter::put(std::string_view key, std::string_view value) {
     if (header_due_) {
-        if (!text_.empty()) text_ += '\n';
+        if (std::exchange(any_, true)) text_ += '\n';
         text_ += '[';
         text_ += section_;
         text_ += "]\n";

@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "chronos/base/result.h"
 #include "chronos/crypto/hash.h"
@@ -68,6 +69,9 @@ public:
     void string(std::string_view key, std::string_view value);
     void number(std::string_view key, std::uint64_t value);
     void boolean(std::string_view key, bool value) { raw(key, value ? "true" : "false"); }
+    /// What has been written since the last call, for those that do not keep all of the text.
+    std::string take() { return std::exchange(text_, {}); }
+    std::size_t size() const { return text_.size(); }
     std::string finish() &&;
 
 private:
@@ -76,6 +80,7 @@ private:
     std::string text_;
     std::string section_;
     bool header_due_ = false;
+    bool any_ = false;
     IniChecksum checksum_;
     std::string value_;
 };

@@ -63,7 +63,8 @@ class ManifestWriter {
 public:
     explicit ManifestWriter(const Manifest& manifest)
         : manifest_(manifest), ini_(manifest.backrest_version) {}
-    std::string write() &&;
+    /// All but what `sink`, if there is one, has got already.
+    Result<std::string> write(io::Sink* sink) &&;
 
 private:
     void write_backup();
@@ -251,7 +252,8 @@ void ManifestWriter::write_paths() {
     write_default_owner("user", defaults.user);
 }
 
-std::string ManifestWriter::write() && {
+Result<std::string> ManifestWriter::write(io::Sink* sink) && {
+    constexpr std::size_t kPieceSize = 64 * 1024;
     write_backup();
     write_database();
     write_options();
@@ -263,7 +265,11 @@ std::string ManifestWriter::write() && {
     write_databases();
     write_annotations();
     ini_.section(kFileSection);
-    for (const ManifestFile* file : by_name(manifest_.files)) write_file(*file);
+    for (const ManifestFile* file : by_name(manifest_.files)) {
+        write_file(*file);
+        if (sink != nullptr && ini_.size() >= kPieceSize)
+            CHRONOS_TRY(sink->write(io::bytes(ini_.take())));
+    }
     ini_.section(kFileDefaultSection);
     write_default_owner("group", manifest_.defaults.group);
     ini_.string("mode", mode_text(manifest_.defaults.file_mode));
@@ -276,7 +282,12 @@ std::string ManifestWriter::write() && {
 }  // namespace
 
 std::string format_manifest(const Manifest& manifest) {
-    return ManifestWriter(manifest).write();
+    return *ManifestWriter(manifest).write(nullptr);  // without a sink nothing can fail
+}
+
+Result<> write_manifest(const Manifest& manifest, io::Sink& sink) {
+    const std::string rest = CHRONOS_TRY(ManifestWriter(manifest).write(&sink));
+    return sink.write(io::bytes(rest));
 }
 
 }  // namespace chronos::repo

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "chronos/base/clock.h"
+#include "chronos/base/owner_name.h"
 #include "chronos/base/result.h"
 
 namespace chronos::pgdata {
@@ -28,8 +29,8 @@ struct ClusterEntry {
     std::uint64_t size = 0;
     UnixTime timestamp = 0;
     mode_t mode = 0;
-    std::optional<std::string> user;  ///< nullopt: the id has no name
-    std::optional<std::string> group;
+    OwnerName user;
+    OwnerName group;
 };
 
 struct ClusterLink {
@@ -37,8 +38,8 @@ struct ClusterLink {
     std::string destination;  ///< as stored in the link
     bool to_file = false;
     std::uint32_t tablespace_oid = 0;  ///< 0: not a tablespace
-    std::optional<std::string> user;
-    std::optional<std::string> group;
+    OwnerName user;
+    OwnerName group;
 };
 
 /// Everything a backup holds, each list sorted by name (bytewise).

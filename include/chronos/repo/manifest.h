@@ -14,8 +14,10 @@
 
 #include "chronos/base/clock.h"
 #include "chronos/base/lsn.h"
+#include "chronos/base/owner_name.h"
 #include "chronos/base/result.h"
 #include "chronos/compress/compress.h"
+#include "chronos/io/stream.h"
 
 namespace chronos::repo {
 
@@ -23,8 +25,8 @@ enum class BackupType { full, diff, incr };
 std::string_view backup_type_name(BackupType type);
 std::optional<BackupType> parse_backup_type(std::string_view name);
 
-/// The name of an owner or group; nullopt where the id had no name (written as false).
-using OwnerName = std::optional<std::string>;
+/// None where the id had no name (written as false).
+using chronos::OwnerName;
 
 /// Page numbers of a relation, both ends included.
 using PageRange = std::pair<std::uint64_t, std::uint64_t>;
@@ -198,6 +200,9 @@ Result<Manifest> parse_manifest(std::string_view text);
 /// The exact text, checksum included. parse(format(m)) == m, and format(parse(text)) == text for
 /// every text pgBackRest wrote in format 5.
 std::string format_manifest(const Manifest& manifest);
+/// Writes that text piece by piece, because that of a large cluster is some megabytes; does not
+/// finish the sink.
+Result<> write_manifest(const Manifest& manifest, io::Sink& sink);
 
 /// Every file has a checksum, its own or implicit: what a restore needs. Kind format otherwise.
 Result<> validate_manifest(const Manifest& manifest);

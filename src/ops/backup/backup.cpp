@@ -206,7 +206,7 @@ Result<> Run::list_files() {
     request.tablespace_directory = cluster_.control.tablespace_directory();
     request.major = cluster_.control.major();
     request.exclude = request_.exclude;
-    const pgdata::ClusterList list = CHRONOS_TRY(pgdata::list_cluster(request));
+    pgdata::ClusterList list = CHRONOS_TRY(pgdata::list_cluster(request));
     listed_at_ = CHRONOS_TRY(db::server_time(connection_));
     manifest_.timestamp_copy_start = listed_at_.second + 1;
     manifest_.pg_version = cluster_.control.version;
@@ -282,11 +282,7 @@ Result<> Run::make_paths() {
 }
 
 Result<> Run::save_partial() {
-    // Text, not a copy of the manifest: of a large cluster the one is much smaller than the other.
-    std::unique_lock lock(manifest_mutex_);
-    const std::string text = repo::format_manifest(manifest_);
-    lock.unlock();
-    return save_partial_manifest(publication(), manifest_.label, text);
+    return save_partial_manifest(publication(), manifest_, manifest_mutex_);
 }
 
 Result<> Run::wait_for_copy_start() {

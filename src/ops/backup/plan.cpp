@@ -59,8 +59,11 @@ repo::ManifestFile manifest_file_of(const pgdata::ClusterEntry& entry, bool chec
 std::optional<Action> action_for(const repo::Manifest& prior, const repo::ManifestFile& prior_file,
                                  const repo::ManifestFile& file, bool delta) {
     if (file.size != prior_file.size) return Action::copy;
-    // A backup with bundles does not store empty files: there is nothing to refer to.
-    if (file.size == 0) return prior.bundle ? std::optional(Action::copy) : std::optional<Action>{};
+    // A backup with bundles does not store empty files: there is nothing to refer to. What another
+    // backup refers to may be such a file, so only one that the prior has itself is sure to exist.
+    if (file.size == 0)
+        return prior.bundle || !prior_file.reference.empty() ? std::optional(Action::copy)
+                                                             : std::optional<Action>{};
     if (prior_file.checksum.empty()) return Action::copy;
     if (delta) return Action::compare;
     if (file.timestamp == prior_file.timestamp) return std::nullopt;

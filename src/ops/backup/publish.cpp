@@ -1,6 +1,8 @@
 #include "ops/backup/publish.h"
 
 #include <algorithm>
+#include <memory>
+#include <utility>
 
 #include "chronos/compress/compress.h"
 
@@ -24,31 +26,68 @@ Result<> check_whole(const repo::Manifest& manifest) {
     return {};
 }
 
+/// Stores text, encrypted as manifests are, without ever having it as a whole.
+class TextObject {
+public:
+    static Result<std::unique_ptr<TextObject>> create(const Publication& to,
+                                                      const std::string& name) {
+        return std::unique_ptr<TextObject>(new TextObject(
+            to, CHRONOS_TRY(to.repository.storage->create(name, storage::WriteMode::atomic))));
+    }
+    io::Sink& front() { return encryptor_ ? *encryptor_ : *object_; }
+
+private:
+    TextObject(const Publication& to, std::unique_ptr<io::Sink> object)
+        : object_(std::move(object)) {
+        if (to.repository.encrypted() && !to.backup_pass.empty())
+            encryptor_ =
+                crypto::make_encryptor(to.backup_pass, crypto::CipherForm::normal, *object_);
+    }
+    std::unique_ptr<io::Sink> object_;
+    std::unique_ptr<io::Sink> encryptor_;
+};
+
+Result<> store_manifest(const Publication& to, const std::string& name,
+                        const repo::Manifest& manifest) {
+    const auto object = CHRONOS_TRY(TextObject::create(to, name));
+    CHRONOS_TRY(repo::write_manifest(manifest, object->front()));
+    return object->front().finish();
+}
+
 }  // namespace
 
-Result<> save_partial_manifest(const Publication& to, const std::string& label,
-                               std::string_view text) {
-    return repo::write_text(to.repository, manifest_name(to, label) + ".copy", text,
-                            to.backup_pass);
+Result<> save_partial_manifest(const Publication& to, const repo::Manifest& manifest,
+                               std::mutex& mutex) {
+    const std::string name = manifest_name(to, manifest.label) + ".copy";
+    if (to.repository.storage->features().remote) {
+        // Whoever copies must not wait for a network.
+        std::unique_lock lock(mutex);
+        const std::string text = repo::format_manifest(manifest);
+        lock.unlock();
+        return repo::write_text(to.repository, name, text, to.backup_pass);
+    }
+    const auto object = CHRONOS_TRY(TextObject::create(to, name));
+    std::unique_lock lock(mutex);
+    CHRONOS_TRY(repo::write_manifest(manifest, object->front()));
+    lock.unlock();
+    return object->front().finish();
 }
 
 Result<> save_manifest(const Publication& to, const repo::Manifest& manifest) {
     CHRONOS_TRY(check_whole(manifest));
     const std::string name = manifest_name(to, manifest.label);
-    const std::string text = repo::format_manifest(manifest);
-    CHRONOS_TRY(repo::write_text(to.repository, name + ".copy", text, to.backup_pass));
-    return repo::write_text(to.repository, name, text, to.backup_pass);
+    CHRONOS_TRY(store_manifest(to, name + ".copy", manifest));
+    return store_manifest(to, name, manifest);
 }
 
 Result<> save_history(const Publication& to, const repo::Manifest& manifest) {
-    io::MemorySink packed;
-    const auto compressor = compress::make_compressor(compress::CompressType::gz, kHistoryLevel,
-                                                      compress::Form::normal, packed);
-    CHRONOS_TRY(compressor->write(io::bytes(repo::format_manifest(manifest))));
-    CHRONOS_TRY(compressor->finish());
     const std::string name = repo::backup_path(to.stanza) + "/backup.history/" +
                              manifest.label.substr(0, 4) + "/" + manifest.label + ".manifest.gz";
-    return repo::write_text(to.repository, name, packed.content, to.backup_pass);
+    const auto object = CHRONOS_TRY(TextObject::create(to, name));
+    const auto compressor = compress::make_compressor(compress::CompressType::gz, kHistoryLevel,
+                                                      compress::Form::normal, object->front());
+    CHRONOS_TRY(repo::write_manifest(manifest, *compressor));
+    return compressor->finish();
 }
 
 Result<> link_latest(const Publication& to, const std::string& label) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <mutex>
 #include <string>
 
 #include "chronos/repo/info.h"
@@ -16,9 +17,10 @@ struct Publication {
     bool symlink = true;
 };
 
-/// Writes backup.manifest.copy alone: a backup in the making, which nobody takes for one.
-Result<> save_partial_manifest(const Publication& to, const std::string& label,
-                               std::string_view text);
+/// Writes backup.manifest.copy alone: a backup in the making, which nobody takes for one. `mutex`
+/// is held while the manifest is read.
+Result<> save_partial_manifest(const Publication& to, const repo::Manifest& manifest,
+                               std::mutex& mutex);
 
 /// Writes backup.manifest.copy and then backup.manifest, the moment at which the backup exists;
 /// all that it mentions must be durable. Kind format if the manifest is not whole.

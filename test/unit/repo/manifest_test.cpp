@@ -103,7 +103,7 @@ TEST(Manifest, EveryMemberSurvivesTheWayThroughText) {
     m.files.insert(m.files.begin() + 2, file);
     std::sort(m.files.begin(), m.files.end(),
               [](const auto& a, const auto& b) { return a.name < b.name; });
-    m.paths[0].user.reset();
+    m.paths[0].user = std::nullopt;
     m.links[0].group = "other";
     const std::string text = format_manifest(m);
     EXPECT_NE(text.find("option-compress-level=4294967293\n"), std::string::npos);

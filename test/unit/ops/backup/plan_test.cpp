@@ -165,6 +165,15 @@ TEST(PlanFiles, AnEmptyFileOfABundledPriorIsStoredAgain) {
     EXPECT_EQ(manifest.files[0].reference, "");
 }
 
+TEST(PlanFiles, AnEmptyFileThatThePriorRefersToIsStoredAgain) {
+    const auto list = cluster({entry("pg_data/base/5/1", 0, 10)});
+    repo::Manifest prior = stored(list);
+    prior.files[0].reference = "20261119-075745F";  // which may have bundles
+    repo::Manifest manifest = described(list);
+    EXPECT_EQ(plan_files(&prior, manifest).size(), 1u);
+    EXPECT_EQ(manifest.files[0].reference, "");
+}
+
 TEST(PlanFiles, ABackupWithBundlesNeitherStoresNorRefersToEmptyFiles) {
     const auto list = cluster({entry("pg_data/base/5/1", 0, 10)});
     const repo::Manifest prior = stored(list);
