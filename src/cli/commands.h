@@ -16,6 +16,7 @@ Result<int> run_help(Context& context);
 Result<int> run_hold(Context& context);
 Result<int> run_info(Context& context);
 Result<int> run_maintenance(Context& context);
+Result<int> run_rekey(Context& context);
 Result<int> run_repo_get(Context& context);
 Result<int> run_repo_ls(Context& context);
 Result<int> run_restore(Context& context);

@@ -36,6 +36,7 @@ constexpr std::array kCommands{
     Entry{"hold", run_hold},
     Entry{"info", run_info},
     Entry{"maintenance", run_maintenance},
+    Entry{"rekey", run_rekey},
     Entry{"repo-get", run_repo_get},
     Entry{"repo-ls", run_repo_ls},
     Entry{"restore", run_restore},

@@ -87,6 +87,7 @@ Result<repo::Repository> open_repository(const config::Config& config, unsigned 
     if (config.get_string(name + "-cipher-type") == "aes-256-cbc") {
         repository.cipher = crypto::CipherType::aes_256_cbc;
         repository.passphrase = config.get_string(name + "-cipher-pass");
+        repository.previous_passphrase = config.get_string(name + "-cipher-pass-previous");
     }
     return repository;
 }

@@ -41,6 +41,18 @@ Result<Value> load_one(const Repository& repository, const std::string& name,
     return parse(*text);
 }
 
+/// An info file, with the passphrase of the repository or the one before it.
+template <class Value>
+Result<Value> load_info_file(const Repository& repository, const std::string& name,
+                             Result<Value> (*parse)(std::string_view)) {
+    Result<Value> value = load_one(repository, name, repository.passphrase, parse);
+    if (value || repository.previous_passphrase.empty() ||
+        value.error().kind() == ErrorKind::not_found)
+        return value;
+    Result<Value> former = load_one(repository, name, repository.previous_passphrase, parse);
+    return former ? std::move(former) : std::move(value);
+}
+
 ErrorKind kind_of_both(ErrorKind main, ErrorKind copy) {
     if (main == copy || copy == ErrorKind::not_found) return main;
     if (main == ErrorKind::not_found) return copy;
@@ -64,14 +76,13 @@ Error error_of_both(const Repository& repository, const std::string& what, const
     return error;
 }
 
-template <class Value>
-Result<Value> load_pair(const Repository& repository, const std::string& what,
-                        const std::string& name, const std::string& pass,
-                        Result<Value> (*parse)(std::string_view),
-                        std::span<const std::string_view> hints) {
-    Result<Value> main = load_one(repository, name, pass, parse);
+/// `load` is given the name of one of the two files.
+template <class Load>
+auto load_pair(const Repository& repository, const std::string& what, const std::string& name,
+               Load load, std::span<const std::string_view> hints) -> decltype(load(name)) {
+    auto main = load(name);
     if (main) return main;
-    Result<Value> copy = load_one(repository, name + ".copy", pass, parse);
+    auto copy = load(name + ".copy");
     if (copy) return copy;
     return error_of_both(repository, what, name, std::move(main).error(), std::move(copy).error(),
                          hints);
@@ -152,13 +163,17 @@ Result<bool> add_unlisted(const Repository& repository, const std::string& stanz
 }  // namespace
 
 Result<ArchiveInfo> load_archive_info(const Repository& repository, const std::string& stanza) {
-    return load_pair(repository, "info", archive_info_name(stanza), repository.passphrase,
-                     parse_archive_info, kArchiveInfoHints);
+    const auto load = [&](const std::string& name) {
+        return load_info_file(repository, name, parse_archive_info);
+    };
+    return load_pair(repository, "info", archive_info_name(stanza), load, kArchiveInfoHints);
 }
 
 Result<BackupInfo> load_backup_info(const Repository& repository, const std::string& stanza) {
-    return load_pair(repository, "info", backup_info_name(stanza), repository.passphrase,
-                     parse_backup_info, kBackupInfoHints);
+    const auto load = [&](const std::string& name) {
+        return load_info_file(repository, name, parse_backup_info);
+    };
+    return load_pair(repository, "info", backup_info_name(stanza), load, kBackupInfoHints);
 }
 
 Result<> save_archive_info(const Repository& repository, const std::string& stanza,
@@ -196,8 +211,10 @@ Result<std::vector<std::string>> list_backup_labels(const Repository& repository
 
 Result<Manifest> load_manifest(const Repository& repository, const std::string& stanza,
                                const std::string& label, const std::string& backup_pass) {
-    return load_pair(repository, "backup manifest", manifest_name(stanza, label), backup_pass,
-                     parse_manifest, {});
+    const auto load = [&](const std::string& name) {
+        return load_one(repository, name, backup_pass, parse_manifest);
+    };
+    return load_pair(repository, "backup manifest", manifest_name(stanza, label), load, {});
 }
 
 Result<> save_manifest_copy(const Repository& repository, const std::string& stanza,

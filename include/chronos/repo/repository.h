@@ -21,6 +21,9 @@ struct Repository {
     std::shared_ptr<storage::Storage> storage;
     crypto::CipherType cipher = crypto::CipherType::none;
     std::string passphrase;  ///< opens archive.info and backup.info; secret
+    /// The one before, while the repository is given a new one: opens info files that are not
+    /// rewritten yet. Nothing is written with it. "" outside of that; secret.
+    std::string previous_passphrase;
 
     bool encrypted() const { return cipher != crypto::CipherType::none; }
 };
