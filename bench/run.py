@@ -196,9 +196,7 @@ class Bench:
 
     def command(self, tool, *rest):
         program = CHRONOS if tool == "chronos" else PGBACKREST
-        # Unbundled on both sides unless a row says otherwise, whatever the defaults are.
-        more = ["--no-repo1-bundle"] if "backup" in rest and "--repo1-bundle" not in rest else []
-        return [program, "--config=" + self.config(tool), "--stanza=main", *rest, *more]
+        return [program, "--config=" + self.config(tool), "--stanza=main", *rest]
 
     def measure(self, tool, *rest):
         """measure() of a command, and what it asked of the bucket."""
