@@ -1,6 +1,7 @@
 // Info files and manifests in a repository: the pairs of main file and copy, and what the
 // directory says about them. Repository-format reference, sections 1.3, 2.6 and 5.6.
 #include <algorithm>
+#include <mutex>
 #include <set>
 
 #include "chronos/base/log.h"
@@ -109,8 +110,7 @@ std::string manifest_name(const std::string& stanza, const std::string& label) {
 // --- reconstruction
 
 /// Drops what has no manifest any more, and what cannot be restored without it.
-Result<bool> drop_missing(const Repository& repository, const std::string& stanza,
-                          std::vector<BackupEntry>& backups) {
+bool drop_missing(const std::set<std::string>& complete, std::vector<BackupEntry>& backups) {
     std::set<std::string> gone;
     // Ascending labels: a backup comes after everything it depends on.
     for (const BackupEntry& backup : backups) {
@@ -118,9 +118,7 @@ Result<bool> drop_missing(const Repository& repository, const std::string& stanz
             gone.contains(backup.prior) ||
             std::any_of(backup.references.begin(), backup.references.end(),
                         [&](const std::string& label) { return gone.contains(label); });
-        if (!lost_base &&
-            CHRONOS_TRY(storage::exists(*repository.storage, manifest_name(stanza, backup.label))))
-            continue;
+        if (!lost_base && complete.contains(backup.label)) continue;
         log_warn("backup '" + backup.label + "' missing manifest removed from backup.info");
         gone.insert(backup.label);
     }
@@ -138,12 +136,10 @@ bool belongs(const BackupInfo& info, const Manifest& manifest) {
 }
 
 Result<bool> add_unlisted(const Repository& repository, const std::string& stanza,
-                          BackupInfo& info) {
+                          const std::set<std::string>& complete, BackupInfo& info) {
     bool added = false;
-    for (const std::string& label : CHRONOS_TRY(list_backup_labels(repository, stanza))) {
+    for (const std::string& label : complete) {
         if (info.find(label) != nullptr) continue;
-        if (!CHRONOS_TRY(storage::exists(*repository.storage, manifest_name(stanza, label))))
-            continue;
         const Manifest manifest =
             CHRONOS_TRY(load_manifest(repository, stanza, label, info.cipher_pass));
         if (manifest.label != label || !belongs(info, manifest)) {
@@ -194,8 +190,10 @@ Result<ReconstructedInfo> load_backup_info_reconstructed(const Repository& repos
                                                          const std::string& stanza) {
     ReconstructedInfo result;
     result.info = CHRONOS_TRY(load_backup_info(repository, stanza));
-    const bool dropped = CHRONOS_TRY(drop_missing(repository, stanza, result.info.backups));
-    const bool added = CHRONOS_TRY(add_unlisted(repository, stanza, result.info));
+    const auto labels = CHRONOS_TRY(list_backup_labels(repository, stanza));
+    const auto complete = CHRONOS_TRY(find_complete_backups(repository, stanza, labels));
+    const bool dropped = drop_missing(complete, result.info.backups);
+    const bool added = CHRONOS_TRY(add_unlisted(repository, stanza, complete, result.info));
     result.changed = dropped || added;
     return result;
 }
@@ -207,6 +205,26 @@ Result<std::vector<std::string>> list_backup_labels(const Repository& repository
         if (entry.type == storage::EntryType::path && is_backup_label(entry.name))
             labels.push_back(std::move(entry.name));
     return labels;
+}
+
+Result<std::set<std::string>> find_complete_backups(const Repository& repository,
+                                                    const std::string& stanza,
+                                                    const std::vector<std::string>& labels) {
+    // A new connection costs three round trips: a thread is worth it for more questions than that.
+    constexpr std::size_t kQuestionsPerThread = 8;
+    io::Workers workers = storage::workers_for(*repository.storage, 1);
+    workers.threads = std::min(workers.threads, 1 + labels.size() / kQuestionsPerThread);
+    std::mutex mutex;
+    std::set<std::string> complete;
+    const auto look = [&](std::size_t i) -> Result<> {
+        if (!CHRONOS_TRY(storage::exists(*repository.storage, manifest_name(stanza, labels[i]))))
+            return {};
+        const std::lock_guard lock(mutex);
+        complete.insert(labels[i]);
+        return {};
+    };
+    CHRONOS_TRY(io::parallel_for(workers, labels.size(), Cancellation(), look));
+    return complete;
 }
 
 Result<Manifest> load_manifest(const Repository& repository, const std::string& stanza,

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -110,6 +111,12 @@ Result<ReconstructedInfo> load_backup_info_reconstructed(const Repository& repos
 /// The names in backup/<stanza> that are labels, complete backup or not; ascending.
 Result<std::vector<std::string>> list_backup_labels(const Repository& repository,
                                                     const std::string& stanza);
+
+/// Those of the labels whose backup is complete: it has a manifest. Asks for many at once where
+/// each question is a round trip.
+Result<std::set<std::string>> find_complete_backups(const Repository& repository,
+                                                    const std::string& stanza,
+                                                    const std::vector<std::string>& labels);
 
 /// A manifest by label: main file, then ".copy". `backup_pass` is BackupInfo::cipher_pass.
 Result<Manifest> load_manifest(const Repository& repository, const std::string& stanza,

@@ -151,10 +151,9 @@ Result<> Run::load() {
     info_ = std::move(reconstructed.info);
     info_changed_ = reconstructed.changed || !CHRONOS_TRY(copies_agree());
     if (!info_.backups.empty()) former_latest_ = info_.backups.back().label;
-    for (const std::string& label : directories_)
-        if (info_.find(label) == nullptr &&
-            CHRONOS_TRY(storage::exists(storage_, manifest_name(label))))
-            complete_.insert(label);
+    std::vector<std::string> unlisted = directories_;
+    std::erase_if(unlisted, [&](const std::string& label) { return info_.find(label) != nullptr; });
+    complete_ = CHRONOS_TRY(repo::find_complete_backups(repository_, request_.stanza, unlisted));
     archive_info_ = CHRONOS_TRY(repo::load_archive_info(repository_, request_.stanza));
     for (const repo::HistoryEntry& entry : archive_info_.history) {
         const bool known = std::any_of(info_.history.begin(), info_.history.end(),

@@ -35,14 +35,16 @@ bool is_stored_segment(std::string_view name) {
            extension == ".xz" || extension == ".bz2";
 }
 
-/// The first (or last) stored segment of a directory; "" if it holds none.
-Result<std::string> edge_segment(storage::Storage& storage, const std::string& directory,
-                                 bool last) {
-    std::vector<storage::Entry> entries = CHRONOS_TRY(storage.list(directory));
-    if (last) std::reverse(entries.begin(), entries.end());
-    for (const storage::Entry& entry : entries)
-        if (is_stored_segment(entry.name)) return entry.name.substr(0, 24);
-    return std::string();
+/// The first and the last stored segment of a directory; "" if it holds none.
+Result<std::pair<std::string, std::string>> edge_segments(storage::Storage& storage,
+                                                          const std::string& directory) {
+    std::pair<std::string, std::string> edges;
+    for (const storage::Entry& entry : CHRONOS_TRY(storage.list(directory))) {
+        if (!is_stored_segment(entry.name)) continue;
+        edges.second = entry.name.substr(0, 24);
+        if (edges.first.empty()) edges.first = edges.second;
+    }
+    return edges;
 }
 
 /// Only the outermost directories are listed: an archive can hold a million segments.
@@ -51,10 +53,13 @@ Result<> find_archive_edges(storage::Storage& storage, const std::string& direct
     std::vector<std::string> parts;
     for (storage::Entry& entry : CHRONOS_TRY(storage.list(directory)))
         if (entry.name.size() == 16 && is_hex_upper(entry.name)) parts.push_back(entry.name);
-    for (auto part = parts.begin(); part != parts.end() && archive.min.empty(); ++part)
-        archive.min = CHRONOS_TRY(edge_segment(storage, directory + "/" + *part, false));
+    for (auto part = parts.begin(); part != parts.end() && archive.min.empty(); ++part) {
+        const auto edges = CHRONOS_TRY(edge_segments(storage, directory + "/" + *part));
+        archive.min = edges.first;
+        if (*part == parts.back()) archive.max = edges.second;
+    }
     for (auto part = parts.rbegin(); part != parts.rend() && archive.max.empty(); ++part)
-        archive.max = CHRONOS_TRY(edge_segment(storage, directory + "/" + *part, true));
+        archive.max = CHRONOS_TRY(edge_segments(storage, directory + "/" + *part)).second;
     return {};
 }
 
@@ -81,12 +86,16 @@ Result<> collect_archives(const Repository& repository, const std::string& stanz
 
 Result<InfoStatus> look_at_stanza(const Repository& repository, const InfoRequest& request,
                                   const std::string& stanza, StanzaData& data) {
-    const auto directory = CHRONOS_TRY(repository.storage->info(repo::backup_path(stanza)));
-    if (!directory) return status_of(InfoCode::missing_stanza_path);
-    if (request.detail == InfoDetail::progress) return InfoStatus{InfoCode::ok, "ok"};
+    const auto without_info = [&](InfoStatus otherwise) -> Result<InfoStatus> {
+        if (CHRONOS_TRY(storage::exists(*repository.storage, repo::backup_path(stanza))))
+            return otherwise;
+        return status_of(InfoCode::missing_stanza_path);
+    };
+    if (request.detail == InfoDetail::progress) return without_info(InfoStatus{InfoCode::ok, "ok"});
+    // What is there most of the time is looked for first.
     auto backup_info = load_backup_info(repository, stanza);
     if (!backup_info && backup_info.error().kind() == ErrorKind::not_found)
-        return status_of(InfoCode::missing_stanza_data);
+        return without_info(status_of(InfoCode::missing_stanza_data));
     if (!backup_info) return std::move(backup_info).error();
     data.backup_info = std::move(backup_info).value();
     CHRONOS_TRY(collect_archives(repository, stanza, data));
@@ -269,7 +278,10 @@ Result<InfoReport> collect_info(const InfoRequest& request) {
     std::vector<std::optional<Error>> list_errors(request.repositories.size());
     bool failed = false;
     for (std::size_t i = 0; i < request.repositories.size(); ++i) {
-        auto entries = request.repositories[i].storage->list("backup");
+        storage::Storage& storage = *request.repositories[i].storage;
+        // A round trip that tells nothing where the name is known.
+        if (!request.stanza.empty() && storage.features().remote) continue;
+        auto entries = storage.list("backup");
         if (!entries) {
             list_errors[i] = std::move(entries).error();
             failed = true;
