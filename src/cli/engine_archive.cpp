@@ -41,7 +41,9 @@ Result<> serve_archive(Context& context, EngineChannel& channel) {
     ops::archive::PushAhead ahead(
         {.wal_path = pg_path + "/pg_wal",
          .threads = static_cast<std::size_t>(config.get_int("process-max"))},
-        [&](const std::string& name, const std::string& path) { return pusher.push(name, path); },
+        [&](const std::string& name, const std::string& path, bool& partly) {
+            return pusher.push(name, path, &partly);
+        },
         [&](const std::string& name, const Result<>& outcome) { answer(channel, name, outcome); });
     for (;;) {
         const auto message = channel.receive(context.cancel);

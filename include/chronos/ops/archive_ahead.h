@@ -33,9 +33,15 @@ bool is_archivable_name(std::string_view name);
 /// the `.ready` mark under which it was read. A failure of work ahead is not remembered: the file
 /// is tried again when it is asked for, and work ahead pauses (1 s, doubled up to 60 s) so that a
 /// repository that is away is not hammered.
+///
+/// A file that only some of the repositories have got is no reason to pause: work goes on with the
+/// next ones, so that the others stay up to date; what is missing is made up for, several files at
+/// a time, as soon as a file has reached all again.
 class PushAhead {
 public:
-    using Push = std::function<Result<>(const std::string& name, const std::string& path)>;
+    /// Sets `partly` when it fails and at least one repository has the file.
+    using Push =
+        std::function<Result<>(const std::string& name, const std::string& path, bool& partly)>;
     /// Called once for each ask(), from any thread, one call at a time.
     using Answer = std::function<void(const std::string& name, const Result<>& outcome)>;
 

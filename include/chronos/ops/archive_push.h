@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,6 +20,9 @@ struct PushSettings {
     bool duplicate_warn = true;  ///< say when a segment is already there with the same content
     /// Create the stanza where the repository itself is there but has none yet. Needs pg_path.
     bool create_stanza = true;
+    /// How long one of several repositories is left alone after a failure that may pass; doubled
+    /// with each further one, up to a minute.
+    std::chrono::milliseconds away_pause{5000};
     std::string lock_path = "/tmp/pgbackrest";
     std::string exec_id;
 };
@@ -38,7 +42,11 @@ public:
 
     /// `name`: as the archiver calls the file; `path`: where it lies, absolute. Kind not_found if
     /// it does not lie there.
-    Result<> push(const std::string& name, const std::string& path);
+    ///
+    /// One of several repositories that is away holds nobody up: after a failure that may pass it
+    /// is left alone for `away_pause`, and push() fails at once when the others
+    /// have the file. `partly` then says that at least one has it.
+    Result<> push(const std::string& name, const std::string& path, bool* partly = nullptr);
 
 private:
     class Impl;

@@ -50,6 +50,7 @@ enum class State {
     running,
     stored,
     failed,  ///< ahead of being asked for; tried again only then
+    partly,  ///< some repositories have it; tried again when a file has reached all
 };
 
 struct Entry {
@@ -87,8 +88,10 @@ private:
     std::string take(std::deque<std::string>& queue);
     void run(const std::string& name);
     void complete(const std::string& name, const std::optional<ReadyStamp>& before,
-                  const Result<>& outcome);
-    void complete_ahead(Entry& entry, const std::string& name, const Result<>& outcome);
+                  const Result<>& outcome, bool partly);
+    void complete_ahead(Entry& entry, const std::string& name, const Result<>& outcome,
+                        bool partly);
+    std::size_t count_partly() const;
     void scan(Lock& lock);
     void forget_archived(const std::vector<std::string>& ready);
     void answer(const std::string& name, const Result<>& outcome);
@@ -179,18 +182,19 @@ std::string PushAhead::Impl::take(std::deque<std::string>& queue) {
 void PushAhead::Impl::run(const std::string& name) {
     const std::optional<ReadyStamp> before = stamp_of(name);
     Result<> outcome;
+    bool partly = false;
     try {
-        outcome = push_(name, path_of(name));
+        outcome = push_(name, path_of(name), partly);
     } catch (const std::bad_alloc&) {
         outcome = Error(ErrorKind::memory, "out of memory");
     } catch (const std::exception& exception) {
         outcome = Error(ErrorKind::internal, exception.what());
     }
-    complete(name, before, outcome);
+    complete(name, before, outcome, partly);
 }
 
 void PushAhead::Impl::complete(const std::string& name, const std::optional<ReadyStamp>& before,
-                               const Result<>& outcome) {
+                               const Result<>& outcome, bool partly) {
     bool asked = false;
     {
         const std::lock_guard lock(mutex_);
@@ -200,6 +204,9 @@ void PushAhead::Impl::complete(const std::string& name, const std::optional<Read
         if (outcome) {
             pause_ = kPauseMin;
             ahead_not_before_ = {};
+            // Whatever was away is back: what it has missed is to be done again.
+            const auto missed = [](const auto& item) { return item.second.state == State::partly; };
+            if (std::erase_if(entries_, missed) > 0) scan_wanted_ = true;
         }
         if (outcome && asked && before && now && now != before) {
             // It is not the file any more that was begun, perhaps before anybody asked.
@@ -211,15 +218,20 @@ void PushAhead::Impl::complete(const std::string& name, const std::optional<Read
         } else if (outcome || asked || !now) {
             entries_.erase(name);  // nothing is known of it, or it has been archived meanwhile
         } else {
-            complete_ahead(entry, name, outcome);
+            complete_ahead(entry, name, outcome, partly);
         }
     }
     if (asked) answer(name, outcome);
     wake_.notify_all();
 }
 
-void PushAhead::Impl::complete_ahead(Entry& entry, const std::string& name,
-                                     const Result<>& outcome) {
+void PushAhead::Impl::complete_ahead(Entry& entry, const std::string& name, const Result<>& outcome,
+                                     bool partly) {
+    if (partly) {
+        entry.state = State::partly;
+        scan_wanted_ = scan_wanted_ || ahead_.empty();
+        return;
+    }
     entry.state = State::failed;
     ahead_not_before_ = Clock::now() + pause_;
     pause_ = std::min<std::chrono::seconds>(pause_ * 2, kPauseMax);
@@ -229,8 +241,10 @@ void PushAhead::Impl::complete_ahead(Entry& entry, const std::string& name,
 
 /// Queues what is ready and not known yet. Without the lock while it reads the directory.
 void PushAhead::Impl::scan(Lock& lock) {
+    // Those that wait for a repository must not hide what the others have yet to get.
+    const std::size_t window = kWindow + count_partly();
     lock.unlock();
-    const Result<std::vector<std::string>> ready = list_ready_files(settings_.wal_path, kWindow);
+    const Result<std::vector<std::string>> ready = list_ready_files(settings_.wal_path, window);
     lock.lock();
     if (!ready) {
         log_detail("no pushing ahead of time: " + ready.error().message());
@@ -244,6 +258,11 @@ void PushAhead::Impl::scan(Lock& lock) {
         ahead_.push_back(name);
     }
     wake_.notify_all();
+}
+
+std::size_t PushAhead::Impl::count_partly() const {
+    return static_cast<std::size_t>(std::ranges::count_if(
+        entries_, [](const auto& item) { return item.second.state == State::partly; }));
 }
 
 /// Bounds the memory: what is no longer ready has been archived and is not asked for again.

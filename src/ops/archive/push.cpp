@@ -16,6 +16,7 @@ namespace {
 /// The way of a file into one repository.
 struct Branch {
     unsigned key = 1;
+    StanzaWatch* watch = nullptr;
     std::unique_ptr<io::Sink> object;
     std::unique_ptr<io::Sink> encryptor;  ///< may be absent
     std::optional<Error> error;
@@ -59,6 +60,7 @@ private:
 Result<Branch> open_branch(const Target& target, const std::string& object) {
     Branch branch;
     branch.key = target.repository->key;
+    branch.watch = target.watch;
     branch.object =
         CHRONOS_TRY(target.repository->storage->create(object, storage::WriteMode::atomic));
     if (target.repository->encrypted())
@@ -76,7 +78,7 @@ public:
             watches_.emplace_back(settings_, repository);
     }
 
-    Result<> push(const std::string& name, const std::string& path);
+    Result<> push(const std::string& name, const std::string& path, bool* partly);
 
 private:
     struct Job {
@@ -84,12 +86,14 @@ private:
         std::string path;
         std::vector<Target> targets;          ///< repositories that can take it
         std::vector<RepositoryError> errors;  ///< of the others
+        std::size_t stored = 0;               ///< repositories that have it
     };
     Result<std::optional<repo::ClusterIdentity>> cluster();
     Result<> select_targets(Job& job);
     Result<> push_segment(Job& job);
     Result<> push_other(Job& job);
     Result<> check_header(const Job& job, const WalSource& source) const;
+    Result<> push_file(Job& job);
     Result<> drop_stored(Job& job, const std::string& checksum) const;
     Result<bool> is_stored(const Job& job, const Target& target, const std::string& checksum) const;
     void store(Job& job, const WalSource& source, compress::CompressType compression,
@@ -102,19 +106,22 @@ private:
     std::optional<repo::ClusterIdentity> cluster_;
 };
 
-Result<> ArchivePusher::Impl::push(const std::string& name, const std::string& path) {
+Result<> ArchivePusher::Impl::push(const std::string& name, const std::string& path, bool* partly) {
     CHRONOS_TRY(repo::check_stop_file(settings_.lock_path, settings_.stanza));
     Job job{.name = name, .path = path, .targets = {}, .errors = {}};
     CHRONOS_TRY(select_targets(job));
-    if (pgdata::is_wal_segment(name) || pgdata::is_wal_partial(name))
-        CHRONOS_TRY(push_segment(job));
-    else
-        CHRONOS_TRY(push_other(job));
+    CHRONOS_TRY(push_file(job));
+    if (partly != nullptr) *partly = !job.errors.empty() && job.stored > 0;
     if (!job.errors.empty())
         return combine(ErrorKind::command,
                        "archive-push command encountered error(s):", job.errors);
     log_info("pushed WAL file '" + name + "' to the archive");
     return {};
+}
+
+Result<> ArchivePusher::Impl::push_file(Job& job) {
+    const bool segment = pgdata::is_wal_segment(job.name) || pgdata::is_wal_partial(job.name);
+    return segment ? push_segment(job) : push_other(job);
 }
 
 /// Read once: a data directory does not change its cluster under a running engine.
@@ -185,10 +192,14 @@ Result<> ArchivePusher::Impl::drop_stored(Job& job, const std::string& checksum)
     for (Target& target : job.targets) {
         const Result<bool> stored = is_stored(job, target, checksum);
         if (!stored && stored.error().kind() == ErrorKind::archive_duplicate) return stored.error();
-        if (!stored)
+        if (!stored) {
+            target.watch->note(stored.error());
             job.errors.push_back({target.repository->key, stored.error()});
-        else if (!*stored)
+        } else if (*stored) {
+            ++job.stored;
+        } else {
             missing.push_back(std::move(target));
+        }
     }
     job.targets = std::move(missing);
     return {};
@@ -229,8 +240,10 @@ void ArchivePusher::Impl::store(
         Result<Branch> branch = open_branch(target, object_name(target));
         if (branch)
             branches.push_back(*std::move(branch));
-        else
+        else {
+            target.watch->note(branch.error());
             job.errors.push_back({target.repository->key, std::move(branch).error()});
+        }
     }
     if (branches.empty()) return;
     FanOut fan_out(branches);
@@ -239,7 +252,11 @@ void ArchivePusher::Impl::store(
     const Result<> copied = source.copy_to(*compressor);
     for (Branch& branch : branches) {
         if (!branch.error && !copied) branch.error = copied.error();
-        if (branch.error) job.errors.push_back({branch.key, *branch.error});
+        branch.watch->note(branch.error ? Result<>(*branch.error) : Result<>());
+        if (branch.error)
+            job.errors.push_back({branch.key, *branch.error});
+        else
+            ++job.stored;
     }
 }
 
@@ -247,8 +264,8 @@ ArchivePusher::ArchivePusher(PushSettings settings)
     : impl_(std::make_unique<Impl>(std::move(settings))) {}
 ArchivePusher::~ArchivePusher() = default;
 
-Result<> ArchivePusher::push(const std::string& name, const std::string& path) {
-    return impl_->push(name, path);
+Result<> ArchivePusher::push(const std::string& name, const std::string& path, bool* partly) {
+    return impl_->push(name, path, partly);
 }
 
 }  // namespace chronos::ops::archive

@@ -42,7 +42,10 @@ protected:
     std::unique_ptr<PushAhead> start(std::size_t threads) {
         return std::make_unique<PushAhead>(
             AheadSettings{wal_path(), threads},
-            [this](const std::string& name, const std::string&) { return push(name); },
+            [this](const std::string& name, const std::string&, bool& partly) {
+                partly = partly_;
+                return push(name);
+            },
             [this](const std::string& name, const Result<>& outcome) {
                 const std::lock_guard lock(mutex_);
                 answers_.emplace_back(name, static_cast<bool>(outcome));
@@ -89,6 +92,7 @@ protected:
     std::size_t running_ = 0;
     std::size_t running_max_ = 0;
     bool broken_ = false;
+    bool partly_ = false;  // while broken: somebody has the file
 };
 
 TEST_F(Ahead, ListsReadyFilesInTheOrderOfTheArchiver) {
@@ -181,6 +185,22 @@ TEST_F(Ahead, FailureIsToldWhenTheFileIsAskedForAndTriedAgain) {
 }
 
 // The archiver may ask for what has no mark (a test, a person): it is pushed, not remembered.
+TEST_F(Ahead, FilesThatSomeRepositoriesHaveAreNoReasonToPauseAndAreMadeUpForTogether) {
+    constexpr unsigned kFiles = 200;  // more than are looked at in one go
+    for (unsigned i = 0; i < kFiles; ++i) make_ready(segment(i));
+    broken_ = partly_ = true;
+    const auto ahead = start(2);
+    ask_and_await(*ahead, segment(0), false);
+    await([&] { return std::set<std::string>(pushed_.begin(), pushed_.end()).size() == kFiles; });
+    {
+        const std::lock_guard lock(mutex_);
+        broken_ = partly_ = false;
+        pushed_.clear();
+    }
+    ask_and_await(*ahead, segment(0), true);
+    await([&] { return std::set<std::string>(pushed_.begin(), pushed_.end()).size() >= 60; });
+}
+
 TEST_F(Ahead, FileWithoutMarkIsPushedEachTime) {
     std::ofstream(wal_path() + "/" + segment(0)) << "wal";
     const auto ahead = start(1);
