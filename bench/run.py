@@ -311,10 +311,24 @@ class Bench:
         for path in glob.glob("%s/repo-%s/archive/main/*-1" % (self.work, tool)):
             shutil.rmtree(path)
 
+    def cluster_without_archiver(self, names):
+        """What push needs of a cluster. In the real one the server's own archiver would see the marks too
+        and push the same segments at the same time."""
+        idle = self.work + "/idle"
+        shutil.rmtree(idle, ignore_errors=True)
+        os.makedirs(idle + "/pg_wal/archive_status")
+        os.makedirs(idle + "/global")
+        shutil.copy(self.pgdata + "/global/pg_control", idle + "/global/pg_control")
+        shutil.copy(self.pgdata + "/PG_VERSION", idle + "/PG_VERSION")
+        for name in names:
+            os.link(self.pgdata + "/pg_wal/" + name, idle + "/pg_wal/" + name)
+        return idle
+
     def row_archive_push(self):
         """archive push, all segments (pgBackRest: a process each; chronos: resident engine)"""
         names = self.segments()
-        waldir = self.pgdata + "/pg_wal/"
+        idle = self.cluster_without_archiver(names)
+        waldir = idle + "/pg_wal/"
         warm(waldir)
 
         def one(tool):
@@ -324,7 +338,7 @@ class Bench:
                 script = "".join("%s --config=%s --stanza=main archive-push %s%s || exit 1\n" % (
                     PGBACKREST, self.config(tool), waldir, name) for name in names)
                 return measure(["sh", "-c", script])
-            driver = [sys.executable, os.path.abspath(__file__), "--drive-archiver", self.config(tool), self.pgdata]
+            driver = [sys.executable, os.path.abspath(__file__), "--drive-archiver", self.config(tool), idle]
             return measure(driver + names)
         return self.both(one)
 
