@@ -73,6 +73,11 @@ Error error_of_both(const Repository& repository, const std::string& what, const
     const std::string path = repository.storage->describe(name);
     Error error(kind, "unable to load " + what + " file '" + path + "' or '" + path +
                           ".copy':" + error_line(main) + error_line(copy));
+    if (main.transient()) error = std::move(error).as_transient();
+    // Who was not let in, or reached nobody, has another trouble than a missing stanza.
+    const bool not_reached =
+        kind == ErrorKind::access || kind == ErrorKind::service || kind == ErrorKind::host_connect;
+    if (not_reached && !main.hint().empty()) return std::move(error).with_hint(main.hint());
     for (const std::string_view hint : hints) error = std::move(error).with_hint(hint);
     return error;
 }
@@ -83,6 +88,10 @@ auto load_pair(const Repository& repository, const std::string& what, const std:
                Load load, std::span<const std::string_view> hints) -> decltype(load(name)) {
     auto main = load(name);
     if (main) return main;
+    // Nobody answers: asking for the copy would only double the wait.
+    if (main.error().kind() == ErrorKind::host_connect)
+        return std::move(main).error().while_doing("load " + what + " file '" +
+                                                   repository.storage->describe(name) + "'");
     auto copy = load(name + ".copy");
     if (copy) return copy;
     return error_of_both(repository, what, name, std::move(main).error(), std::move(copy).error(),

@@ -6,12 +6,36 @@ use warnings;
 use ChronosTest;
 use PostgreSQL::Test::Utils;
 use S3Server;
+use POSIX ();
 use Test::More;
+use Time::HiRes ();
 
 my $server = S3Server->new(buckets => [ 'path', 'host' ]);
 my $passphrase = 'pass-phrase-that-must-not-show';
 my @secrets = ($server->{secret}, $passphrase);
 my ($said, $restored) = ('', 0);
+
+# Looks at every command line there is, all the time, as anybody on the machine can.
+my $command_lines = PostgreSQL::Test::Utils::tempdir() . '/command_lines';
+my $watcher = fork // die $!;
+if ($watcher == 0)
+{
+	my %seen;
+	open my $out, '>', $command_lines or die $!;
+	$out->autoflush(1);
+	local $SIG{TERM} = sub { POSIX::_exit(0) };
+	while (1)
+	{
+		for my $file (glob '/proc/[0-9]*/cmdline')
+		{
+			open my $in, '<', $file or next;
+			my $line = do { local $/; <$in> } // next;
+			next if $line !~ /chronos|pgbackrest/ || $line =~ /s3_server/ || $seen{$line}++;
+			print $out "$line\n";
+		}
+		Time::HiRes::usleep(2000);
+	}
+}
 
 # Keeps what a tool says for the end, where it is searched for secrets.
 sub heard
@@ -79,6 +103,11 @@ sub main_job
 	$insert->('fourth');
 	my $last_state = table_state($node, 'ledger');
 	wait_archived($node);
+	for my $query ('SELECT * FROM pg_settings', 'SELECT * FROM chronos.settings', 'SELECT * FROM chronos.jobs',
+		'SELECT * FROM chronos.backups', 'SELECT * FROM chronos.check()', 'SELECT * FROM pg_stat_activity')
+	{
+		$said .= $node->safe_psql('postgres', $query);
+	}
 	$node->stop('immediate');    # lost
 
 	is(state_restored(\&chronos, $conf, '--archive-mode=off'), $last_state,
@@ -123,9 +152,14 @@ for my $case (
 	cmp_ok($get, '>', 125, "$name: recovery must stop, not end");
 }
 
+kill 'TERM', $watcher;
+waitpid $watcher, 0;
+my $seen = slurp_file($command_lines);
+cmp_ok(() = $seen =~ /\n/g, '>', 10, 'command lines were looked at');
+$said .= $seen;
 for my $secret (@secrets)
 {
-	unlike($said, qr/\Q$secret\E/, 'no secret in ' . length($said) . ' bytes of output and logs');
+	unlike($said, qr/\Q$secret\E/, 'no secret in ' . length($said) . ' bytes of output, logs, command lines and answers of the server');
 }
 $server->stop;
 done_testing();

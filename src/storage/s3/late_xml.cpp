@@ -15,3 +15,4 @@ CHRONOS_LATE(xml, int, xmlParseChunk,
              (xmlParserCtxtPtr parser, const char* chunk, int size, int terminate),
              (parser, chunk, size, terminate))
 CHRONOS_LATE(xml, void, xmlFreeParserCtxt, (xmlParserCtxtPtr parser), (parser))
+CHRONOS_LATE(xml, void, xmlStopParser, (xmlParserCtxt * parser), (parser))

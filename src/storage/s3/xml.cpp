@@ -23,7 +23,8 @@ struct Walk {
     const ElementHandler& handler;
     std::string path;
     std::string text;
-    bool too_long = false;
+    xmlParserCtxt* parser = nullptr;
+    bool refused = false;
 };
 
 void on_start(void* context, const xmlChar* name, const xmlChar*, const xmlChar*, int,
@@ -43,20 +44,29 @@ void on_end(void* context, const xmlChar*, const xmlChar*, const xmlChar*) {
     walk.text.clear();
 }
 
+/// No answer of S3 has a document type, and what one can declare is only good for mischief.
+void on_document_type(void* context, const xmlChar*, const xmlChar*, const xmlChar*) {
+    auto& walk = *static_cast<Walk*>(context);
+    walk.refused = true;
+    xmlStopParser(walk.parser);
+}
+
 void on_text(void* context, const xmlChar* data, int length) {
     auto& walk = *static_cast<Walk*>(context);
     if (walk.text.size() + static_cast<std::size_t>(length) > kTextMax) {
-        walk.too_long = true;
+        walk.refused = true;
+        xmlStopParser(walk.parser);
         return;
     }
     walk.text.append(reinterpret_cast<const char*>(data), static_cast<std::size_t>(length));
 }
 
-/// Parses without entities of its own, network or error output. False if it is not XML.
+/// Parses without document type, network or error output. False if it is not XML.
 bool walk_xml(std::string_view xml, const ElementHandler& handler) {
-    Walk walk{handler, {}, {}, false};
+    Walk walk{handler, {}, {}};
     xmlSAXHandler sax{};
     sax.initialized = XML_SAX2_MAGIC;
+    sax.internalSubset = on_document_type;
     sax.startElementNs = on_start;
     sax.endElementNs = on_end;
     sax.characters = on_text;
@@ -66,9 +76,10 @@ bool walk_xml(std::string_view xml, const ElementHandler& handler) {
     };
     const std::unique_ptr<xmlParserCtxt, Free> parser(
         xmlCreatePushParserCtxt(&sax, &walk, nullptr, 0, nullptr));
+    walk.parser = parser.get();
     xmlCtxtUseOptions(parser.get(), XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
     const int code = xmlParseChunk(parser.get(), xml.data(), static_cast<int>(xml.size()), 1);
-    return code == 0 && parser->wellFormed != 0 && !walk.too_long;
+    return code == 0 && parser->wellFormed != 0 && !walk.refused;
 }
 
 std::string_view last_of(std::string_view path) {
