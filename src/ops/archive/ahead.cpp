@@ -10,7 +10,6 @@
 #include <thread>
 
 #include "chronos/base/log.h"
-#include "chronos/io/cpu_tokens.h"
 #include "chronos/ops/archive_ahead.h"
 
 namespace chronos::ops::archive {
@@ -54,14 +53,6 @@ enum class State {
     partly,  ///< some repositories have it; tried again when a file has reached all
 };
 
-/// A file spends a good part of its time on the way to the disk: while one waits there, another is
-/// compressed in its place.
-constexpr std::size_t kThreadsPerToken = 2;
-
-std::size_t computing(const AheadSettings& settings) {
-    return std::max<std::size_t>(settings.threads, 1);
-}
-
 struct Entry {
     State state = State::queued;
     bool asked = false;  ///< somebody waits for the answer
@@ -73,11 +64,8 @@ struct Entry {
 class PushAhead::Impl {
 public:
     Impl(AheadSettings settings, Push push, Answer answer)
-        : settings_(std::move(settings)),
-          push_(std::move(push)),
-          answer_(std::move(answer)),
-          tokens_(computing(settings_)) {
-        for (std::size_t i = 0; i < kThreadsPerToken * computing(settings_); ++i)
+        : settings_(std::move(settings)), push_(std::move(push)), answer_(std::move(answer)) {
+        for (std::size_t i = 0; i < std::max<std::size_t>(settings_.threads, 1); ++i)
             threads_.emplace_back([this] { work(); });
     }
 
@@ -122,7 +110,6 @@ private:
     const AheadSettings settings_;
     const Push push_;
     const Answer answer_;
-    io::CpuTokens tokens_;
     std::mutex answer_mutex_;
 
     std::mutex mutex_;
@@ -193,7 +180,6 @@ std::string PushAhead::Impl::take(std::deque<std::string>& queue) {
 }
 
 void PushAhead::Impl::run(const std::string& name) {
-    const io::TokenScope computes(&tokens_);
     const std::optional<ReadyStamp> before = stamp_of(name);
     Result<> outcome;
     bool partly = false;

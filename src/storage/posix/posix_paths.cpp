@@ -1,5 +1,4 @@
 #include "storage/posix/posix_paths.h"
-#include "chronos/io/cpu_tokens.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -91,7 +90,6 @@ Result<> sync_tree_at(int parent_fd, const std::string& name, const std::string&
         if (child.is_directory)
             CHRONOS_TRY(
                 sync_tree_at(::dirfd(directory.get()), child.name, path + "/" + child.name));
-    const io::WaitScope waiting;  // for the disk
     if (::fsync(::dirfd(directory.get())) != 0)
         return system_error(ErrorKind::path_sync, "unable to sync path '" + path + "'", errno);
     return {};
@@ -136,7 +134,6 @@ Result<> sync_directory(const std::string& path) {
     const io::FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!fd.valid())
         return system_error(ErrorKind::path_open, "unable to open path '" + path + "'", errno);
-    const io::WaitScope waiting;  // for the disk
     if (::fsync(fd.get()) != 0)
         return system_error(ErrorKind::path_sync, "unable to sync path '" + path + "'", errno);
     return {};

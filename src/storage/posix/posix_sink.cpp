@@ -6,7 +6,6 @@
 
 #include <cerrno>
 
-#include "chronos/io/cpu_tokens.h"
 #include "storage/posix/posix_paths.h"
 
 namespace chronos::storage {
@@ -73,7 +72,6 @@ void PosixSink::start_write_back() {
 
 Result<> PosixSink::finish() {
     if (sync_file_) {
-        const io::WaitScope waiting;  // for the disk
         if (::fsync(fd_.get()) != 0)
             return system_error(ErrorKind::file_sync, "unable to sync '" + names_.written + "'",
                                 errno);
