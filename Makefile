@@ -26,7 +26,7 @@ DATA = $(wildcard sql/chronos_backup--*.sql)
 
 # Where the regression tests keep their repository and the configuration that names it.
 REGRESS_DIR := $(CURDIR)/build/regress
-REGRESS = objects settings privileges arguments jobs backups retention
+REGRESS = objects settings privileges arguments jobs backups retention job_types
 REGRESS_OPTS = --inputdir=test/regress --outputdir=test/regress --temp-instance=./tmp_regress \
 	--temp-config=$(REGRESS_DIR)/postgresql.conf
 TAP_TESTS = 1

@@ -52,6 +52,12 @@ CREATE FUNCTION chronos.backup_now(type text DEFAULT 'full', annotations jsonb D
 COMMENT ON FUNCTION chronos.backup_now(text, jsonb) IS
 	'take a full, diff or incr backup and return its label; cancelling the query cancels the backup';
 
+CREATE FUNCTION chronos.start_job(type text, options jsonb DEFAULT NULL)
+	RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chronos_start_job';
+COMMENT ON FUNCTION chronos.start_job(text, jsonb) IS
+	'queue a job - full, diff, incr, verify, expire, maintenance, drill - and return its number; follow it in chronos.jobs';
+
 CREATE FUNCTION chronos.wait(job bigint, timeout interval DEFAULT NULL)
 	RETURNS text LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chronos_wait';
@@ -266,7 +272,8 @@ GRANT SELECT ON chronos.job_history, chronos.jobs, chronos.progress, chronos.bac
 	TO chronos_monitor;
 GRANT EXECUTE ON FUNCTION chronos.current_jobs(), chronos.repository_info(text),
 	chronos.backup_info(text), chronos.configuration(), chronos.wait(bigint, interval) TO chronos_monitor;
-GRANT EXECUTE ON FUNCTION chronos.start_backup(text, jsonb), chronos.backup_now(text, jsonb),
+GRANT EXECUTE ON FUNCTION chronos.start_job(text, jsonb), chronos.start_backup(text, jsonb),
+	chronos.backup_now(text, jsonb),
 	chronos.cancel(bigint), chronos.stanza_create(), chronos."check"(),
 	chronos.expire_decisions(boolean, text), chronos.expire(boolean, text), chronos.hold(text, text),
 	chronos.unhold(text), chronos.annotate(text, text, text), chronos.stanza_upgrade() TO chronos_operator;

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "chronos/base/cancel.h"
@@ -11,6 +13,14 @@
 
 namespace chronos::cli {
 
+/// Something that a command has found out about what it looks at.
+struct Finding {
+    std::string test;    ///< what was looked at: a backup label, a file, the name of a test
+    std::string status;  ///< "ok", "note" or "failure"
+    std::string message;
+    std::string hint = "";
+};
+
 /// What a command gets. It outlives the command.
 struct Context {
     const config::Config& config;
@@ -18,6 +28,13 @@ struct Context {
     ProgressReceiver progress;  ///< never empty; shows nothing where nobody wants it
     std::string program;        ///< absolute path of the running executable
     std::string invoked_as;     ///< last part of argv[0]: "pgbackrest" when it stands in for that
+    /// For whoever runs it as a job of the server; never empty, nobody listens elsewhere. The
+    /// command prints what people should read all the same. From any thread.
+    std::function<void(const Finding& finding)> finding = [](const Finding&) {};
+    /// A figure of the outcome: "label", "size", "files", ... (docs/protocol.md). Values are text.
+    /// From the thread of the command.
+    std::function<void(std::string_view key, std::string_view value)> result =
+        [](std::string_view, std::string_view) {};
 };
 
 /// Returns the exit status. An error is printed by dispatch, which exits with the code of its kind.

@@ -118,9 +118,7 @@ int report_early(const Error& error, const std::vector<std::string>& warnings) {
 
 Result<int> run_command(Context& context, LogOutput& output) {
     const Command command = find_command_function(context.config.command());
-    if (command == nullptr)
-        return Error(ErrorKind::command_invalid,
-                     "command '" + context.config.command() + "' is not part of this version");
+    if (command == nullptr) return not_in_this_version(context.config.command());
     CHRONOS_TRY(apply_process_options(context.config));
     output.open_file();
     if (!config::find_command(context.config.command())->quiet)
@@ -155,6 +153,11 @@ Command find_command_function(std::string_view name) {
     for (const Entry& entry : kCommands)
         if (entry.name == name) return entry.run;
     return nullptr;
+}
+
+Error not_in_this_version(const std::string& command) {
+    return Error(ErrorKind::command_invalid,
+                 "command '" + command + "' is not part of this version");
 }
 
 Result<int> run_guarded(Command command, Context& context) {

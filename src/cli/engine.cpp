@@ -28,6 +28,7 @@ constexpr std::array kRoles{
     Role{"backup", "backup", serve_backup},
     Role{"check", "check", serve_check},
     Role{"command", "", serve_command},
+    Role{"job", "", serve_job},
     Role{"stanza-create", "stanza-create", serve_stanza_create},
 };
 

@@ -18,4 +18,8 @@ Result<> serve_stanza_create(Context& context, EngineChannel& channel);
 /// Runs a command of the command line and sends what it prints.
 Result<> serve_command(Context& context, EngineChannel& channel);
 
+/// Runs a command of the command line as a job: its progress, findings and results are messages,
+/// what it prints are log lines.
+Result<> serve_job(Context& context, EngineChannel& channel);
+
 }  // namespace chronos::cli

@@ -130,8 +130,11 @@ void begin_arguments(Arguments* arguments, const char* role) {
     add_common_options(arguments);
     add_argument(arguments, psprintf("--pg1-path=%s", DataDir));
     // The other roles do not know the option.
-    const bool has_workers = strcmp(role, "archive") == 0 || strcmp(role, "backup") == 0;
-    if (has_workers && settings.process_max > 0)
+    if (strcmp(role, "archive") == 0) add_process_max(arguments);
+}
+
+void add_process_max(Arguments* arguments) {
+    if (settings.process_max > 0)
         add_argument(arguments, psprintf("--process-max=%d", settings.process_max));
 }
 

@@ -10,7 +10,7 @@ inline constexpr int kExitGraceMs = 300;
 
 /// Arguments of an engine, behind `chronos`.
 struct Arguments {
-    static constexpr int kMax = 48;
+    static constexpr int kMax = 128;
     const char* item[kMax + 1];  ///< nullptr behind the last
     int count;
 };
@@ -18,6 +18,8 @@ void add_argument(Arguments* arguments, const char* text);
 /// `engine <role> --stanza=... --pg1-path=...` and the other options that come from settings, in
 /// memory of the current context.
 void begin_arguments(Arguments* arguments, const char* role);
+/// --process-max, if chronos.process_max says something.
+void add_process_max(Arguments* arguments);
 /// The options alone, for `engine command <command>`.
 void add_common_options(Arguments* arguments);
 

@@ -1,141 +1,46 @@
 #include "extension/engine_session.h"
-#include "extension/job_history.h"
+#include "extension/job_options.h"
+#include "extension/job_queue.h"
 #include "extension/postgres_api.h"
 #include "extension/settings.h"
 #include "extension/shared_state.h"
 
-/// start_backup, wait, cancel, backup_now and what the views jobs and progress are made of.
+/// start_job, start_backup, wait, cancel, backup_now and what the views jobs and progress are made
+/// of.
 
 namespace chronos::extension {
 namespace {
 
-void check_type(const char* type) {
-    if (strcmp(type, "full") == 0 || strcmp(type, "diff") == 0 || strcmp(type, "incr") == 0) return;
+const JobType* require_type(FunctionCallInfo fcinfo, bool backups_only) {
+    const char* name = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
+    const JobType* type = find_job_type(name);
+    if (type != nullptr && (type->in_session || !backups_only)) return type;
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                    errmsg("\"%s\" is not a type of backup", type),
-                    errhint("Types are full, diff and incr.")));
+                    errmsg("\"%s\" is not a type of %s", name, backups_only ? "backup" : "job"),
+                    errhint("Types are %s.", job_type_names(backups_only))));
 }
 
 void require_primary() {
     if (!RecoveryInProgress()) return;
     ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
                     errmsg("jobs cannot be started while the server is in recovery"),
-                    errhint("Start the backup on the primary.")));
+                    errhint("Start the job on the primary.")));
 }
 
-/// True if the text can be one half of a `key=value` option, which has a line of its own.
-bool fits_in_option(const char* text, int length) {
-    for (int i = 0; i < length; ++i)
-        if (static_cast<unsigned char>(text[i]) < ' ') return false;
-    return true;
+int64 submit(const JobType* type, StringInfo options, const char* what) {
+    require_options_fit(options, what);
+    const JobRequest request = {type, options->data, GetUserNameFromId(GetSessionUserId(), false)};
+    return queue_job(&request);
 }
 
-/// Appends `--annotation=key=value` lines for the members of an object of texts.
-void append_annotations(StringInfo options, Jsonb* annotations) {
-    if (!JB_ROOT_IS_OBJECT(annotations))
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("annotations must be a JSON object"),
-                        errhint("For example {\"reason\": \"before upgrade\"}.")));
-    JsonbIterator* iterator = JsonbIteratorInit(&annotations->root);
-    JsonbValue value;
-    JsonbIteratorToken token;
-    bool key_is_good = false;
-    while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE) {
-        if (token != WJB_KEY && token != WJB_VALUE) continue;
-        const bool is_text = value.type == jbvString;
-        const char* text = is_text ? value.val.string.val : "";
-        const int length = is_text ? value.val.string.len : 0;
-        if (token == WJB_KEY)
-            key_is_good = length > 0 && memchr(text, '=', static_cast<size_t>(length)) == nullptr;
-        if (!is_text || !key_is_good || !fits_in_option(text, length))
-            ereport(ERROR,
-                    (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                     errmsg("annotations must have names without \"=\" and texts on one line")));
-        if (token == WJB_KEY)
-            appendStringInfo(options, "--annotation=%.*s=", length, text);
-        else
-            appendStringInfo(options, "%.*s\n", length, text);
-    }
-}
-
-/// The slot for a new job: a free one, or that of the job that has been finished for longest. Under
-/// the lock.
-JobSlot* slot_for_new_job() {
-    JobSlot* oldest = nullptr;
-    for (JobSlot& slot : shared->slots) {
-        if (slot.state == JobState::free) return &slot;
-        if (is_finished(slot.state) && (oldest == nullptr || slot.id < oldest->id)) oldest = &slot;
-    }
-    return oldest;
-}
-
-void fill_slot(JobSlot* slot, int64 id, const char* type, const char* options, const char* user) {
-    slot->id = id;
-    slot->state = JobState::queued;
-    strlcpy(slot->type, type, sizeof slot->type);
-    strlcpy(slot->options, options, sizeof slot->options);
-    strlcpy(slot->requested_by, user, sizeof slot->requested_by);
-    slot->requested_at = GetCurrentTimestamp();
-    slot->started_at = slot->finished_at = slot->phase_started_at = 0;
-    slot->phase[0] = slot->label[0] = slot->error[0] = slot->hint[0] = '\0';
-    slot->error_code = 0;
-    slot->worker_pid = 0;
-    slot->worker_latch = nullptr;
-    slot->cancel_requested = slot->recorded = false;
-    pg_atomic_write_u64(&slot->bytes_total, 0);
-    pg_atomic_write_u64(&slot->bytes_done, 0);
-    pg_atomic_write_u64(&slot->files_total, 0);
-    pg_atomic_write_u64(&slot->files_done, 0);
-}
-
-/// Numbers go on where the history ends, also after a restart.
-void continue_numbers() {
-    LWLockAcquire(shared->lock, LW_SHARED);
-    const bool known = shared->next_id != 0;
-    LWLockRelease(shared->lock);
-    if (known) return;
-    const int64 last = last_recorded_job();
-    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-    if (shared->next_id == 0) shared->next_id = last + 1;
-    LWLockRelease(shared->lock);
-}
-
-int64 queue_job(const char* type, const char* options) {
-    const char* user = GetUserNameFromId(GetSessionUserId(), false);
-    continue_numbers();
-    int64 id = 0;
-    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-    const bool served = shared->launcher_pid != 0;
-    JobSlot* slot = served ? slot_for_new_job() : nullptr;
-    if (slot != nullptr) {
-        id = shared->next_id++;
-        fill_slot(slot, id, type, options, user);
-        SetLatch(shared->launcher_latch);
-    }
-    LWLockRelease(shared->lock);
-    if (!served)
-        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("could not queue backup: the chronos launcher is not running"),
-                        errhint("It needs one of max_worker_processes; see the server log.")));
-    if (slot == nullptr)
-        ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-                        errmsg("could not queue backup: %d jobs are waiting", kJobSlots)));
-    return id;
-}
-
-int64 submit(FunctionCallInfo fcinfo) {
+int64 submit_backup(FunctionCallInfo fcinfo) {
     require_preloaded();
     require_primary();
-    const char* type = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
-    check_type(type);
+    const JobType* type = require_type(fcinfo, /*backups_only=*/true);
     StringInfoData options;
     initStringInfo(&options);
     if (!PG_ARGISNULL(1)) append_annotations(&options, PG_GETARG_JSONB_P(1));
-    if (options.len >= static_cast<int>(sizeof JobSlot::options))
-        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-                        errmsg("annotations are longer than %d bytes",
-                               static_cast<int>(sizeof JobSlot::options) - 1)));
-    return queue_job(type, options.data);
+    return submit(type, &options, "annotations");
 }
 
 /// A copy of the job; false if shared memory does not have it.
@@ -254,12 +159,23 @@ void put_job(ReturnSetInfo* result, JobSlot* job) {
 }  // namespace chronos::extension
 
 CHRONOS_FUNCTION(chronos_start_backup) {
-    PG_RETURN_INT64(chronos::extension::submit(fcinfo));
+    PG_RETURN_INT64(chronos::extension::submit_backup(fcinfo));
+}
+
+CHRONOS_FUNCTION(chronos_start_job) {
+    using namespace chronos::extension;
+    require_preloaded();
+    require_primary();
+    const JobType* type = require_type(fcinfo, /*backups_only=*/false);
+    StringInfoData options;
+    initStringInfo(&options);
+    if (!PG_ARGISNULL(1)) append_options(&options, type, PG_GETARG_JSONB_P(1));
+    PG_RETURN_INT64(submit(type, &options, "options"));
 }
 
 CHRONOS_FUNCTION(chronos_backup_now) {
     using namespace chronos::extension;
-    const int64 id = submit(fcinfo);
+    const int64 id = submit_backup(fcinfo);
     JobSlot job;
     PG_ENSURE_ERROR_CLEANUP(cancel_at_error, Int64GetDatum(id));
     { await_job(id, -1, &job); }

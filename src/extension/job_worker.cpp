@@ -1,6 +1,7 @@
 #include "extension/engine_process.h"
 #include "extension/engine_session.h"
 #include "extension/job_history.h"
+#include "extension/job_types.h"
 #include "extension/postgres_api.h"
 #include "extension/settings.h"
 #include "extension/shared_state.h"
@@ -15,6 +16,15 @@ int64 job_id;
 /// What ended this process, for the job's record: it is told to the log only.
 char last_error[512];
 emit_log_hook_type former_log_hook;
+
+/// What the engine has told about the outcome so far.
+struct Report {
+    unsigned long long status;  ///< of `done`: an exit code of the command line
+    int failures;
+    char first[512];
+    char first_hint[256];
+};
+Report report;
 
 void remember_error(ErrorData* error) {
     if (error->elevel >= ERROR && error->message != nullptr)
@@ -65,7 +75,28 @@ void take_result(JobSlot* slot) {
     set_counter(&slot->files_done, "files");
 }
 
+/// A text of the message at hand, "" if it has none.
+const char* text_field(const char* key) {
+    const char* text = engine_field(key);
+    return text != nullptr ? text : "";
+}
+
+void take_finding() {
+    const bool failed = strcmp(text_field("status"), "failure") == 0;
+    const char* hint = text_field("hint");
+    if (failed || settings.log_level >= kLogDetail)
+        ereport(failed ? WARNING : LOG,
+                (errmsg("chronos: %s: %s", text_field("test"), text_field("message")),
+                 *hint != '\0' ? errhint("%s", hint) : 0));
+    if (!failed || report.failures++ > 0) return;
+    snprintf(report.first, sizeof report.first, "%s: %s", text_field("test"),
+             text_field("message"));
+    strlcpy(report.first_hint, hint, sizeof report.first_hint);
+}
+
 void handle_message(void*, const char* verb) {
+    if (strcmp(verb, "finding") == 0) take_finding();
+    if (strcmp(verb, "done") == 0) report.status = engine_field_number("status", 0);
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     if (JobSlot* slot = find_job(job_id)) {
         if (strcmp(verb, "progress") == 0) take_progress(slot);
@@ -129,17 +160,47 @@ void connect_to_database() {
     pgstat_report_activity(STATE_IDLE, nullptr);
 }
 
-SessionResult run_backup(const char* type, char* options) {
-    Arguments arguments;
-    begin_arguments(&arguments, "backup");
-    add_argument(&arguments, psprintf("--type=%s", type));
+void begin_job_arguments(Arguments* arguments, const JobType* type, const char* options) {
+    if (type->in_session) {
+        begin_arguments(arguments, "backup");
+    } else {
+        add_argument(arguments, "engine");
+        add_argument(arguments, "job");
+        add_argument(arguments, type->command);
+        add_common_options(arguments);
+        if (type->takes_pg_path) add_argument(arguments, psprintf("--pg1-path=%s", DataDir));
+    }
+    if (type->takes_process_max && strstr(options, "--process-max=") == nullptr)
+        add_process_max(arguments);
+    if (type->fixed_option != nullptr) add_argument(arguments, type->fixed_option);
+}
+
+/// A command that has done its work may still have found that something is wrong.
+void judge_findings(SessionResult* result, const JobType* type) {
+    if (result->outcome != SessionOutcome::done || report.status == 0) return;
+    result->outcome = SessionOutcome::failed;
+    result->code = static_cast<int>(report.status);
+    result->hint = report.first_hint;
+    if (report.failures > 1)
+        result->message = psprintf("%d failures, the first one: %s", report.failures, report.first);
+    else if (report.failures == 1)
+        result->message = report.first;
+    else
+        result->message = psprintf("%s ended with exit code %llu", type->command, report.status);
+}
+
+SessionResult run_command(const JobType* type, char* options) {
+    Arguments arguments = {};
+    begin_job_arguments(&arguments, type, options);
     for (char* option = strtok(options, "\n"); option != nullptr; option = strtok(nullptr, "\n"))
         add_argument(&arguments, option);
     SessionPlan plan = {};
     plan.own_transactions = true;
     plan.on_message = handle_message;
     plan.cancelled = cancel_requested;
-    return run_engine(&arguments, &plan);
+    SessionResult result = run_engine(&arguments, &plan);
+    judge_findings(&result, type);
+    return result;
 }
 
 /// Turns an error of this session into the outcome of the job.
@@ -155,26 +216,26 @@ SessionResult outcome_of_error(MemoryContext context) {
     return result;
 }
 
-void finish(const SessionResult* result, const char* type) {
+void finish(const SessionResult* result, const JobType* type) {
     const char* hint = result->hint;
     switch (result->outcome) {
         case SessionOutcome::done:
-            ereport(LOG, (errmsg("chronos: %s backup has finished", type)));
+            ereport(LOG, (errmsg("chronos: %s has finished", type->title)));
             finish_job(job_id, JobState::succeeded, 0, "", "");
             return;
         case SessionOutcome::cancelled:
-            ereport(LOG, (errmsg("chronos: %s backup was cancelled", type)));
+            ereport(LOG, (errmsg("chronos: %s was cancelled", type->title)));
             finish_job(job_id, JobState::cancelled, 63, "cancelled", "");
             return;
         case SessionOutcome::failed:
-            ereport(WARNING, (errmsg("chronos: %s backup failed: %s", type, result->message),
+            ereport(WARNING, (errmsg("chronos: %s failed: %s", type->title, result->message),
                               *hint != '\0' ? errhint("%s", hint) : 0));
             finish_job(job_id, JobState::failed, result->code, result->message, hint);
             return;
     }
 }
 
-void run_job(const char* type, char* options) {
+void run_job(const JobType* type, char* options) {
     MemoryContext context =
         AllocSetContextCreate(TopMemoryContext, "chronos job", ALLOCSET_DEFAULT_SIZES);
     MemoryContextSwitchTo(context);
@@ -182,7 +243,7 @@ void run_job(const char* type, char* options) {
     PG_TRY();
     {
         open_to_cancel(true);
-        *result = run_backup(type, options);
+        *result = run_command(type, options);
     }
     PG_CATCH();
     { *result = outcome_of_error(context); }
@@ -210,7 +271,7 @@ void chronos_job_main(Datum argument) {
     if (!claim_job(type, sizeof type, options, sizeof options)) proc_exit(0);
     before_shmem_exit(abandon_job, 0);
     connect_to_database();
-    run_job(type, options);
+    run_job(find_job_type(type), options);
     record_finished_jobs();
     proc_exit(0);
 }

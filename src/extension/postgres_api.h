@@ -36,6 +36,7 @@ extern "C" {
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/numeric.h"
 #include "utils/pidfile.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"

@@ -17,8 +17,8 @@ bool is_finished(JobState state);
 struct JobSlot {
     int64 id;
     JobState state;
-    char type[16];       ///< "full", "diff", "incr"
-    char options[1024];  ///< further options of the engine, one a line
+    char type[16];       ///< JobType::name
+    char options[4096];  ///< further options of the engine, one a line
     char requested_by[NAMEDATALEN];
     TimestampTz requested_at;
     TimestampTz started_at;

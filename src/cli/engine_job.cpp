@@ -1,0 +1,56 @@
+#include "chronos/base/log.h"
+#include "cli/dispatch.h"
+#include "cli/engine_roles.h"
+#include "cli/output_relay.h"
+
+namespace chronos::cli {
+namespace {
+
+using control::Message;
+
+/// What a command prints is for people: in a job they find it in the log.
+class OutputLog {
+public:
+    void add(std::string_view chunk) {
+        lines_.append(chunk);
+        while (const auto line = lines_.next_line()) log_info(*line);
+    }
+    void finish() {
+        if (lines_.has_partial_line()) add("\n");
+    }
+
+private:
+    control::LineBuffer lines_;
+};
+
+void send_finding(EngineChannel& channel, const Finding& finding) {
+    channel.send(Message("finding")
+                     .with("test", finding.test)
+                     .with("status", finding.status)
+                     .with("message", finding.message)
+                     .with("hint", finding.hint));
+}
+
+}  // namespace
+
+Result<> serve_job(Context& context, EngineChannel& channel) {
+    const Command command = find_command_function(context.config.command());
+    if (command == nullptr) return not_in_this_version(context.config.command());
+    Message done("done");
+    context.finding = [&](const Finding& finding) { send_finding(channel, finding); };
+    context.result = [&](std::string_view key, std::string_view value) {
+        done = std::move(done).with(key, value);
+    };
+    int status = 0;
+    OutputLog output;
+    {
+        const auto relay =
+            CHRONOS_TRY(OutputRelay::start([&](std::string_view chunk) { output.add(chunk); }));
+        status = CHRONOS_TRY(run_guarded(command, context));
+    }
+    output.finish();
+    channel.send(std::move(done).with("status", static_cast<std::uint64_t>(status)));
+    return {};
+}
+
+}  // namespace chronos::cli

@@ -1,0 +1,17 @@
+#pragma once
+
+#include "extension/job_types.h"
+#include "extension/postgres_api.h"
+
+namespace chronos::extension {
+
+/// Appends `--annotation=key=value` lines for the members of an object of texts. Raises if it is
+/// none.
+void append_annotations(StringInfo lines, Jsonb* annotations);
+
+/// Appends a line for each option of the object: {"name": "text or number"} is --name=value, true
+/// is --name, false --no-name; an array repeats the option, an object is {"key": "value"} pairs as
+/// of --annotation. Raises for an option that jobs of the type do not take from SQL.
+void append_options(StringInfo lines, const JobType* type, Jsonb* options);
+
+}  // namespace chronos::extension

@@ -1,0 +1,83 @@
+#include "extension/job_queue.h"
+
+#include "extension/job_history.h"
+
+namespace chronos::extension {
+namespace {
+
+/// The slot for a new job: a free one, or that of the job that has been finished for longest. Under
+/// the lock.
+JobSlot* slot_for_new_job() {
+    JobSlot* oldest = nullptr;
+    for (JobSlot& slot : shared->slots) {
+        if (slot.state == JobState::free) return &slot;
+        if (is_finished(slot.state) && (oldest == nullptr || slot.id < oldest->id)) oldest = &slot;
+    }
+    return oldest;
+}
+
+void fill_slot(JobSlot* slot, int64 id, const JobRequest* request) {
+    slot->id = id;
+    slot->state = JobState::queued;
+    strlcpy(slot->type, request->type->name, sizeof slot->type);
+    strlcpy(slot->options, request->options, sizeof slot->options);
+    strlcpy(slot->requested_by, request->requested_by, sizeof slot->requested_by);
+    slot->requested_at = GetCurrentTimestamp();
+    slot->started_at = slot->finished_at = slot->phase_started_at = 0;
+    slot->phase[0] = slot->label[0] = slot->error[0] = slot->hint[0] = '\0';
+    slot->error_code = 0;
+    slot->worker_pid = 0;
+    slot->worker_latch = nullptr;
+    slot->cancel_requested = slot->recorded = false;
+    pg_atomic_write_u64(&slot->bytes_total, 0);
+    pg_atomic_write_u64(&slot->bytes_done, 0);
+    pg_atomic_write_u64(&slot->files_total, 0);
+    pg_atomic_write_u64(&slot->files_done, 0);
+}
+
+/// Numbers go on where the history ends, also after a restart.
+void continue_numbers() {
+    LWLockAcquire(shared->lock, LW_SHARED);
+    const bool known = shared->next_id != 0;
+    LWLockRelease(shared->lock);
+    if (known) return;
+    const int64 last = last_recorded_job();
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    if (shared->next_id == 0) shared->next_id = last + 1;
+    LWLockRelease(shared->lock);
+}
+
+}  // namespace
+
+int64 queue_job(const JobRequest* request) {
+    continue_numbers();
+    int64 id = 0;
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    const bool served = shared->launcher_pid != 0;
+    JobSlot* slot = served ? slot_for_new_job() : nullptr;
+    if (slot != nullptr) {
+        id = shared->next_id++;
+        fill_slot(slot, id, request);
+        SetLatch(shared->launcher_latch);
+    }
+    LWLockRelease(shared->lock);
+    if (!served)
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("could not queue %s: the chronos launcher is not running",
+                               request->type->title),
+                        errhint("It needs one of max_worker_processes; see the server log.")));
+    if (slot == nullptr)
+        ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+                        errmsg("could not queue %s: %d jobs are waiting", request->type->title,
+                               kJobSlots)));
+    return id;
+}
+
+void require_options_fit(const StringInfoData* options, const char* what) {
+    constexpr int kMax = static_cast<int>(sizeof JobSlot::options) - 1;
+    if (options->len <= kMax) return;
+    ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                    errmsg("%s are longer than %d bytes", what, kMax)));
+}
+
+}  // namespace chronos::extension

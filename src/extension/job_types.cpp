@@ -1,0 +1,46 @@
+#include "extension/job_types.h"
+
+#include "extension/postgres_api.h"
+
+namespace chronos::extension {
+namespace {
+
+constexpr const char* kBackupOptions =
+    "|annotation|delta|exclude|expire-auto|process-max|repo|resume|start-fast|";
+
+constexpr JobType kTypes[] = {
+    {"full", "full backup", "backup", "--type=full", kBackupOptions, true, true, true},
+    {"diff", "diff backup", "backup", "--type=diff", kBackupOptions, true, true, true},
+    {"incr", "incr backup", "backup", "--type=incr", kBackupOptions, true, true, true},
+    {"verify", "verify", "verify", nullptr, "|full|process-max|repo|set|", false, false, true},
+    {"expire", "expire", "expire", nullptr, "|dry-run|process-max|repo|set|", false, false, true},
+    {"maintenance", "maintenance", "maintenance", nullptr, "|dry-run|repo|upload-age|", false,
+     false, false},
+    {"drill", "drill", "drill", nullptr, "|process-max|repo|set|target|type|", false, false, true},
+};
+
+}  // namespace
+
+const JobType* find_job_type(const char* name) {
+    for (const JobType& type : kTypes)
+        if (strcmp(type.name, name) == 0) return &type;
+    return nullptr;
+}
+
+const char* job_type_names(bool backups_only) {
+    static char names[256];
+    names[0] = '\0';
+    for (const JobType& type : kTypes) {
+        if (backups_only && !type.in_session) continue;
+        if (names[0] != '\0') strlcat(names, ", ", sizeof names);
+        strlcat(names, type.name, sizeof names);
+    }
+    return names;
+}
+
+bool job_type_takes(const JobType* type, const char* option) {
+    if (*option == '\0' || strchr(option, '|') != nullptr) return false;
+    return strstr(type->options, psprintf("|%s|", option)) != nullptr;
+}
+
+}  // namespace chronos::extension
