@@ -38,6 +38,7 @@ Result<ops::archive::PushSettings> archive_push_settings(const config::Config& c
     settings.compress_level = config.has("compress-level")
                                   ? static_cast<int>(config.get_int("compress-level"))
                                   : compress::default_compress_level(settings.compress_type);
+    settings.process_max = static_cast<std::size_t>(config.get_int("process-max"));
     settings.header_check = config.get_bool("archive-header-check");
     settings.duplicate_warn = config.get_bool("archive-mode-check");
     settings.lock_path = config.get_string("lock-path");

@@ -9,6 +9,10 @@ namespace {
 
 using control::Message;
 
+/// Segments under way for each one that is compressed: most of the time of a segment is spent on
+/// the way to the disk or to a distant store.
+constexpr std::size_t kUnderWayPerProcess = 4;
+
 void answer(EngineChannel& channel, const std::string& name, const Result<>& outcome) {
     if (outcome)
         channel.send(Message("pushed").with("file", name));
@@ -40,7 +44,7 @@ Result<> serve_archive(Context& context, EngineChannel& channel) {
     ops::archive::ArchivePusher pusher(CHRONOS_TRY(archive_push_settings(config)));
     ops::archive::PushAhead ahead(
         {.wal_path = pg_path + "/pg_wal",
-         .threads = static_cast<std::size_t>(config.get_int("process-max"))},
+         .threads = kUnderWayPerProcess * static_cast<std::size_t>(config.get_int("process-max"))},
         [&](const std::string& name, const std::string& path, bool& partly) {
             return pusher.push(name, path, &partly);
         },

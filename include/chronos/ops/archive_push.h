@@ -16,6 +16,7 @@ struct PushSettings {
     std::string pg_path;  ///< data directory; "": which cluster it is, the first repository knows
     compress::CompressType compress_type = compress::CompressType::gz;
     int compress_level = 6;
+    std::size_t process_max = 1;  ///< segments that are compressed at a time
     bool header_check = true;    ///< look whether a segment belongs to the cluster
     bool duplicate_warn = true;  ///< say when a segment is already there with the same content
     /// Create the stanza where the repository itself is there but has none yet. Needs pg_path.
@@ -31,8 +32,11 @@ struct PushSettings {
 ///
 /// A file is stored when push() has returned without error: it is durable in every repository.
 /// Otherwise it is durable in some or in none and push() may be called again. Rules, error kinds
-/// and texts: repository-format reference, section 4.3. Memory: a segment of up to 32 MiB for each
-/// thread inside push(); larger ones are streamed.
+/// and texts: repository-format reference, section 4.3.
+///
+/// More threads than `process_max` may be inside push(): the others wait for their repository, and
+/// hold the compressed segment only. Memory: two segments of up to 16 MiB for each of process_max,
+/// and 32 MiB of compressed ones; larger segments are streamed, process_max at a time.
 class ArchivePusher {
 public:
     explicit ArchivePusher(PushSettings settings);

@@ -2,16 +2,22 @@
 #include <deque>
 
 #include "chronos/base/log.h"
+#include "chronos/io/cpu_tokens.h"
 #include "chronos/ops/archive_push.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/lock.h"
 #include "chronos/repo/wal_archive.h"
+#include "packed_segment.h"
 #include "targets.h"
 #include "wal_source.h"
 
 namespace chronos::ops::archive {
 namespace {
+
+/// Compressed segments on their way. With what is read and compressed at a time it keeps an engine
+/// with a process-max of 2 below 100 MiB even if nothing can be compressed.
+constexpr std::size_t kPackedBytesMax = std::size_t{32} << 20;
 
 /// The way of a file into one repository.
 struct Branch {
@@ -73,7 +79,8 @@ Result<Branch> open_branch(const Target& target, const std::string& object) {
 
 class ArchivePusher::Impl {
 public:
-    explicit Impl(PushSettings settings) : settings_(std::move(settings)) {
+    explicit Impl(PushSettings settings)
+        : settings_(std::move(settings)), tokens_(std::max<std::size_t>(settings_.process_max, 1)) {
         for (const repo::Repository& repository : settings_.repositories)
             watches_.emplace_back(settings_, repository);
     }
@@ -81,34 +88,46 @@ public:
     Result<> push(const std::string& name, const std::string& path, bool* partly);
 
 private:
+    /// Writes what is to be stored and finishes the sink.
+    using Content = std::function<Result<>(io::Sink&)>;
+    using ObjectName = std::function<std::string(const Target&)>;
+    using Found = Result<std::vector<repo::ArchivedSegment>>;
     struct Job {
         std::string name;
         std::string path;
         std::vector<Target> targets;          ///< repositories that can take it
+        std::vector<Found> found;             ///< what each of the targets has of that name
         std::vector<RepositoryError> errors;  ///< of the others
         std::size_t stored = 0;               ///< repositories that have it
     };
     Result<std::optional<repo::ClusterIdentity>> cluster();
     Result<> select_targets(Job& job);
     Result<> push_segment(Job& job);
+    Result<std::optional<PackedSegment>> pack(Job& job, std::string& checksum);
     Result<> push_other(Job& job);
+    void find_stored(Job& job) const;
     Result<> check_header(const Job& job, const WalSource& source) const;
     Result<> push_file(Job& job);
     Result<> drop_stored(Job& job, const std::string& checksum) const;
-    Result<bool> is_stored(const Job& job, const Target& target, const std::string& checksum) const;
-    void store(Job& job, const WalSource& source, compress::CompressType compression,
-               const std::function<std::string(const Target&)>& object_name) const;
+    Result<bool> is_stored(const Job& job, const Target& target, const Found& listed,
+                           const std::string& checksum) const;
+    void store_segment(Job& job, const std::string& checksum, const Content& content) const;
+    void stream_segment(Job& job, const WalSource& source, const std::string& checksum) const;
+    void store(Job& job, const Content& content, const ObjectName& object_name) const;
 
     PushSettings settings_;
     std::deque<StanzaWatch> watches_;  // a deque: they cannot be moved
+    io::CpuTokens tokens_;
     BufferPool buffers_;
+    BufferPool packed_buffers_;
+    ByteBudget packed_bytes_{kPackedBytesMax};
     std::mutex mutex_;
     std::optional<repo::ClusterIdentity> cluster_;
 };
 
 Result<> ArchivePusher::Impl::push(const std::string& name, const std::string& path, bool* partly) {
     CHRONOS_TRY(repo::check_stop_file(settings_.lock_path, settings_.stanza));
-    Job job{.name = name, .path = path, .targets = {}, .errors = {}};
+    Job job{.name = name, .path = path, .targets = {}, .found = {}, .errors = {}};
     CHRONOS_TRY(select_targets(job));
     CHRONOS_TRY(push_file(job));
     if (partly != nullptr) *partly = !job.errors.empty() && job.stored > 0;
@@ -149,24 +168,60 @@ Result<> ArchivePusher::Impl::select_targets(Job& job) {
     return combine(ErrorKind::repo_invalid, "unable to find a valid repository:", job.errors);
 }
 
+/// Three steps that are limited by different things: what is there already (round trips), making
+/// the stored form (processors), storing it (round trips, or the disk).
 Result<> ArchivePusher::Impl::push_segment(Job& job) {
+    find_stored(job);
+    std::string checksum;
+    const std::optional<PackedSegment> packed = CHRONOS_TRY(pack(job, checksum));
+    if (packed) store_segment(job, checksum, [&](io::Sink& sink) { return packed->copy_to(sink); });
+    return {};
+}
+
+/// nullopt if there is nothing left to do: every target has it, or it was too large to be held and
+/// has been streamed.
+Result<std::optional<PackedSegment>> ArchivePusher::Impl::pack(Job& job, std::string& checksum) {
+    const io::TokenScope computes(&tokens_);
     WalSource source = CHRONOS_TRY(WalSource::open(job.path, buffers_));
     if (settings_.header_check) CHRONOS_TRY(check_header(job, source));
-    const std::string checksum = CHRONOS_TRY(source.checksum());
+    checksum = CHRONOS_TRY(source.checksum());
     CHRONOS_TRY(drop_stored(job, checksum));
-    store(job, source, settings_.compress_type, [&](const Target& target) {
+    std::optional<PackedSegment> packed;
+    if (job.targets.empty()) return packed;
+    if (PackedSegment::fits(source))
+        packed.emplace(CHRONOS_TRY(PackedSegment::pack(
+            std::move(source), {settings_.compress_type, settings_.compress_level}, packed_buffers_,
+            packed_bytes_)));
+    else
+        stream_segment(job, source, checksum);
+    return packed;
+}
+
+void ArchivePusher::Impl::stream_segment(Job& job, const WalSource& source,
+                                         const std::string& checksum) const {
+    store_segment(job, checksum, [&](io::Sink& sink) {
+        return source.copy_to(*compress::make_compressor(
+            settings_.compress_type, settings_.compress_level, compress::Form::normal, sink));
+    });
+}
+
+void ArchivePusher::Impl::store_segment(Job& job, const std::string& checksum,
+                                        const Content& content) const {
+    store(job, content, [&](const Target& target) {
         return repo::archived_segment_object(settings_.stanza, target.cluster.archive_id(),
                                              job.name, checksum, settings_.compress_type);
     });
-    return {};
 }
 
 /// History files are small, have no checksum in their name, and may be written again.
 Result<> ArchivePusher::Impl::push_other(Job& job) {
     const WalSource source = CHRONOS_TRY(WalSource::open(job.path, buffers_));
-    store(job, source, compress::CompressType::none, [&](const Target& target) {
-        return repo::archived_file_object(settings_.stanza, target.cluster.archive_id(), job.name);
-    });
+    store(
+        job, [&](io::Sink& sink) { return source.copy_to(sink); },
+        [&](const Target& target) {
+            return repo::archived_file_object(settings_.stanza, target.cluster.archive_id(),
+                                              job.name);
+        });
     return {};
 }
 
@@ -186,11 +241,18 @@ Result<> ArchivePusher::Impl::check_header(const Job& job, const WalSource& sour
     return {};
 }
 
+void ArchivePusher::Impl::find_stored(Job& job) const {
+    for (const Target& target : job.targets)
+        job.found.push_back(repo::list_archived_segment(*target.repository, settings_.stanza,
+                                                        target.cluster.archive_id(), job.name));
+}
+
 /// Leaves the targets that do not have the segment yet.
 Result<> ArchivePusher::Impl::drop_stored(Job& job, const std::string& checksum) const {
     std::vector<Target> missing;
-    for (Target& target : job.targets) {
-        const Result<bool> stored = is_stored(job, target, checksum);
+    for (std::size_t i = 0; i < job.targets.size(); ++i) {
+        Target& target = job.targets[i];
+        const Result<bool> stored = is_stored(job, target, job.found[i], checksum);
         if (!stored && stored.error().kind() == ErrorKind::archive_duplicate) return stored.error();
         if (!stored) {
             target.watch->note(stored.error());
@@ -206,9 +268,10 @@ Result<> ArchivePusher::Impl::drop_stored(Job& job, const std::string& checksum)
 }
 
 Result<bool> ArchivePusher::Impl::is_stored(const Job& job, const Target& target,
+                                            const Found& listed,
                                             const std::string& checksum) const {
-    const std::vector<repo::ArchivedSegment> found = CHRONOS_TRY(repo::list_archived_segment(
-        *target.repository, settings_.stanza, target.cluster.archive_id(), job.name));
+    if (!listed) return listed.error();
+    const std::vector<repo::ArchivedSegment>& found = *listed;
     if (found.empty()) return false;
     const std::string archive =
         " in the repo" + std::to_string(target.repository->key) + " archive";
@@ -232,9 +295,8 @@ Result<bool> ArchivePusher::Impl::is_stored(const Job& job, const Target& target
 }
 
 /// Errors become part of the job: each repository has its own.
-void ArchivePusher::Impl::store(
-    Job& job, const WalSource& source, compress::CompressType compression,
-    const std::function<std::string(const Target&)>& object_name) const {
+void ArchivePusher::Impl::store(Job& job, const Content& content,
+                                const ObjectName& object_name) const {
     std::vector<Branch> branches;
     for (const Target& target : job.targets) {
         Result<Branch> branch = open_branch(target, object_name(target));
@@ -247,9 +309,7 @@ void ArchivePusher::Impl::store(
     }
     if (branches.empty()) return;
     FanOut fan_out(branches);
-    const std::unique_ptr<io::Sink> compressor = compress::make_compressor(
-        compression, settings_.compress_level, compress::Form::normal, fan_out);
-    const Result<> copied = source.copy_to(*compressor);
+    const Result<> copied = content(fan_out);
     for (Branch& branch : branches) {
         if (!branch.error && !copied) branch.error = copied.error();
         branch.watch->note(branch.error ? Result<>(*branch.error) : Result<>());

@@ -36,17 +36,19 @@ public:
     ~WalSource();
 
     std::uint64_t size() const { return size_; }
+    bool in_memory() const { return content_ != nullptr; }
     /// The first `count` bytes. Kind file_read if there are less.
     Result<std::vector<std::byte>> head(std::size_t count) const;
     /// SHA-1 of the content; remembered.
     Result<std::string> checksum();
     /// Writes the content to `sink` and finishes it.
     Result<> copy_to(io::Sink& sink) const;
+    /// Gives the memory back early; nothing can be read any more.
+    void release();
 
 private:
     WalSource(std::string path, BufferPool& pool) : path_(std::move(path)), pool_(&pool) {}
     Result<> load(int fd);
-    bool in_memory() const { return content_ != nullptr; }
 
     std::string path_;
     BufferPool* pool_;

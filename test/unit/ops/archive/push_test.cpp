@@ -1,5 +1,7 @@
 #include <gmock/gmock.h>
 
+#include <thread>
+
 #include "archive_fixture.h"
 #include "chronos/crypto/hash.h"
 #include "fault_storage.h"
@@ -41,6 +43,33 @@ TEST_F(ArchivePush, SegmentIsStoredUnderItsChecksumAndComesBack) {
             EXPECT_EQ(*outcome, GetOutcome::found);
             EXPECT_TRUE(read_file(destination()) == content);
         }
+}
+
+// More under way than fit into the memory for what waits to be stored, nothing compressible.
+TEST_F(ArchivePush, ManyAtATimeAreStoredWithinTheirMemory) {
+    add_repository();
+    constexpr unsigned kSegments = 8;
+    std::vector<std::string> names;
+    for (unsigned i = 0; i < kSegments; ++i) {
+        names.push_back(kSegment.substr(0, 23) + std::to_string(i));
+        std::string content = make_segment(i, i);
+        const std::string noise = random_bytes(kSegmentSize - 4096, i);
+        content.replace(4096, noise.size(), noise);
+        write_file(wal_path(names.back()), content);
+    }
+    PushSettings settings = push_settings();
+    settings.process_max = 2;
+    ArchivePusher pusher(settings);
+    {
+        std::vector<std::jthread> threads;
+        for (const std::string& name : names)
+            threads.emplace_back([&, name] { EXPECT_OK(pusher.push(name, wal_path(name))); });
+    }
+    EXPECT_EQ(stored(1).size(), kSegments);
+    for (const std::string& name : names) {
+        ASSERT_OK(get(name));
+        EXPECT_TRUE(read_file(destination()) == read_file(wal_path(name))) << name;
+    }
 }
 
 TEST_F(ArchivePush, SameSegmentAgainIsASuccessWhateverItsCompression) {

@@ -1,0 +1,79 @@
+#include "packed_segment.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace chronos::ops::archive {
+namespace {
+
+/// A buffer that held more keeps too much memory for the next, usually smaller, segment.
+constexpr std::size_t kKeptSizeMax = std::size_t{5} << 20;
+
+/// Fills a buffer of the pool.
+class BufferSink final : public io::Sink {
+public:
+    explicit BufferSink(std::byte* buffer) : buffer_(buffer) {}
+    Result<> write(io::Bytes in) override {
+        if (in.size() > BufferPool::kBufferSize - size_)
+            return Error(ErrorKind::internal, "a packed segment outgrew its buffer");
+        std::memcpy(buffer_ + size_, in.data(), in.size());
+        size_ += in.size();
+        return {};
+    }
+    Result<> finish() override { return {}; }
+    std::size_t size() const { return size_; }
+
+private:
+    std::byte* buffer_;
+    std::size_t size_ = 0;
+};
+
+}  // namespace
+
+void ByteBudget::take(std::size_t count) {
+    std::unique_lock lock(mutex_);
+    const std::size_t wanted = std::min(count, limit_);
+    freed_.wait(lock, [&] { return free_ >= wanted; });
+    free_ -= wanted;
+}
+
+void ByteBudget::give_back(std::size_t count) {
+    {
+        const std::lock_guard lock(mutex_);
+        free_ += std::min(count, limit_);
+    }
+    freed_.notify_all();
+}
+
+/// No codec makes a file that is half as large as the buffer larger than it.
+bool PackedSegment::fits(const WalSource& source) {
+    return source.in_memory() && source.size() <= BufferPool::kBufferSize / 2;
+}
+
+Result<PackedSegment> PackedSegment::pack(WalSource source, const Form& form, BufferPool& pool,
+                                          ByteBudget& budget) {
+    BufferPool::Buffer content = pool.take();
+    BufferSink packed(content.get());
+    const auto compressor = compress::make_compressor(form.compress_type, form.compress_level,
+                                                      compress::Form::normal, packed);
+    CHRONOS_TRY(source.copy_to(*compressor));
+    source.release();
+    budget.take(packed.size());
+    return PackedSegment(std::move(content), packed.size(), pool, budget);
+}
+
+PackedSegment::PackedSegment(PackedSegment&& other) noexcept = default;
+
+PackedSegment::~PackedSegment() {
+    if (!content_) return;
+    if (size_ <= kKeptSizeMax) pool_->give_back(std::move(content_));
+    content_.reset();
+    budget_->give_back(size_);
+}
+
+Result<> PackedSegment::copy_to(io::Sink& sink) const {
+    if (size_ > 0) CHRONOS_TRY(sink.write({content_.get(), size_}));
+    return sink.finish();
+}
+
+}  // namespace chronos::ops::archive
