@@ -46,6 +46,16 @@ Result<ops::archive::PushSettings> archive_push_settings(const config::Config& c
     return settings;
 }
 
+ops::archive::DropSettings archive_drop_settings(const config::Config& config) {
+    ops::archive::DropSettings settings;
+    if (config.has("archive-push-queue-max"))
+        settings.queue_max_bytes = config.get_size("archive-push-queue-max");
+    settings.spool_path = config.get_string("spool-path");
+    settings.stanza = config.stanza();
+    settings.pg_path = config.get_string("pg1-path");
+    return settings;
+}
+
 Result<ops::archive::GetSettings> archive_get_settings(const config::Config& config) {
     return ops::archive::GetSettings{.repositories = CHRONOS_TRY(open_repositories(config)),
                                      .stanza = config.stanza(),

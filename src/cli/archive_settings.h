@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "chronos/ops/archive_dropped.h"
 #include "chronos/ops/archive_get.h"
 #include "chronos/ops/archive_push.h"
 #include "cli/context.h"
@@ -9,6 +10,7 @@
 namespace chronos::cli {
 
 Result<ops::archive::PushSettings> archive_push_settings(const config::Config& config);
+ops::archive::DropSettings archive_drop_settings(const config::Config& config);
 Result<ops::archive::GetSettings> archive_get_settings(const config::Config& config);
 
 /// A path as archive_command and restore_command give it. A relative one counts from the data

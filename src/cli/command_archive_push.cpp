@@ -9,7 +9,13 @@ Result<int> run_archive_push(Context& context) {
         return Error(ErrorKind::param_required, "WAL segment to push required");
     const std::string path = CHRONOS_TRY(resolve_wal_path(context.config, parameters[0]));
     ops::archive::ArchivePusher pusher(CHRONOS_TRY(archive_push_settings(context.config)));
+    ops::archive::DroppedWal dropped(archive_drop_settings(context.config), pusher);
+    if (CHRONOS_TRY(dropped.queue_exceeded(path))) {
+        CHRONOS_TRY(dropped.drop(base_name(path), path));
+        return 0;
+    }
     CHRONOS_TRY(pusher.push(base_name(path), path));
+    dropped.report();
     return 0;
 }
 

@@ -1,6 +1,8 @@
 #include <unistd.h>
 
+#include "chronos/base/log.h"
 #include "chronos/ops/archive_ahead.h"
+#include "chronos/ops/archive_dropped.h"
 #include "cli/archive_settings.h"
 #include "cli/engine_roles.h"
 
@@ -20,18 +22,42 @@ void answer(EngineChannel& channel, const std::string& name, const Result<>& out
         channel.send_failure(outcome.error(), name);
 }
 
-void take(EngineChannel& channel, ops::archive::PushAhead& ahead, const Message& message) {
+/// What a message is taken to.
+struct Archive {
+    EngineChannel& channel;
+    ops::archive::PushAhead& ahead;
+    ops::archive::DroppedWal& dropped;
+    std::string wal_path;
+};
+
+/// True if the file is acknowledged without being stored, because too much waits.
+bool drop(Archive& archive, const std::string& name) {
+    const std::string path = archive.wal_path + "/" + name;
+    const Result<bool> exceeded = archive.dropped.queue_exceeded(path);
+    if (!exceeded || !*exceeded || archive.ahead.has_stored(name)) return false;
+    const Result<> recorded = archive.dropped.drop(name, path);
+    if (recorded)
+        archive.channel.send(Message("pushed").with("file", name).with("dropped", "1"));
+    else
+        log_warn("archive-push-queue-max is exceeded, but '" + name +
+                 "' is not dropped because that cannot be recorded: " + recorded.error().message());
+    return static_cast<bool>(recorded);
+}
+
+void take(Archive& archive, const Message& message) {
+    EngineChannel& channel = archive.channel;
     if (message.verb != "push") {
         channel.send_failure(Error(ErrorKind::protocol, "unknown message '" + message.verb + "'"));
         return;
     }
     const std::string name(message.get_or("file", ""));
     // The name becomes part of paths.
-    if (ops::archive::is_archivable_name(name))
-        ahead.ask(name);
-    else
+    if (ops::archive::is_archivable_name(name)) {
+        if (!drop(archive, name)) archive.ahead.ask(name);
+    } else {
         channel.send_failure(
             Error(ErrorKind::param_invalid, "'" + name + "' is no name of a WAL file"), name);
+    }
 }
 
 }  // namespace
@@ -42,13 +68,18 @@ Result<> serve_archive(Context& context, EngineChannel& channel) {
     if (pg_path.empty())
         return Error(ErrorKind::option_required, "archive-push command requires option: pg1-path");
     ops::archive::ArchivePusher pusher(CHRONOS_TRY(archive_push_settings(config)));
+    const std::string wal_path = pg_path + "/pg_wal";
+    ops::archive::DroppedWal dropped(archive_drop_settings(config), pusher);
     ops::archive::PushAhead ahead(
-        {.wal_path = pg_path + "/pg_wal",
+        {.wal_path = wal_path,
          .threads = kUnderWayPerProcess * static_cast<std::size_t>(config.get_int("process-max"))},
         [&](const std::string& name, const std::string& path, bool& partly) {
-            return pusher.push(name, path, &partly);
+            Result<> pushed = pusher.push(name, path, &partly);
+            if (pushed) dropped.report();
+            return pushed;
         },
         [&](const std::string& name, const Result<>& outcome) { answer(channel, name, outcome); });
+    Archive archive{channel, ahead, dropped, wal_path};
     for (;;) {
         const auto message = channel.receive(context.cancel);
         // Not to wait for an upload that hangs: what is not whole has not appeared anywhere.
@@ -58,7 +89,7 @@ Result<> serve_archive(Context& context, EngineChannel& channel) {
             channel.send_failure(message.error());
             _exit(1);
         }
-        take(channel, ahead, **message);
+        take(archive, **message);
     }
 }
 

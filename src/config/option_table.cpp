@@ -147,7 +147,9 @@ constexpr std::array kOptions{
            .aliases = "archive-queue-max",
            .summary = "drop WAL when more than this waits, in bytes",
            .details = "Keeps pg_wal from filling the disk at the price of a gap in the archive: no "
-                      "backup can be recovered across it."},
+                      "backup can be recovered across it. Each dropped segment is recorded in "
+                      "spool-path, and in the repository once that can be reached; what cannot be "
+                      "recorded is not dropped."},
     Option{.name = "archive-timeout",
            .type = Type::time,
            .commands = kArchiveGet | kArchivePush | kBackup | kCheck,

@@ -54,6 +54,9 @@ public:
     /// Any thread. Returns at once.
     void ask(const std::string& name);
 
+    /// Any thread. Whether ask() would be answered at once, because the file is stored.
+    bool has_stored(const std::string& name) const;
+
 private:
     class Impl;
     std::unique_ptr<Impl> impl_;

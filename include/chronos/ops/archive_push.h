@@ -7,6 +7,8 @@
 
 #include "chronos/compress/compress.h"
 #include "chronos/repo/repository.h"
+#include "chronos/repo/stanza.h"
+#include "chronos/repo/wal_notes.h"
 
 namespace chronos::ops::archive {
 
@@ -51,6 +53,10 @@ public:
     /// is left alone for `away_pause`, and push() fails at once when the others
     /// have the file. `partly` then says that at least one has it.
     Result<> push(const std::string& name, const std::string& path, bool* partly = nullptr);
+
+    /// Makes it known to every repository that WAL of `cluster` was not stored. Kind
+    /// archive_mismatch if the stanza belongs to another cluster by now.
+    Result<> record_gap(const repo::ClusterIdentity& cluster, const repo::WalGap& gap);
 
 private:
     class Impl;

@@ -79,6 +79,7 @@ public:
     }
 
     void ask(const std::string& name);
+    bool has_stored(const std::string& name);
 
 private:
     using Lock = std::unique_lock<std::mutex>;
@@ -144,6 +145,13 @@ void PushAhead::Impl::ask(const std::string& name) {
     }
     wake_.notify_all();
     if (stored) answer(name, {});
+}
+
+bool PushAhead::Impl::has_stored(const std::string& name) {
+    const std::lock_guard lock(mutex_);
+    const auto entry = entries_.find(name);
+    return entry != entries_.end() && entry->second.state == State::stored &&
+           stamp_of(name) == entry->second.stamp;
 }
 
 void PushAhead::Impl::work() {
@@ -286,6 +294,10 @@ PushAhead::~PushAhead() = default;
 
 void PushAhead::ask(const std::string& name) {
     impl_->ask(name);
+}
+
+bool PushAhead::has_stored(const std::string& name) const {
+    return impl_->has_stored(name);
 }
 
 }  // namespace chronos::ops::archive

@@ -86,6 +86,7 @@ public:
     }
 
     Result<> push(const std::string& name, const std::string& path, bool* partly);
+    Result<> record_gap(const repo::ClusterIdentity& cluster, const repo::WalGap& gap);
 
 private:
     /// Writes what is to be stored and finishes the sink.
@@ -135,6 +136,16 @@ Result<> ArchivePusher::Impl::push(const std::string& name, const std::string& p
         return combine(ErrorKind::command,
                        "archive-push command encountered error(s):", job.errors);
     log_info("pushed WAL file '" + name + "' to the archive");
+    return {};
+}
+
+Result<> ArchivePusher::Impl::record_gap(const repo::ClusterIdentity& cluster,
+                                         const repo::WalGap& gap) {
+    for (StanzaWatch& watch : watches_) {
+        const Target target = CHRONOS_TRY(watch.target(cluster));
+        CHRONOS_TRY(repo::save_gap(*target.repository, settings_.stanza,
+                                   target.cluster.archive_id(), gap, target.passphrase));
+    }
     return {};
 }
 
@@ -326,6 +337,10 @@ ArchivePusher::~ArchivePusher() = default;
 
 Result<> ArchivePusher::push(const std::string& name, const std::string& path, bool* partly) {
     return impl_->push(name, path, partly);
+}
+
+Result<> ArchivePusher::record_gap(const repo::ClusterIdentity& cluster, const repo::WalGap& gap) {
+    return impl_->record_gap(cluster, gap);
 }
 
 }  // namespace chronos::ops::archive

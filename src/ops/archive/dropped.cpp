@@ -1,0 +1,227 @@
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+
+#include "chronos/base/log.h"
+#include "chronos/base/text.h"
+#include "chronos/io/file_descriptor.h"
+#include "chronos/ops/archive_ahead.h"
+#include "chronos/ops/archive_dropped.h"
+#include "chronos/pgdata/wal.h"
+
+namespace chronos::ops::archive {
+namespace {
+
+namespace fs = std::filesystem;
+
+Result<io::FileDescriptor> open_file(const std::string& path, int flags) {
+    io::FileDescriptor file(::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!file.valid()) return system_error(ErrorKind::file_open, "open '" + path + "'", errno);
+    return file;
+}
+
+Result<> sync_directory(const std::string& path) {
+    const io::FileDescriptor directory = CHRONOS_TRY(open_file(path, O_RDONLY | O_DIRECTORY));
+    if (::fsync(directory.get()) != 0)
+        return system_error(ErrorKind::path_sync, "sync '" + path + "'", errno);
+    return {};
+}
+
+Result<> write_durably(int file, const std::string& path, std::string_view text) {
+    // One write: a line is there whole, or cut off and then passed over by the reader.
+    const ssize_t count = ::write(file, text.data(), text.size());
+    if (count != static_cast<ssize_t>(text.size()))
+        return system_error(ErrorKind::file_write, "write '" + path + "'",
+                            count < 0 ? errno : ENOSPC);
+    if (::fsync(file) != 0) return system_error(ErrorKind::file_sync, "sync '" + path + "'", errno);
+    return {};
+}
+
+/// A line of the record: "<time> <system id> <version> <segment size> <segment>".
+struct Line {
+    UnixTime time = 0;
+    repo::ClusterIdentity cluster;
+    std::uint32_t segment_size = 0;
+    std::string segment;
+};
+
+std::optional<Line> parse_line(std::string_view text) {
+    const std::vector<std::string_view> words = split(text, ' ');
+    if (words.size() != 5 || !pgdata::is_wal_segment(words[4])) return std::nullopt;
+    const auto time = parse_uint(words[0]);
+    const auto system_id = parse_uint(words[1]);
+    const auto size = parse_uint(words[3]);
+    if (!time || !system_id || !size || *size == 0 || *size > UINT32_MAX) return std::nullopt;
+    Line line;
+    line.time = static_cast<UnixTime>(*time);
+    line.cluster.system_id = *system_id;
+    line.cluster.version = words[2];
+    line.segment_size = static_cast<std::uint32_t>(*size);
+    line.segment = words[4];
+    return line;
+}
+
+/// Lines that follow each other become one gap.
+std::vector<std::pair<repo::ClusterIdentity, repo::WalGap>> gaps_of(std::string_view text) {
+    std::vector<std::pair<repo::ClusterIdentity, repo::WalGap>> gaps;
+    std::uint64_t system_id = 0;
+    for (const std::string_view raw : split(text, '\n')) {
+        const std::optional<Line> line = parse_line(raw);
+        if (!line) continue;
+        if (!gaps.empty() && system_id == line->cluster.system_id) {
+            repo::WalGap& last = gaps.back().second;
+            const bool again = last.last == line->segment;
+            if (again || pgdata::next_wal_segment(last.last, line->segment_size) == line->segment) {
+                last.last = line->segment;
+                last.until = line->time;
+                continue;
+            }
+        }
+        system_id = line->cluster.system_id;
+        gaps.push_back({line->cluster, {line->segment, line->segment, line->time, line->time}});
+    }
+    return gaps;
+}
+
+/// How many segments wait. Counted like pgBackRest: every one has the full size.
+Result<std::uint64_t> count_ready_segments(const std::string& wal_path) {
+    const std::string path = wal_path + "/archive_status";
+    const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path.c_str()), ::closedir);
+    if (!directory) return system_error(ErrorKind::path_open, "open '" + path + "'", errno);
+    std::uint64_t count = 0;
+    while (const dirent* entry = ::readdir(directory.get())) {
+        std::string_view name = entry->d_name;
+        if (!name.ends_with(".ready")) continue;
+        name.remove_suffix(6);
+        if (pgdata::is_wal_segment(name) || pgdata::is_wal_partial(name)) ++count;
+    }
+    return count;
+}
+
+std::string directory_of(const std::string& path) {
+    return path.substr(0, path.rfind('/'));
+}
+
+Result<pgdata::WalHeader> header_of(const std::string& path) {
+    const io::FileDescriptor file = CHRONOS_TRY(open_file(path, O_RDONLY));
+    std::vector<std::byte> head(pgdata::kWalHeaderSize);
+    if (::pread(file.get(), head.data(), head.size(), 0) != static_cast<ssize_t>(head.size()))
+        return Error(ErrorKind::file_read, "unable to read the header of '" + path + "'");
+    return pgdata::parse_wal_header(head);
+}
+
+}  // namespace
+
+DroppedWal::DroppedWal(DropSettings settings, ArchivePusher& pusher)
+    : settings_(std::move(settings)),
+      pusher_(pusher),
+      directory_(settings_.spool_path + "/chronos/" + settings_.stanza + "/dropped"),
+      record_(directory_ + "/segments") {}
+
+Result<bool> DroppedWal::queue_exceeded(const std::string& path) const {
+    if (!settings_.queue_max_bytes) return false;
+    const std::uint64_t count = CHRONOS_TRY(count_ready_segments(directory_of(path)));
+    return count * CHRONOS_TRY(segment_size(path)) > *settings_.queue_max_bytes;
+}
+
+Result<std::uint64_t> DroppedWal::segment_size(const std::string& path) const {
+    const std::string name = path.substr(path.rfind('/') + 1);
+    if (pgdata::is_wal_segment(name) || pgdata::is_wal_partial(name)) {
+        struct stat info = {};
+        if (::stat(path.c_str(), &info) != 0)
+            return system_error(ErrorKind::file_info, "get info of '" + path + "'", errno);
+        return static_cast<std::uint64_t>(info.st_size);
+    }
+    if (settings_.pg_path.empty()) return 0;  // another file, of which nobody knows more
+    return CHRONOS_TRY(pgdata::read_control_file(settings_.pg_path)).wal_segment_size;
+}
+
+Result<> DroppedWal::drop(const std::string& name, const std::string& path) {
+    std::error_code code;
+    fs::create_directories(directory_, code);
+    if (code)
+        return system_error(ErrorKind::path_create, "create '" + directory_ + "'", code.value());
+    if (pgdata::is_wal_segment(name))
+        CHRONOS_TRY(record_segment(name, path));
+    else if (!pgdata::is_wal_partial(name))  // a partial one is never asked for
+        CHRONOS_TRY(keep_file(name, path));
+    log_warn(
+        "dropped WAL file '" + name + "' because archive queue exceeded " +
+        format_size(*settings_.queue_max_bytes) +
+        "\nHINT: no backup taken before can be recovered across the gap: take a backup as soon "
+        "as the repository is back.");
+    return {};
+}
+
+Result<> DroppedWal::record_segment(const std::string& name, const std::string& path) {
+    const pgdata::WalHeader header = CHRONOS_TRY(header_of(path));
+    const io::FileDescriptor file = CHRONOS_TRY(open_file(record_, O_WRONLY | O_CREAT | O_APPEND));
+    ::flock(file.get(), LOCK_EX);
+    CHRONOS_TRY(write_durably(file.get(), record_,
+                              std::to_string(unix_now()) + " " + std::to_string(header.system_id) +
+                                  " " + header.version + " " + std::to_string(header.segment_size) +
+                                  " " + name + "\n"));
+    return sync_directory(directory_);
+}
+
+/// Timeline and backup history is small, and what is lost with it is not: a copy waits for the
+/// repository.
+Result<> DroppedWal::keep_file(const std::string& name, const std::string& path) {
+    std::ifstream in(path, std::ios::binary);
+    const std::string content{std::istreambuf_iterator<char>(in), {}};
+    if (!in) return Error(ErrorKind::file_read, "unable to read '" + path + "'");
+    const std::string copy = directory_ + "/" + name;
+    const io::FileDescriptor file = CHRONOS_TRY(open_file(copy, O_WRONLY | O_CREAT | O_TRUNC));
+    CHRONOS_TRY(write_durably(file.get(), copy, content));
+    return sync_directory(directory_);
+}
+
+void DroppedWal::report() {
+    if (::access(directory_.c_str(), F_OK) != 0) return;
+    const std::unique_lock lock(reporting_, std::try_to_lock);
+    if (!lock) return;  // somebody is at it
+    if (const Result<> done = report_segments(); !done)
+        log_detail("the gap is not recorded in the repository yet: " + done.error().message());
+    report_files();
+}
+
+Result<> DroppedWal::report_segments() {
+    std::ifstream in(record_, std::ios::binary);
+    const std::string text{std::istreambuf_iterator<char>(in), {}};
+    if (text.empty()) return {};
+    for (const auto& [cluster, gap] : gaps_of(text)) {
+        const Result<> saved = pusher_.record_gap(cluster, gap);
+        // That of a cluster which the stanza has left behind is of no use to anybody.
+        if (!saved && saved.error().kind() != ErrorKind::archive_mismatch) return saved.error();
+        if (saved)
+            log_warn("recorded in the repository that WAL is missing from " + gap.first + " to " +
+                     gap.last);
+    }
+    const io::FileDescriptor file = CHRONOS_TRY(open_file(record_, O_RDWR));
+    ::flock(file.get(), LOCK_EX);
+    struct stat info = {};
+    // A line that came meanwhile: next time all of it is written again, which changes nothing.
+    if (::fstat(file.get(), &info) != 0 || info.st_size != static_cast<off_t>(text.size()))
+        return {};
+    if (::ftruncate(file.get(), 0) != 0)
+        return system_error(ErrorKind::file_write, "truncate '" + record_ + "'", errno);
+    return {};
+}
+
+void DroppedWal::report_files() {
+    std::error_code code;
+    for (const fs::directory_entry& entry : fs::directory_iterator(directory_, code)) {
+        const std::string name = entry.path().filename().string();
+        if (!is_archivable_name(name)) continue;
+        if (pusher_.push(name, entry.path().string())) ::unlink(entry.path().c_str());
+    }
+}
+
+}  // namespace chronos::ops::archive

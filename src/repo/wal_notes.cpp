@@ -1,0 +1,171 @@
+#include "chronos/repo/wal_notes.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+
+#include "chronos/base/text.h"
+#include "chronos/pgdata/wal.h"
+
+namespace chronos::repo {
+namespace {
+
+constexpr std::size_t kSegmentSize = 24;
+constexpr std::size_t kChecksumSize = 40;
+constexpr std::size_t kOffsetSize = 8;  ///< hexadecimal digits
+
+std::string notes_path(const std::string& stanza, const char* kind, const std::string& archive_id) {
+    return "chronos/" + stanza + "/" + kind + "/" + archive_id;
+}
+
+/// The words of a line.
+std::vector<std::string_view> words_of(std::string_view line) {
+    std::vector<std::string_view> words;
+    for (const std::string_view word : split(trim(line), ' '))
+        if (!word.empty()) words.push_back(word);
+    return words;
+}
+
+/// "<last segment> <since> <until>"
+std::optional<WalGap> parse_gap(const std::string& first, std::string_view text) {
+    const std::vector<std::string_view> words = words_of(text);
+    if (words.size() < 3 || !pgdata::is_wal_segment(words[0])) return std::nullopt;
+    const auto since = parse_uint(words[1]);
+    const auto until = parse_uint(words[2]);
+    if (!since || !until || words[0] < first) return std::nullopt;
+    return WalGap{first, std::string(words[0]), static_cast<UnixTime>(*since),
+                  static_cast<UnixTime>(*until)};
+}
+
+/// "<segment> <microseconds since 1970> <lsn>"
+std::optional<CommitNote> parse_commit_note(std::string_view line) {
+    const std::vector<std::string_view> words = words_of(line);
+    if (words.size() < 3 || !pgdata::is_wal_segment(words[0])) return std::nullopt;
+    const auto time = parse_uint(words[1]);
+    const auto end = Lsn::parse(words[2]);
+    if (!time || !end) return std::nullopt;
+    return CommitNote{std::string(words[0]), static_cast<std::int64_t>(*time), *end};
+}
+
+std::optional<std::uint32_t> parse_offset(std::string_view text) {
+    std::uint32_t value = 0;
+    const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
+    if (code != std::errc() || end != text.data() + text.size()) return std::nullopt;
+    return value;
+}
+
+/// "<begin>-<end>-<sha1>[.ext]"
+std::optional<WalPiece> parse_piece(const std::string& segment, const storage::Entry& entry,
+                                    std::string_view name) {
+    constexpr std::size_t kSize = 2 * (kOffsetSize + 1) + kChecksumSize;
+    if (name.size() < kSize || name[kOffsetSize] != '-' || name[2 * kOffsetSize + 1] != '-')
+        return std::nullopt;
+    const auto begin = parse_offset(name.substr(0, kOffsetSize));
+    const auto end = parse_offset(name.substr(kOffsetSize + 1, kOffsetSize));
+    const std::string_view checksum = name.substr(2 * (kOffsetSize + 1), kChecksumSize);
+    const compress::CompressType type = compress::compress_type_of_name(name);
+    if (!begin || !end || *begin >= *end || !from_hex(checksum) ||
+        name.substr(kSize) != compress::compress_extension(type))
+        return std::nullopt;
+    return WalPiece{segment, *begin, *end, std::string(checksum), type, entry.modified};
+}
+
+}  // namespace
+
+Result<std::vector<WalGap>> list_gaps(const Repository& repository, const std::string& stanza,
+                                      const std::string& archive_id, const std::string& pass) {
+    const std::string path = notes_path(stanza, "gap", archive_id);
+    std::vector<WalGap> gaps;
+    for (const storage::Entry& entry : CHRONOS_TRY(repository.storage->list(path))) {
+        if (!pgdata::is_wal_segment(entry.name)) continue;
+        const std::string text =
+            CHRONOS_TRY_DOING(read_text(repository, path + "/" + entry.name, pass),
+                              "read record of dropped WAL " + entry.name);
+        if (auto gap = parse_gap(entry.name, text)) gaps.push_back(*std::move(gap));
+    }
+    return gaps;
+}
+
+Result<> save_gap(const Repository& repository, const std::string& stanza,
+                  const std::string& archive_id, const WalGap& gap, const std::string& pass) {
+    return write_text(
+        repository, notes_path(stanza, "gap", archive_id) + "/" + gap.first,
+        gap.last + " " + std::to_string(gap.since) + " " + std::to_string(gap.until) + "\n", pass);
+}
+
+Result<> save_commit_notes(const Repository& repository, const std::string& stanza,
+                           const std::string& archive_id, const std::vector<CommitNote>& notes,
+                           const std::string& pass) {
+    std::string text;
+    for (const CommitNote& note : notes)
+        text += note.segment + " " + std::to_string(note.time_us) + " " + note.end.str() + "\n";
+    return write_text(repository,
+                      notes_path(stanza, "commit", archive_id) + "/" + notes.front().segment, text,
+                      pass);
+}
+
+Result<std::optional<CommitNote>> last_commit_note(const Repository& repository,
+                                                   const std::string& stanza,
+                                                   const std::string& archive_id,
+                                                   const std::string& first,
+                                                   const std::string& last, const std::string& pass,
+                                                   std::size_t objects_max) {
+    const std::string path = notes_path(stanza, "commit", archive_id);
+    // Segments of one timeline only: their names begin with it.
+    const auto entries = CHRONOS_TRY(repository.storage->list(path, last.substr(0, 8)));
+    std::optional<CommitNote> best;
+    for (auto entry = entries.rbegin(); entry != entries.rend() && objects_max > 0; ++entry) {
+        if (!pgdata::is_wal_segment(entry->name) || entry->name > last) continue;
+        --objects_max;
+        const std::string text = CHRONOS_TRY(read_text(repository, path + "/" + entry->name, pass));
+        for (const std::string_view line : split(text, '\n')) {
+            const auto note = parse_commit_note(line);
+            if (!note || note->segment < first || note->segment > last) continue;
+            if (!best || note->segment > best->segment) best = *note;
+        }
+        if (best || entry->name <= first) break;
+    }
+    return best;
+}
+
+std::string WalPiece::object(const std::string& stanza, const std::string& archive_id) const {
+    char range[2 * kOffsetSize + 3];
+    std::snprintf(range, sizeof range, "%08X-%08X-", begin, end);
+    return notes_path(stanza, "stream", archive_id) + "/" + segment + "/" + range + checksum +
+           std::string(compress::compress_extension(compression));
+}
+
+Result<std::vector<WalPiece>> list_wal_pieces(const Repository& repository,
+                                              const std::string& stanza,
+                                              const std::string& archive_id,
+                                              const std::string& segment) {
+    std::string path = notes_path(stanza, "stream", archive_id);
+    if (!segment.empty()) path += "/" + segment;
+    std::vector<WalPiece> pieces;
+    for (const storage::Entry& entry : CHRONOS_TRY(repository.storage->list_tree(path))) {
+        std::string_view name = entry.name;
+        std::string of = segment;
+        if (of.empty()) {
+            of = name.substr(0, std::min(name.size(), kSegmentSize));
+            if (!pgdata::is_wal_segment(of) || name.size() <= kSegmentSize) continue;
+            name.remove_prefix(kSegmentSize + 1);
+        }
+        if (auto piece = parse_piece(of, entry, name)) pieces.push_back(*std::move(piece));
+    }
+    return pieces;
+}
+
+std::vector<WalPiece> joined_pieces(const std::vector<WalPiece>& pieces) {
+    std::vector<WalPiece> chain;
+    std::uint32_t at = 0;
+    for (;;) {
+        const WalPiece* next = nullptr;
+        for (const WalPiece& piece : pieces)
+            if (piece.begin == at && (next == nullptr || piece.end > next->end)) next = &piece;
+        if (next == nullptr) return chain;
+        chain.push_back(*next);
+        at = next->end;
+    }
+}
+
+}  // namespace chronos::repo
