@@ -2,6 +2,7 @@
 #include "cli/archive_settings.h"
 #include "cli/commands.h"
 #include "cli/prefetch.h"
+#include "cli/wal_report.h"
 
 namespace chronos::cli {
 namespace {
@@ -19,6 +20,10 @@ Result<GetOutcome> get_from_archive(Context& context, const std::string& name,
 
 /// 0 or 1; what becomes of an error, archive_get_status() decides.
 Result<int> run_archive_get(Context& context) {
+    if (context.config.get_bool("ls")) {
+        CHRONOS_TRY(print_wal_report(context));
+        return 0;
+    }
     const std::vector<std::string>& parameters = context.config.parameters();
     if (parameters.empty()) return Error(ErrorKind::param_required, "WAL segment to get required");
     if (parameters.size() == 1)

@@ -1,6 +1,7 @@
 #include "chronos/ops/info.h"
 #include "cli/commands.h"
 #include "cli/info_output.h"
+#include "cli/wal_report.h"
 
 namespace chronos::cli {
 namespace {
@@ -20,6 +21,10 @@ Result<ops::InfoRequest> make_request(const Context& context) {
 }  // namespace
 
 Result<int> run_info(Context& context) {
+    if (context.config.get_bool("wal")) {
+        CHRONOS_TRY(print_wal_report(context));
+        return 0;
+    }
     const ops::InfoRequest request = CHRONOS_TRY(make_request(context));
     const ops::InfoReport report = CHRONOS_TRY(ops::collect_info(request));
     const bool json = context.config.get_string("output") == "json";

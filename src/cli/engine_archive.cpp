@@ -14,6 +14,8 @@ using control::Message;
 /// Segments under way for each one that is compressed: most of the time of a segment is spent on
 /// the way to the disk or to a distant store.
 constexpr std::size_t kUnderWayPerProcess = 4;
+/// A note of commit times for so many segments.
+constexpr std::size_t kCommitBatch = 16;
 
 void answer(EngineChannel& channel, const std::string& name, const Result<>& outcome) {
     if (outcome)
@@ -67,7 +69,9 @@ Result<> serve_archive(Context& context, EngineChannel& channel) {
     const std::string pg_path = config.get_string("pg1-path");
     if (pg_path.empty())
         return Error(ErrorKind::option_required, "archive-push command requires option: pg1-path");
-    ops::archive::ArchivePusher pusher(CHRONOS_TRY(archive_push_settings(config)));
+    ops::archive::PushSettings settings = CHRONOS_TRY(archive_push_settings(config));
+    settings.commit_batch = kCommitBatch;
+    ops::archive::ArchivePusher pusher(std::move(settings));
     const std::string wal_path = pg_path + "/pg_wal";
     ops::archive::DroppedWal dropped(archive_drop_settings(config), pusher);
     ops::archive::PushAhead ahead(

@@ -365,6 +365,12 @@ constexpr std::array kOptions{
            .commands = kAll,
            .default_text = "y",
            .summary = "time in console lines"},
+    Option{.name = "ls",
+           .type = Type::boolean,
+           .section = Section::command_line,
+           .commands = kArchiveGet,
+           .default_text = "n",
+           .summary = "list the archived WAL, what is missing, and to where one can recover"},
     Option{.name = "manifest-save-threshold",
            .type = Type::size,
            .commands = kBackup,
@@ -404,8 +410,8 @@ constexpr std::array kOptions{
     Option{.name = "output",
            .type = Type::string,
            .section = Section::command_line,
-           .commands = kAnnotate | kConfigList | kExpire | kHold | kInfo | kRekey | kRepoLs |
-                       kStanzaUpgrade | kUnhold | kVersion | kHelp | kVerify,
+           .commands = kAnnotate | kArchiveGet | kConfigList | kExpire | kHold | kInfo | kRekey |
+                       kRepoLs | kStanzaUpgrade | kUnhold | kVersion | kHelp | kVerify,
            .default_text = "text",
            .other_default_commands = kVerify,
            .other_default = "none",
@@ -1185,6 +1191,12 @@ constexpr std::array kOptions{
            .commands = kVerify,
            .default_text = "n",
            .summary = "report what is valid too"},
+    Option{.name = "wal",
+           .type = Type::boolean,
+           .section = Section::command_line,
+           .commands = kInfo,
+           .default_text = "n",
+           .summary = "what archive-get --ls prints, in place of the backups"},
 };
 
 constexpr bool sorted() {

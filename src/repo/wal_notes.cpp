@@ -12,7 +12,6 @@ namespace {
 
 constexpr std::size_t kSegmentSize = 24;
 constexpr std::size_t kChecksumSize = 40;
-constexpr std::size_t kOffsetSize = 8;  ///< hexadecimal digits
 
 std::string notes_path(const std::string& stanza, const char* kind, const std::string& archive_id) {
     return "chronos/" + stanza + "/" + kind + "/" + archive_id;
@@ -47,27 +46,28 @@ std::optional<CommitNote> parse_commit_note(std::string_view line) {
     return CommitNote{std::string(words[0]), static_cast<std::int64_t>(*time), *end};
 }
 
-std::optional<std::uint32_t> parse_offset(std::string_view text) {
-    std::uint32_t value = 0;
+template <class T>
+std::optional<T> parse_hex(std::string_view text) {
+    T value = 0;
     const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
     if (code != std::errc() || end != text.data() + text.size()) return std::nullopt;
     return value;
 }
 
-/// "<begin>-<end>-<sha1>[.ext]"
+/// "<begin>-<end>-<commit>-<sha1>[.ext]"
 std::optional<WalPiece> parse_piece(const std::string& segment, const storage::Entry& entry,
                                     std::string_view name) {
-    constexpr std::size_t kSize = 2 * (kOffsetSize + 1) + kChecksumSize;
-    if (name.size() < kSize || name[kOffsetSize] != '-' || name[2 * kOffsetSize + 1] != '-')
-        return std::nullopt;
-    const auto begin = parse_offset(name.substr(0, kOffsetSize));
-    const auto end = parse_offset(name.substr(kOffsetSize + 1, kOffsetSize));
-    const std::string_view checksum = name.substr(2 * (kOffsetSize + 1), kChecksumSize);
+    const std::vector<std::string_view> parts = split(name, '-');
+    if (parts.size() != 4 || parts[3].size() < kChecksumSize) return std::nullopt;
+    const auto begin = parse_hex<std::uint32_t>(parts[0]);
+    const auto end = parse_hex<std::uint32_t>(parts[1]);
+    const auto commit = parse_hex<std::int64_t>(parts[2]);
+    const std::string_view checksum = parts[3].substr(0, kChecksumSize);
     const compress::CompressType type = compress::compress_type_of_name(name);
-    if (!begin || !end || *begin >= *end || !from_hex(checksum) ||
-        name.substr(kSize) != compress::compress_extension(type))
+    if (!begin || !end || !commit || *begin >= *end || !from_hex(checksum) ||
+        parts[3].substr(kChecksumSize) != compress::compress_extension(type))
         return std::nullopt;
-    return WalPiece{segment, *begin, *end, std::string(checksum), type, entry.modified};
+    return WalPiece{segment, *begin, *end, *commit, std::string(checksum), type, entry.modified};
 }
 
 }  // namespace
@@ -113,24 +113,28 @@ Result<std::optional<CommitNote>> last_commit_note(const Repository& repository,
     const std::string path = notes_path(stanza, "commit", archive_id);
     // Segments of one timeline only: their names begin with it.
     const auto entries = CHRONOS_TRY(repository.storage->list(path, last.substr(0, 8)));
+    // Segments are pushed several at a time: what is in one object is not all behind another.
+    constexpr std::size_t kInterleaved = 3;
+    std::size_t count = 0;
     std::optional<CommitNote> best;
-    for (auto entry = entries.rbegin(); entry != entries.rend() && objects_max > 0; ++entry) {
+    for (auto entry = entries.rbegin(); entry != entries.rend() && count < objects_max; ++entry) {
         if (!pgdata::is_wal_segment(entry->name) || entry->name > last) continue;
-        --objects_max;
+        ++count;
         const std::string text = CHRONOS_TRY(read_text(repository, path + "/" + entry->name, pass));
         for (const std::string_view line : split(text, '\n')) {
             const auto note = parse_commit_note(line);
             if (!note || note->segment < first || note->segment > last) continue;
             if (!best || note->segment > best->segment) best = *note;
         }
-        if (best || entry->name <= first) break;
+        if ((best && count >= kInterleaved) || entry->name <= first) break;
     }
     return best;
 }
 
 std::string WalPiece::object(const std::string& stanza, const std::string& archive_id) const {
-    char range[2 * kOffsetSize + 3];
-    std::snprintf(range, sizeof range, "%08X-%08X-", begin, end);
+    char range[64];
+    std::snprintf(range, sizeof range, "%08X-%08X-%016llX-", begin, end,
+                  static_cast<unsigned long long>(commit_us));
     return notes_path(stanza, "stream", archive_id) + "/" + segment + "/" + range + checksum +
            std::string(compress::compress_extension(compression));
 }

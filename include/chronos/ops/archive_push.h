@@ -26,6 +26,10 @@ struct PushSettings {
     /// How long one of several repositories is left alone after a failure that may pass; doubled
     /// with each further one, up to a minute.
     std::chrono::milliseconds away_pause{5000};
+    /// Times of commits are noted beside the archive, one object for so many segments or when the
+    /// first of them is so old; see repo::save_commit_notes().
+    std::size_t commit_batch = 1;
+    std::chrono::milliseconds commit_delay{10000};
     std::string lock_path = "/tmp/pgbackrest";
     std::string exec_id;
 };

@@ -59,7 +59,8 @@ struct WalPiece {
     std::string segment;
     std::uint32_t begin = 0;
     std::uint32_t end = 0;
-    std::string checksum;  ///< SHA-1 of these bytes
+    std::int64_t commit_us = 0;  ///< of the last commit in these bytes, since 1970 UTC; 0: none
+    std::string checksum;        ///< SHA-1 of these bytes
     compress::CompressType compression = compress::CompressType::none;
     UnixTime stored = 0;  ///< when it was stored; not part of the name
 

@@ -8,6 +8,7 @@
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/lock.h"
 #include "chronos/repo/wal_archive.h"
+#include "commit_log.h"
 #include "packed_segment.h"
 #include "targets.h"
 #include "wal_source.h"
@@ -80,7 +81,9 @@ Result<Branch> open_branch(const Target& target, const std::string& object) {
 class ArchivePusher::Impl {
 public:
     explicit Impl(PushSettings settings)
-        : settings_(std::move(settings)), tokens_(std::max<std::size_t>(settings_.process_max, 1)) {
+        : settings_(std::move(settings)),
+          tokens_(std::max<std::size_t>(settings_.process_max, 1)),
+          commits_(settings_.stanza, settings_.commit_batch, settings_.commit_delay) {
         for (const repo::Repository& repository : settings_.repositories)
             watches_.emplace_back(settings_, repository);
     }
@@ -109,6 +112,7 @@ private:
     void find_stored(Job& job) const;
     Result<> check_header(const Job& job, const WalSource& source) const;
     Result<> push_file(Job& job);
+    void note_commit(const Job& job, const WalSource& source);
     Result<> drop_stored(Job& job, const std::string& checksum) const;
     Result<bool> is_stored(const Job& job, const Target& target, const Found& listed,
                            const std::string& checksum) const;
@@ -122,6 +126,7 @@ private:
     BufferPool buffers_;
     BufferPool packed_buffers_;
     ByteBudget packed_bytes_{kPackedBytesMax};
+    CommitLog commits_;
     std::mutex mutex_;
     std::optional<repo::ClusterIdentity> cluster_;
 };
@@ -199,6 +204,7 @@ Result<std::optional<PackedSegment>> ArchivePusher::Impl::pack(Job& job, std::st
     CHRONOS_TRY(drop_stored(job, checksum));
     std::optional<PackedSegment> packed;
     if (job.targets.empty()) return packed;
+    note_commit(job, source);
     if (PackedSegment::fits(source))
         packed.emplace(CHRONOS_TRY(PackedSegment::pack(
             std::move(source), {settings_.compress_type, settings_.compress_level}, packed_buffers_,
@@ -222,6 +228,14 @@ void ArchivePusher::Impl::store_segment(Job& job, const std::string& checksum,
         return repo::archived_segment_object(settings_.stanza, target.cluster.archive_id(),
                                              job.name, checksum, settings_.compress_type);
     });
+}
+
+/// Before the segment is stored, so that the two go on at the same time: a note about a segment
+/// that is not there is one that nobody reads.
+void ArchivePusher::Impl::note_commit(const Job& job, const WalSource& source) {
+    if (job.targets.empty() || !pgdata::is_wal_segment(job.name)) return;
+    if (const auto commit = source.last_commit())
+        commits_.add(job.targets, {job.name, commit->time_us, commit->end});
 }
 
 /// History files are small, have no checksum in their name, and may be written again.

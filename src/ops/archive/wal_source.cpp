@@ -8,6 +8,7 @@
 
 #include "chronos/crypto/hash.h"
 #include "chronos/io/file_descriptor.h"
+#include "chronos/pgdata/wal.h"
 
 namespace chronos::ops::archive {
 namespace {
@@ -118,6 +119,30 @@ Result<std::string> WalSource::checksum() {
         checksum_ = hash.hex();
     }
     return checksum_;
+}
+
+std::optional<pgdata::WalCommit> WalSource::last_commit() const {
+    const Result<std::vector<std::byte>> first = head(pgdata::kWalHeaderSize);
+    if (!first) return std::nullopt;
+    const Result<pgdata::WalHeader> header = pgdata::parse_wal_header(*first);
+    if (!header) return std::nullopt;
+    if (!in_memory()) return last_commit_of_file(header->page_address);
+    return pgdata::last_commit({content_.get(), size_}, header->page_address);
+}
+
+/// From the end, a part at a time.
+std::optional<pgdata::WalCommit> WalSource::last_commit_of_file(Lsn start) const {
+    constexpr std::uint64_t kPart = std::uint64_t{4} << 20;
+    const Result<io::FileDescriptor> file = open_file(path_);
+    if (!file) return std::nullopt;
+    std::vector<std::byte> part(kPart);
+    for (std::uint64_t end = size_; end >= kPart; end -= kPart) {
+        const std::uint64_t at = end - kPart;
+        const ssize_t count = ::pread(file->get(), part.data(), kPart, static_cast<off_t>(at));
+        if (count != static_cast<ssize_t>(kPart)) return std::nullopt;
+        if (auto found = pgdata::last_commit(part, Lsn{start.value + at})) return found;
+    }
+    return std::nullopt;
 }
 
 Result<> WalSource::copy_to(io::Sink& sink) const {

@@ -2,10 +2,12 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "chronos/io/stream.h"
+#include "chronos/pgdata/wal_commits.h"
 
 namespace chronos::ops::archive {
 
@@ -41,6 +43,8 @@ public:
     Result<std::vector<std::byte>> head(std::size_t count) const;
     /// SHA-1 of the content; remembered.
     Result<std::string> checksum();
+    /// The last commit in it, if there is one and it can be read.
+    std::optional<pgdata::WalCommit> last_commit() const;
     /// Writes the content to `sink` and finishes it.
     Result<> copy_to(io::Sink& sink) const;
     /// Gives the memory back early; nothing can be read any more.
@@ -49,6 +53,7 @@ public:
 private:
     WalSource(std::string path, BufferPool& pool) : path_(std::move(path)), pool_(&pool) {}
     Result<> load(int fd);
+    std::optional<pgdata::WalCommit> last_commit_of_file(Lsn start) const;
 
     std::string path_;
     BufferPool* pool_;

@@ -64,19 +64,20 @@ TEST_P(WalNotes, LastCommitIsThatOfTheLastSegmentThatHasOne) {
 }
 
 TEST_P(WalNotes, PiecesAreThoseWhoseNamesAreOfThatForm) {
-    WalPiece piece{segment(5), 0, 8192, std::string(40, 'a'), compress::CompressType::zst, 0};
+    WalPiece piece{segment(5), 0, 8192, 1795161465000000, std::string(40, 'a'), compress::CompressType::zst, 0};
     put(piece.object("main", "15-1"), "x");
     const std::string path = "chronos/main/stream/15-1/";
     put(path + segment(5) + "/00000000-00002000-short", "x");
-    put(path + segment(5) + "/00002000-00002000-" + std::string(40, 'a'), "x");
+    put(path + segment(5) + "/00002000-00002000-0000000000000000-" + std::string(40, 'a'), "x");
     put(path + "nonsense", "x");
-    WalPiece other{segment(4), 16, 32, std::string(40, 'b'), compress::CompressType::none, 0};
+    WalPiece other{segment(4), 16, 32, 0, std::string(40, 'b'), compress::CompressType::none, 0};
     put(other.object("main", "15-1"), "x");
     const auto pieces = list_wal_pieces(repository_, "main", "15-1");
     ASSERT_OK(pieces);
     ASSERT_EQ(pieces->size(), 2u);
     EXPECT_EQ(pieces->front().object("main", "15-1"), other.object("main", "15-1"));
     EXPECT_EQ(pieces->back().object("main", "15-1"), piece.object("main", "15-1"));
+    EXPECT_EQ(pieces->back().commit_us, piece.commit_us);
     EXPECT_EQ(list_wal_pieces(repository_, "main", "15-1", segment(5))->size(), 1u);
 }
 
@@ -84,7 +85,7 @@ INSTANTIATE_TEST_SUITE_P(PlainAndEncrypted, WalNotes, testing::Bool());
 
 TEST(JoinedPieces, GoAsFarAsThereIsNoHole) {
     const auto piece = [](std::uint32_t begin, std::uint32_t end) {
-        return WalPiece{segment(5), begin, end, "", compress::CompressType::none, 0};
+        return WalPiece{segment(5), begin, end, 0, "", compress::CompressType::none, 0};
     };
     const auto ends = [](const std::vector<WalPiece>& pieces) {
         std::vector<std::uint32_t> all;

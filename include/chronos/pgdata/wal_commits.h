@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "chronos/base/lsn.h"
+#include "chronos/io/stream.h"
+
+namespace chronos::pgdata {
+
+/// A commit as its WAL record tells it.
+struct WalCommit {
+    std::int64_t time_us = 0;  ///< since 1970 UTC, by the clock of the server
+    Lsn end;                   ///< where the record ends: recovery up to here has it
+};
+
+/// The last commit whose record is whole in `content`, which begins at the position `start` with a
+/// page of a segment. nullopt if there is none, or if the content is not such WAL: this is for
+/// information, so that what cannot be read is not an error.
+///
+/// Looks at the end first, and at all of it only if there is no commit: of a busy server's segment
+/// it reads some ten kB. Source: postgres-integration reference, sections on WAL pages and records;
+/// access/xlogrecord.h and access/xact.h of PostgreSQL 13 to 18 agree in what is used.
+std::optional<WalCommit> last_commit(io::Bytes content, Lsn start);
+
+}  // namespace chronos::pgdata

@@ -1,0 +1,139 @@
+#include "listing.h"
+
+#include <algorithm>
+
+#include "chronos/base/log.h"
+#include "chronos/base/text.h"
+#include "chronos/compress/compress.h"
+
+namespace chronos::ops::windows {
+namespace {
+
+constexpr std::size_t kDirectorySize = 16;
+constexpr std::size_t kSegmentSize = 24;
+constexpr std::size_t kStoredSize = kSegmentSize + 1 + 40;  ///< with the checksum
+
+/// Takes the head of what passes and then says that it is enough.
+class HeadSink final : public io::Sink {
+public:
+    Result<> write(io::Bytes in) override {
+        const std::size_t wanted = pgdata::kWalHeaderSize - head.size();
+        const io::Bytes part = in.first(std::min(wanted, in.size()));
+        head.insert(head.end(), part.begin(), part.end());
+        if (head.size() < pgdata::kWalHeaderSize) return {};
+        return Error(ErrorKind::cancelled, "the head is read");
+    }
+    Result<> finish() override { return {}; }
+    std::vector<std::byte> head;
+};
+
+/// "<directory>/<segment>-<sha1>[.ext]": the segment's name, "" if it is something else.
+std::string_view segment_of(std::string_view name) {
+    if (name.size() < kDirectorySize + 1 + kStoredSize || name[kDirectorySize] != '/') return {};
+    name.remove_prefix(kDirectorySize + 1);
+    if (name[kSegmentSize] != '-' || !pgdata::is_wal_segment(name.substr(0, kSegmentSize)))
+        return {};
+    return name.substr(0, kSegmentSize);
+}
+
+/// The only thing that names do not tell.
+Result<std::uint32_t> read_segment_size(const repo::Repository& repository,
+                                        const std::string& object, const std::string& pass) {
+    HeadSink head;
+    const auto decompressor = compress::make_decompressor(compress::compress_type_of_name(object),
+                                                          compress::Form::normal, head);
+    std::unique_ptr<io::Sink> decryptor;
+    if (repository.encrypted())
+        decryptor = crypto::make_decryptor(pass, crypto::CipherForm::normal, *decompressor);
+    const auto source = CHRONOS_TRY(repository.storage->open(object));
+    const auto pumped = io::pump(*source, decryptor ? *decryptor : *decompressor, 4096);
+    if (!pumped && head.head.size() < pgdata::kWalHeaderSize) return pumped.error();
+    return CHRONOS_TRY(pgdata::parse_wal_header(head.head)).segment_size;
+}
+
+/// A damaged segment must not hide the truth about all others.
+std::uint32_t segment_size_of(const repo::Repository& repository, const std::string& object,
+                              const std::string& pass) {
+    constexpr std::uint32_t kDefault = std::uint32_t{16} << 20;
+    const Result<std::uint32_t> size = read_segment_size(repository, object, pass);
+    if (size) return *size;
+    log_warn("segments are taken for ones of 16MB, because '" +
+             repository.storage->describe(object) + "' cannot be read: " + size.error().message());
+    return kDefault;
+}
+
+struct Segment {
+    std::uint64_t number = 0;
+    std::uint64_t size = 0;
+    UnixTime modified = 0;
+};
+
+std::vector<Run> runs_of(const std::vector<Segment>& segments) {
+    std::vector<Run> runs;
+    for (const Segment& segment : segments) {
+        if (runs.empty() || segment.number > runs.back().end)
+            runs.push_back({segment.number, segment.number, 0, 0});
+        Run& run = runs.back();
+        run.end = segment.number + 1;
+        run.stored_bytes += segment.size;
+        run.last_stored = std::max(run.last_stored, segment.modified);
+    }
+    return runs;
+}
+
+/// A history that cannot be read hides what is behind the switch, not all the rest.
+void load_history(const repo::Repository& repository, const std::string& object,
+                  const std::string& name, Listing& listing) {
+    const auto text = repo::read_text(repository, object, listing.cipher_pass);
+    const auto switches = text ? pgdata::parse_timeline_history(*text)
+                               : Result<std::vector<pgdata::TimelineSwitch>>(Error(text.error()));
+    if (switches)
+        listing.histories[pgdata::timeline_of_segment(name)] = *switches;
+    else
+        log_warn("'" + repository.storage->describe(object) +
+                 "' cannot be read: " + switches.error().message());
+}
+
+}  // namespace
+
+std::string Listing::name(Timeline timeline, std::uint64_t number) const {
+    return pgdata::wal_segment_name(timeline, Lsn{number * segment_size}, segment_size);
+}
+
+std::uint64_t Listing::number(std::string_view segment) const {
+    const std::uint64_t log = std::stoull(std::string(segment.substr(8, 8)), nullptr, 16);
+    const std::uint64_t part = std::stoull(std::string(segment.substr(16, 8)), nullptr, 16);
+    return log * ((std::uint64_t{1} << 32) / segment_size) + part;
+}
+
+const Run* Listing::run_of(Timeline timeline, std::uint64_t number) const {
+    const auto found = runs.find(timeline);
+    if (found == runs.end()) return nullptr;
+    for (const Run& run : found->second)
+        if (run.first <= number && number < run.end) return &run;
+    return nullptr;
+}
+
+Result<Listing> list_archive(const repo::Repository& repository, const std::string& stanza,
+                             const std::string& archive_id, const std::string& cipher_pass) {
+    Listing listing{{repository.key, archive_id}, cipher_pass, 0, {}, {}};
+    const std::string directory = repo::archive_path(stanza) + "/" + archive_id;
+    const auto entries = CHRONOS_TRY(repository.storage->list_tree(directory));
+    std::map<Timeline, std::vector<Segment>> segments;
+    for (const storage::Entry& entry : entries) {
+        if (pgdata::is_timeline_history(entry.name))
+            load_history(repository, directory + "/" + entry.name, entry.name, listing);
+        const std::string_view segment = segment_of(entry.name);
+        if (segment.empty()) continue;
+        if (listing.segment_size == 0)
+            listing.segment_size =
+                segment_size_of(repository, directory + "/" + entry.name, cipher_pass);
+        segments[pgdata::timeline_of_segment(segment)].push_back(
+            {listing.number(segment), entry.size, entry.modified});
+    }
+    // Sorted already: names of segments are in the order of their positions.
+    for (const auto& [timeline, list] : segments) listing.runs[timeline] = runs_of(list);
+    return listing;
+}
+
+}  // namespace chronos::ops::windows

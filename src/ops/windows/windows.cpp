@@ -1,0 +1,241 @@
+#include "chronos/ops/windows.h"
+
+#include <algorithm>
+
+#include "chronos/base/log.h"
+#include "chronos/repo/wal_notes.h"
+#include "listing.h"
+
+namespace chronos::ops::windows {
+namespace {
+
+/// Looks at one archive of one repository.
+class Looker {
+public:
+    Looker(const repo::Repository& repository, const std::string& stanza, const Listing& listing,
+           Report& report)
+        : repository_(repository), stanza_(stanza), listing_(listing), report_(report) {}
+
+    Result<> run(const std::vector<const repo::BackupEntry*>& backups) {
+        gaps_ = CHRONOS_TRY(
+            repo::list_gaps(repository_, stanza_, listing_.place.archive_id, listing_.cipher_pass));
+        pieces_ =
+            CHRONOS_TRY(repo::list_wal_pieces(repository_, stanza_, listing_.place.archive_id));
+        add_ranges();
+        for (const auto& [timeline, switches] : listing_.histories)
+            if (!switches.empty())
+                report_.timelines.push_back(
+                    {listing_.place, timeline, switches.back().parent, switches.back().switch_lsn});
+        for (const repo::BackupEntry* backup : backups) CHRONOS_TRY(add_windows(*backup));
+        return {};
+    }
+
+private:
+    void add_ranges();
+    void add_missing(Timeline timeline, std::uint64_t from, std::uint64_t to);
+    Result<> add_windows(const repo::BackupEntry& backup);
+    /// The last run on the way of a backup to a timeline; nullptr if the way is broken before.
+    const Run* last_run(std::uint64_t start, Timeline from, Timeline target,
+                        const std::vector<pgdata::TimelineSwitch>& switches) const;
+    bool leaves_behind(const std::vector<pgdata::TimelineSwitch>& switches, Timeline from,
+                       const repo::BackupEntry& backup) const;
+    Result<> set_end(Window& window, const Run& run) const;
+    void follow_stream(Window& window, std::uint64_t next) const;
+    bool first_of_run(const Run& run, Timeline timeline, const repo::BackupEntry& backup) const;
+
+    const repo::Repository& repository_;
+    const std::string& stanza_;
+    const Listing& listing_;
+    Report& report_;
+    std::vector<repo::WalGap> gaps_;
+    std::vector<repo::WalPiece> pieces_;
+    std::vector<std::pair<Timeline, std::uint64_t>> seen_runs_;  ///< by their first segment
+};
+
+void Looker::add_ranges() {
+    for (const auto& [timeline, runs] : listing_.runs) {
+        // A timeline's own WAL begins with the segment in which the one before was left.
+        const auto history = listing_.histories.find(timeline);
+        std::uint64_t expected = runs.front().first;
+        if (history != listing_.histories.end() && !history->second.empty())
+            expected = history->second.back().switch_lsn.value / listing_.segment_size;
+        // What expire removed is not missing: only a timeline whose parent is there must begin so.
+        const bool parent_there =
+            history != listing_.histories.end() && !history->second.empty() &&
+            listing_.run_of(history->second.back().parent, expected - 1) != nullptr;
+        if (!parent_there) expected = runs.front().first;
+        for (const Run& run : runs) {
+            if (run.first > expected) add_missing(timeline, expected, run.first);
+            report_.stored.push_back({listing_.place, timeline, listing_.name(timeline, run.first),
+                                      listing_.name(timeline, run.end - 1), run.end - run.first,
+                                      run.stored_bytes, run.last_stored});
+            expected = run.end;
+        }
+    }
+}
+
+void Looker::add_missing(Timeline timeline, std::uint64_t from, std::uint64_t to) {
+    MissingRange missing{listing_.place,
+                         timeline,
+                         listing_.name(timeline, from),
+                         listing_.name(timeline, to - 1),
+                         to - from,
+                         false,
+                         0};
+    for (const repo::WalGap& gap : gaps_) {
+        if (gap.first > missing.last || gap.last < missing.first) continue;
+        missing.dropped = true;
+        missing.dropped_until = std::max(missing.dropped_until, gap.until);
+    }
+    report_.missing.push_back(std::move(missing));
+}
+
+bool Looker::leaves_behind(const std::vector<pgdata::TimelineSwitch>& switches, Timeline from,
+                           const repo::BackupEntry& backup) const {
+    for (const pgdata::TimelineSwitch& one : switches)
+        if (one.parent == from) return backup.lsn_stop && one.switch_lsn >= *backup.lsn_stop;
+    return false;
+}
+
+const Run* Looker::last_run(std::uint64_t start, Timeline from, Timeline target,
+                            const std::vector<pgdata::TimelineSwitch>& switches) const {
+    std::uint64_t at = start;
+    for (std::size_t i = 0; i < switches.size(); ++i) {
+        if (switches[i].parent < from) continue;
+        // The segment of the switch is read from the next timeline, which has a copy of its start.
+        const std::uint64_t left = switches[i].switch_lsn.value / listing_.segment_size;
+        if (left > at) {
+            const Run* run = listing_.run_of(switches[i].parent, at);
+            if (run == nullptr || run->end < left) return nullptr;
+        }
+        at = std::max(at, left);
+    }
+    return listing_.run_of(target, at);
+}
+
+Result<> Looker::add_windows(const repo::BackupEntry& backup) {
+    if (backup.archive_start.empty() || !backup.lsn_stop || listing_.segment_size == 0) return {};
+    const Timeline from = pgdata::timeline_of_segment(backup.archive_start);
+    const std::uint64_t start = listing_.number(backup.archive_start);
+    const std::uint64_t stop = listing_.number(backup.archive_stop);
+    Window window;
+    window.place = listing_.place;
+    window.label = backup.label;
+    window.type = backup.type;
+    window.timeline = from;
+    window.from_time = backup.timestamp_stop;
+    window.from_lsn = *backup.lsn_stop;
+    const Run* own = listing_.run_of(from, start);
+    if (own == nullptr || own->end <= stop) {
+        window.end = Window::End::unusable;
+        report_.windows.push_back(std::move(window));
+        return {};
+    }
+    window.starts_after_gap = first_of_run(*own, from, backup);
+    seen_runs_.emplace_back(from, own->first);
+    Window on_own = window;
+    CHRONOS_TRY(set_end(on_own, *own));
+    report_.windows.push_back(std::move(on_own));
+    for (const auto& [timeline, switches] : listing_.histories) {
+        if (timeline == from || !leaves_behind(switches, from, backup)) continue;
+        const Run* run = last_run(start, from, timeline, switches);
+        if (run == nullptr) continue;
+        Window other = window;
+        other.timeline = timeline;
+        CHRONOS_TRY(set_end(other, *run));
+        report_.windows.push_back(std::move(other));
+    }
+    return {};
+}
+
+/// Whether WAL is missing right before the run, and no earlier backup is in it.
+bool Looker::first_of_run(const Run& run, Timeline timeline,
+                          const repo::BackupEntry& backup) const {
+    const std::vector<Run>& runs = listing_.runs.at(timeline);
+    if (&run == &runs.front()) return false;
+    return std::ranges::find(seen_runs_, std::pair(timeline, run.first)) == seen_runs_.end() &&
+           !backup.archive_start.empty();
+}
+
+Result<> Looker::set_end(Window& window, const Run& run) const {
+    window.last_segment = listing_.name(window.timeline, run.end - 1);
+    window.to_lsn = Lsn{run.end * listing_.segment_size};
+    const auto note = CHRONOS_TRY(repo::last_commit_note(
+        repository_, stanza_, listing_.place.archive_id, listing_.name(window.timeline, run.first),
+        window.last_segment, listing_.cipher_pass));
+    if (note && note->end >= window.from_lsn) window.to_us = note->time_us;
+    if (&run == &listing_.runs.at(window.timeline).back())
+        follow_stream(window, run.end);
+    else
+        window.end = Window::End::gap;
+    return {};
+}
+
+/// Behind the last whole segment goes on what was streamed.
+void Looker::follow_stream(Window& window, std::uint64_t next) const {
+    for (;; ++next) {
+        const std::string name = listing_.name(window.timeline, next);
+        std::vector<repo::WalPiece> pieces;
+        std::ranges::copy_if(pieces_, std::back_inserter(pieces),
+                             [&](const repo::WalPiece& piece) { return piece.segment == name; });
+        const std::vector<repo::WalPiece> chain = repo::joined_pieces(pieces);
+        if (chain.empty()) return;
+        window.streamed = true;
+        window.to_lsn = Lsn{next * listing_.segment_size + chain.back().end};
+        for (const repo::WalPiece& piece : chain)
+            if (piece.commit_us != 0) window.to_us = piece.commit_us;
+        if (chain.back().end < listing_.segment_size) return;
+    }
+}
+
+/// Backups are missing where backup.info is: a stanza that only archives has none yet.
+Result<repo::BackupInfo> load_backups(const repo::Repository& repository,
+                                      const std::string& stanza) {
+    auto info = repo::load_backup_info(repository, stanza);
+    if (!info && info.error().kind() == ErrorKind::not_found) return repo::BackupInfo{};
+    return info;
+}
+
+Result<> look_at_repository(const repo::Repository& repository, const std::string& stanza,
+                            Report& report) {
+    const repo::ArchiveInfo info = CHRONOS_TRY(repo::load_archive_info(repository, stanza));
+    const repo::BackupInfo backups = CHRONOS_TRY(load_backups(repository, stanza));
+    for (const repo::HistoryEntry& entry : info.history) {
+        const Listing listing =
+            CHRONOS_TRY(list_archive(repository, stanza, entry.archive_id(), info.cipher_pass));
+        std::vector<const repo::BackupEntry*> own;
+        for (const repo::BackupEntry& backup : backups.backups)
+            if (backup.history_id == entry.id) own.push_back(&backup);
+        CHRONOS_TRY(Looker(repository, stanza, listing, report).run(own));
+    }
+    return {};
+}
+
+}  // namespace
+
+std::string_view end_name(Window::End end) {
+    switch (end) {
+        case Window::End::newest: return "newest";
+        case Window::End::gap: return "gap";
+        case Window::End::unusable: return "unusable";
+    }
+    return "newest";
+}
+
+Result<Report> look(const Request& request) {
+    Report report;
+    std::optional<Error> failed;
+    std::size_t failures = 0;
+    for (const repo::Repository& repository : request.repositories) {
+        Result<> looked = look_at_repository(repository, request.stanza, report);
+        if (looked) continue;
+        ++failures;
+        failed = std::move(looked).error().while_doing("look at the archive in repo" +
+                                                       std::to_string(repository.key));
+        if (request.repositories.size() > 1) log_warn(failed->text());
+    }
+    if (failed && failures == request.repositories.size()) return *std::move(failed);
+    return report;
+}
+
+}  // namespace chronos::ops::windows

@@ -1,0 +1,160 @@
+#include "chronos/pgdata/wal_commits.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "pgdata/little_endian.h"
+
+namespace chronos::pgdata {
+namespace {
+
+constexpr std::size_t kPageSize = 8192;
+constexpr std::size_t kShortHeaderSize = 24;
+constexpr std::size_t kLongHeaderSize = 40;
+constexpr std::size_t kFlagsAt = 2;
+constexpr std::size_t kPageAddressAt = 8;
+constexpr std::size_t kRemainderAt = 16;
+constexpr std::size_t kLongPageSizeAt = 36;
+constexpr std::uint16_t kContinuesRecord = 0x0001;
+constexpr std::uint16_t kLongHeader = 0x0002;
+
+constexpr std::size_t kRecordHeaderSize = 24;
+constexpr std::size_t kInfoAt = 16;
+constexpr std::size_t kManagerAt = 17;
+constexpr std::byte kTransactionManager{1};
+constexpr std::uint8_t kOperationMask = 0x70;
+constexpr std::uint8_t kCommit = 0x00;
+constexpr std::uint8_t kCommitPrepared = 0x30;
+
+/// What stands before the data of a record that changes no pages.
+constexpr std::uint8_t kDataShort = 255;
+constexpr std::uint8_t kDataLong = 254;
+constexpr std::uint8_t kOrigin = 253;
+constexpr std::uint8_t kTopLevelXid = 252;
+
+/// As much of a record as has to be looked at: header, origin, top-level xid, length, time.
+constexpr std::size_t kHeadSize = kRecordHeaderSize + 3 + 5 + 5 + 8;
+constexpr std::int64_t kEpochUs = std::int64_t{946684800} * 1000000;  ///< 2000-01-01
+
+/// First so little, from the end of the content, then so many times as much.
+constexpr std::size_t kPagesFirst = 8;
+constexpr std::size_t kPagesFactor = 8;
+
+constexpr std::size_t align(std::size_t at) {
+    return (at + 7) & ~std::size_t{7};
+}
+
+/// Walks from record to record.
+class Walk {
+public:
+    Walk(io::Bytes content, Lsn start) : content_(content), start_(start) {}
+
+    /// The last commit among the records that begin on pages from `page` on.
+    std::optional<WalCommit> last_from(std::size_t page) {
+        std::optional<WalCommit> last;
+        std::optional<std::size_t> at = first_record(page);
+        while (at) at = step(*at, last);
+        return last;
+    }
+
+private:
+    /// Where the data of a page begins; nullopt if it is not the page that belongs there.
+    std::optional<std::size_t> data_of(std::size_t page) const {
+        const std::size_t at = page * kPageSize;
+        if (at + kPageSize > content_.size()) return std::nullopt;
+        if (load<std::uint64_t>(content_, at + kPageAddressAt) != start_.value + at)
+            return std::nullopt;
+        const bool is_long = (load<std::uint16_t>(content_, at + kFlagsAt) & kLongHeader) != 0;
+        if (is_long && load<std::uint32_t>(content_, at + kLongPageSizeAt) != kPageSize)
+            return std::nullopt;
+        return at + (is_long ? kLongHeaderSize : kShortHeaderSize);
+    }
+
+    /// The first record that begins on `page` or behind it: past the rest of one begun before.
+    std::optional<std::size_t> first_record(std::size_t page) const {
+        const std::optional<std::size_t> data = data_of(page);
+        if (!data) return std::nullopt;
+        const std::size_t at = page * kPageSize;
+        if ((load<std::uint16_t>(content_, at + kFlagsAt) & kContinuesRecord) == 0) return data;
+        return advance(*data, load<std::uint32_t>(content_, at + kRemainderAt));
+    }
+
+    /// `count` bytes of record data further, over page headers; nullopt if that is out of reach.
+    /// `out` gets the first of them, as many as fit.
+    std::optional<std::size_t> advance(std::size_t at, std::size_t count,
+                                       io::MutableBytes out = {}) const {
+        for (;;) {
+            const std::size_t page_end = (at / kPageSize + 1) * kPageSize;
+            const std::size_t part = std::min(count, page_end - at);
+            if (at + part > content_.size()) return std::nullopt;
+            const std::size_t taken = std::min(part, out.size());
+            if (taken > 0) std::memcpy(out.data(), content_.data() + at, taken);
+            out = out.subspan(taken);
+            at += part;
+            count -= part;
+            if (count == 0 && at < page_end) return at;
+            const std::optional<std::size_t> next = data_of(at / kPageSize);
+            if (!next) return count == 0 ? std::optional(at) : std::nullopt;
+            at = *next;
+            if (count == 0) return at;
+        }
+    }
+
+    /// Looks at the record at `at` and returns where the next one begins.
+    std::optional<std::size_t> step(std::size_t at, std::optional<WalCommit>& last) const {
+        at = align(at);
+        if (at % kPageSize == 0) {
+            const std::optional<std::size_t> data = data_of(at / kPageSize);
+            if (!data) return std::nullopt;
+            at = *data;
+        }
+        if (at + 4 > content_.size()) return std::nullopt;
+        const std::uint32_t size = load<std::uint32_t>(content_, at);
+        if (size < kRecordHeaderSize) return std::nullopt;  // the end, or no WAL at all
+        std::byte head[kHeadSize] = {};
+        const std::size_t looked_at = std::min<std::size_t>(size, kHeadSize);
+        const std::optional<std::size_t> end = advance(at, size, {head, looked_at});
+        if (!end) return std::nullopt;
+        if (const auto time = commit_time({head, looked_at}))
+            last = WalCommit{*time, Lsn{start_.value + align(*end)}};
+        return end;
+    }
+
+    static std::optional<std::int64_t> commit_time(io::Bytes record) {
+        if (record.size() < kRecordHeaderSize + 2 || record[kManagerAt] != kTransactionManager)
+            return std::nullopt;
+        const auto operation = static_cast<std::uint8_t>(
+            std::to_integer<std::uint8_t>(record[kInfoAt]) & kOperationMask);
+        if (operation != kCommit && operation != kCommitPrepared) return std::nullopt;
+        std::size_t at = kRecordHeaderSize;
+        while (at < record.size()) {
+            switch (std::to_integer<std::uint8_t>(record[at])) {
+                case kOrigin: at += 1 + 2; continue;
+                case kTopLevelXid: at += 1 + 4; continue;
+                case kDataShort: at += 1 + 1; break;
+                case kDataLong: at += 1 + 4; break;
+                default: return std::nullopt;
+            }
+            if (at + 8 > record.size()) return std::nullopt;
+            return kEpochUs + static_cast<std::int64_t>(load<std::uint64_t>(record, at));
+        }
+        return std::nullopt;
+    }
+
+    io::Bytes content_;
+    Lsn start_;
+};
+
+}  // namespace
+
+std::optional<WalCommit> last_commit(io::Bytes content, Lsn start) {
+    const std::size_t pages = content.size() / kPageSize;
+    Walk walk(content.first(pages * kPageSize), start);
+    for (std::size_t count = kPagesFirst;; count *= kPagesFactor) {
+        const std::size_t from = count >= pages ? 0 : pages - count;
+        if (const auto found = walk.last_from(from)) return found;
+        if (from == 0) return std::nullopt;
+    }
+}
+
+}  // namespace chronos::pgdata
