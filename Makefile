@@ -17,7 +17,7 @@ ENGINE_DIR := build/engine
 ENGINE ?= $(ENGINE_DIR)/chronos
 
 # The module is its own folder, the messages, and the few functions of base that those need.
-MODULE_SOURCES := $(wildcard src/extension/*.cpp) src/control/message.cpp src/base/error.cpp src/base/text.cpp
+MODULE_SOURCES := $(wildcard src/extension/*.cpp) src/control/message.cpp src/control/cron.cpp src/base/error.cpp src/base/text.cpp
 
 MODULE_big = chronos_backup
 OBJS = $(patsubst src/%.cpp,$(MODULE_DIR)/%.o,$(MODULE_SOURCES))
@@ -26,7 +26,7 @@ DATA = $(wildcard sql/chronos_backup--*.sql)
 
 # Where the regression tests keep their repository and the configuration that names it.
 REGRESS_DIR := $(CURDIR)/build/regress
-REGRESS = objects settings privileges arguments jobs backups retention job_types
+REGRESS = objects settings privileges arguments jobs backups retention job_types schedules
 REGRESS_OPTS = --inputdir=test/regress --outputdir=test/regress --temp-instance=./tmp_regress \
 	--temp-config=$(REGRESS_DIR)/postgresql.conf
 TAP_TESTS = 1

@@ -25,12 +25,18 @@ CREATE TABLE chronos.job_history (
 	type text NOT NULL,
 	state text NOT NULL,
 	requested_by text NOT NULL,
+	requested_from text,
 	requested_at timestamptz NOT NULL,
+	schedule text,
+	due_at timestamptz,
+	attempt integer,
+	options text,
 	started_at timestamptz,
 	finished_at timestamptz,
 	label text,
 	bytes bigint,
 	files bigint,
+	phases jsonb,
 	error_code integer,
 	error text,
 	hint text,
@@ -38,7 +44,8 @@ CREATE TABLE chronos.job_history (
 	PRIMARY KEY (id, requested_at)
 );
 COMMENT ON TABLE chronos.job_history IS
-	'finished jobs; written by job workers in the database chronos.database';
+	'jobs that have begun, with who asked for what, when, from where, and what came of it; in the database chronos.database';
+SELECT pg_catalog.pg_extension_config_dump('chronos.job_history', '');
 
 CREATE FUNCTION chronos.start_backup(type text DEFAULT 'full', annotations jsonb DEFAULT NULL)
 	RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -76,19 +83,20 @@ CREATE FUNCTION chronos.current_jobs(
 		OUT label text, OUT bytes bigint, OUT files bigint,
 		OUT error_code integer, OUT error text, OUT hint text,
 		OUT phase text, OUT phase_started_at timestamptz, OUT bytes_total bigint, OUT files_total bigint,
-		OUT worker_pid integer)
+		OUT worker_pid integer, OUT requested_from text, OUT schedule text, OUT due_at timestamptz,
+		OUT attempt integer, OUT options text, OUT phases jsonb)
 	RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED
 	AS 'MODULE_PATHNAME', 'chronos_current_jobs';
 COMMENT ON FUNCTION chronos.current_jobs() IS
 	'jobs in shared memory: waiting, running and recently finished ones; what chronos.jobs is made of';
 
 CREATE VIEW chronos.jobs AS
-	SELECT id, type, state, requested_by, requested_at, started_at, finished_at, label, bytes, files,
-		error_code, error, hint
+	SELECT id, type, state, requested_by, requested_from, requested_at, schedule, due_at, attempt, options,
+		started_at, finished_at, label, bytes, files, phases, error_code, error, hint
 	FROM chronos.current_jobs()
 	UNION ALL
-	SELECT id, type, state, requested_by, requested_at, started_at, finished_at, label, bytes, files,
-		error_code, error, hint
+	SELECT id, type, state, requested_by, requested_from, requested_at, schedule, due_at, attempt, options,
+		started_at, finished_at, label, bytes, files, phases, error_code, error, hint
 	FROM chronos.job_history AS recorded
 	WHERE NOT EXISTS (
 		SELECT FROM chronos.current_jobs() AS job
@@ -110,6 +118,74 @@ CREATE VIEW chronos.progress AS
 	WHERE state = 'running';
 COMMENT ON VIEW chronos.progress IS
 	'running jobs: phase, amount done, rate since the phase began, and the time left at that rate';
+
+-- Schedules
+
+CREATE TABLE chronos.schedule_entries (
+	name text PRIMARY KEY,
+	type text NOT NULL,
+	cron text NOT NULL,
+	timezone text,
+	options jsonb,
+	retries integer NOT NULL,
+	retry_delay interval NOT NULL,
+	enabled boolean NOT NULL,
+	created_by text NOT NULL,
+	changed_at timestamptz NOT NULL,
+	-- Runs up to here have been dealt with; what is due since then is caught up once.
+	considered_until timestamptz NOT NULL,
+	last_due timestamptz,
+	last_job bigint,
+	last_requested_at timestamptz,
+	attempt integer NOT NULL DEFAULT 0
+);
+COMMENT ON TABLE chronos.schedule_entries IS
+	'what chronos.schedule() has been told, and how far the scheduler has got; look at chronos.schedules';
+SELECT pg_catalog.pg_extension_config_dump('chronos.schedule_entries', '');
+
+CREATE FUNCTION chronos.schedules_changed() RETURNS trigger LANGUAGE c
+	AS 'MODULE_PATHNAME', 'chronos_schedules_changed';
+COMMENT ON FUNCTION chronos.schedules_changed() IS
+	'tells the launcher when schedules have changed; also where a dump is restored';
+-- Not the columns that the scheduler itself writes.
+CREATE TRIGGER schedules_changed
+	AFTER INSERT OR DELETE OR TRUNCATE
+		OR UPDATE OF name, type, cron, timezone, options, retries, retry_delay, enabled
+	ON chronos.schedule_entries EXECUTE FUNCTION chronos.schedules_changed();
+
+CREATE FUNCTION chronos.schedule(name text, type text, cron text, timezone text DEFAULT NULL,
+		options jsonb DEFAULT NULL, retries integer DEFAULT 0, retry_delay interval DEFAULT '5 minutes',
+		enabled boolean DEFAULT true)
+	RETURNS timestamptz LANGUAGE c VOLATILE PARALLEL UNSAFE
+	SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'chronos_schedule';
+COMMENT ON FUNCTION chronos.schedule(text, text, text, text, jsonb, integer, interval, boolean) IS
+	'run a job of the type whenever the cron expression says so; replaces a schedule of that name; returns the next run';
+
+CREATE FUNCTION chronos.unschedule(name text)
+	RETURNS boolean LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+	SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'chronos_unschedule';
+COMMENT ON FUNCTION chronos.unschedule(text) IS 'end a schedule; false if there is none of that name';
+
+CREATE FUNCTION chronos.next_run(cron text, timezone text DEFAULT NULL, after timestamptz DEFAULT NULL)
+	RETURNS timestamptz LANGUAGE c STABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'chronos_next_run';
+COMMENT ON FUNCTION chronos.next_run(text, text, timestamptz) IS
+	'when a cron expression comes next after a time, by default from now on';
+
+CREATE VIEW chronos.schedules AS
+	SELECT entry.name, entry.type, entry.cron, entry.timezone, entry.options, entry.enabled,
+		entry.retries, entry.retry_delay,
+		CASE WHEN entry.enabled
+			THEN chronos.next_run(entry.cron, entry.timezone, entry.considered_until) END AS next_run,
+		entry.last_due, entry.last_job, job.state AS last_state, job.started_at AS last_started_at,
+		job.finished_at AS last_finished_at, job.label AS last_label, job.error AS last_error,
+		entry.attempt, entry.created_by, entry.changed_at
+	FROM chronos.schedule_entries AS entry
+		LEFT JOIN chronos.jobs AS job
+			ON job.id = entry.last_job AND job.requested_at = entry.last_requested_at;
+COMMENT ON VIEW chronos.schedules IS 'every schedule with its next run and what came of the last one';
 
 -- Repository
 
@@ -268,11 +344,15 @@ REVOKE ALL ON SCHEMA chronos FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA chronos FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA chronos FROM PUBLIC;
 GRANT USAGE ON SCHEMA chronos TO chronos_monitor;
-GRANT SELECT ON chronos.job_history, chronos.jobs, chronos.progress, chronos.backups, chronos.settings
+GRANT SELECT ON chronos.job_history, chronos.jobs, chronos.progress, chronos.schedule_entries, chronos.schedules,
+	chronos.backups, chronos.settings
 	TO chronos_monitor;
 GRANT EXECUTE ON FUNCTION chronos.current_jobs(), chronos.repository_info(text),
-	chronos.backup_info(text), chronos.configuration(), chronos.wait(bigint, interval) TO chronos_monitor;
-GRANT EXECUTE ON FUNCTION chronos.start_job(text, jsonb), chronos.start_backup(text, jsonb),
+	chronos.backup_info(text), chronos.configuration(), chronos.wait(bigint, interval),
+	chronos.next_run(text, text, timestamptz) TO chronos_monitor;
+GRANT EXECUTE ON FUNCTION
+	chronos.schedule(text, text, text, text, jsonb, integer, interval, boolean), chronos.unschedule(text),
+	chronos.start_job(text, jsonb), chronos.start_backup(text, jsonb),
 	chronos.backup_now(text, jsonb),
 	chronos.cancel(bigint), chronos.stanza_create(), chronos."check"(),
 	chronos.expire_decisions(boolean, text), chronos.expire(boolean, text), chronos.hold(text, text),

@@ -1,4 +1,5 @@
 #include "extension/engine_session.h"
+#include "extension/job_history.h"
 #include "extension/job_options.h"
 #include "extension/job_queue.h"
 #include "extension/postgres_api.h"
@@ -27,10 +28,23 @@ void require_primary() {
                     errhint("Start the job on the primary.")));
 }
 
+/// Where the client of this session is, for the record.
+const char* client_address() {
+    LOCAL_FCINFO(call, 0);
+    InitFunctionCallInfoData(*call, nullptr, 0, InvalidOid, nullptr, nullptr);
+    const Datum address = inet_client_addr(call);
+    return call->isnull ? "local" : DatumGetCString(DirectFunctionCall1(inet_out, address));
+}
+
 int64 submit(const JobType* type, StringInfo options, const char* what) {
     require_options_fit(options, what);
-    const JobRequest request = {type, options->data, GetUserNameFromId(GetSessionUserId(), false)};
-    return queue_job(&request);
+    JobRequest request = {};
+    request.type = type;
+    request.options = options->data;
+    request.requested_by = GetUserNameFromId(GetSessionUserId(), false);
+    request.requested_from = client_address();
+    request.schedule = "";
+    return queue_job(&request).id;
 }
 
 int64 submit_backup(FunctionCallInfo fcinfo) {
@@ -43,17 +57,8 @@ int64 submit_backup(FunctionCallInfo fcinfo) {
     return submit(type, &options, "annotations");
 }
 
-/// A copy of the job; false if shared memory does not have it.
-bool look_up(int64 id, JobSlot* copy) {
-    LWLockAcquire(shared->lock, LW_SHARED);
-    const JobSlot* slot = find_job(id);
-    if (slot != nullptr) *copy = *slot;
-    LWLockRelease(shared->lock);
-    return slot != nullptr;
-}
-
 void require_job(int64 id, JobSlot* copy) {
-    if (look_up(id, copy)) return;
+    if (look_up_job(id, copy)) return;
     ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
                     errmsg("there is no job %lld", static_cast<long long>(id)),
                     errhint("The view chronos.jobs lists jobs; older ones are in "
@@ -109,8 +114,8 @@ void raise_unless_succeeded(const JobSlot* job) {
 
 /// Column values of a row, filled in order.
 struct RowBuilder {
-    Datum values[24];
-    bool nulls[24];
+    Datum values[28];
+    bool nulls[28];
     int next;
 };
 
@@ -152,6 +157,12 @@ void put_job(ReturnSetInfo* result, JobSlot* job) {
     put_counter(&row, &job->bytes_total);
     put_counter(&row, &job->files_total);
     put(&row, Int32GetDatum(job->worker_pid), job->worker_pid == 0);
+    put_text(&row, job->requested_from);
+    put_text(&row, job->schedule);
+    put_time(&row, job->due_at);
+    put(&row, Int32GetDatum(job->attempt), job->attempt == 0);
+    put_text(&row, job->options);
+    put(&row, job->phase_count > 0 ? phases_as_jsonb(job) : 0, job->phase_count == 0);
     tuplestore_putvalues(result->setResult, result->setDesc, row.values, row.nulls);
 }
 

@@ -1,6 +1,6 @@
 #include "extension/job_history.h"
 
-#include "extension/shared_state.h"
+#include "extension/settings.h"
 
 namespace chronos::extension {
 namespace {
@@ -8,12 +8,24 @@ namespace {
 constexpr const char* kTableExists =
     "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "WHERE n.nspname = 'chronos' AND c.relname = 'job_history'";
+/// A job that is there already has been recorded at its beginning.
 constexpr const char* kInsert =
-    "INSERT INTO chronos.job_history (id, type, state, requested_by, requested_at, started_at, "
-    "finished_at, label, bytes, files, error_code, error, hint) "
-    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) "
-    "ON CONFLICT (id, requested_at) DO NOTHING";
-constexpr int kColumns = 13;
+    "INSERT INTO chronos.job_history AS recorded (id, type, state, requested_by, requested_from, "
+    "requested_at, schedule, due_at, attempt, options, started_at, finished_at, label, bytes, "
+    "files, phases, error_code, error, hint) "
+    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) "
+    "ON CONFLICT (id, requested_at) DO UPDATE SET state = excluded.state, "
+    "finished_at = excluded.finished_at, label = excluded.label, bytes = excluded.bytes, "
+    "files = excluded.files, phases = excluded.phases, error_code = excluded.error_code, "
+    "error = excluded.error, hint = excluded.hint WHERE recorded.finished_at IS NULL";
+constexpr int kColumns = 19;
+constexpr const char* kLost =
+    "UPDATE chronos.job_history AS recorded SET state = 'failed', finished_at = now(), "
+    "error_code = 25, error = 'the server stopped before the job was finished' "
+    "WHERE finished_at IS NULL AND NOT EXISTS (SELECT FROM chronos.current_jobs() AS job "
+    "WHERE job.id = recorded.id AND job.requested_at = recorded.requested_at)";
+constexpr const char* kPrune =
+    "DELETE FROM chronos.job_history WHERE finished_at < now() - make_interval(mins => $1)";
 
 bool has_table() {
     return SPI_execute(kTableExists, true, 1) == SPI_OK_SELECT && SPI_processed > 0;
@@ -40,25 +52,44 @@ void add_time(Row* row, TimestampTz time) {
     add(row, TimestampTzGetDatum(time), time == 0);
 }
 
+void add_number(Row* row, pg_atomic_uint64* counter, bool is_null) {
+    add(row, Int64GetDatum(static_cast<int64>(pg_atomic_read_u64(counter))), is_null);
+}
+
 void insert(JobSlot* job) {
-    Oid types[kColumns] = {INT8OID,        TEXTOID,        TEXTOID, TEXTOID, TIMESTAMPTZOID,
-                           TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT8OID,
-                           INT4OID,        TEXTOID,        TEXTOID};
+    Oid types[kColumns] = {INT8OID,        TEXTOID,        TEXTOID,        TEXTOID, TEXTOID,
+                           TIMESTAMPTZOID, TEXTOID,        TIMESTAMPTZOID, INT4OID, TEXTOID,
+                           TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID,        INT8OID, INT8OID,
+                           JSONBOID,       INT4OID,        TEXTOID,        TEXTOID};
+    const bool unknown = job->state == JobState::skipped;
     Row row = {};
     add(&row, Int64GetDatum(job->id), false);
     add_text(&row, job->type);
     add_text(&row, job_state_name(job->state));
     add_text(&row, job->requested_by);
+    add_text(&row, job->requested_from);
     add_time(&row, job->requested_at);
+    add_text(&row, job->schedule);
+    add_time(&row, job->due_at);
+    add(&row, Int32GetDatum(job->attempt), job->attempt == 0);
+    add_text(&row, job->options);
     add_time(&row, job->started_at);
     add_time(&row, job->finished_at);
     add_text(&row, job->label);
-    add(&row, Int64GetDatum(static_cast<int64>(pg_atomic_read_u64(&job->bytes_done))), false);
-    add(&row, Int64GetDatum(static_cast<int64>(pg_atomic_read_u64(&job->files_done))), false);
+    add_number(&row, &job->bytes_done, unknown);
+    add_number(&row, &job->files_done, unknown);
+    add(&row, job->phase_count > 0 ? phases_as_jsonb(job) : 0, job->phase_count == 0);
     add(&row, Int32GetDatum(job->error_code), job->error_code == 0);
     add_text(&row, job->error);
     add_text(&row, job->hint);
     SPI_execute_with_args(kInsert, kColumns, types, row.values, row.nulls, false, 0);
+}
+
+void prune() {
+    if (settings.job_history_retention_min == 0) return;
+    Oid type = INT4OID;
+    Datum value = Int32GetDatum(settings.job_history_retention_min);
+    SPI_execute_with_args(kPrune, 1, &type, &value, nullptr, false, 0);
 }
 
 /// Copies of the finished jobs that have not been recorded; their number.
@@ -80,32 +111,51 @@ void mark_recorded(const JobSlot* jobs, int count) {
     LWLockRelease(shared->lock);
 }
 
-void record() {
+/// Whether there is a history to write into.
+bool begin() {
     SetCurrentStatementStartTimestamp();
     StartTransactionCommand();
     SPI_connect();
     PushActiveSnapshot(GetTransactionSnapshot());
-    JobSlot* jobs = static_cast<JobSlot*>(palloc(sizeof(JobSlot) * kJobSlots));
-    const int count = collect(jobs);
-    const bool writable = has_table();
-    for (int i = 0; writable && i < count; ++i) insert(&jobs[i]);
-    jobs = static_cast<JobSlot*>(
-        memcpy(MemoryContextAlloc(TopMemoryContext, sizeof(JobSlot) * kJobSlots), jobs,
-               sizeof(JobSlot) * kJobSlots));
+    return has_table();
+}
+
+void commit() {
     PopActiveSnapshot();
     SPI_finish();
     CommitTransactionCommand();
-    if (writable) mark_recorded(jobs, count);
-    pfree(jobs);
     pgstat_report_stat(true);
 }
 
-}  // namespace
+/// In memory that outlives transactions; free it with pfree().
+JobSlot* room_for_jobs() {
+    return static_cast<JobSlot*>(MemoryContextAllocHuge(TopMemoryContext, sizeof shared->slots));
+}
 
-void record_finished_jobs() {
+void record_started(int64 id) {
+    JobSlot* job = room_for_jobs();
+    const bool found = look_up_job(id, job);
+    if (begin() && found) insert(job);
+    commit();
+    pfree(job);
+}
+
+void record_finished(int64) {
+    JobSlot* jobs = room_for_jobs();
+    const int count = collect(jobs);
+    const bool writable = begin();
+    for (int i = 0; writable && i < count; ++i) insert(&jobs[i]);
+    if (writable) prune();
+    commit();
+    if (writable) mark_recorded(jobs, count);
+    pfree(jobs);
+}
+
+/// An error of the record is a warning.
+void try_to(void (*record)(int64), int64 id) {
     MemoryContext context = CurrentMemoryContext;
     PG_TRY();
-    { record(); }
+    { record(id); }
     PG_CATCH();
     {
         MemoryContextSwitchTo(context);
@@ -113,11 +163,37 @@ void record_finished_jobs() {
         FlushErrorState();
         AbortCurrentTransaction();
         MemoryContextSwitchTo(context);
-        ereport(WARNING, (errmsg("chronos: could not record finished jobs: %s", error->message)));
+        ereport(WARNING, (errmsg("chronos: could not record jobs: %s", error->message)));
         FreeErrorData(error);
     }
     PG_END_TRY();
     MemoryContextSwitchTo(context);
+}
+
+}  // namespace
+
+void record_started_job(int64 id) {
+    try_to(record_started, id);
+}
+
+void record_finished_jobs() {
+    try_to(record_finished, 0);
+}
+
+void record_lost_jobs() {
+    SPI_execute(kLost, false, 0);
+}
+
+Datum phases_as_jsonb(const JobSlot* job) {
+    StringInfoData text;
+    initStringInfo(&text);
+    for (int i = 0; i < job->phase_count; ++i) {
+        appendStringInfoString(&text, i == 0 ? "{" : ", ");
+        escape_json(&text, job->phases[i].name);
+        appendStringInfo(&text, ": %.3f", static_cast<double>(job->phases[i].us) / 1e6);
+    }
+    appendStringInfoChar(&text, '}');
+    return DirectFunctionCall1(jsonb_in, CStringGetDatum(text.data));
 }
 
 int64 last_recorded_job() {

@@ -1,16 +1,28 @@
 #pragma once
 
-#include "extension/postgres_api.h"
+#include "extension/shared_state.h"
 
 namespace chronos::extension {
 
-/// Writes every finished job that chronos.job_history does not have yet, in a transaction of its
-/// own. Does nothing where the extension has not been created. Any error is a warning: a job that
-/// has been done does not fail for its record. For a job worker, outside of a transaction.
+/// Writes a job that has begun into chronos.job_history, in a transaction of its own: should the
+/// server die with it, a trace is left. Errors and where there is no extension: as below.
+void record_started_job(int64 id);
+
+/// Writes every finished job that chronos.job_history does not have yet, and removes what
+/// chronos.job_history_retention does not want any more, in a transaction of its own. Does nothing
+/// where the extension has not been created. Any error is a warning: a job that has been done does
+/// not fail for its record. For a background worker, outside of a transaction.
 void record_finished_jobs();
+
+/// Marks jobs as failed that the history says are running and shared memory does not know: the
+/// server has stopped under them. Inside a transaction, with SPI connected.
+void record_lost_jobs();
 
 /// The largest job number in the history of this database; 0 if there is none. Inside a
 /// transaction.
 int64 last_recorded_job();
+
+/// {"copy": 12.3, ...}: seconds by phase.
+Datum phases_as_jsonb(const JobSlot* job);
 
 }  // namespace chronos::extension

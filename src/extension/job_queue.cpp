@@ -22,13 +22,22 @@ void fill_slot(JobSlot* slot, int64 id, const JobRequest* request) {
     strlcpy(slot->type, request->type->name, sizeof slot->type);
     strlcpy(slot->options, request->options, sizeof slot->options);
     strlcpy(slot->requested_by, request->requested_by, sizeof slot->requested_by);
+    strlcpy(slot->requested_from, request->requested_from, sizeof slot->requested_from);
+    strlcpy(slot->schedule, request->schedule, sizeof slot->schedule);
+    slot->due_at = request->due_at;
+    slot->attempt = request->attempt;
     slot->requested_at = GetCurrentTimestamp();
     slot->started_at = slot->finished_at = slot->phase_started_at = 0;
     slot->phase[0] = slot->label[0] = slot->error[0] = slot->hint[0] = '\0';
-    slot->error_code = 0;
+    slot->error_code = slot->phase_count = 0;
     slot->worker_pid = 0;
     slot->worker_latch = nullptr;
     slot->cancel_requested = slot->recorded = false;
+    if (request->skip_reason != nullptr) {
+        slot->state = JobState::skipped;
+        slot->finished_at = slot->requested_at;
+        strlcpy(slot->error, request->skip_reason, sizeof slot->error);
+    }
     pg_atomic_write_u64(&slot->bytes_total, 0);
     pg_atomic_write_u64(&slot->bytes_done, 0);
     pg_atomic_write_u64(&slot->files_total, 0);
@@ -49,15 +58,15 @@ void continue_numbers() {
 
 }  // namespace
 
-int64 queue_job(const JobRequest* request) {
+JobIdentity queue_job(const JobRequest* request) {
     continue_numbers();
-    int64 id = 0;
+    JobIdentity identity = {};
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     const bool served = shared->launcher_pid != 0;
     JobSlot* slot = served ? slot_for_new_job() : nullptr;
     if (slot != nullptr) {
-        id = shared->next_id++;
-        fill_slot(slot, id, request);
+        fill_slot(slot, shared->next_id++, request);
+        identity = {slot->id, slot->requested_at};
         SetLatch(shared->launcher_latch);
     }
     LWLockRelease(shared->lock);
@@ -70,7 +79,7 @@ int64 queue_job(const JobRequest* request) {
         ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
                         errmsg("could not queue %s: %d jobs are waiting", request->type->title,
                                kJobSlots)));
-    return id;
+    return identity;
 }
 
 void require_options_fit(const StringInfoData* options, const char* what) {

@@ -10,11 +10,22 @@ struct JobRequest {
     const JobType* type;
     const char* options;  ///< of the engine, one a line
     const char* requested_by;
+    const char* requested_from;
+    const char* schedule;     ///< "" if none
+    TimestampTz due_at;       ///< 0 without schedule
+    int attempt;              ///< 0 without schedule
+    const char* skip_reason;  ///< nullptr: to be run; else it is finished at once, as skipped
 };
 
-/// Puts a job into shared memory and wakes the launcher; returns its number. Raises if there is no
+/// What tells a job from all others, also after numbers began again.
+struct JobIdentity {
+    int64 id;
+    TimestampTz requested_at;
+};
+
+/// Puts a job into shared memory and wakes the launcher. Raises if there is no
 /// launcher or no place. Inside a transaction, for the history may have to be asked for the number.
-int64 queue_job(const JobRequest* request);
+JobIdentity queue_job(const JobRequest* request);
 
 /// Raises if what does not fit into JobSlot::options is asked for.
 void require_options_fit(const StringInfoData* options, const char* what);

@@ -9,14 +9,17 @@ constexpr const char* kBackupOptions =
     "|annotation|delta|exclude|expire-auto|process-max|repo|resume|start-fast|";
 
 constexpr JobType kTypes[] = {
-    {"full", "full backup", "backup", "--type=full", kBackupOptions, true, true, true},
-    {"diff", "diff backup", "backup", "--type=diff", kBackupOptions, true, true, true},
-    {"incr", "incr backup", "backup", "--type=incr", kBackupOptions, true, true, true},
-    {"verify", "verify", "verify", nullptr, "|full|process-max|repo|set|", false, false, true},
-    {"expire", "expire", "expire", nullptr, "|dry-run|process-max|repo|set|", false, false, true},
+    {"full", "full backup", "backup", "--type=full", kBackupOptions, true, true, true, true},
+    {"diff", "diff backup", "backup", "--type=diff", kBackupOptions, true, true, true, true},
+    {"incr", "incr backup", "backup", "--type=incr", kBackupOptions, true, true, true, true},
+    {"verify", "verify", "verify", nullptr, "|full|process-max|repo|set|", false, false, false,
+     true},
+    {"expire", "expire", "expire", nullptr, "|dry-run|process-max|repo|set|", false, true, false,
+     true},
     {"maintenance", "maintenance", "maintenance", nullptr, "|dry-run|repo|upload-age|", false,
-     false, false},
-    {"drill", "drill", "drill", nullptr, "|process-max|repo|set|target|type|", false, false, true},
+     false, false, false},
+    {"drill", "drill", "drill", nullptr, "|process-max|repo|set|target|type|", false, false, false,
+     true},
 };
 
 }  // namespace
@@ -36,6 +39,12 @@ const char* job_type_names(bool backups_only) {
         strlcat(names, type.name, sizeof names);
     }
     return names;
+}
+
+bool job_type_covers(const JobType* done, const JobType* wanted) {
+    // The table has them in the order of what they cover.
+    if (done->in_session && wanted->in_session) return done <= wanted;
+    return done == wanted;
 }
 
 bool job_type_takes(const JobType* type, const char* option) {

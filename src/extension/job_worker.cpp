@@ -5,6 +5,7 @@
 #include "extension/postgres_api.h"
 #include "extension/settings.h"
 #include "extension/shared_state.h"
+#include "extension/worker_session.h"
 
 /// The worker of one job: holds the session in which the engine's statements run (so also the
 /// online backup, which ends with it), and keeps the job's slot in shared memory up to date.
@@ -47,18 +48,12 @@ bool cancel_requested(void*) {
     return requested;
 }
 
-void set_phase(JobSlot* slot, const char* phase) {
-    if (phase == nullptr || strcmp(slot->phase, phase) == 0) return;
-    strlcpy(slot->phase, phase, sizeof slot->phase);
-    slot->phase_started_at = GetCurrentTimestamp();
-}
-
 void set_counter(pg_atomic_uint64* counter, const char* key) {
     if (engine_field(key) != nullptr) pg_atomic_write_u64(counter, engine_field_number(key, 0));
 }
 
 void take_progress(JobSlot* slot) {
-    set_phase(slot, engine_field("phase"));
+    if (engine_field("phase") != nullptr) enter_phase(slot, engine_field("phase"));
     set_counter(&slot->bytes_total, "bytes_total");
     set_counter(&slot->bytes_done, "bytes_done");
     set_counter(&slot->files_total, "files_total");
@@ -136,28 +131,6 @@ void open_to_cancel(bool open) {
     }
     LWLockRelease(shared->lock);
     if (!open) QueryCancelPending = false;
-}
-
-void connect_to_database() {
-    char database[NAMEDATALEN];
-    strlcpy(database, settings.database != nullptr ? settings.database : "postgres",
-            sizeof database);
-    BackgroundWorkerInitializeConnection(database, nullptr, 0);
-    // Nothing that an administrator sets for sessions may cut a backup short.
-    const char* const overrides[][2] = {
-        {"search_path", "pg_catalog, pg_temp"},
-        {"statement_timeout", "0"},
-        {"lock_timeout", "0"},
-        {"idle_in_transaction_session_timeout", "0"},
-#if PG_VERSION_NUM >= 170000
-        {"transaction_timeout", "0"},
-#endif
-        {"default_transaction_read_only", "off"},
-    };
-    for (const auto& setting : overrides)
-        SetConfigOption(setting[0], setting[1], PGC_SUSET, PGC_S_OVERRIDE);
-    SetConfigOption("application_name", MyBgworkerEntry->bgw_name, PGC_USERSET, PGC_S_SESSION);
-    pgstat_report_activity(STATE_IDLE, nullptr);
 }
 
 void begin_job_arguments(Arguments* arguments, const JobType* type, const char* options) {
@@ -270,7 +243,8 @@ void chronos_job_main(Datum argument) {
     BackgroundWorkerUnblockSignals();
     if (!claim_job(type, sizeof type, options, sizeof options)) proc_exit(0);
     before_shmem_exit(abandon_job, 0);
-    connect_to_database();
+    connect_worker();
+    record_started_job(job_id);
     run_job(find_job_type(type), options);
     record_finished_jobs();
     proc_exit(0);

@@ -1,11 +1,13 @@
 #include "extension/launcher.h"
 
+#include "extension/job_types.h"
 #include "extension/postgres_api.h"
+#include "extension/schedule_time.h"
 #include "extension/settings.h"
 #include "extension/shared_state.h"
 
-/// The launcher: a static background worker that starts a worker for each queued job and tells the
-/// archiver when the server is on its way down.
+/// The launcher: a static background worker that starts a worker for each queued job, the scheduler
+/// when a schedule is due, and tells the archiver when the server is on its way down.
 ///
 /// It has no database connection on purpose: a session would keep chronos.database from being
 /// dropped or used as a template, and could not start while that database does not exist.
@@ -15,6 +17,7 @@ namespace {
 
 constexpr long kIdleMs = 60000;
 constexpr long kBusyMs = 1000;
+constexpr long kRecoveryMs = 5000;
 
 /// What the postmaster calls the workers this launcher asked for; by slot.
 struct Started {
@@ -77,16 +80,109 @@ bool look_after_workers() {
     return busy;
 }
 
-/// The longest waiting job, marked as starting; -1 if there is none or enough are under way.
+void fill_worker(BackgroundWorker* worker, const char* name, const char* type, const char* function,
+                 int64 argument) {
+    memset(worker, 0, sizeof *worker);
+    strlcpy(worker->bgw_name, name, sizeof worker->bgw_name);
+    strlcpy(worker->bgw_type, type, sizeof worker->bgw_type);
+    strlcpy(worker->bgw_library_name, "chronos_backup", sizeof worker->bgw_library_name);
+    strlcpy(worker->bgw_function_name, function, sizeof worker->bgw_function_name);
+    worker->bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+    worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
+    worker->bgw_restart_time = BGW_NEVER_RESTART;
+    worker->bgw_notify_pid = MyProcPid;
+    worker->bgw_main_arg = Int64GetDatum(argument);
+}
+
+/// The handle lives as long as the launcher.
+bool register_worker(BackgroundWorker* worker, BackgroundWorkerHandle** handle) {
+    MemoryContext former = MemoryContextSwitchTo(TopMemoryContext);
+    const bool registered = RegisterDynamicBackgroundWorker(worker, handle);
+    MemoryContextSwitchTo(former);
+    return registered;
+}
+
+/// The scheduler this launcher has started last.
+BackgroundWorkerHandle* scheduler;
+TimestampTz scheduler_started_at;
+
+bool scheduler_runs() {
+    pid_t pid = 0;
+    return scheduler != nullptr && GetBackgroundWorkerPid(scheduler, &pid) != BGWH_STOPPED;
+}
+
+/// A job that ended with its worker: somebody else has to write it into the history.
+bool job_waits_for_record(TimestampTz now) {
+    for (const JobSlot& slot : shared->slots)
+        if (is_finished(slot.state) && !slot.recorded && slot.finished_at >= scheduler_started_at &&
+            slot.finished_at + 2 * USECS_PER_SEC < now)
+            return true;
+    return false;
+}
+
+/// Claims the turn of the scheduler. Should it fail, it gets another one later and later.
+bool claim_scheduler_turn() {
+    constexpr int64 kFirstRetryUs = 60 * USECS_PER_SEC;
+    constexpr int kDoublings = 6;
+    const TimestampTz now = GetCurrentTimestamp();
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    const bool turn = shared->schedules_changed || shared->check_schedules_at <= schedule_now() ||
+                      job_waits_for_record(now);
+    if (turn) {
+        shared->schedules_changed = false;
+        shared->check_schedules_at =
+            schedule_now() + (kFirstRetryUs << Min(shared->scheduler_failures, kDoublings));
+        ++shared->scheduler_failures;
+        scheduler_started_at = now;
+    }
+    LWLockRelease(shared->lock);
+    return turn;
+}
+
+void look_after_schedules() {
+    if (RecoveryInProgress() || scheduler_runs() || !claim_scheduler_turn()) return;
+    BackgroundWorker worker;
+    fill_worker(&worker, "chronos scheduler", "chronos scheduler", "chronos_scheduler_main", 0);
+    if (scheduler != nullptr) pfree(scheduler);
+    scheduler = nullptr;
+    if (!register_worker(&worker, &scheduler))
+        ereport(WARNING, (errmsg("chronos: no background worker is free to look at schedules"),
+                          errhint("Increase max_worker_processes.")));
+}
+
+/// How long there is nothing to do, if nobody wakes the launcher.
+long time_to_sleep_ms(bool busy) {
+    // Nobody tells when the recovery ends.
+    if (RecoveryInProgress()) return busy ? kBusyMs : kRecoveryMs;
+    LWLockAcquire(shared->lock, LW_SHARED);
+    const int64 left_ms = (shared->check_schedules_at - schedule_now()) / 1000 + 1;
+    LWLockRelease(shared->lock);
+    const long most = busy ? kBusyMs : kIdleMs;
+    return static_cast<long>(Max(0, Min(left_ms, static_cast<int64>(most))));
+}
+
+/// Two that lock the repository would not wait for each other: the second one would fail.
+bool is_exclusive(const JobSlot* slot) {
+    const JobType* type = find_job_type(slot->type);
+    return type != nullptr && type->exclusive;
+}
+
+/// The longest waiting job that can run now, marked as starting; -1 if there is none or enough are
+/// under way.
 int claim_next_job() {
     int next = -1;
     int under_way = 0;
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    bool locked = false;
+    for (const JobSlot& slot : shared->slots)
+        if (slot.state == JobState::starting || slot.state == JobState::running) {
+            ++under_way;
+            locked = locked || is_exclusive(&slot);
+        }
     for (int i = 0; i < kJobSlots; ++i) {
         const JobSlot* slot = &shared->slots[i];
-        if (slot->state == JobState::starting || slot->state == JobState::running) ++under_way;
-        if (slot->state == JobState::queued && (next < 0 || slot->id < shared->slots[next].id))
-            next = i;
+        if (slot->state != JobState::queued || (locked && is_exclusive(slot))) continue;
+        if (next < 0 || slot->id < shared->slots[next].id) next = i;
     }
     if (under_way >= settings.max_jobs) next = -1;
     if (next >= 0) {
@@ -97,31 +193,16 @@ int claim_next_job() {
     return next;
 }
 
-void fill_worker(BackgroundWorker* worker, int64 job) {
-    memset(worker, 0, sizeof *worker);
-    snprintf(worker->bgw_name, sizeof worker->bgw_name, "chronos job %lld",
-             static_cast<long long>(job));
-    strlcpy(worker->bgw_type, "chronos job", sizeof worker->bgw_type);
-    strlcpy(worker->bgw_library_name, "chronos_backup", sizeof worker->bgw_library_name);
-    strlcpy(worker->bgw_function_name, "chronos_job_main", sizeof worker->bgw_function_name);
-    worker->bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-    worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
-    worker->bgw_restart_time = BGW_NEVER_RESTART;
-    worker->bgw_notify_pid = MyProcPid;
-    worker->bgw_main_arg = Int64GetDatum(job);
-}
-
 void start_worker(int slot) {
     const int64 job = shared->slots[slot].id;  // it changes only once the job is finished
     BackgroundWorker worker;
-    fill_worker(&worker, job);
+    char name[64];
+    snprintf(name, sizeof name, "chronos job %lld", static_cast<long long>(job));
+    fill_worker(&worker, name, "chronos job", "chronos_job_main", job);
     if (started[slot].handle != nullptr) pfree(started[slot].handle);
     started[slot] = {};
-    MemoryContext former = MemoryContextSwitchTo(TopMemoryContext);
     BackgroundWorkerHandle* handle = nullptr;
-    const bool registered = RegisterDynamicBackgroundWorker(&worker, &handle);
-    MemoryContextSwitchTo(former);
-    if (registered) {
+    if (register_worker(&worker, &handle)) {
         started[slot] = {job, handle};
         return;
     }
@@ -177,8 +258,9 @@ void chronos_launcher_main(Datum) {
         }
         const bool busy = look_after_workers();
         start_queued_jobs();
-        WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-                  busy ? kBusyMs : kIdleMs, wait_event(Wait::launcher));
+        look_after_schedules();
+        WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, time_to_sleep_ms(busy),
+                  wait_event(Wait::launcher));
     }
 }
 }

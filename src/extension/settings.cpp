@@ -87,6 +87,9 @@ void define_settings() {
                   &settings.shutdown_grace_ms, 1000, 0, 600000, GUC_UNIT_MS);
     define_number("chronos.max_jobs", "Jobs that run at the same time.", &settings.max_jobs, 2, 1,
                   16, 0);
+    define_number("chronos.job_history_retention",
+                  "How long finished jobs stay in chronos.job_history; 0 for ever.",
+                  &settings.job_history_retention_min, 30 * 24 * 60, 0, INT_MAX, GUC_UNIT_MIN);
     MarkGUCPrefixReserved("chronos");
 }
 

@@ -15,6 +15,7 @@ struct Settings {
     int archive_timeout_s;
     int shutdown_grace_ms;
     int max_jobs;
+    int job_history_retention_min;  ///< 0: for ever
 };
 
 /// What the engine reports as `log level=`, in this order.

@@ -23,6 +23,7 @@ void initialise() {
     shared->lock = &GetNamedLWLockTranche("chronos")[0].lock;
     ConditionVariableInit(&shared->changed);
     pg_atomic_init_u32(&shared->shutting_down, 0);
+    pg_atomic_init_u64(&shared->clock_offset_us, 0);
     for (JobSlot& slot : shared->slots) {
         pg_atomic_init_u64(&slot.bytes_total, 0);
         pg_atomic_init_u64(&slot.bytes_done, 0);
@@ -51,13 +52,14 @@ const char* job_state_name(JobState state) {
         case JobState::succeeded: return "succeeded";
         case JobState::failed: return "failed";
         case JobState::cancelled: return "cancelled";
+        case JobState::skipped: return "skipped";
     }
     return "unknown";
 }
 
 bool is_finished(JobState state) {
     return state == JobState::succeeded || state == JobState::failed ||
-           state == JobState::cancelled;
+           state == JobState::cancelled || state == JobState::skipped;
 }
 
 void request_shared_state() {
@@ -81,10 +83,53 @@ JobSlot* find_job(int64 id) {
     return nullptr;
 }
 
+bool look_up_job(int64 id, JobSlot* copy) {
+    LWLockAcquire(shared->lock, LW_SHARED);
+    const JobSlot* slot = find_job(id);
+    if (slot != nullptr) *copy = *slot;
+    LWLockRelease(shared->lock);
+    return slot != nullptr;
+}
+
+namespace {
+
+/// The record of a phase that has ended; a phase that came back goes on with its own.
+PhaseTime* phase_record(JobSlot* slot, const char* name) {
+    for (int i = 0; i < slot->phase_count; ++i)
+        if (strcmp(slot->phases[i].name, name) == 0) return &slot->phases[i];
+    if (slot->phase_count == kPhases) return nullptr;
+    PhaseTime* added = &slot->phases[slot->phase_count++];
+    strlcpy(added->name, name, sizeof added->name);
+    added->us = 0;
+    return added;
+}
+
+}  // namespace
+
+void enter_phase(JobSlot* slot, const char* phase) {
+    if (strcmp(slot->phase, phase) == 0) return;
+    const TimestampTz now = GetCurrentTimestamp();
+    PhaseTime* ended = slot->phase[0] != '\0' ? phase_record(slot, slot->phase) : nullptr;
+    if (ended != nullptr) ended->us += now - slot->phase_started_at;
+    strlcpy(slot->phase, phase, sizeof slot->phase);
+    slot->phase_started_at = now;
+}
+
+void wake_scheduler() {
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    shared->schedules_changed = true;
+    if (shared->launcher_latch != nullptr) SetLatch(shared->launcher_latch);
+    LWLockRelease(shared->lock);
+}
+
 void finish_job(int64 id, JobState state, int error_code, const char* error, const char* hint) {
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     JobSlot* slot = find_job(id);
     if (slot != nullptr && !is_finished(slot->state)) {
+        // A schedule may want another attempt.
+        if (state == JobState::failed && slot->schedule[0] != '\0')
+            shared->schedules_changed = true;
+        enter_phase(slot, "");
         slot->state = state;
         slot->finished_at = GetCurrentTimestamp();
         slot->error_code = error_code;

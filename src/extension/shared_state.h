@@ -6,11 +6,28 @@ namespace chronos::extension {
 
 inline constexpr int kJobSlots = 64;
 
-/// queued -> starting (a worker has been asked for) -> running -> one of the last three.
-enum class JobState : int { free, queued, starting, running, succeeded, failed, cancelled };
+/// queued -> starting (a worker has been asked for) -> running -> succeeded, failed or cancelled.
+/// A scheduled job that another one makes superfluous is skipped from the beginning.
+enum class JobState : int {
+    free,
+    queued,
+    starting,
+    running,
+    succeeded,
+    failed,
+    cancelled,
+    skipped
+};
 
 const char* job_state_name(JobState state);
 bool is_finished(JobState state);
+
+/// How long a phase of a job has taken.
+struct PhaseTime {
+    char name[24];
+    int64 us;
+};
+inline constexpr int kPhases = 16;
 
 /// A job in shared memory: plain data only. Counters are atomic, because the worker updates them a
 /// few times a second; all else is under SharedState::lock.
@@ -20,11 +37,17 @@ struct JobSlot {
     char type[16];       ///< JobType::name
     char options[4096];  ///< further options of the engine, one a line
     char requested_by[NAMEDATALEN];
+    char requested_from[64];     ///< address of the client, "local"; "" for a schedule
+    char schedule[NAMEDATALEN];  ///< "" if somebody asked for it
+    TimestampTz due_at;          ///< of the schedule
+    int attempt;                 ///< of the schedule, from 1
     TimestampTz requested_at;
     TimestampTz started_at;
     TimestampTz finished_at;
     char phase[24];
     TimestampTz phase_started_at;
+    PhaseTime phases[kPhases];  ///< those that have ended, in order
+    int phase_count;
     char label[64];
     char error[512];
     char hint[256];
@@ -45,7 +68,11 @@ struct SharedState {
     pg_atomic_uint32 shutting_down;  ///< set by the launcher once the server is on its way down
     pid_t launcher_pid;              ///< 0: there is none
     Latch* launcher_latch;
-    int64 next_id;  ///< 0: the history has not been asked yet
+    int64 next_id;                     ///< 0: the history has not been asked yet
+    bool schedules_changed;            ///< look at them now
+    TimestampTz check_schedules_at;    ///< look at them then, by schedule_now()
+    int scheduler_failures;            ///< starts since a scheduler last got through
+    pg_atomic_uint64 clock_offset_us;  ///< of schedule_now(); tests set it
     JobSlot slots[kJobSlots];
 };
 
@@ -61,6 +88,15 @@ void require_preloaded();
 
 /// The slot of a job, nullptr if it is not (any more) in shared memory. Under the lock.
 JobSlot* find_job(int64 id);
+
+/// A copy of the job; false if shared memory does not have it. Takes the lock.
+bool look_up_job(int64 id, JobSlot* copy);
+
+/// The phase the job is in from now on, "" at its end. Under the lock.
+void enter_phase(JobSlot* slot, const char* phase);
+
+/// Schedules or their jobs have changed: the launcher is to have them looked at.
+void wake_scheduler();
 
 /// Ends a job that is not finished yet; a later end does not replace the first. Wakes all waiters.
 /// Safe in exit callbacks: it does not raise.

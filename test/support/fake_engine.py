@@ -20,6 +20,7 @@ Behaviours of `archive` (per push) and of the other roles (once):
   flood         as many log lines as fit into a second, then ok
   chatter       what goes to standard error, 1 MiB, then ok
 Behaviours at the start: hello=<protocol number>, hello=none, hello=mute (never says anything).
+Behaviour of `job`: findings (three of them, then an exit code).
 Steps of `backup=sql:<statement>`: runs it first and logs the answer.
 """
 import os
@@ -172,7 +173,16 @@ class Engine:
             self.query("SELECT pg_backup_start($1, $2)", "fake", "t")
             send("progress", phase="copy", bytes_total=1000, bytes_done=250, files_total=10,
                  files_done=2)
+        if behaviour == "findings":
+            return self.findings()
         self.behave(behaviour, self.done, self.fail)
+
+    def findings(self):
+        send("finding", test="20260101-000000D", status="ok", message="every file is whole")
+        send("finding", test="20260101-000000F", status="failure", message="file a is damaged",
+             hint="Restore it.")
+        send("finding", test="20260101-000000F", status="failure", message="file b is missing")
+        send("done", status=65)
 
     def done(self):
         if self.role == "backup":

@@ -274,8 +274,8 @@ $node->reload;
 usleep(500_000);
 
 # Two at a time, the others wait their turn.
-engine_does(backup => 'slow:1');
-sql('SELECT chronos.start_backup() FROM generate_series(1, 4)');
+engine_does(job => 'slow:1');
+sql(q{SELECT chronos.start_job('verify') FROM generate_series(1, 4)});
 ok($node->poll_query_until('postgres',
 		"SELECT count(*) FILTER (WHERE state = 'running') = 2 AND count(*) FILTER (WHERE state = 'queued') = 2 FROM chronos.jobs"),
 	'no more than chronos.max_jobs run at a time');
@@ -283,6 +283,27 @@ ok($node->poll_query_until('postgres', "SELECT count(*) = 0 FROM chronos.jobs WH
 	'and all get their turn');
 is(sql("SELECT count(*) FROM (SELECT state FROM chronos.jobs ORDER BY id DESC LIMIT 4) AS j WHERE state = 'succeeded'"),
 	'4', 'with success');
+
+# Jobs that lock the repository would fail, not wait: one at a time, and others pass by.
+engine_does(backup => 'slow:2');
+sql(q{SELECT chronos.start_job(type) FROM unnest('{full,incr,expire,verify}'::text[]) AS type});
+ok($node->poll_query_until('postgres', "SELECT state = 'succeeded' FROM chronos.jobs ORDER BY id DESC LIMIT 1"),
+	'a job that locks nothing passes by');
+is(sql("SELECT string_agg(type || ' ' || state, ', ' ORDER BY id) FROM chronos.jobs WHERE finished_at IS NULL"),
+	'full running, incr queued, expire queued', 'one that locks the repository at a time');
+ok($node->poll_query_until('postgres', "SELECT count(*) = 0 FROM chronos.jobs WHERE finished_at IS NULL"),
+	'and all get their turn');
+is(sql("SELECT count(*) FROM (SELECT state FROM chronos.jobs ORDER BY id DESC LIMIT 4) AS j WHERE state = 'succeeded'"),
+	'4', 'with success');
+
+# A command that has found something wrong has failed, and the first finding is the reason.
+engine_does(job => 'findings');
+is(sql("SELECT chronos.wait(chronos.start_job('verify'))"), 'failed', 'a job that finds something fails');
+is(sql('SELECT error_code, error, hint FROM chronos.jobs ORDER BY id DESC LIMIT 1'),
+	'65|2 failures, the first one: 20260101-000000F: file a is damaged|Restore it.', 'and says what and how many');
+like(slurp_file($node->logfile), qr/WARNING:  chronos: 20260101-000000F: file b is missing/,
+	'every failure is in the server log');
+engine_does();
 
 # --- The launcher.
 my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;

@@ -1,0 +1,30 @@
+#include "extension/worker_session.h"
+
+#include "extension/postgres_api.h"
+#include "extension/settings.h"
+
+namespace chronos::extension {
+
+void connect_worker() {
+    char database[NAMEDATALEN];
+    strlcpy(database, settings.database != nullptr ? settings.database : "postgres",
+            sizeof database);
+    BackgroundWorkerInitializeConnection(database, nullptr, 0);
+    // Nothing that an administrator sets for sessions may cut a backup short.
+    const char* const overrides[][2] = {
+        {"search_path", "pg_catalog, pg_temp"},
+        {"statement_timeout", "0"},
+        {"lock_timeout", "0"},
+        {"idle_in_transaction_session_timeout", "0"},
+#if PG_VERSION_NUM >= 170000
+        {"transaction_timeout", "0"},
+#endif
+        {"default_transaction_read_only", "off"},
+    };
+    for (const auto& setting : overrides)
+        SetConfigOption(setting[0], setting[1], PGC_SUSET, PGC_S_OVERRIDE);
+    SetConfigOption("application_name", MyBgworkerEntry->bgw_name, PGC_USERSET, PGC_S_SESSION);
+    pgstat_report_activity(STATE_IDLE, nullptr);
+}
+
+}  // namespace chronos::extension
