@@ -3,6 +3,7 @@
 #include "chronos/base/log.h"
 #include "chronos/ops/archive_ahead.h"
 #include "chronos/ops/archive_dropped.h"
+#include "chronos/ops/archive_service.h"
 #include "cli/archive_settings.h"
 #include "cli/engine_roles.h"
 
@@ -27,7 +28,7 @@ void answer(EngineChannel& channel, const std::string& name, const Result<>& out
 /// What a message is taken to.
 struct Archive {
     EngineChannel& channel;
-    ops::archive::PushAhead& ahead;
+    ops::archive::PushService& service;
     ops::archive::DroppedWal& dropped;
     std::string wal_path;
 };
@@ -36,7 +37,7 @@ struct Archive {
 bool drop(Archive& archive, const std::string& name) {
     const std::string path = archive.wal_path + "/" + name;
     const Result<bool> exceeded = archive.dropped.queue_exceeded(path);
-    if (!exceeded || !*exceeded || archive.ahead.has_stored(name)) return false;
+    if (!exceeded || !*exceeded || archive.service.has_stored(name)) return false;
     const Result<> recorded = archive.dropped.drop(name, path);
     if (recorded)
         archive.channel.send(Message("pushed").with("file", name).with("dropped", "1"));
@@ -55,7 +56,7 @@ void take(Archive& archive, const Message& message) {
     const std::string name(message.get_or("file", ""));
     // The name becomes part of paths.
     if (ops::archive::is_archivable_name(name)) {
-        if (!drop(archive, name)) archive.ahead.ask(name);
+        if (!drop(archive, name)) archive.service.ask(name);
     } else {
         channel.send_failure(
             Error(ErrorKind::param_invalid, "'" + name + "' is no name of a WAL file"), name);
@@ -71,19 +72,18 @@ Result<> serve_archive(Context& context, EngineChannel& channel) {
         return Error(ErrorKind::option_required, "archive-push command requires option: pg1-path");
     ops::archive::PushSettings settings = CHRONOS_TRY(archive_push_settings(config));
     settings.commit_batch = kCommitBatch;
-    ops::archive::ArchivePusher pusher(std::move(settings));
+    ops::archive::ArchivePusher pusher(settings);
     const std::string wal_path = pg_path + "/pg_wal";
     ops::archive::DroppedWal dropped(archive_drop_settings(config), pusher);
-    ops::archive::PushAhead ahead(
+    ops::archive::PushService service(
+        settings,
         {.wal_path = wal_path,
          .threads = kUnderWayPerProcess * static_cast<std::size_t>(config.get_int("process-max"))},
-        [&](const std::string& name, const std::string& path, bool& partly) {
-            Result<> pushed = pusher.push(name, path, &partly);
-            if (pushed) dropped.report();
-            return pushed;
-        },
-        [&](const std::string& name, const Result<>& outcome) { answer(channel, name, outcome); });
-    Archive archive{channel, ahead, dropped, wal_path};
+        [&](const std::string& name, const Result<>& outcome) {
+            answer(channel, name, outcome);
+            if (outcome) dropped.report();
+        });
+    Archive archive{channel, service, dropped, wal_path};
     for (;;) {
         const auto message = channel.receive(context.cancel);
         // Not to wait for an upload that hangs: what is not whole has not appeared anywhere.

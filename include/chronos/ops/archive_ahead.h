@@ -30,18 +30,15 @@ bool is_archivable_name(std::string_view name);
 /// going to ask for: his next question then costs no more than a look at the file.
 ///
 /// "Stored" is remembered only for the file that was read, known by inode, size and time, and for
-/// the `.ready` mark under which it was read. A failure of work ahead is not remembered: the file
-/// is tried again when it is asked for, and work ahead pauses (1 s, doubled up to 60 s) so that a
-/// repository that is away is not hammered.
+/// the `.ready` mark under which it was read. After a failure work ahead pauses (1 s, doubled up to
+/// 60 s) so that a repository that is away is not hammered; then it goes on by itself, and the file
+/// is tried again at once when it is asked for.
 ///
-/// A file that only some of the repositories have got is no reason to pause: work goes on with the
-/// next ones, so that the others stay up to date; what is missing is made up for, several files at
-/// a time, as soon as a file has reached all again.
+/// Work ahead does not wait for the archiver either: what he has not been told of yet, because he
+/// waits for another repository, is not in the way of the next files.
 class PushAhead {
 public:
-    /// Sets `partly` when it fails and at least one repository has the file.
-    using Push =
-        std::function<Result<>(const std::string& name, const std::string& path, bool& partly)>;
+    using Push = std::function<Result<>(const std::string& name, const std::string& path)>;
     /// Called once for each ask(), from any thread, one call at a time.
     using Answer = std::function<void(const std::string& name, const Result<>& outcome)>;
 

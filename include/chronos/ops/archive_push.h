@@ -12,6 +12,8 @@
 
 namespace chronos::ops::archive {
 
+class CompressedSegments;
+
 struct PushSettings {
     std::vector<repo::Repository> repositories;  ///< ascending key
     std::string stanza;
@@ -19,19 +21,17 @@ struct PushSettings {
     compress::CompressType compress_type = compress::CompressType::gz;
     int compress_level = 6;
     std::size_t process_max = 1;  ///< segments that are compressed at a time
-    bool header_check = true;    ///< look whether a segment belongs to the cluster
-    bool duplicate_warn = true;  ///< say when a segment is already there with the same content
+    bool header_check = true;     ///< look whether a segment belongs to the cluster
+    bool duplicate_warn = true;   ///< say when a segment is already there with the same content
     /// Create the stanza where the repository itself is there but has none yet. Needs pg_path.
     bool create_stanza = true;
-    /// How long one of several repositories is left alone after a failure that may pass; doubled
-    /// with each further one, up to a minute.
-    std::chrono::milliseconds away_pause{5000};
     /// Times of commits are noted beside the archive, one object for so many segments or when the
     /// first of them is so old; see repo::save_commit_notes().
     std::size_t commit_batch = 1;
     std::chrono::milliseconds commit_delay{10000};
     std::string lock_path = "/tmp/pgbackrest";
     std::string exec_id;
+    std::shared_ptr<CompressedSegments> compressed;  ///< shared with other pushers; may be absent
 };
 
 /// Stores files of pg_wal in all repositories. Made once, used for many files, from any thread.
@@ -52,11 +52,7 @@ public:
 
     /// `name`: as the archiver calls the file; `path`: where it lies, absolute. Kind not_found if
     /// it does not lie there.
-    ///
-    /// One of several repositories that is away holds nobody up: after a failure that may pass it
-    /// is left alone for `away_pause`, and push() fails at once when the others
-    /// have the file. `partly` then says that at least one has it.
-    Result<> push(const std::string& name, const std::string& path, bool* partly = nullptr);
+    Result<> push(const std::string& name, const std::string& path);
 
     /// Makes it known to every repository that WAL of `cluster` was not stored. Kind
     /// archive_mismatch if the stanza belongs to another cluster by now.

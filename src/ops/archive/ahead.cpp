@@ -21,6 +21,9 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kWindow = 64;
 constexpr auto kPauseMin = std::chrono::seconds(1);
 constexpr auto kPauseMax = std::chrono::seconds(60);
+/// While files are not acknowledged the archiver may be waiting for another repository and ask for
+/// nothing; what becomes ready meanwhile is found by looking.
+constexpr auto kLookInterval = std::chrono::seconds(1);
 
 /// Identity of a file: the same name, inode, size and time mean the same content, because a
 /// segment does not change from its `.ready` mark to its `.done` mark.
@@ -49,8 +52,7 @@ enum class State {
     queued,
     running,
     stored,
-    failed,  ///< ahead of being asked for; tried again only then
-    partly,  ///< some repositories have it; tried again when a file has reached all
+    failed,  ///< ahead of being asked for; tried again then, or after the pause
 };
 
 struct Entry {
@@ -86,13 +88,13 @@ private:
 
     void work();
     std::optional<std::string> next(Lock& lock);
+    void wait(Lock& lock);
     std::string take(std::deque<std::string>& queue);
     void run(const std::string& name);
     void complete(const std::string& name, const std::optional<ReadyStamp>& before,
-                  const Result<>& outcome, bool partly);
-    void complete_ahead(Entry& entry, const std::string& name, const Result<>& outcome,
-                        bool partly);
-    std::size_t count_partly() const;
+                  const Result<>& outcome);
+    void complete_ahead(Entry& entry, const std::string& name, const Result<>& outcome);
+    std::size_t count_stored() const;
     void scan(Lock& lock);
     void forget_archived(const std::vector<std::string>& ready);
     void answer(const std::string& name, const Result<>& outcome);
@@ -176,8 +178,17 @@ std::optional<std::string> PushAhead::Impl::next(Lock& lock) {
                 continue;
             }
         }
-        wake_.wait(lock);
+        wait(lock);
     }
+}
+
+void PushAhead::Impl::wait(Lock& lock) {
+    if (entries_.empty() && !scan_wanted_) {
+        wake_.wait(lock);
+        return;
+    }
+    const Clock::time_point until = std::max(Clock::now() + kLookInterval, ahead_not_before_);
+    if (wake_.wait_until(lock, until) == std::cv_status::timeout) scan_wanted_ = true;
 }
 
 std::string PushAhead::Impl::take(std::deque<std::string>& queue) {
@@ -190,19 +201,18 @@ std::string PushAhead::Impl::take(std::deque<std::string>& queue) {
 void PushAhead::Impl::run(const std::string& name) {
     const std::optional<ReadyStamp> before = stamp_of(name);
     Result<> outcome;
-    bool partly = false;
     try {
-        outcome = push_(name, path_of(name), partly);
+        outcome = push_(name, path_of(name));
     } catch (const std::bad_alloc&) {
         outcome = Error(ErrorKind::memory, "out of memory");
     } catch (const std::exception& exception) {
         outcome = Error(ErrorKind::internal, exception.what());
     }
-    complete(name, before, outcome, partly);
+    complete(name, before, outcome);
 }
 
 void PushAhead::Impl::complete(const std::string& name, const std::optional<ReadyStamp>& before,
-                               const Result<>& outcome, bool partly) {
+                               const Result<>& outcome) {
     bool asked = false;
     {
         const std::lock_guard lock(mutex_);
@@ -212,9 +222,7 @@ void PushAhead::Impl::complete(const std::string& name, const std::optional<Read
         if (outcome) {
             pause_ = kPauseMin;
             ahead_not_before_ = {};
-            // Whatever was away is back: what it has missed is to be done again.
-            const auto missed = [](const auto& item) { return item.second.state == State::partly; };
-            if (std::erase_if(entries_, missed) > 0) scan_wanted_ = true;
+            scan_wanted_ = scan_wanted_ || (!asked && ahead_.empty());
         }
         if (outcome && asked && before && now && now != before) {
             // It is not the file any more that was begun, perhaps before anybody asked.
@@ -226,20 +234,15 @@ void PushAhead::Impl::complete(const std::string& name, const std::optional<Read
         } else if (outcome || asked || !now) {
             entries_.erase(name);  // nothing is known of it, or it has been archived meanwhile
         } else {
-            complete_ahead(entry, name, outcome, partly);
+            complete_ahead(entry, name, outcome);
         }
     }
     if (asked) answer(name, outcome);
     wake_.notify_all();
 }
 
-void PushAhead::Impl::complete_ahead(Entry& entry, const std::string& name, const Result<>& outcome,
-                                     bool partly) {
-    if (partly) {
-        entry.state = State::partly;
-        scan_wanted_ = scan_wanted_ || ahead_.empty();
-        return;
-    }
+void PushAhead::Impl::complete_ahead(Entry& entry, const std::string& name,
+                                     const Result<>& outcome) {
     entry.state = State::failed;
     ahead_not_before_ = Clock::now() + pause_;
     pause_ = std::min<std::chrono::seconds>(pause_ * 2, kPauseMax);
@@ -249,8 +252,8 @@ void PushAhead::Impl::complete_ahead(Entry& entry, const std::string& name, cons
 
 /// Queues what is ready and not known yet. Without the lock while it reads the directory.
 void PushAhead::Impl::scan(Lock& lock) {
-    // Those that wait for a repository must not hide what the others have yet to get.
-    const std::size_t window = kWindow + count_partly();
+    // Those that wait for another repository must not hide what this one has yet to get.
+    const std::size_t window = kWindow + count_stored();
     lock.unlock();
     const Result<std::vector<std::string>> ready = list_ready_files(settings_.wal_path, window);
     lock.lock();
@@ -261,16 +264,18 @@ void PushAhead::Impl::scan(Lock& lock) {
     forget_archived(*ready);
     for (const std::string& name : *ready) {
         // The list may be older than what was archived and forgotten since.
-        if (entries_.contains(name) || !stamp_of_file(mark_of(name))) continue;
-        entries_.try_emplace(name);
+        const auto known = entries_.find(name);
+        if (known != entries_.end() && known->second.state != State::failed) continue;
+        if (!stamp_of_file(mark_of(name))) continue;
+        entries_[name].state = State::queued;
         ahead_.push_back(name);
     }
     wake_.notify_all();
 }
 
-std::size_t PushAhead::Impl::count_partly() const {
+std::size_t PushAhead::Impl::count_stored() const {
     return static_cast<std::size_t>(std::ranges::count_if(
-        entries_, [](const auto& item) { return item.second.state == State::partly; }));
+        entries_, [](const auto& item) { return item.second.state == State::stored; }));
 }
 
 /// Bounds the memory: what is no longer ready has been archived and is not asked for again.

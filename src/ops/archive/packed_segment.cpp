@@ -28,6 +28,23 @@ private:
     std::size_t size_ = 0;
 };
 
+Result<> compress_to(const WalSource& source, const PackedSegment::Form& form, io::Sink& sink) {
+    return source.copy_to(*compress::make_compressor(form.compress_type, form.compress_level,
+                                                     compress::Form::normal, sink));
+}
+
+/// A copy: the memory of what a repository that stands still holds must not count for another one.
+Result<> take_shared(WalSource& source, const PackedSegment::Form& form, io::Sink& sink) {
+    const auto make = [&]() -> Result<std::string> {
+        io::MemorySink memory;
+        CHRONOS_TRY(compress_to(source, form, memory));
+        return std::move(memory.content);
+    };
+    const std::string checksum = CHRONOS_TRY(source.checksum());
+    const auto content = CHRONOS_TRY(form.shared->get(checksum, make));
+    return sink.write(io::bytes(*content));
+}
+
 }  // namespace
 
 void ByteBudget::take(std::size_t count) {
@@ -54,9 +71,10 @@ Result<PackedSegment> PackedSegment::pack(WalSource source, const Form& form, Bu
                                           ByteBudget& budget) {
     BufferPool::Buffer content = pool.take();
     BufferSink packed(content.get());
-    const auto compressor = compress::make_compressor(form.compress_type, form.compress_level,
-                                                      compress::Form::normal, packed);
-    CHRONOS_TRY(source.copy_to(*compressor));
+    if (form.shared != nullptr)
+        CHRONOS_TRY(take_shared(source, form, packed));
+    else
+        CHRONOS_TRY(compress_to(source, form, packed));
     source.release();
     budget.take(packed.size());
     return PackedSegment(std::move(content), packed.size(), pool, budget);

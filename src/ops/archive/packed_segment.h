@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "chronos/compress/compress.h"
+#include "compressed.h"
 #include "wal_source.h"
 
 namespace chronos::ops::archive {
@@ -32,6 +33,7 @@ public:
     struct Form {
         compress::CompressType compress_type;
         int compress_level;
+        CompressedSegments* shared = nullptr;  ///< what others have made is taken from there
     };
 
     /// Whether it is small enough to be held.

@@ -9,6 +9,7 @@
 #include "chronos/repo/lock.h"
 #include "chronos/repo/wal_archive.h"
 #include "commit_log.h"
+#include "compressed.h"
 #include "packed_segment.h"
 #include "targets.h"
 #include "wal_source.h"
@@ -23,7 +24,6 @@ constexpr std::size_t kPackedBytesMax = std::size_t{32} << 20;
 /// The way of a file into one repository.
 struct Branch {
     unsigned key = 1;
-    StanzaWatch* watch = nullptr;
     std::unique_ptr<io::Sink> object;
     std::unique_ptr<io::Sink> encryptor;  ///< may be absent
     std::optional<Error> error;
@@ -67,7 +67,6 @@ private:
 Result<Branch> open_branch(const Target& target, const std::string& object) {
     Branch branch;
     branch.key = target.repository->key;
-    branch.watch = target.watch;
     branch.object =
         CHRONOS_TRY(target.repository->storage->create(object, storage::WriteMode::atomic));
     if (target.repository->encrypted())
@@ -88,7 +87,7 @@ public:
             watches_.emplace_back(settings_, repository);
     }
 
-    Result<> push(const std::string& name, const std::string& path, bool* partly);
+    Result<> push(const std::string& name, const std::string& path);
     Result<> record_gap(const repo::ClusterIdentity& cluster, const repo::WalGap& gap);
 
 private:
@@ -102,7 +101,6 @@ private:
         std::vector<Target> targets;          ///< repositories that can take it
         std::vector<Found> found;             ///< what each of the targets has of that name
         std::vector<RepositoryError> errors;  ///< of the others
-        std::size_t stored = 0;               ///< repositories that have it
     };
     Result<std::optional<repo::ClusterIdentity>> cluster();
     Result<> select_targets(Job& job);
@@ -131,12 +129,11 @@ private:
     std::optional<repo::ClusterIdentity> cluster_;
 };
 
-Result<> ArchivePusher::Impl::push(const std::string& name, const std::string& path, bool* partly) {
+Result<> ArchivePusher::Impl::push(const std::string& name, const std::string& path) {
     CHRONOS_TRY(repo::check_stop_file(settings_.lock_path, settings_.stanza));
     Job job{.name = name, .path = path, .targets = {}, .found = {}, .errors = {}};
     CHRONOS_TRY(select_targets(job));
     CHRONOS_TRY(push_file(job));
-    if (partly != nullptr) *partly = !job.errors.empty() && job.stored > 0;
     if (!job.errors.empty())
         return combine(ErrorKind::command,
                        "archive-push command encountered error(s):", job.errors);
@@ -207,8 +204,9 @@ Result<std::optional<PackedSegment>> ArchivePusher::Impl::pack(Job& job, std::st
     note_commit(job, source);
     if (PackedSegment::fits(source))
         packed.emplace(CHRONOS_TRY(PackedSegment::pack(
-            std::move(source), {settings_.compress_type, settings_.compress_level}, packed_buffers_,
-            packed_bytes_)));
+            std::move(source),
+            {settings_.compress_type, settings_.compress_level, settings_.compressed.get()},
+            packed_buffers_, packed_bytes_)));
     else
         stream_segment(job, source, checksum);
     return packed;
@@ -280,11 +278,8 @@ Result<> ArchivePusher::Impl::drop_stored(Job& job, const std::string& checksum)
         const Result<bool> stored = is_stored(job, target, job.found[i], checksum);
         if (!stored && stored.error().kind() == ErrorKind::archive_duplicate) return stored.error();
         if (!stored) {
-            target.watch->note(stored.error());
             job.errors.push_back({target.repository->key, stored.error()});
-        } else if (*stored) {
-            ++job.stored;
-        } else {
+        } else if (!*stored) {
             missing.push_back(std::move(target));
         }
     }
@@ -327,21 +322,15 @@ void ArchivePusher::Impl::store(Job& job, const Content& content,
         Result<Branch> branch = open_branch(target, object_name(target));
         if (branch)
             branches.push_back(*std::move(branch));
-        else {
-            target.watch->note(branch.error());
+        else
             job.errors.push_back({target.repository->key, std::move(branch).error()});
-        }
     }
     if (branches.empty()) return;
     FanOut fan_out(branches);
     const Result<> copied = content(fan_out);
     for (Branch& branch : branches) {
         if (!branch.error && !copied) branch.error = copied.error();
-        branch.watch->note(branch.error ? Result<>(*branch.error) : Result<>());
-        if (branch.error)
-            job.errors.push_back({branch.key, *branch.error});
-        else
-            ++job.stored;
+        if (branch.error) job.errors.push_back({branch.key, *branch.error});
     }
 }
 
@@ -349,8 +338,8 @@ ArchivePusher::ArchivePusher(PushSettings settings)
     : impl_(std::make_unique<Impl>(std::move(settings))) {}
 ArchivePusher::~ArchivePusher() = default;
 
-Result<> ArchivePusher::push(const std::string& name, const std::string& path, bool* partly) {
-    return impl_->push(name, path, partly);
+Result<> ArchivePusher::push(const std::string& name, const std::string& path) {
+    return impl_->push(name, path);
 }
 
 Result<> ArchivePusher::record_gap(const repo::ClusterIdentity& cluster, const repo::WalGap& gap) {

@@ -13,8 +13,6 @@ using Clock = std::chrono::steady_clock;
 /// which only matters to somebody who deletes and creates it under a running server.
 constexpr auto kRemoteLookInterval = std::chrono::seconds(10);
 
-constexpr std::chrono::milliseconds kAwayPauseMax{60000};
-
 std::string repo_name(const repo::Repository& repository) {
     return "repo" + std::to_string(repository.key);
 }
@@ -50,45 +48,11 @@ StanzaWatch::StanzaWatch(const PushSettings& settings, const repo::Repository& r
     : settings_(settings), repository_(repository) {}
 
 Result<Target> StanzaWatch::target(const std::optional<repo::ClusterIdentity>& cluster) {
-    if (auto error = still_away()) return *std::move(error);
-    Result<Target> result = look(cluster);
-    if (!result) note(result.error());
-    return result;
-}
-
-std::optional<Error> StanzaWatch::still_away() {
-    const std::lock_guard lock(outage_mutex_);
-    if (!outage_) return std::nullopt;
-    if (Clock::now() < outage_->next_try) return outage_->error;
-    // Whoever comes first tries; the others need not wait for what that comes to.
-    outage_->next_try = Clock::now() + outage_->pause;
-    return std::nullopt;
-}
-
-void StanzaWatch::note(const Result<>& outcome) {
-    if (settings_.repositories.size() < 2) return;  // nobody else to hold up
-    const std::lock_guard lock(outage_mutex_);
-    if (outcome) {
-        if (outage_) log_warn(repo_name(repository_) + " can be reached again");
-        outage_.reset();
-        return;
-    }
-    if (!outcome.error().transient()) return;
-    const bool new_outage = !outage_;
-    const auto pause =
-        new_outage ? settings_.away_pause : std::min(outage_->pause * 2, kAwayPauseMax);
-    outage_ = Outage{outcome.error(), Clock::now() + pause, pause};
-    if (new_outage)
-        log_warn(repo_name(repository_) +
-                 " is away, the other repositories go on: " + outcome.error().message());
-}
-
-Result<Target> StanzaWatch::look(const std::optional<repo::ClusterIdentity>& cluster) {
     const std::lock_guard lock(mutex_);
     CHRONOS_TRY(refresh(cluster));
     const repo::HistoryEntry& current = info_->current();
     if (cluster && !cluster->is(current)) return mismatch(*cluster, repository_, current);
-    return Target{this, &repository_, current, info_->cipher_pass};
+    return Target{&repository_, current, info_->cipher_pass};
 }
 
 Result<> StanzaWatch::refresh(const std::optional<repo::ClusterIdentity>& cluster) {

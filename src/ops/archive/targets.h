@@ -12,11 +12,8 @@
 
 namespace chronos::ops::archive {
 
-class StanzaWatch;
-
 /// A repository that can take WAL of the cluster, and where in it.
 struct Target {
-    StanzaWatch* watch = nullptr;
     const repo::Repository* repository = nullptr;
     repo::HistoryEntry cluster;  ///< the stanza's current one
     std::string passphrase;      ///< of the archive; "" when not encrypted
@@ -39,23 +36,9 @@ public:
     StanzaWatch(const PushSettings& settings, const repo::Repository& repository);
 
     /// `cluster` nullopt: whatever cluster the stanza says. Kind archive_mismatch if it is another.
-    /// While the repository counts as away: what made it so.
     Result<Target> target(const std::optional<repo::ClusterIdentity>& cluster);
 
-    /// What an attempt to reach the repository came to: a failure that may pass makes it count as
-    /// away for a while, if there are others; then one caller tries again, and success ends it.
-    void note(const Result<>& outcome);
-
 private:
-    /// Set while the repository counts as away.
-    struct Outage {
-        Error error;
-        std::chrono::steady_clock::time_point next_try;
-        std::chrono::milliseconds pause;
-    };
-    Result<Target> look(const std::optional<repo::ClusterIdentity>& cluster);
-    std::optional<Error> still_away();
-
     /// What tells a changed archive.info from an unchanged one.
     struct Stamp {
         std::uint64_t size = 0;
@@ -73,8 +56,6 @@ private:
     std::optional<repo::ArchiveInfo> info_;
     std::optional<Stamp> stamp_;
     std::chrono::steady_clock::time_point looked_at_{};
-    std::mutex outage_mutex_;
-    std::optional<Outage> outage_;
     bool seen_ = false;  ///< it existed once: if it is gone now, something is wrong
 };
 

@@ -149,14 +149,19 @@ sub poll_until
 	die "gave up waiting: $message";
 }
 
-# Waits until every segment before the current one is in the repository.
+# Waits until every segment before the current one is in the repository. By the marks: the last one
+# in pg_stat_archiver may be the history file of a backup, which has the name of an earlier segment.
 sub wait_archived
 {
 	my ($node) = @_;
 	my $segment = $node->safe_psql('postgres', 'SELECT pg_walfile_name(pg_switch_wal())');
-	$node->poll_query_until('postgres',
-		"SELECT last_archived_wal >= '$segment' FROM pg_stat_archiver WHERE last_archived_wal !~ 'history'")
-	  or die "segment $segment was not archived";
+	my $status = $node->data_dir . '/pg_wal/archive_status';
+	poll_until(
+		sub {
+			my @ready = map { m{/([^/]+)\.ready$} ? $1 : () } glob "$status/*.ready";
+			return -e "$status/$segment.done" && !grep { $_ le $segment } @ready;
+		},
+		"segment $segment is archived", 180);
 	return $segment;
 }
 

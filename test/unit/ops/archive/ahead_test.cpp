@@ -42,10 +42,7 @@ protected:
     std::unique_ptr<PushAhead> start(std::size_t threads) {
         return std::make_unique<PushAhead>(
             AheadSettings{wal_path(), threads},
-            [this](const std::string& name, const std::string&, bool& partly) {
-                partly = partly_;
-                return push(name);
-            },
+            [this](const std::string& name, const std::string&) { return push(name); },
             [this](const std::string& name, const Result<>& outcome) {
                 const std::lock_guard lock(mutex_);
                 answers_.emplace_back(name, static_cast<bool>(outcome));
@@ -92,7 +89,6 @@ protected:
     std::size_t running_ = 0;
     std::size_t running_max_ = 0;
     bool broken_ = false;
-    bool partly_ = false;  // while broken: somebody has the file
 };
 
 TEST_F(Ahead, ListsReadyFilesInTheOrderOfTheArchiver) {
@@ -184,23 +180,32 @@ TEST_F(Ahead, FailureIsToldWhenTheFileIsAskedForAndTriedAgain) {
     ask_and_await(*ahead, segment(1), true);
 }
 
-// The archiver may ask for what has no mark (a test, a person): it is pushed, not remembered.
-TEST_F(Ahead, FilesThatSomeRepositoriesHaveAreNoReasonToPauseAndAreMadeUpForTogether) {
+// He may be waiting for another repository, which does not answer.
+TEST_F(Ahead, FilesArePushedWhileTheArchiverIsToldNothing) {
     constexpr unsigned kFiles = 200;  // more than are looked at in one go
     for (unsigned i = 0; i < kFiles; ++i) make_ready(segment(i));
-    broken_ = partly_ = true;
     const auto ahead = start(2);
-    ask_and_await(*ahead, segment(0), false);
-    await([&] { return std::set<std::string>(pushed_.begin(), pushed_.end()).size() == kFiles; });
-    {
-        const std::lock_guard lock(mutex_);
-        broken_ = partly_ = false;
-        pushed_.clear();
-    }
     ask_and_await(*ahead, segment(0), true);
-    await([&] { return std::set<std::string>(pushed_.begin(), pushed_.end()).size() >= 60; });
+    await_pushed(kFiles);
+    make_ready(segment(kFiles));
+    await_pushed(kFiles + 1);
 }
 
+TEST_F(Ahead, WhatFailedIsMadeUpForWithoutBeingAskedFor) {
+    for (unsigned i = 0; i < 10; ++i) make_ready(segment(i));
+    broken_ = true;
+    const auto ahead = start(1);
+    ask_and_await(*ahead, segment(0), false);
+    std::this_thread::sleep_for(100ms);
+    {
+        const std::lock_guard lock(mutex_);
+        broken_ = false;
+        pushed_.clear();
+    }
+    await([&] { return std::set<std::string>(pushed_.begin(), pushed_.end()).size() == 10; });
+}
+
+// The archiver may ask for what has no mark (a test, a person): it is pushed, not remembered.
 TEST_F(Ahead, FileWithoutMarkIsPushedEachTime) {
     std::ofstream(wal_path() + "/" + segment(0)) << "wal";
     const auto ahead = start(1);

@@ -287,34 +287,6 @@ TEST_F(ArchivePushDurability, FailureAtAnyStepLeavesNothingAndCanBeRepeated) {
     EXPECT_EQ(stored(1).size(), 1u);
 }
 
-TEST_F(ArchivePushDurability, OneOfTwoRepositoriesThatIsAwayHoldsNobodyUpAndCatchesUp) {
-    const repo::Repository second = add_repository();
-    auto faulty = std::make_shared<test::FaultStorage>(*memory_);
-    repositories_.front().storage = faulty;
-    PushSettings settings = push_settings();
-    settings.away_pause = std::chrono::milliseconds(300);
-    ArchivePusher pusher(settings);
-    ASSERT_OK(pusher.push(kSegment, wal_path(kSegment)));
-
-    faulty->add({.operation = test::Operation::finish});  // once: a second try would succeed
-    const std::string next = "000000010000000000000004";
-    write_file(wal_path(next), make_segment(4));
-    bool partly = false;
-    EXPECT_ERROR(ErrorKind::command, pusher.push(next, wal_path(next), &partly));
-    EXPECT_TRUE(partly);
-    const std::string third = "000000010000000000000005";
-    write_file(wal_path(third), make_segment(5));
-    EXPECT_ERROR(ErrorKind::command, pusher.push(third, wal_path(third), &partly));
-    EXPECT_TRUE(partly) << "the repository that is away was not even asked";
-    EXPECT_EQ(stored(second.key).size(), 3u);
-
-    std::this_thread::sleep_for(std::chrono::milliseconds(400));
-    EXPECT_OK(pusher.push(next, wal_path(next), &partly));
-    EXPECT_OK(pusher.push(third, wal_path(third), &partly));
-    EXPECT_FALSE(partly);
-    EXPECT_EQ(stored(repositories_.front().key).size(), 3u);
-}
-
 // Whoever upgrades the stanza must not have to restart anything: the next file goes to the new
 // archive id.
 TEST_F(ArchivePush, ChangedArchiveInfoIsNoticed) {

@@ -1,0 +1,154 @@
+#include "chronos/ops/archive_service.h"
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+
+#include "chronos/base/log.h"
+#include "compressed.h"
+
+namespace chronos::ops::archive {
+namespace {
+
+/// The way of all files into one repository.
+struct Lane {
+    Lane(const PushSettings& settings, const repo::Repository& repository)
+        : key(repository.key), pusher(of_one(settings, repository)) {}
+
+    static PushSettings of_one(PushSettings settings, const repo::Repository& repository) {
+        settings.repositories = {repository};
+        return settings;
+    }
+
+    const unsigned key;
+    ArchivePusher pusher;
+    bool away = false;  ///< has been said in the log
+    std::unique_ptr<PushAhead> ahead;
+};
+
+/// A file that was asked for.
+struct Question {
+    std::set<unsigned> open;  ///< repositories that have not answered
+    std::vector<Error> errors;
+};
+
+/// What was wrong with each, under one heading where it is the same.
+Error join(const std::vector<Error>& errors) {
+    if (errors.size() == 1) return errors.front();
+    std::string message = errors.front().message();
+    const std::string heading = message.substr(0, message.find('\n'));
+    bool transient = false;
+    for (const Error& error : errors) {
+        transient = transient || error.transient();
+        if (&error == &errors.front()) continue;
+        const bool same = error.message().starts_with(heading + "\n");
+        message += same ? error.message().substr(heading.size()) : "\n" + error.message();
+    }
+    Error joined(errors.front().kind(), message);
+    for (const Error& error : errors)
+        if (!error.hint().empty()) joined = std::move(joined).with_hint(error.hint());
+    return transient ? std::move(joined).as_transient() : joined;
+}
+
+}  // namespace
+
+class PushService::Impl {
+public:
+    Impl(PushSettings settings, const AheadSettings& ahead, Answer answer)
+        : answer_(std::move(answer)) {
+        const std::vector<repo::Repository> repositories = std::move(settings.repositories);
+        if (repositories.size() > 1)
+            settings.compressed =
+                std::make_shared<CompressedSegments>(repositories.size(), settings.process_max + 1);
+        for (const repo::Repository& repository : repositories)
+            lanes_.emplace_back(settings, repository);
+        for (Lane& lane : lanes_)
+            lane.ahead = std::make_unique<PushAhead>(
+                ahead,
+                [&](const std::string& name, const std::string& path) {
+                    return push(lane, name, path);
+                },
+                [&](const std::string& name, const Result<>& outcome) {
+                    take(lane, name, outcome);
+                });
+    }
+
+    /// The threads end before what they use does.
+    ~Impl() {
+        for (Lane& lane : lanes_) lane.ahead.reset();
+    }
+
+    void ask(const std::string& name) {
+        {
+            const std::lock_guard lock(mutex_);
+            Question& question = questions_[name];
+            question.errors.clear();
+            for (const Lane& lane : lanes_) question.open.insert(lane.key);
+        }
+        for (Lane& lane : lanes_) lane.ahead->ask(name);
+    }
+
+    bool has_stored(const std::string& name) const {
+        return std::ranges::all_of(lanes_,
+                                   [&](const Lane& lane) { return lane.ahead->has_stored(name); });
+    }
+
+private:
+    Result<> push(Lane& lane, const std::string& name, const std::string& path);
+    void take(const Lane& lane, const std::string& name, const Result<>& outcome);
+
+    const Answer answer_;
+    std::mutex answer_mutex_;
+    std::mutex mutex_;
+    std::map<std::string, Question> questions_;
+    std::deque<Lane> lanes_;  // a deque: they cannot be moved
+};
+
+Result<> PushService::Impl::push(Lane& lane, const std::string& name, const std::string& path) {
+    Result<> outcome = lane.pusher.push(name, path);
+    if (lanes_.size() == 1 || (!outcome && !outcome.error().transient())) return outcome;
+    {
+        const std::lock_guard lock(mutex_);
+        if (lane.away == !outcome) return outcome;
+        lane.away = !outcome;
+    }
+    const std::string repo = "repo" + std::to_string(lane.key);
+    if (outcome)
+        log_warn(repo + " can be reached again");
+    else
+        log_warn(repo + " is away, the other repositories go on: " + outcome.error().message());
+    return outcome;
+}
+
+void PushService::Impl::take(const Lane& lane, const std::string& name, const Result<>& outcome) {
+    Question question;
+    {
+        const std::lock_guard lock(mutex_);
+        const auto found = questions_.find(name);
+        // A second answer, to a question that was asked twice.
+        if (found == questions_.end() || found->second.open.erase(lane.key) == 0) return;
+        if (!outcome) found->second.errors.push_back(outcome.error());
+        if (!found->second.open.empty()) return;
+        question = std::move(found->second);
+        questions_.erase(found);
+    }
+    const std::lock_guard lock(answer_mutex_);
+    answer_(name, question.errors.empty() ? Result<>() : Result<>(join(question.errors)));
+}
+
+PushService::PushService(PushSettings settings, const AheadSettings& ahead, Answer answer)
+    : impl_(std::make_unique<Impl>(std::move(settings), ahead, std::move(answer))) {}
+PushService::~PushService() = default;
+
+void PushService::ask(const std::string& name) {
+    impl_->ask(name);
+}
+
+bool PushService::has_stored(const std::string& name) const {
+    return impl_->has_stored(name);
+}
+
+}  // namespace chronos::ops::archive

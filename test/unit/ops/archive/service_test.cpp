@@ -1,0 +1,194 @@
+#include "chronos/ops/archive_service.h"
+
+#include <gmock/gmock.h>
+
+#include <condition_variable>
+#include <map>
+
+#include "archive_fixture.h"
+#include "ops/archive/compressed.h"
+
+namespace chronos::ops::archive {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+
+/// A repository whose uploads hang while `held`: longer than any deadline of a test.
+class HangingStorage final : public storage::Storage {
+public:
+    explicit HangingStorage(std::shared_ptr<storage::Storage> next) : next_(std::move(next)) {}
+    void hold(bool held) {
+        const std::lock_guard lock(mutex_);
+        held_ = held;
+        changed_.notify_all();
+    }
+    void fail(bool fails) { fails_ = fails; }
+
+    storage::Features features() const override { return next_->features(); }
+    std::string describe(const storage::ObjectName& name) const override {
+        return next_->describe(name);
+    }
+    Result<std::unique_ptr<io::Source>> open(const storage::ObjectName& name,
+                                             storage::Range range) override {
+        CHRONOS_TRY(pass());
+        return next_->open(name, range);
+    }
+    Result<std::unique_ptr<io::Sink>> create(const storage::ObjectName& name,
+                                             storage::WriteMode mode) override {
+        CHRONOS_TRY(pass());
+        return next_->create(name, mode);
+    }
+    Result<std::optional<storage::Entry>> info(const storage::ObjectName& name) override {
+        CHRONOS_TRY(pass());
+        return next_->info(name);
+    }
+    Result<std::vector<storage::Entry>> list(const storage::ObjectName& directory,
+                                             const std::string& prefix) override {
+        CHRONOS_TRY(pass());
+        return next_->list(directory, prefix);
+    }
+    Result<std::vector<storage::Entry>> list_tree(const storage::ObjectName& directory) override {
+        return next_->list_tree(directory);
+    }
+    Result<> remove(const storage::ObjectName& name) override { return next_->remove(name); }
+    Result<> remove_tree(const storage::ObjectName& directory) override {
+        return next_->remove_tree(directory);
+    }
+    Result<> make_path(const storage::ObjectName& directory) override {
+        return next_->make_path(directory);
+    }
+    Result<> make_link(const storage::ObjectName& name, const std::string& destination) override {
+        return next_->make_link(name, destination);
+    }
+    Result<> sync_tree(const storage::ObjectName& directory) override {
+        return next_->sync_tree(directory);
+    }
+
+private:
+    Result<> pass() {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [&] { return !held_; });
+        if (fails_) return Error(ErrorKind::host_connect, "no route to host").as_transient();
+        return {};
+    }
+    std::shared_ptr<storage::Storage> next_;
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    bool held_ = false;
+    std::atomic<bool> fails_ = false;
+};
+
+class ArchiveService : public ArchiveTest {
+protected:
+    void SetUp() override {
+        ArchiveTest::SetUp();
+        add_repository();
+        add_repository(/*encrypted=*/true);
+        repositories_[0].storage = first_ =
+            std::make_shared<HangingStorage>(repositories_[0].storage);
+        std::filesystem::create_directories(pg_path() + "/pg_wal/archive_status");
+    }
+    void TearDown() override { first_->hold(false); }
+
+    static std::string segment(unsigned number) {
+        char name[25];
+        std::snprintf(name, sizeof(name), "0000000100000000%08X", number);
+        return name;
+    }
+    void make_ready(unsigned number) {
+        write_file(wal_path(segment(number)), make_segment(number));
+        write_file(pg_path() + "/pg_wal/archive_status/" + segment(number) + ".ready", "");
+    }
+    std::unique_ptr<PushService> start() {
+        return std::make_unique<PushService>(
+            push_settings(), AheadSettings{pg_path() + "/pg_wal", 2},
+            [this](const std::string& name, const Result<>& outcome) {
+                const std::lock_guard lock(mutex_);
+                answers_.emplace(name, outcome ? "stored" : outcome.error().message());
+            });
+    }
+    bool within(std::chrono::milliseconds time, const std::function<bool()>& condition) {
+        const auto end = std::chrono::steady_clock::now() + time;
+        while (!condition()) {
+            if (std::chrono::steady_clock::now() > end) return false;
+            std::this_thread::sleep_for(10ms);
+        }
+        return true;
+    }
+    std::string answer(const std::string& name) {
+        const std::lock_guard lock(mutex_);
+        const auto found = answers_.find(name);
+        return found == answers_.end() ? "" : found->second;
+    }
+
+    std::shared_ptr<HangingStorage> first_;
+    std::mutex mutex_;
+    std::multimap<std::string, std::string> answers_;
+};
+
+TEST_F(ArchiveService, FileIsAnsweredWhenAllRepositoriesHaveIt) {
+    make_ready(1);
+    const auto service = start();
+    service->ask(segment(1));
+    ASSERT_TRUE(within(10s, [&] { return !answer(segment(1)).empty(); }));
+    EXPECT_EQ(answer(segment(1)), "stored");
+    EXPECT_EQ(stored(1).size(), 1u);
+    EXPECT_EQ(stored(2).size(), 1u);
+    EXPECT_EQ(answers_.size(), 1u);
+}
+
+TEST_F(ArchiveService, RepositoryThatHangsHoldsUpNeitherTheOthersNorItself) {
+    first_->hold(true);
+    for (unsigned i = 1; i <= 20; ++i) make_ready(i);
+    const auto service = start();
+    service->ask(segment(1));
+    EXPECT_TRUE(within(10s, [&] { return stored(2).size() == 20; })) << stored(2).size();
+    make_ready(21);
+    EXPECT_TRUE(within(10s, [&] { return stored(2).size() == 21; }))
+        << "what became ready during the outage";
+    EXPECT_EQ(answer(segment(1)), "") << "acknowledged without being in the first";
+    first_->hold(false);
+    EXPECT_TRUE(within(10s, [&] { return stored(1).size() == 21; })) << "does not catch up";
+    EXPECT_EQ(answer(segment(1)), "stored");
+}
+
+TEST_F(ArchiveService, FailureNamesTheRepositoryAndItCatchesUpByItself) {
+    first_->fail(true);
+    for (unsigned i = 1; i <= 5; ++i) make_ready(i);
+    const auto service = start();
+    service->ask(segment(1));
+    ASSERT_TRUE(within(10s, [&] { return !answer(segment(1)).empty(); }));
+    EXPECT_THAT(answer(segment(1)), HasSubstr("\nrepo1: [HostConnectError] no route to host"));
+    EXPECT_TRUE(within(10s, [&] { return stored(2).size() == 5; }));
+    first_->fail(false);
+    EXPECT_TRUE(within(10s, [&] { return stored(1).size() == 5; }));
+}
+
+TEST_F(ArchiveService, BothFailuresAreNamedUnderOneHeading) {
+    first_->fail(true);
+    mount(2).away = true;
+    make_ready(1);
+    const auto service = start();
+    service->ask(segment(1));
+    ASSERT_TRUE(within(10s, [&] { return !answer(segment(1)).empty(); }));
+    const std::string text = answer(segment(1));
+    EXPECT_THAT(text, HasSubstr("\nrepo1: ["));
+    EXPECT_THAT(text, HasSubstr("\nrepo2: ["));
+    EXPECT_EQ(text.find("unable to find a valid"), text.rfind("unable to find a valid"));
+}
+
+TEST(CompressedSegments, AreMadeOnceForAllAndThenForgotten) {
+    CompressedSegments segments(2, 2);
+    int made = 0;
+    const auto make = [&]() -> Result<std::string> { return std::to_string(++made); };
+    EXPECT_EQ(**segments.get("a", make), "1");
+    EXPECT_EQ(**segments.get("a", make), "1");
+    EXPECT_EQ(**segments.get("a", make), "2") << "kept for nobody";
+    EXPECT_EQ(**segments.get("b", make), "3");
+    EXPECT_EQ(**segments.get("c", make), "4");
+    EXPECT_EQ(**segments.get("a", make), "5") << "more kept than allowed";
+}
+
+}  // namespace
+}  // namespace chronos::ops::archive
