@@ -26,6 +26,7 @@ Result<int> run_stanza_upgrade(Context& context);
 Result<int> run_start(Context& context);
 Result<int> run_stop(Context& context);
 Result<int> run_unhold(Context& context);
+Result<int> run_verify(Context& context);
 Result<int> run_version(Context& context);
 
 }  // namespace chronos::cli

@@ -46,6 +46,7 @@ constexpr std::array kCommands{
     Entry{"start", run_start},
     Entry{"stop", run_stop},
     Entry{"unhold", run_unhold},
+    Entry{"verify", run_verify},
     Entry{"version", run_version},
 };
 

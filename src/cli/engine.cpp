@@ -30,6 +30,7 @@ constexpr std::array kRoles{
     Role{"command", "", serve_command},
     Role{"job", "", serve_job},
     Role{"stanza-create", "stanza-create", serve_stanza_create},
+    Role{"verify", "verify", serve_verify},
 };
 
 const Role* find_role(std::string_view name) {

@@ -15,6 +15,9 @@ Result<> serve_backup(Context& context, EngineChannel& channel);
 Result<> serve_check(Context& context, EngineChannel& channel);
 Result<> serve_stanza_create(Context& context, EngineChannel& channel);
 
+/// Verifies the repositories; damage is a finding, not a failure.
+Result<> serve_verify(Context& context, EngineChannel& channel);
+
 /// Runs a command of the command line and sends what it prints.
 Result<> serve_command(Context& context, EngineChannel& channel);
 

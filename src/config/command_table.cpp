@@ -127,7 +127,14 @@ constexpr std::array kCommands{
     CommandInfo{.id = CommandId::verify,
                 .name = "verify",
                 .summary = "Verify the contents of a repository.",
-                .log_file = true},
+                .log_file = true,
+                .details = "Reads every stored file and every WAL segment and proves that each "
+                           "backup can be restored: checksums, sizes, references, block maps, and "
+                           "WAL without a hole from each backup to the end of the archive. The "
+                           "exit status is 28 if anything is wrong. The next run reads what is "
+                           "new; --full reads everything. --output=text prints a summary as "
+                           "pgBackRest does and each finding, --output=json is for programs. See "
+                           "docs/verify.md."},
     CommandInfo{
         .id = CommandId::version, .name = "version", .summary = "Get the version.", .quiet = true},
 };

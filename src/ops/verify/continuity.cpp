@@ -1,0 +1,295 @@
+#include "ops/verify/continuity.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <optional>
+
+#include "chronos/repo/wal_archive.h"
+
+namespace chronos::ops::verify {
+namespace {
+
+/// A position in the WAL counted in segments.
+using Number = std::uint64_t;
+
+/// Both ends included.
+struct Span {
+    Number first = 0;
+    Number last = 0;
+};
+
+struct Need {
+    const WalNeed* need = nullptr;
+    Span span;
+};
+
+/// What there is of one timeline.
+struct Line {
+    std::vector<std::pair<Number, const WalSegment*>> segments;  ///< ascending
+    std::vector<Need> needs;                                     ///< ascending by start
+};
+
+/// The part of a timeline that must be without a hole.
+struct Window {
+    Number first = 0;
+    Number last = 0;
+    /// What is next to it on the timeline it comes from, and on the one that begins at its end:
+    /// there as well nothing is left if retention was here.
+    bool expired_before = false;
+    bool expired_behind = false;
+};
+
+std::string timeline_text(Timeline timeline) {
+    char text[16];
+    std::snprintf(text, sizeof text, "%08X", timeline);
+    return text;
+}
+
+class Continuity {
+public:
+    Continuity(const Scope& scope, const WalArchive& archive, const std::vector<WalNeed>& needs)
+        : scope_(scope), archive_(archive), size_(archive.segment_size) {
+        for (const WalSegment& segment : archive.segments)
+            lines_[pgdata::timeline_of_segment(segment.name)].segments.push_back(
+                {number_of(segment.name), &segment});
+        for (const WalNeed& need : needs) {
+            if (need.history_id != archive.history_id || !pgdata::is_wal_segment(need.start) ||
+                !pgdata::is_wal_segment(need.stop))
+                continue;
+            lines_[pgdata::timeline_of_segment(need.start)].needs.push_back(
+                {&need, {number_of(need.start), number_of(need.stop)}});
+        }
+        for (auto& [timeline, line] : lines_)
+            std::ranges::sort(line.needs, {}, [](const Need& need) { return need.span.first; });
+    }
+
+    Result<std::set<std::string>> run(bool windows) {
+        for (auto& [timeline, line] : lines_) {
+            CHRONOS_TRY(scope_.cancel.check());
+            if (windows) check_history(timeline, line);
+            const auto window = windows ? window_of(timeline, line) : std::nullopt;
+            report_damage(timeline, line, window);
+            std::vector<Span> holes;
+            for (const Need& need : line.needs)
+                if (need.need->wanted) add_holes(line, need.span, holes);
+            if (window) add_holes(line, {window->first, window->last}, holes);
+            for (const Span& hole : merged(std::move(holes)))
+                CHRONOS_TRY(report_hole(timeline, line, window, hole));
+        }
+        return std::move(unusable_);
+    }
+
+private:
+    Number number_of(const std::string& segment) const {
+        const Number log = std::stoull(segment.substr(8, 8), nullptr, 16);
+        const Number part = std::stoull(segment.substr(16, 8), nullptr, 16);
+        return log * ((Number{1} << 32) / size_) + part;
+    }
+    std::string name_of(Timeline timeline, Number number) const {
+        return pgdata::wal_segment_name(timeline, Lsn{number * size_}, size_);
+    }
+
+    void check_history(Timeline timeline, const Line& line) {
+        if (timeline <= 1 || line.segments.empty() || archive_.histories.contains(timeline)) return;
+        const std::string name = timeline_text(timeline) + ".history";
+        if (!reported_.insert(name).second) return;
+        scope_.findings.fail(
+            {archive_.id, name}, Problem::missing,
+            "the history of a timeline with WAL in the archive is missing",
+            "recovery cannot go from an older timeline to timeline " + std::to_string(timeline));
+    }
+
+    /// Whether a backup of an older timeline can go on to this one: it ended before the switch.
+    bool reached_from_elsewhere(Timeline timeline) const {
+        const auto history = archive_.histories.find(timeline);
+        if (history == archive_.histories.end()) return false;
+        return std::ranges::any_of(history->second, [&](const pgdata::TimelineSwitch& line) {
+            const auto parent = lines_.find(line.parent);
+            return parent != lines_.end() && !parent->second.needs.empty() &&
+                   parent->second.needs.front().span.last <= line.switch_lsn.value / size_;
+        });
+    }
+
+    std::optional<Window> window_of(Timeline timeline, const Line& line) const {
+        Window window;
+        if (reached_from_elsewhere(timeline)) {
+            const pgdata::TimelineSwitch& fork = archive_.histories.at(timeline).back();
+            window.first = fork.switch_lsn.value / size_;
+            window.expired_before = window.first > 0 && !has(fork.parent, window.first - 1);
+        } else if (!line.needs.empty()) {
+            window.first = line.needs.front().span.first;
+        } else {
+            return std::nullopt;
+        }
+        window.last = window.first;
+        if (!line.segments.empty()) window.last = std::max(window.last, line.segments.back().first);
+        for (const auto& [other, history] : archive_.histories) {
+            const auto child = lines_.find(other);
+            if (child == lines_.end() || child->second.segments.empty()) continue;
+            for (const pgdata::TimelineSwitch& fork : history) {
+                const Number at = fork.switch_lsn.value / size_;
+                if (fork.parent != timeline || at <= window.last + 1 || at == 0) continue;
+                window.last = at - 1;
+                window.expired_behind = !child->second.needs.empty() && !has(other, at);
+            }
+        }
+        return window;
+    }
+
+    bool has(Timeline timeline, Number number) const {
+        const auto line = lines_.find(timeline);
+        if (line == lines_.end()) return false;
+        const auto at = std::ranges::lower_bound(line->second.segments, number, {},
+                                                 [](const auto& segment) { return segment.first; });
+        return at != line->second.segments.end() && at->first == number;
+    }
+
+    static void add_holes(const Line& line, Span span, std::vector<Span>& holes) {
+        Number expected = span.first;
+        auto at = std::ranges::lower_bound(line.segments, span.first, {},
+                                           [](const auto& segment) { return segment.first; });
+        for (; at != line.segments.end() && at->first <= span.last; ++at) {
+            if (at->first > expected) holes.push_back({expected, at->first - 1});
+            expected = at->first + 1;
+        }
+        if (expected <= span.last) holes.push_back({expected, span.last});
+    }
+
+    /// A hole that a backup needs is also one of the window around it.
+    static std::vector<Span> merged(std::vector<Span> holes) {
+        std::ranges::sort(holes, {}, &Span::first);
+        std::vector<Span> result;
+        for (const Span& hole : holes) {
+            if (!result.empty() && hole.first <= result.back().last + 1)
+                result.back().last = std::max(result.back().last, hole.last);
+            else
+                result.push_back(hole);
+        }
+        return result;
+    }
+
+    /// Backups that need a segment of the span and do not hold it themselves.
+    std::vector<const WalNeed*> sufferers(Timeline timeline, const Line& line, Span span) const {
+        std::vector<const WalNeed*> result;
+        for (const Need& need : line.needs) {
+            const Number first = std::max(need.span.first, span.first);
+            const Number last = std::min(need.span.last, span.last);
+            bool held = true;
+            for (Number number = first; number <= last && held; ++number)
+                held = std::ranges::find(need.need->own, name_of(timeline, number)) !=
+                       need.need->own.end();
+            if (!held) result.push_back(need.need);
+        }
+        return result;
+    }
+
+    void blame(FindingId id, const std::vector<const WalNeed*>& sufferers) {
+        for (const WalNeed* need : sufferers) {
+            scope_.findings.affect(id, need->label);
+            unusable_.insert(need->label);
+        }
+    }
+
+    std::string stops_at(Timeline timeline, Number number) const {
+        std::string last;
+        for (const Need& need : lines_.at(timeline).needs)
+            if (need.span.last < number) last = need.need->label;
+        const std::string whose = last.empty() ? "" : " from backup " + last + " and older ones";
+        return "recovery on timeline " + std::to_string(timeline) + whose + " cannot go beyond " +
+               Lsn{number * size_}.str();
+    }
+
+    /// Segments that reading has found damaged.
+    void report_damage(Timeline timeline, const Line& line, const std::optional<Window>& window) {
+        for (const auto& [number, segment] : line.segments) {
+            if (segment->finding == kNoFinding) continue;
+            const auto suffering = sufferers(timeline, line, {number, number});
+            blame(segment->finding, suffering);
+            if (!suffering.empty()) continue;
+            const bool in_window = window && number >= window->first;
+            scope_.findings.explain(segment->finding,
+                                    in_window ? stops_at(timeline, number) : "no backup needs it");
+        }
+    }
+
+    /// What archive retention leaves between backups.
+    static bool is_expired(const Line& line, const Window& window, Span hole) {
+        const bool begins = (window.expired_before && hole.first == window.first) ||
+                            std::ranges::any_of(line.needs, [&](const Need& need) {
+                                return need.span.last + 1 == hole.first;
+                            });
+        const bool ends = (window.expired_behind && hole.last == window.last) ||
+                          std::ranges::any_of(line.needs, [&](const Need& need) {
+                              return need.span.first == hole.last + 1;
+                          });
+        return begins && ends;
+    }
+
+    Result<> report_hole(Timeline timeline, const Line& line, const std::optional<Window>& window,
+                         Span hole) {
+        const auto suffering = sufferers(timeline, line, hole);
+        const std::string text = hole_text(timeline, hole);
+        if (suffering.empty() && window && is_expired(line, *window, hole)) {
+            scope_.findings.note({archive_.id, ""}, text + ", as archive retention leaves it");
+            return {};
+        }
+        const bool in_backup = covered(line, hole);
+        if (suffering.empty() && in_backup) return {};
+        if (CHRONOS_TRY(arrived(timeline, hole))) return {};
+        if (suffering.empty() && may_arrive(line, hole)) {
+            scope_.findings.note({archive_.id, ""}, text + ", which may still be on the way");
+            return {};
+        }
+        const FindingId id =
+            scope_.findings.fail({archive_.id, name_of(timeline, hole.first)}, Problem::missing,
+                                 text, stops_at(timeline, hole.first));
+        blame(id, suffering);
+        return {};
+    }
+
+    std::string hole_text(Timeline timeline, Span hole) const {
+        const std::string first = name_of(timeline, hole.first);
+        if (hole.first == hole.last) return "WAL segment " + first + " is missing";
+        return "WAL segments " + first + " to " + name_of(timeline, hole.last) + " are missing (" +
+               std::to_string(hole.last - hole.first + 1) + ")";
+    }
+
+    /// The hole lies in what a backup needs and holds itself: nobody misses it.
+    static bool covered(const Line& line, Span hole) {
+        return std::ranges::any_of(line.needs, [&](const Need& need) {
+            return need.span.first <= hole.first && hole.last <= need.span.last;
+        });
+    }
+
+    Result<bool> arrived(Timeline timeline, Span hole) {
+        const auto found = CHRONOS_TRY(repo::list_archived_segment(
+            scope_.repository, scope_.stanza(), archive_.id, name_of(timeline, hole.first)));
+        return !found.empty();
+    }
+
+    /// The segment behind the hole was archived just now, perhaps beside the one that is missing.
+    static bool may_arrive(const Line& line, Span hole) {
+        constexpr UnixTime kJustNow = 60;
+        const auto behind = std::ranges::lower_bound(
+            line.segments, hole.last, {}, [](const auto& segment) { return segment.first; });
+        return behind != line.segments.end() &&
+               std::abs(unix_now() - behind->second->modified) < kJustNow;
+    }
+
+    const Scope& scope_;
+    const WalArchive& archive_;
+    const std::uint32_t size_;
+    std::map<Timeline, Line> lines_;
+    std::set<std::string> reported_;
+    std::set<std::string> unusable_;
+};
+
+}  // namespace
+
+Result<std::set<std::string>> check_continuity(const Scope& scope, const WalArchive& archive,
+                                               const std::vector<WalNeed>& needs, bool windows) {
+    return Continuity(scope, archive, needs).run(windows);
+}
+
+}  // namespace chronos::ops::verify

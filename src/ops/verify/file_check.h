@@ -1,0 +1,40 @@
+#pragma once
+
+#include <optional>
+#include <set>
+#include <string>
+
+#include "chronos/repo/manifest.h"
+#include "chronos/repo/repository.h"
+#include "ops/verify/findings.h"
+
+namespace chronos::ops::verify {
+
+/// What is wrong with a file, in words.
+struct Damage {
+    Problem problem = Problem::other;
+    std::string message;
+};
+
+/// How much of a block-incremental file is put together at a time.
+inline constexpr std::uint64_t kRebuildWindow = std::uint64_t{32} << 20;
+
+struct FileCheck {
+    const repo::Repository& repository;
+    const std::string& stanza;
+    const repo::Manifest& manifest;
+    const repo::ManifestFile& file;     ///< stored by this backup itself, size > 0
+    const std::set<std::string>& gone;  ///< backups that blocks cannot be read from
+};
+
+/// Reads the file as a restore would and compares its SHA-1, that of the stored bytes where the
+/// manifest has it, and of a block-incremental file every block with its map. The blocks that this
+/// backup stores are read once; those of older backups are read to put the file together.
+///
+/// nullopt if all is right. Errors are those that say nothing about the file.
+Result<std::optional<Damage>> check_file(const FileCheck& check);
+
+/// The damage that an error of reading shows, or that error.
+Result<std::optional<Damage>> as_damage(Error error);
+
+}  // namespace chronos::ops::verify

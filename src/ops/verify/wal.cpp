@@ -1,0 +1,338 @@
+#include "ops/verify/wal.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstring>
+
+#include "chronos/base/log.h"
+#include "chronos/base/text.h"
+#include "chronos/compress/compress.h"
+#include "chronos/crypto/cipher.h"
+#include "chronos/crypto/hash.h"
+#include "ops/verify/ledger.h"
+
+namespace chronos::ops::verify {
+namespace {
+
+constexpr std::size_t kDirectorySize = 16;
+constexpr std::size_t kSegmentSize = 24;
+constexpr std::size_t kSha1Size = 40;
+constexpr std::string_view kSegmentSizeKey = "segment-size ";
+
+/// A name as an archive stores segments: "<segment>[.partial]-<sha1>[.ext]".
+struct StoredName {
+    std::string segment;
+    bool partial = false;
+    std::string sha1;
+    compress::CompressType compression = compress::CompressType::none;
+};
+
+std::optional<StoredName> parse_stored_name(std::string_view name) {
+    constexpr std::string_view kPartial = ".partial";
+    StoredName stored;
+    stored.segment = name.substr(0, std::min(name.size(), kSegmentSize));
+    if (!pgdata::is_wal_segment(stored.segment)) return std::nullopt;
+    name.remove_prefix(kSegmentSize);
+    stored.partial = name.starts_with(kPartial);
+    if (stored.partial) name.remove_prefix(kPartial.size());
+    if (!name.starts_with('-') || name.size() < 1 + kSha1Size) return std::nullopt;
+    stored.sha1 = name.substr(1, kSha1Size);
+    if (stored.sha1.find_first_not_of("0123456789abcdef") != std::string::npos) return std::nullopt;
+    const std::string_view extension = name.substr(1 + kSha1Size);
+    stored.compression = compress::compress_type_of_name(extension);
+    if (extension != compress::compress_extension(stored.compression)) return std::nullopt;
+    return stored;
+}
+
+/// The first page of what passes, and its size.
+class HeaderSink final : public io::Sink {
+public:
+    Result<> write(io::Bytes in) override {
+        if (size_ < header_.size()) {
+            const std::size_t count =
+                std::min<std::size_t>(in.size(), header_.size() - static_cast<std::size_t>(size_));
+            std::memcpy(header_.data() + size_, in.data(), count);
+        }
+        size_ += in.size();
+        return {};
+    }
+    Result<> finish() override { return {}; }
+    io::Bytes header() const {
+        return io::Bytes(header_).first(std::min<std::size_t>(size_, header_.size()));
+    }
+    std::uint64_t size() const { return size_; }
+
+private:
+    std::array<std::byte, pgdata::kWalHeaderSize> header_{};
+    std::uint64_t size_ = 0;
+};
+
+/// An object of the archive that is to be read.
+struct Job {
+    const storage::Entry* entry = nullptr;  ///< named relative to archive/<stanza>
+    StoredName name;
+    std::size_t segment = 0;  ///< index in WalArchive::segments; of a partial one: none
+    FindingId finding = kNoFinding;
+    bool vanished = false;
+};
+
+class ArchiveReader {
+public:
+    ArchiveReader(const Scope& scope, const repo::HistoryEntry& cluster, const std::string& pass,
+                  const std::string& ledger_pass)
+        : scope_(scope),
+          cluster_(cluster),
+          ledger_(Ledger::load({&scope.direct,
+                                ledger_path(scope.stanza()) + "/archive/" + cluster.archive_id(),
+                                ledger_pass})) {
+        archive_.id = cluster.archive_id();
+        archive_.history_id = cluster.id;
+        archive_.pass = pass;
+        counts_.id = archive_.id;
+        if (scope.request.full) ledger_.forget();
+        if (ledger_.key().starts_with(kSegmentSizeKey))
+            if (const auto size = parse_uint(ledger_.key().substr(kSegmentSizeKey.size())))
+                archive_.segment_size = static_cast<std::uint32_t>(*size);
+    }
+
+    /// `entries`: of this archive id, ascending by name.
+    Result<> run(std::span<const storage::Entry> entries, const std::vector<WalNeed>* needs,
+                 WalRead& result) {
+        scope_.meter.enter("archive " + archive_.id);
+        CHRONOS_TRY(read_histories(entries));
+        collect(entries, needs);
+        for (const Job& job : jobs_) scope_.meter.expect(job.entry->size, 1);
+        CHRONOS_TRY(io::parallel_for(scope_.workers(), jobs_.size(), scope_.cancel,
+                                     [&](std::size_t i) { return read(jobs_[i]); }));
+        if (segment_size_ != 0) archive_.segment_size = segment_size_;
+        ledger_.save();
+        result.vanished = conclude() || result.vanished;
+        if (counts_.wal.total > 0) result.counts.push_back(std::move(counts_));
+        result.archives.push_back(std::move(archive_));
+        return {};
+    }
+
+private:
+    std::string place_of(const storage::Entry& entry) const {
+        return entry.name.substr(archive_.id.size() + 1);
+    }
+
+    FindingId fail(const storage::Entry& entry, Problem problem, const std::string& message) {
+        return scope_.findings.fail({archive_.id, place_of(entry)}, problem, message);
+    }
+
+    Result<> read_histories(std::span<const storage::Entry> entries) {
+        for (const storage::Entry& entry : entries) {
+            const std::string name = place_of(entry);
+            if (!pgdata::is_timeline_history(name)) continue;
+            auto text = repo::read_text(scope_.repository,
+                                        repo::archive_path(scope_.stanza()) + "/" + entry.name,
+                                        archive_.pass);
+            if (!text && !is_about_content(text.error())) return std::move(text).error();
+            const auto switches =
+                text ? pgdata::parse_timeline_history(*text)
+                     : Result<std::vector<pgdata::TimelineSwitch>>(std::move(text).error());
+            if (switches)
+                archive_.histories[pgdata::timeline_of_segment(name)] = *switches;
+            else
+                scope_.findings.fail({archive_.id, name}, problem_of(switches.error()),
+                                     switches.error().message(),
+                                     "recovery cannot follow this timeline");
+        }
+        return {};
+    }
+
+    static bool wanted(const std::string& segment, const std::vector<WalNeed>* needs) {
+        if (needs == nullptr) return true;
+        return std::ranges::any_of(*needs, [&](const WalNeed& need) {
+            return need.wanted && need.start <= segment && segment <= need.stop;
+        });
+    }
+
+    void collect(std::span<const storage::Entry> entries, const std::vector<WalNeed>* needs) {
+        for (const storage::Entry& entry : entries) {
+            const std::string place = place_of(entry);
+            const std::size_t slash = place.find('/');
+            if (slash == std::string::npos) continue;
+            const std::string name = place.substr(slash + 1);
+            const auto stored = parse_stored_name(name);
+            if (!stored || place.substr(0, slash) != stored->segment.substr(0, kDirectorySize)) {
+                if (!pgdata::is_backup_history(name))
+                    scope_.findings.note({archive_.id, place},
+                                         "is no name that anybody looks for in an archive");
+                continue;
+            }
+            add(entry, *stored, wanted(stored->segment, needs));
+        }
+        std::ranges::stable_sort(jobs_, std::ranges::greater(),
+                                 [](const Job& job) { return job.entry->size; });
+    }
+
+    void add(const storage::Entry& entry, const StoredName& stored, bool is_wanted) {
+        // Also of those that are not wanted now, or the ledger would forget them.
+        const bool known = ledger_.knows(entry);
+        if (!stored.partial) {
+            auto& segments = archive_.segments;
+            if (!segments.empty() && segments.back().name == stored.segment)
+                return add_duplicate(entry, stored.segment, is_wanted);
+            segments.push_back({stored.segment, entry.modified, kNoFinding});
+        }
+        if (!is_wanted) return;
+        if (known) {
+            scope_.meter.object_known();
+            if (!stored.partial) counts_.wal.add_valid();
+            return;
+        }
+        jobs_.push_back({&entry, stored, archive_.segments.size() - 1, kNoFinding, false});
+    }
+
+    /// Neither is read: which of them recovery would get nobody can say.
+    void add_duplicate(const storage::Entry& entry, const std::string& segment, bool is_wanted) {
+        if (!is_wanted) return;
+        WalSegment& first = archive_.segments.back();
+        if (first.finding == kNoFinding)
+            first.finding =
+                fail(entry, Problem::other, "is the second file of WAL segment " + segment);
+        counts_.wal.add(Problem::other);
+        if (std::erase_if(jobs_, [&](const Job& job) { return job.name.segment == segment; }) > 0)
+            counts_.wal.add(Problem::other);
+    }
+
+    Result<> read(Job& job) {
+        const io::ByteBudget::Share share(
+            scope_.budget, storage::cost_of_reading(*scope_.direct.storage, job.entry->size));
+        Result<> result = check(job);
+        if (!result && result.error().kind() == ErrorKind::not_found) {
+            job.vanished = true;
+            return {};
+        }
+        if (!result && !is_about_content(result.error())) return result;
+        if (!result) {
+            const Problem problem = problem_of(result.error());
+            job.finding = fail(*job.entry, problem, result.error().message());
+            scope_.meter.object_done();
+            return {};
+        }
+        scope_.meter.object_done();
+        ledger_.expect(std::string(kSegmentSizeKey) + std::to_string(segment_size_));
+        ledger_.add(*job.entry);
+        ledger_.save_every(scope_.request.save_interval);
+        return {};
+    }
+
+    Result<> check(const Job& job) {
+        HeaderSink header;
+        crypto::Sha1Sink sha1(header);
+        const auto decompressor =
+            compress::make_decompressor(job.name.compression, compress::Form::normal, sha1);
+        const auto decryptor =
+            scope_.repository.encrypted()
+                ? crypto::make_decryptor(archive_.pass, crypto::CipherForm::normal, *decompressor)
+                : nullptr;
+        const auto source = CHRONOS_TRY(scope_.repository.storage->open(
+            repo::archive_path(scope_.stanza()) + "/" + job.entry->name));
+        CHRONOS_TRY(io::copy(*source, decryptor ? *decryptor : *decompressor));
+        if (const std::string actual = sha1.hex(); actual != job.name.sha1)
+            return Error(ErrorKind::checksum,
+                         "the content has SHA-1 " + actual + ", which is not the one in the name");
+        return check_header(job.name, header);
+    }
+
+    Result<> check_header(const StoredName& name, const HeaderSink& content) {
+        const auto header = CHRONOS_TRY(pgdata::parse_wal_header(content.header()));
+        if (content.size() != header.segment_size)
+            return Error(ErrorKind::file_read, "the segment has " + std::to_string(content.size()) +
+                                                   " bytes instead of " +
+                                                   std::to_string(header.segment_size));
+        if (header.version != cluster_.version || header.system_id != cluster_.system_id)
+            return Error(ErrorKind::archive_mismatch, "is WAL of another cluster (version " +
+                                                          header.version + ", system-id " +
+                                                          std::to_string(header.system_id) + ")");
+        const std::string actual =
+            pgdata::wal_segment_name(header.timeline, header.page_address, header.segment_size);
+        if (actual != name.segment && !begins_timeline(name.segment, actual))
+            return Error(ErrorKind::archive_mismatch,
+                         "is the content of WAL segment " + actual + " under a wrong name");
+        segment_size_ = header.segment_size;
+        return {};
+    }
+
+    // The first segment of a timeline begins with a copy of what its parent wrote.
+    bool begins_timeline(const std::string& name, const std::string& actual) const {
+        return name.substr(8) == actual.substr(8) &&
+               pgdata::timeline_of_segment(actual) < pgdata::timeline_of_segment(name);
+    }
+
+    /// Whether segments were removed meanwhile.
+    bool conclude() {
+        bool vanished = false;
+        std::vector<bool> gone(archive_.segments.size());
+        for (const Job& job : jobs_) {
+            if (job.vanished) {
+                vanished = true;
+                if (!job.name.partial) gone[job.segment] = true;
+                continue;
+            }
+            if (job.name.partial) continue;
+            archive_.segments[job.segment].finding = job.finding;
+            if (job.finding == kNoFinding)
+                counts_.wal.add_valid();
+            else
+                counts_.wal.add(scope_.findings.problem_of(job.finding));
+        }
+        std::size_t at = 0;
+        std::erase_if(archive_.segments, [&](const WalSegment&) { return gone[at++]; });
+        return vanished;
+    }
+
+    const Scope& scope_;
+    const repo::HistoryEntry& cluster_;
+    WalArchive archive_;
+    VerifiedArchive counts_;
+    Ledger ledger_;
+    std::vector<Job> jobs_;
+    std::atomic<std::uint32_t> segment_size_{0};
+};
+
+std::string archive_id_of(const std::string& name) {
+    return name.substr(0, name.find('/'));
+}
+
+/// WAL that nothing in the stanza belongs to.
+void report_unknown_archives(const Scope& scope, const repo::ArchiveInfo& info,
+                             const std::vector<storage::Entry>& entries) {
+    std::string last;
+    for (const storage::Entry& entry : entries) {
+        const std::string id = archive_id_of(entry.name);
+        if (id == last || !repo::is_archive_id(id)) continue;
+        last = id;
+        if (std::ranges::find(info.history, id, &repo::HistoryEntry::archive_id) ==
+            info.history.end())
+            scope.findings.fail({id, ""}, Problem::other,
+                                "the archive id is not in the archive.info history list",
+                                "nobody can recover with this WAL");
+    }
+}
+
+}  // namespace
+
+Result<WalRead> verify_wal(const Scope& scope, const repo::ArchiveInfo& info,
+                           const std::string& backup_pass, const std::vector<WalNeed>* needs) {
+    WalRead result;
+    const std::vector<storage::Entry> entries =
+        CHRONOS_TRY(scope.repository.storage->list_tree(repo::archive_path(scope.stanza())));
+    if (needs == nullptr) report_unknown_archives(scope, info, entries);
+    for (const repo::HistoryEntry& cluster : info.history) {
+        // '0' follows '/': these are the names below the directory.
+        const auto first = std::ranges::lower_bound(entries, cluster.archive_id() + "/", {},
+                                                    &storage::Entry::name);
+        const auto last = std::ranges::lower_bound(entries, cluster.archive_id() + "0", {},
+                                                   &storage::Entry::name);
+        ArchiveReader reader(scope, cluster, info.cipher_pass, backup_pass);
+        CHRONOS_TRY(reader.run({first, last}, needs, result));
+    }
+    return result;
+}
+
+}  // namespace chronos::ops::verify
