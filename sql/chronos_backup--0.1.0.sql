@@ -338,6 +338,86 @@ CREATE FUNCTION chronos.stanza_upgrade()
 COMMENT ON FUNCTION chronos.stanza_upgrade() IS
 	'after pg_upgrade: make the cluster''s new version known to every repository; old backups stay restorable';
 
+-- The archive of WAL
+
+CREATE FUNCTION chronos.wal_report()
+	RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chronos_wal_report';
+COMMENT ON FUNCTION chronos.wal_report() IS
+	'what "chronos archive-get --ls --output=json" prints';
+
+CREATE VIEW chronos.wal_archive AS
+	SELECT wal.repo AS repo_key, wal."archive-id" AS archive_id, wal.timeline, wal.state,
+		wal.first AS first_wal, wal.last AS last_wal, wal.count AS segments,
+		wal."stored-bytes" AS stored_bytes,
+		to_timestamp(coalesce(wal."last-stored", wal."dropped-until")) AS last_change,
+		origin.parent AS parent_timeline, origin."switch-lsn" AS switch_lsn
+	FROM (SELECT chronos.wal_report()) AS asked(report),
+		LATERAL (
+			SELECT 'stored' AS state, * FROM jsonb_to_recordset(asked.report->'wal')
+				AS stored(repo integer, "archive-id" text, timeline bigint, first text, last text,
+					count bigint, "stored-bytes" bigint, "last-stored" bigint, "dropped-until" bigint)
+			UNION ALL
+			SELECT CASE WHEN (missing->>'dropped')::boolean THEN 'dropped' ELSE 'missing' END,
+				(missing->>'repo')::integer, missing->>'archive-id', (missing->>'timeline')::bigint,
+				missing->>'first', missing->>'last', (missing->>'count')::bigint, NULL, NULL,
+				(missing->>'dropped-until')::bigint
+			FROM jsonb_array_elements(asked.report->'missing') AS missing) AS wal
+		LEFT JOIN LATERAL jsonb_to_recordset(asked.report->'timeline')
+			AS origin(repo integer, "archive-id" text, timeline bigint, parent bigint, "switch-lsn" pg_lsn)
+			USING (repo, "archive-id", timeline)
+	ORDER BY wal.repo, wal."archive-id", wal.first;
+COMMENT ON VIEW chronos.wal_archive IS
+	'ranges of WAL segments in the repository: stored ones, and those that are missing between them or were dropped';
+
+CREATE VIEW chronos.recovery_windows AS
+	SELECT repo AS repo_key, "archive-id" AS archive_id, label, type, timeline,
+		to_timestamp("from-time") AS from_time, "from-lsn" AS from_lsn,
+		timestamptz 'epoch' + "to-time" * interval '1 microsecond' AS to_time, "to-lsn" AS to_lsn,
+		"last-segment" AS last_wal, streamed, ends, "starts-after-gap" AS starts_after_gap
+	FROM jsonb_to_recordset(chronos.wal_report()->'window')
+		AS recovery(repo integer, "archive-id" text, label text, type text, timeline bigint,
+			"from-time" bigint, "from-lsn" pg_lsn, "to-time" bigint, "to-lsn" pg_lsn,
+			"last-segment" text, streamed boolean, ends text, "starts-after-gap" boolean);
+COMMENT ON VIEW chronos.recovery_windows IS
+	'from when to when each backup can be recovered, on each timeline that it leads to';
+
+CREATE FUNCTION chronos.wal_state(
+		OUT ready_count bigint, OUT oldest_ready_wal text, OUT ready_since timestamptz,
+		OUT archived_until timestamptz, OUT flushed_lsn pg_lsn, OUT archived_lsn pg_lsn,
+		OUT wal_directory_bytes bigint, OUT disk_free_bytes bigint, OUT bytes_per_second float8,
+		OUT last_error_wal text, OUT last_error text, OUT last_error_hint text, OUT last_error_at timestamptz,
+		OUT dropped_count bigint, OUT last_dropped_wal text, OUT last_dropped_at timestamptz,
+		OUT streamed_lsn pg_lsn, OUT streamed_at timestamptz,
+		OUT stream_error text, OUT stream_error_at timestamptz)
+	RETURNS record LANGUAGE c VOLATILE PARALLEL RESTRICTED
+	AS 'MODULE_PATHNAME', 'chronos_wal_state';
+COMMENT ON FUNCTION chronos.wal_state() IS
+	'what this server knows of the way of its WAL into the repository; what chronos.wal_status is made of';
+
+CREATE VIEW chronos.wal_status AS
+	SELECT state.flushed_lsn, state.archived_lsn,
+		archiver.last_archived_wal, archiver.last_archived_time AS last_archived_at, archiver.archived_count,
+		archiver.last_failed_wal, archiver.last_failed_time AS last_failed_at, archiver.failed_count,
+		state.last_error_wal, state.last_error, state.last_error_hint, state.last_error_at,
+		state.ready_count AS lag_segments,
+		(state.flushed_lsn - state.archived_lsn)::bigint AS lag_bytes,
+		CASE WHEN state.ready_count > 0 THEN clock_timestamp() - state.ready_since ELSE interval '0' END AS lag_time,
+		state.streamed_lsn, state.streamed_at, state.stream_error, state.stream_error_at,
+		exposed.bytes AS exposed_bytes,
+		CASE WHEN exposed.bytes = 0 THEN interval '0'
+			WHEN exposed.bytes > 0 THEN greatest(clock_timestamp() - greatest(coalesce(state.archived_until,
+				archiver.last_archived_time, pg_catalog.pg_postmaster_start_time()), state.streamed_at), interval '0')
+		END AS exposed_time,
+		state.dropped_count, state.last_dropped_wal, state.last_dropped_at,
+		state.wal_directory_bytes, state.disk_free_bytes, state.bytes_per_second,
+		CASE WHEN state.bytes_per_second > 0
+			THEN make_interval(secs => least(state.disk_free_bytes / state.bytes_per_second, 1e9)) END AS disk_full_in
+	FROM chronos.wal_state() AS state, pg_catalog.pg_stat_archiver AS archiver,
+		LATERAL (SELECT greatest(state.flushed_lsn - greatest(state.archived_lsn, state.streamed_lsn), 0)::bigint) AS exposed(bytes);
+COMMENT ON VIEW chronos.wal_status IS
+	'how far archiving is behind in segments, bytes and time, the last failure, what would be lost now, and when pg_wal fills the disk if nothing is archived any more';
+
 -- Nothing for PUBLIC; chronos_monitor may look, chronos_operator may also run things.
 
 REVOKE ALL ON SCHEMA chronos FROM PUBLIC;
@@ -357,3 +437,5 @@ GRANT EXECUTE ON FUNCTION
 	chronos.cancel(bigint), chronos.stanza_create(), chronos."check"(),
 	chronos.expire_decisions(boolean, text), chronos.expire(boolean, text), chronos.hold(text, text),
 	chronos.unhold(text), chronos.annotate(text, text, text), chronos.stanza_upgrade() TO chronos_operator;
+GRANT SELECT ON chronos.wal_archive, chronos.recovery_windows, chronos.wal_status TO chronos_monitor;
+GRANT EXECUTE ON FUNCTION chronos.wal_report(), chronos.wal_state() TO chronos_monitor;

@@ -39,6 +39,8 @@ bool drop(Archive& archive, const std::string& name) {
     const Result<bool> exceeded = archive.dropped.queue_exceeded(path);
     if (!exceeded || !*exceeded || archive.service.has_stored(name)) return false;
     const Result<> recorded = archive.dropped.drop(name, path);
+    // Once it is acknowledged the server may use the file for other WAL.
+    if (recorded) archive.service.withdraw(name);
     if (recorded)
         archive.channel.send(Message("pushed").with("file", name).with("dropped", "1"));
     else

@@ -2,6 +2,7 @@
 #include "extension/engine_session.h"
 #include "extension/settings.h"
 #include "extension/shared_state.h"
+#include "extension/wal_state.h"
 
 /// Archive callbacks, in the archiver: each push is one question to a resident engine.
 ///
@@ -39,6 +40,7 @@ MemoryContext push_context;
 void complain(const char* file, const char* message, const char* hint) {
     static char last[1024];
     static TimestampTz last_at;
+    note_failed_push(file, message, hint);
     char text[1024];
     snprintf(text, sizeof text, "chronos: could not archive \"%s\": %s", file, message);
     const bool repeated =
@@ -152,6 +154,8 @@ bool take_answer(const char* file, Push* outcome) {
     }
     if (about == nullptr || strcmp(about, file) != 0) return false;
     if (strcmp(verb, "pushed") == 0) {
+        // The engine's warning is in the log already.
+        if (engine_field("dropped") != nullptr) note_dropped(file);
         *outcome = Push::stored;
         return true;
     }

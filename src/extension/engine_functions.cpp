@@ -130,6 +130,13 @@ CHRONOS_FUNCTION(chronos_repository_info) {
     return to_jsonb(output_of("info", options));
 }
 
+CHRONOS_FUNCTION(chronos_wal_report) {
+    using namespace chronos::extension;
+    require_preloaded();
+    const char* options[] = {"--wal", "--output=json", nullptr};
+    return to_jsonb(output_of("info", options));
+}
+
 CHRONOS_FUNCTION(chronos_configuration) {
     using namespace chronos::extension;
     require_preloaded();

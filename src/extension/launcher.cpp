@@ -5,6 +5,7 @@
 #include "extension/schedule_time.h"
 #include "extension/settings.h"
 #include "extension/shared_state.h"
+#include "extension/wal_state.h"
 
 /// The launcher: a static background worker that starts a worker for each queued job, the scheduler
 /// when a schedule is due, and tells the archiver when the server is on its way down.
@@ -256,6 +257,7 @@ void chronos_launcher_main(Datum) {
             ConfigReloadPending = false;
             ProcessConfigFile(PGC_SIGHUP);
         }
+        if (!RecoveryInProgress()) sample_wal_rate();
         const bool busy = look_after_workers();
         start_queued_jobs();
         look_after_schedules();

@@ -10,8 +10,10 @@ extern "C" {
 
 #include "fmgr.h"
 // clang-format off: the order of the server's headers is theirs
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "access/xlog_internal.h"
 #include "catalog/pg_type_d.h"
 #include "commands/dbcommands.h"
 #include "commands/trigger.h"
@@ -42,6 +44,7 @@ extern "C" {
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
+#include "utils/pg_lsn.h"
 #include "utils/pidfile.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"

@@ -24,6 +24,7 @@ void initialise() {
     ConditionVariableInit(&shared->changed);
     pg_atomic_init_u32(&shared->shutting_down, 0);
     pg_atomic_init_u64(&shared->clock_offset_us, 0);
+    shared->wal.bytes_per_second = -1;
     for (JobSlot& slot : shared->slots) {
         pg_atomic_init_u64(&slot.bytes_total, 0);
         pg_atomic_init_u64(&slot.bytes_done, 0);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "extension/postgres_api.h"
+#include "extension/wal_state.h"
 
 namespace chronos::extension {
 
@@ -73,6 +74,7 @@ struct SharedState {
     TimestampTz check_schedules_at;    ///< look at them then, by schedule_now()
     int scheduler_failures;            ///< starts since a scheduler last got through
     pg_atomic_uint64 clock_offset_us;  ///< of schedule_now(); tests set it
+    WalState wal;
     JobSlot slots[kJobSlots];
 };
 

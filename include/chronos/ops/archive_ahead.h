@@ -54,6 +54,10 @@ public:
     /// Any thread. Whether ask() would be answered at once, because the file is stored.
     bool has_stored(const std::string& name) const;
 
+    /// Any thread. The file is not pushed, and nobody waits for it any more, unless it is being
+    /// pushed at this moment: what comes of that is not answered.
+    void withdraw(const std::string& name);
+
 private:
     class Impl;
     std::unique_ptr<Impl> impl_;

@@ -31,6 +31,10 @@ public:
     /// Any thread. Whether ask() would be answered at once, because the file is stored.
     bool has_stored(const std::string& name) const;
 
+    /// Any thread. The file is not pushed any more, and ask() gets no answer; but what a repository
+    /// is being given at this moment it may still get.
+    void withdraw(const std::string& name);
+
 private:
     class Impl;
     std::unique_ptr<Impl> impl_;

@@ -82,6 +82,7 @@ public:
 
     void ask(const std::string& name);
     bool has_stored(const std::string& name);
+    void withdraw(const std::string& name);
 
 private:
     using Lock = std::unique_lock<std::mutex>;
@@ -154,6 +155,16 @@ bool PushAhead::Impl::has_stored(const std::string& name) {
     const auto entry = entries_.find(name);
     return entry != entries_.end() && entry->second.state == State::stored &&
            stamp_of(name) == entry->second.stamp;
+}
+
+void PushAhead::Impl::withdraw(const std::string& name) {
+    const std::lock_guard lock(mutex_);
+    std::erase(asked_, name);
+    std::erase(ahead_, name);
+    const auto entry = entries_.find(name);
+    if (entry == entries_.end()) return;
+    entry->second.asked = false;
+    if (entry->second.state != State::running) entries_.erase(entry);
 }
 
 void PushAhead::Impl::work() {
@@ -299,6 +310,10 @@ PushAhead::~PushAhead() = default;
 
 void PushAhead::ask(const std::string& name) {
     impl_->ask(name);
+}
+
+void PushAhead::withdraw(const std::string& name) {
+    impl_->withdraw(name);
 }
 
 bool PushAhead::has_stored(const std::string& name) const {

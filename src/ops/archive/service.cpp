@@ -96,6 +96,14 @@ public:
                                    [&](const Lane& lane) { return lane.ahead->has_stored(name); });
     }
 
+    void withdraw(const std::string& name) {
+        {
+            const std::lock_guard lock(mutex_);
+            questions_.erase(name);
+        }
+        for (Lane& lane : lanes_) lane.ahead->withdraw(name);
+    }
+
 private:
     Result<> push(Lane& lane, const std::string& name, const std::string& path);
     void take(const Lane& lane, const std::string& name, const Result<>& outcome);
@@ -145,6 +153,10 @@ PushService::~PushService() = default;
 
 void PushService::ask(const std::string& name) {
     impl_->ask(name);
+}
+
+void PushService::withdraw(const std::string& name) {
+    impl_->withdraw(name);
 }
 
 bool PushService::has_stored(const std::string& name) const {

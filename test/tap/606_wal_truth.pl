@@ -1,0 +1,88 @@
+# What is said of the archive is true: commit times are those of the server, a lag and its reason
+# show, and WAL that archive-push-queue-max dropped is on record - in the spool while the repository
+# is away, in the repository when it is back - and ends the windows before it.
+use strict;
+use warnings;
+use ChronosTest;
+use JSON::PP ();
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = chronos_node('primary', conf => "track_commit_timestamp = on\nautovacuum = off\n",
+	options => { 'archive-push-queue-max' => '64MiB' });
+my ($conf, $repo) = ($node->{chronos_conf}, $node->{chronos_repo});
+my ($spool) = PostgreSQL::Test::Utils::slurp_file($conf) =~ /^spool-path=(.*)$/m;
+
+sub value { return $node->safe_psql('postgres', $_[0]) }
+
+my $first = value(q{SELECT chronos.backup_now('full')});
+value("CREATE TABLE t AS SELECT g FROM generate_series(1, 1000) g");
+my $last = value('SELECT timestamp FROM pg_last_committed_xact()');
+my $segment = wait_archived($node);
+$node->poll_query_until('postgres', "SELECT to_time = '$last' FROM chronos.recovery_windows")
+  or die 'the time of the last commit does not show';
+is(value("SELECT to_lsn = pg_lsn '0/0' + ('x' || substr('$segment', 17))::bit(32)::bigint * 16777216 + 16777216,
+	from_time <= to_time, ends, starts_after_gap, last_wal FROM chronos.recovery_windows"),
+	"t|t|newest|f|$segment", 'the window of the backup ends with the archived WAL and its last commit');
+is(value("SELECT string_agg(state || ' ' || last_wal, ',') FROM chronos.wal_archive"), "stored $segment",
+	'all WAL is one range');
+is(value('SELECT lag_segments, lag_bytes < 16777216, lag_time, dropped_count, last_error IS NULL FROM chronos.wal_status'),
+	'0|t|00:00:00|0|t', 'nothing is behind');
+my ($status, $out, $err) = chronos($conf, 'archive-get', '--ls');
+is($status, 0, 'archive-get --ls');
+like($out, qr/^archived WAL\n.*\Q$segment\E.*^missing WAL\n^recovery windows\n.*$first/ms, 'says so too');
+($status, $out, $err) = chronos($conf, 'info', '--wal', '--output=json');
+is(JSON::PP::decode_json($out)->{window}[0]{label}, $first, 'and info --wal');
+
+# Outage, shorter than the limit: it waits, and says for what.
+rename $repo, "$repo.away" or die $!;
+sub fill { value('CREATE TABLE IF NOT EXISTS u (); DROP TABLE u; SELECT pg_switch_wal()') for 1 .. $_[0]; return }
+fill(3);
+$node->poll_query_until('postgres', q{SELECT lag_segments = 3 AND lag_time > '1 s' AND last_error ~ 'archive.info'
+	AND last_error_wal IS NOT NULL AND exposed_time > '1 s' FROM chronos.wal_status}) or die 'lag does not show';
+is(value('SELECT dropped_count, disk_free_bytes > 0, bytes_per_second > 0, disk_full_in > interval \'0\' FROM chronos.wal_status'),
+	'0|t|t|t', 'nothing is dropped before the limit, and there is a forecast');
+
+# Longer: exactly what is too much is dropped.
+fill(4);
+$node->poll_query_until('postgres', 'SELECT dropped_count >= 3 FROM chronos.wal_status') or die 'nothing is dropped';
+is(value('SELECT lag_segments, dropped_count FROM chronos.wal_status'), '4|3', 'down to the limit');
+like(PostgreSQL::Test::Utils::slurp_file($node->logfile),
+	qr/WARNING:  chronos: dropped WAL file '[0-9A-F]{24}' because archive queue exceeded 64MB.*take a backup/s, 'with a warning');
+my @recorded = split /\n/, PostgreSQL::Test::Utils::slurp_file("$spool/chronos/main/dropped/segments");
+is(scalar(@recorded), 3, 'each is on record in the spool');
+
+# As archive_command, and from any directory.
+my $ready = value(q{SELECT min(substr(name, 1, 24)) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'});
+chdir '/';
+($status, $out, $err) = chronos($conf, '--archive-push-queue-max=32MiB', 'archive-push', $node->data_dir . "/pg_wal/$ready");
+is($status, 0, 'archive-push acknowledges it too');
+like($out . $err, qr/WARN: dropped WAL file '$ready' because archive queue exceeded 32MB/, 'with a warning');
+
+# Back again.
+rename "$repo.away", $repo or die $!;
+value('CREATE TABLE v (i int)');
+wait_archived($node);
+poll_until(sub { !-s "$spool/chronos/main/dropped/segments" }, 'the record is handed on', 60);
+my @gaps = glob "$repo/chronos/main/gap/15-1/*";
+ok(@gaps >= 1, 'the gap is recorded in the repository');
+my $second = value(q{SELECT chronos.backup_now('full')});
+wait_archived($node);
+# One may have been on its way to the repository when that came back.
+my @lost = sort grep { my $name = $_; !glob "$repo/archive/main/15-1/*/$name-*" }
+  PostgreSQL::Test::Utils::slurp_file($node->logfile) =~ /dropped WAL file '(\w{24})'/g;
+is(join(' ', map { my ($from, $to) = split / /; my @range;
+		for (; $from le $to; substr($from, 16) = sprintf '%08X', 1 + hex substr $from, 16) { push @range, $from } @range }
+	split /\n/, value(q{SELECT first_wal || ' ' || last_wal FROM chronos.wal_archive WHERE state = 'dropped'})),
+	"@lost", 'exactly what was dropped and is not there shows as dropped');
+ok(@lost >= 1, 'which is something');
+is(value(q{SELECT count(*) FROM chronos.wal_archive WHERE state = 'missing'}), 0, 'nothing else is missing');
+is(value("SELECT label || ' ' || ends || ' ' || starts_after_gap FROM chronos.recovery_windows ORDER BY label"),
+	"$first gap false\n$second newest true", 'the next backup begins a new window');
+
+# Unknown names and wrong use.
+is((chronos($conf, 'archive-get', '--ls', '--output=xml'))[0], 32, 'an unknown form of output is refused');
+is((run_tool($chronos, "--config=$conf", 'info', '--wal'))[0], 37, 'a stanza is needed');
+$node->stop;
+
+done_testing();
