@@ -12,6 +12,7 @@ Result<int> run_backup(Context& context);
 Result<int> run_check(Context& context);
 Result<int> run_config_list(Context& context);
 Result<int> run_expire(Context& context);
+Result<int> run_health(Context& context);
 Result<int> run_help(Context& context);
 Result<int> run_hold(Context& context);
 Result<int> run_info(Context& context);

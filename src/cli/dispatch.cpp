@@ -32,6 +32,7 @@ constexpr std::array kCommands{
     Entry{"check", run_check},
     Entry{"config-list", run_config_list},
     Entry{"expire", run_expire},
+    Entry{"health", run_health},
     Entry{"help", run_help},
     Entry{"hold", run_hold},
     Entry{"info", run_info},

@@ -55,6 +55,14 @@ constexpr std::array kCommands{
                 .details = "--dry-run changes nothing and lists every object with what would "
                            "happen to it and why. --set and --oldest expire what they name "
                            "instead of what retention says; a held backup stays in any case."},
+    CommandInfo{.id = CommandId::health,
+                .name = "health",
+                .summary = "Say whether backups are what they should be.",
+                .quiet = true,
+                .details = "A row per rule: age, duration and outcome of backups, gaps and lag of "
+                           "WAL, what would be lost, disk and repository. The exit status is 1 if "
+                           "a rule is critical. The server is asked too unless --no-online is "
+                           "given or no data directory is configured."},
     CommandInfo{.id = CommandId::help,
                 .name = "help",
                 .summary = "Get help.",
@@ -103,6 +111,12 @@ constexpr std::array kCommands{
                 .details = "Restores the latest backup of the first repository that has one, or "
                            "the one named by --set, and configures the recovery. With --type=time "
                            "or --type=lsn the backup that precedes the target is selected."},
+    CommandInfo{.id = CommandId::serve,
+                .name = "serve",
+                .summary = "Serve health, metrics and a dashboard over HTTP.",
+                .details = "Needs the repository and the configuration, but no server. Paths: / "
+                           "for people, /health, /healthz, /readyz, /metrics (Prometheus) and "
+                           "/api/status.json. Ends with SIGTERM."},
     CommandInfo{.id = CommandId::stanza_create,
                 .name = "stanza-create",
                 .summary = "Create the stanza in every repository.",

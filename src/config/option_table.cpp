@@ -15,6 +15,7 @@ constexpr Commands kBackup = only(CommandId::backup);
 constexpr Commands kCheck = only(CommandId::check);
 constexpr Commands kConfigList = only(CommandId::config_list);
 constexpr Commands kExpire = only(CommandId::expire);
+constexpr Commands kHealth = only(CommandId::health);
 constexpr Commands kHelp = only(CommandId::help);
 constexpr Commands kHold = only(CommandId::hold);
 constexpr Commands kInfo = only(CommandId::info);
@@ -23,6 +24,7 @@ constexpr Commands kRekey = only(CommandId::rekey);
 constexpr Commands kRepoGet = only(CommandId::repo_get);
 constexpr Commands kRepoLs = only(CommandId::repo_ls);
 constexpr Commands kRestore = only(CommandId::restore);
+constexpr Commands kServe = only(CommandId::serve);
 constexpr Commands kStanzaCreate = only(CommandId::stanza_create);
 constexpr Commands kStanzaDelete = only(CommandId::stanza_delete);
 constexpr Commands kStanzaUpgrade = only(CommandId::stanza_upgrade);
@@ -36,7 +38,9 @@ constexpr Commands kVersion = only(CommandId::version);
 constexpr Commands kRepository = kAnnotate | kArchiveGet | kArchivePush | kBackup | kCheck |
                                  kExpire | kHold | kInfo | kMaintenance | kRekey | kRepoGet |
                                  kRepoLs | kRestore | kStanzaCreate | kStanzaDelete |
-                                 kStanzaUpgrade | kUnhold | kVerify;
+                                 kStanzaUpgrade | kUnhold | kVerify | kHealth | kServe;
+/// Those that judge by rules.
+constexpr Commands kHealthRules = kHealth | kServe;
 constexpr Commands kAll = kRepository | kConfigList | kStart | kStop;
 
 constexpr std::int64_t kKiB = 1024;
@@ -55,6 +59,33 @@ constexpr std::string_view kBlockDefault = "y";
 
 /// Sorted by name, which the search relies on.
 constexpr std::array kOptions{
+    Option{.name = "alert-command",
+           .type = Type::string,
+           .section = Section::global,
+           .commands = kHealth,
+           .summary = "command to run when the state of a health rule changes",
+           .details = "Run by the shell. The change stands in ALERT_RULE, _STATE, _BEFORE, "
+                      "_MESSAGE, _SUMMARY and _STANZA, and as JSON on standard input."},
+    Option{.name = "alert-pagerduty-key",
+           .type = Type::string,
+           .commands = kHealth,
+           .secret = true,
+           .summary = "routing key of PagerDuty (Events API v2) for alerts"},
+    Option{.name = "alert-pagerduty-url",
+           .type = Type::string,
+           .commands = kHealth,
+           .help_default = "that of PagerDuty",
+           .summary = "where PagerDuty takes events"},
+    Option{.name = "alert-slack-url",
+           .type = Type::string,
+           .commands = kHealth,
+           .secret = true,
+           .summary = "incoming webhook of Slack for alerts"},
+    Option{.name = "alert-webhook-url",
+           .type = Type::string,
+           .commands = kHealth,
+           .secret = true,
+           .summary = "URL that alerts are posted to as JSON"},
     Option{.name = "allow-root",
            .type = Type::boolean,
            .commands = kAll,
@@ -234,8 +265,8 @@ constexpr std::array kOptions{
            .summary = "restore only this database"},
     Option{.name = "db-timeout",
            .type = Type::time,
-           .commands = kArchiveGet | kArchivePush | kBackup | kCheck | kRepoGet | kRepoLs |
-                       kStanzaCreate | kStanzaDelete | kStanzaUpgrade,
+           .commands = kArchiveGet | kArchivePush | kBackup | kCheck | kHealth | kRepoGet |
+                       kRepoLs | kStanzaCreate | kStanzaDelete | kStanzaUpgrade,
            .default_text = "30m",
            .minimum = 100,
            .maximum = 7 * kDay,
@@ -292,6 +323,103 @@ constexpr std::array kOptions{
            .default_text = "n",
            .summary = "read what earlier runs have found good as well",
            .details = "Without it an object is read again only if its size or time changed."},
+    Option{.name = "health-backup-age",
+           .type = Type::time,
+           .commands = kHealthRules,
+           .default_text = "25h",
+           .minimum = 0,
+           .maximum = 3650 * kDay,
+           .summary = "age of the last backup that is critical, 0 for none"},
+    Option{.name = "health-backup-duration",
+           .type = Type::time,
+           .commands = kHealthRules,
+           .default_text = "2h",
+           .minimum = 0,
+           .maximum = 3650 * kDay,
+           .summary = "duration of a backup that is worth a warning, 0 for none"},
+    Option{.name = "health-disk-free",
+           .type = Type::integer,
+           .commands = kHealthRules,
+           .default_text = "10",
+           .minimum = 0,
+           .maximum = 50,
+           .summary = "percentage free on the disk of pg_wal below which it is critical",
+           .details = "A warning below twice as much; 0 for neither."},
+    Option{.name = "health-drill-age",
+           .type = Type::time,
+           .commands = kHealthRules,
+           .default_text = "0",
+           .minimum = 0,
+           .maximum = 3650 * kDay,
+           .summary = "time without a restore drill that is worth a warning, 0 for none"},
+    Option{.name = "health-interval",
+           .type = Type::time,
+           .commands = kServe,
+           .default_text = "1m",
+           .minimum = 1 * kSecond,
+           .maximum = 1 * kDay,
+           .summary = "how often the repository is looked at"},
+    Option{.name = "health-repo-growth",
+           .type = Type::integer,
+           .commands = kHealthRules,
+           .default_text = "50",
+           .minimum = 0,
+           .maximum = 1000000,
+           .summary = "growth between two full backups worth a warning, in percent, 0 for none"},
+    Option{.name = "health-repo-size",
+           .type = Type::size,
+           .commands = kHealthRules,
+           .default_text = "0",
+           .minimum = 0,
+           .maximum = 4096 * kPiB,
+           .summary = "size of a repository that is worth a warning, 0 for none"},
+    Option{.name = "health-rpo",
+           .type = Type::time,
+           .commands = kHealthRules,
+           .default_text = "0",
+           .minimum = 0,
+           .maximum = 3650 * kDay,
+           .summary = "recovery point objective: how much may be lost, as time, 0 for none"},
+    Option{.name = "health-verify-age",
+           .type = Type::time,
+           .commands = kHealthRules,
+           .default_text = "0",
+           .minimum = 0,
+           .maximum = 3650 * kDay,
+           .summary = "time without a verify that is worth a warning, 0 for none"},
+    Option{.name = "health-wal-lag",
+           .type = Type::time,
+           .commands = kHealthRules,
+           .default_text = "10m",
+           .minimum = 0,
+           .maximum = 3650 * kDay,
+           .summary = "how long WAL may wait for the archiver before it is critical, 0 for ever"},
+    Option{.name = "http-listen",
+           .type = Type::string,
+           .commands = kServe,
+           .default_text = "localhost:8080",
+           .summary = "address and port to serve on",
+           .details = "Another address than a local one needs http-token-file, or http-open."},
+    Option{.name = "http-open",
+           .type = Type::boolean,
+           .commands = kServe,
+           .default_text = "n",
+           .summary = "serve on any address without a token",
+           .details = "Everybody who reaches the port learns names and sizes of all backups."},
+    Option{.name = "http-tls-cert-file",
+           .type = Type::path,
+           .commands = kServe,
+           .summary = "certificate, with its chain, to serve TLS with (PEM)"},
+    Option{.name = "http-tls-key-file",
+           .type = Type::path,
+           .commands = kServe,
+           .summary = "private key of that certificate (PEM)"},
+    Option{.name = "http-token-file",
+           .type = Type::path,
+           .commands = kServe,
+           .summary = "file that holds the token which requests must bear",
+           .details = "As \"Authorization: Bearer <token>\", or as the password of a browser's "
+                      "login. /healthz and /readyz need none."},
     Option{.name = "ignore-missing",
            .type = Type::boolean,
            .section = Section::command_line,
@@ -411,14 +539,14 @@ constexpr std::array kOptions{
     Option{.name = "online",
            .type = Type::boolean,
            .section = Section::command_line,
-           .commands = kBackup | kStanzaCreate | kStanzaUpgrade,
+           .commands = kBackup | kHealth | kStanzaCreate | kStanzaUpgrade,
            .default_text = "y",
            .summary = "the cluster is running"},
     Option{.name = "output",
            .type = Type::string,
            .section = Section::command_line,
-           .commands = kAnnotate | kArchiveGet | kConfigList | kExpire | kHold | kInfo | kRekey |
-                       kRepoLs | kStanzaUpgrade | kUnhold | kVersion | kHelp | kVerify,
+           .commands = kAnnotate | kArchiveGet | kConfigList | kExpire | kHealth | kHold | kInfo |
+                       kRekey | kRepoLs | kStanzaUpgrade | kUnhold | kVersion | kHelp | kVerify,
            .default_text = "text",
            .other_default_commands = kVerify,
            .other_default = "none",
@@ -443,15 +571,15 @@ constexpr std::array kOptions{
            .type = Type::string,
            .group = Group::pg,
            .section = Section::stanza,
-           .commands = kBackup | kCheck | kStanzaCreate | kStanzaUpgrade,
+           .commands = kBackup | kCheck | kHealth | kStanzaCreate | kStanzaUpgrade,
            .default_text = "postgres",
            .summary = "database to connect to"},
     Option{.name = "pg-path",
            .type = Type::path,
            .group = Group::pg,
            .section = Section::stanza,
-           .commands = kArchiveGet | kArchivePush | kBackup | kCheck | kRestore | kStanzaCreate |
-                       kStanzaDelete | kStanzaUpgrade,
+           .commands = kArchiveGet | kArchivePush | kBackup | kCheck | kHealth | kRestore | kServe |
+                       kStanzaCreate | kStanzaDelete | kStanzaUpgrade,
            .required = kArchiveGet | kBackup | kCheck | kRestore | kStanzaCreate | kStanzaUpgrade |
                        kStanzaDelete,
            .aliases = "db-path db?-path",
@@ -460,7 +588,8 @@ constexpr std::array kOptions{
            .type = Type::integer,
            .group = Group::pg,
            .section = Section::stanza,
-           .commands = kBackup | kCheck | kRestore | kStanzaCreate | kStanzaDelete | kStanzaUpgrade,
+           .commands = kBackup | kCheck | kHealth | kRestore | kStanzaCreate | kStanzaDelete |
+                       kStanzaUpgrade,
            .default_text = "5432",
            .minimum = 0,
            .maximum = 65535,
@@ -470,14 +599,15 @@ constexpr std::array kOptions{
            .type = Type::string,
            .group = Group::pg,
            .section = Section::stanza,
-           .commands = kBackup | kCheck | kRestore | kStanzaCreate | kStanzaDelete | kStanzaUpgrade,
+           .commands = kBackup | kCheck | kHealth | kRestore | kStanzaCreate | kStanzaDelete |
+                       kStanzaUpgrade,
            .aliases = "db-socket-path db?-socket-path",
            .summary = "directory of the socket, or host"},
     Option{.name = "pg-user",
            .type = Type::string,
            .group = Group::pg,
            .section = Section::stanza,
-           .commands = kBackup | kCheck | kStanzaCreate | kStanzaUpgrade,
+           .commands = kBackup | kCheck | kHealth | kStanzaCreate | kStanzaUpgrade,
            .summary = "database user"},
     Option{.name = "pg-version-force",
            .type = Type::string,
@@ -560,8 +690,9 @@ constexpr std::array kOptions{
     Option{.name = "repo",
            .type = Type::integer,
            .section = Section::command_line,
-           .commands = kArchiveGet | kAnnotate | kBackup | kExpire | kHold | kInfo | kMaintenance |
-                       kRekey | kRestore | kRepoGet | kRepoLs | kStanzaDelete | kUnhold | kVerify,
+           .commands = kArchiveGet | kAnnotate | kBackup | kExpire | kHealth | kHold | kInfo |
+                       kMaintenance | kRekey | kRestore | kRepoGet | kRepoLs | kStanzaDelete |
+                       kUnhold | kVerify,
            .minimum = 1,
            .maximum = 256,
            .help_default = "all, or the first one",

@@ -1,0 +1,222 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "chronos/base/clock.h"
+#include "chronos/db/connection.h"
+#include "chronos/repo/info.h"
+#include "chronos/repo/repository.h"
+
+/// Whether backups are what their owner believes them to be: facts of repositories and server, and
+/// rules over them. Nothing here writes to a repository or takes a lock.
+namespace chronos::ops::health {
+
+/// Segments that are missing between two that are there.
+struct WalGap {
+    UnixTime from = 0;   ///< when the segment before them was stored; 0 if there is none
+    UnixTime until = 0;  ///< when the one after them was stored; 0 if there is none
+    std::string first;
+    std::string last;
+    std::uint64_t segments = 0;
+    std::string backup;  ///< label of one that needs them; "" if only later targets do
+};
+
+/// What an archive received within an hour, by the times of its objects.
+struct WalHour {
+    UnixTime begin = 0;
+    std::uint64_t segments = 0;
+    std::uint64_t stored_bytes = 0;
+};
+
+/// Segments without a hole between them, both ends included.
+struct WalRun {
+    std::uint32_t first = 0;  ///< the last eight digits of its name
+    std::uint32_t last = 0;
+    UnixTime first_at = 0;  ///< when it was stored
+    UnixTime last_at = 0;
+};
+
+/// A directory of an archive (4 GiB of WAL), as far as it is of interest here. One that is not the
+/// last of its timeline does not change any more, but by expire.
+struct WalDirectory {
+    UnixTime looked_at = 0;
+    std::vector<WalRun> runs;
+    std::uint64_t segments = 0;
+    std::uint64_t stored_bytes = 0;
+    UnixTime newest = 0;
+    std::vector<WalHour> hours;
+};
+
+/// "<repository key>/<archive id>/<16 digits>" and what was seen there.
+using WalMemory = std::map<std::string, WalDirectory>;
+
+struct ArchiveFacts {
+    repo::HistoryEntry database;
+    std::string min;  ///< first and last stored segment; "" if there is none
+    std::string max;
+    std::uint64_t segments = 0;
+    std::uint64_t stored_bytes = 0;
+    UnixTime newest = 0;         ///< when the last segment was stored
+    std::vector<WalGap> gaps;    ///< what retention has removed between backups is none
+    std::vector<WalHour> hours;  ///< of the last two days, ascending
+};
+
+/// The codes of `info`. Source: repository-format reference, section 5.7.
+enum class StatusCode : int {
+    ok = 0,
+    missing_stanza_path = 1,
+    no_valid_backups = 2,
+    missing_stanza_data = 3,
+    different_across_repos = 4,
+    other = 99,
+};
+
+struct RepositoryFacts {
+    unsigned key = 1;
+    std::string place;  ///< for messages
+    crypto::CipherType cipher = crypto::CipherType::none;
+    StatusCode status = StatusCode::ok;
+    std::string problem;  ///< why it could not be read; "" if it could
+    std::vector<repo::HistoryEntry> history;
+    std::uint64_t current_id = 0;
+    std::vector<repo::BackupEntry> backups;  ///< ascending label
+    std::vector<ArchiveFacts> archives;
+
+    std::uint64_t backup_bytes() const;  ///< stored, each object once
+    std::uint64_t wal_bytes() const;
+};
+
+/// What `verify` has found out; read by the caller, who knows its ledger.
+struct VerifyFacts {
+    UnixTime finished_at = 0;
+    std::uint64_t problems = 0;
+    std::string message;  ///< the first problem
+};
+
+/// The last restore drill.
+struct DrillFacts {
+    UnixTime finished_at = 0;
+    bool passed = false;
+};
+
+struct Snapshot {
+    UnixTime taken_at = 0;
+    std::string stanza;
+    std::vector<RepositoryFacts> repositories;  ///< ascending key
+    std::optional<VerifyFacts> verify;
+    std::optional<DrillFacts> drill;
+
+    StatusCode status() const;
+    /// The newest of all repositories; nullptr if there is none.
+    const repo::BackupEntry* latest_backup() const;
+};
+
+/// Looks at every repository. What is wrong with one becomes its `problem`. Directories of WAL that
+/// `memory` knows, and that cannot have got anything since, are not listed again for some hours:
+/// an archive may have a million segments.
+Snapshot look_at_repositories(const std::vector<repo::Repository>& repositories,
+                              const std::string& stanza, WalMemory& memory, UnixTime now);
+
+/// The outcome of a job of the server.
+struct JobFacts {
+    std::int64_t id = 0;
+    std::string type;
+    std::string state;
+    std::string error;
+    UnixTime finished_at = 0;
+};
+
+/// What the server says of itself, and the file system that its WAL is on.
+struct ServerFacts {
+    UnixTime at = 0;  ///< clock of this host
+    bool in_recovery = false;
+    std::string archive_mode;
+    std::string last_archived_wal;  ///< "" if there is none yet
+    UnixTime last_archived_at = 0;
+    std::string last_failed_wal;
+    UnixTime last_failed_at = 0;
+    std::uint64_t archived_count = 0;
+    std::uint64_t failed_count = 0;
+    std::uint64_t ready_segments = 0;    ///< complete and not in the repository yet
+    UnixTime oldest_ready = 0;           ///< since when the first of them waits; 0 if there is none
+    std::uint64_t unarchived_bytes = 0;  ///< WAL written that no repository has
+    std::uint64_t pg_wal_bytes = 0;
+    std::uint64_t disk_total_bytes = 0;  ///< of the file system of pg_wal; 0: not known
+    std::uint64_t disk_free_bytes = 0;
+    std::optional<JobFacts> last_backup_job;  ///< the last that ended
+
+    /// Age of the oldest WAL that would be lost with this server, in seconds.
+    std::int64_t data_loss_seconds() const;
+};
+
+/// Asks the server; the file system of `<pgdata>/pg_wal` is looked at directly.
+Result<ServerFacts> look_at_server(db::Connection& connection, const std::string& pgdata,
+                                   UnixTime now);
+
+/// When a rule is broken. A limit of 0 switches its rule off.
+struct Limits {
+    std::chrono::seconds backup_age{25 * 3600};
+    std::chrono::seconds backup_duration{2 * 3600};
+    std::chrono::seconds wal_lag{600};
+    std::chrono::seconds data_loss{0};  ///< recovery point objective
+    std::chrono::seconds verify_age{0};
+    std::chrono::seconds drill_age{0};
+    std::uint64_t repo_size_bytes = 0;
+    unsigned repo_growth_percent = 50;
+    unsigned disk_free_percent = 10;
+};
+
+enum class RuleState { ok, unknown, warning, critical };
+std::string_view rule_state_name(RuleState state);
+std::optional<RuleState> parse_rule_state(std::string_view name);
+
+struct Rule {
+    std::string name;  ///< stable: "backup_age", ...
+    RuleState state = RuleState::unknown;
+    std::string value;      ///< for people: "6h 12m"
+    std::string threshold;  ///< "" if there is none
+    std::string message;
+    std::string hint;
+    std::optional<double> number;  ///< the value: seconds, bytes, percent or a count
+    UnixTime since = 0;            ///< of the state, where that is known
+};
+
+/// One row a rule, always the same rules in the same order. Without `server` those about it are
+/// unknown.
+std::vector<Rule> evaluate(const Snapshot& snapshot, const std::optional<ServerFacts>& server,
+                           const Limits& limits, UnixTime now);
+
+/// The worst state of all; unknown ones count as ok.
+RuleState overall_state(const std::vector<Rule>& rules);
+
+/// What is remembered of a rule between two runs.
+struct RuleMemory {
+    RuleState state = RuleState::unknown;
+    UnixTime since = 0;
+    RuleState announced = RuleState::unknown;  ///< what receivers were last told
+};
+using RuleMemories = std::map<std::string, RuleMemory>;
+
+struct Change {
+    Rule rule;
+    RuleState before = RuleState::unknown;
+};
+
+/// Sets `since` of every rule from what is remembered, remembers the states of now, and returns
+/// those that changed from or to warning or critical. A rule that becomes unknown has not changed
+/// for a receiver.
+std::vector<Change> note_states(std::vector<Rule>& rules, RuleMemories& memories, UnixTime now);
+
+/// What receivers have to be told and were not, for instance because they could not be reached.
+std::vector<Change> unannounced(const std::vector<Rule>& rules, const RuleMemories& memories);
+
+/// "6h 12m", "3d 4h", "48s"
+std::string format_duration(std::int64_t seconds);
+
+}  // namespace chronos::ops::health

@@ -1,0 +1,206 @@
+#include <algorithm>
+#include <array>
+
+#include "chronos/base/text.h"
+#include "chronos/ops/health.h"
+#include "chronos/pgdata/wal.h"
+#include "chronos/storage/storage.h"
+#include "ops/health/wal_runs.h"
+
+namespace chronos::ops::health {
+namespace {
+
+using repo::Repository;
+
+/// For so long a directory that is full is taken to be what it was.
+constexpr UnixTime kRelistSeconds = 6 * 3600;
+constexpr UnixTime kHourSeconds = 3600;
+constexpr UnixTime kHoursKept = 48 * kHourSeconds;
+
+bool is_stored_segment(std::string_view name) {
+    if (name.size() < 65 || name[24] != '-' || !pgdata::is_wal_segment(name.substr(0, 24)))
+        return false;
+    static constexpr std::array<std::string_view, 6> kExtensions = {"",     ".gz", ".lz4",
+                                                                    ".zst", ".xz", ".bz2"};
+    return std::find(kExtensions.begin(), kExtensions.end(), name.substr(65)) != kExtensions.end();
+}
+
+void add_to_hour(std::vector<WalHour>& hours, UnixTime begin, std::uint64_t segments,
+                 std::uint64_t stored_bytes) {
+    const auto at =
+        std::lower_bound(hours.begin(), hours.end(), begin,
+                         [](const WalHour& hour, UnixTime t) { return hour.begin < t; });
+    if (at != hours.end() && at->begin == begin) {
+        at->segments += segments;
+        at->stored_bytes += stored_bytes;
+    } else {
+        hours.insert(at, {begin, segments, stored_bytes});
+    }
+}
+
+Result<WalDirectory> list_directory(storage::Storage& storage, const std::string& path,
+                                    UnixTime now) {
+    WalDirectory directory;
+    directory.looked_at = now;
+    for (const storage::Entry& entry : CHRONOS_TRY(storage.list(path))) {
+        if (entry.type != storage::EntryType::file || !is_stored_segment(entry.name)) continue;
+        const auto low = segment_low(std::string_view(entry.name).substr(0, 24));
+        ++directory.segments;
+        directory.stored_bytes += entry.size;
+        directory.newest = std::max(directory.newest, entry.modified);
+        if (now - entry.modified < kHoursKept)
+            add_to_hour(directory.hours, entry.modified - entry.modified % kHourSeconds, 1,
+                        entry.size);
+        auto& runs = directory.runs;
+        if (runs.empty() || runs.back().last + 1 < low)
+            runs.push_back({low, low, entry.modified, entry.modified});
+        runs.back().last = std::max(runs.back().last, low);
+        runs.back().last_at = entry.modified;
+    }
+    return directory;
+}
+
+/// One that later ones of its timeline follow, and that was seen after the last change it had.
+bool still_holds(const WalDirectory& known, bool last_of_timeline, UnixTime now) {
+    return !last_of_timeline && now - known.looked_at < kRelistSeconds &&
+           known.looked_at - known.newest > kHourSeconds;
+}
+
+/// Directories that are gone from the archive are forgotten.
+void forget_others(WalMemory& memory, const std::string& prefix,
+                   const std::vector<std::string>& names) {
+    for (auto entry = memory.lower_bound(prefix);
+         entry != memory.end() && entry->first.starts_with(prefix);) {
+        const std::string name = entry->first.substr(prefix.size());
+        if (std::binary_search(names.begin(), names.end(), name))
+            ++entry;
+        else
+            entry = memory.erase(entry);
+    }
+}
+
+void add_directory(ArchiveFacts& archive, const std::string& name, const WalDirectory& directory,
+                   UnixTime now) {
+    if (directory.runs.empty()) return;
+    if (archive.min.empty()) archive.min = segment_name(name, directory.runs.front().first);
+    archive.max = segment_name(name, directory.runs.back().last);
+    archive.segments += directory.segments;
+    archive.stored_bytes += directory.stored_bytes;
+    archive.newest = std::max(archive.newest, directory.newest);
+    for (const WalHour& hour : directory.hours)
+        if (now - hour.begin < kHoursKept)
+            add_to_hour(archive.hours, hour.begin, hour.segments, hour.stored_bytes);
+}
+
+Result<ArchiveFacts> look_at_archive(const Repository& repository, const std::string& stanza,
+                                     const RepositoryFacts& facts,
+                                     const repo::HistoryEntry& database, WalMemory& memory,
+                                     UnixTime now) {
+    ArchiveFacts archive;
+    archive.database = database;
+    const std::string path = repo::archive_path(stanza) + "/" + database.archive_id();
+    const std::string prefix = std::to_string(repository.key) + "/" + database.archive_id() + "/";
+    std::vector<std::string> names;
+    for (const storage::Entry& entry : CHRONOS_TRY(repository.storage->list(path)))
+        if (entry.name.size() == 16 && is_hex_upper(entry.name)) names.push_back(entry.name);
+    forget_others(memory, prefix, names);
+    WalRuns runs;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+        const bool last =
+            i + 1 == names.size() || names[i + 1].substr(0, 8) != names[i].substr(0, 8);
+        auto known = memory.find(prefix + names[i]);
+        if (known == memory.end() || !still_holds(known->second, last, now))
+            known = memory
+                        .insert_or_assign(prefix + names[i],
+                                          CHRONOS_TRY(list_directory(*repository.storage,
+                                                                     path + "/" + names[i], now)))
+                        .first;
+        add_directory(archive, names[i], known->second, now);
+        runs.add(names[i], known->second.runs);
+    }
+    archive.gaps = find_gaps(runs, facts.backups, database.id);
+    return archive;
+}
+
+Result<> look_into(const Repository& repository, const std::string& stanza, WalMemory& memory,
+                   UnixTime now, RepositoryFacts& facts) {
+    auto info = repo::load_backup_info(repository, stanza);
+    if (!info && info.error().kind() == ErrorKind::not_found) {
+        const bool there =
+            CHRONOS_TRY(storage::exists(*repository.storage, repo::backup_path(stanza)));
+        facts.status = there ? StatusCode::missing_stanza_data : StatusCode::missing_stanza_path;
+        facts.problem = there ? "there is no backup.info" : "there is no such stanza";
+        return {};
+    }
+    if (!info) return std::move(info).error();
+    facts.history = info->history;
+    facts.current_id = info->current_id;
+    facts.backups = std::move(info->backups);
+    if (facts.backups.empty()) facts.status = StatusCode::no_valid_backups;
+    for (const repo::HistoryEntry& database : facts.history) {
+        ArchiveFacts archive =
+            CHRONOS_TRY(look_at_archive(repository, stanza, facts, database, memory, now));
+        if (!archive.max.empty() || database.id == facts.current_id)
+            facts.archives.push_back(std::move(archive));
+    }
+    return {};
+}
+
+RepositoryFacts look_at(const Repository& repository, const std::string& stanza, WalMemory& memory,
+                        UnixTime now) {
+    RepositoryFacts facts;
+    facts.key = repository.key;
+    facts.cipher = repository.cipher;
+    facts.place = repository.storage->describe("");
+    if (const auto looked = look_into(repository, stanza, memory, now, facts); !looked) {
+        facts.status = StatusCode::other;
+        facts.problem = looked.error().message();
+        // Half of what a repository says would mislead.
+        facts.backups.clear();
+        facts.archives.clear();
+    }
+    return facts;
+}
+
+}  // namespace
+
+std::uint64_t RepositoryFacts::backup_bytes() const {
+    std::uint64_t sum = 0;
+    for (const repo::BackupEntry& backup : backups) sum += backup.repo_size_delta;
+    return sum;
+}
+
+std::uint64_t RepositoryFacts::wal_bytes() const {
+    std::uint64_t sum = 0;
+    for (const ArchiveFacts& archive : archives) sum += archive.stored_bytes;
+    return sum;
+}
+
+StatusCode Snapshot::status() const {
+    if (repositories.empty()) return StatusCode::other;
+    for (const RepositoryFacts& repository : repositories)
+        if (repository.status != repositories.front().status)
+            return StatusCode::different_across_repos;
+    return repositories.front().status;
+}
+
+const repo::BackupEntry* Snapshot::latest_backup() const {
+    const repo::BackupEntry* latest = nullptr;
+    for (const RepositoryFacts& repository : repositories)
+        for (const repo::BackupEntry& backup : repository.backups)
+            if (latest == nullptr || backup.timestamp_stop > latest->timestamp_stop)
+                latest = &backup;
+    return latest;
+}
+
+Snapshot look_at_repositories(const std::vector<Repository>& repositories,
+                              const std::string& stanza, WalMemory& memory, UnixTime now) {
+    Snapshot snapshot;
+    snapshot.taken_at = now;
+    snapshot.stanza = stanza;
+    for (const Repository& repository : repositories)
+        snapshot.repositories.push_back(look_at(repository, stanza, memory, now));
+    return snapshot;
+}
+
+}  // namespace chronos::ops::health

@@ -1,0 +1,404 @@
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "chronos/base/text.h"
+#include "chronos/ops/health.h"
+
+namespace chronos::ops::health {
+namespace {
+
+using std::chrono::seconds;
+
+std::string count_of(std::uint64_t number, const char* what) {
+    return std::to_string(number) + " " + what + (number == 1 ? "" : "s");
+}
+
+std::string repo_name(const RepositoryFacts& repository) {
+    return "repo" + std::to_string(repository.key);
+}
+
+double to_number(std::uint64_t value) {
+    return static_cast<double>(value);
+}
+
+/// What every rule may look at.
+struct View {
+    const Snapshot& snapshot;
+    const ServerFacts* server;
+    const Limits& limits;
+    UnixTime now;
+};
+
+Rule unknown(const char* name, std::string message) {
+    Rule rule;
+    rule.name = name;
+    rule.message = std::move(message);
+    return rule;
+}
+
+Rule without_server(const char* name) {
+    return unknown(name, "nothing is known of the server");
+}
+
+Rule found(const char* name, RuleState state, std::string message) {
+    Rule rule = unknown(name, std::move(message));
+    rule.state = state;
+    return rule;
+}
+
+/// A duration that should not exceed a limit; 0: there is none.
+Rule duration_rule(const char* name, std::int64_t value, seconds limit, RuleState if_over,
+                   const std::string& what) {
+    Rule rule = found(name, RuleState::ok, what + " " + format_duration(value));
+    rule.value = format_duration(value);
+    rule.number = static_cast<double>(value);
+    if (limit.count() == 0) return rule;
+    rule.threshold = format_duration(limit.count());
+    if (value > limit.count()) {
+        rule.state = if_over;
+        rule.message += ", more than " + rule.threshold;
+    }
+    return rule;
+}
+
+Rule repo_unreachable(const View& view) {
+    std::string problems;
+    std::size_t failed = 0;
+    for (const RepositoryFacts& repository : view.snapshot.repositories) {
+        if (repository.problem.empty()) continue;
+        ++failed;
+        problems += (problems.empty() ? "" : "; ") + repo_name(repository) + " (" +
+                    repository.place + "): " + repository.problem;
+    }
+    const std::size_t all = view.snapshot.repositories.size();
+    Rule rule = found("repo_unreachable", RuleState::ok,
+                      all == 1 ? "the repository can be read" : "all repositories can be read");
+    rule.value = std::to_string(failed);
+    rule.number = to_number(failed);
+    if (failed == 0) return rule;
+    // What is left still restores, but one failure further nothing would.
+    rule.state = failed == all ? RuleState::critical : RuleState::warning;
+    rule.message = problems;
+    rule.hint =
+        "Run `chronos check` on the host of the server: it names the permission or setting.";
+    return rule;
+}
+
+bool any_readable(const View& view) {
+    return std::any_of(view.snapshot.repositories.begin(), view.snapshot.repositories.end(),
+                       [](const RepositoryFacts& one) { return one.problem.empty(); });
+}
+
+Rule backup_age(const View& view) {
+    constexpr const char* kName = "backup_age";
+    const repo::BackupEntry* latest = view.snapshot.latest_backup();
+    if (latest == nullptr && !any_readable(view))
+        return unknown(kName, "no repository can be read");
+    if (latest == nullptr) {
+        Rule rule = found(kName, RuleState::critical, "there is no backup");
+        rule.threshold = format_duration(view.limits.backup_age.count());
+        rule.hint = "Take one: chronos backup --type=full, or SELECT chronos.backup_now('full').";
+        return rule;
+    }
+    Rule rule = duration_rule(kName, std::max<std::int64_t>(0, view.now - latest->timestamp_stop),
+                              view.limits.backup_age, RuleState::critical,
+                              "age of the last backup, " + latest->label + ", is");
+    if (rule.state != RuleState::ok)
+        rule.hint = "Look for failed jobs in chronos.jobs, or at the schedule that takes backups.";
+    return rule;
+}
+
+Rule backup_duration(const View& view) {
+    constexpr const char* kName = "backup_duration";
+    const repo::BackupEntry* latest = view.snapshot.latest_backup();
+    if (latest == nullptr) return unknown(kName, "there is no backup to look at");
+    Rule rule = duration_rule(kName, latest->timestamp_stop - latest->timestamp_start,
+                              view.limits.backup_duration, RuleState::warning,
+                              "duration of the last backup, " + latest->label + ", was");
+    if (rule.state != RuleState::ok)
+        rule.hint = "More workers (process-max) or a faster compression shorten it.";
+    return rule;
+}
+
+Rule backup_failed(const View& view) {
+    constexpr const char* kName = "backup_failed";
+    if (view.server == nullptr) return without_server(kName);
+    const std::optional<JobFacts>& job = view.server->last_backup_job;
+    if (!job) return found(kName, RuleState::ok, "no backup job has ended yet");
+    Rule rule =
+        found(kName, RuleState::ok,
+              "the last job (" + std::to_string(job->id) + ", " + job->type + ") " + job->state);
+    rule.value = job->state;
+    if (job->state != "failed") return rule;
+    rule.state = RuleState::critical;
+    rule.message += ": " + printable(job->error);
+    rule.hint =
+        "chronos.jobs has the error and its hint; the next backup that succeeds clears this.";
+    return rule;
+}
+
+Rule verify(const View& view) {
+    constexpr const char* kName = "verify";
+    const std::optional<VerifyFacts>& facts = view.snapshot.verify;
+    if (!facts) return unknown(kName, "the repository has not been verified");
+    Rule rule = duration_rule(kName, std::max<std::int64_t>(0, view.now - facts->finished_at),
+                              view.limits.verify_age, RuleState::warning,
+                              "nothing wrong was found; time since the last verify is");
+    if (facts->problems == 0) return rule;
+    rule.state = RuleState::critical;
+    rule.message = count_of(facts->problems, "problem") + " found, the first: " + facts->message;
+    rule.hint = "Run `chronos verify` for all of them; take a full backup before anything expires.";
+    return rule;
+}
+
+Rule wal_lag(const View& view) {
+    constexpr const char* kName = "wal_lag";
+    if (view.server == nullptr) return without_server(kName);
+    const ServerFacts& server = *view.server;
+    if (server.archive_mode == "off") {
+        Rule rule = found(kName, RuleState::critical, "archive_mode is off: no WAL is archived");
+        rule.hint = "Set archive_mode = on and restart the server.";
+        return rule;
+    }
+    const std::int64_t waiting =
+        server.oldest_ready == 0 ? 0 : std::max<std::int64_t>(0, server.at - server.oldest_ready);
+    Rule rule = duration_rule(kName, waiting, view.limits.wal_lag, RuleState::critical,
+                              count_of(server.ready_segments, "WAL file") + " waiting since");
+    if (server.ready_segments == 0) rule.message = "no WAL file is waiting";
+    const bool failing =
+        server.last_failed_at > server.last_archived_at && server.ready_segments > 0;
+    if (!failing) return rule;
+    rule.state = std::max(rule.state, RuleState::warning);
+    rule.message += "; the archiver fails with " + server.last_failed_wal;
+    rule.hint = "The server log has the reason: look for \"chronos:\".";
+    return rule;
+}
+
+Rule wal_gap(const View& view) {
+    constexpr const char* kName = "wal_gap";
+    if (!any_readable(view)) return unknown(kName, "no repository can be read");
+    std::uint64_t missing = 0;
+    std::string message;
+    for (const RepositoryFacts& repository : view.snapshot.repositories)
+        for (const ArchiveFacts& archive : repository.archives)
+            for (const WalGap& gap : archive.gaps) {
+                missing += gap.segments;
+                if (!message.empty()) continue;
+                message = repo_name(repository) + " misses " + count_of(gap.segments, "segment") +
+                          " from " + gap.first + " on" +
+                          (gap.backup.empty() ? "" : ", which backup " + gap.backup + " needs");
+            }
+    Rule rule = found(kName, RuleState::ok, "the WAL of the recovery window is without gaps");
+    rule.value = std::to_string(missing);
+    rule.number = to_number(missing);
+    if (missing == 0) return rule;
+    rule.state = RuleState::critical;
+    rule.message = message;
+    rule.hint = "Nothing can be recovered across a gap: take a backup now.";
+    return rule;
+}
+
+Rule repo_size(const View& view) {
+    constexpr const char* kName = "repo_size";
+    if (!any_readable(view)) return unknown(kName, "no repository can be read");
+    std::uint64_t largest = 0;
+    std::string name;
+    for (const RepositoryFacts& repository : view.snapshot.repositories) {
+        const std::uint64_t size = repository.backup_bytes() + repository.wal_bytes();
+        if (!name.empty() && size <= largest) continue;
+        largest = size;
+        name = repo_name(repository);
+    }
+    Rule rule = found(kName, RuleState::ok, name + " holds " + format_size(largest));
+    rule.value = format_size(largest);
+    rule.number = to_number(largest);
+    if (view.limits.repo_size_bytes == 0) return rule;
+    rule.threshold = format_size(view.limits.repo_size_bytes);
+    if (largest <= view.limits.repo_size_bytes) return rule;
+    rule.state = RuleState::warning;
+    rule.message += ", more than " + rule.threshold;
+    rule.hint = "chronos expire --dry-run shows what retention keeps, and why.";
+    return rule;
+}
+
+/// The last two full backups of a repository; nullptr where there are fewer.
+std::pair<const repo::BackupEntry*, const repo::BackupEntry*> last_full_backups(
+    const RepositoryFacts& repository) {
+    std::pair<const repo::BackupEntry*, const repo::BackupEntry*> result = {};
+    for (const repo::BackupEntry& backup : repository.backups)
+        if (backup.type == repo::BackupType::full) result = {result.second, &backup};
+    return result;
+}
+
+Rule repo_growth(const View& view) {
+    constexpr const char* kName = "repo_growth";
+    std::optional<double> most;
+    std::string what;
+    for (const RepositoryFacts& repository : view.snapshot.repositories) {
+        const auto [former, latest] = last_full_backups(repository);
+        if (former == nullptr || former->repo_size == 0) continue;
+        const double before = to_number(former->repo_size);
+        const double percent = (to_number(latest->repo_size) - before) * 100 / before;
+        if (most && percent <= *most) continue;
+        most = percent;
+        what = "full backup " + latest->label + " takes " + format_size(latest->repo_size) +
+               " in " + repo_name(repository) + ", the one before " +
+               format_size(former->repo_size);
+    }
+    if (!most) return unknown(kName, "there are no two full backups to compare");
+    Rule rule = found(kName, RuleState::ok, what);
+    rule.value = std::to_string(static_cast<int>(*most)) + "%";
+    rule.number = most;
+    if (view.limits.repo_growth_percent == 0) return rule;
+    rule.threshold = std::to_string(view.limits.repo_growth_percent) + "%";
+    if (*most > view.limits.repo_growth_percent) rule.state = RuleState::warning;
+    return rule;
+}
+
+Rule disk_pg_wal(const View& view) {
+    constexpr const char* kName = "disk_pg_wal";
+    if (view.server == nullptr) return without_server(kName);
+    const ServerFacts& server = *view.server;
+    if (server.disk_total_bytes == 0) return unknown(kName, "the file system cannot be looked at");
+    const double percent =
+        100.0 * to_number(server.disk_free_bytes) / to_number(server.disk_total_bytes);
+    Rule rule =
+        found(kName, RuleState::ok,
+              format_size(server.disk_free_bytes) + " of " + format_size(server.disk_total_bytes) +
+                  " are free; pg_wal holds " + format_size(server.pg_wal_bytes));
+    rule.value = std::to_string(static_cast<int>(percent)) + "% free";
+    rule.number = percent;
+    const double limit = view.limits.disk_free_percent;
+    if (limit == 0) return rule;
+    rule.threshold = std::to_string(view.limits.disk_free_percent) + "%";
+    if (percent < 2 * limit) rule.state = RuleState::warning;
+    if (percent < limit) rule.state = RuleState::critical;
+    if (rule.state != RuleState::ok)
+        rule.hint =
+            "The server stops when pg_wal is full: free space, or mend what holds WAL back.";
+    return rule;
+}
+
+Rule rpo(const View& view) {
+    constexpr const char* kName = "rpo";
+    if (view.server == nullptr) return without_server(kName);
+    if (view.server->in_recovery) return unknown(kName, "a standby loses nothing that is archived");
+    Rule rule =
+        duration_rule(kName, view.server->data_loss_seconds(), view.limits.data_loss,
+                      RuleState::critical, "without this server now, lost would be the last");
+    if (rule.state != RuleState::ok)
+        rule.hint = "A smaller archive_timeout bounds what an unfinished WAL segment can hold.";
+    return rule;
+}
+
+Rule drill(const View& view) {
+    constexpr const char* kName = "drill";
+    const std::optional<DrillFacts>& facts = view.snapshot.drill;
+    if (!facts && view.limits.drill_age.count() == 0)
+        return unknown(kName, "there was no restore drill");
+    if (!facts) {
+        Rule rule = found(kName, RuleState::warning, "there was no restore drill yet");
+        rule.threshold = format_duration(view.limits.drill_age.count());
+        return rule;
+    }
+    Rule rule = duration_rule(kName, std::max<std::int64_t>(0, view.now - facts->finished_at),
+                              view.limits.drill_age, RuleState::warning,
+                              "time since the last restore drill is");
+    if (facts->passed) return rule;
+    rule.state = RuleState::critical;
+    rule.message = "the last restore drill failed";
+    rule.hint = "Its report tells at which step: a backup that does not restore is none.";
+    return rule;
+}
+
+constexpr std::array kRules{repo_unreachable, backup_age, backup_failed, backup_duration,
+                            verify,           wal_lag,    wal_gap,       rpo,
+                            disk_pg_wal,      repo_size,  repo_growth,   drill};
+
+constexpr std::array<std::pair<RuleState, std::string_view>, 4> kStateNames{
+    {{RuleState::ok, "ok"},
+     {RuleState::unknown, "unknown"},
+     {RuleState::warning, "warning"},
+     {RuleState::critical, "critical"}}};
+
+bool is_alarm(RuleState state) {
+    return state == RuleState::warning || state == RuleState::critical;
+}
+
+}  // namespace
+
+std::string_view rule_state_name(RuleState state) {
+    for (const auto& [candidate, name] : kStateNames)
+        if (candidate == state) return name;
+    return "unknown";
+}
+
+std::optional<RuleState> parse_rule_state(std::string_view name) {
+    for (const auto& [state, candidate] : kStateNames)
+        if (candidate == name) return state;
+    return std::nullopt;
+}
+
+std::vector<Rule> evaluate(const Snapshot& snapshot, const std::optional<ServerFacts>& server,
+                           const Limits& limits, UnixTime now) {
+    const View view{snapshot, server ? &*server : nullptr, limits, now};
+    std::vector<Rule> rules;
+    for (const auto rule : kRules) rules.push_back(rule(view));
+    return rules;
+}
+
+RuleState overall_state(const std::vector<Rule>& rules) {
+    RuleState worst = RuleState::ok;
+    for (const Rule& rule : rules)
+        if (is_alarm(rule.state)) worst = std::max(worst, rule.state);
+    return worst;
+}
+
+std::vector<Change> note_states(std::vector<Rule>& rules, RuleMemories& memories, UnixTime now) {
+    std::vector<Change> changes;
+    for (Rule& rule : rules) {
+        const auto [entry, is_new] = memories.try_emplace(rule.name);
+        RuleMemory& memory = entry->second;
+        if (is_new || memory.state != rule.state) {
+            const RuleState before = is_new ? RuleState::unknown : memory.state;
+            memory.state = rule.state;
+            memory.since = now;
+            rule.since = now;
+            const bool counts =
+                is_alarm(rule.state) || (is_alarm(before) && rule.state == RuleState::ok);
+            if (counts) changes.push_back({rule, before});
+        }
+        rule.since = memory.since;
+    }
+    return changes;
+}
+
+std::vector<Change> unannounced(const std::vector<Rule>& rules, const RuleMemories& memories) {
+    std::vector<Change> changes;
+    for (const Rule& rule : rules) {
+        const auto memory = memories.find(rule.name);
+        if (memory == memories.end() || rule.state == RuleState::unknown) continue;
+        const RuleState told = memory->second.announced;
+        // That all is well is news only to somebody who was told otherwise.
+        if (told == rule.state || (rule.state == RuleState::ok && !is_alarm(told))) continue;
+        changes.push_back({rule, told});
+    }
+    return changes;
+}
+
+std::string format_duration(std::int64_t total) {
+    const std::int64_t days = total / 86400, hours = total / 3600 % 24, minutes = total / 60 % 60;
+    const auto with = [](std::int64_t number, const char* unit) {
+        return std::to_string(number) + unit;
+    };
+    if (days > 0) return with(days, "d") + (hours > 0 ? " " + with(hours, "h") : "");
+    if (hours > 0) return with(hours, "h") + (minutes > 0 ? " " + with(minutes, "m") : "");
+    if (minutes > 0) {
+        const std::int64_t rest = total % 60;
+        return with(minutes, "m") + (rest > 0 ? " " + with(rest, "s") : "");
+    }
+    return with(total, "s");
+}
+
+}  // namespace chronos::ops::health

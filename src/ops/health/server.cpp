@@ -1,0 +1,104 @@
+#include <sys/statvfs.h>
+
+#include "chronos/base/text.h"
+#include "chronos/ops/health.h"
+
+namespace chronos::ops::health {
+namespace {
+
+/// What a checkpoint and a snapshot of running transactions write into an idle server's WAL: not
+/// data that anybody would miss.
+constexpr std::uint64_t kIdleWalBytes = 1024;
+
+// Every column as text over either connection. A standby has no insert position and archives, as a
+// rule, nothing.
+constexpr std::string_view kFactsQuery =
+    "SELECT pg_catalog.pg_is_in_recovery()::text,"
+    " pg_catalog.current_setting('archive_mode'),"
+    " coalesce(a.last_archived_wal, ''),"
+    " coalesce(extract(epoch FROM a.last_archived_time)::bigint, 0)::text,"
+    " coalesce(a.last_failed_wal, ''),"
+    " coalesce(extract(epoch FROM a.last_failed_time)::bigint, 0)::text,"
+    " a.archived_count::text, a.failed_count::text,"
+    " r.segments::text, r.oldest::text, w.bytes::text,"
+    " coalesce(CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN"
+    "  (r.segments * s.size::numeric"
+    "   + mod(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), '0/0'), s.size))"
+    "  ::bigint END, 0)::text"
+    " FROM pg_catalog.pg_stat_archiver AS a,"
+    " (SELECT pg_catalog.count(*) AS segments,"
+    "   coalesce(extract(epoch FROM pg_catalog.min(modification))::bigint, 0) AS oldest"
+    "  FROM pg_catalog.pg_ls_archive_statusdir() WHERE name LIKE '%.ready') AS r,"
+    " (SELECT coalesce(pg_catalog.sum(size), 0)::bigint AS bytes"
+    "  FROM pg_catalog.pg_ls_waldir()) AS w,"
+    " (SELECT setting::bigint AS size FROM pg_catalog.pg_settings"
+    "  WHERE name = 'wal_segment_size') AS s";
+
+// The extension need not exist in the database that is asked.
+constexpr std::string_view kHasJobsQuery =
+    "SELECT (pg_catalog.to_regclass('chronos.job_history') IS NOT NULL)::text";
+
+constexpr std::string_view kLastBackupQuery =
+    "SELECT id::text, type, state, coalesce(error, ''),"
+    " coalesce(extract(epoch FROM finished_at)::bigint, 0)::text"
+    " FROM chronos.job_history"
+    " WHERE type IN ('full', 'diff', 'incr') AND state IN ('succeeded', 'failed')"
+    " ORDER BY finished_at DESC LIMIT 1";
+
+std::uint64_t number(const std::optional<std::string>& value) {
+    return value ? parse_uint(*value).value_or(0) : 0;
+}
+
+Result<> ask_about_jobs(db::Connection& connection, ServerFacts& facts) {
+    const db::Rows there = CHRONOS_TRY(connection.query(kHasJobsQuery));
+    if (there.size() != 1 || there[0].size() != 1 || there[0][0] != "true") return {};
+    const db::Rows rows = CHRONOS_TRY(connection.query(kLastBackupQuery));
+    if (rows.size() != 1 || rows[0].size() != 5) return {};
+    const db::Row& row = rows[0];
+    facts.last_backup_job =
+        JobFacts{static_cast<std::int64_t>(number(row[0])), row[1].value_or(""),
+                 row[2].value_or(""), row[3].value_or(""), static_cast<UnixTime>(number(row[4]))};
+    return {};
+}
+
+void look_at_disk(const std::string& pgdata, ServerFacts& facts) {
+    struct statvfs space = {};
+    if (pgdata.empty() || statvfs((pgdata + "/pg_wal").c_str(), &space) != 0) return;
+    facts.disk_total_bytes = std::uint64_t{space.f_blocks} * space.f_frsize;
+    facts.disk_free_bytes = std::uint64_t{space.f_bavail} * space.f_frsize;
+}
+
+}  // namespace
+
+std::int64_t ServerFacts::data_loss_seconds() const {
+    if (unarchived_bytes <= kIdleWalBytes && ready_segments == 0) return 0;
+    return last_archived_at == 0 ? 0 : std::max<std::int64_t>(0, at - last_archived_at);
+}
+
+Result<ServerFacts> look_at_server(db::Connection& connection, const std::string& pgdata,
+                                   UnixTime now) {
+    const db::Rows rows = CHRONOS_TRY(connection.query(kFactsQuery));
+    if (rows.size() != 1 || rows[0].size() != 12)
+        return Error(ErrorKind::db_query,
+                     "the server's answer about WAL is not of the expected form");
+    const db::Row& row = rows[0];
+    ServerFacts facts;
+    facts.at = now;
+    facts.in_recovery = row[0] == "true";
+    facts.archive_mode = row[1].value_or("");
+    facts.last_archived_wal = row[2].value_or("");
+    facts.last_archived_at = static_cast<UnixTime>(number(row[3]));
+    facts.last_failed_wal = row[4].value_or("");
+    facts.last_failed_at = static_cast<UnixTime>(number(row[5]));
+    facts.archived_count = number(row[6]);
+    facts.failed_count = number(row[7]);
+    facts.ready_segments = number(row[8]);
+    facts.oldest_ready = static_cast<UnixTime>(number(row[9]));
+    facts.pg_wal_bytes = number(row[10]);
+    facts.unarchived_bytes = number(row[11]);
+    look_at_disk(pgdata, facts);
+    CHRONOS_TRY(ask_about_jobs(connection, facts));
+    return facts;
+}
+
+}  // namespace chronos::ops::health

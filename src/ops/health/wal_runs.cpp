@@ -1,0 +1,172 @@
+#include "ops/health/wal_runs.h"
+
+#include <algorithm>
+#include <bit>
+#include <charconv>
+#include <cstdio>
+#include <set>
+
+#include "chronos/pgdata/wal.h"
+
+namespace chronos::ops::health {
+namespace {
+
+std::uint32_t from_hex8(std::string_view digits) {
+    std::uint32_t value = 0;
+    std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
+    return value;
+}
+
+/// Of 16 MiB each, which is what nearly every cluster has.
+constexpr std::uint64_t kUsualPerDirectory = 256;
+
+/// A timeline's positions that a backup needs.
+struct Need {
+    WalRuns::Run range;
+    std::string label;
+};
+
+std::vector<Need> needs_of(const WalRuns& runs, const std::vector<repo::BackupEntry>& backups,
+                           std::uint64_t history_id) {
+    std::vector<Need> needs;
+    for (const repo::BackupEntry& backup : backups) {
+        if (backup.history_id != history_id) continue;
+        const auto start = runs.position(backup.archive_start);
+        const auto stop = runs.position(backup.archive_stop);
+        // Across a promotion of a standby that was backed up the segments have two timelines.
+        if (!start || !stop || start->timeline != stop->timeline) continue;
+        needs.push_back({{start->timeline, start->first, stop->first, 0, 0}, backup.label});
+    }
+    return needs;
+}
+
+class GapFinder {
+public:
+    GapFinder(const WalRuns& runs, std::vector<Need> needs)
+        : runs_(runs), needs_(std::move(needs)) {}
+
+    std::vector<WalGap> find() {
+        if (needs_.empty()) return {};
+        const auto all = runs_.all();
+        for (std::size_t i = 1; i < all.size(); ++i)
+            if (all[i].timeline == all[i - 1].timeline)
+                hole({all[i].timeline, all[i - 1].last + 1, all[i].first - 1, all[i - 1].last_at,
+                      all[i].first_at});
+        for (const Need& need : needs_) outside(all, need);
+        return std::move(gaps_);
+    }
+
+private:
+    void hole(const WalRuns::Run& missing) {
+        std::uint64_t oldest = UINT64_MAX;
+        bool before_backup = false, after_backup = false;
+        std::string label;
+        for (const Need& need : needs_) {
+            if (need.range.timeline != missing.timeline) continue;
+            oldest = std::min(oldest, need.range.first);
+            before_backup = before_backup || missing.last + 1 == need.range.first;
+            after_backup = after_backup || missing.first == need.range.last + 1;
+            if (need.range.first <= missing.last && missing.first <= need.range.last)
+                label = need.label;
+        }
+        // On a timeline without a backup all there is belongs to the window.
+        const bool before_all = oldest != UINT64_MAX && missing.last < oldest;
+        if (label.empty() && (before_all || (before_backup && after_backup))) return;
+        report(missing, label);
+    }
+
+    /// What a backup needs before the first and after the last segment of its timeline.
+    void outside(const std::vector<WalRuns::Run>& all, const Need& need) {
+        std::uint64_t first = UINT64_MAX, last = 0;
+        for (const WalRuns::Run& run : all) {
+            if (run.timeline != need.range.timeline) continue;
+            first = std::min(first, run.first);
+            last = std::max(last, run.last);
+        }
+        if (first > last) return report(need.range, need.label);
+        const auto& [timeline, start, stop, from, until] = need.range;
+        if (start < first) report({timeline, start, std::min(stop, first - 1), 0, 0}, need.label);
+        if (stop > last) report({timeline, std::max(start, last + 1), stop, 0, 0}, need.label);
+    }
+
+    void report(const WalRuns::Run& missing, const std::string& label) {
+        if (!reported_.emplace(missing.timeline, missing.first).second) return;
+        gaps_.push_back(
+            {missing.first_at, missing.last_at, runs_.name(missing.timeline, missing.first),
+             runs_.name(missing.timeline, missing.last), missing.last - missing.first + 1, label});
+    }
+
+    const WalRuns& runs_;
+    std::vector<Need> needs_;
+    std::vector<WalGap> gaps_;
+    std::set<std::pair<std::uint32_t, std::uint64_t>> reported_;
+};
+
+}  // namespace
+
+std::uint32_t segment_low(std::string_view segment) {
+    return from_hex8(segment.substr(16, 8));
+}
+
+std::string segment_name(std::string_view directory, std::uint32_t low) {
+    char digits[9];
+    std::snprintf(digits, sizeof digits, "%08X", low);
+    return std::string(directory) + digits;
+}
+
+void WalRuns::add(const std::string& directory, const std::vector<WalRun>& runs) {
+    directories_[directory] = runs;
+}
+
+std::uint64_t WalRuns::per_directory() const {
+    std::uint64_t largest = 0;
+    bool followed = false;
+    std::string_view former;
+    for (const auto& [name, runs] : directories_) {
+        if (runs.empty()) continue;
+        followed = followed || former.substr(0, 8) == std::string_view(name).substr(0, 8);
+        largest = std::max<std::uint64_t>(largest, runs.back().last);
+        former = name;
+    }
+    if (!followed) return std::max(kUsualPerDirectory, std::bit_ceil(largest + 1));
+    return std::bit_ceil(largest + 1);
+}
+
+std::vector<WalRuns::Run> WalRuns::all() const {
+    const std::uint64_t size = per_directory();
+    std::vector<Run> result;
+    for (const auto& [name, runs] : directories_) {
+        const std::uint32_t timeline = from_hex8(std::string_view(name).substr(0, 8));
+        const std::uint64_t base = from_hex8(std::string_view(name).substr(8, 8)) * size;
+        for (const WalRun& run : runs) {
+            const bool goes_on = !result.empty() && result.back().timeline == timeline &&
+                                 result.back().last + 1 == base + run.first;
+            if (!goes_on) result.push_back({timeline, base + run.first, 0, run.first_at, 0});
+            result.back().last = base + run.last;
+            result.back().last_at = run.last_at;
+        }
+    }
+    return result;
+}
+
+std::optional<WalRuns::Run> WalRuns::position(std::string_view segment) const {
+    if (!pgdata::is_wal_segment(segment)) return std::nullopt;
+    const std::uint64_t at =
+        from_hex8(segment.substr(8, 8)) * per_directory() + segment_low(segment);
+    return Run{from_hex8(segment.substr(0, 8)), at, at, 0, 0};
+}
+
+std::string WalRuns::name(std::uint32_t timeline, std::uint64_t position) const {
+    const std::uint64_t size = per_directory();
+    char digits[25];
+    std::snprintf(digits, sizeof digits, "%08X%08X%08X", timeline,
+                  static_cast<unsigned>(position / size), static_cast<unsigned>(position % size));
+    return digits;
+}
+
+std::vector<WalGap> find_gaps(const WalRuns& runs, const std::vector<repo::BackupEntry>& backups,
+                              std::uint64_t history_id) {
+    return GapFinder(runs, needs_of(runs, backups, history_id)).find();
+}
+
+}  // namespace chronos::ops::health

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chronos/ops/health.h"
+
+namespace chronos::ops::health {
+
+/// The last eight digits of a segment's name as a number.
+std::uint32_t segment_low(std::string_view segment);
+/// `directory` (sixteen digits) and the last eight.
+std::string segment_name(std::string_view directory, std::uint32_t low);
+
+/// Which segments an archive has, as runs without a hole.
+///
+/// How many segments are in 4 GiB of WAL, and so in a directory, depends on their size, which no
+/// name tells: a directory that another one follows shows it, being full.
+class WalRuns {
+public:
+    /// Directories come in the order of their names.
+    void add(const std::string& directory, const std::vector<WalRun>& runs);
+
+    struct Run {
+        std::uint32_t timeline = 0;
+        std::uint64_t first = 0;  ///< position on the timeline, in segments
+        std::uint64_t last = 0;
+        UnixTime first_at = 0;
+        UnixTime last_at = 0;
+    };
+    std::vector<Run> all() const;
+    /// nullopt if the name is not that of a segment.
+    std::optional<Run> position(std::string_view segment) const;
+    std::string name(std::uint32_t timeline, std::uint64_t position) const;
+
+private:
+    std::uint64_t per_directory() const;
+
+    std::map<std::string, std::vector<WalRun>> directories_;
+};
+
+/// Holes after the start of the oldest backup of the cluster. A hole between the end of one backup
+/// and the start of the next is where retention has removed WAL; every other one is a loss. WAL
+/// that a backup needs and that is not there at all is one too.
+std::vector<WalGap> find_gaps(const WalRuns& runs, const std::vector<repo::BackupEntry>& backups,
+                              std::uint64_t history_id);
+
+}  // namespace chronos::ops::health

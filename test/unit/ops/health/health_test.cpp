@@ -1,0 +1,346 @@
+#include "chronos/ops/health.h"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+
+#include "fake_connection.h"
+#include "memory_storage.h"
+#include "synthetic_stanza.h"
+
+namespace chronos::ops::health {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr UnixTime kNow = 1800000000;
+constexpr UnixTime kHour = 3600;
+
+std::string full_label(int number) {
+    return "2026010" + std::to_string(number) + "-000000F";
+}
+
+class Health : public testing::Test {
+protected:
+    Health() : stanza_(std::make_shared<test::MemoryStorage>()) {}
+
+    Snapshot look(UnixTime now = kNow) {
+        stanza_.save();
+        return look_at_repositories({stanza_.repository()}, "main", memory_, now);
+    }
+    static Rule rule(const Snapshot& snapshot, std::string_view name,
+                     const std::optional<ServerFacts>& server = std::nullopt,
+                     const Limits& limits = {}, UnixTime now = kNow) {
+        for (Rule& one : evaluate(snapshot, server, limits, now))
+            if (one.name == name) return one;
+        ADD_FAILURE() << "no rule " << name;
+        return {};
+    }
+    static ServerFacts sound_server() {
+        ServerFacts server;
+        server.at = kNow;
+        server.archive_mode = "on";
+        server.last_archived_at = kNow - 10;
+        server.disk_total_bytes = 1000;
+        server.disk_free_bytes = 500;
+        return server;
+    }
+    std::vector<WalGap> gaps() {
+        const Snapshot snapshot = look();
+        return snapshot.repositories.at(0).archives.at(0).gaps;
+    }
+
+    test::SyntheticStanza stanza_;
+    WalMemory memory_;
+};
+
+TEST_F(Health, EveryRuleHasARowWhateverIsKnown) {
+    const auto nothing = evaluate({}, std::nullopt, {}, kNow);
+    const auto something = evaluate(look(), sound_server(), {}, kNow);
+    ASSERT_EQ(nothing.size(), something.size());
+    for (std::size_t i = 0; i < nothing.size(); ++i) {
+        EXPECT_EQ(nothing[i].name, something[i].name);
+        EXPECT_FALSE(nothing[i].message.empty()) << nothing[i].name;
+    }
+}
+
+TEST_F(Health, AgeOfTheLastBackupIsCriticalBeyondTwentyFiveHours) {
+    stanza_.add(full_label(1), 1, 2, "", kNow - 25 * kHour);
+    stanza_.add_segments(1, 2);
+    const Snapshot snapshot = look();
+    EXPECT_EQ(rule(snapshot, "backup_age").state, RuleState::ok);
+    const Rule late = rule(snapshot, "backup_age", std::nullopt, {}, kNow + 1);
+    EXPECT_EQ(late.state, RuleState::critical);
+    EXPECT_THAT(late.message, HasSubstr("more than 1d 1h"));
+    EXPECT_FALSE(late.hint.empty());
+}
+
+TEST_F(Health, NoBackupAtAllIsCritical) {
+    const Snapshot snapshot = look();
+    EXPECT_EQ(snapshot.status(), StatusCode::no_valid_backups);
+    EXPECT_EQ(rule(snapshot, "backup_age").state, RuleState::critical);
+}
+
+TEST_F(Health, ARepositoryThatCannotBeReadSaysWhyAndNothingElse) {
+    stanza_.add(full_label(1), 1, 2, "", kNow);
+    stanza_.save();
+    stanza_.write("backup/main/backup.info", "garbage");
+    stanza_.write("backup/main/backup.info.copy", "garbage");
+    const Snapshot snapshot = look_at_repositories({stanza_.repository()}, "main", memory_, kNow);
+    EXPECT_EQ(snapshot.status(), StatusCode::other);
+    EXPECT_EQ(rule(snapshot, "repo_unreachable").state, RuleState::critical);
+    EXPECT_THAT(rule(snapshot, "repo_unreachable").message, HasSubstr("repo1"));
+    EXPECT_EQ(rule(snapshot, "backup_age").state, RuleState::unknown);
+}
+
+TEST_F(Health, OneOfTwoRepositoriesAwayIsAWarning) {
+    stanza_.add(full_label(1), 1, 1, "", kNow);
+    stanza_.add_segments(1, 1);
+    stanza_.save();
+    repo::Repository empty = stanza_.through(std::make_shared<test::MemoryStorage>());
+    empty.key = 2;
+    const Snapshot snapshot =
+        look_at_repositories({stanza_.repository(), empty}, "main", memory_, kNow);
+    EXPECT_EQ(snapshot.status(), StatusCode::different_across_repos);
+    EXPECT_EQ(snapshot.repositories[1].status, StatusCode::missing_stanza_path);
+    EXPECT_EQ(rule(snapshot, "repo_unreachable").state, RuleState::warning);
+    EXPECT_EQ(rule(snapshot, "backup_age").state, RuleState::ok);
+}
+
+TEST_F(Health, AGapInTheRecoveryWindowIsCritical) {
+    stanza_.add(full_label(1), 1, 2, "", kNow);
+    stanza_.add_segments(1, 5);
+    stanza_.add_segments(8, 300);
+    const Snapshot snapshot = look();
+    const auto& archive = snapshot.repositories.at(0).archives.at(0);
+    ASSERT_EQ(archive.gaps.size(), 1u);
+    EXPECT_EQ(archive.gaps[0].first, test::SyntheticStanza::segment(6));
+    EXPECT_EQ(archive.gaps[0].last, test::SyntheticStanza::segment(7));
+    EXPECT_EQ(archive.gaps[0].segments, 2u);
+    EXPECT_EQ(archive.gaps[0].backup, "");
+    EXPECT_EQ(archive.segments, 298u);
+    EXPECT_EQ(archive.max, test::SyntheticStanza::segment(300));
+    EXPECT_EQ(rule(snapshot, "wal_gap").state, RuleState::critical);
+}
+
+TEST_F(Health, AGapAcrossTwoDirectoriesIsOne) {
+    stanza_.add(full_label(1), 1, 2, "", kNow);
+    stanza_.add_segments(1, 250);
+    stanza_.add_segments(260, 520);
+    stanza_.add_segments(0, 0);
+    const auto found = gaps();
+    ASSERT_EQ(found.size(), 1u);
+    EXPECT_EQ(found[0].segments, 9u);
+}
+
+TEST_F(Health, WalThatRetentionRemovedBetweenBackupsIsNoGap) {
+    stanza_.add(full_label(1), 1, 2, "", kNow - 9);
+    stanza_.add(full_label(2), 10, 11, "", kNow);
+    stanza_.add_segments(1, 2);
+    stanza_.add_segments(10, 20);
+    EXPECT_TRUE(gaps().empty());
+}
+
+TEST_F(Health, WalOlderThanTheOldestBackupMayHaveHoles) {
+    stanza_.add(full_label(1), 10, 11, "", kNow);
+    stanza_.add_segments(1, 2);
+    stanza_.add_segments(5, 5);
+    stanza_.add_segments(10, 12);
+    EXPECT_TRUE(gaps().empty());
+}
+
+TEST_F(Health, WalThatABackupNeedsIsMissedByName) {
+    stanza_.add(full_label(1), 1, 3, "", kNow - 9);
+    stanza_.add(full_label(2), 8, 10, "", kNow);
+    stanza_.add_segments(1, 1);
+    stanza_.add_segments(3, 9);
+    const auto found = gaps();
+    ASSERT_EQ(found.size(), 2u);
+    EXPECT_EQ(found[0].first, test::SyntheticStanza::segment(2));
+    EXPECT_EQ(found[0].backup, full_label(1));
+    EXPECT_EQ(found[1].first, test::SyntheticStanza::segment(10));
+    EXPECT_EQ(found[1].backup, full_label(2));
+}
+
+TEST_F(Health, AnArchiveWithoutAnySegmentMissesWhatItsBackupsNeed) {
+    stanza_.add(full_label(1), 1, 3, "", kNow);
+    const auto found = gaps();
+    ASSERT_EQ(found.size(), 1u);
+    EXPECT_EQ(found[0].segments, 3u);
+}
+
+// Full directories are remembered; what expire removes and what comes new is seen all the same.
+TEST_F(Health, WhatIsRememberedOfAnArchiveStaysTrue) {
+    stanza_.add(full_label(1), 1, 2, "", kNow);
+    stanza_.add_segments(1, 300);
+    const UnixTime later = unix_now() + 2 * kHour;  // objects are dated by the real clock
+    look(later);
+    stanza_.add_segments(301, 302);
+    const Snapshot again = look(later + 1);
+    const auto& archive = again.repositories[0].archives[0];
+    EXPECT_EQ(archive.segments, 302u);
+    EXPECT_TRUE(archive.gaps.empty());
+    ASSERT_OK(stanza_.repository().storage->remove_tree("archive/main/15-1/0000000100000000"));
+    EXPECT_EQ(look(later + 2).repositories[0].archives[0].segments, 47u);
+}
+
+TEST_F(Health, WaitingWalIsCriticalOnceItWaitsTooLong) {
+    ServerFacts server = sound_server();
+    EXPECT_EQ(rule(look(), "wal_lag", server).state, RuleState::ok);
+    server.ready_segments = 3;
+    server.oldest_ready = kNow - 60;
+    EXPECT_EQ(rule(look(), "wal_lag", server).state, RuleState::ok);
+    server.last_failed_at = kNow - 1;
+    EXPECT_EQ(rule(look(), "wal_lag", server).state, RuleState::warning);
+    server.oldest_ready = kNow - 601;
+    EXPECT_EQ(rule(look(), "wal_lag", server).state, RuleState::critical);
+    server = sound_server();
+    server.archive_mode = "off";
+    EXPECT_EQ(rule(look(), "wal_lag", server).state, RuleState::critical);
+}
+
+TEST_F(Health, AnIdleServerHasNothingToLose) {
+    ServerFacts server = sound_server();
+    server.last_archived_at = kNow - 90000;
+    server.unarchived_bytes = 200;
+    Limits limits;
+    limits.data_loss = std::chrono::minutes(15);
+    EXPECT_EQ(rule(look(), "rpo", server, limits).state, RuleState::ok);
+    server.unarchived_bytes = 100000;
+    EXPECT_EQ(rule(look(), "rpo", server, limits).state, RuleState::critical);
+    EXPECT_EQ(rule(look(), "rpo", server).state, RuleState::ok) << "without an objective";
+}
+
+TEST_F(Health, DiskOfWalIsJudgedByWhatIsFree) {
+    ServerFacts server = sound_server();
+    EXPECT_EQ(rule(look(), "disk_pg_wal", server).state, RuleState::ok);
+    server.disk_free_bytes = 199;
+    EXPECT_EQ(rule(look(), "disk_pg_wal", server).state, RuleState::warning);
+    server.disk_free_bytes = 99;
+    EXPECT_EQ(rule(look(), "disk_pg_wal", server).state, RuleState::critical);
+}
+
+TEST_F(Health, AFailedJobStaysUntilOneSucceeds) {
+    ServerFacts server = sound_server();
+    server.last_backup_job = JobFacts{7, "full", "failed", "no space left", kNow};
+    const Rule failed = rule(look(), "backup_failed", server);
+    EXPECT_EQ(failed.state, RuleState::critical);
+    EXPECT_THAT(failed.message, HasSubstr("no space left"));
+    server.last_backup_job->state = "succeeded";
+    EXPECT_EQ(rule(look(), "backup_failed", server).state, RuleState::ok);
+}
+
+TEST_F(Health, SizeAndGrowthAreCompared) {
+    stanza_.add(full_label(1), 1, 1, "", kNow - 9).repo_size = 1000;
+    stanza_.backup_info().backups.back().repo_size_delta = 1000;
+    stanza_.add(full_label(2), 2, 2, "", kNow).repo_size = 1600;
+    stanza_.backup_info().backups.back().repo_size_delta = 1600;
+    stanza_.add_segments(1, 2);
+    const Snapshot snapshot = look();
+    const Rule growth = rule(snapshot, "repo_growth");
+    EXPECT_EQ(growth.state, RuleState::warning);
+    EXPECT_EQ(growth.value, "60%");
+    Limits limits;
+    limits.repo_growth_percent = 60;
+    limits.repo_size_bytes = 2606;  // two segments of three bytes
+    EXPECT_EQ(rule(snapshot, "repo_growth", std::nullopt, limits).state, RuleState::ok);
+    EXPECT_EQ(rule(snapshot, "repo_size", std::nullopt, limits).state, RuleState::ok);
+    limits.repo_size_bytes = 2605;
+    EXPECT_EQ(rule(snapshot, "repo_size", std::nullopt, limits).state, RuleState::warning);
+}
+
+TEST_F(Health, VerifyAndDrillAreTakenAtTheirWord) {
+    Snapshot snapshot = look();
+    EXPECT_EQ(rule(snapshot, "verify").state, RuleState::unknown);
+    snapshot.verify = VerifyFacts{kNow - 5, 0, ""};
+    EXPECT_EQ(rule(snapshot, "verify").state, RuleState::ok);
+    snapshot.verify->problems = 2;
+    snapshot.verify->message = "bundle/1 is damaged";
+    EXPECT_EQ(rule(snapshot, "verify").state, RuleState::critical);
+    EXPECT_THAT(rule(snapshot, "verify").message, HasSubstr("bundle/1"));
+    EXPECT_EQ(rule(snapshot, "drill").state, RuleState::unknown);
+    Limits limits;
+    limits.drill_age = std::chrono::hours(24);
+    EXPECT_EQ(rule(snapshot, "drill", std::nullopt, limits).state, RuleState::warning);
+    snapshot.drill = DrillFacts{kNow - 25 * kHour, true};
+    EXPECT_EQ(rule(snapshot, "drill", std::nullopt, limits).state, RuleState::warning);
+    snapshot.drill = DrillFacts{kNow, false};
+    EXPECT_EQ(rule(snapshot, "drill", std::nullopt, limits).state, RuleState::critical);
+}
+
+TEST(HealthChanges, AreThoseFromAndToAnAlarm) {
+    RuleMemories memories;
+    std::vector<Rule> rules(1);
+    rules[0].name = "x";
+    const auto step = [&](RuleState state, UnixTime now) {
+        rules[0].state = state;
+        return note_states(rules, memories, now).size();
+    };
+    EXPECT_EQ(step(RuleState::ok, 1), 0u) << "that all is well at first is no news";
+    EXPECT_EQ(step(RuleState::critical, 2), 1u);
+    EXPECT_EQ(step(RuleState::critical, 3), 0u);
+    EXPECT_EQ(rules[0].since, 2);
+    EXPECT_EQ(step(RuleState::warning, 4), 1u);
+    EXPECT_EQ(step(RuleState::unknown, 5), 0u);
+    EXPECT_EQ(step(RuleState::warning, 6), 1u);
+    EXPECT_EQ(step(RuleState::ok, 7), 1u);
+    EXPECT_EQ(step(RuleState::unknown, 8), 0u);
+    EXPECT_EQ(step(RuleState::ok, 9), 0u);
+}
+
+TEST(HealthChanges, ReceiversAreToldUntilTheyKnow) {
+    RuleMemories memories;
+    std::vector<Rule> rules(1);
+    rules[0].name = "x";
+    rules[0].state = RuleState::ok;
+    note_states(rules, memories, 1);
+    EXPECT_TRUE(unannounced(rules, memories).empty());
+    rules[0].state = RuleState::critical;
+    note_states(rules, memories, 2);
+    EXPECT_EQ(unannounced(rules, memories).size(), 1u);
+    note_states(rules, memories, 3);
+    EXPECT_EQ(unannounced(rules, memories).size(), 1u);
+    memories["x"].announced = RuleState::critical;
+    EXPECT_TRUE(unannounced(rules, memories).empty());
+    rules[0].state = RuleState::ok;
+    note_states(rules, memories, 4);
+    ASSERT_EQ(unannounced(rules, memories).size(), 1u);
+    EXPECT_EQ(unannounced(rules, memories)[0].before, RuleState::critical);
+}
+
+TEST(HealthOfServer, IsReadFromItsAnswer) {
+    test::FakeConnection server;
+    server.on("pg_stat_archiver", {{"false", "on", "000000010000000000000004", "1000", "", "0", "4",
+                                    "1", "2", "990", "48", "33554440"}});
+    server.on("to_regclass", {{"true"}});
+    server.on("ORDER BY finished_at", {{"3", "diff", "failed", "it broke", "995"}});
+    const auto facts = look_at_server(server, "/nonexistent", 1010);
+    ASSERT_OK(facts);
+    EXPECT_EQ(facts->last_archived_at, 1000);
+    EXPECT_EQ(facts->ready_segments, 2u);
+    EXPECT_EQ(facts->data_loss_seconds(), 10);
+    EXPECT_EQ(facts->disk_total_bytes, 0u);
+    ASSERT_TRUE(facts->last_backup_job);
+    EXPECT_EQ(facts->last_backup_job->error, "it broke");
+}
+
+TEST(HealthOfServer, NeedsNoExtensionInTheDatabase) {
+    test::FakeConnection server;
+    server.on("pg_stat_archiver",
+              {{"true", "on", "", "0", "", "0", "0", "0", "0", "0", "48", "0"}});
+    server.on("to_regclass", {{"false"}});
+    const auto facts = look_at_server(server, "", 1010);
+    ASSERT_OK(facts);
+    EXPECT_FALSE(facts->last_backup_job);
+}
+
+TEST(FormatDuration, NamesTheTwoLargestUnits) {
+    EXPECT_EQ(format_duration(0), "0s");
+    EXPECT_EQ(format_duration(61), "1m 1s");
+    EXPECT_EQ(format_duration(3600), "1h");
+    EXPECT_EQ(format_duration(22320), "6h 12m");
+    EXPECT_EQ(format_duration(90000), "1d 1h");
+}
+
+}  // namespace
+}  // namespace chronos::ops::health
