@@ -80,9 +80,10 @@ install: install-engine
 install-engine: engine
 	$(MKDIR_P) '$(DESTDIR)$(bindir)'
 	$(INSTALL_PROGRAM) $(ENGINE) '$(DESTDIR)$(bindir)/chronos'
+	$(INSTALL_PROGRAM) $(ENGINE)-serve '$(DESTDIR)$(bindir)/chronos-serve'
 uninstall: uninstall-engine
 uninstall-engine:
-	rm -f '$(DESTDIR)$(bindir)/chronos'
+	rm -f '$(DESTDIR)$(bindir)/chronos' '$(DESTDIR)$(bindir)/chronos-serve'
 install-pgbackrest-link: install-engine
 	ln -sf chronos '$(DESTDIR)$(bindir)/pgbackrest'
 

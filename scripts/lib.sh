@@ -10,7 +10,7 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 # What the build and the tests need, by Debian's names.
 build_packages="g++ make cmake ninja-build pkg-config git postgresql-15 postgresql-server-dev-15
   libpq-dev libssl-dev libcurl4-openssl-dev libxml2-dev libzstd-dev liblz4-dev zlib1g-dev libbz2-dev
-  libxxhash-dev libisal-dev libcli11-dev nlohmann-json3-dev"
+  libxxhash-dev libisal-dev libcpp-httplib-dev libcli11-dev nlohmann-json3-dev"
 demo_packages="iso-codes python3"
 test_packages="libgtest-dev libgmock-dev pgbackrest libipc-run-perl zstd lz4 bzip2 clang-format
   python3 util-linux procps jq openssl ceph-mon ceph-osd radosgw"

@@ -41,6 +41,7 @@ constexpr std::array kCommands{
     Entry{"repo-get", run_repo_get},
     Entry{"repo-ls", run_repo_ls},
     Entry{"restore", run_restore},
+    Entry{"serve", run_serve},
     Entry{"stanza-create", run_stanza_create},
     Entry{"stanza-delete", run_stanza_delete},
     Entry{"stanza-upgrade", run_stanza_upgrade},

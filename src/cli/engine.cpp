@@ -10,6 +10,7 @@
 #include "cli/engine_guard.h"
 #include "cli/engine_roles.h"
 #include "cli/process.h"
+#include "cli/serve_program.h"
 
 namespace chronos::cli {
 namespace {
@@ -29,6 +30,7 @@ constexpr std::array kRoles{
     Role{"check", "check", serve_check},
     Role{"command", "", serve_command},
     Role{"job", "", serve_job},
+    Role{"serve", "serve", serve_http},
     Role{"stanza-create", "stanza-create", serve_stanza_create},
     Role{"verify", "verify", serve_verify},
 };

@@ -114,6 +114,7 @@ constexpr std::array kCommands{
     CommandInfo{.id = CommandId::serve,
                 .name = "serve",
                 .summary = "Serve health, metrics and a dashboard over HTTP.",
+                .quiet = true,
                 .details = "Needs the repository and the configuration, but no server. Paths: / "
                            "for people, /health, /healthz, /readyz, /metrics (Prometheus) and "
                            "/api/status.json. Ends with SIGTERM."},

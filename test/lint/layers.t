@@ -30,13 +30,13 @@ my @homes = (
 	[ qr{^zlib\.h}, qw(compress) ],
 	[ qr{^bzlib\.h}, qw(compress) ],
 	[ qr{^isa-l}, qw(compress pgdata) ],
-	[ qr{^openssl/}, qw(crypto) ],
+	[ qr{^openssl/}, qw(crypto cli/serve) ],
 	[ qr{^xxh}, qw(crypto) ],
 	[ qr{^curl/}, qw(http) ],
 	[ qr{^libxml/}, qw(storage/s3) ],
 	[ qr{^libpq-fe\.h|^postgres_ext\.h}, qw(db) ],
 	[ qr{^nlohmann/}, qw(cli storage/s3) ],
-	[ qr{^httplib\.h}, qw(cli) ],
+	[ qr{^httplib\.h}, qw(cli/serve) ],
 	[ qr{^postgres\.h|^fmgr\.h|^miscadmin\.h}, qw(extension/postgres_api.h) ],
 );
 
