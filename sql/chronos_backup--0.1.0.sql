@@ -272,6 +272,15 @@ CREATE FUNCTION chronos."check"(
 COMMENT ON FUNCTION chronos."check"() IS
 	'test the way of a WAL segment from this server into the repository; a row per test';
 
+CREATE FUNCTION chronos.verify(label text DEFAULT NULL, "full" boolean DEFAULT false,
+		OUT status text, OUT repo_key int, OUT place text, OUT file text, OUT problem text,
+		OUT message text, OUT consequence text)
+	RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE
+	SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'chronos_verify';
+COMMENT ON FUNCTION chronos.verify(text, boolean) IS
+	'read back what is stored and compare it; a row per finding, or one that says that all can be restored';
+
 -- Settings
 
 CREATE FUNCTION chronos.configuration()
@@ -434,7 +443,7 @@ GRANT EXECUTE ON FUNCTION
 	chronos.schedule(text, text, text, text, jsonb, integer, interval, boolean), chronos.unschedule(text),
 	chronos.start_job(text, jsonb), chronos.start_backup(text, jsonb),
 	chronos.backup_now(text, jsonb),
-	chronos.cancel(bigint), chronos.stanza_create(), chronos."check"(),
+	chronos.cancel(bigint), chronos.stanza_create(), chronos."check"(), chronos.verify(text, boolean),
 	chronos.expire_decisions(boolean, text), chronos.expire(boolean, text), chronos.hold(text, text),
 	chronos.unhold(text), chronos.annotate(text, text, text), chronos.stanza_upgrade() TO chronos_operator;
 GRANT SELECT ON chronos.wal_archive, chronos.recovery_windows, chronos.wal_status TO chronos_monitor;

@@ -35,6 +35,25 @@ void send_finding(EngineChannel& channel, const VerifyFinding& finding) {
                      .with("consequence", finding.consequence));
 }
 
+/// Whoever runs this as a job gets the findings one by one.
+void report(Context& context, const VerifyResult& result) {
+    std::uint64_t files = 0;
+    std::uint64_t bytes = 0;
+    for (const VerifyFinding& finding : result.findings) {
+        std::string place = "repo" + std::to_string(finding.repo_key);
+        if (!finding.where.empty()) place += ": " + finding.where;
+        if (!finding.file.empty()) place += ": " + printable(finding.file);
+        context.finding({place, std::string(ops::verify::finding_status_name(finding.status)),
+                         finding.message, finding.consequence});
+    }
+    for (const auto& repository : result.repositories) {
+        for (const auto& backup : repository.backups) files += backup.files.total;
+        bytes += repository.bytes_read;
+    }
+    context.result("files", std::to_string(files));
+    context.result("size", std::to_string(bytes));
+}
+
 }  // namespace
 
 Result<int> run_verify(Context& context) {
@@ -43,6 +62,7 @@ Result<int> run_verify(Context& context) {
         return Error(ErrorKind::option_invalid_value,
                      "'" + output + "' is not allowed for 'output' option of verify");
     const VerifyResult result = CHRONOS_TRY(verify(context));
+    report(context, result);
     const std::string& stanza = context.config.stanza();
     const std::string text = verify_text(stanza, result, context.config.get_bool("verbose"));
     if (output == "json")

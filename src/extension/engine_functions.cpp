@@ -115,6 +115,47 @@ void collect_finding(void* context, const char* verb) {
                 message != nullptr ? message : "", engine_field("hint"));
 }
 
+/// Words that --set of verify takes; the engine says whether there are such backups.
+void check_sets(const char* sets) {
+    const size_t valid = strspn(sets, "0123456789_FDI-,abcdefghijklmnopqrstuvwxyz");
+    if (*sets != '\0' && sets[valid] == '\0' && *sets != '-') return;
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("\"%s\" names no backup", sets),
+             errhint("A label, latest, oldest or latest-full; several with commas.")));
+}
+
+Datum text_or_null(const char* text, bool* is_null) {
+    *is_null = text == nullptr || *text == '\0';
+    return *is_null ? 0 : CStringGetTextDatum(text);
+}
+
+/// A row of verify(): status, repo_key, place, file, problem, message, consequence.
+void put_verified(ReturnSetInfo* rows, const char* status, int repo_key, const char* message) {
+    bool nulls[7] = {};
+    nulls[1] = repo_key == 0;
+    Datum values[7] = {CStringGetTextDatum(status), Int32GetDatum(repo_key)};
+    values[2] = text_or_null(engine_field("where"), &nulls[2]);
+    values[3] = text_or_null(engine_field("file"), &nulls[3]);
+    values[4] = text_or_null(engine_field("problem"), &nulls[4]);
+    values[5] = CStringGetTextDatum(message);
+    values[6] = text_or_null(engine_field("consequence"), &nulls[6]);
+    tuplestore_putvalues(rows->setResult, rows->setDesc, values, nulls);
+}
+
+void collect_verified(void* context, const char* verb) {
+    ReturnSetInfo* rows = static_cast<ReturnSetInfo*>(context);
+    const char* message = engine_field("message");
+    if (strcmp(verb, "finding") == 0)
+        put_verified(rows, engine_field("status"), static_cast<int>(engine_field_number("repo", 0)),
+                     message != nullptr ? message : "");
+    // Who asked wants to see that something was looked at.
+    if (strcmp(verb, "done") == 0 && engine_field_number("failures", 0) == 0)
+        put_verified(rows, "ok", 0,
+                     psprintf("%llu backups with %llu files and %llu WAL segments can be restored",
+                              engine_field_number("backups", 0), engine_field_number("files", 0),
+                              engine_field_number("wal", 0)));
+}
+
 }  // namespace
 }  // namespace chronos::extension
 
@@ -157,6 +198,29 @@ CHRONOS_FUNCTION(chronos_check) {
     const SessionResult result = run_engine(&arguments, &plan);
     if (result.outcome != SessionOutcome::done && !findings.any_failure)
         put_finding(findings.rows, "check", "failure", result.message, result.hint);
+    return 0;
+}
+
+CHRONOS_FUNCTION(chronos_verify) {
+    using namespace chronos::extension;
+    require_preloaded();
+    require_not_null(fcinfo, 1, "full");
+    InitMaterializedSRF(fcinfo, 0);
+    Arguments arguments = {};
+    add_argument(&arguments, "engine");
+    add_argument(&arguments, "verify");
+    add_common_options(&arguments);
+    add_process_max(&arguments);
+    if (!PG_ARGISNULL(0)) {
+        check_sets(TextDatumGetCString(PG_GETARG_DATUM(0)));
+        add_argument(&arguments, text_option("set", PG_GETARG_DATUM(0)));
+    }
+    if (PG_GETARG_BOOL(1)) add_argument(&arguments, "--full");
+    SessionPlan plan = {};
+    plan.on_message = collect_verified;
+    plan.context = fcinfo->resultinfo;
+    const SessionResult result = run_engine(&arguments, &plan);
+    if (result.outcome != SessionOutcome::done) raise_failure("verify", &result);
     return 0;
 }
 

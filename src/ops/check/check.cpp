@@ -4,12 +4,14 @@
 #include <filesystem>
 #include <iterator>
 
+#include "chronos/base/clock.h"
 #include "chronos/base/log.h"
 #include "chronos/db/server.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/stanza.h"
+#include "chronos/repo/verify_result.h"
 #include "chronos/repo/wal_archive.h"
 #include "ops/check/storage.h"
 
@@ -34,6 +36,7 @@ private:
     void test_module_loaded();
     void test_repository(const repo::Repository& repository);
     void test_backups(const std::string& test, const repo::BackupInfo& info);
+    void test_verified(const repo::Repository& repository, const std::string& pass);
     Result<> test_wal();
     Result<> test_segment(const repo::Repository& repository, const std::string& segment);
 
@@ -168,6 +171,7 @@ void Run::test_repository(const repo::Repository& repository) {
     ok(test, "stanza '" + request_.stanza + "' of this cluster in '" +
                  repository.storage->describe("") + "'");
     test_backups(repo_name(repository) + " backups", *backup);
+    if (!backup->backups.empty()) test_verified(repository, backup->cipher_pass);
 }
 
 void Run::test_backups(const std::string& test, const repo::BackupInfo& info) {
@@ -180,6 +184,25 @@ void Run::test_backups(const std::string& test, const repo::BackupInfo& info) {
     else
         ok(test,
            std::to_string(info.backups.size()) + " backups, latest " + info.backups.back().label);
+}
+
+// No test of this command reads a backup: that they can be restored is what verify found.
+void Run::test_verified(const repo::Repository& repository, const std::string& pass) {
+    const std::string test = repo_name(repository) + " verify";
+    const auto last = repo::load_verify_summary(repository, request_.stanza, pass);
+    if (!last) return note(test, last.error().message(), "");
+    if (!*last)
+        return note(test, "the repository was never verified",
+                    "Do it: chronos verify, or chronos.verify() in SQL.");
+    const std::string when = " when it was verified at " + format_local_time((*last)->finished);
+    if ((*last)->failures == 0)
+        return ok(test, "all of " + std::to_string((*last)->backups) + " backups and " +
+                            std::to_string((*last)->wal_segments) + " WAL segments were sound" +
+                            when);
+    fail(test, Error(ErrorKind::file_invalid, "the repository had " +
+                                                  std::to_string((*last)->failures) + " problems" +
+                                                  when + ", the first: " + (*last)->first_failure)
+                   .with_hint("Run verify to see all of them."));
 }
 
 Result<> Run::test_wal() {

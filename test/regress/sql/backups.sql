@@ -14,3 +14,12 @@ SELECT annotation, jsonb_path_query_array(databases, '$[*].name') AS databases, 
 FROM chronos.backup_info(:'full');
 -- A label that is in no repository.
 SELECT count(*) FROM chronos.backup_info('20010101-000000F');
+
+-- All of it is read back; the next time what is new.
+SELECT status, repo_key, place, file, problem, message ~ 'backups with \d+ files' AS has_message, consequence
+FROM chronos.verify();
+SELECT status FROM chronos.verify('latest,oldest', "full" => true);
+SELECT * FROM chronos.verify('20200101-000000F');
+SELECT * FROM chronos.verify('next');
+SELECT * FROM chronos.verify('--config=/etc/passwd');
+SELECT test, status FROM chronos.check() WHERE test ~ 'verify';

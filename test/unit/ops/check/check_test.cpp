@@ -7,6 +7,7 @@
 
 #include "chronos/repo/info.h"
 #include "chronos/repo/stanza.h"
+#include "chronos/repo/verify_result.h"
 #include "control_vector.h"
 #include "fake_connection.h"
 #include "memory_storage.h"
@@ -89,6 +90,35 @@ TEST_F(Check, OfASoundSetupFollowsASegmentIntoTheRepository) {
     ASSERT_NE(backups, nullptr);
     EXPECT_EQ(backups->status, CheckStatus::note);
     EXPECT_THAT(backups->message, HasSubstr("no full backup yet"));
+}
+
+// Nothing else that check looks at would show that a backup cannot be restored.
+TEST_F(Check, TellsWhatTheLastVerifyFound) {
+    make_stanza();
+    archive_segment();
+    const repo::Repository& repository = request_.repositories[0];
+    auto info = repo::load_backup_info(repository, "main");
+    ASSERT_OK(info);
+    info->backups.emplace_back().label = "20261120-075745F";
+    ASSERT_OK(repo::save_backup_info(repository, "main", *info));
+    const auto verified = [&] {
+        const auto findings = run();
+        const CheckFinding* found = find(findings, "repo1 verify");
+        return found == nullptr ? CheckFinding{"none", CheckStatus::ok, "", "", {}} : *found;
+    };
+    EXPECT_THAT(verified().message, HasSubstr("never verified"));
+    EXPECT_EQ(verified().status, CheckStatus::note);
+    repo::VerifySummary summary;
+    summary.finished = 1795164517;
+    summary.backups = 1;
+    ASSERT_OK(repo::save_verify_summary(repository, "main", summary, ""));
+    EXPECT_EQ(verified().status, CheckStatus::ok);
+    summary.failures = 2;
+    summary.first_failure = "15-1: 000000010000000000000003: is missing";
+    ASSERT_OK(repo::save_verify_summary(repository, "main", summary, ""));
+    EXPECT_EQ(repo::load_verify_summary(repository, "main", "").value(), summary);
+    EXPECT_EQ(verified().status, CheckStatus::failure);
+    EXPECT_THAT(verified().message, HasSubstr("000000010000000000000003: is missing"));
 }
 
 TEST_F(Check, SaysWhichSegmentDidNotArrive) {
