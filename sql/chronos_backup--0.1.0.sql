@@ -426,6 +426,61 @@ CREATE VIEW chronos.wal_status AS
 		LATERAL (SELECT greatest(state.flushed_lsn - greatest(state.archived_lsn, state.streamed_lsn), 0)::bigint) AS exposed(bytes);
 COMMENT ON VIEW chronos.wal_status IS
 	'how far archiving is behind in segments, bytes and time, the last failure, what would be lost now, and when pg_wal fills the disk if nothing is archived any more';
+-- What the repository costs
+
+CREATE FUNCTION chronos.repository_usage()
+	RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chronos_repository_usage';
+COMMENT ON FUNCTION chronos.repository_usage() IS 'what "chronos repo-usage --output=json" prints';
+
+CREATE FUNCTION chronos.repo_usage(
+		OUT repo_key integer, OUT stanza text, OUT area text, OUT item text, OUT storage_class text,
+		OUT objects bigint, OUT bytes bigint)
+	RETURNS SETOF record LANGUAGE sql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+	BEGIN ATOMIC
+		SELECT usage."repo-key", usage.stanza, usage.area, usage.item, nullif(usage.class, ''),
+			usage.objects, usage.bytes
+		FROM pg_catalog.jsonb_to_recordset(chronos.repository_usage())
+			AS usage("repo-key" integer, stanza text, area text, item text, class text,
+				objects bigint, bytes bigint);
+	END;
+COMMENT ON FUNCTION chronos.repo_usage() IS
+	'what each backup and archive of the stanza takes in the repositories, by storage class; lists every object';
+
+CREATE TABLE chronos.storage_prices (
+	repo_key integer NOT NULL,
+	-- '' where the store has no classes.
+	storage_class text NOT NULL DEFAULT '',
+	currency text NOT NULL DEFAULT 'USD',
+	per_gb_month numeric NOT NULL CHECK (per_gb_month >= 0),
+	PRIMARY KEY (repo_key, storage_class)
+);
+COMMENT ON TABLE chronos.storage_prices IS
+	'what 10^9 bytes cost a month in each repository and storage class; yours to fill, what chronos.costs reckons with';
+SELECT pg_catalog.pg_extension_config_dump('chronos.storage_prices', '');
+
+CREATE VIEW chronos.costs AS
+	WITH used AS (
+		SELECT repo_key, coalesce(storage_class, '') AS storage_class, sum(bytes) AS bytes,
+			sum(objects) AS objects
+		FROM chronos.repo_usage()
+		GROUP BY 1, 2
+	), grown AS (
+		SELECT repo_key, sum(repo_delta) AS bytes
+		FROM chronos.backup_info()
+		WHERE finished_at > now() - interval '30 days'
+		GROUP BY 1
+	)
+	SELECT used.repo_key, nullif(used.storage_class, '') AS storage_class, used.objects::bigint,
+		used.bytes::bigint, prices.currency,
+		round(used.bytes / 1e9 * prices.per_gb_month, 2) AS per_month,
+		grown.bytes::bigint AS repo_written_30_days
+	FROM used
+	LEFT JOIN chronos.storage_prices AS prices USING (repo_key, storage_class)
+	LEFT JOIN grown USING (repo_key);
+COMMENT ON VIEW chronos.costs IS
+	'stored bytes by repository and class with their price a month, and what backups of the last 30 days have added to the repository';
 
 -- Nothing for PUBLIC; chronos_monitor may look, chronos_operator may also run things.
 
@@ -448,3 +503,35 @@ GRANT EXECUTE ON FUNCTION
 	chronos.unhold(text), chronos.annotate(text, text, text), chronos.stanza_upgrade() TO chronos_operator;
 GRANT SELECT ON chronos.wal_archive, chronos.recovery_windows, chronos.wal_status TO chronos_monitor;
 GRANT EXECUTE ON FUNCTION chronos.wal_report(), chronos.wal_state() TO chronos_monitor;
+GRANT SELECT ON chronos.job_history TO chronos_monitor;
+GRANT SELECT ON chronos.jobs TO chronos_monitor;
+GRANT SELECT ON chronos.progress TO chronos_monitor;
+GRANT SELECT ON chronos.schedule_entries TO chronos_monitor;
+GRANT SELECT ON chronos.schedules TO chronos_monitor;
+GRANT SELECT ON chronos.backups TO chronos_monitor;
+GRANT SELECT ON chronos.settings TO chronos_monitor;
+GRANT EXECUTE ON FUNCTION chronos.current_jobs() TO chronos_monitor;
+GRANT EXECUTE ON FUNCTION chronos.repository_info(text) TO chronos_monitor;
+GRANT EXECUTE ON FUNCTION chronos.backup_info(text) TO chronos_monitor;
+GRANT EXECUTE ON FUNCTION chronos.configuration() TO chronos_monitor;
+GRANT EXECUTE ON FUNCTION chronos.wait(bigint, interval) TO chronos_monitor;
+GRANT EXECUTE ON FUNCTION chronos.next_run(text, text, timestamptz) TO chronos_monitor;
+GRANT EXECUTE ON FUNCTION chronos.schedule(text, text, text, text, jsonb, integer, interval, boolean) TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.unschedule(text) TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.start_job(text, jsonb) TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.start_backup(text, jsonb) TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.backup_now(text, jsonb) TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.cancel(bigint) TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.stanza_create() TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos."check"() TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.expire_decisions(boolean, text) TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.expire(boolean, text) TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.hold(text, text) TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.unhold(text) TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.annotate(text, text, text) TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.stanza_upgrade() TO chronos_operator;
+GRANT SELECT ON chronos.storage_prices TO chronos_monitor;
+GRANT INSERT, UPDATE, DELETE ON chronos.storage_prices TO chronos_operator;
+GRANT SELECT ON chronos.costs TO chronos_monitor;
+GRANT EXECUTE ON FUNCTION chronos.repository_usage() TO chronos_monitor;
+GRANT EXECUTE ON FUNCTION chronos.repo_usage() TO chronos_monitor;

@@ -20,6 +20,7 @@ Result<int> run_maintenance(Context& context);
 Result<int> run_rekey(Context& context);
 Result<int> run_repo_get(Context& context);
 Result<int> run_repo_ls(Context& context);
+Result<int> run_repo_usage(Context& context);
 Result<int> run_restore(Context& context);
 Result<int> run_serve(Context& context);
 Result<int> run_stanza_create(Context& context);

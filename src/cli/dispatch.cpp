@@ -40,6 +40,7 @@ constexpr std::array kCommands{
     Entry{"rekey", run_rekey},
     Entry{"repo-get", run_repo_get},
     Entry{"repo-ls", run_repo_ls},
+    Entry{"repo-usage", run_repo_usage},
     Entry{"restore", run_restore},
     Entry{"serve", run_serve},
     Entry{"stanza-create", run_stanza_create},

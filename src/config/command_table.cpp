@@ -104,6 +104,12 @@ constexpr std::array kCommands{
                 .summary = "List files in a repository.",
                 .parameters = true,
                 .quiet = true},
+    CommandInfo{.id = CommandId::repo_usage,
+                .name = "repo-usage",
+                .summary = "Show what a repository stores and how much of it.",
+                .quiet = true,
+                .details = "A line for each backup and each archive, by storage class where the "
+                           "repository has classes. --output=json is for programs."},
     CommandInfo{.id = CommandId::restore,
                 .name = "restore",
                 .summary = "Restore a database cluster.",

@@ -96,11 +96,21 @@ Result<const CommandInfo*> command_or_error(std::string_view name) {
     return command;
 }
 
+bool takes_options(const CommandInfo& command) {
+    return !command.internal && command.id != CommandId::help && command.id != CommandId::version;
+}
+
+/// The shorter of two lists: those that know the option, or those that do not.
 std::string commands_text(Commands commands) {
     std::vector<std::string> names;
+    std::vector<std::string> others;
     for (const CommandInfo& command : command_table())
-        if (contains(commands, command.id)) names.emplace_back(command.name);
-    return join(names, ", ");
+        if (contains(commands, command.id))
+            names.emplace_back(command.name);
+        else if (takes_options(command))
+            others.emplace_back(command.name);
+    if (others.empty()) return "all";
+    return 2 * others.size() < names.size() ? "all but " + join(others, ", ") : join(names, ", ");
 }
 
 /// Lines "label: text" that say all there is to an option.

@@ -23,6 +23,7 @@ constexpr Commands kMaintenance = only(CommandId::maintenance);
 constexpr Commands kRekey = only(CommandId::rekey);
 constexpr Commands kRepoGet = only(CommandId::repo_get);
 constexpr Commands kRepoLs = only(CommandId::repo_ls);
+constexpr Commands kRepoUsage = only(CommandId::repo_usage);
 constexpr Commands kRestore = only(CommandId::restore);
 constexpr Commands kServe = only(CommandId::serve);
 constexpr Commands kStanzaCreate = only(CommandId::stanza_create);
@@ -37,7 +38,7 @@ constexpr Commands kVersion = only(CommandId::version);
 /// Those that open a repository.
 constexpr Commands kRepository = kAnnotate | kArchiveGet | kArchivePush | kBackup | kCheck |
                                  kExpire | kHold | kInfo | kMaintenance | kRekey | kRepoGet |
-                                 kRepoLs | kRestore | kStanzaCreate | kStanzaDelete |
+                                 kRepoLs | kRepoUsage | kRestore | kStanzaCreate | kStanzaDelete |
                                  kStanzaUpgrade | kUnhold | kVerify | kHealth | kServe;
 /// Those that judge by rules.
 constexpr Commands kHealthRules = kHealth | kServe;
@@ -546,7 +547,8 @@ constexpr std::array kOptions{
            .type = Type::string,
            .section = Section::command_line,
            .commands = kAnnotate | kArchiveGet | kConfigList | kExpire | kHealth | kHold | kInfo |
-                       kRekey | kRepoLs | kStanzaUpgrade | kUnhold | kVersion | kHelp | kVerify,
+                       kRekey | kRepoLs | kRepoUsage | kStanzaUpgrade | kUnhold | kVersion | kHelp |
+                       kVerify,
            .default_text = "text",
            .other_default_commands = kVerify,
            .other_default = "none",
@@ -691,8 +693,8 @@ constexpr std::array kOptions{
            .type = Type::integer,
            .section = Section::command_line,
            .commands = kArchiveGet | kAnnotate | kBackup | kExpire | kHealth | kHold | kInfo |
-                       kMaintenance | kRekey | kRestore | kRepoGet | kRepoLs | kStanzaDelete |
-                       kUnhold | kVerify,
+                       kMaintenance | kRekey | kRestore | kRepoGet | kRepoLs | kRepoUsage |
+                       kStanzaDelete | kUnhold | kVerify,
            .minimum = 1,
            .maximum = 256,
            .help_default = "all, or the first one",
@@ -1228,7 +1230,7 @@ constexpr std::array kOptions{
            .section = Section::command_line,
            .commands = kAll,
            .required = kAll & ~(kInfo | kCheck | kMaintenance | kRekey | kStart | kStop | kRepoGet |
-                                kRepoLs),
+                                kRepoUsage | kRepoLs),
            .summary = "name of the cluster in the repository"},
     Option{.name = "start-fast",
            .type = Type::boolean,

@@ -178,6 +178,13 @@ CHRONOS_FUNCTION(chronos_wal_report) {
     return to_jsonb(output_of("info", options));
 }
 
+CHRONOS_FUNCTION(chronos_repository_usage) {
+    using namespace chronos::extension;
+    require_preloaded();
+    const char* options[] = {"--output=json", nullptr};
+    return to_jsonb(output_of("repo-usage", options));
+}
+
 CHRONOS_FUNCTION(chronos_configuration) {
     using namespace chronos::extension;
     require_preloaded();

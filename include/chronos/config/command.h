@@ -24,6 +24,7 @@ enum class CommandId {
     rekey,
     repo_get,
     repo_ls,
+    repo_usage,
     restore,
     serve,
     stanza_create,

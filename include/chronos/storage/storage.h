@@ -29,6 +29,7 @@ struct Entry {
     std::uint64_t size = 0;  ///< files only
     UnixTime modified = 0;
     std::string link_destination;  ///< links only
+    std::string storage_class;     ///< where a store has classes, as it calls them
 };
 
 /// How an object is written.

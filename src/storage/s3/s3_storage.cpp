@@ -361,6 +361,7 @@ Result<std::vector<Entry>> S3Storage::list(const ObjectName& directory,
         entry.name = std::move(name);
         entry.size = item.size;
         entry.modified = item.modified;
+        entry.storage_class = item.storage_class;
         entries.push_back(std::move(entry));
     }
     std::sort(entries.begin(), entries.end(),
@@ -378,6 +379,7 @@ Result<std::vector<Entry>> S3Storage::list_tree(const ObjectName& directory) {
         entry.name = item.key.substr(prefix.size());
         entry.size = item.size;
         entry.modified = item.modified;
+        entry.storage_class = item.storage_class;
         entries.push_back(std::move(entry));
     }
     std::sort(entries.begin(), entries.end(),

@@ -23,3 +23,10 @@ SELECT * FROM chronos.verify('20200101-000000F');
 SELECT * FROM chronos.verify('next');
 SELECT * FROM chronos.verify('--config=/etc/passwd');
 SELECT test, status FROM chronos.check() WHERE test ~ 'verify';
+-- What it takes and costs.
+SELECT repo_key, stanza, area, objects > 0 AS objects, bytes > 0 AS bytes
+	FROM chronos.repo_usage() WHERE area = 'backup' AND item = :'full';
+INSERT INTO chronos.storage_prices VALUES (1, '', 'EUR', 1000);
+SELECT repo_key, storage_class, currency, per_month > 0 AS priced, repo_written_30_days > 0 AS written
+	FROM chronos.costs;
+DELETE FROM chronos.storage_prices;

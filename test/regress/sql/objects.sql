@@ -1,3 +1,5 @@
+\pset format unaligned
+\pset footer off
 -- What the extension consists of. An object that comes, goes or changes shows here.
 SET client_min_messages = warning;
 CREATE EXTENSION chronos_backup;
@@ -18,7 +20,7 @@ WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
 ORDER BY 1;
 
 -- Columns of what people look at.
-SELECT table_name, column_name, data_type
+SELECT format('%s.%s %s', table_name, column_name, data_type) AS "column"
 FROM information_schema.columns WHERE table_schema = 'chronos' ORDER BY table_name, ordinal_position;
 
 -- A function that runs with its owner's rights is not led astray by the caller's search_path.
