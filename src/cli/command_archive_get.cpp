@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include "chronos/base/log.h"
 #include "cli/archive_settings.h"
 #include "cli/commands.h"
@@ -9,9 +11,16 @@ namespace {
 
 using ops::archive::GetOutcome;
 
+/// A standby waits for the rest of a segment; and takes it from its primary.
+bool recovers_to_an_end(const std::string& pg_path) {
+    return ::access((pg_path + "/recovery.signal").c_str(), F_OK) == 0 &&
+           ::access((pg_path + "/standby.signal").c_str(), F_OK) != 0;
+}
+
 Result<GetOutcome> get_from_archive(Context& context, const std::string& name,
                                     const std::string& destination) {
-    const auto settings = CHRONOS_TRY(archive_get_settings(context.config));
+    auto settings = CHRONOS_TRY(archive_get_settings(context.config));
+    settings.use_streamed = recovers_to_an_end(settings.pg_path);
     return ops::archive::get_wal_patiently(
         settings, name, destination, context.config.get_time("archive-timeout"), context.cancel);
 }

@@ -32,6 +32,7 @@ constexpr std::array kRoles{
     Role{"job", "", serve_job},
     Role{"serve", "serve", serve_http},
     Role{"stanza-create", "stanza-create", serve_stanza_create},
+    Role{"stream", "archive-push", serve_stream},
     Role{"verify", "verify", serve_verify},
 };
 

@@ -10,6 +10,9 @@ namespace chronos::cli {
 /// Pushes WAL until the channel ends; then ends the process, whatever is being pushed.
 Result<> serve_archive(Context& context, EngineChannel& channel);
 
+/// Streams WAL that is not archived yet, when it is told how far the server has flushed.
+Result<> serve_stream(Context& context, EngineChannel& channel);
+
 /// Work for the session at the other end of the channel.
 Result<> serve_backup(Context& context, EngineChannel& channel);
 Result<> serve_check(Context& context, EngineChannel& channel);

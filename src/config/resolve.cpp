@@ -58,7 +58,7 @@ std::optional<std::string> variable(const std::vector<std::string>& environment,
 /// An engine works by the sections and defaults of the command that it does the work of.
 CommandId rules_of(const CommandInfo& command, const std::vector<std::string>& parameters) {
     if (command.id != CommandId::engine || parameters.empty()) return command.id;
-    if (parameters[0] == "archive") return CommandId::archive_push;
+    if (parameters[0] == "archive" || parameters[0] == "stream") return CommandId::archive_push;
     const CommandInfo* role = find_command(parameters[0]);
     return role == nullptr ? command.id : role->id;
 }

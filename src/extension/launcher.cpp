@@ -6,6 +6,7 @@
 #include "extension/settings.h"
 #include "extension/shared_state.h"
 #include "extension/wal_state.h"
+#include "extension/wal_stream.h"
 
 /// The launcher: a static background worker that starts a worker for each queued job, the scheduler
 /// when a schedule is due, and tells the archiver when the server is on its way down.
@@ -215,6 +216,15 @@ void start_queued_jobs() {
     for (int slot = claim_next_job(); slot >= 0; slot = claim_next_job()) start_worker(slot);
 }
 
+/// Until the latch is set, or the engine that streams WAL says something.
+void sleep_ms(long time_ms) {
+    const int fd = stream_fd();
+    const int events =
+        WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH | (fd >= 0 ? WL_SOCKET_READABLE : 0);
+    WaitLatchOrSocket(MyLatch, events, fd >= 0 ? fd : PGINVALID_SOCKET, time_ms,
+                      wait_event(Wait::launcher));
+}
+
 /// Exit status 1, so that the postmaster starts it again should this not be the end of the server.
 [[noreturn]] void leave() {
     if (postmaster_is_stopping()) pg_atomic_write_u32(&shared->shutting_down, 1);
@@ -261,8 +271,7 @@ void chronos_launcher_main(Datum) {
         const bool busy = look_after_workers();
         start_queued_jobs();
         look_after_schedules();
-        WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, time_to_sleep_ms(busy),
-                  wait_event(Wait::launcher));
+        sleep_ms(Min(time_to_sleep_ms(busy), stream_wal()));
     }
 }
 }

@@ -90,6 +90,11 @@ void define_settings() {
     define_number("chronos.job_history_retention",
                   "How long finished jobs stay in chronos.job_history; 0 for ever.",
                   &settings.job_history_retention_min, 30 * 24 * 60, 0, INT_MAX, GUC_UNIT_MIN);
+    DefineCustomBoolVariable("chronos.wal_stream",
+                             "Stores WAL before its segment is complete, to lose less.", nullptr,
+                             &settings.wal_stream, false, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+    define_number("chronos.wal_stream_interval", "Time between two looks for WAL to stream.",
+                  &settings.wal_stream_interval_ms, 5000, 100, 3600000, GUC_UNIT_MS);
     MarkGUCPrefixReserved("chronos");
 }
 

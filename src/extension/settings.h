@@ -15,6 +15,8 @@ struct Settings {
     int archive_timeout_s;
     int shutdown_grace_ms;
     int max_jobs;
+    bool wal_stream;
+    int wal_stream_interval_ms;
     int job_history_retention_min;  ///< 0: for ever
 };
 

@@ -135,8 +135,13 @@ std::string WalPiece::object(const std::string& stanza, const std::string& archi
     char range[64];
     std::snprintf(range, sizeof range, "%08X-%08X-%016llX-", begin, end,
                   static_cast<unsigned long long>(commit_us));
-    return notes_path(stanza, "stream", archive_id) + "/" + segment + "/" + range + checksum +
+    return wal_pieces_path(stanza, archive_id, segment) + "/" + range + checksum +
            std::string(compress::compress_extension(compression));
+}
+
+std::string wal_pieces_path(const std::string& stanza, const std::string& archive_id,
+                            const std::string& segment) {
+    return notes_path(stanza, "stream", archive_id) + "/" + segment;
 }
 
 Result<std::vector<WalPiece>> list_wal_pieces(const Repository& repository,

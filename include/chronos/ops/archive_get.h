@@ -13,6 +13,8 @@ struct GetSettings {
     std::vector<repo::Repository> repositories;  ///< ascending key
     std::string stanza;
     std::string pg_path;  ///< data directory
+    /// get_wal_patiently() puts a segment that is nowhere together from what was streamed of it.
+    bool use_streamed = false;
 };
 
 enum class GetOutcome { found, missing };

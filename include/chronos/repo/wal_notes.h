@@ -67,6 +67,9 @@ struct WalPiece {
     std::string object(const std::string& stanza, const std::string& archive_id) const;
 };
 
+/// The directory of a segment's pieces, and of nothing else.
+std::string wal_pieces_path(const std::string& stanza, const std::string& archive_id,
+                            const std::string& segment);
 /// Sorted by segment, then by begin. `segment` "": those of all segments.
 Result<std::vector<WalPiece>> list_wal_pieces(const Repository& repository,
                                               const std::string& stanza,

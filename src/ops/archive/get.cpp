@@ -5,6 +5,7 @@
 #include "chronos/base/log.h"
 #include "chronos/compress/compress.h"
 #include "chronos/ops/archive_get.h"
+#include "chronos/ops/archive_stream.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/wal_archive.h"
@@ -205,6 +206,9 @@ Result<GetOutcome> get_wal_patiently(const GetSettings& settings, const std::str
     const Deadline deadline(timeout);
     for (;;) {
         Result<GetOutcome> outcome = get_wal(settings, name, destination);
+        if (outcome && *outcome == GetOutcome::missing && settings.use_streamed &&
+            pgdata::is_wal_segment(name))
+            outcome = get_streamed_wal(settings, name, destination);
         if (outcome || !outcome.error().transient() || deadline.passed()) return outcome;
         if (pause.count() == 100)
             log_warn("will try again to get " + name + ": " + outcome.error().message());

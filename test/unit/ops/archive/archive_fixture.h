@@ -168,7 +168,7 @@ protected:
         settings.exec_id = "1-00000000";
         return settings;
     }
-    GetSettings get_settings() const { return {repositories_, kStanza, pg_path()}; }
+    GetSettings get_settings() const { return {repositories_, kStanza, pg_path(), false}; }
 
     Result<> push(const std::string& name, const std::string& content) {
         write_file(wal_path(name), content);
