@@ -80,7 +80,7 @@ install: install-engine
 install-engine: engine
 	$(MKDIR_P) '$(DESTDIR)$(bindir)'
 	$(INSTALL_PROGRAM) $(ENGINE) '$(DESTDIR)$(bindir)/chronos'
-	$(INSTALL_PROGRAM) $(ENGINE)-serve '$(DESTDIR)$(bindir)/chronos-serve'
+	if test -x $(ENGINE)-serve; then $(INSTALL_PROGRAM) $(ENGINE)-serve '$(DESTDIR)$(bindir)/chronos-serve'; fi
 uninstall: uninstall-engine
 uninstall-engine:
 	rm -f '$(DESTDIR)$(bindir)/chronos' '$(DESTDIR)$(bindir)/chronos-serve'

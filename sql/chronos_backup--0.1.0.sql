@@ -482,12 +482,49 @@ CREATE VIEW chronos.costs AS
 COMMENT ON VIEW chronos.costs IS
 	'stored bytes by repository and class with their price a month, and what backups of the last 30 days have added to the repository';
 
+-- Health
+
+CREATE TABLE chronos.health_state (
+	rule text PRIMARY KEY,
+	state text NOT NULL,
+	since timestamptz NOT NULL,
+	-- What receivers of alerts were last told: they are told again until they have answered.
+	announced text NOT NULL
+);
+COMMENT ON TABLE chronos.health_state IS
+	'the last known state of each health rule, so that a restart repeats no alert; written by the health worker in the database chronos.database';
+
+CREATE FUNCTION chronos.health(
+		OUT rule text, OUT state text, OUT value text, OUT threshold text, OUT message text, OUT hint text,
+		OUT since timestamptz)
+	RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE
+	SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'chronos_health';
+COMMENT ON FUNCTION chronos.health() IS
+	'whether backups are what they should be: a row per rule, with its state (ok, unknown, warning, critical)';
+
+CREATE VIEW chronos.health AS SELECT * FROM chronos.health();
+COMMENT ON VIEW chronos.health IS 'what chronos.health() returns';
+
+CREATE FUNCTION chronos.metrics(
+		OUT name text, OUT labels jsonb, OUT value double precision, OUT type text, OUT help text)
+	RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE
+	SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'chronos_metrics';
+COMMENT ON FUNCTION chronos.metrics() IS
+	'the numbers that "chronos serve" offers to Prometheus, with the same names and labels';
+
+CREATE VIEW chronos.metrics AS SELECT * FROM chronos.metrics();
+COMMENT ON VIEW chronos.metrics IS 'what chronos.metrics() returns';
+
 -- Nothing for PUBLIC; chronos_monitor may look, chronos_operator may also run things.
 
 REVOKE ALL ON SCHEMA chronos FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA chronos FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA chronos FROM PUBLIC;
 GRANT USAGE ON SCHEMA chronos TO chronos_monitor;
+GRANT SELECT ON chronos.health_state, chronos.health, chronos.metrics TO chronos_monitor;
+GRANT EXECUTE ON FUNCTION chronos.health(), chronos.metrics() TO chronos_monitor;
 GRANT SELECT ON chronos.job_history, chronos.jobs, chronos.progress, chronos.schedule_entries, chronos.schedules,
 	chronos.backups, chronos.settings
 	TO chronos_monitor;

@@ -30,6 +30,7 @@ constexpr std::array kRoles{
     Role{"check", "check", serve_check},
     Role{"command", "", serve_command},
     Role{"job", "", serve_job},
+    Role{"health", "health", serve_health},
     Role{"serve", "serve", serve_http},
     Role{"stanza-create", "stanza-create", serve_stanza_create},
     Role{"stream", "archive-push", serve_stream},

@@ -16,6 +16,8 @@ Result<> serve_stream(Context& context, EngineChannel& channel);
 /// Work for the session at the other end of the channel.
 Result<> serve_backup(Context& context, EngineChannel& channel);
 Result<> serve_check(Context& context, EngineChannel& channel);
+/// Judges by rules, with the session's facts; with --alert also tells of changes and remembers.
+Result<> serve_health(Context& context, EngineChannel& channel);
 Result<> serve_stanza_create(Context& context, EngineChannel& channel);
 
 /// Verifies the repositories; damage is a finding, not a failure.

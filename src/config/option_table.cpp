@@ -60,6 +60,13 @@ constexpr std::string_view kBlockDefault = "y";
 
 /// Sorted by name, which the search relies on.
 constexpr std::array kOptions{
+    Option{.name = "alert",
+           .type = Type::boolean,
+           .section = Section::command_line,
+           .commands = kHealth,
+           .internal = true,
+           .default_text = "n",
+           .summary = "tell whoever is to be told what has changed"},
     Option{.name = "alert-command",
            .type = Type::string,
            .section = Section::global,

@@ -1,5 +1,6 @@
 #include "extension/launcher.h"
 
+#include "extension/health.h"
 #include "extension/job_types.h"
 #include "extension/postgres_api.h"
 #include "extension/schedule_time.h"
@@ -271,7 +272,10 @@ void chronos_launcher_main(Datum) {
         const bool busy = look_after_workers();
         start_queued_jobs();
         look_after_schedules();
-        sleep_ms(Min(time_to_sleep_ms(busy), stream_wal()));
+        long pause_ms = Min(time_to_sleep_ms(busy), stream_wal());
+        pause_ms = Min(pause_ms, look_after_health());
+        pause_ms = Min(pause_ms, look_after_http_service());
+        sleep_ms(pause_ms);
     }
 }
 }

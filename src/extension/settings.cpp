@@ -54,6 +54,50 @@ void define_number(const char* name, const char* description, int* variable, int
                             PGC_SIGHUP, flags, nullptr, nullptr, nullptr);
 }
 
+void define_limit(const char* name, const char* description, int* variable, int largest, int unit) {
+    define_number(name, description, variable, -1, -1, largest, unit);
+}
+
+/// -1 leaves a limit to the configuration file, where `chronos health` and `chronos serve` find it
+/// too.
+void define_health_settings() {
+    define_number("chronos.health_interval",
+                  "How often health is checked and changes are told; 0 for never.",
+                  &settings.health_interval_s, 60, 0, 3600, GUC_UNIT_S);
+    define_limit("chronos.health_backup_age",
+                 "Age of the last backup that is critical; 0 for none, -1 for health-backup-age.",
+                 &settings.health_backup_age_s, INT_MAX, GUC_UNIT_S);
+    define_limit("chronos.health_backup_duration",
+                 "Duration of a backup worth a warning; 0 for none, -1 for health-backup-duration.",
+                 &settings.health_backup_duration_s, INT_MAX, GUC_UNIT_S);
+    define_limit("chronos.health_disk_free",
+                 "Percentage free on the disk of pg_wal below which it is critical; 0 for none, -1 "
+                 "for health-disk-free.",
+                 &settings.health_disk_free_percent, 50, 0);
+    define_limit("chronos.health_drill_age",
+                 "Time without a restore drill worth a warning; 0 for none, -1 for "
+                 "health-drill-age.",
+                 &settings.health_drill_age_s, INT_MAX, GUC_UNIT_S);
+    define_limit("chronos.health_repo_growth",
+                 "Growth between two full backups worth a warning, in percent; 0 for none, -1 for "
+                 "health-repo-growth.",
+                 &settings.health_repo_growth_percent, 1000000, 0);
+    define_limit("chronos.health_repo_size",
+                 "Size of a repository worth a warning; 0 for none, -1 for health-repo-size.",
+                 &settings.health_repo_size_mb, INT_MAX, GUC_UNIT_MB);
+    define_limit("chronos.health_rpo",
+                 "Recovery point objective: how much may be lost, as time; 0 for none, -1 for "
+                 "health-rpo.",
+                 &settings.health_rpo_s, INT_MAX, GUC_UNIT_S);
+    define_limit("chronos.health_verify_age",
+                 "Time without a verify worth a warning; 0 for none, -1 for health-verify-age.",
+                 &settings.health_verify_age_s, INT_MAX, GUC_UNIT_S);
+    define_limit("chronos.health_wal_lag",
+                 "How long WAL may wait for the archiver before it is critical; 0 for ever, -1 for "
+                 "health-wal-lag.",
+                 &settings.health_wal_lag_s, INT_MAX, GUC_UNIT_S);
+}
+
 }  // namespace
 
 void define_settings() {
@@ -95,6 +139,11 @@ void define_settings() {
                              &settings.wal_stream, false, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
     define_number("chronos.wal_stream_interval", "Time between two looks for WAL to stream.",
                   &settings.wal_stream_interval_ms, 5000, 100, 3600000, GUC_UNIT_MS);
+    define_text("chronos.http_listen",
+                "Address and port on which health, metrics and a dashboard are served, such as "
+                "localhost:8080; empty for none.",
+                &settings.http_listen, "", PGC_SIGHUP, 0, nullptr);
+    define_health_settings();
     MarkGUCPrefixReserved("chronos");
 }
 

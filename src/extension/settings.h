@@ -17,6 +17,18 @@ struct Settings {
     int max_jobs;
     bool wal_stream;
     int wal_stream_interval_ms;
+    char* http_listen;
+    int health_interval_s;  ///< 0: never
+    /// Limits of health rules; -1: as the configuration file has it.
+    int health_backup_age_s;
+    int health_backup_duration_s;
+    int health_disk_free_percent;
+    int health_drill_age_s;
+    int health_repo_growth_percent;
+    int health_repo_size_mb;
+    int health_rpo_s;
+    int health_verify_age_s;
+    int health_wal_lag_s;
     int job_history_retention_min;  ///< 0: for ever
 };
 

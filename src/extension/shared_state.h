@@ -69,6 +69,7 @@ struct SharedState {
     pg_atomic_uint32 shutting_down;  ///< set by the launcher once the server is on its way down
     pid_t launcher_pid;              ///< 0: there is none
     Latch* launcher_latch;
+    TimestampTz health_checked_at;     ///< the last time that it could be
     int64 next_id;                     ///< 0: the history has not been asked yet
     bool schedules_changed;            ///< look at them now
     TimestampTz check_schedules_at;    ///< look at them then, by schedule_now()

@@ -15,7 +15,7 @@ my @functions = map { s/^pg_finfo_//r } grep { /^pg_finfo_/ } @symbols;
 cmp_ok(scalar @functions, '>', 5, 'there are SQL functions');
 my %wanted = map { $_ => 1 } @functions, (map { "pg_finfo_$_" } @functions),
   qw(Pg_magic_func _PG_init _PG_archive_module_init chronos_launcher_main
-  chronos_job_main chronos_scheduler_main);
+  chronos_job_main chronos_health_main chronos_scheduler_main chronos_serve_main);
 is(join(' ', grep { !$wanted{$_} } @symbols), '', 'nothing else is exported');
 is(join(' ', grep { my $name = $_; !grep { $_ eq $name } @symbols } sort keys %wanted), '',
 	'all of it is exported');

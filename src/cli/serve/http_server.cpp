@@ -29,6 +29,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
+/// What a client gets for its next bytes while others wait for a thread.
+constexpr milliseconds kPatience{400};
 constexpr std::string_view kHeadEnd = "\r\n\r\n";
 
 /// Everything else that a client may say changes nothing here, and would cost something: ranges
@@ -66,13 +68,18 @@ enum class HeadOutcome { whole, closed, too_slow, too_large };
 /// the time that they take to arrive. There is nothing behind the head, since no body is taken.
 class BoundedStream final : public httplib::Stream {
 public:
-    BoundedStream(Wire& wire, int socket, const HttpOptions& options)
-        : wire_(wire), socket_(socket), options_(options) {}
+    /// `somebody_waits` tells whether a connection has no thread: a client that does not get on
+    /// with its request has less time then.
+    BoundedStream(Wire& wire, int socket, const HttpOptions& options,
+                  std::function<bool()> somebody_waits)
+        : wire_(wire),
+          socket_(socket),
+          options_(options),
+          somebody_waits_(std::move(somebody_waits)) {}
 
     HeadOutcome read_head(milliseconds wait_for_first) {
-        Deadline deadline(wait_for_first);
-        if (received_.empty() && !fill(deadline)) return HeadOutcome::closed;
-        deadline = Deadline(options_.request_timeout);
+        if (received_.empty() && !fill(wait_for_first)) return HeadOutcome::closed;
+        const Deadline deadline(options_.request_timeout);
         for (;;) {
             const std::size_t end = received_.find(kHeadEnd);
             if (end != std::string::npos) {
@@ -83,7 +90,7 @@ public:
                 return HeadOutcome::whole;
             }
             if (received_.size() >= options_.request_size_max) return HeadOutcome::too_large;
-            if (!fill(deadline)) return HeadOutcome::too_slow;
+            if (!fill(deadline.remaining())) return HeadOutcome::too_slow;
         }
     }
     /// For a request that httplib never gets to see.
@@ -115,9 +122,12 @@ public:
     socket_t socket() const override { return socket_; }
 
 private:
-    bool fill(const Deadline& deadline) {
+    bool fill(milliseconds limit) {
         std::array<char, 4096> chunk;
-        const ssize_t count = wire_.read(chunk.data(), chunk.size(), deadline);
+        const Deadline patience(std::min(limit, kPatience));
+        ssize_t count = wire_.read(chunk.data(), chunk.size(), patience);
+        if (count < 0 && patience.passed() && limit > kPatience && !somebody_waits_())
+            count = wire_.read(chunk.data(), chunk.size(), Deadline(limit - kPatience));
         if (count > 0) received_.append(chunk.data(), static_cast<std::size_t>(count));
         return count > 0;
     }
@@ -125,6 +135,7 @@ private:
     Wire& wire_;
     int socket_;
     const HttpOptions& options_;
+    std::function<bool()> somebody_waits_;
     Deadline deadline_{milliseconds(0)};
     std::string received_;  ///< not yet part of a head
     std::string head_;
@@ -348,7 +359,7 @@ void HttpServer::State::serve(const io::FileDescriptor& socket) {
     const auto wire = tls ? tls->accept(socket.get(), Deadline(options.request_timeout))
                           : make_plain_wire(socket.get());
     if (!wire) return;
-    BoundedStream stream(*wire, socket.get(), options);
+    BoundedStream stream(*wire, socket.get(), options, [this] { return somebody_waits(); });
     converse(stream);
     // What the client sent and nobody read would turn the end of the connection into a reset, which
     // can take the answer with it.

@@ -87,7 +87,7 @@ Rule repo_unreachable(const View& view) {
 
 bool any_readable(const View& view) {
     return std::any_of(view.snapshot.repositories.begin(), view.snapshot.repositories.end(),
-                       [](const RepositoryFacts& one) { return one.problem.empty(); });
+                       [](const RepositoryFacts& one) { return one.status != StatusCode::other; });
 }
 
 Rule backup_age(const View& view) {

@@ -1,0 +1,208 @@
+# `chronos serve` alone needs a repository and a configuration, no server: it answers what existing
+# checks, dashboards and alerts ask, tells strangers nothing, survives what is no request, and its
+# memory does not grow with what it is asked.
+use strict;
+use warnings;
+use ChronosTest;
+use HttpTest;
+use IO::Socket::INET;
+use IPC::Run ();
+use JSON::PP ();
+use MIME::Base64 ();
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $seed = seed();
+my $base = PostgreSQL::Test::Utils::tempdir();
+my $fixtures = $ENV{TEST_FIXTURES_DIR};
+system('tar', '-C', $base, '--zstd', '-xf', "$fixtures/zst-bundle-block.tar.zst") == 0 or die 'unpack';
+my ($repo) = grep { -d "$_/backup" } ($base, glob "$base/* $base/*/*");
+my ($stanza) = map { /([^\/]+)$/ } glob "$repo/backup/*";
+
+# A process of its own in the background; ends with the test.
+sub serve
+{
+	my ($port, @options) = @_;
+	my ($out, $err) = ('', '');
+	my $handle = IPC::Run::start([ $chronos, '--no-config', "--stanza=$stanza", "--repo1-path=$repo",
+			"--lock-path=$base/lock", '--log-level-console=info', '--health-backup-age=3650d',
+			"--http-listen=$port", @options, 'serve' ], '<', \undef, '>', \$out, '2>', \$err);
+	return { handle => $handle, out => \$out, err => \$err };
+}
+
+sub stop
+{
+	my ($server) = @_;
+	$server->{handle}->signal('TERM');
+	$server->{handle}->finish;
+	return $server->{handle}->result(0);
+}
+
+sub pid_of { return $_[0]{handle}{KIDS}[0]{PID} }
+
+sub resident_kib
+{
+	open my $in, '<', "/proc/$_[0]/status" or return 0;
+	return (join('', <$in>) =~ /^VmRSS:\s+(\d+)/m)[0];
+}
+
+my $port = free_port();
+my $server = serve("localhost:$port");
+ok(wait_for_http($port), 'it is ready once it has read the repository');
+is((get($port, '/healthz'))[0], 200, 'it is alive');
+
+# What a health check of today gets from the port.
+for my $path ('/', '/health')
+{
+	my ($status, $body, $headers) = get($port, $path);
+	is($status, 200, "$path is healthy");
+	my $json = JSON::PP::decode_json($body);
+	is(join(' ', sort keys %$json), 'last_backup_age_hours messages status timestamp', 'with the keys of the runbook');
+	is($json->{status}, 'healthy', 'healthy') or diag($body);
+	like($body, qr/"last_backup_age_hours":"\d+"/, 'the age is a text');
+	like($json->{timestamp}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/, 'the time is UTC');
+	is($headers->{'content-type'}, 'application/json', 'as JSON');
+}
+my ($status, $page, $headers) = get($port, '/', Accept => 'text/html,*/*');
+is($status, 200, 'a browser gets a page');
+like($headers->{'content-type'}, qr{^text/html}, 'of HTML');
+like($page, qr/^<!DOCTYPE html>/, 'from its beginning');
+unlike($page, qr{(?:src|href)="(?:https?:)?//}, 'without anything from elsewhere');
+unlike($page, qr/innerHTML|\@NONCE\@/, 'that parses nothing as markup');
+my ($nonce) = $headers->{'content-security-policy'} =~ /script-src 'nonce-([0-9a-f]+)'/;
+like($page, qr/<script nonce="$nonce">/, 'whose script is the one that the policy allows');
+is($headers->{'x-frame-options'}, 'DENY', 'and that nobody frames');
+
+($status, my $metrics, $headers) = get($port, '/metrics');
+is($status, 200, 'metrics');
+like($headers->{'content-type'}, qr{^text/plain; version=0\.0\.4}, 'for Prometheus');
+for my $name (qw(pgbackrest_backup_info pgbackrest_backup_since_last_completion_seconds pgbackrest_backup_duration_seconds
+	pgbackrest_stanza_status pgbackrest_repo_status pgbackrest_wal_archive_status pgbackrest_last_backup_timestamp
+	s3_bucket_size_bytes chronos_rule_state))
+{
+	like($metrics, qr/^# TYPE $name gauge\n$name\{/m, $name);
+}
+my @bad = grep { !/^(?:# (?:HELP|TYPE) \w+ .+|\w+\{(?:\w+="(?:[^"\\\n]|\\.)*",?)*\} -?[0-9.e+]+)$/ } split /\n/, $metrics;
+is("@bad", '', 'every line is of the format');
+($status, $metrics, $headers) = get($port, '/metrics', Accept => 'application/openmetrics-text;version=1.0.0,text/plain;q=0.5');
+like($headers->{'content-type'}, qr{^application/openmetrics-text}, 'OpenMetrics for who asks');
+like($metrics, qr/\n# EOF\n\z/, 'ends as that demands');
+
+($status, my $body) = get($port, '/api/status.json');
+my $json = JSON::PP::decode_json($body);
+is(scalar @{ $json->{repositories}[0]{backups} }, 3, 'the dashboard gets every backup');
+
+# Methods, paths, bodies.
+($status, $body, $headers) = get($port, '/metrics', method => 'HEAD');
+is("$status|$body", '200|', 'HEAD has no body');
+cmp_ok($headers->{'content-length'}, '>', 1000, 'but its length');
+for my $method (qw(POST PUT DELETE PATCH OPTIONS))
+{
+	($status, $body, $headers) = get($port, '/health', method => $method);
+	is($status, 405, "$method is not allowed");
+}
+is((get($port, $_))[0], 404, "nothing at $_")
+  for '/nothing', '/../../../../etc/passwd', '/%2e%2e/%2e%2e/etc/passwd', '//etc/passwd', '/metrics/', '/health%00';
+like(raw_request($port, "GET /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000000\r\n\r\nabc"), qr/^HTTP\/1\.1 413/, 'a body is refused unread');
+like(raw_request($port, "GET /health HTTP/1.1\r\nHost: localhost\r\n" . ("X-A: " . 'b' x 1000 . "\r\n") x 40 . "\r\n"), qr/^HTTP\/1\.1 4\d\d/, 'so are headers without end');
+is((get($port, '/health', Host => 'attacker.example'))[0], 421, 'another name than that of this machine is none of it');
+like(raw_request($port, "GET /health HTTP/1.1\r\nHost: localhost\r\nRange: bytes=" . join(',', map { "$_-" } 1 .. 1500) . "\r\nConnection: close\r\n\r\n"),
+	qr/^HTTP\/1\.1 200/, 'ranges are overlooked');
+my $two = raw_request($port, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+is(scalar(() = $two =~ /HTTP\/1\.1 200/g), 2, 'two requests at once get two answers');
+
+# Clients that say nothing, or one byte at a time, take no thread for long.
+my @silent = map { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) } 1 .. 30;
+print {$_} 'GET / HT' for @silent;
+my $begin = time;
+($status) = get($port, '/healthz');
+is($status, 200, 'it answers while thirty others do not finish their requests');
+cmp_ok(time - $begin, '<', 8, 'after a while at most');
+close $_ for @silent;
+
+# Whatever comes, a refusal at most. The long run is for CHECK_LONG.
+my $pid = pid_of($server);
+my $runs = $ENV{CHECK_LONG} ? 5000 : 300;
+my @words = ('GET', 'HEAD', '/', '/health', '/metrics', ' ', 'HTTP/1.1', 'HTTP/9', "\r\n", "\n", "\0", 'Host: localhost', ':', 'Content-Length: ',
+	'-1', '99999999999999999999', 'Transfer-Encoding: chunked', '%', '%zz', '?', '&', '=', '..', "\xff\xfe", 'A' x 3000, 'Range: bytes=0-', 'Expect: 100-continue',
+	'Authorization: Basic ', 'Connection: keep-alive', 'Accept: text/html');
+my %seen;
+for my $run (1 .. $runs)
+{
+	my $bytes = join '', map { $words[ rand @words ] } 1 .. 1 + rand 25;
+	$bytes = "GET /health HTTP/1.1\r\n$bytes" if $run % 3 == 0;
+	my $answer = raw_request($port, "$bytes\r\n\r\n", 0.05);
+	my ($code) = ($answer // '') =~ /^HTTP\/1\.1 (\d+)/;
+	++$seen{ $code // 'none' };
+	if ($code && $code >= 500) { fail("run $run of seed $seed: $code"); last }
+}
+is((get($port, '/healthz'))[0], 200, "it survives $runs requests that are none: " . join ', ', map { "$_ x$seen{$_}" } sort keys %seen);
+is(pid_of($server), $pid, 'in the same process');
+
+# Two hundred requests a second; nothing grows, nobody waits.
+my $seconds = $ENV{CHECK_LONG} ? 60 : 6;
+get($port, $_) for ('/metrics', '/api/status.json') x 50;
+my $before = resident_kib($pid);
+my ($done, $failed, $slowest, $from) = (0, 0, 0, time);
+for my $i (1 .. 200 * $seconds)
+{
+	my $due = $from + $i / 200;
+	sleep $due - time if $due > time;
+	my $start = time;
+	++$failed if (get($port, ('/health', '/metrics', '/api/status.json', '/healthz')[ $i % 4 ]))[0] != 200;
+	$slowest = time - $start if time - $start > $slowest;
+	++$done;
+}
+my $took = time - $from;
+my $after = resident_kib($pid);
+is($failed, 0, sprintf('%d requests in %.1f s, the slowest in %.0f ms', $done, $took, 1000 * $slowest));
+cmp_ok($after - $before, '<', 2048, "memory does not grow: $before KiB before, $after KiB after");
+is(stop($server), 0, 'a signal is how it ends');
+like(${ $server->{out} } . ${ $server->{err} }, qr{serving on http://localhost:$port}, 'it has said where it serves');
+
+# Beyond this machine: only with a token, or when told to.
+($status, my $out, my $err) = run_tool($chronos, '--no-config', "--stanza=$stanza", "--repo1-path=$repo", '--http-listen=0.0.0.0:0', 'serve');
+is($status, 32, 'an open port without a token is refused');
+like($out . $err, qr/http-token-file/, 'with a way out');
+my $token = 'secret-' . 'x' x 30;
+open my $file, '>', "$base/token" or die;
+print $file "$token\n";
+close $file;
+$server = serve("*:$port", "--http-token-file=$base/token");
+ok(wait_for_http($port), 'readiness needs no token');
+is((get($port, '/health'))[0], 401, 'all else does');
+is((get($port, '/health', Authorization => "Bearer $token"))[0], 200, 'which is borne');
+is((get($port, '/health', Authorization => 'Basic ' . MIME::Base64::encode_base64("any:$token", '')))[0], 200, 'or a password');
+is((get($port, '/health', Authorization => "Bearer ${token}x"))[0], 401, 'and compared whole');
+stop($server);
+unlike(${ $server->{out} } . ${ $server->{err} }, qr/\Q$token\E/, 'no log has it');
+
+# TLS.
+system("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout $base/key.pem -out $base/cert.pem >$base/openssl.log 2>&1") == 0 or die 'openssl';
+$server = serve("localhost:$port", "--http-tls-cert-file=$base/cert.pem", "--http-tls-key-file=$base/key.pem");
+my $answer = '';
+for (1 .. 100)
+{
+	$answer = `curl -s --cacert $base/cert.pem https://localhost:$port/readyz 2>&1`;
+	last if $answer eq "ok\n";
+	sleep 0.1;
+}
+is($answer, "ok\n", 'it serves TLS');
+is(`curl -s -o $base/body -w '%{http_code}' --cacert $base/cert.pem https://localhost:$port/metrics`, '200', 'whole pages too');
+is(raw_request($port, "GET /health HTTP/1.1\r\n\r\n", 3) // '', '', 'and nobody else');
+is(`curl -s --cacert $base/cert.pem https://localhost:$port/healthz`, "ok\n", 'which does it no harm');
+stop($server);
+
+# A repository that goes away is told of, and nobody has to wait for it.
+$server = serve("localhost:$port", '--health-interval=1s');
+ok(wait_for_http($port), 'ready again');
+rename $repo, "$repo.away" or die;
+ok(wait_for_http($port, '/health', 503), 'without its repository it is unhealthy');
+like((get($port, '/'))[1], qr/repo_unreachable/, 'and says why');
+like((get($port, '/metrics'))[1], qr/^chronos_healthy\{stanza="$stanza"\} 0/m, 'in numbers too');
+rename "$repo.away", $repo or die;
+ok(wait_for_http($port, '/health', 200), 'until it is back');
+stop($server);
+
+done_testing();
