@@ -6,8 +6,14 @@ namespace chronos::cli {
 
 Result<int> run_backup(Context& context) {
     const auto connection = CHRONOS_TRY(connect_to_server(context));
-    CHRONOS_TRY(backup_over(context, *connection));
-    CHRONOS_TRY(expire_after_backup(context));
+    const auto backups = CHRONOS_TRY(backup_over(context, *connection));
+    Result<> expired;
+    for (const RepositoryBackup& backup : backups) {
+        if (!backup.result) continue;
+        if (Result<> one = expire_after_backup(context, backup.key); !one) expired = std::move(one);
+    }
+    CHRONOS_TRY(report_backups(backups));
+    CHRONOS_TRY(std::move(expired));
     return 0;
 }
 

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "chronos/base/log.h"
 #include "cli/engine_connection.h"
 #include "cli/engine_roles.h"
@@ -18,20 +20,32 @@ const char* status_name(ops::check::CheckStatus status) {
     return "failure";
 }
 
+/// The backup is there, and whoever asked for it must learn its label; what expire left undone, the
+/// next one does. Returns the error code, 0 if there was no error.
+std::uint64_t expire_after(Context& context, const RepositoryBackup& backup) {
+    const Result<> expired = expire_after_backup(context, backup.key);
+    if (expired) return 0;
+    log_warn("backup " + backup.result->entry.label +
+             " is complete, but expire failed: " + expired.error().text());
+    return static_cast<std::uint64_t>(expired.error().kind());
+}
+
 }  // namespace
 
 Result<> serve_backup(Context& context, EngineChannel& channel) {
     ControlConnection connection(channel, context.cancel);
-    const ops::backup::BackupResult result = CHRONOS_TRY(backup_over(context, connection));
+    const auto backups = CHRONOS_TRY(backup_over(context, connection));
+    const auto done = std::ranges::find_if(
+        backups, [](const RepositoryBackup& backup) { return static_cast<bool>(backup.result); });
+    const Result<> reported = report_backups(backups);
+    if (done == backups.end()) return reported.error();
+    // The job is about a backup; that another repository has not got it stands in the log.
+    if (!reported) log_warn(reported.error().text());
+    const ops::backup::BackupResult& result = *done->result;
     const repo::BackupEntry& entry = result.entry;
-    // The backup is there, and whoever asked for it must learn its label; what expire left undone,
-    // the next one does.
     std::uint64_t expire_code = 0;
-    if (const Result<> expired = expire_after_backup(context); !expired) {
-        log_warn("backup " + entry.label +
-                 " is complete, but expire failed: " + expired.error().text());
-        expire_code = static_cast<std::uint64_t>(expired.error().kind());
-    }
+    for (const RepositoryBackup& backup : backups)
+        if (backup.result) expire_code = std::max(expire_code, expire_after(context, backup));
     channel.send(Message("done")
                      .with("label", entry.label)
                      .with("type", repo::backup_type_name(entry.type))

@@ -55,10 +55,11 @@ Result<ops::expire::ExpireRequest> expire_request(const config::Config& config) 
     return request;
 }
 
-Result<> expire_after_backup(Context& context) {
+Result<> expire_after_backup(Context& context, unsigned repo_key) {
     if (!context.config.get_bool("expire-auto")) return {};
     ops::expire::ExpireRequest request = CHRONOS_TRY(expire_request(context.config));
-    request.repositories.resize(1);  // where a backup goes: the one of --repo, or the first
+    std::erase_if(request.repositories,
+                  [&](const auto& one) { return one.repository.key != repo_key; });
     return report_failures("expire",
                            CHRONOS_TRY(ops::expire::run_expire(request, context.cancel)).failures);
 }

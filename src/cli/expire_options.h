@@ -12,6 +12,6 @@ ops::expire::Retention retention_of(const config::Config& config, unsigned repo_
 Result<ops::expire::ExpireRequest> expire_request(const config::Config& config);
 
 /// What a backup does at its end, unless expire-auto=n: for the repository that it was made in.
-Result<> expire_after_backup(Context& context);
+Result<> expire_after_backup(Context& context, unsigned repo_key);
 
 }  // namespace chronos::cli

@@ -1,7 +1,11 @@
 #include "cli/server_commands.h"
 
+#include <algorithm>
+
 #include "chronos/base/log.h"
+#include "chronos/base/text.h"
 #include "chronos/db/server.h"
+#include "cli/per_repository.h"
 
 namespace chronos::cli {
 namespace {
@@ -58,12 +62,19 @@ Result<> check_supported(const config::Config& config, const repo::Repository& r
     return {};
 }
 
-void set_compression(const config::Config& config, ops::backup::BackupRequest& request) {
+void set_compression(const config::Config& config, const repo::Repository& repository,
+                     ops::backup::BackupRequest& request) {
     request.compress_type = compress::parse_compress_type(config.get_string("compress-type"))
                                 .value_or(request.compress_type);
     if (!config.get_bool("compress")) request.compress_type = compress::CompressType::none;
     if (config.has("compress-level"))
         request.compress_level = static_cast<int>(config.get_int("compress-level"));
+    const auto own =
+        compress::parse_compress_type(config.get_string(repo_option(repository, "compress-type")));
+    if (own && *own != request.compress_type) {
+        request.compress_type = *own;
+        request.compress_level.reset();  // it is that of the other codec
+    }
     request.compress_level_network = static_cast<int>(config.get_int("compress-level-network"));
 }
 
@@ -94,7 +105,7 @@ Result<ops::backup::BackupRequest> backup_request(const config::Config& config,
     request.pgdata = config.get_string("pg1-path");
     request.type =
         repo::parse_backup_type(config.get_string("type")).value_or(repo::BackupType::incr);
-    set_compression(config, request);
+    set_compression(config, repository, request);
     request.archive_check = config.get_bool("archive-check");
     request.archive_copy = config.get_bool("archive-copy");
     request.archive_mode_check = config.get_bool("archive-mode-check");
@@ -116,6 +127,53 @@ Result<ops::backup::BackupRequest> backup_request(const config::Config& config,
     return request;
 }
 
+/// Those of backup-repos, the one of --repo, or the first.
+Result<std::vector<unsigned>> backup_keys(const config::Config& config) {
+    const std::vector<unsigned> all = config.repo_keys();
+    if (config.has("repo")) return std::vector{static_cast<unsigned>(config.get_int("repo"))};
+    const std::string wanted = config.get_string("backup-repos");
+    if (wanted == "all") return all;
+    if (wanted.empty()) {
+        log_info("repo option not specified, defaulting to repo" + std::to_string(all.front()));
+        return std::vector{all.front()};
+    }
+    std::vector<unsigned> keys;
+    for (const std::string_view word : split(wanted, ',')) {
+        const auto number = parse_uint(trim(word));
+        const bool known = number && std::ranges::find(all, *number) != all.end();
+        if (!known || std::ranges::find(keys, *number) != keys.end())
+            return Error(ErrorKind::option_invalid_value,
+                         "'" + printable(wanted) + "' is not valid for 'backup-repos' option")
+                .with_hint("Name configured repositories, as in \"1,2\", or \"all\".");
+        keys.push_back(static_cast<unsigned>(*number));
+    }
+    return keys;
+}
+
+/// Creates the stanza where it is missing: there, and in the others if only one is backed up to.
+Result<ops::backup::BackupRequest> prepare_backup(const config::Config& config, unsigned key,
+                                                  const pgdata::ControlFile& control) {
+    const repo::Repository repository = CHRONOS_TRY(open_repository(config, key));
+    CHRONOS_TRY(check_supported(config, repository));
+    auto request = CHRONOS_TRY(backup_request(config, repository));
+    const bool alone = config.get_string("backup-repos").empty();
+    auto repositories =
+        alone ? CHRONOS_TRY(open_repositories(config)) : std::vector<repo::Repository>{repository};
+    CHRONOS_TRY(
+        ops::stanza::ensure_stanza(stanza_request(config, std::move(repositories)), control));
+    return request;
+}
+
+/// process-max is for all of them together.
+std::vector<ops::backup::BackupRequest> share_processors(
+    std::vector<ops::backup::BackupRequest> requests) {
+    for (ops::backup::BackupRequest& request : requests) {
+        request.lock_keys = {request.repository.key};
+        request.process_max = std::max<std::size_t>(1, request.process_max / requests.size());
+    }
+    return requests;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<db::Connection>> connect_to_server(Context& context) {
@@ -130,18 +188,35 @@ Result<std::unique_ptr<db::Connection>> connect_to_server(Context& context) {
     return db::connect(options, context.cancel);
 }
 
-Result<ops::backup::BackupResult> backup_over(Context& context, db::Connection& connection) {
+Result<std::vector<RepositoryBackup>> backup_over(Context& context, db::Connection& connection) {
     const config::Config& config = context.config;
-    const std::vector<repo::Repository> repositories = CHRONOS_TRY(open_repositories(config));
-    const repo::Repository& repository = repositories.front();
-    if (!config.has("repo"))
-        log_info("repo option not specified, defaulting to repo" + std::to_string(repository.key));
-    CHRONOS_TRY(check_supported(config, repository));
-    const auto request = CHRONOS_TRY(backup_request(config, repository));
+    const std::vector<unsigned> keys = CHRONOS_TRY(backup_keys(config));
     const auto server = CHRONOS_TRY(db::read_server_facts(connection));
     const auto control = CHRONOS_TRY(control_file_of(config, server));
-    CHRONOS_TRY(ops::stanza::ensure_stanza(stanza_request(config, repositories), control));
-    return ops::backup::run_backup(request, connection, context.progress, context.cancel);
+    std::vector<RepositoryBackup> backups;
+    std::vector<std::size_t> begun;  // their places in `backups`
+    std::vector<ops::backup::BackupRequest> requests;
+    for (const unsigned key : keys) {
+        auto request = prepare_backup(config, key, control);
+        backups.push_back(
+            {key, request ? Error(ErrorKind::internal, "not begun") : request.error()});
+        if (!request) continue;
+        begun.push_back(backups.size() - 1);
+        requests.push_back(*std::move(request));
+    }
+    if (keys.size() > 1) requests = share_processors(std::move(requests));
+    auto results = ops::backup::run_backups(requests, connection, context.progress, context.cancel);
+    for (std::size_t i = 0; i < results.size(); ++i)
+        backups[begun[i]].result = std::move(results[i]);
+    return backups;
+}
+
+Result<> report_backups(const std::vector<RepositoryBackup>& backups) {
+    std::vector<std::pair<unsigned, Error>> failures;
+    for (const RepositoryBackup& backup : backups)
+        if (!backup.result) failures.emplace_back(backup.key, backup.result.error());
+    if (backups.size() == 1 && !failures.empty()) return failures.front().second;
+    return report_failures("backup", failures);
 }
 
 Result<std::vector<ops::check::CheckFinding>> check_over(Context& context,

@@ -16,8 +16,19 @@ namespace chronos::cli {
 /// To the server that the pg1-* options name.
 Result<std::unique_ptr<db::Connection>> connect_to_server(Context& context);
 
-/// Creates the stanza first where there is none.
-Result<ops::backup::BackupResult> backup_over(Context& context, db::Connection& connection);
+/// What became of the backup into one of the repositories that were asked for.
+struct RepositoryBackup {
+    unsigned key = 1;
+    Result<ops::backup::BackupResult> result;
+};
+
+/// Into the repository of --repo, those of backup-repos, or the first; at least one. Creates the
+/// stanza first where there is none.
+Result<std::vector<RepositoryBackup>> backup_over(Context& context, db::Connection& connection);
+
+/// The failures: the only one as it is; of several repositories each is logged, and the error says
+/// how many there are. Of kind `command`.
+Result<> report_backups(const std::vector<RepositoryBackup>& backups);
 
 Result<std::vector<ops::check::CheckFinding>> check_over(Context& context,
                                                          db::Connection& connection);

@@ -78,4 +78,14 @@ struct BackupResult {
 Result<BackupResult> run_backup(const BackupRequest& request, db::Connection& connection,
                                 const ProgressReceiver& progress, const Cancellation& cancel);
 
+/// The same into several repositories at once, one request each, of one stanza: the server is in
+/// backup mode once, and the cluster's files are read from its disks once. Each repository has its
+/// own type, prior, codec, passphrase and bundles. One that fails does not keep the others from
+/// completing. Returns what became of each, in the order of the requests. Memory and threads: those
+/// of run_backup() for each request.
+std::vector<Result<BackupResult>> run_backups(const std::vector<BackupRequest>& requests,
+                                              db::Connection& connection,
+                                              const ProgressReceiver& progress,
+                                              const Cancellation& cancel);
+
 }  // namespace chronos::ops::backup

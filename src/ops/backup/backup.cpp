@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <thread>
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
@@ -12,6 +13,7 @@
 #include "chronos/pgdata/cluster_files.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/lock.h"
+#include "ops/backup/companions.h"
 #include "ops/backup/copy.h"
 #include "ops/backup/label.h"
 #include "ops/backup/monitor.h"
@@ -27,16 +29,23 @@ namespace {
 
 constexpr mode_t kLabelModeMask = 0644;
 
+/// The place of a backup among those that are made at the same time; null: it is alone.
+struct Company {
+    Companions* companions = nullptr;
+    std::size_t member = 0;
+};
+
 /// A backup in the making. Each step leaves a valid repository behind it; their order, in
 /// run_backup(), is the proof that a backup which can be seen is whole.
 class Run {
 public:
     Run(BackupRequest request, db::Connection& connection, ProgressReceiver progress,
-        const Cancellation& cancel)
+        const Cancellation& cancel, Company company)
         : request_(std::move(request)),
           connection_(connection),
           progress_(std::move(progress)),
-          cancel_(cancel) {}
+          cancel_(cancel),
+          company_(company) {}
 
     Result<> take_locks();
     Result<> load_infos();
@@ -68,6 +77,7 @@ private:
     }
     Result<> step(const char* phase);
     void fill_options();
+    Result<EndedBackup> end_on_server();
     Result<> make_paths();
     Result<> save_partial();
     CopySettings copy_settings() const;
@@ -82,6 +92,7 @@ private:
     db::Connection& connection_;
     ProgressReceiver progress_;
     const Cancellation& cancel_;
+    const Company company_;
 
     std::vector<std::unique_ptr<repo::Lock>> locks_;
     repo::Lock* progress_lock_ = nullptr;
@@ -181,7 +192,8 @@ void Run::fill_options() {
 }
 
 Result<> Run::start_on_server() {
-    started_ = CHRONOS_TRY(backup::start_on_server(request_, connection_, cluster_));
+    const auto enter = [this] { return backup::start_on_server(request_, connection_, cluster_); };
+    started_ = CHRONOS_TRY(company_.companions ? company_.companions->start(enter) : enter());
     manifest_.timestamp_start = started_.timestamp;
     return {};
 }
@@ -328,7 +340,11 @@ Result<> Run::copy_files() {
     Monitor monitor(monitor_settings(), cancel_);
     Result<> copied = backup::copy_files(
         copy_settings(), plan_, monitor.cancel(),
-        [&](std::uint64_t bytes) { monitor.add_bytes(bytes); },
+        [&](std::uint64_t bytes) {
+            monitor.add_bytes(bytes);
+            if (company_.companions)
+                company_.companions->pace(company_.member, bytes, monitor.cancel());
+        },
         [&](const PlannedFile& planned, const CopyOutcome& outcome) {
             take_outcome(planned, outcome);
             monitor.add_file();
@@ -336,6 +352,7 @@ Result<> Run::copy_files() {
     // Why the monitor stopped the copy says more than that it was stopped.
     CHRONOS_TRY(monitor.finish());
     CHRONOS_TRY(std::move(copied));
+    if (company_.companions) company_.companions->copied(company_.member);
     plan_ = {};  // the manifest is about to be written, several megabytes of a large cluster
     drop_vanished();
     return {};
@@ -395,19 +412,30 @@ Result<> Run::make_durable() {
 
 Result<> Run::stop_on_server() {
     CHRONOS_TRY(step("stop"));
-    log_info("execute non-exclusive backup stop and wait for all WAL segments to archive");
+    const auto leave = [this] { return end_on_server(); };
+    EndedBackup ended = CHRONOS_TRY(
+        company_.companions ? company_.companions->stop(company_.member, leave, cancel_) : leave());
     manifest_.databases.clear();
-    for (const db::Database& database : CHRONOS_TRY(db::list_databases(connection_)))
+    for (const db::Database& database : ended.databases)
         manifest_.databases.push_back({database.name, database.oid, database.last_system_oid});
-    stopped_ = CHRONOS_TRY(db::stop_backup(connection_));
+    stopped_ = std::move(ended.stopped);
     manifest_.lsn_start = started_.lsn;
     manifest_.lsn_stop = stopped_.lsn;
     manifest_.archive_start = started_.segment;
     manifest_.archive_stop = pgdata::wal_segment_name_before(started_.timeline, stopped_.lsn,
                                                              cluster_.control.wal_segment_size);
     log_info("backup stop archive = " + manifest_.archive_stop + ", lsn = " + stopped_.lsn.str());
-    manifest_.timestamp_stop = CHRONOS_TRY(db::server_time(connection_)).second;
+    manifest_.timestamp_stop = ended.timestamp;
     return {};
+}
+
+Result<EndedBackup> Run::end_on_server() {
+    log_info("execute non-exclusive backup stop and wait for all WAL segments to archive");
+    EndedBackup ended;
+    ended.databases = CHRONOS_TRY(db::list_databases(connection_));
+    ended.stopped = CHRONOS_TRY(db::stop_backup(connection_));
+    ended.timestamp = CHRONOS_TRY(db::server_time(connection_)).second;
+    return ended;
 }
 
 Result<> Run::store_labels() {
@@ -500,11 +528,10 @@ BackupResult Run::result() const {
     return result;
 }
 
-}  // namespace
-
-Result<BackupResult> run_backup(const BackupRequest& request, db::Connection& connection,
-                                const ProgressReceiver& progress, const Cancellation& cancel) {
-    Run run(request, connection, progress, cancel);
+Result<BackupResult> run_one(const BackupRequest& request, db::Connection& connection,
+                             const ProgressReceiver& progress, const Cancellation& cancel,
+                             Company company) {
+    Run run(request, connection, progress, cancel, company);
     CHRONOS_TRY(run.take_locks());
     CHRONOS_TRY(run.load_infos());
     CHRONOS_TRY(run.look_at_cluster());
@@ -526,6 +553,50 @@ Result<BackupResult> run_backup(const BackupRequest& request, db::Connection& co
     CHRONOS_TRY(run.publish());
     CHRONOS_TRY(run.touch_archive_info());
     return run.result();
+}
+
+/// In a thread of its own, which nothing may leave but a result.
+Result<BackupResult> run_member(const BackupRequest& request, db::Connection& connection,
+                                const ProgressReceiver& progress, const Cancellation& cancel,
+                                Company company) {
+    try {
+        return run_one(request, connection, progress, cancel, company);
+    } catch (const std::bad_alloc&) {
+        return Error(ErrorKind::memory, "out of memory");
+    } catch (const std::exception& exception) {
+        return Error(ErrorKind::internal, exception.what());
+    }
+}
+
+}  // namespace
+
+Result<BackupResult> run_backup(const BackupRequest& request, db::Connection& connection,
+                                const ProgressReceiver& progress, const Cancellation& cancel) {
+    return run_one(request, connection, progress, cancel, {});
+}
+
+std::vector<Result<BackupResult>> run_backups(const std::vector<BackupRequest>& requests,
+                                              db::Connection& connection,
+                                              const ProgressReceiver& progress,
+                                              const Cancellation& cancel) {
+    if (requests.size() == 1) return {run_backup(requests.front(), connection, progress, cancel)};
+    Companions companions(requests.size());
+    SharedConnection shared(connection);
+    std::vector<Result<BackupResult>> results(
+        requests.size(), Result<BackupResult>(Error(ErrorKind::internal, "not begun")));
+    std::vector<std::jthread> threads;
+    std::mutex progress_mutex;
+    for (std::size_t i = 0; i < requests.size(); ++i)
+        threads.emplace_back([&, i] {
+            const ProgressReceiver show = [&, i](const Progress& state) {
+                const std::lock_guard lock(progress_mutex);
+                if (progress && companions.leads(i)) progress(state);
+            };
+            results[i] = run_member(requests[i], shared, show, cancel, {&companions, i});
+            companions.leave(i);
+        });
+    threads.clear();
+    return results;
 }
 
 }  // namespace chronos::ops::backup

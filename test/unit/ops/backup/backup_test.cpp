@@ -815,5 +815,37 @@ TEST_F(RunBackup, OnADirectoryMakesAllPathsAndLinksTablespaces) {
     EXPECT_EQ(std::filesystem::read_symlink(root / "backup/main/latest"), result->entry.label);
 }
 
+TEST_F(RunBackup, GoesToSeveralRepositoriesAtOnceAndOneThatFailsHarmsNoOther) {
+    MemoryStorage other;
+    auto faulty = std::make_shared<FaultStorage>(other);
+    make_stanza(other);
+    for (const char* segment : {kFirstSegment, kSecondSegment})
+        ASSERT_OK(storage::write_object(other,
+                                        "archive/main/15-1/0000000100000000/" +
+                                            std::string(segment) + "-" + std::string(40, 'a'),
+                                        "wal"));
+    BackupRequest second = request_;
+    second.repository.key = 2;
+    second.repository.storage = faulty;
+    second.bundle = true;
+    second.compress_type = compress::CompressType::gz;
+    request_.lock_keys = {1};
+    second.lock_keys = {2};
+    const std::vector<BackupRequest> both{request_, second};
+    auto results = run_backups(both, server_, progress_, cancel_);
+    ASSERT_EQ(results.size(), 2u);
+    ASSERT_OK(results[0]);
+    ASSERT_OK(results[1]);
+    EXPECT_EQ(results[0]->entry.label, results[1]->entry.label);
+    expect_valid();
+
+    faulty->add({.operation = Operation::create, .calls = Fault::kEver});
+    results = run_backups(both, server_, progress_, cancel_);
+    EXPECT_OK(results[0]);
+    EXPECT_FALSE(results[1]);
+    EXPECT_EQ(info().backups.size(), 2u);
+    expect_valid();
+}
+
 }  // namespace
 }  // namespace chronos::ops::backup
