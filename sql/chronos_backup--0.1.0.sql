@@ -426,6 +426,27 @@ CREATE VIEW chronos.wal_status AS
 		LATERAL (SELECT greatest(state.flushed_lsn - greatest(state.archived_lsn, state.streamed_lsn), 0)::bigint) AS exposed(bytes);
 COMMENT ON VIEW chronos.wal_status IS
 	'how far archiving is behind in segments, bytes and time, the last failure, what would be lost now, and when pg_wal fills the disk if nothing is archived any more';
+CREATE VIEW chronos.backup_changes AS
+	WITH backups AS (
+		SELECT repo_key, label, type, finished_at, delta, repo_delta,
+			repo_delta::numeric / nullif(delta, 0) AS stored_ratio
+		FROM chronos.backups
+	)
+	SELECT b.repo_key, b.label, b.type, b.finished_at, b.delta, b.repo_delta,
+		round(b.stored_ratio, 3) AS stored_ratio,
+		round(b.delta / nullif(usual.delta, 0)::numeric, 2) AS delta_times_usual,
+		round(b.stored_ratio / nullif(usual.stored_ratio, 0)::numeric, 2) AS ratio_times_usual
+	FROM backups AS b,
+		LATERAL (
+			SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY e.delta) AS delta,
+				percentile_cont(0.5) WITHIN GROUP (ORDER BY e.stored_ratio) AS stored_ratio
+			FROM (
+				SELECT delta, stored_ratio FROM backups AS earlier
+				WHERE earlier.repo_key = b.repo_key AND earlier.type = b.type AND earlier.label < b.label
+				ORDER BY label DESC LIMIT 10) AS e) AS usual;
+COMMENT ON VIEW chronos.backup_changes IS
+	'how much each backup had to store, and how well that could be compressed, against the median of the ten before it of its type: data that somebody has encrypted is much and does not compress';
+
 -- What the repository costs
 
 CREATE FUNCTION chronos.repository_usage()
@@ -546,6 +567,7 @@ GRANT SELECT ON chronos.progress TO chronos_monitor;
 GRANT SELECT ON chronos.schedule_entries TO chronos_monitor;
 GRANT SELECT ON chronos.schedules TO chronos_monitor;
 GRANT SELECT ON chronos.backups TO chronos_monitor;
+GRANT SELECT ON chronos.backup_changes TO chronos_monitor;
 GRANT SELECT ON chronos.settings TO chronos_monitor;
 GRANT EXECUTE ON FUNCTION chronos.current_jobs() TO chronos_monitor;
 GRANT EXECUTE ON FUNCTION chronos.repository_info(text) TO chronos_monitor;

@@ -30,3 +30,7 @@ INSERT INTO chronos.storage_prices VALUES (1, '', 'EUR', 1000);
 SELECT repo_key, storage_class, currency, per_month > 0 AS priced, repo_written_30_days > 0 AS written
 	FROM chronos.costs;
 DELETE FROM chronos.storage_prices;
+
+-- The first of its type has nothing to be compared with.
+SELECT type, delta > 0 AS delta, stored_ratio BETWEEN 0 AND 1 AS ratio, delta_times_usual IS NULL AS first
+	FROM chronos.backup_changes WHERE label = :'full';
