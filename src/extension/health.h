@@ -11,8 +11,8 @@ void add_health_options(Arguments* arguments);
 /// milliseconds it wants to be called again.
 long look_after_health();
 
-/// Keeps the worker of `chronos serve` running while chronos.http_listen is set; from the launcher's
-/// loop. Returns in how many milliseconds it wants to be called again.
+/// Keeps the worker of `chronos serve` running while chronos.http_listen is set; from the
+/// launcher's loop. Returns in how many milliseconds it wants to be called again.
 long look_after_http_service();
 
 }  // namespace chronos::extension

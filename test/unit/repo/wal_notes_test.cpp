@@ -64,7 +64,9 @@ TEST_P(WalNotes, LastCommitIsThatOfTheLastSegmentThatHasOne) {
 }
 
 TEST_P(WalNotes, PiecesAreThoseWhoseNamesAreOfThatForm) {
-    WalPiece piece{segment(5), 0, 8192, 1795161465000000, std::string(40, 'a'), compress::CompressType::zst, 0};
+    WalPiece piece{
+        segment(5), 0, 8192, 1795161465000000, std::string(40, 'a'), compress::CompressType::zst,
+        0};
     put(piece.object("main", "15-1"), "x");
     const std::string path = "chronos/main/stream/15-1/";
     put(path + segment(5) + "/00000000-00002000-short", "x");

@@ -41,8 +41,7 @@ protected:
     std::vector<std::pair<std::string, std::string>> gaps() {
         std::vector<std::pair<std::string, std::string>> found;
         const auto listed = repo::list_gaps(repositories_[0], kStanza, "15-1", "");
-        for (const repo::WalGap& gap : *listed)
-            found.emplace_back(gap.first, gap.last);
+        for (const repo::WalGap& gap : *listed) found.emplace_back(gap.first, gap.last);
         return found;
     }
     std::string record() const { return directory_ / "spool/chronos/main/dropped/segments"; }
