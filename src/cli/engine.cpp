@@ -17,11 +17,13 @@ namespace {
 
 using control::Message;
 using Serve = Result<> (*)(Context&, EngineChannel&);
+using ServePlain = Result<> (*)(EngineChannel&, const Cancellation&);
 
 struct Role {
     std::string_view name;
     std::string_view command;  ///< whose options it takes; "": the next argument says
     Serve serve;
+    ServePlain serve_plain = nullptr;  ///< in place of it: takes no options
 };
 
 constexpr std::array kRoles{
@@ -29,6 +31,7 @@ constexpr std::array kRoles{
     Role{"backup", "backup", serve_backup},
     Role{"check", "check", serve_check},
     Role{"command", "", serve_command},
+    Role{"hook", "", nullptr, serve_hook},
     Role{"job", "", serve_job},
     Role{"health", "health", serve_health},
     Role{"serve", "serve", serve_http},
@@ -79,8 +82,8 @@ config::Input make_engine_input(const Role& role, std::span<char* const> argumen
     return input;
 }
 
-Result<> serve(const Role& role, const config::Input& input, EngineChannel& channel,
-               Cancellation& cancel) {
+Result<> serve_configured(const Role& role, const config::Input& input, EngineChannel& channel,
+                          Cancellation& cancel) {
     std::vector<std::string> warnings;
     const Result<config::Config> config = config::resolve(input, warnings);
     for (const std::string& warning : warnings) log_warn(warning);
@@ -92,8 +95,15 @@ Result<> serve(const Role& role, const config::Input& input, EngineChannel& chan
                     .progress = [&](const Progress& progress) { send_progress(channel, progress); },
                     .program = input.program,
                     .invoked_as = "chronos"};
+    return role.serve(context, channel);
+}
+
+Result<> serve(const Role& role, std::span<char* const> arguments, char** environment,
+               EngineChannel& channel, Cancellation& cancel) {
     try {
-        return role.serve(context, channel);
+        if (role.serve_plain != nullptr) return role.serve_plain(channel, cancel);
+        return serve_configured(role, make_engine_input(role, arguments, environment), channel,
+                                cancel);
     } catch (const std::bad_alloc&) {
         return Error(ErrorKind::memory, "out of memory");
     } catch (const std::exception& exception) {
@@ -120,13 +130,10 @@ int run_engine(int argc, char** argv, char** environment) {
     send_log_to(channel);
     const Role* role = find_role(name);
     const Result<> served =
-        role == nullptr
-            ? Result<>(Error(ErrorKind::command_invalid,
-                             "unknown role '" + std::string(name) + "' of an engine"))
-            : serve(*role,
-                    make_engine_input(*role, {argv + 3, static_cast<std::size_t>(argc - 3)},
-                                      environment),
-                    channel, cancel);
+        role == nullptr ? Result<>(Error(ErrorKind::command_invalid,
+                                         "unknown role '" + std::string(name) + "' of an engine"))
+                        : serve(*role, {argv + 3, static_cast<std::size_t>(argc - 3)}, environment,
+                                channel, cancel);
     set_log_receiver({});
     if (served) return 0;
     channel.send_failure(served.error());

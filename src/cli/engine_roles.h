@@ -30,4 +30,7 @@ Result<> serve_command(Context& context, EngineChannel& channel);
 /// what it prints are log lines.
 Result<> serve_job(Context& context, EngineChannel& channel);
 
+/// Runs a shell command that the server names. Needs no configuration.
+Result<> serve_hook(EngineChannel& channel, const Cancellation& cancel);
+
 }  // namespace chronos::cli

@@ -86,6 +86,13 @@ void wait_for_engine(bool unsent) {
     CHECK_FOR_INTERRUPTS();
 }
 
+void send_first(const SessionPlan* plan) {
+    if (plan->first_verb == nullptr) return;
+    const Failure failure = engine_queue(plan->first_verb, plan->first_fields);
+    if (failure.happened)
+        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("%s", failure.message)));
+}
+
 void converse(Run* run) {
     while (!run->has_result) {
         CHECK_FOR_INTERRUPTS();
@@ -176,7 +183,10 @@ SessionResult run_engine(const Arguments* arguments, const SessionPlan* plan) {
         return run.result;
     }
     PG_TRY();
-    { converse(&run); }
+    {
+        send_first(plan);
+        converse(&run);
+    }
     PG_CATCH();
     {
         stop_engine(kExitGraceMs);

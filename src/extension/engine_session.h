@@ -43,6 +43,9 @@ struct SessionPlan {
     /// Asked about ten times a second; true asks the engine to end. May be nullptr.
     bool (*cancelled)(void* context);
     void* context;
+    /// What the engine is told first; nullptr: nothing. Fields as of engine_queue().
+    const char* first_verb;
+    const char* const* first_fields;
 };
 
 enum class SessionOutcome { done, failed, cancelled };

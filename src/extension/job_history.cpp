@@ -21,7 +21,8 @@ constexpr const char* kInsert =
 constexpr int kColumns = 19;
 constexpr const char* kLost =
     "UPDATE chronos.job_history AS recorded SET state = 'failed', finished_at = now(), "
-    "error_code = 25, error = 'the server stopped before the job was finished' "
+    "error_code = 25, error = '" CHRONOS_LOST_JOB
+    "' "
     "WHERE finished_at IS NULL AND NOT EXISTS (SELECT FROM chronos.current_jobs() AS job "
     "WHERE job.id = recorded.id AND job.requested_at = recorded.requested_at)";
 constexpr const char* kPrune =

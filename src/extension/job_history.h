@@ -4,6 +4,9 @@
 
 namespace chronos::extension {
 
+/// The error of a job that the server has stopped under.
+#define CHRONOS_LOST_JOB "the server stopped before the job was finished"
+
 /// Writes a job that has begun into chronos.job_history, in a transaction of its own: should the
 /// server die with it, a trace is left. Errors and where there is no extension: as below.
 void record_started_job(int64 id);

@@ -1,6 +1,7 @@
 #include "extension/engine_process.h"
 #include "extension/engine_session.h"
 #include "extension/job_history.h"
+#include "extension/job_hooks.h"
 #include "extension/job_types.h"
 #include "extension/postgres_api.h"
 #include "extension/settings.h"
@@ -14,6 +15,8 @@ namespace chronos::extension {
 namespace {
 
 int64 job_id;
+/// How the job has ended, while only the command behind it is left to run.
+const SessionResult* decided;
 /// What ended this process, for the job's record: it is told to the log only.
 char last_error[512];
 emit_log_hook_type former_log_hook;
@@ -33,9 +36,16 @@ void remember_error(ErrorData* error) {
     if (former_log_hook != nullptr) former_log_hook(error);
 }
 
+void finish_with(const SessionResult* result) {
+    const bool cancelled = result->outcome == SessionOutcome::cancelled;
+    finish_job(job_id, state_of(result->outcome), cancelled ? 63 : result->code,
+               cancelled ? "cancelled" : result->message, cancelled ? "" : result->hint);
+}
+
 /// Exit callback: whatever ends the worker, the job does not stay "running".
 void abandon_job(int, Datum) {
     stop_engine(kExitGraceMs);
+    if (decided != nullptr) finish_with(decided);
     finish_job(job_id, JobState::failed, 25,
                last_error[0] != '\0' ? last_error : "job worker ended unexpectedly", "");
 }
@@ -105,7 +115,7 @@ void handle_message(void*, const char* verb) {
 }
 
 /// False if the job has been cancelled before its worker was there.
-bool claim_job(char* type, Size type_size, char* options, Size options_size) {
+bool claim_job(char* type, Size type_size) {
     bool claimed = false;
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     JobSlot* slot = find_job(job_id);
@@ -114,7 +124,6 @@ bool claim_job(char* type, Size type_size, char* options, Size options_size) {
         slot->state = JobState::running;
         slot->started_at = GetCurrentTimestamp();
         strlcpy(type, slot->type, type_size);
-        strlcpy(options, slot->options, options_size);
     }
     LWLockRelease(shared->lock);
     if (claimed) ConditionVariableBroadcast(&shared->changed);
@@ -189,40 +198,73 @@ SessionResult outcome_of_error(MemoryContext context) {
     return result;
 }
 
-void finish(const SessionResult* result, const JobType* type) {
+void report_outcome(const SessionResult* result, const JobType* type) {
     const char* hint = result->hint;
     switch (result->outcome) {
         case SessionOutcome::done:
             ereport(LOG, (errmsg("chronos: %s has finished", type->title)));
-            finish_job(job_id, JobState::succeeded, 0, "", "");
             return;
         case SessionOutcome::cancelled:
             ereport(LOG, (errmsg("chronos: %s was cancelled", type->title)));
-            finish_job(job_id, JobState::cancelled, 63, "cancelled", "");
             return;
         case SessionOutcome::failed:
             ereport(WARNING, (errmsg("chronos: %s failed: %s", type->title, result->message),
                               *hint != '\0' ? errhint("%s", hint) : 0));
-            finish_job(job_id, JobState::failed, result->code, result->message, hint);
             return;
     }
 }
 
-void run_job(const JobType* type, char* options) {
+void enter(const char* phase) {
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    if (JobSlot* slot = find_job(job_id)) enter_phase(slot, phase);
+    LWLockRelease(shared->lock);
+}
+
+/// The start command, then the job. Raises what its session raises.
+SessionResult run_to_outcome(const JobType* type, JobSlot* job) {
+    if (settings.job_start_command != nullptr && *settings.job_start_command != '\0')
+        enter("start-command");
+    SessionResult result = run_start_hook(job, cancel_requested);
+    return result.outcome == SessionOutcome::done ? run_command(type, job->options) : result;
+}
+
+/// With the outcome known, and before anybody who waits for the job learns of it.
+void run_last_command(JobSlot* job, const SessionResult* result, MemoryContext context) {
+    if (settings.job_end_command == nullptr || *settings.job_end_command == '\0') return;
+    enter("end-command");
+    look_up_job(job_id, job);
+    // A job that has been cancelled may still tell so; what is cancelled from now on is this.
+    bool (*cancelled)(void*) = job->cancel_requested ? nullptr : cancel_requested;
+    PG_TRY();
+    { run_end_hook(job, result, cancelled); }
+    PG_CATCH();
+    {
+        const SessionResult error = outcome_of_error(context);
+        ereport(WARNING, (errmsg("chronos: job_end_command: %s", error.message)));
+    }
+    PG_END_TRY();
+}
+
+void run_job(const JobType* type) {
     MemoryContext context =
         AllocSetContextCreate(TopMemoryContext, "chronos job", ALLOCSET_DEFAULT_SIZES);
     MemoryContextSwitchTo(context);
     SessionResult* result = static_cast<SessionResult*>(palloc0(sizeof(SessionResult)));
+    JobSlot* job = static_cast<JobSlot*>(palloc0(sizeof(JobSlot)));
+    look_up_job(job_id, job);
     PG_TRY();
     {
         open_to_cancel(true);
-        *result = run_command(type, options);
+        *result = run_to_outcome(type, job);
     }
     PG_CATCH();
     { *result = outcome_of_error(context); }
     PG_END_TRY();
     open_to_cancel(false);
-    finish(result, type);
+    report_outcome(result, type);
+    decided = result;
+    run_last_command(job, result, context);
+    finish_with(result);
 }
 
 }  // namespace
@@ -234,18 +276,17 @@ PGDLLEXPORT void chronos_job_main(Datum argument);
 void chronos_job_main(Datum argument) {
     using namespace chronos::extension;
     char type[sizeof JobSlot::type];
-    char options[sizeof JobSlot::options];
     job_id = DatumGetInt64(argument);
     former_log_hook = emit_log_hook;
     emit_log_hook = remember_error;
     pqsignal(SIGHUP, SignalHandlerForConfigReload);
     pqsignal(SIGTERM, die);
     BackgroundWorkerUnblockSignals();
-    if (!claim_job(type, sizeof type, options, sizeof options)) proc_exit(0);
+    if (!claim_job(type, sizeof type)) proc_exit(0);
     before_shmem_exit(abandon_job, 0);
     connect_worker();
     record_started_job(job_id);
-    run_job(find_job_type(type), options);
+    run_job(find_job_type(type));
     record_finished_jobs();
     proc_exit(0);
 }

@@ -131,6 +131,14 @@ void define_settings() {
                   &settings.shutdown_grace_ms, 1000, 0, 600000, GUC_UNIT_MS);
     define_number("chronos.max_jobs", "Jobs that run at the same time.", &settings.max_jobs, 2, 1,
                   16, 0);
+    define_text("chronos.job_start_command",
+                "Shell command before each job; if it fails, so does the job.",
+                &settings.job_start_command, "", PGC_SIGHUP, GUC_DISALLOW_IN_AUTO_FILE, nullptr);
+    define_text("chronos.job_end_command", "Shell command after each job.",
+                &settings.job_end_command, "", PGC_SIGHUP, GUC_DISALLOW_IN_AUTO_FILE, nullptr);
+    define_number("chronos.job_command_timeout",
+                  "After this time a command before or after a job is killed.",
+                  &settings.job_command_timeout_s, 300, 1, 86400, GUC_UNIT_S);
     define_number("chronos.job_history_retention",
                   "How long finished jobs stay in chronos.job_history; 0 for ever.",
                   &settings.job_history_retention_min, 30 * 24 * 60, 0, INT_MAX, GUC_UNIT_MIN);

@@ -29,6 +29,9 @@ struct Settings {
     int health_rpo_s;
     int health_verify_age_s;
     int health_wal_lag_s;
+    char* job_start_command;
+    char* job_end_command;
+    int job_command_timeout_s;
     int job_history_retention_min;  ///< 0: for ever
 };
 
