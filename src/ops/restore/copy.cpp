@@ -130,12 +130,19 @@ Result<> decode_member(const repo::Manifest& manifest, io::Source& stored, io::S
     return {};
 }
 
+/// Where the stored form of the files is.
+struct Origin {
+    const repo::Repository& repository;
+    const repo::Manifest& manifest;
+};
+
 class Copier {
 public:
-    Copier(const CopyRequest& request, const Cancellation& cancel, Meter& meter)
+    Copier(const CopyRequest& request, Origin origin, const Cancellation& cancel, Meter& meter)
         : request_(request),
           plan_(*request.plan),
-          repository_(request.request->repositories[plan_.repository_index]),
+          repository_(origin.repository),
+          manifest_(origin.manifest),
           stanza_(request.request->stanza),
           meter_(meter),
           watch_{cancel, [&meter](std::uint64_t bytes) { meter.add_bytes(bytes); }} {}
@@ -243,7 +250,7 @@ private:
     Result<> copy_whole(const CopyItem& item) const {
         TargetFile target = CHRONOS_TRY(open_target(item, /*truncate=*/true));
         CHRONOS_TRY_DOING(
-            repo::read_whole_file(repository_, stanza_, plan_.manifest, *item.file, target),
+            repo::read_whole_file(repository_, stanza_, manifest_, *item.file, target),
             "restore '" + item.path + "'");
         return finish_item(item, target);
     }
@@ -270,7 +277,7 @@ private:
                       std::size_t end) const {
         const repo::ManifestFile& first = *items[begin]->file;
         const repo::ManifestFile& last = *items[end - 1]->file;
-        const repo::StoredLocation location = repo::locate(stanza_, plan_.manifest, first);
+        const repo::StoredLocation location = repo::locate(stanza_, manifest_, first);
         storage::Range range;
         range.offset_bytes = first.bundle_offset;
         range.size_bytes = last.bundle_offset + last.repo_size - first.bundle_offset;
@@ -293,7 +300,7 @@ private:
 
     Result<> copy_member(const CopyItem& item, io::Source& stored) const {
         TargetFile target = CHRONOS_TRY(open_target(item, /*truncate=*/true));
-        CHRONOS_TRY(decode_member(plan_.manifest, stored, target));
+        CHRONOS_TRY(decode_member(manifest_, stored, target));
         return finish_item(item, target);
     }
 
@@ -302,7 +309,7 @@ private:
     Result<> copy_blocks(const CopyItem& item) const {
         const repo::ManifestFile& file = *item.file;
         const repo::BlockMap map =
-            CHRONOS_TRY(repo::read_block_map(repository_, stanza_, plan_.manifest, file));
+            CHRONOS_TRY(repo::read_block_map(repository_, stanza_, manifest_, file));
         const auto existing = plan_.delta ? CHRONOS_TRY(look_at_file(item.path)) : std::nullopt;
         const bool in_place = existing && existing->size > 0;
         std::vector<bool> wanted;
@@ -310,7 +317,7 @@ private:
         TargetFile target = CHRONOS_TRY(open_target(item, !in_place));
         if (in_place) CHRONOS_TRY(target.set_size(file.size));
         bool in_order = !in_place;
-        CHRONOS_TRY(repo::read_blocks(repository_, stanza_, plan_.manifest, file, map, wanted,
+        CHRONOS_TRY(repo::read_blocks(repository_, stanza_, manifest_, file, map, wanted,
                                       [&](std::uint64_t number, io::Bytes content) -> Result<> {
                                           const std::uint64_t offset = number * file.block_size;
                                           if (in_order && offset == target.size())
@@ -358,6 +365,7 @@ private:
     const CopyRequest& request_;
     const RestorePlan& plan_;
     const repo::Repository& repository_;
+    const repo::Manifest& manifest_;
     const std::string& stanza_;
     Meter& meter_;
     CopyWatch watch_;
@@ -413,6 +421,108 @@ std::vector<CopyUnit> make_units(std::vector<CopyItem> items) {
     return units;
 }
 
+/// Goes on with another repository when one fails in the middle of a restore.
+///
+/// A backup of the same label, made between the same positions of the WAL, serves file by file: the
+/// WAL makes any copy consistent that was taken between them. It is looked for when it is needed.
+class Fallback {
+public:
+    Fallback(const CopyRequest& request, const Cancellation& cancel, Meter& meter)
+        : request_(request), plan_(*request.plan), cancel_(cancel), meter_(meter) {}
+
+    /// The repository of the plan cannot be reached any more: to wait for that once is enough.
+    bool first_is_away() const { return first_is_away_.load(std::memory_order_relaxed); }
+
+    /// Copies the unit, whose copy from the first repository has failed with `error`, from another
+    /// one. That error if no other has it.
+    Result<> copy(const CopyUnit& unit, Error error);
+
+private:
+    struct Other {
+        const repo::Repository* repository;
+        repo::Manifest manifest;
+    };
+    static bool may_help(const Error& error);
+    const std::vector<Other>& others();
+    Result<Other> load(const repo::Repository& repository) const;
+    Result<> copy_from(const Other& other, const CopyUnit& unit) const;
+
+    const CopyRequest& request_;
+    const RestorePlan& plan_;
+    const Cancellation& cancel_;
+    Meter& meter_;
+    std::atomic<bool> first_is_away_{false};
+    std::once_flag loaded_;
+    std::vector<Other> others_;
+};
+
+/// What went wrong where the files are written goes wrong again.
+bool Fallback::may_help(const Error& error) {
+    return error.kind() != ErrorKind::cancelled && error.kind() != ErrorKind::file_write &&
+           error.kind() != ErrorKind::memory;
+}
+
+Result<> Fallback::copy(const CopyUnit& unit, Error error) {
+    if (request_.request->repositories.size() < 2 || !may_help(error)) return error;
+    for (const Other& other : others()) {
+        const Result<> copied = copy_from(other, unit);
+        if (!copied && copied.error().kind() == ErrorKind::cancelled) return copied;
+        const std::string name = "repo" + std::to_string(other.repository->key);
+        if (!copied) {
+            log_warn(name + " cannot stand in: " + copied.error().message());
+            continue;
+        }
+        if (error.transient()) first_is_away_ = true;
+        log_warn("repo" + std::to_string(plan_.repo_key) + ": " + error.message() + "; " + name +
+                 " stood in");
+        return {};
+    }
+    return error;
+}
+
+const std::vector<Fallback::Other>& Fallback::others() {
+    std::call_once(loaded_, [this] {
+        for (const repo::Repository& repository : request_.request->repositories) {
+            if (repository.key == plan_.repo_key) continue;
+            Result<Other> other = load(repository);
+            if (other)
+                others_.push_back(*std::move(other));
+            else
+                log_warn("repo" + std::to_string(repository.key) +
+                         " cannot stand in: " + other.error().message());
+        }
+    });
+    return others_;
+}
+
+Result<Fallback::Other> Fallback::load(const repo::Repository& repository) const {
+    const repo::Manifest& wanted = plan_.manifest;
+    const std::string& stanza = request_.request->stanza;
+    const repo::BackupInfo info = CHRONOS_TRY(repo::load_backup_info(repository, stanza));
+    if (info.find(wanted.label) == nullptr)
+        return Error(ErrorKind::backup_set_invalid, "it has no backup " + wanted.label);
+    Other other{&repository, CHRONOS_TRY(repo::load_manifest(repository, stanza, wanted.label,
+                                                             info.cipher_pass))};
+    if (other.manifest.system_id != wanted.system_id ||
+        other.manifest.lsn_start != wanted.lsn_start || other.manifest.lsn_stop != wanted.lsn_stop)
+        return Error(ErrorKind::backup_set_invalid,
+                     "its backup " + wanted.label + " was made at another time");
+    return other;
+}
+
+Result<> Fallback::copy_from(const Other& other, const CopyUnit& unit) const {
+    std::vector<CopyItem> items;
+    for (const CopyItem& item : unit.items) {
+        const repo::ManifestFile* file = other.manifest.find_file(item.file->name);
+        if (file == nullptr)
+            return Error(ErrorKind::not_found, "it does not have '" + item.file->name + "'");
+        items.push_back({file, item.path, item.zeroed});
+    }
+    const Copier copier(request_, {*other.repository, other.manifest}, cancel_, meter_);
+    for (const CopyUnit& part : make_units(std::move(items))) CHRONOS_TRY(copier.copy_unit(part));
+    return {};
+}
+
 }  // namespace
 
 Result<CopyResult> copy_files(const CopyRequest& request, const Cancellation& cancel) {
@@ -436,15 +546,23 @@ Result<CopyResult> copy_files(const CopyRequest& request, const Cancellation& ca
     }
     const std::vector<CopyUnit> units = make_units(std::move(items));
     Meter meter(request.report, result.size_bytes, result.file_count);
-    const Copier copier(request, cancel, meter);
-    const storage::Storage& storage = *request.request->repositories[plan.repository_index].storage;
+    const repo::Repository& repository = request.request->repositories[plan.repository_index];
+    const Copier copier(request, {repository, plan.manifest}, cancel, meter);
+    Fallback fallback(request, cancel, meter);
+    const auto copy = [&](const CopyUnit& unit) -> Result<> {
+        Result<> copied = fallback.first_is_away()
+                              ? Error(ErrorKind::host_connect, "is away").as_transient()
+                              : copier.copy_unit(unit);
+        return copied ? std::move(copied) : fallback.copy(unit, std::move(copied).error());
+    };
+    const storage::Storage& storage = *repository.storage;
     io::ByteBudget budget(storage::kBytesInFlightMax);
     CHRONOS_TRY(io::parallel_for(storage::workers_for(storage, request.request->process_max),
                                  units.size(), cancel, [&](std::size_t index) {
                                      const io::ByteBudget::Share share(
                                          budget, storage::cost_of_reading(storage,
                                                                           units[index].size_bytes));
-                                     return copier.copy_unit(units[index]);
+                                     return copy(units[index]);
                                  }));
     meter.end();
     return result;

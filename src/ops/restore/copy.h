@@ -32,7 +32,8 @@ inline constexpr const char* kControlTemporarySuffix = ".pgbackrest.tmp";
 /// Copies every file of the plan's manifest to its place, `process_max` at a time, and compares
 /// each with its checksum (kind checksum, naming the file). Work is cut into files and runs of
 /// neighbours in a bundle; each run is one read of the storage, which is what counts where a
-/// request takes longer than its bytes.
+/// request takes longer than its bytes. What the repository of the plan cannot deliver is taken
+/// from another one that has the same backup.
 Result<CopyResult> copy_files(const CopyRequest& request, const Cancellation& cancel);
 
 }  // namespace chronos::ops

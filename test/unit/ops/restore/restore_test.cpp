@@ -406,5 +406,54 @@ TEST_F(RestoreTest, ExcludedDatabaseIsAllHoles) {
     EXPECT_ERROR(ErrorKind::db_missing, plan_restore(request));
 }
 
+/// The stored files of a repository on disk.
+std::vector<fs::path> stored_files(const fs::path& repository) {
+    std::vector<fs::path> files;
+    for (const auto& entry : fs::recursive_directory_iterator(repository / "backup/main"))
+        if (entry.is_regular_file() &&
+            (entry.path().string().find("/pg_data/") != std::string::npos ||
+             entry.path().string().find("/bundle/") != std::string::npos))
+            files.push_back(entry.path());
+    return files;
+}
+
+TEST_F(RestoreTest, WhatOneRepositoryLacksOrHasDamagedIsTakenFromAnother) {
+    RestoreRequest request = request_for("zst-bundle-block");
+    const fs::path second = root_ / "second";
+    fs::copy(root_ / "repo", second, fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+    ASSERT_OK(restore(request));
+    std::map<std::string, std::string> expected;
+    for (const auto& entry : fs::recursive_directory_iterator(pg()))
+        if (entry.is_regular_file()) expected[entry.path().string()] = read_file(entry.path());
+    fs::remove_all(pg());
+
+    std::size_t number = 0;
+    for (const fs::path& file : stored_files(root_ / "repo"))
+        if (++number % 2 == 0)
+            fs::remove(file);
+        else if (number % 3 == 0)
+            write_file(file, "damaged");
+    EXPECT_FALSE(restore(request)) << "the damage does not show";
+    fs::remove_all(pg());
+    repo::Repository other = request.repositories.front();
+    other.key = 2;
+    other.storage = storage::make_posix_storage(second);
+    request.repositories.push_back(other);
+    ASSERT_OK(restore(request));
+    expected.erase((pg() / "postgresql.auto.conf").string());  // says when it was written
+    for (const auto& [name, content] : expected) EXPECT_EQ(read_file(name), content) << name;
+}
+
+TEST_F(RestoreTest, BackupOfAnotherTimeDoesNotStandIn) {
+    RestoreRequest request = request_for("zst-bundle-block");
+    for (const fs::path& file : stored_files(root_ / "repo")) fs::remove(file);
+    RestoreRequest elsewhere = request_for("crafted", "none-pgbi");
+    repo::Repository other = elsewhere.repositories.front();
+    other.key = 2;
+    request.repositories.push_back(other);
+    const auto restored = restore(request);
+    EXPECT_ERROR(ErrorKind::not_found, restored);
+}
+
 }  // namespace
 }  // namespace chronos::ops
