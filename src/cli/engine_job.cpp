@@ -39,7 +39,8 @@ Result<> serve_job(Context& context, EngineChannel& channel) {
     Message done("done");
     context.finding = [&](const Finding& finding) { send_finding(channel, finding); };
     context.result = [&](std::string_view key, std::string_view value) {
-        done = std::move(done).with(key, value);
+        // It changes the message in its place: assigned to itself it would be empty.
+        static_cast<void>(std::move(done).with(key, value));
     };
     int status = 0;
     OutputLog output;

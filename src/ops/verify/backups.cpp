@@ -85,7 +85,7 @@ private:
             CHRONOS_TRY(load_manifest_pair(scope_, listing_, info_, label, ledger));
         if (!loaded.manifest) return give_up(label, loaded.finding);
         const bool usable = check_manifest(scope_, info_, label, *loaded.manifest);
-        return verify(*loaded.manifest, ledger, usable && !loaded.copy_differs);
+        return verify(*loaded.manifest, ledger, usable);
     }
 
     /// A directory without a manifest: a backup that runs, or one that did not get to its end.

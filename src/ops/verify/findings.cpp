@@ -35,7 +35,7 @@ FindingId Findings::fail(Place place, Problem problem, std::string message,
                        std::move(place.file), std::move(message), std::move(consequence)},
                       {}});
     const VerifyFinding& finding = items_.back().finding;
-    log_info(place_text(finding) + ": " + finding.message);
+    log_detail(place_text(finding) + ": " + finding.message);
     return static_cast<FindingId>(items_.size() - 1);
 }
 

@@ -84,7 +84,6 @@ Result<LoadedManifest> load_manifest_pair(const Scope& scope, const Listing& lis
     }
     if (!main.error) {
         report_copy(scope, label, copy);
-        result.copy_differs = true;
         result.manifest = std::move(main.manifest);
         return result;
     }
@@ -94,7 +93,7 @@ Result<LoadedManifest> load_manifest_pair(const Scope& scope, const Listing& lis
         scope.findings.affect(result.finding, label);
         return result;
     }
-    result.copy_differs = true;
+    scope.findings.explain(result.finding, "backup " + label + " hangs on backup.manifest.copy");
     ledger.expect(crypto::sha1_hex(*copy.text));
     result.manifest = std::move(copy.manifest);
     return result;

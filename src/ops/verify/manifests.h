@@ -13,7 +13,6 @@ namespace chronos::ops::verify {
 struct LoadedManifest {
     std::optional<repo::Manifest> manifest;
     FindingId finding = kNoFinding;  ///< why there is none
-    bool copy_differs = false;
 };
 
 /// Both files of a manifest, which must be readable and the same; the ledger is told which text its
