@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "chronos/ops/drill.h"
 #include "chronos/ops/maintenance.h"
 #include "cli/commands.h"
 
@@ -19,6 +20,10 @@ Result<int> run_maintenance(Context& context) {
         text += "repo" + std::to_string(upload.repo_key) + "  " +
                 (request.dry_run ? "would abort upload " : "aborted upload ") + upload.object +
                 " of " + format_local_time(upload.since) + "\n";
+    for (const std::string& path :
+         CHRONOS_TRY(ops::drill::sweep(config.get_string("drill-path"), request.dry_run)))
+        text += std::string(request.dry_run ? "would remove" : "removed") +
+                " what a drill left in " + path + "\n";
     CHRONOS_TRY(print(text.empty() ? "nothing to do\n" : text));
     return 0;
 }

@@ -1,98 +1,11 @@
-#include <algorithm>
-
 #include "chronos/ops/restore.h"
 #include "cli/commands.h"
+#include "cli/restore_request.h"
 
 namespace chronos::cli {
-namespace {
-
-/// For the shell that PostgreSQL runs restore_command with: within double quotes where needed, and
-/// with '%', which begins a placeholder, doubled.
-std::string shell_word(const std::string& text) {
-    constexpr std::string_view kPlain =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:,@+=%";
-    std::string word;
-    for (char c : text) {
-        if (c == '$' || c == '`' || c == '"' || c == '\\') word += '\\';
-        word += c;
-        if (c == '%') word += c;
-    }
-    return text.find_first_not_of(kPlain) == std::string::npos ? word : '"' + word + '"';
-}
-
-/// "--name=value" with only the value in quotes, as pgBackRest writes it.
-std::string option_word(const std::string& option) {
-    const std::size_t equal = option.find('=');
-    if (equal == std::string::npos) return option;
-    return option.substr(0, equal + 1) + shell_word(option.substr(equal + 1));
-}
-
-/// What options are sorted by: the name without "--" and "no-".
-std::string_view option_name(std::string_view option) {
-    option.remove_prefix(2);
-    if (option.starts_with("no-")) option.remove_prefix(3);
-    return option.substr(0, option.find('='));
-}
-
-/// Calls archive-get with what this command line said. What the environment of this process said
-/// will not be there when PostgreSQL starts the command, so stanza and data directory are added.
-std::string make_restore_command(const Context& context) {
-    const config::Config& config = context.config;
-    std::vector<std::string> options = config.command_line_options("archive-get");
-    const auto add_missing = [&](const std::string& name, const std::string& value) {
-        if (config.source(name) == config::Source::environment)
-            options.push_back("--" + name + "=" + value);
-    };
-    add_missing("stanza", config.stanza());
-    add_missing("pg1-path", config.get_string("pg1-path"));
-    std::ranges::sort(options, {}, option_name);
-    std::string command =
-        shell_word(config.has("cmd") ? config.get_string("cmd") : context.program);
-    for (const std::string& option : options) command += " " + option_word(option);
-    return command + " archive-get %f \"%p\"";
-}
-
-/// Type and target of the recovery.
-void set_recovery(const Context& context, ops::RestoreRequest& request) {
-    const config::Config& config = context.config;
-    if (config.has("type")) request.type = ops::parse_recovery_type(config.get_string("type"));
-    request.target = config.get_string("target");
-    request.target_timeline = config.get_string("target-timeline");
-    request.target_exclusive = config.get_bool("target-exclusive");
-    request.target_action = ops::parse_target_action(config.get_string("target-action"))
-                                .value_or(ops::TargetAction::pause);
-    request.recovery_options = config.get_hash("recovery-option");
-    request.archive_mode_off = config.get_string("archive-mode") == "off";
-    request.restore_command = make_restore_command(context);
-}
-
-Result<ops::RestoreRequest> make_request(const Context& context) {
-    const config::Config& config = context.config;
-    ops::RestoreRequest request;
-    request.repositories = CHRONOS_TRY(open_repositories(config));
-    request.stanza = config.stanza();
-    request.pg_path = config.get_string("pg1-path");
-    request.set = config.get_string("set");
-    set_recovery(context, request);
-    request.delta = config.get_bool("delta");
-    request.force = config.get_bool("force");
-    request.tablespace_map = config.get_hash("tablespace-map");
-    request.tablespace_map_all = config.get_string("tablespace-map-all");
-    request.link_map = config.get_hash("link-map");
-    request.link_all = config.get_bool("link-all");
-    request.db_include = config.get_list("db-include");
-    request.db_exclude = config.get_list("db-exclude");
-    request.process_max = static_cast<unsigned>(config.get_int("process-max"));
-    request.spool_path = config.get_string("spool-path");
-    request.lock_path = config.get_string("lock-path");
-    request.exec_id = config.get_string("exec-id");
-    return request;
-}
-
-}  // namespace
 
 Result<int> run_restore(Context& context) {
-    const ops::RestoreRequest request = CHRONOS_TRY(make_request(context));
+    const ops::RestoreRequest request = CHRONOS_TRY(restore_request(context));
     ops::RestorePlan plan = CHRONOS_TRY(ops::plan_restore(request));
     if (context.config.get_bool("plan")) {
         CHRONOS_TRY(print(ops::format_restore_plan(plan)));

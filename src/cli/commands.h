@@ -11,6 +11,7 @@ Result<int> run_archive_push(Context& context);
 Result<int> run_backup(Context& context);
 Result<int> run_check(Context& context);
 Result<int> run_config_list(Context& context);
+Result<int> run_drill(Context& context);
 Result<int> run_expire(Context& context);
 Result<int> run_health(Context& context);
 Result<int> run_help(Context& context);

@@ -31,6 +31,7 @@ constexpr std::array kCommands{
     Entry{"backup", run_backup},
     Entry{"check", run_check},
     Entry{"config-list", run_config_list},
+    Entry{"drill", run_drill},
     Entry{"expire", run_expire},
     Entry{"health", run_health},
     Entry{"help", run_help},

@@ -84,7 +84,9 @@ LogOutput::LogOutput(const config::Config& config, std::function<void()> before_
       dry_run_(config.get_bool("dry-run")) {
     // Where standard output carries a result for a program, a warning in it would break the reader.
     const config::CommandInfo* command = config::find_command(config.command());
-    console_ = command != nullptr && command->quiet ? STDERR_FILENO : STDOUT_FILENO;
+    const bool for_programs = config.has("output") && config.get_string("output") != "text";
+    console_ =
+        for_programs || (command != nullptr && command->quiet) ? STDERR_FILENO : STDOUT_FILENO;
     former_ =
         set_log_receiver([this](LogLevel level, std::string_view text) { receive(level, text); });
 }

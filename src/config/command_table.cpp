@@ -42,6 +42,15 @@ constexpr std::array kCommands{
                 .details = "Reads what every other command would read: command line, environment "
                            "and configuration file. Secrets are shown as <redacted>. "
                            "--output=json is for programs."},
+    CommandInfo{.id = CommandId::drill,
+                .name = "drill",
+                .summary = "Prove that a backup can be restored.",
+                .log_file = true,
+                .details = "Restores a backup into a scratch directory, starts it as a server that "
+                           "only the drill can reach, asks it what --assert, --assert-file, "
+                           "--amcheck and --exec say, and removes everything again. The report is "
+                           "printed and kept in the repository; --list shows former ones. The exit "
+                           "status is 0 only if all went well. See docs/drills.md."},
     CommandInfo{.id = CommandId::engine,
                 .name = "engine",
                 .summary = "Serve the server module.",
@@ -87,7 +96,8 @@ constexpr std::array kCommands{
                 .log_file = true,
                 .details = "Aborts uploads in parts that were begun longer than --upload-age ago "
                            "and never ended: a bucket charges for them and shows them in no "
-                           "listing. --dry-run only lists them."},
+                           "listing. Removes scratch directories of drills that were killed, below "
+                           "--drill-path. --dry-run only lists all that."},
     CommandInfo{.id = CommandId::rekey,
                 .name = "rekey",
                 .summary = "Change the passphrase of a repository.",

@@ -177,6 +177,7 @@ Result<std::unique_ptr<Connection>> connect(const ConnectOptions& options,
     add("host", options.host.c_str());
     add("port", port.c_str());
     add("user", options.user.c_str());
+    add("options", options.options.c_str());
     add("client_encoding", "UTF8");
     add("fallback_application_name", "chronos");
     names.push_back(nullptr);

@@ -18,7 +18,8 @@ constexpr JobType kTypes[] = {
      true},
     {"maintenance", "maintenance", "maintenance", nullptr, "|dry-run|repo|upload-age|", false,
      false, false, false},
-    {"drill", "drill", "drill", nullptr, "|process-max|repo|set|target|type|", false, false, false,
+    {"drill", "drill", "drill", nullptr,
+     "|amcheck|assert|process-max|reason|repo|set|target|target-timeline|type|", false, false, true,
      true},
 };
 

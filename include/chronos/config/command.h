@@ -14,6 +14,7 @@ enum class CommandId {
     backup,
     check,
     config_list,
+    drill,
     engine,
     expire,
     health,

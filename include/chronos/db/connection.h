@@ -32,9 +32,10 @@ public:
 
 struct ConnectOptions {
     std::string database = "postgres";
-    std::string host;   ///< socket directory or host name; "" for libpq's default
-    unsigned port = 0;  ///< 0 for libpq's default
-    std::string user;   ///< "" for libpq's default
+    std::string host;     ///< socket directory or host name; "" for libpq's default
+    unsigned port = 0;    ///< 0 for libpq's default
+    std::string user;     ///< "" for libpq's default
+    std::string options;  ///< of the session: "-c name=value"; "" for libpq's default
     std::chrono::milliseconds query_timeout = std::chrono::minutes(30);
 };
 /// Through libpq; its environment (PGHOST, PGUSER, PGPASSWORD, ...) fills what is not given. A

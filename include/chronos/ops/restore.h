@@ -43,6 +43,12 @@ struct RestoreRequest {
 
     bool delta = false;
     bool force = false;
+    /// Moves what is in the destinations aside first; not together with delta, force or preserve.
+    bool save_current = false;
+    std::string reason;  ///< why, for log and plan; may be ""
+    /// False for what is thrown away soon: nothing is synced, which on a shared file system is work
+    /// for everybody on it.
+    bool durable = true;
     std::map<std::string, std::string> tablespace_map;  ///< by name or oid
     std::string tablespace_map_all;
     std::map<std::string, std::string> link_map;  ///< by name relative to the data directory
@@ -90,6 +96,7 @@ struct RestorePlan {
     RecoveryType type = RecoveryType::default_;
     bool delta = false;  ///< as asked for, unless the directory is no data directory
     bool force = false;
+    bool save_current = false;
 
     std::optional<std::int64_t> target_us;  ///< of a time target, microseconds since 1970 UTC
     std::string target_setting;             ///< what is written to recovery_target_<type>

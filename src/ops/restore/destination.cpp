@@ -192,7 +192,8 @@ Result<> make_links_and_directories(const RestorePlan& plan, const Index& index,
 Error not_empty(const std::string& path) {
     return Error(ErrorKind::path_not_empty,
                  "unable to restore to path '" + path + "' because it contains files")
-        .with_hint("try using --delta if this is what you intended.");
+        .with_hint("try using --delta if this is what you intended.")
+        .with_hint("--save-current moves them aside first.");
 }
 
 }  // namespace
@@ -219,7 +220,7 @@ Result<> check_destination(const RestorePlan& plan, const Destination& destinati
     if ((status.st_mode & S_IRWXU) != S_IRWXU)
         return Error(ErrorKind::path_open, "unable to restore to path '" + destination.path +
                                                "' without rwx permissions");
-    if (plan.delta || plan.force) return {};
+    if (plan.delta || plan.force || plan.save_current) return {};
     if (!destination.file.empty()) {
         const std::string path = destination.path + "/" + destination.file;
         if (lstat(path.c_str(), &status) != 0) return {};

@@ -39,6 +39,7 @@ Error still_running(const std::string& pg_path) {
 void guard_data_directory(const RestoreRequest& request, RestorePlan& plan) {
     plan.delta = request.delta;
     plan.force = request.force;
+    plan.save_current = request.save_current;
     if (!plan.delta && !plan.force) return;
     if (exists(request.pg_path + "/PG_VERSION") || exists(request.pg_path + "/backup.manifest"))
         return;
@@ -302,6 +303,7 @@ Result<> load_selected(const RestoreRequest& request, const SelectedBackup& sele
 Result<RestorePlan> plan_restore(const RestoreRequest& request) {
     CHRONOS_TRY(check_restore_request(request));
     RestorePlan plan;
+    if (!request.reason.empty()) plan.notes.push_back("reason: " + printable(request.reason));
     if (exists(request.pg_path + "/postmaster.pid"))
         plan.problems.push_back({still_running(request.pg_path)});
     guard_data_directory(request, plan);

@@ -62,6 +62,9 @@ std::string format_restore_plan(const RestorePlan& plan) {
             text += line(target.tablespace_oid != 0 ? "tablespace" : "link",
                          (target.tablespace_oid != 0 ? target.tablespace_name : target.name) +
                              " => " + target.path + (target.file.empty() ? "" : "/" + target.file));
+    if (plan.save_current)
+        text +=
+            line("moved aside", "first of all, what is in data directory, tablespaces and links");
     text +=
         line("files", std::to_string(plan.file_count) + ", " + format_size(plan.size_bytes) +
                           " from " + format_size(plan.stored_size_bytes) + " in the repository");

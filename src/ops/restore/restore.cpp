@@ -16,6 +16,7 @@
 #include "durability.h"
 #include "mapping.h"
 #include "recovery.h"
+#include "save_current.h"
 #include "selective.h"
 #include "target_file.h"
 
@@ -149,16 +150,19 @@ Result<RestoreResult> run_restore(const RestoreRequest& request, RestorePlan pla
         log_info("nothing to filter - all user databases have been selected");
 
     CHRONOS_TRY(cancel.check());
+    if (plan.save_current)
+        CHRONOS_TRY(save_current(destinations_of(plan.manifest),
+                                 request.now != 0 ? request.now : unix_now()));
     CHRONOS_TRY(prepare_destinations(plan, ownership));
     const Barrier barrier = CHRONOS_TRY(Barrier::open(roots_of(plan)));
     CHRONOS_TRY(write_marker(plan));
-    copy.sync_files = barrier.per_file();
+    copy.sync_files = request.durable && barrier.per_file();
     copy.report = [&](const Progress& now) {
         for (const auto& lock : locks) lock->report_progress(now.bytes_total, now.bytes_done);
         if (progress) progress(now);
     };
     const CopyResult copied = CHRONOS_TRY(copy_files(copy, cancel));
-    CHRONOS_TRY(write_recovery_files(request, plan, ownership, barrier.per_file()));
+    CHRONOS_TRY(write_recovery_files(request, plan, ownership, copy.sync_files));
     CHRONOS_TRY(invalidate_control_file(plan, ownership));
     CHRONOS_TRY(cancel.check());
     if (unlink(marker_path(plan).c_str()) != 0)
@@ -167,7 +171,7 @@ Result<RestoreResult> run_restore(const RestoreRequest& request, RestorePlan pla
     if (progress)
         progress(
             {"sync", copied.size_bytes, copied.size_bytes, copied.file_count, copied.file_count});
-    CHRONOS_TRY(barrier.sync(directories_of(plan)));
+    if (request.durable) CHRONOS_TRY(barrier.sync(directories_of(plan)));
     CHRONOS_TRY(publish_control_file(plan));
     log_info("restore size = " + format_size(copied.size_bytes) +
              ", file total = " + std::to_string(copied.file_count));

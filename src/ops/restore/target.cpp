@@ -142,6 +142,10 @@ Result<> check_restore_request(const RestoreRequest& request) {
         (type == RecoveryType::preserve || type == RecoveryType::none))
         return not_valid_without_type(
             "recovery-option", "'default', 'immediate', 'lsn', 'name', 'time', 'standby', 'xid'");
+    if (request.save_current && (request.delta || request.force || type == RecoveryType::preserve))
+        return Error(ErrorKind::option_invalid,
+                     "option 'save-current' not valid with options 'delta' and 'force' and type "
+                     "'preserve', which need what it moves away");
     if (type == RecoveryType::lsn && !Lsn::parse(request.target))
         return Error(ErrorKind::option_invalid_value,
                      "'" + printable(request.target) + "' is not a valid lsn for option 'target'")

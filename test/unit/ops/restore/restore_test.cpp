@@ -254,6 +254,53 @@ TEST_F(RestoreTest, ForeignDirectoryIsNotCleanedWhateverTheOptions) {
     EXPECT_EQ(read_file(pg() / "thesis.odt"), "x");
 }
 
+TEST_F(RestoreTest, WhatIsThereIsMovedAsideOnRequest) {
+    RestoreRequest request = request_for("lz4-aes-tblspc");
+    request.tablespace_map["ts1"] = root_ / "ts";
+    request.now = 1795187777;  // 2026-11-20 15:16:17 UTC
+    write_file(pg() / "PG_VERSION", "15\n");
+    write_file(pg() / "thesis.odt", "x");
+    write_file(root_ / "ts/PG_15_202209061/1/2", "y");
+    EXPECT_ERROR(ErrorKind::path_not_empty, restore(request));
+    request.save_current = true;
+    EXPECT_NE(format_restore_plan(plan_restore(request).value()).find("moved aside"),
+              std::string::npos);
+    ASSERT_OK(restore(request));
+    EXPECT_TRUE(fs::exists(pg() / "global/pg_control"));
+    EXPECT_FALSE(fs::exists(pg() / "thesis.odt"));
+    EXPECT_EQ(read_file(root_ / "pg.saved-20261120-151617/thesis.odt"), "x");
+    EXPECT_EQ(read_file(root_ / "ts/PG_15_202209061.saved-20261120-151617/1/2"), "y");
+    // The second one of the same second finds the name taken, and moves nothing.
+    EXPECT_ERROR(ErrorKind::file_move, restore(request));
+    EXPECT_TRUE(fs::exists(pg() / "global/pg_control"));
+    for (bool RestoreRequest::*other : {&RestoreRequest::delta, &RestoreRequest::force}) {
+        RestoreRequest both = request;
+        both.*other = true;
+        EXPECT_ERROR(ErrorKind::option_invalid, plan_restore(both));
+    }
+}
+
+TEST_F(RestoreTest, ALinkToTheDataDirectoryStaysALinkWhenItIsMovedAside) {
+    RestoreRequest request = request_for("crafted", "zst-block");
+    write_file(root_ / "disk/pg/thesis.odt", "x");
+    fs::create_directory_symlink(root_ / "disk/pg", pg());
+    request.save_current = true;
+    request.now = 1795187777;
+    ASSERT_OK(restore(request));
+    EXPECT_TRUE(fs::is_symlink(pg()));
+    EXPECT_TRUE(fs::exists(root_ / "disk/pg/global/pg_control"));
+    EXPECT_EQ(read_file(root_ / "disk/pg.saved-20261120-151617/thesis.odt"), "x");
+}
+
+TEST_F(RestoreTest, WhatIsThereIsNotMovedForARestoreThatCannotBe) {
+    RestoreRequest request = request_for("crafted", "zst-block");
+    write_file(pg() / "thesis.odt", "x");
+    write_file(pg() / "postmaster.pid", "1\n");
+    request.save_current = true;
+    EXPECT_ERROR(ErrorKind::pg_running, restore(request));
+    EXPECT_EQ(read_file(pg() / "thesis.odt"), "x");
+}
+
 TEST_F(RestoreTest, PlanChangesNothing) {
     const RestoreRequest request = request_for("zst-bundle-block");
     const auto plan = plan_restore(request);

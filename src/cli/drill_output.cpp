@@ -1,0 +1,157 @@
+#include "cli/drill_output.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "chronos/base/log.h"
+#include "chronos/base/text.h"
+#include "chronos/repo/drill.h"
+#include "chronos/repo/info.h"
+
+namespace chronos::cli {
+namespace {
+
+using nlohmann::json;
+using ops::drill::DrillReport;
+
+constexpr int kRecordFormat = 1;
+
+template <class T>
+json or_null(const std::optional<T>& value) {
+    return value ? json(*value) : json(nullptr);
+}
+
+json text_or_null(const std::string& text) {
+    return text.empty() ? json(nullptr) : json(text);
+}
+
+/// Milliseconds are enough, and a record shows no 0.30000000000000004.
+double rounded(double seconds) {
+    return static_cast<double>(static_cast<std::int64_t>(seconds * 1000 + 0.5)) / 1000;
+}
+
+json backup_json(const ops::drill::RestoredBackup& backup) {
+    return {{"repo", backup.repo_key},
+            {"label", text_or_null(backup.label)},
+            {"stop", backup.backup_stop},
+            {"pg-version", text_or_null(backup.pg_version)},
+            {"size", backup.size_bytes},
+            {"files", backup.file_count},
+            {"wal-segments", backup.wal_segments}};
+}
+
+json failure_json(const DrillReport& report) {
+    if (report.passed) return nullptr;
+    return {{"phase", report.failed_phase},
+            {"code", report.failure_code},
+            {"message", report.failure},
+            {"hint", text_or_null(report.failure_hint)}};
+}
+
+std::string text_of(const json& record, const char* name) {
+    const auto found = record.find(name);
+    return found != record.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+Result<> add_history(const repo::Repository& repository, const std::string& stanza, json& history) {
+    const auto records = CHRONOS_TRY(repo::list_drills(repository, stanza));
+    if (records.empty()) return {};
+    const auto info = CHRONOS_TRY(repo::load_backup_info(repository, stanza));
+    for (const repo::DrillRecord& entry : records) {
+        const std::string text =
+            CHRONOS_TRY(repo::read_drill(repository, stanza, entry.name, info.cipher_pass));
+        json record = json::parse(text, nullptr, /*allow_exceptions=*/false);
+        if (!record.is_object()) {
+            log_warn("the record of a drill " + entry.name + " is no JSON object");
+            continue;
+        }
+        record["stored-in"] = repository.key;
+        record["record"] = entry.name;
+        history.push_back(std::move(record));
+    }
+    return {};
+}
+
+}  // namespace
+
+json drill_json(const DrillReport& report, const std::string& reason) {
+    json databases = json::array();
+    for (const auto& database : report.databases)
+        databases.push_back(
+            {{"name", database.name}, {"tables", database.tables}, {"size", database.size_bytes}});
+    json checks = json::array();
+    for (const auto& check : report.checks)
+        checks.push_back({{"kind", check.kind},
+                          {"text", check.text},
+                          {"expected", check.expected},
+                          {"actual", check.actual},
+                          {"passed", check.passed},
+                          {"seconds", rounded(check.seconds)}});
+    return {{"format", kRecordFormat},
+            {"stanza", report.stanza},
+            {"passed", report.passed},
+            {"failure", failure_json(report)},
+            {"started", report.started},
+            {"finished", report.finished},
+            {"reason", text_or_null(reason)},
+            {"backup", backup_json(report.backup)},
+            {"type", report.backup.type},
+            {"target", text_or_null(report.backup.target)},
+            {"restore-seconds", rounded(report.restore_seconds)},
+            {"recovery-seconds", rounded(report.recovery_seconds)},
+            {"check-seconds", rounded(report.check_seconds)},
+            {"server-version", text_or_null(report.server_version)},
+            {"last-commit", text_or_null(report.last_commit_text)},
+            {"last-lsn", text_or_null(report.last_lsn)},
+            {"data-age-seconds", or_null(report.data_age_s)},
+            {"databases", databases},
+            {"checks", checks},
+            {"kept", text_or_null(report.kept_path)}};
+}
+
+Result<json> drill_history(const Context& context) {
+    json history = json::array();
+    for (const repo::Repository& repository : CHRONOS_TRY(open_repositories(context.config)))
+        CHRONOS_TRY_DOING(add_history(repository, context.config.stanza(), history),
+                          "repo" + std::to_string(repository.key));
+    std::stable_sort(history.begin(), history.end(), [](const json& a, const json& b) {
+        return a.value("record", "") < b.value("record", "");
+    });
+    return history;
+}
+
+std::string format_drill_history(const json& history) {
+    std::string text;
+    for (const json& record : history) {
+        const bool passed = record.value("passed", false);
+        const json failure = record.value("failure", json());
+        const json backup = record.value("backup", json::object());
+        text += format_local_time(record.value("finished", UnixTime{0})) + "  " +
+                (passed ? "passed" : "FAILED") + "  " + text_of(backup, "label") + "  " +
+                text_of(record, "type");
+        if (const std::string target = text_of(record, "target"); !target.empty())
+            text += " " + target;
+        if (failure.is_object()) text += "  " + printable(text_of(failure, "message"));
+        text += "\n";
+    }
+    return text.empty() ? "no drills\n" : text;
+}
+
+Result<std::string> save_drill_record(const Context& context, const DrillReport& report,
+                                      const json& record) {
+    const auto repositories = CHRONOS_TRY(open_repositories(context.config));
+    const auto source =
+        std::ranges::find(repositories, report.backup.repo_key, &repo::Repository::key);
+    const repo::Repository& repository =
+        source == repositories.end() ? repositories.front() : *source;
+    const std::string exec_id = context.config.get_string("exec-id");
+    const std::string id = exec_id.substr(exec_id.rfind('-') + 1);
+    const std::string name = repo::drill_name(report.finished, report.passed, id);
+    const auto info = CHRONOS_TRY(repo::load_backup_info(repository, report.stanza));
+    CHRONOS_TRY(repo::save_drill(repository, report.stanza, name,
+                                 record.dump(1, ' ', false, json::error_handler_t::replace) + "\n",
+                                 info.cipher_pass));
+    return name;
+}
+
+}  // namespace chronos::cli

@@ -1,0 +1,335 @@
+#include "checks.h"
+
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "chronos/base/log.h"
+#include "chronos/base/text.h"
+
+namespace chronos::ops::drill {
+namespace {
+
+using std::chrono::milliseconds;
+
+/// Who asks the user's questions: can read everything and change nothing, so that whoever may start
+/// a drill does not thereby run programs as the operating system's user.
+constexpr const char* kReader = "chronos_drill";
+constexpr unsigned kReadAllDataSince = 140000;
+
+class Stopwatch {
+public:
+    double seconds() const {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+    }
+
+private:
+    std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
+std::string text_of(const db::Rows& rows, std::size_t row, std::size_t column) {
+    return row < rows.size() && column < rows[row].size() ? rows[row][column].value_or("") : "";
+}
+
+std::uint64_t number_of(const db::Rows& rows, std::size_t row, std::size_t column) {
+    return parse_uint(text_of(rows, row, column)).value_or(0);
+}
+
+bool is_fatal(const Error& error) {
+    return error.kind() == ErrorKind::cancelled || error.kind() == ErrorKind::db_connect;
+}
+
+Result<std::vector<std::string>> database_names(db::Connection& connection) {
+    const db::Rows rows = CHRONOS_TRY(connection.query(
+        "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn ORDER BY datname"));
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i < rows.size(); ++i) names.push_back(text_of(rows, i, 0));
+    return names;
+}
+
+Result<> read_recovery(db::Connection& connection, DrillReport& report) {
+    const db::Rows rows = CHRONOS_TRY(connection.query(
+        "SELECT pg_catalog.version(), pg_catalog.pg_last_xact_replay_timestamp(),"
+        " pg_catalog.floor(extract(epoch FROM pg_catalog.pg_last_xact_replay_timestamp()))::bigint,"
+        " pg_catalog.pg_last_wal_replay_lsn()"));
+    report.server_version = text_of(rows, 0, 0);
+    report.last_commit_text = text_of(rows, 0, 1);
+    if (!report.last_commit_text.empty())
+        report.last_commit = static_cast<UnixTime>(number_of(rows, 0, 2));
+    report.last_lsn = text_of(rows, 0, 3);
+    // Without a transaction in the WAL the newest one is in the backup itself.
+    const UnixTime newest = report.last_commit.value_or(report.backup.backup_stop);
+    if (newest != 0)
+        report.data_age_s =
+            std::max<std::int64_t>(0, report.backup.target_time.value_or(report.started) - newest);
+    return {};
+}
+
+Result<> read_database(DrillServer& server, const std::string& name, const Cancellation& cancel,
+                       DrillReport& report) {
+    const auto connection = CHRONOS_TRY(server.connect(name, cancel));
+    const db::Rows rows = CHRONOS_TRY(connection->query(
+        "SELECT count(*), pg_catalog.pg_database_size(pg_catalog.current_database())"
+        " FROM pg_catalog.pg_tables"
+        " WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"));
+    report.databases.push_back({name, number_of(rows, 0, 0), number_of(rows, 0, 1)});
+    return {};
+}
+
+CheckOutcome judge(CheckOutcome outcome, const Result<db::Rows>& rows) {
+    if (!rows) {
+        outcome.actual = rows.error().message();
+    } else if (rows->size() != 1 || rows->front().size() != 1) {
+        outcome.actual = std::to_string(rows->size()) + " rows, expected is one value";
+    } else {
+        const auto& value = rows->front().front();
+        outcome.actual = value.value_or("NULL");
+        outcome.passed = value && *value == outcome.expected;
+    }
+    return outcome;
+}
+
+class Checker {
+public:
+    Checker(const DrillRequest& request, DrillServer& server, const Scratch& scratch,
+            const ProgressReceiver& progress, const Cancellation& cancel, DrillReport& report)
+        : request_(request),
+          server_(server),
+          scratch_(scratch),
+          progress_(progress),
+          cancel_(cancel),
+          report_(report) {
+        total_ = request.assertions.size() + request.commands.size();
+    }
+
+    Result<> run() {
+        report_progress();
+        if (!request_.assertions.empty()) CHRONOS_TRY(run_assertions());
+        if (request_.amcheck) CHRONOS_TRY(run_amcheck());
+        for (const std::string& command : request_.commands) CHRONOS_TRY(run_command(command));
+        return {};
+    }
+
+private:
+    void report_progress() {
+        if (progress_)
+            progress_({"check", 0, 0, std::max<std::uint64_t>(total_, report_.checks.size()),
+                       report_.checks.size()});
+    }
+
+    void add(CheckOutcome outcome) {
+        if (!outcome.passed)
+            log_warn(outcome.kind + " failed: " + printable(outcome.text, 1024) +
+                     (outcome.expected.empty() ? "" : ", expected " + printable(outcome.expected)) +
+                     ", got " + printable(outcome.actual, 1024));
+        report_.checks.push_back(std::move(outcome));
+        report_progress();
+    }
+
+    /// Returns who asks: a role made for it, or the superuser of a version that has no such role.
+    Result<std::string> make_reader() {
+        const auto connection = CHRONOS_TRY(server_.connect(request_.database, cancel_));
+        const db::Rows version =
+            CHRONOS_TRY(connection->query("SELECT current_setting('server_version_num')"));
+        if (number_of(version, 0, 0) < kReadAllDataSince) return server_.superuser();
+        const db::Rows known = CHRONOS_TRY(
+            connection->query("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = $1", {kReader}));
+        // Whatever somebody gave a role of that name, this one must not have.
+        if (!known.empty())
+            return Error(ErrorKind::db_invalid, std::string("the restored cluster has a role '") +
+                                                    kReader +
+                                                    "', which a drill makes for its questions");
+        CHRONOS_TRY(connection->query(std::string("CREATE ROLE ") + kReader +
+                                      " LOGIN BYPASSRLS IN ROLE pg_read_all_data"));
+        // Goes before what ALTER DATABASE says, which may name libraries of the original server. An
+        // empty list cannot be written; this session has one.
+        CHRONOS_TRY(connection->query(std::string("ALTER ROLE ") + kReader +
+                                      " SET session_preload_libraries FROM CURRENT"));
+        return std::string(kReader);
+    }
+
+    Result<> run_assertions() {
+        const std::string user = CHRONOS_TRY(make_reader());
+        for (const Assertion& assertion : request_.assertions) {
+            CHRONOS_TRY(cancel_.check());
+            CheckOutcome outcome;
+            outcome.kind = "assert";
+            outcome.text = assertion.sql;
+            outcome.expected = assertion.expected;
+            const Stopwatch watch;
+            const Result<db::Rows> rows = ask(user, assertion);
+            if (!rows && rows.error().kind() == ErrorKind::cancelled) return rows.error();
+            outcome = judge(std::move(outcome), rows);
+            outcome.seconds = watch.seconds();
+            add(std::move(outcome));
+        }
+        return {};
+    }
+
+    /// Each in a session of its own: what one sets is not there for the next.
+    Result<db::Rows> ask(const std::string& user, const Assertion& assertion) {
+        const auto connection = CHRONOS_TRY(server_.connect_as(user, assertion.database, cancel_));
+        return connection->query(assertion.sql, {});
+    }
+
+    Result<> run_amcheck() {
+        const auto connection = CHRONOS_TRY(server_.connect(request_.database, cancel_));
+        for (const std::string& name : CHRONOS_TRY(database_names(*connection)))
+            CHRONOS_TRY(amcheck_database(name));
+        return {};
+    }
+
+    Result<> amcheck_database(const std::string& name) {
+        const auto connection = CHRONOS_TRY(server_.connect(name, cancel_));
+        CheckOutcome outcome;
+        outcome.kind = "amcheck";
+        outcome.text = "database " + name;
+        const Stopwatch watch;
+        const Result<std::string> schema = amcheck_schema(*connection);
+        if (!schema) {
+            if (is_fatal(schema.error())) return schema.error();
+            outcome.actual = schema.error().message();
+            add(std::move(outcome));
+            return {};
+        }
+        std::uint64_t objects = 0;
+        std::vector<std::string> damaged;
+        CHRONOS_TRY(check_indexes(*connection, *schema, objects, damaged));
+        CHRONOS_TRY(check_tables(*connection, *schema, objects, damaged));
+        outcome.seconds = watch.seconds();
+        outcome.passed = damaged.empty();
+        outcome.actual = std::to_string(objects) + " tables and indexes, " +
+                         std::to_string(damaged.size()) + " damaged";
+        constexpr std::size_t kNamesMax = 16;
+        if (damaged.size() > kNamesMax) damaged.resize(kNamesMax);
+        if (!damaged.empty()) outcome.actual += ": " + join(damaged, "; ");
+        add(std::move(outcome));
+        return {};
+    }
+
+    /// Where its functions are, quoted; the extension is made where the cluster has none.
+    static Result<std::string> amcheck_schema(db::Connection& connection) {
+        const char* const where =
+            "SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_extension e"
+            " JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace"
+            " WHERE e.extname = 'amcheck'";
+        db::Rows rows = CHRONOS_TRY(connection.query(where));
+        if (rows.empty()) {
+            CHRONOS_TRY(connection.query("CREATE EXTENSION amcheck"));
+            rows = CHRONOS_TRY(connection.query(where));
+        }
+        return text_of(rows, 0, 0);
+    }
+
+    Result<> check_indexes(db::Connection& connection, const std::string& schema,
+                           std::uint64_t& objects, std::vector<std::string>& damaged) {
+        const db::Rows indexes = CHRONOS_TRY(connection.query(
+            "SELECT c.oid, c.oid::regclass FROM pg_catalog.pg_index i"
+            " JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid"
+            " JOIN pg_catalog.pg_am a ON a.oid = c.relam"
+            " WHERE a.amname = 'btree' AND i.indisready AND i.indisvalid AND c.relkind = 'i'"
+            " AND c.relpersistence = 'p' ORDER BY 1"));
+        for (std::size_t i = 0; i < indexes.size(); ++i) {
+            ++objects;
+            const auto checked = connection.query(
+                "SELECT " + schema +
+                    ".bt_index_check($1::pg_catalog.oid::pg_catalog.regclass, true)",
+                {text_of(indexes, i, 0)});
+            if (checked) continue;
+            if (is_fatal(checked.error())) return checked.error();
+            damaged.push_back(text_of(indexes, i, 1) + ": " + checked.error().message());
+        }
+        return {};
+    }
+
+    Result<> check_tables(db::Connection& connection, const std::string& schema,
+                          std::uint64_t& objects, std::vector<std::string>& damaged) {
+        const db::Rows known = CHRONOS_TRY(
+            connection.query("SELECT 1 FROM pg_catalog.pg_proc WHERE proname = 'verify_heapam'"
+                             " AND pronamespace = $1::pg_catalog.regnamespace",
+                             {schema}));
+        if (known.empty()) return {};  // before version 14
+        const db::Rows tables =
+            CHRONOS_TRY(connection.query("SELECT c.oid, c.oid::regclass FROM pg_catalog.pg_class c"
+                                         " JOIN pg_catalog.pg_am a ON a.oid = c.relam"
+                                         " WHERE a.amname = 'heap' AND c.relkind IN ('r', 'm', 't')"
+                                         " AND c.relpersistence = 'p' ORDER BY 1"));
+        for (std::size_t i = 0; i < tables.size(); ++i) {
+            ++objects;
+            const auto found = connection.query(
+                "SELECT msg FROM " + schema +
+                    ".verify_heapam($1::pg_catalog.oid::"
+                    "pg_catalog.regclass, on_error_stop => true, check_toast => true) LIMIT 1",
+                {text_of(tables, i, 0)});
+            if (!found && is_fatal(found.error())) return found.error();
+            if (!found || !found->empty())
+                damaged.push_back(text_of(tables, i, 1) + ": " +
+                                  (found ? text_of(*found, 0, 0) : found.error().message()));
+        }
+        return {};
+    }
+
+    Result<> run_command(const std::string& command) {
+        CheckOutcome outcome;
+        outcome.kind = "command";
+        outcome.text = command;
+        outcome.expected = "exit status 0";
+        const std::string file =
+            scratch_.path + "/command-" + std::to_string(report_.checks.size()) + ".log";
+        ChildOptions options;
+        options.arguments = {"/bin/sh", "-c", command};
+        options.environment = plain_environment();
+        options.environment.push_back("PGHOST=" + scratch_.socket());
+        options.environment.push_back("PGPORT=" + std::to_string(request_.port));
+        options.environment.push_back("PGUSER=" + server_.superuser());
+        options.environment.push_back("PGDATABASE=" + request_.database);
+        options.output = file;
+        const Stopwatch watch;
+        Child child = CHRONOS_TRY(Child::start(options));
+        const Deadline deadline(request_.query_timeout);
+        while (!child.ended() && !deadline.passed()) CHRONOS_TRY(cancel_.sleep(milliseconds(50)));
+        const auto status = child.ended();
+        outcome.seconds = watch.seconds();
+        outcome.passed = status && *status == 0;
+        outcome.actual = status ? describe_status(*status) : "no end within the time limit";
+        if (!outcome.passed) outcome.actual += last_line(file);
+        add(std::move(outcome));
+        return {};
+    }
+
+    static std::string last_line(const std::string& file) {
+        std::ifstream stream(file);
+        std::string last;
+        for (std::string line; std::getline(stream, line);)
+            if (!trim(line).empty()) last = trim(line);
+        return last.empty() ? "" : ": " + printable(last, 512);
+    }
+
+    const DrillRequest& request_;
+    DrillServer& server_;
+    const Scratch& scratch_;
+    const ProgressReceiver& progress_;
+    const Cancellation& cancel_;
+    DrillReport& report_;
+    std::uint64_t total_ = 0;
+};
+
+}  // namespace
+
+Result<> read_facts(const DrillRequest& request, DrillServer& server, const Cancellation& cancel,
+                    DrillReport& report) {
+    const auto connection = CHRONOS_TRY(server.connect(request.database, cancel));
+    CHRONOS_TRY(read_recovery(*connection, report));
+    for (const std::string& name : CHRONOS_TRY(database_names(*connection)))
+        if (name != "template1") CHRONOS_TRY(read_database(server, name, cancel, report));
+    return {};
+}
+
+Result<> run_checks(const DrillRequest& request, DrillServer& server, const Scratch& scratch,
+                    const ProgressReceiver& progress, const Cancellation& cancel,
+                    DrillReport& report) {
+    return Checker(request, server, scratch, progress, cancel, report).run();
+}
+
+}  // namespace chronos::ops::drill

@@ -1,0 +1,136 @@
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "checks.h"
+#include "chronos/base/log.h"
+#include "scratch.h"
+#include "server.h"
+
+namespace chronos::ops::drill {
+namespace {
+
+class Stopwatch {
+public:
+    double seconds() const {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+    }
+
+private:
+    std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
+Result<> refuse_root() {
+    if (geteuid() != 0) return {};
+    return Error(ErrorKind::access, "a drill cannot run as root, because PostgreSQL does not")
+        .with_hint(
+            "Run it as the owner of the data directory, e.g. runuser -u postgres -- chronos "
+            "drill.");
+}
+
+/// The kernel takes paths of sockets of about a hundred bytes only.
+Result<> check_socket_path(const Scratch& scratch) {
+    const std::string longest = scratch.socket() + "/.s.PGSQL.65535";
+    if (longest.size() < sizeof(sockaddr_un::sun_path)) return {};
+    return Error(ErrorKind::option_invalid_value,
+                 "'" + scratch.path + "' is too long for a path with a socket below it")
+        .with_hint("--to or drill-path may name a directory with a shorter path.");
+}
+
+/// What libpq would take from the environment leads to the original server, not to this one.
+void forget_server_of_environment() {
+    for (const char* name : {"PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE",
+                             "PGSERVICEFILE", "PGOPTIONS", "PGSSLMODE", "PGTARGETSESSIONATTRS",
+                             "PGREQUIREAUTH", "PGCHANNELBINDING", "PGGSSENCMODE", "PGREQUIREPEER"})
+        unsetenv(name);
+}
+
+/// A verdict on the backup, unless the drill itself was stopped.
+Result<> fail(DrillReport& report, const char* phase, Error error) {
+    if (error.kind() == ErrorKind::cancelled) return error;
+    report.failed_phase = phase;
+    report.failure = error.message();
+    report.failure_hint = error.hint();
+    report.failure_code = static_cast<int>(error.kind());
+    return {};
+}
+
+void judge_checks(DrillReport& report) {
+    std::size_t failed = 0;
+    for (const CheckOutcome& check : report.checks) failed += check.passed ? 0 : 1;
+    report.passed = failed == 0;
+    if (report.passed) return;
+    report.failed_phase = "check";
+    report.failure =
+        std::to_string(failed) + " of " + std::to_string(report.checks.size()) + " checks failed";
+    report.failure_code = static_cast<int>(ErrorKind::runtime);
+}
+
+class Drill {
+public:
+    Drill(const DrillRequest& request, const ProgressReceiver& progress, const Cancellation& cancel)
+        : request_(request), progress_(progress), cancel_(cancel) {
+        report_.stanza = request.stanza;
+        report_.started = unix_now();
+    }
+
+    Result<DrillReport> run(ScratchDirectory& directory, const Restore& restore) {
+        const Scratch& scratch = directory.scratch();
+        const Stopwatch restoring;
+        const Result<> restored = restore(scratch, report_.backup);
+        report_.restore_seconds = restoring.seconds();
+        if (restored)
+            CHRONOS_TRY(serve(scratch));
+        else
+            CHRONOS_TRY(fail(report_, "restore", restored.error()));
+        report_.finished = unix_now();
+        if (request_.keep) {
+            CHRONOS_TRY(directory.keep());
+            report_.kept_path = scratch.path;
+        }
+        return std::move(report_);
+    }
+
+private:
+    Result<> serve(const Scratch& scratch) {
+        const Stopwatch recovering;
+        auto started = DrillServer::start(request_, scratch, report_.backup);
+        if (!started) return fail(report_, "start", started.error());
+        DrillServer& server = *started;
+        const Result<> recovered = server.wait(progress_, cancel_);
+        report_.recovery_seconds = recovering.seconds();
+        if (request_.keep) report_.start_command = server.start_command();
+        if (!recovered) return fail(report_, "recover", recovered.error());
+        const Stopwatch checking;
+        Result<> checked = read_facts(request_, server, cancel_, report_);
+        if (checked) checked = run_checks(request_, server, scratch, progress_, cancel_, report_);
+        report_.check_seconds = checking.seconds();
+        server.stop();
+        if (!checked) return fail(report_, "check", checked.error());
+        judge_checks(report_);
+        return {};
+    }
+
+    const DrillRequest& request_;
+    const ProgressReceiver& progress_;
+    const Cancellation& cancel_;
+    DrillReport report_;
+};
+
+}  // namespace
+
+Result<DrillReport> run_drill(const DrillRequest& request, const Restore& restore,
+                              const ProgressReceiver& progress, const Cancellation& cancel) {
+    CHRONOS_TRY(refuse_root());
+    CHRONOS_TRY(check_settings(request));
+    if (const auto swept = sweep(request.scratch_parent, /*dry_run=*/false); !swept)
+        log_warn(swept.error().text());
+    auto directory =
+        CHRONOS_TRY(ScratchDirectory::create(request.scratch_parent, request.to, request.stanza));
+    CHRONOS_TRY(check_socket_path(directory.scratch()));
+    forget_server_of_environment();
+    return Drill(request, progress, cancel).run(directory, restore);
+}
+
+}  // namespace chronos::ops::drill

@@ -1,0 +1,71 @@
+#include "chronos/repo/drill.h"
+
+#include <cstdio>
+#include <ctime>
+
+#include "chronos/base/text.h"
+
+namespace chronos::repo {
+namespace {
+
+constexpr std::string_view kSuffix = ".json";
+constexpr std::size_t kTimeSize = 16;  // 20261120T151617Z
+constexpr std::size_t kIdSize = 8;
+
+std::string drill_path(const std::string& stanza) {
+    return "chronos/" + stanza + "/drills";
+}
+
+std::optional<UnixTime> parse_time(std::string_view text) {
+    if (text.size() != kTimeSize || text[8] != 'T' || text[15] != 'Z') return std::nullopt;
+    const std::string iso = std::string(text.substr(0, 4)) + "-" + std::string(text.substr(4, 2)) +
+                            "-" + std::string(text.substr(6, 2)) + " " +
+                            std::string(text.substr(9, 2)) + ":" + std::string(text.substr(11, 2)) +
+                            ":" + std::string(text.substr(13, 2)) + "+00";
+    const auto time_us = parse_time_us(iso);
+    if (!time_us) return std::nullopt;
+    return *time_us / 1000000;
+}
+
+}  // namespace
+
+std::optional<DrillRecord> parse_drill_name(std::string_view name) {
+    if (!name.ends_with(kSuffix)) return std::nullopt;
+    const std::vector<std::string_view> parts =
+        split(name.substr(0, name.size() - kSuffix.size()), '-');
+    if (parts.size() != 3 || (parts[1] != "passed" && parts[1] != "failed") ||
+        parts[2].size() != kIdSize)
+        return std::nullopt;
+    const auto finished = parse_time(parts[0]);
+    if (!finished) return std::nullopt;
+    return DrillRecord{std::string(name), *finished, parts[1] == "passed", std::string(parts[2])};
+}
+
+std::string drill_name(UnixTime finished, bool passed, const std::string& id) {
+    const auto value = static_cast<std::time_t>(finished);
+    std::tm parts{};
+    gmtime_r(&value, &parts);
+    char time[32];
+    time[std::strftime(time, sizeof time, "%Y%m%dT%H%M%SZ", &parts)] = '\0';
+    return std::string(time) + (passed ? "-passed-" : "-failed-") + id + std::string(kSuffix);
+}
+
+Result<std::vector<DrillRecord>> list_drills(const Repository& repository,
+                                             const std::string& stanza) {
+    std::vector<DrillRecord> records;
+    for (const storage::Entry& entry : CHRONOS_TRY(repository.storage->list(drill_path(stanza))))
+        if (auto record = parse_drill_name(entry.name)) records.push_back(std::move(*record));
+    return records;
+}
+
+Result<std::string> read_drill(const Repository& repository, const std::string& stanza,
+                               const std::string& name, const std::string& pass) {
+    return read_text(repository, drill_path(stanza) + "/" + name, pass);
+}
+
+Result<> save_drill(const Repository& repository, const std::string& stanza,
+                    const std::string& name, const std::string& json, const std::string& pass) {
+    return write_text(repository, drill_path(stanza) + "/" + name, json, pass);
+}
+
+}  // namespace chronos::repo

@@ -1,0 +1,302 @@
+# A restore drill proves a backup and leaves no trace: what the restored cluster answers is what the
+# original held, damage and wrong answers make it fail by name, and whatever moment it is killed in,
+# its server ends with it and the next drill removes the rest. The original server does not notice.
+use strict;
+use warnings;
+use ChronosTest;
+use JSON::PP;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(usleep);
+
+my $scratch = PostgreSQL::Test::Utils::tempdir_short();
+my $far = PostgreSQL::Test::Utils::tempdir();
+my $node = chronos_node('primary', options => { 'drill-path' => $scratch });
+my $conf = $node->{chronos_conf};
+my $repo = $node->{chronos_repo};
+
+$node->safe_psql('postgres', "CREATE TABLESPACE far LOCATION '$far'");
+$node->safe_psql('postgres', <<'S');
+CREATE TABLE ledger (id serial PRIMARY KEY, note text);
+INSERT INTO ledger (note) SELECT 'row ' || i FROM generate_series(1, 20000) i;
+CREATE TABLE away (id int) TABLESPACE far;
+INSERT INTO away SELECT generate_series(1, 100);
+CREATE TABLE secret (id int);
+ALTER TABLE secret ENABLE ROW LEVEL SECURITY;
+INSERT INTO secret VALUES (1);
+CREATE DATABASE app;
+ALTER DATABASE app SET session_preload_libraries = 'no_such_library';
+S
+$node->safe_psql('template1', 'SELECT 1');
+my $label = $node->safe_psql('postgres', q{SELECT chronos.backup_now('full')});
+$node->safe_psql('postgres', q{INSERT INTO ledger (note) VALUES ('kept')});
+my $moment = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
+usleep(1_100_000);
+$node->safe_psql('postgres', q{DELETE FROM ledger WHERE note <> 'kept'});
+wait_archived($node);
+my $archived = $node->safe_psql('postgres', 'SELECT archived_count, failed_count FROM pg_stat_archiver');
+my $objects = repository_objects();
+
+passes();
+answers_wrongly();
+stops_at_a_time();
+finds_its_marker();
+keeps_on_request();
+is_killed();
+names_damage();
+refuses();
+done_testing();
+
+sub drill { return chronos($conf, 'drill', '--log-level-console=off', '--log-level-stderr=info', @_) }
+
+sub leftovers { return glob("$scratch/*") }
+
+sub servers_below
+{
+	my ($dir) = @_;
+	return grep { (readlink($_) // '') =~ /^\Q$dir\E/ } glob '/proc/[0-9]*/cwd';
+}
+
+# What the repository holds, but for the records of drills.
+sub repository_objects
+{
+	return join "\n", sort grep { !m{^chronos(?:/main(?:/drills.*)?)?$} } keys %{ slurp_tree($repo) };
+}
+
+sub no_trace
+{
+	my ($name) = @_;
+	is_deeply([ leftovers() ], [], "$name: no directory is left");
+	is_deeply([ servers_below($scratch) ], [], "$name: no server is left");
+	return;
+}
+
+sub passes
+{
+	my ($status, $out, $err) = drill('--output=json', '--amcheck', '--reason=quarterly',
+		"--assert=SELECT count(*) FROM ledger => 1",
+		"--assert=SELECT note = 'kept' FROM ledger",
+		"--assert=SELECT count(*) FROM away => 100",
+		"--assert=SELECT count(*) FROM secret => 1",
+		"--assert=\\connect app SELECT current_database() => app",
+		'--exec=psql -XAtc "SHOW archive_mode" | grep off',
+		'--exec=test "$(psql -XAtc "SHOW shared_preload_libraries")" = ""');
+	is($status, 0, 'a drill passes') or diag($err);
+	my $report = eval { decode_json($out) } // {};
+	ok($report->{passed}, 'and says so');
+	is($report->{backup}{label}, $label, 'of the latest backup');
+	is(scalar(grep { $_->{passed} } @{ $report->{checks} }), scalar @{ $report->{checks} }, 'every check passed')
+	  or diag($out);
+	is(scalar(grep { $_->{kind} eq 'amcheck' } @{ $report->{checks} }), 3, 'amcheck looked at every database');
+	like($report->{'server-version'}, qr/^PostgreSQL \d+/, 'the version is reported');
+	like($report->{'last-commit'}, qr/^\d{4}-/, 'so is the last transaction');
+	like($report->{'last-lsn'}, qr{^[0-9A-F]+/[0-9A-F]+$}, 'and the last LSN');
+	my ($database) = grep { $_->{name} eq 'postgres' } @{ $report->{databases} };
+	cmp_ok($database->{tables}, '>=', 3, 'tables are counted');
+	cmp_ok($report->{$_}, '>', 0, "$_ was measured") for qw(restore-seconds recovery-seconds check-seconds);
+	no_trace('a drill that passed');
+	is($node->safe_psql('postgres', 'SELECT archived_count, failed_count FROM pg_stat_archiver'),
+		$archived, 'the original server archived nothing for it');
+	is(repository_objects(), $objects, 'the repository has nothing new but the record');
+	my ($listed, $history) = drill('--list', '--output=json');
+	is($listed, 0, 'drills are listed');
+	my $record = (decode_json($history))->[-1];
+	is($record->{reason}, 'quarterly', 'the record has the reason');
+	like($record->{record}, qr/^\d{8}T\d{6}Z-passed-[0-9a-f]{8}\.json$/, 'and a name that says how it ended');
+	my (undef, $text) = drill('--list');
+	like($text, qr/passed  \Q$label\E  default$/m, 'people can read the list');
+	return;
+}
+
+sub answers_wrongly
+{
+	my ($status, $out, $err) = drill('--assert=SELECT count(*) FROM ledger => 20000', '--assert=SELECT true',
+		'--assert=SELECT no_such_column FROM ledger', '--assert=DELETE FROM ledger RETURNING true',
+		"--assert=COPY ledger TO PROGRAM 'touch $scratch/escaped'",
+		'--exec=echo out of order; exit 3', '--output=markdown');
+	isnt($status, 0, 'a wrong answer makes the drill fail');
+	like($err, qr/drill failed: 5 of 6 checks failed/, 'the error counts them');
+	like($out, qr/^\| assert \| SELECT count\(\*\) FROM ledger \| 20000 \| 1 \| .*\*\*failed\*\*/m,
+		'the report shows question, expected and answer');
+	like($out, qr/column "no_such_column" does not exist/, 'and the error of what is no answer');
+	like($out, qr/permission denied for table ledger/, 'a question cannot write');
+	like($out, qr/permission denied to COPY|must be superuser/, 'nor run programs');
+	like($out, qr/exit status 3: out of order/, 'a command that fails shows its last line');
+	like($out, qr/\| assert \| SELECT true \| t \| t \| .*\| ok \|/, 'what is right stays right');
+	no_trace('a drill that failed');
+	return;
+}
+
+sub stops_at_a_time
+{
+	my ($status, $out, $err) = drill('--type=time', "--target=$moment", '--output=json',
+		'--assert=SELECT count(*) FROM ledger => 20001');
+	is($status, 0, 'a drill can have a target') or diag($err);
+	my $report = eval { decode_json($out) } // {};
+	is($report->{type}, 'time', 'the report names its type');
+	cmp_ok($report->{'data-age-seconds'}, '<', 10, 'the age of the data counts from the target');
+	($status, $out, $err) = drill('--type=name', '--target=never_made', '--output=json');
+	isnt($status, 0, 'a target that is not reached is a failure');
+	$report = eval { decode_json($out) } // {};
+	is($report->{failure}{phase}, 'recover', 'of the recovery');
+	like($report->{failure}{message}, qr/recovery ended before configured recovery target was reached/,
+		'in the words of the server');
+	no_trace('a drill that missed its target');
+	return;
+}
+
+sub finds_its_marker
+{
+	$node->safe_psql('postgres', 'CREATE TABLE just_made (id int)');
+	my ($status, $out, $err) = drill('--marker', q{--assert=SELECT to_regclass('just_made') IS NOT NULL});
+	is($status, 0, 'what was just written is found in the restored cluster') or diag($err);
+	like($out, qr/ok\s+marker: restore point chronos drill \S+ -> reached/, 'at the mark');
+	$archived = $node->safe_psql('postgres', 'SELECT archived_count, failed_count FROM pg_stat_archiver');
+	return;
+}
+
+sub keeps_on_request
+{
+	my $to = "$scratch/mine";
+	my ($status, $out, $err) = drill("--to=$to", '--keep', '--port=5433');
+	is($status, 0, 'a drill goes where it is told') or diag($err);
+	ok(-s "$to/data/global/pg_control", 'and the cluster is kept');
+	is_deeply([ servers_below($scratch) ], [], 'without a server');
+	my ($command) = $out =~ /start it with:\s+(.*)/;
+	my $pid = fork // die $!;
+	if ($pid == 0) { open STDERR, '>', '/dev/null'; exec split / /, $command or POSIX::_exit(1) }
+	poll_until(sub { -S "$to/socket/.s.PGSQL.5433" && (run_tool('psql', '-XAt', '-h', "$to/socket", '-p', 5433,
+		'-d', 'postgres', '-c', 'SELECT count(*) FROM ledger'))[1] eq "1\n" }, 'the kept server answers');
+	pass('and started again with the command of the report');
+	kill 'INT', $pid;
+	waitpid $pid, 0;
+	($status, undef, $err) = drill("--to=$to");
+	isnt($status, 0, 'no other drill takes what is kept');
+	like($err, qr/belongs to a drill that was told to keep it/, 'and says whose it is');
+	is((chronos($conf, 'maintenance'))[0], 0, 'maintenance runs');
+	ok(-d "$to/data", 'and leaves it alone');
+	mkdir "$scratch/chronos-drill-foreign" or die $!;
+	open my $file, '>', "$scratch/chronos-drill-foreign/precious" or die $!;
+	close $file;
+	is((chronos($conf, 'maintenance'))[0], 0, 'maintenance meets a directory without marker');
+	ok(-e "$scratch/chronos-drill-foreign/precious", 'which it leaves alone too');
+	system 'rm', '-r', $to, "$scratch/chronos-drill-foreign";
+	return;
+}
+
+# Starts a drill and kills it without warning when CODE says so; returns what is left then.
+sub kill_drill
+{
+	my ($name, $code, @options) = @_;
+	my $pid = fork // die $!;
+	if ($pid == 0)
+	{
+		open STDOUT, '>', '/dev/null';
+		open STDERR, '>', '/dev/null';
+		exec $chronos, "--config=$conf", '--stanza=main', 'drill', @options or POSIX::_exit(1);
+	}
+	poll_until($code, "moment $name of a drill", 60);
+	kill 'KILL', $pid;
+	waitpid $pid, 0;
+	is($? & 127, 9, "killed $name");
+	return;
+}
+
+sub is_killed
+{
+	my $data = sub { (glob("$scratch/chronos-drill-*/data"))[0] // "$scratch/none" };
+	my $ready = sub { -e $data->() . '/postmaster.pid' && slurp_file($data->() . '/postmaster.pid') =~ /ready/ };
+	my $to = PostgreSQL::Test::Utils::tempdir_short() . '/there';
+	my %moment = (
+		'while it restores' => [ sub { -e $data->() . '/PG_VERSION' || -e $data->() . '/backup.manifest' } ],
+		'while the server starts' => [ sub { -e $data->() . '/postmaster.pid' } ],
+		'while it asks' => [ $ready, '--assert=SELECT true FROM pg_sleep(30)' ],
+		'while it runs a command' => [ $ready, '--exec=sleep 5' ],
+		'in a directory of choice' => [ sub { -e "$to/data/postmaster.pid" }, "--to=$to" ]);
+	if (!$ENV{CHECK_LONG}) { delete $moment{$_} for 'while the server starts', 'while it runs a command' }
+	for my $name (sort keys %moment)
+	{
+		my ($code, @options) = @{ $moment{$name} };
+		kill_drill($name, $code, @options);
+		poll_until(sub { !servers_below($scratch) && !servers_below($to) }, "the server $name is gone", 30);
+		pass("$name: its server ends with it");
+		my ($status, $out) = chronos($conf, 'maintenance', '--dry-run');
+		like($out, qr/would remove what a drill left in/, "$name: a dry run names what is left");
+		isnt(scalar(() = leftovers()), 0, "$name: and removes nothing");
+		if ($name =~ /asks/) { is((drill())[0], 0, "$name: the next drill removes it") }
+		else { like((chronos($conf, 'maintenance'))[1], qr/^removed what a drill left in/m, "$name: maintenance removes it") }
+		no_trace($name);
+		ok(!-e $to, "$name: nothing elsewhere either");
+	}
+	my $pid = fork // die $!;
+	if ($pid == 0)
+	{
+		open STDOUT, '>', '/dev/null';
+		open STDERR, '>', '/dev/null';
+		exec $chronos, "--config=$conf", '--stanza=main', 'drill', '--assert=SELECT true FROM pg_sleep(30)'
+		  or POSIX::_exit(1);
+	}
+	poll_until($ready, 'a drill that is asked to end', 60);
+	kill 'TERM', $pid;
+	waitpid $pid, 0;
+	is($? >> 8, 63, 'asked to end, it ends');
+	no_trace('asked to end');
+	return;
+}
+
+sub names_damage
+{
+	my ($bundle) = glob("$repo/backup/main/$label/bundle/*");
+	rename $bundle, "$bundle.away" or die $!;
+	my ($status, $out, $err) = drill('--output=json');
+	isnt($status, 0, 'a damaged backup makes the drill fail');
+	my $report = eval { decode_json($out) } // {};
+	is($report->{failure}{phase}, 'restore', 'while it restores');
+	like($report->{failure}{message}, qr/bundle/, 'it names what is missing');
+	rename "$bundle.away", $bundle or die $!;
+	open my $file, '+<', $bundle or die $!;
+	binmode $file;
+	seek $file, int((-s $bundle) / 2), 0;
+	read $file, my $bytes, 8;
+	seek $file, int((-s $bundle) / 2), 0;
+	print $file $bytes ^ ("\xff" x 8);
+	close $file;
+	($status, $out, $err) = drill('--output=json');
+	isnt($status, 0, 'so do flipped bytes');
+	$report = eval { decode_json($out) } // {};
+	like($report->{failure}{message} // '', qr{pg_data|base/|error restoring}, 'it names the file');
+	open $file, '+<', $bundle or die $!;
+	seek $file, int((-s $bundle) / 2), 0;
+	print $file $bytes;
+	close $file;
+	my $start = $node->safe_psql('postgres', 'SELECT wal_start FROM chronos.backups');
+	my ($segment) = glob("$repo/archive/main/*/*/$start-*");
+	rename $segment, "$repo/segment.away" or die $!;
+	($status, $out, $err) = drill();
+	isnt($status, 0, 'so does WAL that is missing');
+	like($err, qr/WAL that backup \Q$label\E needs is not in the archive/, 'which is named');
+	rename "$repo/segment.away", $segment or die $!;
+	no_trace('a drill of damage');
+	my (undef, $list) = drill('--list');
+	like($list, qr/FAILED  \Q$label\E  default  .*needs is not in the archive/, 'the list tells of it');
+	is((drill())[0], 0, 'all mended, it passes again');
+	is($node->safe_psql('postgres', 'SELECT archived_count, failed_count FROM pg_stat_archiver'),
+		$archived, 'through all this the original server archived nothing for a drill');
+	return;
+}
+
+sub refuses
+{
+	my ($status, undef, $err) = drill('--type=standby');
+	isnt($status, 0, 'a drill without an end is refused');
+	($status, undef, $err) = drill('--setting=archive_mode=on');
+	like($err, qr/'archive_mode' cannot be set/, 'so is what would make it archive');
+	($status, undef, $err) = drill("--to=" . $node->data_dir);
+	like($err, qr/contains files/, 'so is a directory in use');
+	($status, undef, $err) = drill('--bin-path=/usr/bin');
+	like($err, qr/has no postgres of version/, 'and a wrong directory of programs');
+	($status, undef, $err) = drill("--to=$scratch/" . 'x' x 100);
+	like($err, qr/too long for a path with a socket/, 'and a path that no socket fits in');
+	no_trace('a refused drill');
+	return;
+}

@@ -1,0 +1,67 @@
+#include <gmock/gmock.h>
+
+#include "chronos/ops/drill.h"
+#include "result_matchers.h"
+
+namespace chronos::ops::drill {
+namespace {
+
+std::vector<Assertion> parsed(std::string_view text) {
+    return parse_assertions(text, "postgres").value();
+}
+
+TEST(Assertions, AQuestionAloneMustBeTrue) {
+    const auto assertions = parsed("SELECT count(*) > 0 FROM orders");
+    ASSERT_EQ(assertions.size(), 1u);
+    EXPECT_EQ(assertions[0].sql, "SELECT count(*) > 0 FROM orders");
+    EXPECT_EQ(assertions[0].expected, "t");
+    EXPECT_EQ(assertions[0].database, "postgres");
+}
+
+TEST(Assertions, AnArrowSeparatesTheAnswer) {
+    EXPECT_EQ(parsed("SELECT 1 => 1")[0].expected, "1");
+    EXPECT_EQ(parsed("SELECT 'a' => a b c ;")[0].expected, "a b c");
+    EXPECT_EQ(parsed("SELECT 'a' => a b c ;")[0].sql, "SELECT 'a'");
+}
+
+TEST(Assertions, AnArrowWithinParenthesesOrQuotesIsPartOfTheQuestion) {
+    const auto named = parsed("SELECT make_interval(days => 1) > '0'::interval")[0];
+    EXPECT_EQ(named.expected, "t");
+    EXPECT_EQ(named.sql, "SELECT make_interval(days => 1) > '0'::interval");
+    EXPECT_EQ(parsed("SELECT f(a => 'x)') => 7")[0].expected, "7");
+    EXPECT_EQ(parsed("SELECT 'it''s => so' = \"=>\"")[0].expected, "t");
+}
+
+TEST(Assertions, AFileHasCommentsDatabasesAndStatementsOfSeveralLines) {
+    const auto assertions = parsed(
+        "-- orders\n"
+        "SELECT count(*)\n"
+        "  FROM orders => 42;\n"
+        "\n"
+        "# another database\n"
+        "\\connect app\n"
+        "SELECT max(created) > now() - interval '1 day' FROM event;\n"
+        "SELECT 1 => 1\n");
+    ASSERT_EQ(assertions.size(), 3u);
+    EXPECT_EQ(assertions[0].sql, "SELECT count(*)\nFROM orders");
+    EXPECT_EQ(assertions[0].expected, "42");
+    EXPECT_EQ(assertions[0].database, "postgres");
+    EXPECT_EQ(assertions[1].database, "app");
+    EXPECT_EQ(assertions[2].database, "app");
+}
+
+TEST(Assertions, ADatabaseMayStandInFrontOfAQuestion) {
+    const auto assertions = parsed("\\connect app SELECT 1 => 1");
+    ASSERT_EQ(assertions.size(), 1u);
+    EXPECT_EQ(assertions[0].database, "app");
+    EXPECT_EQ(assertions[0].sql, "SELECT 1");
+}
+
+TEST(Assertions, WithoutQuestionOrAnswerItIsNone) {
+    EXPECT_ERROR(ErrorKind::option_invalid_value, parse_assertions("=> 1", "postgres"));
+    EXPECT_ERROR(ErrorKind::option_invalid_value, parse_assertions("SELECT 1 =>", "postgres"));
+    EXPECT_TRUE(parsed("\n -- nothing\n;\n").empty());
+}
+
+}  // namespace
+}  // namespace chronos::ops::drill
