@@ -57,7 +57,7 @@ test_environment() {
 		PG_REGRESS="$perl/../regress/pg_regress" TESTDIR="$work/src" TESTDATADIR="$work/src/tmp_check" \
 		TESTLOGDIR="$work/src/tmp_check/log" CHRONOS="$pg_bin/chronos" \
 		TEST_FIXTURES_DIR="${TEST_FIXTURES_DIR:-$work/src/test/fixtures}" \
-		TEST_UNIT_STORAGE="$build/unit_storage" \
+		TEST_UNIT_STORAGE="$build/unit_storage" TEST_SCREENSHOTS="$screenshots" \
 		CHECK_LONG="${CHECK_LONG:-}" TZ=UTC "$@"
 }
 
@@ -69,9 +69,14 @@ run_tap() { (cd "$work/src" && test_environment prove --timer ${PROVE_FLAGS:-} $
 has() { case " $steps " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
 
 install_packages $build_packages $test_packages
+# The dashboard's test skips itself without a browser.
+if has tap; then install_packages $browser_packages || say 'no browser can be installed'; fi
 step 'build the engine, warnings are errors' build_engine
 if has lint; then step 'lint' run_lint; fi
 if has unit; then step 'unit tests' run_unit; fi
+# What the dashboard looks like, to be looked at: it outlives the run.
+screenshots=${CHECK_SCREENSHOTS:-$top/build/screenshots}
+if has tap && as_root mkdir -p "$screenshots"; then as_root chown "$server_user" "$screenshots"; fi
 if has regress || has tap; then
 	step 'build and install the module into a private PostgreSQL' install_module
 	pg_bin=$work/pg/usr/lib/postgresql/15/bin

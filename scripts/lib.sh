@@ -14,6 +14,7 @@ build_packages="g++ make cmake ninja-build pkg-config git postgresql-15 postgres
 demo_packages="iso-codes python3"
 test_packages="libgtest-dev libgmock-dev pgbackrest libipc-run-perl zstd lz4 bzip2 clang-format
   python3 util-linux procps jq openssl ceph-mon ceph-osd radosgw"
+browser_packages="chromium fonts-dejavu-core"
 
 # install_packages NAME...: by apt, only what is missing, so that a second run needs no network.
 install_packages() {

@@ -13,6 +13,7 @@ using ops::health::Rule;
 using ops::health::RuleState;
 
 constexpr std::size_t kTextSizeMax = 1500;
+constexpr std::size_t kNotificationSizeMax = 8000;
 constexpr std::chrono::milliseconds kPostTimeout{10000};
 constexpr std::chrono::milliseconds kCommandTimeout{30000};
 constexpr const char* kPagerDutyUrl = "https://events.pagerduty.com/v2/enqueue";
@@ -77,7 +78,12 @@ std::string Alert::summary() const {
 }
 
 std::string generic_payload(const Alert& alert) {
-    return text_of(fields_of(alert));
+    json fields = fields_of(alert);
+    std::string text = text_of(fields);
+    // Escapes can double a text. What is left says what has changed.
+    if (text.size() < kNotificationSizeMax) return text;
+    for (const char* long_one : {"message", "hint", "summary"}) fields[long_one] = "";
+    return text_of(fields);
 }
 
 std::string slack_payload(const Alert& alert) {

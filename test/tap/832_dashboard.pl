@@ -1,0 +1,59 @@
+# The dashboard in a real browser: it draws what the repository holds, within its own policy, takes
+# nothing for markup, can be used by keyboard, and fits a phone. Screenshots are left in
+# TEST_SCREENSHOTS for people to look at.
+use strict;
+use warnings;
+use ChronosTest;
+use HttpTest;
+use IPC::Run ();
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my ($chromium) = grep { -x $_ } map { ("/usr/bin/$_") } qw(chromium chromium-browser google-chrome);
+plan skip_all => 'no chromium is installed' if !$chromium;
+
+my $base = PostgreSQL::Test::Utils::tempdir();
+my $shots = $ENV{TEST_SCREENSHOTS} && -w $ENV{TEST_SCREENSHOTS} ? $ENV{TEST_SCREENSHOTS} : $base;
+my $repo = "$base/<b>repo";    # a name that would be markup where markup is taken
+mkdir $repo or die;
+system('tar', '-C', $repo, '--zstd', '-xf', "$ENV{TEST_FIXTURES_DIR}/zst-bundle-block.tar.zst") == 0 or die 'unpack';
+my ($top) = grep { -d "$_/backup" } ($repo, glob "'$repo'/*");
+my ($stanza) = map { /([^\/]+)$/ } glob "'$top/backup'/*";
+my $port = free_port();
+my $server = IPC::Run::start([ $chronos, '--no-config', "--stanza=$stanza", "--repo1-path=$top", "--lock-path=$base/lock",
+		"--http-listen=127.0.0.1:$port", 'serve' ], '<', \undef, '>', "$base/serve.log", '2>&1');
+wait_for_http($port) or die 'chronos serve is not ready';
+
+# Returns what it printed; what the page's console said is on standard error.
+sub browse
+{
+	my (@options) = @_;
+	my ($out, $err) = ('', '');
+	IPC::Run::run([ $chromium, '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--hide-scrollbars',
+			'--enable-logging=stderr', "--user-data-dir=$base/profile", '--virtual-time-budget=5000', @options,
+			"http://127.0.0.1:$port/" ], '<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(120));
+	return ($out, join "\n", grep { /CONSOLE/ } split /\n/, $err);
+}
+
+my ($dom, $console) = browse('--window-size=1200,2000', '--dump-dom');
+is($console, '', 'nothing is refused by the policy, and nothing fails');
+like($dom, qr/<h1 id="title">chronos: \Q$stanza\E</, 'the page has drawn itself');
+my @marks = $dom =~ /<g tabindex="(-?\d)" role="button" aria-label="([^"]*)"/g;
+is(scalar(@marks) / 2, 3, 'every backup is on the time line');
+is(scalar(grep { $marks[ 2 * $_ ] eq '0' } 0 .. $#marks / 2), 1, 'one of them is where the keyboard enters');
+like($marks[1], qr/^\d{8}-\d{6}F \(full, repo1\): ended .*, stored \d/, 'and each says what it is');
+is(scalar(() = $dom =~ /<td class="label rule">/g), 12, 'every rule has its row');
+like($dom, qr/&lt;b&gt;repo/, 'what looks like markup is text');
+unlike($dom, qr/<b>repo/, 'and nothing else');
+like($dom, qr/<summary>All 3 backups as a table<\/summary>/, 'the drawing is there as a table too');
+
+for my $view ([ 'desktop-light', '1200,1900' ], [ 'desktop-dark', '1200,1900', '--blink-settings=preferredColorScheme=0' ], [ 'phone-light', '500,2600' ],
+	[ 'phone-dark', '500,2600', '--blink-settings=preferredColorScheme=0' ])
+{
+	my ($name, $size, @more) = @$view;
+	browse("--window-size=$size", @more, "--screenshot=$shots/dashboard-$name.png");
+	cmp_ok(-s "$shots/dashboard-$name.png" // 0, '>', 30000, "$name: $shots/dashboard-$name.png");
+}
+$server->signal('TERM');
+$server->finish;
+done_testing();
