@@ -178,7 +178,7 @@ class Bench:
         """A configuration of its own for each tool: same settings, its own repository and locks."""
         path = "%s/%s.conf" % (self.work, tool)
         a = self.args
-        place = self.bucket.options(tool) if self.bucket else ["repo1-path=%s/repo-%s" % (self.work, tool)]
+        place = self.bucket.options(getattr(self, "prefix", tool)) if self.bucket else ["repo1-path=%s/repo-%s" % (self.work, tool)]
         lines = ["[global]", *place, "process-max=%d" % a.process_max, "repo1-bundle=" + "ny"[a.bundle],
                  "compress-type=%s" % a.codec, "start-fast=y", "archive-timeout=600",
                  "lock-path=%s/lock-%s" % (self.work, tool), "log-path=%s" % self.work,
@@ -380,6 +380,112 @@ class Bench:
         return self.both(one)
 
 
+    def row_archive_push_async(self):
+        """archive push, all segments, against pgBackRest's asynchronous mode"""
+        names = self.segments()
+        idle = self.cluster_without_archiver(names)
+
+        def one(tool):
+            run(self.command(tool, "stanza-create"))
+            self.empty_archive(tool)
+            if tool == "pgbackrest":
+                return measure(["sh", "-c", self.async_push(idle, names)], cwd=idle)
+            return measure(self.archiver(idle, names))
+        return self.both(one)
+
+    def row_archive_callback(self):
+        """what the archiver waits for each segment that is durable already, ms in place of s"""
+        names = self.segments()
+        idle = self.cluster_without_archiver(names)
+
+        def one(tool):
+            run(self.command(tool, "stanza-create"))
+            self.empty_archive(tool)
+            if tool == "pgbackrest":
+                run(["sh", "-c", self.async_push(idle, names[:1])], cwd=idle)
+                # Only the first of a batch starts what pushes; behind it the answers lie ready.
+                time.sleep(1 + 0.1 * len(names))
+                figures = measure(["sh", "-c", self.async_push(idle, names[1:], marks=False)], cwd=idle)
+                figures.wall *= 1000 / (len(names) - 1)
+                return figures
+            figures = measure(self.archiver(idle, names, "--drive-durable"))
+            figures.wall = float(figures.output)
+            return figures
+        return self.both(one)
+
+    def row_recovery(self):
+        """recovery as the server does it: all segments, 20 ms of replay each; the sum of the waits"""
+        names = self.segments()
+        idle = self.cluster_without_archiver(names)
+        recovering = self.work + "/recovering"
+
+        def one(tool):
+            run(self.command(tool, "stanza-create"))
+            self.empty_archive(tool)
+            run(self.archiver(idle, names, config=self.config(tool)))
+            shutil.rmtree(recovering, ignore_errors=True)
+            for name in ("global", "pg_wal"):
+                os.makedirs(recovering + "/" + name, mode=0o700)
+            shutil.copy(self.pgdata + "/global/pg_control", recovering + "/global/pg_control")
+            open(recovering + "/recovery.signal", "w").close()
+            figures = measure([sys.executable, os.path.abspath(__file__), "--drive-recovery", recovering,
+                               CHRONOS if tool == "chronos" else PGBACKREST, self.config(tool), *names],
+                              env=dict(os.environ, REPLAY_MS="20"))
+            figures.wall = float(figures.output)
+            return figures
+        return self.both(one)
+
+    def row_commits(self):
+        """time for 20 000 pgbench transactions: archiving and streaming on, against archiving off ("pgbr")"""
+        data = self.work + "/commits"
+
+        def one(tool):
+            shutil.rmtree(data, ignore_errors=True)
+            self.pg("initdb", "-D", data, "-A", "trust", "--no-sync")
+            config = "%s/commits.conf" % self.work
+            with open(self.config("chronos")) as origin, open(config, "w") as conf:
+                os.chmod(config, 0o600)
+                conf.write(origin.read().replace("pg1-path=" + self.pgdata, "pg1-path=" + data)
+                           .replace("repo-chronos", "repo-commits").replace("/chronos", "/commits"))
+            with open(data + "/postgresql.auto.conf", "w") as conf:
+                conf.write("port = %d\nunix_socket_directories = '%s'\nlisten_addresses = ''\n" % (self.port + 1, self.work))
+                conf.write("shared_buffers = 256MB\nmax_wal_size = 4GB\nautovacuum = off\n")
+                conf.write("shared_preload_libraries = 'chronos_backup'\nchronos.config_file = '%s'\n" % config)
+                if tool == "chronos":
+                    conf.write("archive_mode = on\narchive_library = 'chronos_backup'\nchronos.wal_stream = on\n")
+            os.makedirs(self.work + "/repo-commits", exist_ok=True)
+            self.pg("pg_ctl", "-D", data, "-l", self.work + "/commits.log", "-w", "start")
+            try:
+                at = ["-h", self.work, "-p", str(self.port + 1), "postgres"]
+                self.pg("pgbench", "-i", "-q", "-s", "20", *at)
+                return measure([self.bindir + "/pgbench", "-n", "-c", "4", "-t", "5000", *at])
+            finally:
+                self.pg("pg_ctl", "-D", data, "-m", "immediate", "stop")
+        return self.both(one)
+
+    def empty_archive(self, tool):
+        """An archive without segments, in a directory or in a bucket."""
+        shutil.rmtree("%s/spool-%s" % (self.work, tool), ignore_errors=True)
+        if not self.bucket:
+            return self.fresh_archive(tool)
+        self.run_number = getattr(self, "run_number", 0) + 1
+        self.prefix = "%s-%d" % (tool, self.run_number)
+        run(self.command(tool, "stanza-create"))
+
+    def archiver(self, idle, names, how="--drive-archiver", config=None):
+        return [sys.executable, os.path.abspath(__file__), how, config or self.config("chronos"), idle, *names]
+
+    def async_push(self, idle, names, marks=True):
+        """pgBackRest's asynchronous mode, as the archiver calls it: one after the other, in the data directory."""
+        status = idle + "/pg_wal/archive_status/"
+        if marks:
+            for name in sorted(os.listdir(idle + "/pg_wal")):
+                if len(name) == 24:
+                    open(status + name + ".ready", "w").close()
+        return "".join("%s --config=%s --stanza=main --pg1-path=%s --archive-async archive-push pg_wal/%s || exit 1\n" % (
+            PGBACKREST, self.config("pgbackrest"), idle, name) for name in names)
+
+
 def drive_recovery(data, program, config, names):
     """Does what the server's startup process does: asks for a segment, replays it, asks for the next.
     Prints the sum of the times it waited. What works in the background is waited for in the end, so
@@ -397,7 +503,7 @@ def drive_recovery(data, program, config, names):
         if status != 0:
             sys.exit("%s\nended with status %d" % (" ".join(command), status))
         os.unlink("pg_wal/RECOVERYXLOG")
-        time.sleep(0.1)
+        time.sleep(float(os.environ.get("REPLAY_MS", "100")) / 1000)
     try:
         while True:
             os.wait()
@@ -417,8 +523,10 @@ def warm(directory):
                 pass
 
 
-def drive_archiver(config, pgdata, names):
-    """Does what the server's archiver does: marks segments ready and asks for one after the other."""
+def drive_archiver(config, pgdata, names, durable=False):
+    """Does what the server's archiver does: marks segments ready and asks for one after the other. With
+    `durable` it asks for the first one, waits for as long as the others may take to be stored ahead, and
+    prints what each of their answers took then, in ms: the median."""
     status = pgdata + "/pg_wal/archive_status/"
     made = []
     for name in names:
@@ -427,8 +535,12 @@ def drive_archiver(config, pgdata, names):
             made.append(name)
     engine = subprocess.Popen([CHRONOS, "engine", "archive", "--config=" + config, "--stanza=main", "--pg1-path=" + pgdata],
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=pgdata)
+    took = []
     try:
         for name in names:
+            if durable and len(took) == 1:
+                time.sleep(1 + 0.1 * len(names))
+            begin = time.monotonic()
             engine.stdin.write("push file=%s\n" % name)
             engine.stdin.flush()
             while True:
@@ -439,12 +551,15 @@ def drive_archiver(config, pgdata, names):
                 if verb == "failed":
                     sys.exit(urllib.parse.unquote(line))
                 if verb == "pushed":
+                    took.append(time.monotonic() - begin)
                     break
     finally:
         engine.stdin.close()
         engine.wait()
         for name in made:
             os.unlink(status + name + ".ready")
+    if durable:
+        print(1000 * sorted(took[1:])[len(took) // 2 - 1])
 
 
 def print_table(title, table):
@@ -465,6 +580,8 @@ def print_table(title, table):
 def main():
     if len(sys.argv) > 3 and sys.argv[1] == "--drive-archiver":
         return drive_archiver(sys.argv[2], sys.argv[3], sys.argv[4:])
+    if len(sys.argv) > 3 and sys.argv[1] == "--drive-durable":
+        return drive_archiver(sys.argv[2], sys.argv[3], sys.argv[4:], durable=True)
     if len(sys.argv) > 4 and sys.argv[1] == "--drive-recovery":
         return drive_recovery(sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:])
     args = arguments()
@@ -475,7 +592,7 @@ def main():
     wanted = [n for n in rows if not args.rows or n[4:] in args.rows.split(",")]
     if args.repo == "s3":
         # These look into the repository directory.
-        wanted = [n for n in wanted if not n.startswith("row_archive_")]
+        wanted = [n for n in wanted if not n.startswith("row_archive_") or n == "row_archive_push_async"]
     table = {}
     try:
         bench.start()

@@ -177,4 +177,40 @@ std::vector<WalPiece> joined_pieces(const std::vector<WalPiece>& pieces) {
     }
 }
 
+namespace {
+
+/// The last object before stays: its notes may reach behind `segment`.
+Result<> remove_commit_notes(const Repository& repository, const std::string& path,
+                             const std::string& before) {
+    const auto entries = CHRONOS_TRY(repository.storage->list(path));
+    for (std::size_t i = 0; i + 1 < entries.size() && entries[i + 1].name <= before; ++i)
+        CHRONOS_TRY(repository.storage->remove(path + "/" + entries[i].name));
+    return {};
+}
+
+}  // namespace
+
+Result<> remove_wal_notes(const Repository& repository, const std::string& stanza,
+                          const std::string& archive_id, const std::string& before,
+                          const std::string& pass) {
+    if (before.empty()) {
+        for (const char* kind : {"gap", "commit", "stream"})
+            CHRONOS_TRY(repository.storage->remove_tree(notes_path(stanza, kind, archive_id)));
+        return {};
+    }
+    for (const WalGap& gap : CHRONOS_TRY(list_gaps(repository, stanza, archive_id, pass)))
+        if (gap.last < before)
+            CHRONOS_TRY(repository.storage->remove(notes_path(stanza, "gap", archive_id) + "/" +
+                                                   gap.first));
+    CHRONOS_TRY(remove_commit_notes(repository, notes_path(stanza, "commit", archive_id), before));
+    const std::string stream = notes_path(stanza, "stream", archive_id);
+    std::string last;
+    for (const WalPiece& piece : CHRONOS_TRY(list_wal_pieces(repository, stanza, archive_id))) {
+        if (piece.segment >= before || piece.segment == last) continue;
+        last = piece.segment;
+        CHRONOS_TRY(repository.storage->remove_tree(stream + "/" + last));
+    }
+    return {};
+}
+
 }  // namespace chronos::repo

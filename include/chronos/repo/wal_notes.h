@@ -78,4 +78,10 @@ Result<std::vector<WalPiece>> list_wal_pieces(const Repository& repository,
 /// From the start of the segment on, as far as they go without a hole. `pieces` are of one segment.
 std::vector<WalPiece> joined_pieces(const std::vector<WalPiece>& pieces);
 
+/// Removes what is noted about segments before `segment` of the archive, which does not hold them
+/// any more; "": all there is about the archive.
+Result<> remove_wal_notes(const Repository& repository, const std::string& stanza,
+                          const std::string& archive_id, const std::string& before,
+                          const std::string& pass);
+
 }  // namespace chronos::repo

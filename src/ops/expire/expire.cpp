@@ -8,6 +8,7 @@
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/hold.h"
 #include "chronos/repo/lock.h"
+#include "chronos/repo/wal_notes.h"
 #include "ops/expire/retention.h"
 #include "ops/expire/wal.h"
 
@@ -70,6 +71,8 @@ private:
     Result<> expire_wal();
     void say_why_wal_stays() const;
     Result<> expire_archive_id(const repo::HistoryEntry& entry, const WalPlan& plan);
+    /// What is noted beside the archive about WAL that is gone.
+    Result<> remove_notes(const std::string& archive_id, const std::string& before);
     Result<> expire_wal_directory(const std::string& archive_id, const WalPlan& plan,
                                   const std::string& directory);
     void gone(std::string_view name);
@@ -402,7 +405,9 @@ Result<> Run::expire_archive_id(const repo::HistoryEntry& entry, const WalPlan& 
     if (plan.action == WalPlan::Action::remove_whole) {
         say("remove archive path " + storage_.describe(archive_dir(id)));
         decided(What::wal, true, id, plan.reason);
-        return request_.dry_run ? Result<>() : storage_.remove_tree(archive_dir(id));
+        if (request_.dry_run) return {};
+        CHRONOS_TRY(storage_.remove_tree(archive_dir(id)));
+        return remove_notes(id, "");
     }
     for (const KeepRange& range : plan.keep) {
         log_detail(prefix() + ": " + id + " archive retention on backup " + range.owner +
@@ -420,7 +425,13 @@ Result<> Run::expire_archive_id(const repo::HistoryEntry& entry, const WalPlan& 
     }
     report_run(id, plan);
     if (wal_removed_ == 0) say(id + " no archive to remove");
+    if (!request_.dry_run) CHRONOS_TRY(remove_notes(id, plan.keep.front().first));
     return expire_timeline_history(id, plan, entries);
+}
+
+Result<> Run::remove_notes(const std::string& archive_id, const std::string& before) {
+    return repo::remove_wal_notes(repository_, request_.stanza, archive_id, before,
+                                  archive_info_.cipher_pass);
 }
 
 /// Segments, or directories of them, that go one after the other are reported as one run.

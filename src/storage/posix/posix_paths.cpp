@@ -119,11 +119,15 @@ std::string parent_path(const std::string& path) {
     return slash == 0 ? "/" : path.substr(0, slash);
 }
 
-Result<> make_path_and_parents(const std::string& path, const PosixOptions& options, bool durable) {
+Result<> make_path_and_parents(const std::string& path, const PosixOptions& options, bool durable,
+                               const std::string& existing) {
     struct stat stat {};
     if (::stat(path.c_str(), &stat) == 0 && S_ISDIR(stat.st_mode)) return {};
+    if (path == existing)
+        return Error(ErrorKind::path_missing, "path '" + path + "' is not there any more")
+            .as_transient();
     const std::string parent = parent_path(path);
-    if (parent != path) CHRONOS_TRY(make_path_and_parents(parent, options, durable));
+    if (parent != path) CHRONOS_TRY(make_path_and_parents(parent, options, durable, existing));
     CHRONOS_TRY(make_one_path(path, options));
     // Also when another thread was quicker: it may not have synced its directory yet.
     if (durable) return sync_directory(parent);

@@ -18,8 +18,10 @@ inline constexpr std::string_view kTemporarySuffix = ".pgbackrest.tmp";
 std::string parent_path(const std::string& path);
 
 /// Makes a directory and its missing parents with exactly `options.path_mode`. When `durable`, the
-/// directories that got a new entry are synced. Kinds: path_create, path_sync.
-Result<> make_path_and_parents(const std::string& path, const PosixOptions& options, bool durable);
+/// directories that got a new entry are synced. `existing`, unless it is "", is not made itself,
+/// nor anything above it. Kinds: path_create, path_sync, path_missing (transient: `existing` is).
+Result<> make_path_and_parents(const std::string& path, const PosixOptions& options, bool durable,
+                               const std::string& existing = "");
 
 /// Makes the entries of a directory durable. Kinds: path_open, path_sync.
 Result<> sync_directory(const std::string& path);

@@ -92,12 +92,12 @@ Result<> PosixSink::finish() {
 }
 
 Result<OpenFile> open_for_write(const std::string& path, const PosixOptions& options,
-                                bool durable) {
+                                const std::string& existing, bool durable) {
     constexpr int kFlags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
     OpenFile file;
     file.fd = io::FileDescriptor(::open(path.c_str(), kFlags, options.file_mode));
     if (!file.fd.valid() && errno == ENOENT) {
-        CHRONOS_TRY(make_path_and_parents(parent_path(path), options, durable));
+        CHRONOS_TRY(make_path_and_parents(parent_path(path), options, durable, existing));
         file.fd = io::FileDescriptor(::open(path.c_str(), kFlags, options.file_mode));
     }
     if (!file.fd.valid() || ::fstat(file.fd.get(), &file.stat) != 0)
@@ -124,10 +124,11 @@ Result<bool> own_temporary(const OpenFile& file, const std::string& path) {
            now.st_dev == file.stat.st_dev;
 }
 
-Result<OpenFile> open_temporary(const std::string& path, const PosixOptions& options) {
+Result<OpenFile> open_temporary(const std::string& path, const PosixOptions& options,
+                                const std::string& existing) {
     constexpr int kAttempts = 10;
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
-        OpenFile file = CHRONOS_TRY(open_for_write(path, options, /*durable=*/true));
+        OpenFile file = CHRONOS_TRY(open_for_write(path, options, existing, /*durable=*/true));
         if (CHRONOS_TRY(own_temporary(file, path))) return file;
     }
     return Error(ErrorKind::lock_acquire,
@@ -149,11 +150,13 @@ Result<> make_pristine(const OpenFile& file, const std::string& path, const Posi
 
 Result<std::unique_ptr<io::Sink>> open_posix_sink(const std::string& path, WriteMode mode,
                                                   const PosixOptions& options,
+                                                  const std::string& existing,
                                                   FileSystems& file_systems) {
     const bool atomic = mode == WriteMode::atomic;
     const std::string written = atomic ? path + std::string(kTemporarySuffix) : path;
-    OpenFile file = CHRONOS_TRY(atomic ? open_temporary(written, options)
-                                       : open_for_write(written, options, /*durable=*/false));
+    OpenFile file =
+        CHRONOS_TRY(atomic ? open_temporary(written, options, existing)
+                           : open_for_write(written, options, existing, /*durable=*/false));
     CHRONOS_TRY(make_pristine(file, written, options));
     const bool covered = CHRONOS_TRY(file_systems.watch(file.stat.st_dev, parent_path(path)));
     return std::make_unique<PosixSink>(std::move(file.fd), PosixSink::Names{path, written},

@@ -8,11 +8,13 @@
 
 namespace chronos::storage {
 
-/// Starts to write the file `path`; missing directories are made. `file_systems` must outlive the
-/// sink. Kinds: file_open, path_create, lock_acquire (transient: another process is writing the
-/// same object), then file_write, file_sync, file_close, file_move.
+/// Starts to write the file `path`; missing directories are made, but not `existing`, unless that
+/// is "". `file_systems` must outlive the sink. Kinds: file_open, path_create, lock_acquire
+/// (transient: another process is writing the same object), then file_write, file_sync, file_close,
+/// file_move.
 Result<std::unique_ptr<io::Sink>> open_posix_sink(const std::string& path, WriteMode mode,
                                                   const PosixOptions& options,
+                                                  const std::string& existing,
                                                   FileSystems& file_systems);
 
 }  // namespace chronos::storage

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <climits>
 
@@ -19,7 +20,9 @@ namespace {
 class PosixStorage final : public Storage {
 public:
     PosixStorage(std::string root, PosixOptions options)
-        : root_(std::move(root)), options_(options) {}
+        : root_(std::move(root)), options_(options) {
+        look_at_root();
+    }
 
     Features features() const override {
         return {.paths = true, .links = true, .atomic_rename = true};
@@ -41,10 +44,18 @@ private:
     Result<std::string> object_path(const ObjectName& name) const;
     Result<std::string> directory_path(const ObjectName& name) const;
     Result<> sync_parents(const std::string& path) const;
+    /// A root that was there once is not made again: a file system that is not mounted any more
+    /// must not be taken for an empty repository.
+    std::string look_at_root() {
+        struct stat stat {};
+        if (!root_seen_ && !root_.empty() && ::stat(root_.c_str(), &stat) == 0) root_seen_ = true;
+        return root_seen_ ? root_ : "";
+    }
 
     std::string root_;  ///< "" for the root directory of the machine
     PosixOptions options_;
     FileSystems file_systems_;
+    std::atomic<bool> root_seen_ = false;
 };
 
 struct CloseDirectory {
@@ -147,14 +158,19 @@ Result<std::string> PosixStorage::directory_path(const ObjectName& name) const {
 }
 
 Result<std::unique_ptr<io::Source>> PosixStorage::open(const ObjectName& name, Range range) {
+    look_at_root();
     return open_posix_source(CHRONOS_TRY(object_path(name)), range);
 }
 
 Result<std::unique_ptr<io::Sink>> PosixStorage::create(const ObjectName& name, WriteMode mode) {
-    return open_posix_sink(CHRONOS_TRY(object_path(name)), mode, options_, file_systems_);
+    const std::string path = CHRONOS_TRY(object_path(name));
+    auto sink = CHRONOS_TRY(open_posix_sink(path, mode, options_, look_at_root(), file_systems_));
+    look_at_root();  // which this may have made
+    return sink;
 }
 
 Result<std::optional<Entry>> PosixStorage::info(const ObjectName& name) {
+    look_at_root();
     const std::string path = CHRONOS_TRY(directory_path(name));
     auto entry = CHRONOS_TRY(entry_at(AT_FDCWD, path.c_str(), path));
     if (entry) entry->name = name;
@@ -190,13 +206,14 @@ Result<> PosixStorage::remove_tree(const ObjectName& directory) {
 
 Result<> PosixStorage::make_path(const ObjectName& directory) {
     return make_path_and_parents(CHRONOS_TRY(directory_path(directory)), options_,
-                                 /*durable=*/false);
+                                 /*durable=*/false, look_at_root());
 }
 
 Result<> PosixStorage::make_link(const ObjectName& name, const std::string& destination) {
     const std::string path = CHRONOS_TRY(object_path(name));
     const std::string temporary = path + std::string(kTemporarySuffix);
-    CHRONOS_TRY(make_path_and_parents(parent_path(path), options_, /*durable=*/true));
+    CHRONOS_TRY(
+        make_path_and_parents(parent_path(path), options_, /*durable=*/true, look_at_root()));
     // Made aside and renamed, so that there is a link at every moment.
     ::unlink(temporary.c_str());
     if (::symlink(destination.c_str(), temporary.c_str()) != 0)

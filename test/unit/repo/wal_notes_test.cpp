@@ -83,6 +83,29 @@ TEST_P(WalNotes, PiecesAreThoseWhoseNamesAreOfThatForm) {
     EXPECT_EQ(list_wal_pieces(repository_, "main", "15-1", segment(5))->size(), 1u);
 }
 
+TEST_P(WalNotes, OfRemovedWalAreRemovedAndThoseOfTheRestStay) {
+    for (unsigned first : {3, 8}) {
+        const WalGap gap{segment(first), segment(first + 1), 100, 110};
+        ASSERT_OK(save_gap(repository_, "main", "15-1", gap, kPass));
+        const CommitNote note{segment(first), first * 1000, Lsn{first * 0x1000000ull + 16}};
+        ASSERT_OK(save_commit_notes(repository_, "main", "15-1", {note}, kPass));
+        put(WalPiece{segment(first), 0, 8, 0, std::string(40, 'a'), compress::CompressType::none, 0}
+                .object("main", "15-1"),
+            "x");
+    }
+    const auto removed = [&](const std::string& before) {
+        EXPECT_OK(remove_wal_notes(repository_, "main", "15-1", before, kPass));
+        return std::vector<std::size_t>{
+            list_gaps(repository_, "main", "15-1", kPass)->size(),
+            list_wal_pieces(repository_, "main", "15-1")->size(),
+            repository_.storage->list("chronos/main/commit/15-1")->size()};
+    };
+    EXPECT_THAT(removed(segment(4)), ElementsAre(2, 1, 2)) << "the gap goes on to 4";
+    EXPECT_THAT(removed(segment(8)), ElementsAre(1, 1, 1));
+    EXPECT_EQ(**last_note(segment(1), segment(9)), (CommitNote{segment(8), 8000, Lsn{0x8000010}}));
+    EXPECT_THAT(removed(""), ElementsAre(0, 0, 0));
+}
+
 INSTANTIATE_TEST_SUITE_P(PlainAndEncrypted, WalNotes, testing::Bool());
 
 TEST(JoinedPieces, GoAsFarAsThereIsNoHole) {

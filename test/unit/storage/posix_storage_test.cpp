@@ -63,6 +63,22 @@ TEST_F(PosixStorageTest, UmaskAppliesIfItIsNotNeutral) {
     EXPECT_EQ(mode_of("a/file"), mode_t{0600});
 }
 
+// Where a repository is mounted there is nothing while it is not: what is written then would be
+// acknowledged, and gone when it is back.
+TEST_F(PosixStorageTest, RootThatWasThereIsNotMadeAgain) {
+    const std::string root = directory_ / "root";
+    const auto storage = make_posix_storage(root);
+    ASSERT_OK(write_object(*storage, "a/first", "x"));  // a new repository is made
+    std::filesystem::rename(root, root + ".away");
+    for (const WriteMode mode : {WriteMode::atomic, WriteMode::plain})
+        EXPECT_ERROR(ErrorKind::path_missing, write_object(*storage, "a/second", "x", mode));
+    EXPECT_FALSE(storage->make_path("b"));
+    EXPECT_FALSE(storage->make_link("c", "d"));
+    EXPECT_FALSE(std::filesystem::exists(root));
+    std::filesystem::rename(root + ".away", root);
+    EXPECT_OK(write_object(*storage, "a/second", "x"));
+}
+
 TEST_F(PosixStorageTest, AtomicWriteUsesTheTemporaryNameThatReadersIgnore) {
     auto sink = storage_->create("d/object", WriteMode::atomic);
     ASSERT_OK(sink);
