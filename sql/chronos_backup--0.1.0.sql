@@ -538,6 +538,55 @@ COMMENT ON FUNCTION chronos.metrics() IS
 CREATE VIEW chronos.metrics AS SELECT * FROM chronos.metrics();
 COMMENT ON VIEW chronos.metrics IS 'what chronos.metrics() returns';
 
+-- Restore drills
+
+CREATE FUNCTION chronos.drill(label text DEFAULT NULL, target timestamptz DEFAULT NULL,
+		assertions text[] DEFAULT NULL, amcheck boolean DEFAULT false, reason text DEFAULT NULL)
+	RETURNS bigint LANGUAGE sql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+	SET timezone = 'UTC'
+	BEGIN ATOMIC
+		SELECT chronos.start_job('drill', pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+			'set', $1,
+			'type', CASE WHEN $2 IS NOT NULL THEN 'time' END,
+			'target', pg_catalog.to_char($2, 'YYYY-MM-DD HH24:MI:SS.US') || '+00',
+			'assert', pg_catalog.to_jsonb($3),
+			'amcheck', CASE WHEN $4 THEN true END,
+			'reason', $5)));
+	END;
+COMMENT ON FUNCTION chronos.drill(text, timestamptz, text[], boolean, text) IS
+	'queue a restore drill and return its job number: restore a backup into a scratch directory, start it, ask it, remove it; see chronos.drills';
+
+CREATE FUNCTION chronos.drill_history()
+	RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chronos_drill_history';
+COMMENT ON FUNCTION chronos.drill_history() IS
+	'what "chronos drill --list --output=json" prints: every restore drill on record, with its checks';
+
+CREATE VIEW chronos.drills AS
+	SELECT to_timestamp((drill->>'finished')::bigint) AS finished_at,
+		(drill->>'passed')::boolean AS passed,
+		drill->'failure'->>'phase' AS failed_phase,
+		drill->'failure'->>'message' AS error,
+		drill->'backup'->>'label' AS label,
+		(drill->'backup'->>'repo')::integer AS repo_key,
+		drill->>'type' AS type,
+		drill->>'target' AS target,
+		make_interval(secs => (drill->>'restore-seconds')::double precision) AS restore_time,
+		make_interval(secs => (drill->>'recovery-seconds')::double precision) AS recovery_time,
+		make_interval(secs => (drill->>'check-seconds')::double precision) AS check_time,
+		(drill->'backup'->>'size')::bigint AS size,
+		(drill->>'last-commit')::timestamptz AS last_commit,
+		(drill->>'last-lsn')::pg_lsn AS last_lsn,
+		make_interval(secs => (drill->>'data-age-seconds')::double precision) AS data_age,
+		drill->>'server-version' AS server_version,
+		drill->'databases' AS databases,
+		drill->'checks' AS checks,
+		drill->>'reason' AS reason
+	FROM jsonb_array_elements(chronos.drill_history()) AS drill;
+COMMENT ON VIEW chronos.drills IS
+	'every restore drill on record: outcome, times, how new the recovered data were, and the answers to its questions';
+
 -- Nothing for PUBLIC; chronos_monitor may look, chronos_operator may also run things.
 
 REVOKE ALL ON SCHEMA chronos FROM PUBLIC;
@@ -594,3 +643,6 @@ GRANT INSERT, UPDATE, DELETE ON chronos.storage_prices TO chronos_operator;
 GRANT SELECT ON chronos.costs TO chronos_monitor;
 GRANT EXECUTE ON FUNCTION chronos.repository_usage() TO chronos_monitor;
 GRANT EXECUTE ON FUNCTION chronos.repo_usage() TO chronos_monitor;
+GRANT SELECT ON chronos.drills TO chronos_monitor;
+GRANT EXECUTE ON FUNCTION chronos.drill_history() TO chronos_monitor;
+GRANT EXECUTE ON FUNCTION chronos.drill(text, timestamptz, text[], boolean, text) TO chronos_operator;

@@ -59,12 +59,17 @@ std::string make_restore_command(const Context& context, const std::string& pg_p
         if (config.source(name) == config::Source::environment)
             options.push_back("--" + name + "=" + value);
     };
-    const auto replace = [&](const std::string& name, const std::string& value) {
+    const auto drop = [&](const std::string& name) {
         std::erase_if(options, [&](const std::string& option) {
             return option.starts_with("--" + name + "=");
         });
+    };
+    const auto replace = [&](const std::string& name, const std::string& value) {
+        drop(name);
         options.push_back("--" + name + "=" + value);
     };
+    // How this command prints is nothing to archive-get, which has an option of that name too.
+    drop("output");
     add_missing("stanza", config.stanza());
     if (pg_path.empty())
         add_missing("pg1-path", config.get_string("pg1-path"));

@@ -192,6 +192,13 @@ CHRONOS_FUNCTION(chronos_configuration) {
     return to_jsonb(output_of("config-list", options));
 }
 
+CHRONOS_FUNCTION(chronos_drill_history) {
+    using namespace chronos::extension;
+    require_preloaded();
+    const char* options[] = {"--list", "--output=json", nullptr};
+    return to_jsonb(output_of("drill", options));
+}
+
 CHRONOS_FUNCTION(chronos_check) {
     using namespace chronos::extension;
     require_preloaded();

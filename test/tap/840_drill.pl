@@ -45,6 +45,8 @@ keeps_on_request();
 is_killed();
 names_damage();
 refuses();
+runs_as_a_job();
+works_through_scripts();
 done_testing();
 
 sub drill { return chronos($conf, 'drill', '--log-level-console=off', '--log-level-stderr=info', @_) }
@@ -57,10 +59,63 @@ sub servers_below
 	return grep { (readlink($_) // '') =~ /^\Q$dir\E/ } glob '/proc/[0-9]*/cwd';
 }
 
-# What the repository holds, but for the records of drills.
+# Without PATH or settings to help it: the server's own process starts the drill.
+sub runs_as_a_job
+{
+	$node->safe_psql('postgres', 'CREATE ROLE op LOGIN IN ROLE chronos_operator');
+	my $job = $node->safe_psql('postgres', q{
+		SET SESSION AUTHORIZATION op;
+		SELECT chronos.drill(assertions => ARRAY['SELECT count(*) FROM ledger => 1'], reason => 'by SQL')});
+	is($node->safe_psql('postgres', "SELECT chronos.wait($job)"), 'succeeded', 'a drill runs as a job')
+	  or diag($node->safe_psql('postgres', "SELECT error, hint FROM chronos.jobs WHERE id = $job"));
+	is($node->safe_psql('postgres', "SELECT label FROM chronos.jobs WHERE id = $job"), $label, 'its record has the label');
+	is($node->safe_psql('postgres', q{SELECT passed, label, type, reason, checks->0->>'actual', restore_time > '0s',
+			recovery_time > '0s' FROM chronos.drills ORDER BY finished_at DESC LIMIT 1}),
+		"t|$label|default|by SQL|1|t|t", 'the view drills shows it');
+	$job = $node->safe_psql('postgres',
+		"SELECT chronos.drill(target => '$moment', assertions => ARRAY['SELECT count(*) FROM ledger => 7'])");
+	is($node->safe_psql('postgres', "SELECT chronos.wait($job)"), 'failed', 'a wrong answer fails the job');
+	like($node->safe_psql('postgres', "SELECT error FROM chronos.jobs WHERE id = $job"),
+		qr/SELECT count\(\*\) FROM ledger: 20001|1 of 1 checks failed/, 'whose error says which');
+	like((chronos($conf, 'health'))[1], qr/drill.*the last restore drill failed/s, 'health knows of it');
+	no_trace('a drill as a job');
+	return;
+}
+
+# contrib/scripts, as runbooks call them.
+sub works_through_scripts
+{
+	local $ENV{CHRONOS} = $chronos;
+	local $ENV{CHRONOS_CONFIG} = $conf;
+	local $ENV{PGBACKREST_STANZA} = 'main';
+	local $ENV{PGBACKREST_TYPE} = 'diff';
+	my ($status, undef, $err) = run_tool('contrib/scripts/pgbackrest_backup.sh');
+	is($status, 0, 'pgbackrest_backup.sh') or diag($err);
+	is($node->safe_psql('postgres', 'SELECT type FROM chronos.backups ORDER BY finished_at DESC LIMIT 1'), 'diff',
+		'takes the backup it is told to');
+	my $base = PostgreSQL::Test::Utils::tempdir_short();
+	{
+		local $ENV{PGDATA_RESTORE_DIR} = "$base/data";
+		local $ENV{PITR_TARGET_TIME} = $moment;
+		mkdir "$base/far";
+		my ($done, $out, $log) = run_tool('contrib/scripts/pgbackrest_restore_drill.sh', "--tablespace-map=far=$base/far");
+		is($done, 0, 'pgbackrest_restore_drill.sh restores into PGDATA_RESTORE_DIR') or diag($out . $log);
+		like($out, qr/recover to:\s+time /, 'says what it will do first');
+		ok(-e "$base/data/global/pg_control", 'and does it');
+	}
+	($status, my $out) = run_tool('contrib/scripts/restore-backup.sh', 'latest', "$base/data", 'true');
+	like($out, qr/restore plan/, 'restore-backup.sh ... true only plans');
+	($status, $out, $err) = run_tool('contrib/scripts/restore-backup.sh', $label, "$base/test");
+	is($status, 0, 'restore-backup.sh LABEL DIRECTORY') or diag($err);
+	like($out, qr/result:\s+passed/, 'proves the backup');
+	ok(-e "$base/test/data/PG_VERSION", 'and keeps it');
+	return;
+}
+
+# What the repository holds, but for the records of drills and what archiving notes when it has time.
 sub repository_objects
 {
-	return join "\n", sort grep { !m{^chronos(?:/main(?:/drills.*)?)?$} } keys %{ slurp_tree($repo) };
+	return join "\n", sort grep { !m{^chronos(?:/main(?:/(?:drills|commit).*)?)?$} } keys %{ slurp_tree($repo) };
 }
 
 sub no_trace
