@@ -340,6 +340,45 @@ CREATE FUNCTION chronos.annotate(label text, key text, value text DEFAULT NULL)
 COMMENT ON FUNCTION chronos.annotate(text, text, text) IS
 	'write an annotation of a backup; without a value it is removed';
 
+CREATE FUNCTION chronos.maintenance_actions(dry_run boolean)
+	RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
+	SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'chronos_maintenance';
+COMMENT ON FUNCTION chronos.maintenance_actions(boolean) IS
+	'what "chronos maintenance --output=json" prints';
+
+CREATE FUNCTION chronos.maintenance(dry_run boolean DEFAULT false,
+		OUT repo_key int, OUT kind text, OUT object text, OUT since timestamptz, OUT action text)
+	RETURNS SETOF record LANGUAGE sql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+	BEGIN ATOMIC
+		SELECT done.repo, done.kind, done.object, pg_catalog.to_timestamp(done.since), done.action
+		FROM pg_catalog.jsonb_to_recordset(chronos.maintenance_actions($1))
+			AS done(repo int, kind text, object text, since bigint, action text);
+	END;
+COMMENT ON FUNCTION chronos.maintenance(boolean) IS
+	'remove what crashed processes have left: uploads in buckets, directories of drills; a row for each; a dry run removes nothing';
+
+CREATE FUNCTION chronos.rekey_actions(repo int, phase text, new_passphrase_file text)
+	RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'chronos_rekey';
+COMMENT ON FUNCTION chronos.rekey_actions(int, text, text) IS
+	'what "chronos rekey --output=json" prints';
+
+-- A superuser's: it names a file of the server, and decides who can read the repository.
+CREATE FUNCTION chronos.rekey(repo int, phase text DEFAULT NULL, new_passphrase_file text DEFAULT NULL,
+		OUT repo_key int, OUT stanza text, OUT name text, OUT action text, OUT reason text)
+	RETURNS SETOF record LANGUAGE sql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+	BEGIN ATOMIC
+		SELECT file.repo, file.stanza, file.name, file.action, file.reason
+		FROM pg_catalog.jsonb_to_recordset(chronos.rekey_actions($1, $2, $3))
+			AS file(repo int, stanza text, name text, action text, reason text);
+	END;
+COMMENT ON FUNCTION chronos.rekey(int, text, text) IS
+	'give a repository a new passphrase, in two phases (prepare, finish) or at once; for superusers';
+
 CREATE FUNCTION chronos.stanza_upgrade()
 	RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 	SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -602,6 +641,7 @@ GRANT EXECUTE ON FUNCTION chronos.current_jobs(), chronos.repository_info(text),
 	chronos.backup_info(text), chronos.configuration(), chronos.wait(bigint, interval),
 	chronos.next_run(text, text, timestamptz) TO chronos_monitor;
 GRANT EXECUTE ON FUNCTION
+	chronos.maintenance_actions(boolean), chronos.maintenance(boolean),
 	chronos.schedule(text, text, text, text, jsonb, integer, interval, boolean), chronos.unschedule(text),
 	chronos.start_job(text, jsonb), chronos.start_backup(text, jsonb),
 	chronos.backup_now(text, jsonb),

@@ -1,10 +1,46 @@
-#include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "chronos/ops/drill.h"
 #include "chronos/ops/maintenance.h"
 #include "cli/commands.h"
+#include "cli/per_repository.h"
 
 namespace chronos::cli {
+
+namespace {
+
+struct Done {
+    std::vector<ops::maintenance::StaleUpload> uploads;
+    std::vector<std::string> drills;  ///< directories
+};
+
+std::string as_text(const Done& done, bool dry_run) {
+    std::string text;
+    for (const auto& upload : done.uploads)
+        text += "repo" + std::to_string(upload.repo_key) + "  " +
+                (dry_run ? "would abort upload " : "aborted upload ") + upload.object + " of " +
+                format_local_time(upload.since) + "\n";
+    for (const std::string& path : done.drills)
+        text += std::string(dry_run ? "would remove" : "removed") + " what a drill left in " +
+                path + "\n";
+    return text.empty() ? "nothing to do\n" : text;
+}
+
+nlohmann::json as_json(const Done& done, bool dry_run) {
+    nlohmann::json rows = nlohmann::json::array();
+    for (const auto& upload : done.uploads)
+        rows.push_back({{"repo", upload.repo_key},
+                        {"kind", "upload"},
+                        {"object", upload.object},
+                        {"since", upload.since},
+                        {"action", dry_run ? "none" : "abort"}});
+    for (const std::string& path : done.drills)
+        rows.push_back(
+            {{"kind", "drill"}, {"object", path}, {"action", dry_run ? "none" : "remove"}});
+    return rows;
+}
+
+}  // namespace
 
 Result<int> run_maintenance(Context& context) {
     const config::Config& config = context.config;
@@ -14,17 +50,13 @@ Result<int> run_maintenance(Context& context) {
     request.upload_age =
         std::chrono::duration_cast<std::chrono::seconds>(config.get_time("upload-age"));
     request.dry_run = config.get_bool("dry-run");
-    std::string text;
-    for (const auto& upload :
-         CHRONOS_TRY(ops::maintenance::run_maintenance(request, context.cancel)))
-        text += "repo" + std::to_string(upload.repo_key) + "  " +
-                (request.dry_run ? "would abort upload " : "aborted upload ") + upload.object +
-                " of " + format_local_time(upload.since) + "\n";
-    for (const std::string& path :
-         CHRONOS_TRY(ops::drill::sweep(config.get_string("drill-path"), request.dry_run)))
-        text += std::string(request.dry_run ? "would remove" : "removed") +
-                " what a drill left in " + path + "\n";
-    CHRONOS_TRY(print(text.empty() ? "nothing to do\n" : text));
+    const Done done{
+        CHRONOS_TRY(ops::maintenance::run_maintenance(request, context.cancel)),
+        CHRONOS_TRY(ops::drill::sweep(config.get_string("drill-path"), request.dry_run))};
+    if (config.get_string("output") == "json")
+        CHRONOS_TRY(print_json(as_json(done, request.dry_run)));
+    else
+        CHRONOS_TRY(print(as_text(done, request.dry_run)));
     return 0;
 }
 

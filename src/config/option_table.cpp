@@ -621,8 +621,8 @@ constexpr std::array kOptions{
            .type = Type::string,
            .section = Section::command_line,
            .commands = kDrill | kAnnotate | kArchiveGet | kConfigList | kExpire | kHealth | kHold |
-                       kInfo | kRekey | kRepoLs | kRepoUsage | kStanzaUpgrade | kUnhold | kVersion |
-                       kHelp | kVerify,
+                       kInfo | kMaintenance | kRekey | kRepoLs | kRepoUsage | kStanzaUpgrade |
+                       kUnhold | kVersion | kHelp | kVerify,
            .default_text = "text",
            .other_default_commands = kVerify,
            .other_default = "none",

@@ -302,6 +302,28 @@ CHRONOS_FUNCTION(chronos_annotate) {
     PG_RETURN_VOID();
 }
 
+CHRONOS_FUNCTION(chronos_maintenance) {
+    using namespace chronos::extension;
+    require_preloaded();
+    require_primary("maintenance");
+    require_not_null(fcinfo, 0, "dry_run");
+    const char* options[] = {"--output=json", PG_GETARG_BOOL(0) ? "--dry-run" : nullptr, nullptr};
+    return to_jsonb(output_of("maintenance", options));
+}
+
+CHRONOS_FUNCTION(chronos_rekey) {
+    using namespace chronos::extension;
+    require_preloaded();
+    require_primary("rekey");
+    require_not_null(fcinfo, 0, "repo");
+    const char* options[5] = {"--output=json", psprintf("--repo=%d", PG_GETARG_INT32(0))};
+    int count = 2;
+    if (!PG_ARGISNULL(1)) options[count++] = text_option("phase", PG_GETARG_DATUM(1));
+    if (!PG_ARGISNULL(2))
+        options[count++] = text_option("new-cipher-pass-file", PG_GETARG_DATUM(2));
+    return to_jsonb(output_of("rekey", options));
+}
+
 CHRONOS_FUNCTION(chronos_stanza_upgrade) {
     using namespace chronos::extension;
     require_preloaded();

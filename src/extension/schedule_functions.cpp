@@ -101,8 +101,10 @@ void check_options(const char* type_name, FunctionCallInfo fcinfo, int argument)
 
 void check_retries(int retries, const Interval* delay) {
     if (retries < 0 || retries > 100) refuse("retries must be between 0 and 100");
-    if (delay->time < 0 || delay->day < 0 || delay->month < 0)
-        refuse("retry_delay must not be negative");
+    // Also where an interval can be infinite.
+    if (delay->time < 0 || delay->day < 0 || delay->month < 0 ||
+        delay->time > 366 * USECS_PER_DAY || delay->day > 366 || delay->month > 12)
+        refuse("retry_delay must be between 0 and one year");
 }
 
 const char* text_argument(FunctionCallInfo fcinfo, int argument) {

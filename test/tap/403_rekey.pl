@@ -26,7 +26,28 @@ in_one_go();
 refused();
 killed();
 $node->stop;
+from_sql();
 done_testing();
+
+# What the command line does, an administrator does in SQL.
+sub from_sql
+{
+	my %encrypted = ('repo1-cipher-type' => 'aes-256-cbc', 'repo1-cipher-pass' => $pass[0]);
+	my $server = chronos_node('sql', options => \%encrypted);
+	$server->safe_psql('postgres', q{SELECT chronos.backup_now('full')});
+	PostgreSQL::Test::Utils::append_to_file("$base/new.pass", $pass[1]);
+	chmod 0600, "$base/new.pass";
+	my $rows = q{SELECT count(*) FILTER (WHERE action = 'written') FROM chronos.rekey};
+	is($server->safe_psql('postgres', "$rows(1, 'prepare', '$base/new.pass')"), 2, 'SQL prepares: two copies');
+	my $text = PostgreSQL::Test::Utils::slurp_file($server->{chronos_conf});
+	open my $out, '>', $server->{chronos_conf} or die $!;
+	print $out $text =~ s/\Q$pass[0]\E/$pass[1]/r;
+	close $out;
+	is($server->safe_psql('postgres', "$rows(1, 'finish')"), 2, 'and finishes: two main files');
+	is($server->safe_psql('postgres', 'SELECT count(*) FROM chronos.backups'), 1, 'the backup is there with the new passphrase');
+	unlike(PostgreSQL::Test::Utils::slurp_file($server->logfile), qr/passphrase number/, 'no passphrase in the server log');
+	$server->stop;
+}
 
 sub configure
 {

@@ -22,7 +22,7 @@ SELECT count(*) AS running FROM chronos.progress;
 -- The worker writes the history before it ends.
 DO $$ BEGIN
 	FOR i IN 1 .. 100 LOOP
-		EXIT WHEN (SELECT count(*) = 2 FROM chronos.job_history);
+		EXIT WHEN (SELECT count(*) = 2 FROM chronos.job_history WHERE finished_at IS NOT NULL);
 		PERFORM pg_sleep(0.1);
 	END LOOP;
 END $$;

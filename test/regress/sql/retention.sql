@@ -17,7 +17,12 @@ SELECT annotation FROM chronos.backups WHERE label = :'second';
 SELECT chronos.annotate(:'second', 'ticket');
 SELECT annotation FROM chronos.backups WHERE label = :'second';
 SELECT chronos.stanza_upgrade();
+SELECT * FROM chronos.maintenance();
+SELECT * FROM chronos.rekey(1);
 -- Arguments.
+SELECT chronos.maintenance(NULL);
+SELECT chronos.rekey(NULL);
+SELECT chronos.rekey(1, 'sideways');
 SELECT chronos.expire(dry_run => NULL);
 SELECT chronos.annotate(NULL, 'a', 'b');
 SELECT chronos.annotate(:'second', NULL, 'b');

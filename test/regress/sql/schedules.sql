@@ -28,6 +28,7 @@ SELECT chronos.schedule('a', 'full', '@daily', options => '{"repo1-path": "/"}')
 SELECT chronos.schedule('a', 'full', '@daily', options => '[]');
 SELECT chronos.schedule('a', 'full', '@daily', retries => -1);
 SELECT chronos.schedule('a', 'full', '@daily', retry_delay => '-1 s');
+SELECT chronos.schedule('a', 'full', '@daily', retry_delay => '2 years');
 SELECT count(*) FROM chronos.schedules;
 
 -- When an expression comes next: in the server's time zones, also where clocks are set.
