@@ -11,6 +11,7 @@ PGBACKREST (default: pgbackrest). PG_BINDIR names PostgreSQL's programs. Must no
 import argparse
 import ctypes
 import glob
+import hashlib
 import json
 import os
 import resource
@@ -296,6 +297,10 @@ class Bench:
             warm("%s/repo-%s" % (self.work, tool))
         return self.both(one)
 
+    def row_verify(self):
+        """verify: every file of the repository read and compared"""
+        return self.both(lambda tool: self.measure(tool, "verify"))
+
     def segments(self):
         """Full WAL segments as an archiver would see them, in a directory of their own."""
         waldir = self.pgdata + "/pg_wal"
@@ -378,6 +383,42 @@ class Bench:
             figures.wall = float(figures.output)
             return figures
         return self.both(one)
+
+    def row_info_200(self):
+        """info on 200 backups; last, because what it lists is made up"""
+        for tool in ("pgbackrest", "chronos"):
+            listed = parse_info(run(self.command(tool, "repo-get", "backup/main/backup.info")))
+            current = listed["backup:current"]
+            entry = next(text for label, text in current.items() if label.endswith("F"))
+            listed["backup:current"] = {"20200101-%06dF" % number: entry for number in range(200)}
+            # The writer is pgBackRest for both: chronos has no command for it.
+            for name in ("backup.info", "backup.info.copy"):
+                run([PGBACKREST, "--config=" + self.config(tool), "--stanza=main", "repo-put", "backup/main/" + name],
+                    input=format_info(listed))
+        return self.both(lambda tool: self.measure(tool, "info"))
+
+
+def parse_info(text):
+    """An info file as {section: {key: JSON text}}, without its checksum."""
+    sections = {}
+    for line in text.splitlines():
+        if line.startswith("["):
+            section = sections.setdefault(line.strip("[]"), {})
+        elif "=" in line and not line.startswith("backrest-checksum"):
+            key, value = line.split("=", 1)
+            section[key] = value
+    return sections
+
+
+def format_info(sections):
+    """The file of parse_info(), with the checksum that belongs to it."""
+    names = sorted(sections)
+    hashed = ",".join('"%s":{%s}' % (name, ",".join('"%s":%s' % item for item in sorted(sections[name].items())))
+                      for name in names)
+    checksum = hashlib.sha1(("{" + hashed + "}").encode()).hexdigest()
+    text = "".join("[%s]\n%s\n" % (name, "".join("%s=%s\n" % item for item in sorted(sections[name].items())))
+                   for name in names)
+    return text + '[backrest]\nbackrest-checksum="%s"\n' % checksum
 
 
     def row_archive_push_async(self):

@@ -10,7 +10,7 @@ use Test::More;
 
 my @settings = (
 	{ 'compress-type' => 'zst' },
-	{ 'compress-type' => 'gz', 'repo1-cipher-type' => 'aes-256-cbc', 'repo1-cipher-pass' => 'secret' },
+	{ 'compress-type' => 'gz', 'repo1-cipher-type' => 'aes-256-cbc', 'repo1-cipher-pass' => 'kept from every view' },
 	{ 'compress-type' => 'lz4' },
 	{ 'compress-type' => 'none' });
 

@@ -14,7 +14,7 @@ mkdir $second or die $!;
 my $node = chronos_node('primary',
 	options => { $server->options('first', port => $link->{port}), 'repo1-path' => '/repo', 'repo1-bundle' => 'n',
 		'repo2-path' => $second, 'repo2-retention-full' => 1, 'repo2-cipher-type' => 'aes-256-cbc',
-		'repo2-cipher-pass' => 'another', 'repo2-compress-type' => 'gz', 'repo2-block' => 'n', 'io-timeout' => 1,
+		'repo2-cipher-pass' => 'another kept from view', 'repo2-compress-type' => 'gz', 'repo2-block' => 'n', 'io-timeout' => 1,
 		'process-max' => 2, 'compress-type' => 'lz4' });
 my $conf = $node->{chronos_conf};
 

@@ -12,7 +12,7 @@ use Time::HiRes qw(usleep);
 
 my $node = chronos_node('primary',
 	conf => "chronos.wal_stream = on\nchronos.wal_stream_interval = 200ms\nautovacuum = off\n",
-	options => { 'repo1-cipher-type' => 'aes-256-cbc', 'repo1-cipher-pass' => 'secret', 'repo1-bundle' => 'n' });
+	options => { 'repo1-cipher-type' => 'aes-256-cbc', 'repo1-cipher-pass' => 'kept from every view', 'repo1-bundle' => 'n' });
 my ($conf, $repo) = ($node->{chronos_conf}, $node->{chronos_repo});
 sub value { return $node->safe_psql('postgres', $_[0]) }
 sub streamed_to { my ($lsn) = @_; $node->poll_query_until('postgres', "SELECT streamed_lsn >= '$lsn' FROM chronos.wal_status") or die 'not streamed'; return }

@@ -10,6 +10,7 @@ use File::Temp qw(tempdir);
 use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use SecretWatch;
 use Test::More;
 use Time::HiRes qw(usleep time);
 
@@ -38,6 +39,7 @@ sub write_config
 		'spool-path' => "$dir/spool", 'log-level-file' => 'off', 'log-level-console' => 'info',
 		'repo1-retention-full' => 9, 'archive-timeout' => 30, 'start-fast' => 'y');
 	my %all = (%default, %options);
+	SecretWatch::watch(%all);
 	my $text = "[global]\n";
 	$text .= "$_=$all{$_}\n" for grep { defined $all{$_} } sort keys %all;
 	open my $out, '>', $file or die "$file: $!";
@@ -87,6 +89,7 @@ sub run_tool
 	IPC::Run::run(\@command, '<', \undef, '>', \$out, '2>', \$err,
 		IPC::Run::timeout(300, exception => "timeout: @command"));
 	my $status = $? & 127 ? 128 + ($? & 127) : $? >> 8;
+	SecretWatch::look("output of '" . join(' ', map { m{([^/]+)$} ? $1 : $_ } @command) . "'", $out . $err);
 	return ($status, $out, $err);
 }
 
