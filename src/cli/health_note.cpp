@@ -61,6 +61,7 @@ Message server_message(const ServerFacts& server) {
     for (const auto& field : kTimes) put(field.name, std::to_string(server.*field.member));
     for (const auto& field : kNumbers) put(field.name, std::to_string(server.*field.member));
     put("in_recovery", server.in_recovery ? "y" : "n");
+    if (server.exposed_seconds) put("exposed_seconds", std::to_string(*server.exposed_seconds));
     if (const auto& job = server.last_backup_job) {
         put("job", std::to_string(job->id));
         put("job_type", job->type);
@@ -78,6 +79,8 @@ ServerFacts server_of(const Message& message) {
     for (const auto& field : kNumbers)
         server.*field.member = message.get_uint(field.name).value_or(0);
     server.in_recovery = message.get_or("in_recovery", "n") == "y";
+    if (const auto seconds = message.get_uint("exposed_seconds"))
+        server.exposed_seconds = static_cast<std::int64_t>(*seconds);
     if (const auto id = message.get_uint("job"))
         server.last_backup_job = JobFacts{
             static_cast<std::int64_t>(*id), std::string(message.get_or("job_type", "")),

@@ -143,6 +143,21 @@ like($err, qr/permission denied/, 'nobody else does');
 unlike(slurp_file($node->logfile), qr/\Q$secret\E|R0UTING/, 'no secret is in the log');
 is(sql(q{SELECT count(*) FROM chronos.settings WHERE value LIKE '%secret-path%' OR value = 'R0UTING'}), '0', 'nor in the settings');
 
+# What verify finds is a rule and a number.
+is(rule_state('verify'), 'unknown', 'nothing was verified');
+sql('SELECT * FROM chronos.verify()');
+is(rule_state('verify'), 'ok', 'verify finds nothing');
+is(sql(q{SELECT value FROM chronos.metrics WHERE name = 'pgbackrest_verify_status'}), '1', 'and says so in numbers');
+my ($stored) = sort { -s $b <=> -s $a } grep { -f } map { glob "$node->{chronos_repo}/backup/main/*F/$_" } 'bundle/*', 'pg_data/base/*/*';
+open my $damage, '+<', $stored or die "$stored: $!";
+seek $damage, int((-s $stored) / 2), 0;
+print $damage 'damaged';
+close $damage;
+chronos($node->{chronos_conf}, 'verify', '--full');
+is(rule_state('verify'), 'critical', 'damage is critical');
+is(sql(q{SELECT value FROM chronos.metrics WHERE name = 'pgbackrest_verify_status'}), '0', 'in numbers too');
+sql(q{SELECT chronos.backup_now('full')});
+
 # A server whose WAL does not arrive: lag, and what would be lost.
 sql(q{ALTER SYSTEM SET chronos.health_wal_lag = '1s'});
 $node->reload;
@@ -156,7 +171,9 @@ becomes_true(sub { rule_state('wal_lag') eq 'ok' }, 'until it is back');
 
 # The command line asks the server too, and its exit status is for scripts.
 my ($code, $out) = chronos($node->{chronos_conf}, 'health');
-is($code, 0, 'chronos health: all is well') or diag($out);
+is($code, 1, 'chronos health: what verify has found is still there');
+like($out, qr/^critical\s+verify: /m, 'and it is named');
+is(join(' ', $out =~ /^critical\s+(\w+)/mg), 'verify', 'all else is well') or diag($out);
 like($out, qr/^ok\s+wal_lag: /m, 'the server was asked');
 ($code, $out) = chronos($node->{chronos_conf}, '--health-backup-age=1s', '--output=json', 'health');
 is($code, 1, 'or not');

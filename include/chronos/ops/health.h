@@ -77,22 +77,7 @@ enum class StatusCode : int {
     other = 99,
 };
 
-struct RepositoryFacts {
-    unsigned key = 1;
-    std::string place;  ///< for messages
-    crypto::CipherType cipher = crypto::CipherType::none;
-    StatusCode status = StatusCode::ok;
-    std::string problem;  ///< why it could not be read; "" if it could
-    std::vector<repo::HistoryEntry> history;
-    std::uint64_t current_id = 0;
-    std::vector<repo::BackupEntry> backups;  ///< ascending label
-    std::vector<ArchiveFacts> archives;
-
-    std::uint64_t backup_bytes() const;  ///< stored, each object once
-    std::uint64_t wal_bytes() const;
-};
-
-/// What `verify` has found out; read by the caller, who knows its ledger.
+/// How the last `verify` of the whole stanza ended.
 struct VerifyFacts {
     UnixTime finished_at = 0;
     std::uint64_t problems = 0;
@@ -105,12 +90,29 @@ struct DrillFacts {
     bool passed = false;
 };
 
+struct RepositoryFacts {
+    unsigned key = 1;
+    std::string place;  ///< for messages
+    crypto::CipherType cipher = crypto::CipherType::none;
+    StatusCode status = StatusCode::ok;
+    std::string problem;  ///< why it could not be read; "" if it could
+    std::vector<repo::HistoryEntry> history;
+    std::uint64_t current_id = 0;
+    std::vector<repo::BackupEntry> backups;  ///< ascending label
+    std::vector<ArchiveFacts> archives;
+    std::optional<VerifyFacts> verify;
+    std::optional<DrillFacts> drill;
+
+    std::uint64_t backup_bytes() const;  ///< stored, each object once
+    std::uint64_t wal_bytes() const;
+};
+
 struct Snapshot {
     UnixTime taken_at = 0;
     std::string stanza;
     std::vector<RepositoryFacts> repositories;  ///< ascending key
-    std::optional<VerifyFacts> verify;
-    std::optional<DrillFacts> drill;
+    std::optional<VerifyFacts> verify;          ///< the worst of all, as old as the oldest
+    std::optional<DrillFacts> drill;            ///< the last
 
     StatusCode status() const;
     /// The newest of all repositories; nullptr if there is none.
@@ -146,6 +148,8 @@ struct ServerFacts {
     std::uint64_t ready_segments = 0;    ///< complete and not in the repository yet
     UnixTime oldest_ready = 0;           ///< since when the first of them waits; 0 if there is none
     std::uint64_t unarchived_bytes = 0;  ///< WAL written that no repository has
+    /// Age of the oldest of it as chronos.wal_status has it, which knows of streamed WAL too.
+    std::optional<std::int64_t> exposed_seconds;
     std::uint64_t pg_wal_bytes = 0;
     std::uint64_t disk_total_bytes = 0;  ///< of the file system of pg_wal; 0: not known
     std::uint64_t disk_free_bytes = 0;

@@ -4,6 +4,8 @@
 #include "chronos/base/text.h"
 #include "chronos/ops/health.h"
 #include "chronos/pgdata/wal.h"
+#include "chronos/repo/drill.h"
+#include "chronos/repo/verify_result.h"
 #include "chronos/storage/storage.h"
 #include "ops/health/wal_runs.h"
 
@@ -122,6 +124,30 @@ Result<ArchiveFacts> look_at_archive(const Repository& repository, const std::st
     return archive;
 }
 
+/// What verify and drill have left in the repository. That nothing is known of them is also what it
+/// amounts to if they cannot be read.
+void look_at_records(const Repository& repository, const std::string& stanza,
+                     const std::string& pass, RepositoryFacts& facts) {
+    if (const auto found = repo::load_verify_summary(repository, stanza, pass); found && *found)
+        facts.verify = VerifyFacts{(*found)->finished, (*found)->failures, (*found)->first_failure};
+    if (const auto drills = repo::list_drills(repository, stanza); drills && !drills->empty())
+        facts.drill = DrillFacts{drills->back().finished, drills->back().passed};
+}
+
+void add_records(const RepositoryFacts& facts, Snapshot& snapshot) {
+    if (facts.verify && !snapshot.verify) {
+        snapshot.verify = facts.verify;
+    } else if (facts.verify) {
+        VerifyFacts& all = *snapshot.verify;
+        all.finished_at = std::min(all.finished_at, facts.verify->finished_at);
+        all.problems += facts.verify->problems;
+        if (all.message.empty()) all.message = facts.verify->message;
+    }
+    const bool newer =
+        facts.drill && (!snapshot.drill || snapshot.drill->finished_at < facts.drill->finished_at);
+    if (newer) snapshot.drill = facts.drill;
+}
+
 Result<> look_into(const Repository& repository, const std::string& stanza, WalMemory& memory,
                    UnixTime now, RepositoryFacts& facts) {
     auto info = repo::load_backup_info(repository, stanza);
@@ -133,6 +159,7 @@ Result<> look_into(const Repository& repository, const std::string& stanza, WalM
         return {};
     }
     if (!info) return std::move(info).error();
+    look_at_records(repository, stanza, info->cipher_pass, facts);
     facts.history = info->history;
     facts.current_id = info->current_id;
     facts.backups = std::move(info->backups);
@@ -198,8 +225,10 @@ Snapshot look_at_repositories(const std::vector<Repository>& repositories,
     Snapshot snapshot;
     snapshot.taken_at = now;
     snapshot.stanza = stanza;
-    for (const Repository& repository : repositories)
+    for (const Repository& repository : repositories) {
         snapshot.repositories.push_back(look_at(repository, stanza, memory, now));
+        add_records(snapshot.repositories.back(), snapshot);
+    }
     return snapshot;
 }
 

@@ -147,8 +147,9 @@ Rule verify(const View& view) {
                               "nothing wrong was found; time since the last verify is");
     if (facts->problems == 0) return rule;
     rule.state = RuleState::critical;
-    rule.message = count_of(facts->problems, "problem") + " found, the first: " + facts->message;
-    rule.hint = "Run `chronos verify` for all of them; take a full backup before anything expires.";
+    rule.message = "the last verify found " + count_of(facts->problems, "problem") +
+                   (facts->message.empty() ? "" : ", the first: " + printable(facts->message));
+    rule.hint = "Run `chronos verify` to see them; take a full backup before anything expires.";
     return rule;
 }
 
