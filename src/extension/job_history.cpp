@@ -1,6 +1,7 @@
 #include "extension/job_history.h"
 
 #include "extension/settings.h"
+#include "extension/worker_session.h"
 
 namespace chronos::extension {
 namespace {
@@ -116,6 +117,7 @@ void mark_recorded(const JobSlot* jobs, int count) {
 bool begin() {
     SetCurrentStatementStartTimestamp();
     StartTransactionCommand();
+    limit_lock_waits();
     SPI_connect();
     PushActiveSnapshot(GetTransactionSnapshot());
     return has_table();
@@ -148,7 +150,8 @@ void record_finished(int64) {
     for (int i = 0; writable && i < count; ++i) insert(&jobs[i]);
     if (writable) prune();
     commit();
-    if (writable) mark_recorded(jobs, count);
+    // Where there is no history, nothing is left to be done either.
+    mark_recorded(jobs, count);
     pfree(jobs);
 }
 

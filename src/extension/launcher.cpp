@@ -114,11 +114,14 @@ bool scheduler_runs() {
     return scheduler != nullptr && GetBackgroundWorkerPid(scheduler, &pid) != BGWH_STOPPED;
 }
 
-/// A job that ended with its worker: somebody else has to write it into the history.
+/// A job that ended with its worker, or whose worker could not: somebody else has to write it into
+/// the history. Once, and again a minute later if that could not either.
 bool job_waits_for_record(TimestampTz now) {
     for (const JobSlot& slot : shared->slots)
-        if (is_finished(slot.state) && !slot.recorded && slot.finished_at >= scheduler_started_at &&
-            slot.finished_at + 2 * USECS_PER_SEC < now)
+        if (is_finished(slot.state) && !slot.recorded &&
+            slot.finished_at + 2 * USECS_PER_SEC < now &&
+            (slot.finished_at >= scheduler_started_at ||
+             scheduler_started_at + USECS_PER_MINUTE < now))
             return true;
     return false;
 }
@@ -157,6 +160,8 @@ void look_after_schedules() {
 long time_to_sleep_ms(bool busy) {
     // Nobody tells when the recovery ends.
     if (RecoveryInProgress()) return busy ? kBusyMs : kRecoveryMs;
+    // Its end wakes us; until then its turn, past or to come, is nothing to hurry for.
+    if (scheduler_runs()) return kBusyMs;
     LWLockAcquire(shared->lock, LW_SHARED);
     const int64 left_ms = (shared->check_schedules_at - schedule_now()) / 1000 + 1;
     LWLockRelease(shared->lock);
@@ -267,6 +272,7 @@ void chronos_launcher_main(Datum) {
         if (ConfigReloadPending) {
             ConfigReloadPending = false;
             ProcessConfigFile(PGC_SIGHUP);
+            wake_scheduler();  // its time zone or its database may be another one
         }
         if (!RecoveryInProgress()) sample_wal_rate();
         const bool busy = look_after_workers();

@@ -309,6 +309,7 @@ TimestampTz evaluate() {
     evaluation.next = evaluation.now + kLongestSleepUs;
     SetCurrentStatementStartTimestamp();
     StartTransactionCommand();
+    limit_lock_waits();
     SPI_connect();
     PushActiveSnapshot(GetTransactionSnapshot());
     if (SPI_execute(kHasTable, true, 1) == SPI_OK_SELECT && SPI_processed > 0) {

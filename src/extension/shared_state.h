@@ -56,7 +56,7 @@ struct JobSlot {
     pid_t worker_pid;
     Latch* worker_latch;
     bool cancel_requested;
-    bool recorded;  ///< stands in chronos.job_history
+    bool recorded;  ///< stands in chronos.job_history, if there is one
     pg_atomic_uint64 bytes_total;
     pg_atomic_uint64 bytes_done;
     pg_atomic_uint64 files_total;

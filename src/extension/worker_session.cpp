@@ -27,4 +27,9 @@ void connect_worker() {
     pgstat_report_activity(STATE_IDLE, nullptr);
 }
 
+void limit_lock_waits() {
+    set_config_option("lock_timeout", "3s", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0,
+                      false);
+}
+
 }  // namespace chronos::extension

@@ -178,6 +178,16 @@ until_true(q{SELECT last_state = 'succeeded' FROM chronos.schedules WHERE name =
 $session->quit;
 is(sql(q{SELECT chronos.schedule('new', 'maintenance', '1 2 * * *', enabled => false)}), '', 'a schedule can be turned off');
 
+# --- Who locks the history holds up no job.
+$session = $node->background_psql('postgres');
+$session->query_safe('BEGIN; LOCK TABLE chronos.job_history');
+my $unrecorded = sql(q{SELECT chronos.start_job('maintenance')});
+until_true("SELECT state = 'succeeded' FROM chronos.current_jobs() WHERE id = $unrecorded", 'a locked history holds up no job');
+$session->query_safe('ROLLBACK');
+$session->quit;
+sql(q{SELECT chronos.wait(chronos.start_job('maintenance'))});
+until_true("SELECT state = 'succeeded' FROM chronos.job_history WHERE id = $unrecorded", 'and the next one brings its record');
+
 # --- Failures.
 engine_does('fail');
 begin_at('2048-11-01 00:00+00', q{'again', 'full', '0 1 * * *', 'UTC', NULL, 2, '0.5 s'}, q{'never', 'verify', '0 1 * * *'});
