@@ -1,3 +1,5 @@
+\pset format unaligned
+\pset footer off
 -- PUBLIC has nothing, chronos_monitor looks, chronos_operator runs things too. What follows walks the
 -- catalog: an object that comes shows here, and fails until somebody has decided whose it is.
 CREATE ROLE regress_nobody;
