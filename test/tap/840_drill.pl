@@ -30,6 +30,9 @@ S
 $node->safe_psql('template1', 'SELECT 1');
 my $label = $node->safe_psql('postgres', q{SELECT chronos.backup_now('full')});
 $node->safe_psql('postgres', q{INSERT INTO ledger (note) VALUES ('kept')});
+# A backup is chosen for a time target by the second in which it ended.
+$node->poll_query_until('postgres', q{SELECT clock_timestamp() > finished_at + interval '1 second' FROM chronos.backups})
+  or die 'the clock stands still';
 my $moment = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
 usleep(1_100_000);
 $node->safe_psql('postgres', q{DELETE FROM ledger WHERE note <> 'kept'});
@@ -46,6 +49,7 @@ is_killed();
 names_damage();
 refuses();
 runs_as_a_job();
+ends_as_a_job();
 works_through_scripts();
 done_testing();
 
@@ -79,6 +83,32 @@ sub runs_as_a_job
 		qr/SELECT count\(\*\) FROM ledger: 20001|1 of 1 checks failed/, 'whose error says which');
 	like((chronos($conf, 'health'))[1], qr/drill.*the last restore drill failed/s, 'health knows of it');
 	no_trace('a drill as a job');
+	return;
+}
+
+# A job is cancelled, or its engine is killed: the drill's server ends, the live one goes on.
+sub ends_as_a_job
+{
+	for my $how ('cancelled', 'killed')
+	{
+		my $job = $node->safe_psql('postgres', q{SELECT chronos.drill(assertions => ARRAY['SELECT true FROM pg_sleep(60)'])});
+		poll_until(sub { my ($file) = glob("$scratch/chronos-drill-*/data/postmaster.pid"); $file && slurp_file($file) =~ /ready/ },
+			'the server of a job', 60);
+		if ($how eq 'cancelled') { $node->safe_psql('postgres', "SELECT chronos.cancel($job)") }
+		else
+		{
+			my $postmaster = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/ ? $1 : die;
+			# The youngest engine with that role: guard first, worker last.
+			my @engines = grep { slurp_file("/proc/$_/cmdline") =~ /\0job\0drill/ } engines_below($postmaster);
+			kill 'KILL', $engines[-1];
+		}
+		is($node->safe_psql('postgres', "SELECT chronos.wait($job, '1 minute')"), $how eq 'cancelled' ? 'cancelled' : 'failed',
+			"a drill $how as a job is on record as that");
+		poll_until(sub { !servers_below($scratch) }, "the server of a job that was $how is gone", 30);
+		is((chronos($conf, 'maintenance'))[0], 0, "maintenance after a drill that was $how");
+		no_trace("a job $how");
+		is($node->safe_psql('postgres', 'SELECT 1'), 1, 'the live server goes on');
+	}
 	return;
 }
 
