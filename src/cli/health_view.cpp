@@ -1,27 +1,12 @@
 #include "cli/health_view.h"
 
 #include "chronos/base/log.h"
-#include "chronos/repo/drill.h"
 
 namespace chronos::cli {
 namespace {
 
 std::chrono::seconds seconds_of(const config::Config& config, const char* option) {
     return std::chrono::duration_cast<std::chrono::seconds>(config.get_time(option));
-}
-
-/// The newest record of a drill in any repository that can be asked.
-std::optional<ops::health::DrillFacts> last_drill(const std::vector<repo::Repository>& repositories,
-                                                  const std::string& stanza) {
-    std::optional<ops::health::DrillFacts> last;
-    for (const repo::Repository& repository : repositories) {
-        const auto drills = repo::list_drills(repository, stanza);
-        if (!drills || drills->empty()) continue;
-        const repo::DrillRecord& newest = drills->back();
-        if (!last || newest.finished > last->finished_at)
-            last = ops::health::DrillFacts{newest.finished, newest.passed};
-    }
-    return last;
 }
 
 }  // namespace
@@ -43,10 +28,7 @@ ops::health::Limits limits_of(const config::Config& config) {
 ops::health::Snapshot look_at_configured_repositories(
     const config::Config& config, const std::vector<repo::Repository>& repositories,
     ops::health::WalMemory& memory) {
-    auto snapshot =
-        ops::health::look_at_repositories(repositories, config.stanza(), memory, unix_now());
-    snapshot.drill = last_drill(repositories, config.stanza());
-    return snapshot;
+    return ops::health::look_at_repositories(repositories, config.stanza(), memory, unix_now());
 }
 
 std::vector<RunningBackup> look_for_running_backups(
