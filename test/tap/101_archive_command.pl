@@ -57,7 +57,7 @@ sub make_segments
 sub stored
 {
 	my ($name, $segment) = @_;
-	return glob "$base/$name/archive/main/15-1/*/$segment-*";
+	return glob "$base/$name/archive/main/*-1/*/$segment-*";
 }
 
 # A segment as a tool delivers it is that of the name's checksum.

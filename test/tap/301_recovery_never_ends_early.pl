@@ -26,8 +26,8 @@ my @faults = (
 		sub { rename $repo, "$repo.away" or die $!; mkdir $repo or die $! },
 		sub { rmdir $repo or die $!; rename "$repo.away", $repo or die $! } ],
 	[ 'the archive is not readable',
-		sub { chmod 0000, "$repo/archive/main/15-1" or die $! },
-		sub { chmod 0750, "$repo/archive/main/15-1" or die $! } ],
+		sub { chmod 0000, glob "$repo/archive/main/*-1" or die $! },
+		sub { chmod 0750, glob "$repo/archive/main/*-1" or die $! } ],
 	[ 'archive.info and its copy are damaged',
 		sub { damage("$repo/archive/main/$_") for qw(archive.info archive.info.copy) },
 		sub { mend("$repo/archive/main/$_") for qw(archive.info archive.info.copy) } ],
@@ -38,7 +38,7 @@ my @faults = (
 sub segment
 {
 	my ($number) = @_;
-	my @all = sort grep { /\/[0-9A-F]{24}-[0-9a-f]{40}/ } glob "$repo/archive/main/15-1/*/*";
+	my @all = sort grep { /\/[0-9A-F]{24}-[0-9a-f]{40}/ } glob "$repo/archive/main/*-1/*/*";
 	return $all[$number];
 }
 

@@ -227,7 +227,7 @@ my $from_archive = qr/found [0-9A-F]{24} in the repo1/;
 # --- Leftovers: under the right names, with a content that would end the recovery early.
 {
 	my $dir = restored();
-	my @names = sort map { substr basename($_), 0, 24 } glob "$repo/archive/main/15-1/*/*";
+	my @names = sort map { substr basename($_), 0, 24 } glob "$repo/archive/main/*-1/*/*";
 	my $inode = join '-', (stat $dir)[ 0, 1 ];
 	my $system = (slurp_file("$repo/archive/main/archive.info") =~ /db-system-id"?[:=](\d+)/)[0];
 	open my $id, '<', '/proc/sys/kernel/random/boot_id' or die $!;

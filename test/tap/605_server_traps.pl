@@ -24,7 +24,7 @@ $node->reload;
 $node->poll_query_until('postgres', q{SELECT current_setting('chronos.process_max') = '2'}) or die 'no reload';
 unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile), qr/right horse/, 'nor does the log, after a reload neither');
 
-# 15 takes the library and says nothing, 16 and later stop the archiver for good.
+# 15 takes the library and says nothing, 16 and later start the archiver only when that is mended.
 $node->append_conf('postgresql.conf', "archive_command = 'false'\n");
 $offset = -s $node->logfile;
 $node->reload;
@@ -41,7 +41,7 @@ $node->stop;
 
 # A restored cluster inherits archive_mode and archive_library. With --archive-mode=off it is
 # promoted and writes, and the repository gets nothing of it.
-sub archived { return join ' ', sort map { s/.*\///r } glob "$node->{chronos_repo}/archive/main/15-1/* $node->{chronos_repo}/archive/main/15-1/*/*" }
+sub archived { return join ' ', sort map { s/.*\///r } glob "$node->{chronos_repo}/archive/main/*-1/* $node->{chronos_repo}/archive/main/*-1/*/*" }
 my $before = archived();
 my $dir = PostgreSQL::Test::Utils::tempdir();
 chmod 0700, $dir;

@@ -157,6 +157,8 @@ sub poll_until
 sub wait_archived
 {
 	my ($node) = @_;
+	# Where there is nothing to switch, the name would be that of a segment yet to come.
+	$node->safe_psql('postgres', q{SELECT pg_create_restore_point('wait_archived')});
 	my $segment = $node->safe_psql('postgres', 'SELECT pg_walfile_name(pg_switch_wal())');
 	my $status = $node->data_dir . '/pg_wal/archive_status';
 	poll_until(
