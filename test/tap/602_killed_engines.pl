@@ -56,7 +56,7 @@ my $label = $node->safe_psql('postgres', q{SELECT chronos.backup_now('full')});
 like($label, qr/F$/, 'the next backup works');
 my $last = wait_archived($node);
 my %stored;
-for my $file (glob "$node->{chronos_repo}/archive/main/15-1/*/*")
+for my $file (glob "$node->{chronos_repo}/archive/main/*-1/*/*")
 {
 	++$stored{$1} if $file =~ /\/([0-9A-F]{24})-[0-9a-f]{40}(?:\.\w+)?$/;
 }

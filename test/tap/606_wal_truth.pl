@@ -69,7 +69,7 @@ ok(@gaps >= 1, 'the gap is recorded in the repository');
 my $second = value(q{SELECT chronos.backup_now('full')});
 wait_archived($node);
 # One may have been on its way to the repository when that came back.
-my @lost = sort grep { my $name = $_; !glob "$repo/archive/main/15-1/*/$name-*" }
+my @lost = sort grep { my $name = $_; !glob "$repo/archive/main/*-1/*/$name-*" }
   PostgreSQL::Test::Utils::slurp_file($node->logfile) =~ /dropped WAL file '(\w{24})'/g;
 is(join(' ', map { my ($from, $to) = split / /; my @range;
 		for (; $from le $to; substr($from, 16) = sprintf '%08X', 1 + hex substr $from, 16) { push @range, $from } @range }
