@@ -107,7 +107,7 @@ for my $info (qw(backup/main/backup.info archive/main/archive.info))
 }
 
 # WAL with the same name and other content is refused; the same content is not.
-my ($segment) = map { /([0-9A-F]{24})-/ } sort glob "$repo/archive/main/15-1/*/*-*";
+my ($segment) = map { /([0-9A-F]{24})-/ } sort glob "$repo/archive/main/*-1/*/*-*";
 my $wal = "$base/$segment";
 is((chronos($conf, "--pg1-path=" . $node->data_dir, 'archive-get', $segment, $wal))[0], 0, 'a segment is got');
 my @push = ("--config=$conf", '--stanza=main', 'archive-push', $wal);
