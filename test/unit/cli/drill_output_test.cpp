@@ -1,0 +1,62 @@
+#include "cli/drill_output.h"
+
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+namespace chronos::cli {
+namespace {
+
+using testing::HasSubstr;
+
+ops::drill::DrillReport sample() {
+    ops::drill::DrillReport report;
+    report.stanza = "main";
+    report.started = 1795187770;
+    report.finished = 1795187777;
+    report.backup.label = "20261120-075745F";
+    report.backup.type = "time";
+    report.backup.target = "2026-11-20 08:00:00+00";
+    report.restore_seconds = 0.1 + 0.2;
+    report.checks = {{"assert", "SELECT 1", "1", "1", true, 0.5}};
+    report.passed = true;
+    return report;
+}
+
+TEST(DrillOutput, ARecordHasEveryMemberWhateverHappened) {
+    const auto passed = drill_json(sample(), "quarterly");
+    ops::drill::DrillReport broken;
+    broken.failed_phase = "restore";
+    broken.failure = "file x is damaged";
+    broken.failure_code = 26;
+    const auto failed = drill_json(broken, "");
+    for (const auto& [name, value] : passed.items()) EXPECT_TRUE(failed.contains(name)) << name;
+    EXPECT_EQ(passed.at("reason"), "quarterly");
+    EXPECT_TRUE(passed.at("failure").is_null());
+    EXPECT_EQ(passed.at("restore-seconds").dump(), "0.3");
+    EXPECT_EQ(passed.at("checks").at(0).at("actual"), "1");
+    EXPECT_TRUE(passed.at("data-age-seconds").is_null());
+    EXPECT_EQ(failed.at("failure").at("phase"), "restore");
+    EXPECT_EQ(failed.at("failure").at("code"), 26);
+    EXPECT_TRUE(failed.at("backup").at("label").is_null());
+}
+
+TEST(DrillOutput, TheListSaysHowADrillEndedAndWhy) {
+    auto failed = drill_json(sample(), "");
+    failed["passed"] = false;
+    failed["failure"] = {{"phase", "restore"}, {"message", "file x is damaged\n"}};
+    const auto history = nlohmann::json::array({drill_json(sample(), ""), failed});
+    const std::string text = format_drill_history(history);
+    EXPECT_THAT(text, HasSubstr("passed  20261120-075745F  time 2026-11-20 08:00:00+00\n"));
+    EXPECT_THAT(text, HasSubstr("FAILED  20261120-075745F  time 2026-11-20 08:00:00+00  file x is "
+                                "damaged?\n"));
+    EXPECT_EQ(format_drill_history(nlohmann::json::array()), "no drills\n");
+}
+
+TEST(DrillOutput, ARecordOfAnotherReleaseIsListedAsFarAsItIsUnderstood) {
+    const auto history = nlohmann::json::parse(R"([{"backup": 7, "type": null}])", nullptr, false);
+    EXPECT_THAT(format_drill_history(history), HasSubstr("FAILED"));
+}
+
+}  // namespace
+}  // namespace chronos::cli
