@@ -43,6 +43,7 @@ Result<ops::archive::PushSettings> archive_push_settings(const config::Config& c
     settings.duplicate_warn = config.get_bool("archive-mode-check");
     settings.lock_path = config.get_string("lock-path");
     settings.exec_id = config.get_string("exec-id");
+    settings.spool_path = config.get_string("spool-path");
     return settings;
 }
 

@@ -99,10 +99,8 @@ for my $file (glob "$repo/archive/main/*-1/*/*")
 	++$stored{$1} if $file =~ /\/([0-9A-F]{24})-[0-9a-f]{40}(?:\.\w+)?$/;
 }
 my @wanted;
-for (my $segment = $first; $segment le $last; $segment = sprintf('%s%08X', substr($segment, 0, 16), 1 + hex substr $segment, 16))
-{
-	push @wanted, $segment;
-}
+my ($from, $to) = map { 256 * hex(substr $_, 8, 8) + hex substr $_, 16 } $first, $last;
+push @wanted, sprintf '%s%08X%08X', substr($first, 0, 8), $_ / 256, $_ % 256 for $from .. $to;
 diag(scalar(@wanted) . ' segments');
 is(join(' ', grep { !$stored{$_} } @wanted), '', 'no segment is missing');
 is(join(' ', grep { $stored{$_} > 1 } sort keys %stored), '', 'none is there twice');

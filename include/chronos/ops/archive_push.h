@@ -25,6 +25,9 @@ struct PushSettings {
     bool duplicate_warn = true;   ///< say when a segment is already there with the same content
     /// Create the stanza where the repository itself is there but has none yet. Needs pg_path.
     bool create_stanza = true;
+    /// Where it is remembered that the stanza was there: a directory that is empty then is a file
+    /// system which is not mounted, and no new repository. "": nowhere.
+    std::string spool_path;
     /// Times of commits are noted beside the archive, one object for so many segments or when the
     /// first of them is so old; see repo::save_commit_notes().
     std::size_t commit_batch = 1;

@@ -1,6 +1,8 @@
 #include "targets.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 
 #include "chronos/base/log.h"
 
@@ -74,6 +76,7 @@ Result<> StanzaWatch::refresh(const std::optional<repo::ClusterIdentity>& cluste
     // The stamp from before loading: if the file changed meanwhile, the next look sees that.
     stamp_ = found;
     looked_at_ = Clock::now();
+    if (!seen_) remember();
     seen_ = true;
     return {};
 }
@@ -86,12 +89,37 @@ Result<std::optional<StanzaWatch::Stamp>> StanzaWatch::stamp() const {
 }
 
 /// A file system that is not mounted looks like a repository without stanzas. WAL must not be
-/// stored below the mount point, so the root has to be there, and a stanza that was seen once is
-/// not created again.
+/// stored below the mount point, so the root has to be there, and a stanza that was seen once, by
+/// this process or one before it, is not created again.
 Result<bool> StanzaWatch::may_create(const std::optional<repo::ClusterIdentity>& cluster) const {
     if (!settings_.create_stanza || !cluster || seen_) return false;
     if (!repository_.storage->features().paths) return true;
-    return CHRONOS_TRY(repository_.storage->info("")).has_value();
+    return !remembered(cluster->system_id) &&
+           CHRONOS_TRY(repository_.storage->info("")).has_value();
+}
+
+std::string StanzaWatch::memory_path(std::uint64_t system_id) const {
+    return settings_.spool_path + "/chronos/" + settings_.stanza + "/seen-" +
+           std::to_string(system_id) + "-" + repo_name(repository_);
+}
+
+/// Where there is no spool nothing is remembered: then it is as if it were the first time.
+void StanzaWatch::remember() const {
+    if (settings_.spool_path.empty() || !repository_.storage->features().paths) return;
+    const std::uint64_t system_id = info_->current().system_id;
+    if (remembered(system_id)) return;
+    const std::filesystem::path path = memory_path(system_id);
+    std::error_code ignored;
+    std::filesystem::create_directories(path.parent_path(), ignored);
+    std::ofstream(path) << repository_.storage->describe("");
+}
+
+/// The name of the place is part of it: at another one a stanza may well be missing.
+bool StanzaWatch::remembered(std::uint64_t system_id) const {
+    if (settings_.spool_path.empty()) return false;
+    std::ifstream file(memory_path(system_id));
+    const std::string place{std::istreambuf_iterator<char>(file), {}};
+    return !place.empty() && place == repository_.storage->describe("");
 }
 
 Result<> StanzaWatch::create(const repo::ClusterIdentity& cluster) {

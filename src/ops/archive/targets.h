@@ -49,6 +49,9 @@ private:
     Result<std::optional<Stamp>> stamp() const;
     Result<bool> may_create(const std::optional<repo::ClusterIdentity>& cluster) const;
     Result<> create(const repo::ClusterIdentity& cluster);
+    std::string memory_path(std::uint64_t system_id) const;
+    void remember() const;
+    bool remembered(std::uint64_t system_id) const;
 
     const PushSettings& settings_;
     const repo::Repository& repository_;

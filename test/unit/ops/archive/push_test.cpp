@@ -82,6 +82,23 @@ TEST_F(ArchivePush, SameSegmentAgainIsASuccessWhateverItsCompression) {
     EXPECT_EQ(stored(1), before);
 }
 
+// What an engine started while the file system is not mounted sees: the mount point.
+TEST_F(ArchivePush, EmptyDirectoryInThePlaceOfARepositoryIsNotTakenForANewOne) {
+    add_repository();
+    PushSettings settings = push_settings();
+    settings.spool_path = directory_ / "spool";
+    write_file(wal_path(kSegment), make_segment(3));
+    ASSERT_OK(ArchivePusher(settings).push(kSegment, wal_path(kSegment)));
+    std::filesystem::rename(repo_path(1), repo_path(1) + ".away");
+    std::filesystem::create_directory(repo_path(1));
+    EXPECT_FALSE(ArchivePusher(settings).push(kSegment, wal_path(kSegment)));
+    EXPECT_TRUE(std::filesystem::is_empty(repo_path(1)));
+    // Somebody who means it creates the stanza; and another place is another repository.
+    add_repository();
+    settings.repositories = {repositories_[1]};
+    EXPECT_OK(ArchivePusher(settings).push(kSegment, wal_path(kSegment)));
+}
+
 TEST_F(ArchivePush, OtherContentUnderTheNameIsRefusedAndNothingIsWritten) {
     add_repository();
     ASSERT_OK(push(kSegment, make_segment(3, 1)));
