@@ -397,30 +397,6 @@ class Bench:
                     input=format_info(listed))
         return self.both(lambda tool: self.measure(tool, "info"))
 
-
-def parse_info(text):
-    """An info file as {section: {key: JSON text}}, without its checksum."""
-    sections = {}
-    for line in text.splitlines():
-        if line.startswith("["):
-            section = sections.setdefault(line.strip("[]"), {})
-        elif "=" in line and not line.startswith("backrest-checksum"):
-            key, value = line.split("=", 1)
-            section[key] = value
-    return sections
-
-
-def format_info(sections):
-    """The file of parse_info(), with the checksum that belongs to it."""
-    names = sorted(sections)
-    hashed = ",".join('"%s":{%s}' % (name, ",".join('"%s":%s' % item for item in sorted(sections[name].items())))
-                      for name in names)
-    checksum = hashlib.sha1(("{" + hashed + "}").encode()).hexdigest()
-    text = "".join("[%s]\n%s\n" % (name, "".join("%s=%s\n" % item for item in sorted(sections[name].items())))
-                   for name in names)
-    return text + '[backrest]\nbackrest-checksum="%s"\n' % checksum
-
-
     def row_archive_push_async(self):
         """archive push, all segments, against pgBackRest's asynchronous mode"""
         names = self.segments()
@@ -525,6 +501,29 @@ def format_info(sections):
                     open(status + name + ".ready", "w").close()
         return "".join("%s --config=%s --stanza=main --pg1-path=%s --archive-async archive-push pg_wal/%s || exit 1\n" % (
             PGBACKREST, self.config("pgbackrest"), idle, name) for name in names)
+
+
+def parse_info(text):
+    """An info file as {section: {key: JSON text}}, without its checksum."""
+    sections = {}
+    for line in text.splitlines():
+        if line.startswith("["):
+            section = sections.setdefault(line.strip("[]"), {})
+        elif "=" in line and not line.startswith("backrest-checksum"):
+            key, value = line.split("=", 1)
+            section[key] = value
+    return sections
+
+
+def format_info(sections):
+    """The file of parse_info(), with the checksum that belongs to it."""
+    names = sorted(sections)
+    hashed = ",".join('"%s":{%s}' % (name, ",".join('"%s":%s' % item for item in sorted(sections[name].items())))
+                      for name in names)
+    checksum = hashlib.sha1(("{" + hashed + "}").encode()).hexdigest()
+    text = "".join("[%s]\n%s\n" % (name, "".join("%s=%s\n" % item for item in sorted(sections[name].items())))
+                   for name in names)
+    return text + '[backrest]\nbackrest-checksum="%s"\n' % checksum
 
 
 def drive_recovery(data, program, config, names):
