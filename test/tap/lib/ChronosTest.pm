@@ -153,18 +153,20 @@ sub poll_until
 }
 
 # Waits until every segment before the current one is in the repository. By the marks: the last one
-# in pg_stat_archiver may be the history file of a backup, which has the name of an earlier segment.
+# in pg_stat_archiver may be the history file of a backup, which has the name of an earlier segment. A
+# checkpoint takes the mark away with the segment, which it does only once that is archived.
 sub wait_archived
 {
 	my ($node) = @_;
 	# Where there is nothing to switch, the name would be that of a segment yet to come.
 	$node->safe_psql('postgres', q{SELECT pg_create_restore_point('wait_archived')});
 	my $segment = $node->safe_psql('postgres', 'SELECT pg_walfile_name(pg_switch_wal())');
-	my $status = $node->data_dir . '/pg_wal/archive_status';
+	my $wal = $node->data_dir . '/pg_wal';
+	my $status = "$wal/archive_status";
 	poll_until(
 		sub {
 			my @ready = map { m{/([^/]+)\.ready$} ? $1 : () } glob "$status/*.ready";
-			return -e "$status/$segment.done" && !grep { $_ le $segment } @ready;
+			return (-e "$status/$segment.done" || !-e "$wal/$segment") && !grep { $_ le $segment } @ready;
 		},
 		"segment $segment is archived", 180);
 	return $segment;
