@@ -419,11 +419,9 @@ class Bench:
             run(self.command(tool, "stanza-create"))
             self.empty_archive(tool)
             if tool == "pgbackrest":
-                run(["sh", "-c", self.async_push(idle, names[:1])], cwd=idle)
-                # Only the first of a batch starts what pushes; behind it the answers lie ready.
-                time.sleep(1 + 0.1 * len(names))
-                figures = measure(["sh", "-c", self.async_push(idle, names[1:], marks=False)], cwd=idle)
-                figures.wall *= 1000 / (len(names) - 1)
+                run(["sh", "-c", self.async_push(idle, names)], cwd=idle)
+                figures = measure(["sh", "-c", self.async_push(idle, names, marks=False)], cwd=idle)
+                figures.wall *= 1000 / len(names)
                 return figures
             figures = measure(self.archiver(idle, names, "--drive-durable"))
             figures.wall = float(figures.output)
@@ -565,8 +563,8 @@ def warm(directory):
 
 def drive_archiver(config, pgdata, names, durable=False):
     """Does what the server's archiver does: marks segments ready and asks for one after the other. With
-    `durable` it asks for the first one, waits for as long as the others may take to be stored ahead, and
-    prints what each of their answers took then, in ms: the median."""
+    `durable` it asks for all of them once more and prints what each of these answers took, in ms: the
+    median."""
     status = pgdata + "/pg_wal/archive_status/"
     made = []
     for name in names:
@@ -577,9 +575,7 @@ def drive_archiver(config, pgdata, names, durable=False):
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=pgdata)
     took = []
     try:
-        for name in names:
-            if durable and len(took) == 1:
-                time.sleep(1 + 0.1 * len(names))
+        for name in names + (names if durable else []):
             begin = time.monotonic()
             engine.stdin.write("push file=%s\n" % name)
             engine.stdin.flush()
@@ -599,7 +595,7 @@ def drive_archiver(config, pgdata, names, durable=False):
         for name in made:
             os.unlink(status + name + ".ready")
     if durable:
-        print(1000 * sorted(took[1:])[len(took) // 2 - 1])
+        print(1000 * sorted(took[len(names):])[len(names) // 2])
 
 
 def print_table(title, table):
