@@ -107,6 +107,7 @@ is((get($port, $_))[0], 404, "nothing at $_")
 like(raw_request($port, "GET /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000000\r\n\r\nabc"), qr/^HTTP\/1\.1 413/, 'a body is refused unread');
 like(raw_request($port, "GET /health HTTP/1.1\r\nHost: localhost\r\n" . ("X-A: " . 'b' x 1000 . "\r\n") x 40 . "\r\n"), qr/^HTTP\/1\.1 4\d\d/, 'so are headers without end');
 is((get($port, '/health', Host => 'attacker.example'))[0], 421, 'another name than that of this machine is none of it');
+like(raw_request($port, "GET /health HTTP/1.0\r\n\r\n"), qr/^HTTP\/1\.\d 200/, 'a check that names no host is answered');
 like(raw_request($port, "GET /health HTTP/1.1\r\nHost: localhost\r\nRange: bytes=" . join(',', map { "$_-" } 1 .. 1500) . "\r\nConnection: close\r\n\r\n"),
 	qr/^HTTP\/1\.1 200/, 'ranges are overlooked');
 my $two = raw_request($port, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");

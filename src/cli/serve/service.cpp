@@ -201,7 +201,10 @@ HttpResponse Service::route(const HttpRequest& request) {
 HttpResponse Service::handle(const HttpRequest& request) {
     if (request.path == "/healthz") return {200, kText, "ok\n", {}};
     if (request.path == "/readyz") return readiness();
-    if (options_.local_only && !is_local_address(host_without_port(request.host)))
+    // A browser always names a host; checks that speak HTTP 1.0 do not.
+    const bool names_other =
+        !request.host.empty() && !is_local_address(host_without_port(request.host));
+    if (options_.local_only && names_other)
         return {421, kText, "this server answers to localhost only\n", {}};
     if (!is_allowed(request))
         return {401,
