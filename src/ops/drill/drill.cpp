@@ -85,7 +85,8 @@ public:
         else
             CHRONOS_TRY(fail(report_, "restore", restored.error()));
         report_.finished = unix_now();
-        if (request_.keep) {
+        // What could not be restored is nothing to keep.
+        if (request_.keep && restored) {
             CHRONOS_TRY(directory.keep());
             report_.kept_path = scratch.path;
         }

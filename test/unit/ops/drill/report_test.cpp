@@ -46,6 +46,7 @@ TEST(RunDrill, WhatKeepsARestoreFromWorkingIsItsVerdict) {
     DrillRequest request;
     request.stanza = "main";
     request.scratch_parent = parent.path();
+    request.keep = true;  // of which there is nothing
     const Cancellation cancel;
     const auto report = run_drill(
         request,
