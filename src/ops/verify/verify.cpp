@@ -9,6 +9,7 @@
 #include "ops/verify/backups.h"
 #include "ops/verify/continuity.h"
 #include "ops/verify/info_files.h"
+#include "ops/verify/ledger.h"
 #include "ops/verify/wal.h"
 
 namespace chronos::ops::verify {
@@ -115,9 +116,24 @@ private:
                 CHRONOS_TRY(check_continuity(scope_, archive, backups.needs, everything)));
         for (VerifiedBackup& backup : backups.backups)
             if (unusable.contains(backup.label)) backup.verdict = BackupVerdict::invalid;
+        if (everything) drop_old_ledgers(backups);
         result_.archives = wal.counts;
         result_.backups = std::move(backups.backups);
         return {};
+    }
+
+    /// Of backups that are gone. What cannot be removed now is removed by another run.
+    void drop_old_ledgers(const VerifiedBackups& backups) {
+        const std::string path = ledger_path(request_.stanza) + "/backup";
+        const auto entries = direct_.storage->list(path);
+        if (!entries) return;
+        for (const storage::Entry& entry : *entries) {
+            const bool wanted = std::ranges::find(backups.backups, entry.name,
+                                                  &VerifiedBackup::label) != backups.backups.end();
+            if (wanted || !repo::is_backup_label(entry.name)) continue;
+            const auto removed = direct_.storage->remove(path + "/" + entry.name);
+            if (!removed) log_detail(removed.error().message());
+        }
     }
 
     /// An expire that ran meanwhile took backups and WAL away: that is no damage.

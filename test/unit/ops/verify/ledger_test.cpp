@@ -247,5 +247,21 @@ TEST_F(VerifyFlat, WhatExpiresMeanwhileIsNoDamage) {
     EXPECT_EQ(result.repositories.at(0).backups.size(), 2u);
 }
 
+TEST_F(VerifyFlat, LedgersOfBackupsThatAreGoneGoToo) {
+    run(memory_);
+    ASSERT_OK(memory_->remove_tree("backup/main/" + kIncr));
+    repo::Repository repository{1, memory_, {}, "", ""};
+    auto info = repo::load_backup_info(repository, "main");
+    ASSERT_OK(info);
+    info->backups.pop_back();
+    ASSERT_OK(repo::save_backup_info(repository, "main", *info));
+    run(memory_);
+    const auto ledgers = memory_->list("chronos/main/verify/backup", "");
+    ASSERT_OK(ledgers);
+    std::vector<std::string> names;
+    for (const storage::Entry& entry : *ledgers) names.push_back(entry.name);
+    EXPECT_THAT(names, testing::ElementsAre(kFull, kDiff));
+}
+
 }  // namespace
 }  // namespace chronos::ops::verify
