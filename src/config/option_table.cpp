@@ -376,8 +376,9 @@ constexpr std::array kOptions{
            .section = Section::command_line,
            .commands = kVerify,
            .default_text = "n",
-           .summary = "read what earlier runs have found good as well",
-           .details = "Without it an object is read again only if its size or time changed."},
+           .summary = "read all again and make every file as a restore does",
+           .details = "Without it an object is read again only if its size or time changed, and "
+                      "is decoded only where the manifest has no checksum of what is stored."},
     Option{.name = "health-backup-age",
            .type = Type::time,
            .commands = kHealthRules,

@@ -20,7 +20,9 @@ struct VerifyRequest {
     /// Labels, "latest", "oldest", "latest-full": these backups, what they depend on and the WAL
     /// they need to become consistent. None: everything.
     std::vector<std::string> sets;
-    bool full = false;  ///< read again what earlier runs have found good
+    /// Read again what earlier runs have found good, and decode also what is known to be the bytes
+    /// that the backup stored: every file is made as a restore makes it.
+    bool full = false;
     std::size_t process_max = 1;
     std::uint64_t bytes_per_second_max = 0;  ///< read from a repository; 0: no limit
     /// How often what was found good is written down, for the run after one that was killed.

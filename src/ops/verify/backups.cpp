@@ -119,10 +119,12 @@ private:
     Result<> verify(const repo::Manifest& manifest, Ledger& ledger, bool sound) {
         VerifiedBackup backup{manifest.label, BackupVerdict::valid, {}};
         if (!check_references(manifest)) sound = false;
-        // Blocks may be those of a damaged file: what an earlier run found no longer holds.
-        if (rests_on_damaged_blocks(manifest)) ledger.forget();
-        const std::vector<FindingId> damage =
-            CHRONOS_TRY(verify_stored_files(scope_, {manifest, listing_, gone_, ledger}));
+        // Blocks may be those of a damaged file: what an earlier run found no longer holds, and
+        // that these bytes are what was written does not say that the file can be put together.
+        const bool doubtful = rests_on_damaged_blocks(manifest);
+        if (doubtful) ledger.forget();
+        const std::vector<FindingId> damage = CHRONOS_TRY(verify_stored_files(
+            scope_, {manifest, listing_, gone_, ledger, scope_.request.full || doubtful}));
         ledger.save();
         Stored& stored = tables_[manifest.label];
         for (std::size_t i = 0; i < manifest.files.size(); ++i) {

@@ -33,7 +33,7 @@ public:
     /// Reads again what was not read in order.
     Result<std::string> sha1() {
         const std::uint64_t size = front_size_ + tail_.size();
-        if (!place_.range.size_bytes || size == *place_.range.size_bytes) {
+        if (front_size_ > 0 && (!place_.range.size_bytes || size == *place_.range.size_bytes)) {
             front_.update(io::bytes(tail_));
             return front_.hex();
         }
@@ -80,9 +80,18 @@ public:
     Check(const FileCheck& check, const repo::Repository& repository)
         : check_(check), repository_(repository), file_(check.file) {}
 
-    Result<> run() { return file_.block_incremental() ? blocks() : whole(); }
+    Result<> run() {
+        if (!check_.content && !file_.repo_checksum.empty()) return map_alone();
+        return file_.block_incremental() ? blocks() : whole();
+    }
 
 private:
+    Result<> map_alone() {
+        if (!file_.block_incremental()) return {};
+        return check_references(
+            CHRONOS_TRY(repo::read_block_map(repository_, check_.stanza, check_.manifest, file_)));
+    }
+
     Result<> whole() {
         io::NullSink nothing;
         crypto::Sha1Sink content(nothing);

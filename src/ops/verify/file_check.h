@@ -25,11 +25,16 @@ struct FileCheck {
     const repo::Manifest& manifest;
     const repo::ManifestFile& file;     ///< stored by this backup itself, size > 0
     const std::set<std::string>& gone;  ///< backups that blocks cannot be read from
+    bool content = true;                ///< see below
 };
 
-/// Reads the file as a restore would and compares its SHA-1, that of the stored bytes where the
-/// manifest has it, and of a block-incremental file every block with its map. The blocks that this
-/// backup stores are read once; those of older backups are read to put the file together.
+/// With `content` reads the file as a restore would and compares its SHA-1, that of the stored
+/// bytes where the manifest has it, and of a block-incremental file every block with its map. The
+/// blocks that this backup stores are read once; those of older backups are read to put the file
+/// together.
+///
+/// Without, and where the manifest has the SHA-1 of the stored bytes: that these are still the ones
+/// that the backup wrote, and that a block map can be read and leads to backups that are there.
 ///
 /// nullopt if all is right. Errors are those that say nothing about the file.
 Result<std::optional<Damage>> check_file(const FileCheck& check);

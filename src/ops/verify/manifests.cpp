@@ -57,6 +57,11 @@ std::string difference(const repo::BackupEntry& listed, const repo::BackupEntry&
     if (listed.prior != actual.prior) return "backup-prior";
     if (listed.timestamp_stop != actual.timestamp_stop) return "backup-timestamp-stop";
     if (listed.history_id != actual.history_id) return "db-id";
+    // Of a manifest whose sizes somebody changed, these are what is left of the old ones.
+    if (listed.size != actual.size) return "backup-info-size";
+    if (listed.size_delta != actual.size_delta) return "backup-info-size-delta";
+    if (listed.repo_size != actual.repo_size) return "backup-info-repo-size";
+    if (listed.repo_size_delta != actual.repo_size_delta) return "backup-info-repo-size-delta";
     return "";
 }
 

@@ -185,7 +185,8 @@ private:
         std::uint64_t bytes = storage::cost_of_reading(*scope_.direct.storage, piece.size);
         std::uint64_t rebuilt = 0;
         for (const std::uint32_t index : piece.files)
-            if (file(index).block_incremental() && manifest_.type != repo::BackupType::full)
+            if (request_.content && file(index).block_incremental() &&
+                manifest_.type != repo::BackupType::full)
                 rebuilt = std::max(rebuilt, std::min(file(index).size, kRebuildWindow));
         return bytes + rebuilt;
     }
@@ -224,8 +225,9 @@ private:
 
     Result<> check(std::uint32_t index, const Piece& piece, const repo::Repository& repository) {
         CHRONOS_TRY(scope_.cancel.check());
-        const auto damage = CHRONOS_TRY(
-            check_file({repository, scope_.stanza(), manifest_, file(index), request_.gone}));
+        const bool content = request_.content || takes_sample(file(index));
+        const auto damage = CHRONOS_TRY(check_file(
+            {repository, scope_.stanza(), manifest_, file(index), request_.gone, content}));
         if (!damage) return {};
         piece.object->damaged = true;
         damage_[index] = scope_.findings.fail({manifest_.label, file(index).name}, damage->problem,
@@ -233,9 +235,18 @@ private:
         return {};
     }
 
+    /// Small files are decoded until that costs something.
+    bool takes_sample(const repo::ManifestFile& one) {
+        constexpr std::uint64_t kSampleSize = std::uint64_t{1} << 20;
+        constexpr std::uint64_t kSamplesMax = std::uint64_t{16} << 20;
+        return one.size <= kSampleSize && !one.block_incremental() &&
+               sampled_.fetch_add(one.size) < kSamplesMax;
+    }
+
     const Scope& scope_;
     const StoredFilesRequest& request_;
     const repo::Manifest& manifest_;
+    std::atomic<std::uint64_t> sampled_{0};  ///< bytes of content
     std::vector<FindingId> damage_;  ///< an element is written by the thread that has the file
     std::deque<Object> objects_;
     std::vector<Piece> pieces_;

@@ -15,6 +15,9 @@ struct StoredFilesRequest {
     const Listing& listing;  ///< of the repository's backup/<stanza>
     const std::set<std::string>& gone;
     Ledger& ledger;
+    /// Whether every file is decoded, or only as many as show that the passphrase and the
+    /// compression are right where the manifest has the SHA-1 of the stored bytes.
+    bool content = true;
 };
 
 /// Compares everything that the backup stores itself with its manifest, each object once: a bundle
