@@ -47,6 +47,12 @@ std::string mode_text(mode_t mode) {
     return text;
 }
 
+template <class Entry>
+bool is_by_name(const std::vector<Entry>& entries) {
+    return std::is_sorted(entries.begin(), entries.end(),
+                          [](const Entry& a, const Entry& b) { return a.name < b.name; });
+}
+
 /// The entries in the order of their names; callers mostly hand them over sorted.
 template <class Entry>
 std::vector<const Entry*> by_name(const std::vector<Entry>& entries) {
@@ -54,8 +60,7 @@ std::vector<const Entry*> by_name(const std::vector<Entry>& entries) {
     sorted.reserve(entries.size());
     for (const Entry& entry : entries) sorted.push_back(&entry);
     const auto less = [](const Entry* a, const Entry* b) { return a->name < b->name; };
-    if (!std::is_sorted(sorted.begin(), sorted.end(), less))
-        std::stable_sort(sorted.begin(), sorted.end(), less);
+    if (!is_by_name(entries)) std::stable_sort(sorted.begin(), sorted.end(), less);
     return sorted;
 }
 
@@ -73,6 +78,7 @@ private:
     void write_targets();
     void write_databases();
     void write_annotations();
+    Result<> write_files(io::Sink* sink);
     void write_file(const ManifestFile& file);
     void write_page_errors(const ManifestFile& file);
     void write_links();
@@ -198,12 +204,12 @@ void ManifestWriter::write_file(const ManifestFile& file) {
         object_.number("bni", file.bundle_id);
         if (file.bundle_offset != 0) object_.number("bno", file.bundle_offset);
     }
-    if (file.size != 0 && !file.checksum.empty()) object_.string("checksum", file.checksum);
+    if (file.size != 0 && !file.checksum.empty()) object_.string("checksum", file.checksum.str());
     if (file.page_checked) object_.boolean("checksum-page", !file.page_error);
     write_page_errors(file);
     if (file.group != defaults.group) object_.owner("group", file.group);
     if (file.mode != defaults.file_mode) object_.string("mode", mode_text(file.mode));
-    if (!file.repo_checksum.empty()) object_.string("rck", file.repo_checksum);
+    if (!file.repo_checksum.empty()) object_.string("rck", file.repo_checksum.str());
     if (!file.reference.empty()) object_.string("reference", file.reference);
     if (file.repo_size != file.size) object_.number("repo-size", file.repo_size);
     object_.number("size", file.size);
@@ -252,8 +258,23 @@ void ManifestWriter::write_paths() {
     write_default_owner("user", defaults.user);
 }
 
-Result<std::string> ManifestWriter::write(io::Sink* sink) && {
+Result<> ManifestWriter::write_files(io::Sink* sink) {
     constexpr std::size_t kPieceSize = 64 * 1024;
+    const auto write = [&](const ManifestFile& file) -> Result<> {
+        write_file(file);
+        if (sink == nullptr || ini_.size() < kPieceSize) return {};
+        return sink->write(io::bytes(ini_.take()));
+    };
+    // Of the files there are too many for a list of them, where none is needed.
+    if (is_by_name(manifest_.files)) {
+        for (const ManifestFile& file : manifest_.files) CHRONOS_TRY(write(file));
+        return {};
+    }
+    for (const ManifestFile* file : by_name(manifest_.files)) CHRONOS_TRY(write(*file));
+    return {};
+}
+
+Result<std::string> ManifestWriter::write(io::Sink* sink) && {
     write_backup();
     write_database();
     write_options();
@@ -265,11 +286,7 @@ Result<std::string> ManifestWriter::write(io::Sink* sink) && {
     write_databases();
     write_annotations();
     ini_.section(kFileSection);
-    for (const ManifestFile* file : by_name(manifest_.files)) {
-        write_file(*file);
-        if (sink != nullptr && ini_.size() >= kPieceSize)
-            CHRONOS_TRY(sink->write(io::bytes(ini_.take())));
-    }
+    CHRONOS_TRY(write_files(sink));
     ini_.section(kFileDefaultSection);
     write_default_owner("group", manifest_.defaults.group);
     ini_.string("mode", mode_text(manifest_.defaults.file_mode));

@@ -262,6 +262,7 @@ Result<> Run::plan_copy() {
         CHRONOS_TRY(
             keep_stored_files(request_.repository, request_.stanza, *resumed_, manifest_, files));
     resumed_.reset();
+    if (prior_) keep_planned(files, manifest_, *prior_);
     plan_ = arrange(std::move(files), manifest_, rules);
     return {};
 }
@@ -373,6 +374,7 @@ void Run::take_outcome(const PlannedFile& planned, const CopyOutcome& outcome) {
         case CopyOutcome::Kind::resumed:
             log_detail("match file from interrupted backup " +
                        source_path(cluster_.pgdata, file.name));
+            if (file.repo_checksum.empty()) file.repo_checksum = outcome.stored.repo_checksum;
             break;
         case CopyOutcome::Kind::stored:
             outcome.stored.apply_to(file);

@@ -51,9 +51,10 @@ private:
         StoreForm form;
     };
     Result<CopyOutcome> copy_control_file(const Item& item);
-    Result<bool> has_content(LiveFile& source, const Item& item, std::string_view checksum);
+    Result<bool> has_content(LiveFile& source, const Item& item, const repo::Sha1Text& checksum);
     /// Whether the object that the manifest already describes is there and whole.
-    Result<bool> is_stored(const Item& item);
+    Result<bool> is_stored(const Item& item, StoredAs& found);
+    Result<bool> is_whole(const repo::ManifestFile& file, io::Source& stored, StoredAs& found);
     Result<StoredAs> store(LiveFile& source, const Item& item);
     Result<CopyOutcome> store_blocks(LiveFile& source, const Item& item);
     BlockForm block_form(const Item& item) const;
@@ -64,8 +65,7 @@ private:
     Result<Target> make_target(const Item& item);
     /// Reads what comes next of the file into the buffer, nothing at its end.
     Result<io::Bytes> read_next(LiveFile& source, const Item& item, std::uint64_t done);
-    std::optional<PageCheck> page_check_of(LiveFile& source,
-                                           const std::string& manifest_name) const;
+    std::optional<PageCheck> page_check_of(LiveFile& source, std::string_view manifest_name) const;
 
     const CopySettings& settings_;
     const Cancellation& cancel_;
@@ -80,9 +80,10 @@ Result<CopyOutcome> Copier::copy(const PlannedFile& planned, Bundle* bundle) {
     const bool resume = planned.action == Action::resume;
     const bool delta = settings_.manifest->options.delta;
     // Without a reason for doubt the times in the list have said that the content is the same.
-    if (resume && !delta && CHRONOS_TRY(is_stored(item))) {
+    StoredAs found;
+    if (resume && !delta && CHRONOS_TRY(is_stored(item, found))) {
         read_(planned.size);
-        return CopyOutcome{CopyOutcome::Kind::resumed, {}};
+        return CopyOutcome{CopyOutcome::Kind::resumed, found};
     }
     std::optional<LiveFile> source =
         CHRONOS_TRY(LiveFile::open(source_path(settings_.pgdata, item.file.name)));
@@ -91,8 +92,8 @@ Result<CopyOutcome> Copier::copy(const PlannedFile& planned, Bundle* bundle) {
         return CopyOutcome{CopyOutcome::Kind::vanished, {}};
     }
     if (resume && delta && CHRONOS_TRY(has_content(*source, item, item.file.checksum)) &&
-        CHRONOS_TRY(is_stored(item)))
-        return CopyOutcome{CopyOutcome::Kind::resumed, {}};
+        CHRONOS_TRY(is_stored(item, found)))
+        return CopyOutcome{CopyOutcome::Kind::resumed, found};
     const bool blocks = item.blocks.block_size != 0 && settings_.manifest->block_incr;
     if (blocks && item.blocks.prior_map) return store_blocks(*source, item);
     if (planned.action == Action::compare &&
@@ -126,29 +127,42 @@ Result<CopyOutcome> Copier::copy_control_file(const Item& item) {
     return CopyOutcome{CopyOutcome::Kind::stored, std::move(stored)};
 }
 
-Result<bool> Copier::is_stored(const Item& item) {
+Result<bool> Copier::is_stored(const Item& item, StoredAs& found) {
     const repo::ManifestFile& file = item.file;
     const std::string object = repo::locate(settings_.stanza, *settings_.manifest, file).object;
     auto source = settings_.repository->storage->open(object);
     if (!source)
         return source.error().kind() == ErrorKind::not_found ? Result<bool>(false)
                                                              : std::move(source).error();
-    io::NullSink end;
-    crypto::Sha1Sink sha1(end);
-    CHRONOS_TRY(io::pump(**source, sha1));
-    const std::string_view expected = file.repo_checksum.empty()
-                                          ? std::string_view(file.checksum)
-                                          : std::string_view(file.repo_checksum);
-    if (sha1.size() == file.repo_size && sha1.hex() == expected) return true;
+    if (CHRONOS_TRY(is_whole(file, **source, found))) return true;
     log_warn("resumed backup file " + file.name + " did not have expected checksum " +
-             std::string(expected) +
+             (file.repo_checksum.empty() ? file.checksum : file.repo_checksum).str() +
              ". The file was recopied and backup will continue but this may"
              " be an issue unless the resumed backup path in the repository is known to be"
              " corrupted.");
     return false;
 }
 
-Result<bool> Copier::has_content(LiveFile& source, const Item& item, std::string_view checksum) {
+Result<bool> Copier::is_whole(const repo::ManifestFile& file, io::Source& stored, StoredAs& found) {
+    io::NullSink end;
+    crypto::Sha1Sink sha1(end);
+    CHRONOS_TRY(io::pump(stored, sha1));
+    if (sha1.size() != file.repo_size) return false;
+    const std::string stored_checksum = sha1.hex();
+    if (!file.repo_checksum.empty()) return file.repo_checksum == stored_checksum;
+    if (!settings_.form.transforms()) return file.checksum == stored_checksum;
+    // pgBackRest before 2.46 does not know the checksum of stored bytes, nor blocks as they are
+    // now.
+    if (file.block_incremental()) return false;
+    found.repo_checksum = stored_checksum;
+    crypto::Sha1Sink content(end);
+    const Result<> read = repo::read_whole_file(*settings_.repository, settings_.stanza,
+                                                *settings_.manifest, file, content);
+    return read && content.size() == file.size && file.checksum == content.hex();
+}
+
+Result<bool> Copier::has_content(LiveFile& source, const Item& item,
+                                 const repo::Sha1Text& checksum) {
     const PlannedFile& planned = item.planned;
     crypto::Sha1 sha1;
     std::uint64_t done = 0;
@@ -164,7 +178,7 @@ Result<bool> Copier::has_content(LiveFile& source, const Item& item, std::string
     if (!pgdata::reads_to_listed_size(item.file.name) &&
         CHRONOS_TRY(source.read_at(done, {buffer_.get(), 1})) > 0)
         return false;
-    if (sha1.hex() != checksum) return false;
+    if (checksum != sha1.hex()) return false;
     read_(done);
     return true;
 }
@@ -265,7 +279,7 @@ Result<io::Bytes> Copier::read_next(LiveFile& source, const Item& item, std::uin
 }
 
 std::optional<PageCheck> Copier::page_check_of(LiveFile& source,
-                                               const std::string& manifest_name) const {
+                                               std::string_view manifest_name) const {
     if (!settings_.check_pages || !pgdata::has_page_checksums(manifest_name)) return std::nullopt;
     PageCheck check;
     check.options.page_size = settings_.page_size;

@@ -40,7 +40,7 @@ struct CopyOutcome {
         vanished,   ///< dropped by the server before it was read
     };
     Kind kind = Kind::stored;
-    StoredAs stored;
+    StoredAs stored;  ///< of a file that is stored; of a resumed one what its manifest lacked
 };
 
 /// Receives each outcome, one call at a time, on any thread.

@@ -8,6 +8,7 @@ namespace {
 constexpr std::string_view kDataRoot = "pg_data";
 constexpr mode_t kDefaultFileModeMask = 0640;
 constexpr std::uint64_t kCompareSizeMax = 256 * 1024;
+constexpr std::size_t kEntriesLater = 256;  // labels, WAL copied into the backup
 
 const pgdata::ClusterEntry* find_path(const pgdata::ClusterList& list, std::string_view name) {
     const auto at = std::ranges::find(list.paths, name, &pgdata::ClusterEntry::name);
@@ -127,7 +128,8 @@ Result<> describe_cluster(const pgdata::ClusterList& list, const std::string& pg
     for (const pgdata::ClusterEntry& path : list.paths)
         manifest.paths.push_back({path.name, path.mode, path.user, path.group});
     const bool check_pages = manifest.options.checksum_page.value_or(false);
-    manifest.files.reserve(list.files.size());
+    // Some entries are added in the end, which must not make all of them move to larger memory.
+    manifest.files.reserve(list.files.size() + kEntriesLater);
     for (const pgdata::ClusterEntry& entry : list.files)
         manifest.files.push_back(manifest_file_of(entry, check_pages));
     return {};
@@ -186,6 +188,17 @@ std::vector<PlannedFile> plan_files(const repo::Manifest* prior, repo::Manifest&
         plan.push_back(planned);
     }
     return plan;
+}
+
+void keep_planned(const std::vector<PlannedFile>& files, const repo::Manifest& manifest,
+                  repo::Manifest& prior) {
+    if (files.size() > prior.files.size() / 2) return;  // both lists at a time would be more memory
+    std::vector<repo::ManifestFile> kept;  // of a size of its own: erasing would free nothing
+    // In order of name: what has been moved away, name and all, lies before what is looked for.
+    for (const PlannedFile& planned : files)
+        if (repo::ManifestFile* before = prior.find_file(manifest.files[planned.index].name))
+            kept.push_back(std::move(*before));
+    prior.files = std::move(kept);
 }
 
 CopyPlan arrange(std::vector<PlannedFile> files, const repo::Manifest& manifest,

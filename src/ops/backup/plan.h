@@ -61,6 +61,11 @@ std::optional<std::string> reason_for_delta(const repo::Manifest& manifest,
 /// are not stored by a backup with bundles. Source: reference, section 7.5.
 std::vector<PlannedFile> plan_files(const repo::Manifest* prior, repo::Manifest& manifest);
 
+/// Leaves only those files in the prior that are still to be compared with something: of most, what
+/// there was to know has been taken over, and two manifests of a large cluster are a lot of memory.
+void keep_planned(const std::vector<PlannedFile>& files, const repo::Manifest& manifest,
+                  repo::Manifest& prior);
+
 /// Puts files in the order of copying: largest first, then the bundles, old files together and new
 /// ones together. `bundles` is nullopt if every file becomes an object of its own. Source:
 /// block-and-crypto reference, section 3.3.

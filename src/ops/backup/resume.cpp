@@ -15,11 +15,9 @@ std::string quoted(std::string_view text) {
     return "'" + std::string(text) + "'";
 }
 
-/// Why the backup cannot be resumed; "" if it can.
+/// Why the backup cannot be resumed; "" if it can. The version that wrote it is no reason, as it is
+/// for pgBackRest: what is kept of it is compared with its checksums.
 std::string obstacle(const repo::Manifest& resumed, const ResumeTerms& terms) {
-    if (resumed.backrest_version != repo::kFormatVersion)
-        return "new pgBackRest version " + quoted(repo::kFormatVersion) +
-               " does not match resumable pgBackRest version " + quoted(resumed.backrest_version);
     if (resumed.type != terms.type)
         return "new backup type " + quoted(repo::backup_type_name(terms.type)) +
                " does not match resumable backup type " +

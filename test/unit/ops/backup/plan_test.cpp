@@ -156,6 +156,19 @@ TEST(PlanFiles, AReferenceNamesTheBackupThatStoresTheFile) {
     EXPECT_EQ(manifest.files[0].reference, kPrior);
 }
 
+TEST(KeepPlanned, LeavesThePriorOnlyWhatIsStillToBeCompared) {
+    const auto list = cluster({entry("pg_data/a", 8192, 100), entry("pg_data/b", 8192, 100),
+                               entry("pg_data/c", 8192, 100), entry("pg_data/d", 8192, 100)});
+    repo::Manifest prior = stored(list);
+    auto now = list;
+    now.files[2].timestamp = 200;
+    repo::Manifest manifest = described(now);
+    const auto files = plan_files(&prior, manifest);
+    keep_planned(files, manifest, prior);
+    ASSERT_EQ(prior.files.size(), 1u);
+    EXPECT_EQ(prior.files[0], stored(list).files[2]);
+}
+
 TEST(PlanFiles, AnEmptyFileOfABundledPriorIsStoredAgain) {
     const auto list = cluster({entry("pg_data/base/5/1", 0, 10)});
     repo::Manifest prior = stored(list);
