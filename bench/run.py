@@ -666,6 +666,8 @@ def main():
         for name in wanted:
             print("measuring %s ..." % name[4:], file=sys.stderr)
             table[name[4:]] = getattr(bench, name)()
+            print("  " + ", ".join("%s %.2f s, %d requests" % (tool, figures.wall, figures.requests)
+                                   for tool, figures in table[name[4:]].items()), file=sys.stderr)
     finally:
         bench.stop()
     place = "directory" if args.repo == "directory" else "s3 over %g ms" % args.delay

@@ -18,6 +18,7 @@
 #include "chronos/io/worker_pool.h"
 #include "chronos/repo/stored_file.h"
 #include "destination.h"
+#include "held_region.h"
 #include "mapping.h"
 #include "selective.h"
 #include "target_file.h"
@@ -155,10 +156,10 @@ public:
                 meter_.add_bytes(item.file->size);
             else if (!has_content(item))
                 CHRONOS_TRY(make_empty(item));
-            else if (item.file->block_incremental())
-                CHRONOS_TRY(copy_blocks(item));
-            else if (unit.bundle_run)
+            else if (unit.bundle_run && may_run(item))
                 wanted.push_back(&item);
+            else if (item.file->block_incremental())
+                CHRONOS_TRY(copy_blocks(item, repository_));
             else
                 CHRONOS_TRY(copy_whole(item));
         }
@@ -290,7 +291,7 @@ private:
             io::NullSink nowhere;
             CHRONOS_TRY(io::pump(skipped, nowhere));
             SliceSource member(*source, file.repo_size);
-            CHRONOS_TRY_DOING(copy_member(*items[i], member),
+            CHRONOS_TRY_DOING(copy_member(*items[i], location.object, member),
                               "restore '" + items[i]->path + "' from " +
                                   repository_.storage->describe(location.object));
             at = file.bundle_offset + file.repo_size;
@@ -298,7 +299,25 @@ private:
         return {};
     }
 
-    Result<> copy_member(const CopyItem& item, io::Source& stored) const {
+    /// Where blocks are there already, those that differ are asked for one by one.
+    bool may_run(const CopyItem& item) const {
+        return !item.file->block_incremental() || !plan_.delta;
+    }
+
+    /// What the member's own backup stores of it is at hand then; other blocks are requested.
+    Result<> copy_member_blocks(const CopyItem& item, const std::string& object,
+                                io::Source& stored) const {
+        io::MemorySink content;
+        CHRONOS_TRY(io::copy(stored, content));
+        repo::Repository at_hand = repository_;
+        at_hand.storage = std::make_shared<HeldRegion>(
+            repository_.storage, object, item.file->bundle_offset, std::move(content.content));
+        return copy_blocks(item, at_hand);
+    }
+
+    Result<> copy_member(const CopyItem& item, const std::string& object,
+                         io::Source& stored) const {
+        if (item.file->block_incremental()) return copy_member_blocks(item, object, stored);
         TargetFile target = CHRONOS_TRY(open_target(item, /*truncate=*/true));
         CHRONOS_TRY(decode_member(manifest_, stored, target));
         return finish_item(item, target);
@@ -306,10 +325,10 @@ private:
 
     /// The blocks that differ from what is there. A file that is made from nothing is hashed on
     /// the way as long as its blocks come in order, else it is read once more.
-    Result<> copy_blocks(const CopyItem& item) const {
+    Result<> copy_blocks(const CopyItem& item, const repo::Repository& repository) const {
         const repo::ManifestFile& file = *item.file;
         const repo::BlockMap map =
-            CHRONOS_TRY(repo::read_block_map(repository_, stanza_, manifest_, file));
+            CHRONOS_TRY(repo::read_block_map(repository, stanza_, manifest_, file));
         const auto existing = plan_.delta ? CHRONOS_TRY(look_at_file(item.path)) : std::nullopt;
         const bool in_place = existing && existing->size > 0;
         std::vector<bool> wanted;
@@ -317,7 +336,7 @@ private:
         TargetFile target = CHRONOS_TRY(open_target(item, !in_place));
         if (in_place) CHRONOS_TRY(target.set_size(file.size));
         bool in_order = !in_place;
-        CHRONOS_TRY(repo::read_blocks(repository_, stanza_, manifest_, file, map, wanted,
+        CHRONOS_TRY(repo::read_blocks(repository, stanza_, manifest_, file, map, wanted,
                                       [&](std::uint64_t number, io::Bytes content) -> Result<> {
                                           const std::uint64_t offset = number * file.block_size;
                                           if (in_order && offset == target.size())
@@ -393,7 +412,7 @@ std::vector<CopyUnit> make_units(std::vector<CopyItem> items) {
         units.push_back(std::move(unit));
     };
     for (CopyItem& item : items) {
-        if (has_content(item) && item.file->bundled() && !item.file->block_incremental())
+        if (has_content(item) && item.file->bundled())
             members.push_back(std::move(item));
         else if (has_content(item))
             add(item);

@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -13,6 +15,7 @@
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/crypto/hash.h"
+#include "ops/restore/held_region.h"
 #include "result_matchers.h"
 
 /// Restores from repositories that pgBackRest wrote (test/fixtures).
@@ -500,6 +503,33 @@ TEST_F(RestoreTest, BackupOfAnotherTimeDoesNotStandIn) {
     request.repositories.push_back(other);
     const auto restored = restore(request);
     EXPECT_ERROR(ErrorKind::not_found, restored);
+}
+
+/// Counts what is opened: over a distant link that is the cost of a restore.
+class CountingStorage final : public HeldRegion {
+public:
+    explicit CountingStorage(std::shared_ptr<storage::Storage> next)
+        : HeldRegion(std::move(next), "", 0, "") {}
+    Result<std::unique_ptr<io::Source>> open(const storage::ObjectName& name,
+                                             storage::Range range) override {
+        ++opened;
+        return HeldRegion::open(name, range);
+    }
+    std::atomic<std::size_t> opened = 0;
+};
+
+TEST_F(RestoreTest, FilesInBlocksThatShareABundleShareARequest) {
+    RestoreRequest request = request_for("crafted", "zst-block");
+    auto counting = std::make_shared<CountingStorage>(request.repositories.front().storage);
+    request.repositories.front().storage = counting;
+    RestorePlan plan = *plan_restore(request);
+    const auto in_blocks = std::ranges::count_if(plan.manifest.files, [](const auto& file) {
+        return file.bundled() && file.block_incremental() && file.size > 0;
+    });
+    ASSERT_GT(in_blocks, 1);
+    counting->opened = 0;
+    ASSERT_OK(run_restore(request, std::move(plan), cancel_, {}));
+    EXPECT_LT(counting->opened, 2u * static_cast<std::size_t>(in_blocks));
 }
 
 }  // namespace
