@@ -499,7 +499,8 @@ class Bench:
                 conf.write("shared_preload_libraries = 'chronos_backup'\nchronos.config_file = '%s'\n" % config)
                 if tool == "chronos":
                     conf.write("archive_mode = on\narchive_library = 'chronos_backup'\nchronos.wal_stream = on\n")
-            os.makedirs(self.work + "/repo-commits", exist_ok=True)
+            shutil.rmtree(self.work + "/repo-commits", ignore_errors=True)  # of a cluster that is gone
+            os.makedirs(self.work + "/repo-commits")
             self.pg("pg_ctl", "-D", data, "-l", self.work + "/commits.log", "-w", "start")
             try:
                 at = ["-h", self.work, "-p", str(self.port + 1), "postgres"]
