@@ -80,7 +80,8 @@ void add_manifest_members(const repo::Manifest& manifest, json& backup) {
     json errors = json::array();
     for (const repo::ManifestFile& file : manifest.files)
         if (file.page_error)
-            errors.push_back(file.name.starts_with("pg_data/") ? file.name.substr(8) : file.name);
+            errors.push_back(
+                file.name.str().substr(file.name.view().starts_with("pg_data/") ? 8 : 0));
     if (!errors.empty()) backup["error-list"] = errors;
 }
 

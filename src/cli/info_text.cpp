@@ -167,7 +167,8 @@ std::string manifest_lines(const InfoBackup& backup) {
     std::vector<std::string> errors;
     for (const repo::ManifestFile& file : manifest.files)
         if (file.page_error)
-            errors.push_back(file.name.starts_with("pg_data/") ? file.name.substr(8) : file.name);
+            errors.push_back(
+                file.name.str().substr(file.name.view().starts_with("pg_data/") ? 8 : 0));
     if (!errors.empty()) text += kIndent + ("error list: " + join(errors, ", ")) + "\n";
     if (!backup.entry.annotations.empty()) {
         text += kIndent + std::string("annotation(s)\n");

@@ -71,7 +71,7 @@ private:
     bool skips(const Directory& directory, std::string_view file_name) const;
     bool is_excluded(const Item& item) const;
     bool excludes_contents(const std::string& name, const std::string& path) const;
-    ClusterEntry make_entry(std::string name, std::string path, const struct stat& stat);
+    ClusterEntry make_entry(std::string_view name, const struct stat& stat);
     void add_link(const Item& item, std::string destination, bool to_file, std::uint32_t oid);
     void sort();
 
@@ -89,7 +89,7 @@ ClusterWalk::ClusterWalk(const ClusterListRequest& request)
 Result<ClusterList> ClusterWalk::run() {
     if (::stat(request_.pgdata.c_str(), &root_stat_) != 0)
         return stat_error(request_.pgdata, errno);
-    list_.paths.push_back(make_entry(std::string(kRoot), request_.pgdata, root_stat_));
+    list_.paths.push_back(make_entry(kRoot, root_stat_));
     CHRONOS_TRY(walk(std::string(kRoot), request_.pgdata));
     sort();
     return std::move(list_);
@@ -184,7 +184,7 @@ Result<> ClusterWalk::visit(const Directory& directory, const std::string& file_
 Result<> ClusterWalk::visit_item(const Directory& directory, Item item) {
     if (S_ISDIR(item.stat.st_mode)) {
         if (item.name == kTablespaceLinks) tablespace_links_stat_ = item.stat;
-        list_.paths.push_back(make_entry(item.name, item.path, item.stat));
+        list_.paths.push_back(make_entry(item.name, item.stat));
         return walk(std::move(item.name), std::move(item.path));
     }
     if (!S_ISREG(item.stat.st_mode)) {
@@ -193,7 +193,7 @@ Result<> ClusterWalk::visit_item(const Directory& directory, Item item) {
     }
     if (directory.name == kRoot && is_skipped_root_file(item.file_name, request_.major)) return {};
     if (directory.name == kWal && request_.online) return {};
-    list_.files.push_back(make_entry(std::move(item.name), std::move(item.path), item.stat));
+    list_.files.push_back(make_entry(item.name, item.stat));
     return {};
 }
 
@@ -246,15 +246,14 @@ Result<> ClusterWalk::visit_tablespace(const Item& item, const std::string& dest
     add_link(item, destination, /*to_file=*/false, static_cast<std::uint32_t>(*oid));
     const std::string name = "pg_tblspc/" + item.file_name;
     const std::string contents = name + "/" + request_.tablespace_directory;
-    list_.paths.push_back(make_entry(name, item.path, tablespace_links_stat_));
-    list_.paths.push_back(make_entry(contents, path, stat));
+    list_.paths.push_back(make_entry(name, tablespace_links_stat_));
+    list_.paths.push_back(make_entry(contents, stat));
     return walk(contents, path);
 }
 
-ClusterEntry ClusterWalk::make_entry(std::string name, std::string path, const struct stat& stat) {
+ClusterEntry ClusterWalk::make_entry(std::string_view name, const struct stat& stat) {
     ClusterEntry entry;
-    entry.name = std::move(name);
-    entry.path = std::move(path);
+    entry.name = name;
     if (S_ISREG(stat.st_mode)) entry.size = static_cast<std::uint64_t>(stat.st_size);
     entry.timestamp = stat.st_mtime;
     entry.mode = stat.st_mode & kModeBits;
@@ -279,8 +278,7 @@ void ClusterWalk::add_link(const Item& item, std::string destination, bool to_fi
 void ClusterWalk::sort() {
     const bool has_tablespaces = std::ranges::any_of(
         list_.links, [](const ClusterLink& link) { return link.tablespace_oid != 0; });
-    if (has_tablespaces)
-        list_.paths.push_back(make_entry("pg_tblspc", request_.pgdata, root_stat_));
+    if (has_tablespaces) list_.paths.push_back(make_entry("pg_tblspc", root_stat_));
     std::ranges::sort(list_.files, {}, &ClusterEntry::name);
     std::ranges::sort(list_.paths, {}, &ClusterEntry::name);
     std::ranges::sort(list_.links, {}, &ClusterLink::name);

@@ -17,7 +17,7 @@ auto find_in(Files& files, std::string_view name) -> decltype(files.data()) {
         std::lower_bound(files.begin(), files.end(), name,
                          // Not operator<: inside a template clang 14 cannot compile libstdc++'s.
                          [](const ManifestFile& file, std::string_view wanted) {
-                             return file.name.compare(wanted) < 0;
+                             return file.name.view().compare(wanted) < 0;
                          });
     return at != files.end() && at->name == name ? &*at : nullptr;
 }
@@ -25,10 +25,35 @@ auto find_in(Files& files, std::string_view name) -> decltype(files.data()) {
 }  // namespace
 
 void Sha1Text::assign(std::string_view text) {
-    if (!text.empty() && text.size() != digits_.size())
+    const auto bytes = from_hex(text);
+    if (!bytes || (!text.empty() && bytes->size() != digest_.size()))
         throw std::invalid_argument("a SHA-1 has 40 hexadecimal digits");
-    digits_.fill('\0');
-    std::copy(text.begin(), text.end(), digits_.begin());
+    std::ranges::copy(*bytes, digest_.begin());
+    set_ = !text.empty();
+}
+
+std::string Sha1Text::str() const {
+    return set_ ? to_hex(digest_) : std::string();
+}
+
+PageRanges::PageRanges(std::initializer_list<PageRange> ranges) {
+    for (const auto& [first, last] : ranges) emplace_back(first, last);
+}
+
+PageRanges::PageRanges(const PageRanges& other)
+    : ranges_(other.ranges_ ? std::make_unique<std::vector<PageRange>>(*other.ranges_) : nullptr) {}
+
+PageRanges& PageRanges::operator=(const PageRanges& other) {
+    return *this = PageRanges(other);
+}
+
+void PageRanges::emplace_back(std::uint64_t first, std::uint64_t last) {
+    if (!ranges_) ranges_ = std::make_unique<std::vector<PageRange>>();
+    ranges_->emplace_back(first, last);
+}
+
+bool PageRanges::operator==(const PageRanges& other) const {
+    return std::equal(begin(), end(), other.begin(), other.end());
 }
 
 std::string_view backup_type_name(BackupType type) {
@@ -46,8 +71,8 @@ std::optional<BackupType> parse_backup_type(std::string_view name) {
     return std::nullopt;
 }
 
-std::string_view ManifestFile::expected_checksum() const {
-    return size == 0 ? crypto::kSha1OfNothing : std::string_view(checksum);
+Sha1Text ManifestFile::expected_checksum() const {
+    return size == 0 ? Sha1Text(crypto::kSha1OfNothing) : checksum;
 }
 
 const ManifestFile* Manifest::find_file(std::string_view name) const {

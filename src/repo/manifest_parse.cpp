@@ -1,6 +1,7 @@
 // Reads the text of a manifest: repository-format reference, section 6.
 #include <algorithm>
 #include <limits>
+#include <set>
 #include <unordered_map>
 
 #include "chronos/base/text.h"
@@ -61,7 +62,7 @@ mode_t parse_mode(std::string_view text, JsonReader& reader) {
 Sha1Text read_sha1(JsonReader& reader) {
     const std::string text = reader.string();
     const bool digits = text.find_first_not_of("0123456789abcdef") == std::string::npos;
-    if (digits && text.size() == 40) return text;
+    if (digits && text.size() == 40) return Sha1Text(text);
     reader.fail("expected a SHA-1 of 40 hexadecimal digits");
     return {};
 }
@@ -72,8 +73,8 @@ std::uint32_t read_uint32(JsonReader& reader, std::uint32_t unit = 1) {
     return static_cast<std::uint32_t>(value) * unit;
 }
 
-std::vector<PageRange> read_page_errors(JsonReader& reader) {
-    std::vector<PageRange> ranges;
+PageRanges read_page_errors(JsonReader& reader) {
+    PageRanges ranges;
     for (reader.begin_array(); reader.next_item();) {
         if (reader.peek() != '[') {
             const std::uint64_t page = reader.number();
@@ -563,10 +564,10 @@ void ManifestParser::sort_lists() {
 void ManifestParser::collect_references() {
     std::vector<std::string>& references = manifest_.references;
     if (!references.empty()) return;
+    std::set<SharedText> labels;
     for (const ManifestFile& file : manifest_.files)
-        if (!file.reference.empty()) references.push_back(file.reference);
-    std::sort(references.begin(), references.end());
-    references.erase(std::unique(references.begin(), references.end()), references.end());
+        if (!file.reference.empty()) labels.insert(file.reference);
+    for (const SharedText& label : labels) references.push_back(label.str());
     references.push_back(manifest_.label);
 }
 

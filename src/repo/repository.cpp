@@ -107,8 +107,8 @@ std::string archive_path(const std::string& stanza) {
 std::string backup_path(const std::string& stanza) {
     return "backup/" + stanza;
 }
-std::string backup_path(const std::string& stanza, const std::string& label) {
-    return "backup/" + stanza + "/" + label;
+std::string backup_path(const std::string& stanza, std::string_view label) {
+    return ("backup/" + stanza + "/").append(label);
 }
 
 bool is_backup_label(std::string_view text) {

@@ -21,12 +21,12 @@ struct Context {
     const ManifestFile& file;
 };
 
-std::string bundle_object(const std::string& stanza, const std::string& label, std::uint64_t id) {
+std::string bundle_object(const std::string& stanza, std::string_view label, std::uint64_t id) {
     return backup_path(stanza, label) + "/bundle/" + std::to_string(id);
 }
 
-std::string block_object(const std::string& stanza, const std::string& label,
-                         const std::string& name) {
+std::string block_object(const std::string& stanza, std::string_view label,
+                         const SharedText& name) {
     return backup_path(stanza, label) + "/" + name + ".pgbi";
 }
 
@@ -353,7 +353,8 @@ private:
 
 StoredLocation locate(const std::string& stanza, const Manifest& manifest,
                       const ManifestFile& file) {
-    const std::string& label = file.reference.empty() ? manifest.label : file.reference;
+    const std::string_view label =
+        file.reference.empty() ? std::string_view(manifest.label) : file.reference.view();
     if (file.bundled())
         return {bundle_object(stanza, label, file.bundle_id), {file.bundle_offset, file.repo_size}};
     if (file.block_incremental())

@@ -11,6 +11,7 @@
 #include "chronos/base/clock.h"
 #include "chronos/base/owner_name.h"
 #include "chronos/base/result.h"
+#include "chronos/base/shared_text.h"
 
 namespace chronos::pgdata {
 
@@ -24,8 +25,7 @@ struct ClusterListRequest {
 };
 
 struct ClusterEntry {
-    std::string name;  ///< manifest name: "pg_data/base/5/1259", "pg_tblspc/16387/..."
-    std::string path;  ///< where to read it now; may lead through links
+    SharedText name;  ///< manifest name: "pg_data/base/5/1259", "pg_tblspc/16387/..."
     std::uint64_t size = 0;
     UnixTime timestamp = 0;
     mode_t mode = 0;

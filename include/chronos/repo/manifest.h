@@ -4,8 +4,11 @@
 
 #include <array>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,6 +19,7 @@
 #include "chronos/base/lsn.h"
 #include "chronos/base/owner_name.h"
 #include "chronos/base/result.h"
+#include "chronos/base/shared_text.h"
 #include "chronos/compress/compress.h"
 #include "chronos/io/stream.h"
 
@@ -31,8 +35,9 @@ using chronos::OwnerName;
 /// Page numbers of a relation, both ends included.
 using PageRange = std::pair<std::uint64_t, std::uint64_t>;
 
-/// A SHA-1 as 40 hexadecimal digits, or empty. It owns no other memory, for a manifest holds two of
-/// them a file; otherwise it goes where a text goes. Any other length is a broken invariant.
+/// A SHA-1, or none: the 20 bytes of what a text has as 40 hexadecimal digits, for a manifest holds
+/// two of them a file. It is made from such a text or an empty one; any other is a broken
+/// invariant.
 class Sha1Text {
 public:
     Sha1Text() = default;
@@ -41,47 +46,71 @@ public:
         assign(text);
     }  // NOLINT: implicit
 
-    bool empty() const { return digits_[0] == '\0'; }
-    operator std::string_view() const { return {digits_.data(), empty() ? 0 : digits_.size()}; }
+    bool empty() const { return !set_; }
+    /// Hexadecimal digits, or "".
+    std::string str() const;
     operator std::string() const { return str(); }
-    std::string str() const { return std::string(std::string_view(*this)); }
     bool operator==(const Sha1Text&) const = default;
     template <std::convertible_to<std::string_view> Text>
     requires(!std::same_as<Text, Sha1Text>) bool operator==(const Text& text) const {
-        return std::string_view(*this) == std::string_view(text);
+        return str() == std::string_view(text);
     }
 
 private:
     void assign(std::string_view text);
-    std::array<char, 40> digits_{};
+    std::array<std::byte, 20> digest_{};
+    bool set_ = false;
 };
 
-/// A file of a backup. Source: repository-format reference, section 6.6.
+/// The bad pages of a file; most files have none, and then it is the size of a pointer.
+class PageRanges {
+public:
+    PageRanges() = default;
+    PageRanges(std::initializer_list<PageRange> ranges);  // NOLINT: implicit
+    PageRanges(const PageRanges& other);
+    PageRanges(PageRanges&&) noexcept = default;
+    PageRanges& operator=(const PageRanges& other);
+    PageRanges& operator=(PageRanges&&) noexcept = default;
+    ~PageRanges() = default;
+
+    void emplace_back(std::uint64_t first, std::uint64_t last);
+    bool empty() const { return !ranges_; }
+    const PageRange* begin() const { return ranges_ ? ranges_->data() : nullptr; }
+    const PageRange* end() const { return ranges_ ? ranges_->data() + ranges_->size() : nullptr; }
+    const PageRange& front() const { return ranges_->front(); }
+    bool operator==(const PageRanges& other) const;
+
+private:
+    std::unique_ptr<std::vector<PageRange>> ranges_;  ///< null rather than empty
+};
+
+/// A file of a backup. There are hundreds of thousands of them in memory, so the members are in an
+/// order that leaves no gaps. Source: repository-format reference, section 6.6.
 struct ManifestFile {
-    std::string name;                 ///< "pg_data/..." or "pg_tblspc/<oid>/..."
+    SharedText name;                  ///< "pg_data/..." or "pg_tblspc/<oid>/..."
     std::uint64_t size = 0;           ///< bytes copied
     std::uint64_t size_original = 0;  ///< bytes when the file list was made ("szo")
     UnixTime timestamp = 0;           ///< mtime when the file list was made
-    Sha1Text checksum;                ///< SHA-1 of the content; "" while not known
-    Sha1Text repo_checksum;           ///< SHA-1 of the stored bytes ("rck"); "" if absent
     std::uint64_t repo_size = 0;      ///< stored bytes; equals size when "repo-size" is absent
-    std::string reference;            ///< label of the backup that stores it; "" for this one
+    SharedText reference;             ///< label of the backup that stores it; "" for this one
     std::uint64_t bundle_id = 0;      ///< 0: a file of its own
     std::uint64_t bundle_offset = 0;
-    std::uint32_t block_size = 0;           ///< bytes ("bi" x 8192); 0: none
-    std::uint32_t block_checksum_size = 0;  ///< bytes ("bic", 6 when block_size is set without it)
-    std::uint64_t block_map_size = 0;       ///< stored bytes ("bim"); set: block incremental
-    bool page_checked = false;              ///< has "checksum-page"
-    bool page_error = false;                ///< "checksum-page":false
-    std::vector<PageRange> page_error_ranges;
-    mode_t mode = 0600;
+    std::uint64_t block_map_size = 0;  ///< stored bytes ("bim"); set: block incremental
+    PageRanges page_error_ranges;
     OwnerName user;
     OwnerName group;
+    Sha1Text checksum;          ///< of the content; empty while not known
+    Sha1Text repo_checksum;     ///< of the stored bytes ("rck"); empty if absent
+    bool page_checked = false;  ///< has "checksum-page"
+    bool page_error = false;    ///< "checksum-page":false
+    mode_t mode = 0600;
+    std::uint32_t block_size = 0;           ///< bytes ("bi" x 8192); 0: none
+    std::uint32_t block_checksum_size = 0;  ///< bytes ("bic", 6 when block_size is set without it)
 
     bool block_incremental() const { return block_map_size > 0; }
     bool bundled() const { return bundle_id != 0; }
     /// The recorded checksum, or the implicit one of a zero-size file.
-    std::string_view expected_checksum() const;
+    Sha1Text expected_checksum() const;
     bool operator==(const ManifestFile&) const = default;
 };
 

@@ -31,7 +31,7 @@ struct Repository {
 /// Names inside a repository. Source: repository-format reference, section 1.1.
 std::string archive_path(const std::string& stanza);  // "archive/main"
 std::string backup_path(const std::string& stanza);   // "backup/main"
-std::string backup_path(const std::string& stanza, const std::string& label);
+std::string backup_path(const std::string& stanza, std::string_view label);
 
 /// "20261120-075745F", "20261120-075745F_20261120-075816D"
 bool is_backup_label(std::string_view text);

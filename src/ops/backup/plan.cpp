@@ -11,7 +11,7 @@ constexpr std::uint64_t kCompareSizeMax = 256 * 1024;
 constexpr std::size_t kEntriesLater = 256;  // labels, WAL copied into the backup
 
 const pgdata::ClusterEntry* find_path(const pgdata::ClusterList& list, std::string_view name) {
-    const auto at = std::ranges::find(list.paths, name, &pgdata::ClusterEntry::name);
+    const auto at = std::ranges::find(list.paths, SharedText(name), &pgdata::ClusterEntry::name);
     return at == list.paths.end() ? nullptr : &*at;
 }
 
@@ -126,7 +126,7 @@ Result<> describe_cluster(const pgdata::ClusterList& list, const std::string& pg
     }
     std::ranges::sort(manifest.targets, {}, &repo::ManifestTarget::name);
     for (const pgdata::ClusterEntry& path : list.paths)
-        manifest.paths.push_back({path.name, path.mode, path.user, path.group});
+        manifest.paths.push_back({path.name.str(), path.mode, path.user, path.group});
     const bool check_pages = manifest.options.checksum_page.value_or(false);
     // Some entries are added in the end, which must not make all of them move to larger memory.
     manifest.files.reserve(list.files.size() + kEntriesLater);
@@ -194,7 +194,7 @@ void keep_planned(const std::vector<PlannedFile>& files, const repo::Manifest& m
                   repo::Manifest& prior) {
     if (files.size() > prior.files.size() / 2) return;  // both lists at a time would be more memory
     std::vector<repo::ManifestFile> kept;  // of a size of its own: erasing would free nothing
-    // In order of name: what has been moved away, name and all, lies before what is looked for.
+    // In order of name: what has been moved away lies before what is looked for.
     for (const PlannedFile& planned : files)
         if (repo::ManifestFile* before = prior.find_file(manifest.files[planned.index].name))
             kept.push_back(std::move(*before));

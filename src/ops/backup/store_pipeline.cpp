@@ -20,7 +20,8 @@ void StoredAs::apply_to(repo::ManifestFile& file) const {
     file.page_error = pages->error();
     // A list of pages says nothing about a file whose pages do not lie where they should.
     if (!pages->misaligned)
-        file.page_error_ranges.assign(pages->error_ranges.begin(), pages->error_ranges.end());
+        for (const auto& [first, last] : pages->error_ranges)
+            file.page_error_ranges.emplace_back(first, last);
 }
 
 StorePipeline::StorePipeline(const StoreForm& form, std::unique_ptr<io::Sink> target,

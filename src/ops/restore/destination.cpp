@@ -22,12 +22,13 @@ constexpr const char* kMarker = "backup.manifest";
 /// The manifest by name: a directory is compared with it entry by entry.
 class Index {
 public:
-    explicit Index(const repo::Manifest& manifest) {
-        for (const auto& file : manifest.files) files_[file.name] = &file;
+    explicit Index(const repo::Manifest& manifest) : manifest_(manifest) {
         for (const auto& path : manifest.paths) paths_[path.name] = &path;
         for (const auto& link : manifest.links) links_[link.name] = &link;
     }
-    const repo::ManifestFile* file(const std::string& name) const { return find(files_, name); }
+    const repo::ManifestFile* file(const std::string& name) const {
+        return manifest_.find_file(name);
+    }
     const repo::ManifestPath* path(const std::string& name) const { return find(paths_, name); }
     const repo::ManifestLink* link(const std::string& name) const { return find(links_, name); }
 
@@ -39,7 +40,7 @@ private:
         const auto found = map.find(name);
         return found == map.end() ? nullptr : found->second;
     }
-    Map<repo::ManifestFile> files_;
+    const repo::Manifest& manifest_;
     Map<repo::ManifestPath> paths_;
     Map<repo::ManifestLink> links_;
 };

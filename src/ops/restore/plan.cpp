@@ -212,7 +212,7 @@ void plan_space(RestorePlan& plan) {
     }
     for (const repo::ManifestFile& file : manifest.files) {
         for (const Destination& destination : destinations) {
-            if (!file.name.starts_with(destination.name)) continue;
+            if (!file.name.view().starts_with(destination.name)) continue;
             if (const auto device = devices.find(destination.name); device != devices.end())
                 space[device->second].needed_bytes += file.size;
             break;

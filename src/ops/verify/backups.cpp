@@ -19,9 +19,9 @@ std::vector<std::string> own_segments(const repo::Manifest& manifest) {
     constexpr std::string_view kWalPath = "pg_data/pg_wal/";
     std::vector<std::string> segments;
     for (const repo::ManifestFile& file : manifest.files)
-        if (file.name.starts_with(kWalPath) &&
-            pgdata::is_wal_segment(std::string_view(file.name).substr(kWalPath.size())))
-            segments.push_back(file.name.substr(kWalPath.size()));
+        if (file.name.view().starts_with(kWalPath) &&
+            pgdata::is_wal_segment(file.name.view().substr(kWalPath.size())))
+            segments.emplace_back(file.name.view().substr(kWalPath.size()));
     return segments;
 }
 
@@ -178,12 +178,12 @@ private:
     }
 
     FindingId referenced(const repo::Manifest& manifest, const repo::ManifestFile& file) {
-        const auto at = tables_.find(file.reference);
-        if (at == tables_.end()) return missing_finding(file.reference);
+        const auto at = tables_.find(file.reference.str());
+        if (at == tables_.end()) return missing_finding(file.reference.str());
         const StoredTable::Row* row = at->second.table.find(file.name);
         if (row != nullptr && row->place == StoredTable::place_of(file)) return row->finding;
         return scope_.findings.fail(
-            {manifest.label, file.name}, row == nullptr ? Problem::missing : Problem::other,
+            {manifest.label, file.name.str()}, row == nullptr ? Problem::missing : Problem::other,
             "refers to backup " + file.reference +
                 (row == nullptr ? ", which does not store it" : ", which stores another one"));
     }
@@ -191,7 +191,7 @@ private:
     // The pages were damaged in the cluster when it was backed up: the backup is as good as that.
     void note_page_errors(const repo::Manifest& manifest, const repo::ManifestFile& file) {
         if (!file.page_error || !file.reference.empty()) return;
-        scope_.findings.note({manifest.label, file.name},
+        scope_.findings.note({manifest.label, file.name.str()},
                              "has pages whose checksums were wrong in the cluster already");
     }
 

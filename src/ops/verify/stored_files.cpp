@@ -230,8 +230,8 @@ private:
             {repository, scope_.stanza(), manifest_, file(index), request_.gone, content}));
         if (!damage) return {};
         piece.object->damaged = true;
-        damage_[index] = scope_.findings.fail({manifest_.label, file(index).name}, damage->problem,
-                                              damage->message);
+        damage_[index] = scope_.findings.fail({manifest_.label, file(index).name.str()},
+                                              damage->problem, damage->message);
         return {};
     }
 

@@ -27,7 +27,7 @@ public:
     void finish() { std::ranges::sort(rows_, {}, &Row::name); }
 
     /// nullptr if the backup stores no such file.
-    const Row* find(const std::string& name) const {
+    const Row* find(std::string_view name) const {
         const std::uint64_t key = hash(name);
         const auto at = std::ranges::lower_bound(rows_, key, {}, &Row::name);
         return at != rows_.end() && at->name == key ? &*at : nullptr;
@@ -41,7 +41,7 @@ public:
     }
 
 private:
-    static std::uint64_t hash(const std::string& text) {
+    static std::uint64_t hash(std::string_view text) {
         const auto digest = crypto::xxh3_128(io::bytes(text));
         std::uint64_t value = 0;
         for (std::size_t i = 0; i < sizeof value; ++i)

@@ -117,7 +117,7 @@ protected:
             const auto checksum = crypto::xxh3_128(block);
             EXPECT_TRUE(std::equal(checksum.begin(), checksum.begin() + file.block_checksum_size,
                                    map.at(number).checksum.begin()))
-                << file.name << " block " << number;
+                << file.name.view() << " block " << number;
             content.replace(number * file.block_size, block.size(), io::text(block));
             return {};
         };

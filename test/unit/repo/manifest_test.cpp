@@ -56,7 +56,7 @@ TEST(Manifest, PageErrorsAreRanges) {
     const ManifestFile* file = m.find_file("pg_data/base/5/16412");
     ASSERT_NE(file, nullptr);
     EXPECT_TRUE(file->page_error);
-    EXPECT_EQ(file->page_error_ranges, (std::vector<PageRange>{{3, 3}, {5, 7}, {10, 10}}));
+    EXPECT_EQ(file->page_error_ranges, (PageRanges{{3, 3}, {5, 7}, {10, 10}}));
 }
 
 TEST(Manifest, AnEmptyFileHasAnImplicitChecksum) {
@@ -222,7 +222,7 @@ TEST(Sha1Text, StandsForAStringWhereOneGoes) {
     const std::string digits(40, 'f');
     Sha1Text text = digits;
     EXPECT_EQ(text, digits);
-    EXPECT_EQ(std::string_view(text), digits);
+    EXPECT_EQ(text.str(), digits);
     text = "";
     EXPECT_TRUE(text.empty());
     EXPECT_EQ(text.str(), "");

@@ -133,7 +133,7 @@ protected:
             const repo::Manifest loaded = manifest(backup.label);
             for (const repo::ManifestFile& file : loaded.files) {
                 EXPECT_EQ(crypto::sha1_hex(content_of(loaded, file)), file.expected_checksum())
-                    << file.name;
+                    << file.name.view();
                 expect_stored(loaded, file);
             }
         }
@@ -167,11 +167,11 @@ protected:
         ASSERT_OK(source);
         const auto stored = io::read_all(**source);
         ASSERT_OK(stored);
-        EXPECT_EQ(stored->size(), file.repo_size) << file.name;
+        EXPECT_EQ(stored->size(), file.repo_size) << file.name.view();
         EXPECT_EQ(crypto::sha1_hex(*stored), file.repo_checksum.empty()
                                                  ? std::string(file.expected_checksum())
                                                  : file.repo_checksum.str())
-            << file.name;
+            << file.name.view();
     }
 
     DataDirectory data_;

@@ -13,8 +13,7 @@ constexpr const char* kPrior = "20261120-075745F";
 
 pgdata::ClusterEntry entry(std::string name, std::uint64_t size, UnixTime time) {
     pgdata::ClusterEntry result;
-    result.path = "/srv/data/" + name;
-    result.name = std::move(name);
+    result.name = name;
     result.size = size;
     result.timestamp = time;
     result.mode = 0600;

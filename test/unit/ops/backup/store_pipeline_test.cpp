@@ -101,7 +101,7 @@ TEST(StorePipeline, BadPagesAreRecordedButAMisalignedFileHasNoList) {
     const repo::ManifestFile aligned = entry_of(2 * 8192);
     EXPECT_TRUE(aligned.page_checked);
     EXPECT_TRUE(aligned.page_error);
-    EXPECT_EQ(aligned.page_error_ranges, (std::vector<repo::PageRange>{{0, 1}}));
+    EXPECT_EQ(aligned.page_error_ranges, (repo::PageRanges{{0, 1}}));
     const repo::ManifestFile misaligned = entry_of(2 * 8192 + 1000);
     EXPECT_TRUE(misaligned.page_error);
     EXPECT_TRUE(misaligned.page_error_ranges.empty());
