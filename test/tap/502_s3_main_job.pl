@@ -95,7 +95,9 @@ sub main_job
 
 	my ($label) = $node->safe_psql('postgres', q{SELECT chronos.backup_now('incr')});
 	like($label, qr/^\Q$full\E_\d{8}-\d{6}I$/, 'incr backup');
-	($status, $out, $err) = heard(pgbackrest($conf, '--type=incr', '--no-archive-check', 'backup'));
+	# Bundled as ours: its verify calls an empty file, which bundles do not store, missing when a
+	# backup without bundles refers to one.
+	($status, $out, $err) = heard(pgbackrest($conf, '--type=incr', '--repo1-bundle', '--no-archive-check', 'backup'));
 	is($status, 0, 'pgBackRest takes an incr on top') or diag($out . $err);
 	($status, $out, $err) = heard(pgbackrest($conf, 'verify'));
 	is($status, 0, 'pgBackRest verifies the bucket');
