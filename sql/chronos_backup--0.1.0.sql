@@ -632,57 +632,52 @@ REVOKE ALL ON SCHEMA chronos FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA chronos FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA chronos FROM PUBLIC;
 GRANT USAGE ON SCHEMA chronos TO chronos_monitor;
-GRANT SELECT ON chronos.health_state, chronos.health, chronos.metrics TO chronos_monitor;
-GRANT EXECUTE ON FUNCTION chronos.health(), chronos.metrics() TO chronos_monitor;
-GRANT SELECT ON chronos.job_history, chronos.jobs, chronos.progress, chronos.schedule_entries, chronos.schedules,
-	chronos.backups, chronos.settings
-	TO chronos_monitor;
-GRANT EXECUTE ON FUNCTION chronos.current_jobs(), chronos.repository_info(text),
-	chronos.backup_info(text), chronos.configuration(), chronos.wait(bigint, interval),
-	chronos.next_run(text, text, timestamptz) TO chronos_monitor;
-GRANT EXECUTE ON FUNCTION
-	chronos.maintenance_actions(boolean), chronos.maintenance(boolean),
-	chronos.schedule(text, text, text, text, jsonb, integer, interval, boolean), chronos.unschedule(text),
-	chronos.start_job(text, jsonb), chronos.start_backup(text, jsonb),
-	chronos.backup_now(text, jsonb),
-	chronos.cancel(bigint), chronos.stanza_create(), chronos."check"(), chronos.verify(text, boolean),
-	chronos.expire_decisions(boolean, text), chronos.expire(boolean, text), chronos.hold(text, text),
-	chronos.unhold(text), chronos.annotate(text, text, text), chronos.stanza_upgrade() TO chronos_operator;
-GRANT SELECT ON chronos.wal_archive, chronos.recovery_windows, chronos.wal_status TO chronos_monitor;
-GRANT EXECUTE ON FUNCTION chronos.wal_report(), chronos.wal_state() TO chronos_monitor;
+GRANT SELECT ON chronos.backup_changes TO chronos_monitor;
+GRANT SELECT ON chronos.backups TO chronos_monitor;
+GRANT SELECT ON chronos.costs TO chronos_monitor;
+GRANT SELECT ON chronos.drills TO chronos_monitor;
+GRANT SELECT ON chronos.health TO chronos_monitor;
+GRANT SELECT ON chronos.health_state TO chronos_monitor;
 GRANT SELECT ON chronos.job_history TO chronos_monitor;
 GRANT SELECT ON chronos.jobs TO chronos_monitor;
+GRANT SELECT ON chronos.metrics TO chronos_monitor;
 GRANT SELECT ON chronos.progress TO chronos_monitor;
+GRANT SELECT ON chronos.recovery_windows TO chronos_monitor;
 GRANT SELECT ON chronos.schedule_entries TO chronos_monitor;
 GRANT SELECT ON chronos.schedules TO chronos_monitor;
-GRANT SELECT ON chronos.backups TO chronos_monitor;
-GRANT SELECT ON chronos.backup_changes TO chronos_monitor;
 GRANT SELECT ON chronos.settings TO chronos_monitor;
-GRANT EXECUTE ON FUNCTION chronos.current_jobs() TO chronos_monitor;
-GRANT EXECUTE ON FUNCTION chronos.repository_info(text) TO chronos_monitor;
+GRANT SELECT ON chronos.storage_prices TO chronos_monitor;
+GRANT SELECT ON chronos.wal_archive TO chronos_monitor;
+GRANT SELECT ON chronos.wal_status TO chronos_monitor;
 GRANT EXECUTE ON FUNCTION chronos.backup_info(text) TO chronos_monitor;
 GRANT EXECUTE ON FUNCTION chronos.configuration() TO chronos_monitor;
-GRANT EXECUTE ON FUNCTION chronos.wait(bigint, interval) TO chronos_monitor;
+GRANT EXECUTE ON FUNCTION chronos.current_jobs() TO chronos_monitor;
+GRANT EXECUTE ON FUNCTION chronos.drill_history() TO chronos_monitor;
+GRANT EXECUTE ON FUNCTION chronos.health() TO chronos_monitor;
+GRANT EXECUTE ON FUNCTION chronos.metrics() TO chronos_monitor;
 GRANT EXECUTE ON FUNCTION chronos.next_run(text, text, timestamptz) TO chronos_monitor;
-GRANT EXECUTE ON FUNCTION chronos.schedule(text, text, text, text, jsonb, integer, interval, boolean) TO chronos_operator;
-GRANT EXECUTE ON FUNCTION chronos.unschedule(text) TO chronos_operator;
-GRANT EXECUTE ON FUNCTION chronos.start_job(text, jsonb) TO chronos_operator;
-GRANT EXECUTE ON FUNCTION chronos.start_backup(text, jsonb) TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.repo_usage() TO chronos_monitor;
+GRANT EXECUTE ON FUNCTION chronos.repository_info(text) TO chronos_monitor;
+GRANT EXECUTE ON FUNCTION chronos.repository_usage() TO chronos_monitor;
+GRANT EXECUTE ON FUNCTION chronos.wait(bigint, interval) TO chronos_monitor;
+GRANT EXECUTE ON FUNCTION chronos.wal_report() TO chronos_monitor;
+GRANT EXECUTE ON FUNCTION chronos.wal_state() TO chronos_monitor;
+GRANT INSERT, UPDATE, DELETE ON chronos.storage_prices TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos."check"() TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.annotate(text, text, text) TO chronos_operator;
 GRANT EXECUTE ON FUNCTION chronos.backup_now(text, jsonb) TO chronos_operator;
 GRANT EXECUTE ON FUNCTION chronos.cancel(bigint) TO chronos_operator;
-GRANT EXECUTE ON FUNCTION chronos.stanza_create() TO chronos_operator;
-GRANT EXECUTE ON FUNCTION chronos."check"() TO chronos_operator;
-GRANT EXECUTE ON FUNCTION chronos.expire_decisions(boolean, text) TO chronos_operator;
-GRANT EXECUTE ON FUNCTION chronos.expire(boolean, text) TO chronos_operator;
-GRANT EXECUTE ON FUNCTION chronos.hold(text, text) TO chronos_operator;
-GRANT EXECUTE ON FUNCTION chronos.unhold(text) TO chronos_operator;
-GRANT EXECUTE ON FUNCTION chronos.annotate(text, text, text) TO chronos_operator;
-GRANT EXECUTE ON FUNCTION chronos.stanza_upgrade() TO chronos_operator;
-GRANT SELECT ON chronos.storage_prices TO chronos_monitor;
-GRANT INSERT, UPDATE, DELETE ON chronos.storage_prices TO chronos_operator;
-GRANT SELECT ON chronos.costs TO chronos_monitor;
-GRANT EXECUTE ON FUNCTION chronos.repository_usage() TO chronos_monitor;
-GRANT EXECUTE ON FUNCTION chronos.repo_usage() TO chronos_monitor;
-GRANT SELECT ON chronos.drills TO chronos_monitor;
-GRANT EXECUTE ON FUNCTION chronos.drill_history() TO chronos_monitor;
 GRANT EXECUTE ON FUNCTION chronos.drill(text, timestamptz, text[], boolean, text) TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.expire(boolean, text) TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.expire_decisions(boolean, text) TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.hold(text, text) TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.maintenance(boolean) TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.maintenance_actions(boolean) TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.schedule(text, text, text, text, jsonb, integer, interval, boolean) TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.stanza_create() TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.stanza_upgrade() TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.start_backup(text, jsonb) TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.start_job(text, jsonb) TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.unhold(text) TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.unschedule(text) TO chronos_operator;
+GRANT EXECUTE ON FUNCTION chronos.verify(text, boolean) TO chronos_operator;

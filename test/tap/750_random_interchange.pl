@@ -26,7 +26,7 @@ my $node = PostgreSQL::Test::Cluster->new('primary');
 $node->init(allows_streaming => 1, extra => maybe(0.7) ? ['--data-checksums'] : []);
 mkdir "$base/repo";
 my %cipher = maybe(0.5)
-  ? ('repo1-cipher-type' => 'aes-256-cbc', 'repo1-cipher-pass' => "seed $seed")
+  ? ('repo1-cipher-type' => 'aes-256-cbc', 'repo1-cipher-pass' => "horse $seed battery")
   : ();
 my $conf = write_config("$base/pgbackrest.conf", path => "$base/repo", pg => $node->data_dir,
 	port => $node->port, socket => $node->host, %cipher, 'repo1-retention-full' => 3,

@@ -74,7 +74,7 @@ sub runs_as_a_job
 	  or diag($node->safe_psql('postgres', "SELECT error, hint FROM chronos.jobs WHERE id = $job"));
 	is($node->safe_psql('postgres', "SELECT label FROM chronos.jobs WHERE id = $job"), $label, 'its record has the label');
 	is($node->safe_psql('postgres', q{SELECT passed, label, type, reason, checks->0->>'actual', restore_time > '0s',
-			recovery_time > '0s' FROM chronos.drills ORDER BY finished_at DESC LIMIT 1}),
+			recovery_time > '0s' FROM chronos.drills WHERE reason = 'by SQL'}),
 		"t|$label|default|by SQL|1|t|t", 'the view drills shows it');
 	$job = $node->safe_psql('postgres',
 		"SELECT chronos.drill(target => '$moment', assertions => ARRAY['SELECT count(*) FROM ledger => 7'])");
