@@ -1,5 +1,6 @@
 #include "chronos/repo/drill.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <ctime>
 
@@ -55,6 +56,10 @@ Result<std::vector<DrillRecord>> list_drills(const Repository& repository,
     std::vector<DrillRecord> records;
     for (const storage::Entry& entry : CHRONOS_TRY(repository.storage->list(drill_path(stanza))))
         if (auto record = parse_drill_name(entry.name)) records.push_back(std::move(*record));
+    // Of two that ended in the same second a failure is not hidden behind a success.
+    std::ranges::stable_sort(records, {}, [](const DrillRecord& record) {
+        return std::pair(record.finished, !record.passed);
+    });
     return records;
 }
 

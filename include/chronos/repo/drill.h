@@ -26,7 +26,7 @@ struct DrillRecord {
 std::optional<DrillRecord> parse_drill_name(std::string_view name);
 std::string drill_name(UnixTime finished, bool passed, const std::string& id);
 
-/// Oldest first.
+/// Oldest first; of the same second, a failed one last.
 Result<std::vector<DrillRecord>> list_drills(const Repository& repository,
                                              const std::string& stanza);
 /// The JSON text. `pass` is BackupInfo::cipher_pass.
