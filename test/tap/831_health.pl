@@ -20,6 +20,7 @@ archive_timeout = 5
 chronos.health_interval = 1
 chronos.http_listen = 'localhost:$port'
 C
+		'health-disk-free' => '0',    # how full the disk of this machine is says nothing here
 		'alert-webhook-url' => "http://127.0.0.1:$hook_port/generic/$secret",
 		'alert-slack-url' => "http://127.0.0.1:$hook_port/slack/$secret",
 		'alert-pagerduty-key' => 'R0UTING',
