@@ -69,9 +69,18 @@ ByteBudget::Share::Share(ByteBudget& budget, std::uint64_t size_bytes)
 }
 
 ByteBudget::Share::~Share() {
+    give_back(taken_);
+}
+
+void ByteBudget::Share::shrink_to(std::uint64_t size_bytes) {
+    if (size_bytes < taken_) give_back(taken_ - size_bytes);
+}
+
+void ByteBudget::Share::give_back(std::uint64_t size_bytes) {
     {
         const std::lock_guard lock(budget_.mutex_);
-        budget_.free_ += taken_;
+        budget_.free_ += size_bytes;
+        taken_ -= size_bytes;
     }
     budget_.freed_.notify_all();
 }

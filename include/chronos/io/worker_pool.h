@@ -41,10 +41,13 @@ public:
         ~Share();
         Share(const Share&) = delete;
         Share& operator=(const Share&) = delete;
+        /// Gives back all but `size_bytes`, when the item has turned out to be smaller.
+        void shrink_to(std::uint64_t size_bytes);
 
     private:
+        void give_back(std::uint64_t size_bytes);
         ByteBudget& budget_;
-        const std::uint64_t taken_;
+        std::uint64_t taken_;
     };
 
 private:

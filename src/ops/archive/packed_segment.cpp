@@ -1,6 +1,5 @@
 #include "packed_segment.h"
 
-#include <algorithm>
 #include <cstring>
 
 namespace chronos::ops::archive {
@@ -47,46 +46,25 @@ Result<> take_shared(WalSource& source, const PackedSegment::Form& form, io::Sin
 
 }  // namespace
 
-void ByteBudget::take(std::size_t count) {
-    std::unique_lock lock(mutex_);
-    const std::size_t wanted = std::min(count, limit_);
-    freed_.wait(lock, [&] { return free_ >= wanted; });
-    free_ -= wanted;
-}
-
-void ByteBudget::give_back(std::size_t count) {
-    {
-        const std::lock_guard lock(mutex_);
-        free_ += std::min(count, limit_);
-    }
-    freed_.notify_all();
-}
-
-/// No codec makes a file that is half as large as the buffer larger than it.
 bool PackedSegment::fits(const WalSource& source) {
-    return source.in_memory() && source.size() <= BufferPool::kBufferSize / 2;
+    return source.in_memory() && source.size() <= kSizeMax;
 }
 
 Result<PackedSegment> PackedSegment::pack(WalSource source, const Form& form, BufferPool& pool,
-                                          ByteBudget& budget) {
+                                          Memory memory) {
     BufferPool::Buffer content = pool.take();
     BufferSink packed(content.get());
     if (form.shared != nullptr)
         CHRONOS_TRY(take_shared(source, form, packed));
     else
         CHRONOS_TRY(compress_to(source, form, packed));
-    source.release();
-    budget.take(packed.size());
-    return PackedSegment(std::move(content), packed.size(), pool, budget);
+    memory->shrink_to(packed.size());
+    return PackedSegment(std::move(content), packed.size(), pool, std::move(memory));
 }
-
-PackedSegment::PackedSegment(PackedSegment&& other) noexcept = default;
 
 PackedSegment::~PackedSegment() {
     if (!content_) return;
     if (size_ <= kKeptSizeMax) pool_->give_back(std::move(content_));
-    content_.reset();
-    budget_->give_back(size_);
 }
 
 Result<> PackedSegment::copy_to(io::Sink& sink) const {

@@ -1,29 +1,14 @@
 #pragma once
 
-#include <condition_variable>
 #include <cstddef>
-#include <mutex>
+#include <memory>
 
 #include "chronos/compress/compress.h"
+#include "chronos/io/worker_pool.h"
 #include "compressed.h"
 #include "wal_source.h"
 
 namespace chronos::ops::archive {
-
-/// How many bytes may wait to be stored, over all threads.
-class ByteBudget {
-public:
-    explicit ByteBudget(std::size_t limit) : free_(limit), limit_(limit) {}
-    /// Waits until there is room. More than the whole budget is let in alone.
-    void take(std::size_t count);
-    void give_back(std::size_t count);
-
-private:
-    std::mutex mutex_;
-    std::condition_variable freed_;
-    std::size_t free_;
-    const std::size_t limit_;
-};
 
 /// A segment in the form in which it is stored, apart from encryption: compressed, in memory. What
 /// it was made from is no longer needed, so that many can be on their way to a slow repository
@@ -36,12 +21,17 @@ public:
         CompressedSegments* shared = nullptr;  ///< what others have made is taken from there
     };
 
+    /// What one may need of the memory for packed segments, before it is known how small it is.
+    /// No codec makes a file that is half as large as the buffer larger than it.
+    static constexpr std::size_t kSizeMax = BufferPool::kBufferSize / 2;
+    using Memory = std::unique_ptr<io::ByteBudget::Share>;
+
     /// Whether it is small enough to be held.
     static bool fits(const WalSource& source);
-    /// Of one that fits. Waits for room in `budget` once it has let go of the content of `source`.
+    /// Of one that fits. `memory` is a share of kSizeMax, of which it keeps what it needs.
     static Result<PackedSegment> pack(WalSource source, const Form& form, BufferPool& pool,
-                                      ByteBudget& budget);
-    PackedSegment(PackedSegment&& other) noexcept;
+                                      Memory memory);
+    PackedSegment(PackedSegment&& other) noexcept = default;
     PackedSegment& operator=(PackedSegment&&) = delete;
     ~PackedSegment();
 
@@ -49,14 +39,14 @@ public:
     Result<> copy_to(io::Sink& sink) const;
 
 private:
-    PackedSegment(BufferPool::Buffer content, std::size_t size, BufferPool& pool,
-                  ByteBudget& budget)
-        : content_(std::move(content)), size_(size), pool_(&pool), budget_(&budget) {}
+    PackedSegment(BufferPool::Buffer content, std::size_t size, BufferPool& pool, Memory memory)
+        : memory_(std::move(memory)), content_(std::move(content)), size_(size), pool_(&pool) {}
+
+    Memory memory_;  ///< given back after the content
 
     BufferPool::Buffer content_;  ///< null: moved from
     std::size_t size_;
     BufferPool* pool_;
-    ByteBudget* budget_;
 };
 
 }  // namespace chronos::ops::archive

@@ -82,6 +82,8 @@ public:
     explicit Impl(PushSettings settings)
         : settings_(std::move(settings)),
           tokens_(std::max<std::size_t>(settings_.process_max, 1)),
+          packed_bytes_(kPackedBytesMax +
+                        std::max<std::size_t>(settings_.process_max, 1) * PackedSegment::kSizeMax),
           commits_(settings_.stanza, settings_.commit_batch, settings_.commit_delay) {
         for (const repo::Repository& repository : settings_.repositories)
             watches_.emplace_back(settings_, repository);
@@ -123,7 +125,7 @@ private:
     io::CpuTokens tokens_;
     BufferPool buffers_;
     BufferPool packed_buffers_;
-    ByteBudget packed_bytes_{kPackedBytesMax};
+    io::ByteBudget packed_bytes_;
     CommitLog commits_;
     std::mutex mutex_;
     std::optional<repo::ClusterIdentity> cluster_;
@@ -194,6 +196,8 @@ Result<> ArchivePusher::Impl::push_segment(Job& job) {
 /// nullopt if there is nothing left to do: every target has it, or it was too large to be held and
 /// has been streamed.
 Result<std::optional<PackedSegment>> ArchivePusher::Impl::pack(Job& job, std::string& checksum) {
+    // Before there is anything in memory, and before a place to compute is taken.
+    auto memory = std::make_unique<io::ByteBudget::Share>(packed_bytes_, PackedSegment::kSizeMax);
     const io::TokenScope computes(&tokens_);
     WalSource source = CHRONOS_TRY(WalSource::open(job.path, buffers_));
     if (settings_.header_check) CHRONOS_TRY(check_header(job, source));
@@ -202,13 +206,15 @@ Result<std::optional<PackedSegment>> ArchivePusher::Impl::pack(Job& job, std::st
     std::optional<PackedSegment> packed;
     if (job.targets.empty()) return packed;
     note_commit(job, source);
-    if (PackedSegment::fits(source))
+    if (PackedSegment::fits(source)) {
         packed.emplace(CHRONOS_TRY(PackedSegment::pack(
             std::move(source),
             {settings_.compress_type, settings_.compress_level, settings_.compressed.get()},
-            packed_buffers_, packed_bytes_)));
-    else
+            packed_buffers_, std::move(memory))));
+    } else {
+        memory.reset();
         stream_segment(job, source, checksum);
+    }
     return packed;
 }
 

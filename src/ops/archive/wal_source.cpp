@@ -72,12 +72,7 @@ Result<WalSource> WalSource::open(const std::string& path, BufferPool& pool) {
 }
 
 WalSource::~WalSource() {
-    release();
-}
-
-void WalSource::release() {
     if (content_) pool_->give_back(std::move(content_));
-    content_.reset();
 }
 
 Result<> WalSource::load(int fd) {

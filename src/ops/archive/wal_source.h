@@ -47,8 +47,6 @@ public:
     std::optional<pgdata::WalCommit> last_commit() const;
     /// Writes the content to `sink` and finishes it.
     Result<> copy_to(io::Sink& sink) const;
-    /// Gives the memory back early; nothing can be read any more.
-    void release();
 
 private:
     WalSource(std::string path, BufferPool& pool) : path_(std::move(path)), pool_(&pool) {}

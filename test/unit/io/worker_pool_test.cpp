@@ -99,6 +99,17 @@ TEST(CpuTokens, AHelperThreadTakesItsTokenFromThoseOfItsMaster) {
     EXPECT_EQ(CpuTokens::of_thread(), nullptr);
 }
 
+TEST(ByteBudget, WhatAShareDoesNotNeedIsThereForOthers) {
+    ByteBudget budget(100);
+    ByteBudget::Share first(budget, 100);
+    first.shrink_to(40);
+    first.shrink_to(70);  // never grows
+    std::jthread other([&] { const ByteBudget::Share share(budget, 60); });
+    other.join();
+    first.shrink_to(0);
+    const ByteBudget::Share all(budget, 100);
+}
+
 TEST(ByteBudget, SharesNeverSumUpToMoreAndOneTooLargeRunsAlone) {
     ByteBudget budget(100);
     std::atomic<int> used{0};
