@@ -4,68 +4,64 @@
 #include <functional>
 #include <memory>
 
-#include "chronos/storage/storage.h"
+#include "chronos/storage/forwarding.h"
 
 namespace chronos::test {
 
 /// A process that is killed: after so many changes nothing gets through to `next` any more, and
 /// every call fails. What a sink has not finished by then does not appear. Any thread.
-class DyingStorage final : public storage::Storage {
+class DyingStorage final : public storage::ForwardingStorage {
 public:
     DyingStorage(std::shared_ptr<storage::Storage> next, unsigned changes_left)
-        : next_(std::move(next)), left_(changes_left) {}
+        : ForwardingStorage(std::move(next)), left_(changes_left) {}
 
     bool dead() const { return dead_; }
     /// Called before each change that gets through: what somebody else does meanwhile.
     std::function<void()> meanwhile;
 
-    storage::Features features() const override { return next_->features(); }
-    std::string describe(const storage::ObjectName& name) const override {
-        return next_->describe(name);
-    }
     Result<std::unique_ptr<io::Source>> open(const storage::ObjectName& name,
                                              storage::Range range) override {
         CHRONOS_TRY(alive());
-        return next_->open(name, range);
+        return next_.open(name, range);
     }
     Result<std::unique_ptr<io::Sink>> create(const storage::ObjectName& name,
                                              storage::WriteMode mode) override {
         CHRONOS_TRY(alive());
-        auto sink = CHRONOS_TRY(next_->create(name, mode));
+        auto sink = CHRONOS_TRY(next_.create(name, mode));
         return std::unique_ptr<io::Sink>(std::make_unique<Sink>(*this, std::move(sink)));
     }
     Result<std::optional<storage::Entry>> info(const storage::ObjectName& name) override {
         CHRONOS_TRY(alive());
-        return next_->info(name);
+        return next_.info(name);
     }
     Result<std::vector<storage::Entry>> list(const storage::ObjectName& directory,
                                              const std::string& name_prefix) override {
         CHRONOS_TRY(alive());
-        return next_->list(directory, name_prefix);
+        return next_.list(directory, name_prefix);
     }
     Result<std::vector<storage::Entry>> list_tree(const storage::ObjectName& directory) override {
         CHRONOS_TRY(alive());
-        return next_->list_tree(directory);
+        return next_.list_tree(directory);
     }
     Result<> remove(const storage::ObjectName& name) override {
         CHRONOS_TRY(change());
-        return next_->remove(name);
+        return next_.remove(name);
     }
     Result<> remove_tree(const storage::ObjectName& directory) override {
         CHRONOS_TRY(change());
-        return next_->remove_tree(directory);
+        return next_.remove_tree(directory);
     }
     Result<> make_path(const storage::ObjectName& directory) override {
         CHRONOS_TRY(change());
-        return next_->make_path(directory);
+        return next_.make_path(directory);
     }
     Result<> make_link(const storage::ObjectName& name, const std::string& destination) override {
         CHRONOS_TRY(change());
-        return next_->make_link(name, destination);
+        return next_.make_link(name, destination);
     }
     Result<> sync_tree(const storage::ObjectName& directory) override {
         CHRONOS_TRY(change());
-        return next_->sync_tree(directory);
+        return next_.sync_tree(directory);
     }
 
 private:
@@ -99,7 +95,6 @@ private:
         return {};
     }
 
-    std::shared_ptr<storage::Storage> next_;
     std::atomic<unsigned> left_;
     std::atomic<bool> dead_{false};
 };

@@ -2,7 +2,7 @@
 
 #include <mutex>
 
-#include "chronos/storage/storage.h"
+#include "chronos/storage/forwarding.h"
 
 namespace chronos::test {
 
@@ -39,18 +39,14 @@ struct Fault {
 
 /// Passes calls on to another Storage, makes those fail that a Fault names, and notes all of them
 /// in order. Any thread.
-class FaultStorage final : public storage::Storage {
+class FaultStorage final : public storage::ForwardingStorage {
 public:
-    explicit FaultStorage(storage::Storage& next) : next_(next) {}
+    using ForwardingStorage::ForwardingStorage;
 
     void add(Fault fault);
     /// All calls so far that change something: "create a/b", "finish a/b", "remove a/b", ...
     std::vector<std::string> changes() const;
 
-    storage::Features features() const override { return next_.features(); }
-    std::string describe(const storage::ObjectName& name) const override {
-        return next_.describe(name);
-    }
     Result<std::unique_ptr<io::Source>> open(const storage::ObjectName& name,
                                              storage::Range range) override;
     Result<std::unique_ptr<io::Sink>> create(const storage::ObjectName& name,
@@ -75,7 +71,6 @@ private:
         Fault fault;
         unsigned seen = 0;
     };
-    storage::Storage& next_;
     mutable std::mutex mutex_;
     std::vector<Armed> faults_;
     std::vector<std::string> changes_;

@@ -17,8 +17,8 @@
 #include "chronos/crypto/hash.h"
 #include "chronos/io/worker_pool.h"
 #include "chronos/repo/stored_file.h"
+#include "chronos/storage/forwarding.h"
 #include "destination.h"
-#include "held_region.h"
 #include "mapping.h"
 #include "selective.h"
 #include "target_file.h"
@@ -310,7 +310,7 @@ private:
         io::MemorySink content;
         CHRONOS_TRY(io::copy(stored, content));
         repo::Repository at_hand = repository_;
-        at_hand.storage = std::make_shared<HeldRegion>(
+        at_hand.storage = std::make_shared<storage::HeldRegion>(
             repository_.storage, object, item.file->bundle_offset, std::move(content.content));
         return copy_blocks(item, at_hand);
     }

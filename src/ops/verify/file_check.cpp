@@ -5,14 +5,14 @@
 
 #include "chronos/crypto/hash.h"
 #include "chronos/repo/stored_file.h"
-#include "ops/verify/read_only.h"
+#include "chronos/storage/forwarding.h"
 
 namespace chronos::ops::verify {
 namespace {
 
 /// Computes the SHA-1 of the stored bytes of a file while others read them for its content: from
 /// front to back, except that the block map, which lies behind the blocks, is read before them.
-class StoredBytes final : public ReadOnlyStorage {
+class StoredBytes final : public storage::ReadOnlyStorage {
 public:
     StoredBytes(storage::Storage& next, repo::StoredLocation place)
         : ReadOnlyStorage(next), place_(std::move(place)) {}

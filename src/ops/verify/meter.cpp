@@ -1,7 +1,7 @@
 #include "ops/verify/meter.h"
 
 #include "chronos/io/cpu_tokens.h"
-#include "ops/verify/read_only.h"
+#include "chronos/storage/forwarding.h"
 
 namespace chronos::ops::verify {
 namespace {
@@ -24,10 +24,10 @@ private:
     Meter& meter_;
 };
 
-class MeteredStorage final : public ReadOnlyStorage {
+class MeteredStorage final : public storage::ReadOnlyStorage {
 public:
     MeteredStorage(std::shared_ptr<storage::Storage> next, Meter& meter)
-        : ReadOnlyStorage(*next), owned_(std::move(next)), meter_(meter) {}
+        : ReadOnlyStorage(std::move(next)), meter_(meter) {}
 
     Result<std::unique_ptr<io::Source>> open(const storage::ObjectName& name,
                                              storage::Range range) override {
@@ -36,7 +36,6 @@ public:
     }
 
 private:
-    std::shared_ptr<storage::Storage> owned_;
     Meter& meter_;
 };
 

@@ -6,8 +6,8 @@
 #include <map>
 
 #include "chronos/repo/stored_file.h"
+#include "chronos/storage/forwarding.h"
 #include "ops/verify/file_check.h"
-#include "ops/verify/read_only.h"
 
 namespace chronos::ops::verify {
 namespace {
@@ -30,29 +30,6 @@ struct Piece {
     std::uint64_t offset = 0;
     std::uint64_t size = 0;
     std::vector<std::uint32_t> files;  ///< indexes in the manifest
-};
-
-/// A piece of an object in memory, in front of the storage it comes from.
-class Window final : public ReadOnlyStorage {
-public:
-    Window(storage::Storage& next, const Piece& piece, io::Bytes content)
-        : ReadOnlyStorage(next), piece_(piece), content_(content) {}
-
-    Result<std::unique_ptr<io::Source>> open(const storage::ObjectName& name,
-                                             storage::Range range) override {
-        const bool inside =
-            name == piece_.object->name && range.size_bytes &&
-            range.offset_bytes >= piece_.offset &&
-            range.offset_bytes - piece_.offset <= content_.size() &&
-            *range.size_bytes <= content_.size() - (range.offset_bytes - piece_.offset);
-        if (!inside) return next_.open(name, range);
-        return std::make_unique<io::MemorySource>(
-            content_.subspan(range.offset_bytes - piece_.offset, *range.size_bytes));
-    }
-
-private:
-    const Piece& piece_;
-    io::Bytes content_;
 };
 
 class StoredFiles {
@@ -202,8 +179,8 @@ private:
             return {};
         }
         repo::Repository repository = scope_.repository;
-        repository.storage =
-            std::make_shared<Window>(*scope_.repository.storage, piece, io::bytes(content));
+        repository.storage = std::make_shared<storage::HeldRegion>(
+            *scope_.repository.storage, piece.object->name, piece.offset, io::bytes(content));
         for (const std::uint32_t index : piece.files) CHRONOS_TRY(check(index, piece, repository));
         return {};
     }

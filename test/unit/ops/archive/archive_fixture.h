@@ -9,6 +9,7 @@
 #include "chronos/ops/archive_push.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/repo/stanza.h"
+#include "chronos/storage/forwarding.h"
 #include "control_vector.h"
 #include "random_bytes.h"
 #include "result_matchers.h"
@@ -62,56 +63,39 @@ private:
 };
 
 /// A repository that can be away: like a directory on which nothing is mounted any more.
-class MountedStorage final : public storage::Storage {
+class MountedStorage final : public storage::ForwardingStorage {
 public:
-    explicit MountedStorage(std::unique_ptr<storage::Storage> next) : next_(std::move(next)) {}
+    using ForwardingStorage::ForwardingStorage;
 
     bool away = false;
     bool full = false;  ///< nothing can be stored
     /// If not negative: goes away after so many calls.
     std::atomic<int> calls_left = -1;
 
-    storage::Features features() const override { return next_->features(); }
-    std::string describe(const storage::ObjectName& name) const override {
-        return next_->describe(name);
-    }
     Result<std::unique_ptr<io::Source>> open(const storage::ObjectName& name,
                                              storage::Range range) override {
         if (gone()) return Error(ErrorKind::not_found, "unable to open missing " + name);
-        return next_->open(name, range);
+        return next_.open(name, range);
     }
     Result<std::unique_ptr<io::Sink>> create(const storage::ObjectName& name,
                                              storage::WriteMode mode) override {
         if (gone()) return Error(ErrorKind::file_open, "unable to create " + name);
-        std::unique_ptr<io::Sink> sink = CHRONOS_TRY(next_->create(name, mode));
+        std::unique_ptr<io::Sink> sink = CHRONOS_TRY(next_.create(name, mode));
         if (full) return std::make_unique<FailingSink>(std::move(sink));
         return sink;
     }
     Result<std::optional<storage::Entry>> info(const storage::ObjectName& name) override {
         if (gone()) return std::optional<storage::Entry>{};
-        return next_->info(name);
+        return next_.info(name);
     }
     Result<std::vector<storage::Entry>> list(const storage::ObjectName& directory,
                                              const std::string& prefix) override {
         if (gone()) return std::vector<storage::Entry>{};
-        return next_->list(directory, prefix);
+        return next_.list(directory, prefix);
     }
     Result<std::vector<storage::Entry>> list_tree(const storage::ObjectName& directory) override {
         if (gone()) return std::vector<storage::Entry>{};
-        return next_->list_tree(directory);
-    }
-    Result<> remove(const storage::ObjectName& name) override { return next_->remove(name); }
-    Result<> remove_tree(const storage::ObjectName& directory) override {
-        return next_->remove_tree(directory);
-    }
-    Result<> make_path(const storage::ObjectName& directory) override {
-        return next_->make_path(directory);
-    }
-    Result<> make_link(const storage::ObjectName& name, const std::string& destination) override {
-        return next_->make_link(name, destination);
-    }
-    Result<> sync_tree(const storage::ObjectName& directory) override {
-        return next_->sync_tree(directory);
+        return next_.list_tree(directory);
     }
 
 private:
@@ -119,7 +103,6 @@ private:
         if (calls_left > 0) --calls_left;
         return away || calls_left == 0;
     }
-    std::unique_ptr<storage::Storage> next_;
 };
 
 /// A data directory, and repositories on disk.

@@ -15,9 +15,9 @@ using namespace std::chrono_literals;
 using testing::HasSubstr;
 
 /// A repository whose uploads hang while `held`: longer than any deadline of a test.
-class HangingStorage final : public storage::Storage {
+class HangingStorage final : public storage::ForwardingStorage {
 public:
-    explicit HangingStorage(std::shared_ptr<storage::Storage> next) : next_(std::move(next)) {}
+    using ForwardingStorage::ForwardingStorage;
     void hold(bool held) {
         const std::lock_guard lock(mutex_);
         held_ = held;
@@ -25,44 +25,24 @@ public:
     }
     void fail(bool fails) { fails_ = fails; }
 
-    storage::Features features() const override { return next_->features(); }
-    std::string describe(const storage::ObjectName& name) const override {
-        return next_->describe(name);
-    }
     Result<std::unique_ptr<io::Source>> open(const storage::ObjectName& name,
                                              storage::Range range) override {
         CHRONOS_TRY(pass());
-        return next_->open(name, range);
+        return next_.open(name, range);
     }
     Result<std::unique_ptr<io::Sink>> create(const storage::ObjectName& name,
                                              storage::WriteMode mode) override {
         CHRONOS_TRY(pass());
-        return next_->create(name, mode);
+        return next_.create(name, mode);
     }
     Result<std::optional<storage::Entry>> info(const storage::ObjectName& name) override {
         CHRONOS_TRY(pass());
-        return next_->info(name);
+        return next_.info(name);
     }
     Result<std::vector<storage::Entry>> list(const storage::ObjectName& directory,
                                              const std::string& prefix) override {
         CHRONOS_TRY(pass());
-        return next_->list(directory, prefix);
-    }
-    Result<std::vector<storage::Entry>> list_tree(const storage::ObjectName& directory) override {
-        return next_->list_tree(directory);
-    }
-    Result<> remove(const storage::ObjectName& name) override { return next_->remove(name); }
-    Result<> remove_tree(const storage::ObjectName& directory) override {
-        return next_->remove_tree(directory);
-    }
-    Result<> make_path(const storage::ObjectName& directory) override {
-        return next_->make_path(directory);
-    }
-    Result<> make_link(const storage::ObjectName& name, const std::string& destination) override {
-        return next_->make_link(name, destination);
-    }
-    Result<> sync_tree(const storage::ObjectName& directory) override {
-        return next_->sync_tree(directory);
+        return next_.list(directory, prefix);
     }
 
 private:
@@ -72,7 +52,6 @@ private:
         if (fails_) return Error(ErrorKind::host_connect, "no route to host").as_transient();
         return {};
     }
-    std::shared_ptr<storage::Storage> next_;
     std::mutex mutex_;
     std::condition_variable changed_;
     bool held_ = false;

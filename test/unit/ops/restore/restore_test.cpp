@@ -15,7 +15,7 @@
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/crypto/hash.h"
-#include "ops/restore/held_region.h"
+#include "chronos/storage/forwarding.h"
 #include "result_matchers.h"
 
 /// Restores from repositories that pgBackRest wrote (test/fixtures).
@@ -506,14 +506,13 @@ TEST_F(RestoreTest, BackupOfAnotherTimeDoesNotStandIn) {
 }
 
 /// Counts what is opened: over a distant link that is the cost of a restore.
-class CountingStorage final : public HeldRegion {
+class CountingStorage final : public storage::ReadOnlyStorage {
 public:
-    explicit CountingStorage(std::shared_ptr<storage::Storage> next)
-        : HeldRegion(std::move(next), "", 0, "") {}
+    using ReadOnlyStorage::ReadOnlyStorage;
     Result<std::unique_ptr<io::Source>> open(const storage::ObjectName& name,
                                              storage::Range range) override {
         ++opened;
-        return HeldRegion::open(name, range);
+        return next_.open(name, range);
     }
     std::atomic<std::size_t> opened = 0;
 };

@@ -4,9 +4,9 @@
 
 #include "chronos/repo/info.h"
 #include "chronos/repo/verify_result.h"
+#include "chronos/storage/forwarding.h"
 #include "fault_storage.h"
 #include "memory_storage.h"
-#include "ops/verify/read_only.h"
 #include "verify_fixture.h"
 
 namespace chronos::ops::verify {
@@ -215,7 +215,7 @@ TEST_F(VerifyFlat, IsVerifiedWhereNothingCanBeWritten) {
 }
 
 /// Removes a backup and its WAL as soon as somebody reads from it, as an expire beside a verify.
-class ExpiringStorage final : public ReadOnlyStorage {
+class ExpiringStorage final : public storage::ReadOnlyStorage {
 public:
     ExpiringStorage(storage::Storage& next, std::function<void()> expire)
         : ReadOnlyStorage(next), expire_(std::move(expire)) {}
