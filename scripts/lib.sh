@@ -13,7 +13,7 @@ build_packages="g++ make cmake ninja-build pkg-config git postgresql-15 postgres
   libxxhash-dev libisal-dev libcpp-httplib-dev libcli11-dev nlohmann-json3-dev"
 demo_packages="iso-codes python3"
 test_packages="libgtest-dev libgmock-dev pgbackrest libipc-run-perl zstd lz4 bzip2 clang-format
-  python3 util-linux procps jq openssl ceph-mon ceph-osd radosgw"
+  python3 util-linux procps jq openssl ceph-mon ceph-osd radosgw patchelf busybox-static"
 browser_packages="chromium fonts-dejavu-core"
 
 # install_packages NAME...: by apt, only what is missing, so that a second run needs no network.
@@ -47,7 +47,6 @@ private_postgres() {
 	mkdir -p "$1/usr/lib/postgresql" "$1/usr/share/postgresql"
 	cp -a /usr/lib/postgresql/15 "$1/usr/lib/postgresql/"
 	cp -a /usr/share/postgresql/15 "$1/usr/share/postgresql/"
-	ln -sfn /usr/include "$1/usr/include"
 	ln -sfn /usr/include "$1/usr/include"
 	pg_bin=$1/usr/lib/postgresql/15/bin
 }

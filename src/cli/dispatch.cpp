@@ -1,11 +1,13 @@
 #include "cli/dispatch.h"
 
+#include <sys/auxv.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <array>
 #include <chrono>
 #include <exception>
+#include <filesystem>
 #include <mutex>
 #include <new>
 
@@ -175,11 +177,15 @@ Result<int> run_guarded(Command command, Context& context) {
     }
 }
 
+/// The kernel's own answer; where /proc is not mounted the path that it was started by.
 std::string program_path() {
-    std::array<char, 4096> path{};
-    const ssize_t size = readlink("/proc/self/exe", path.data(), path.size());
-    return size <= 0 ? std::string("chronos")
-                     : std::string(path.data(), static_cast<std::size_t>(size));
+    std::error_code failed;
+    std::filesystem::path path = std::filesystem::read_symlink("/proc/self/exe", failed);
+    if (!failed) return path;
+    const auto* const started_as = reinterpret_cast<const char*>(getauxval(AT_EXECFN));
+    if (started_as == nullptr) return "chronos";
+    path = std::filesystem::absolute(started_as, failed);
+    return failed ? std::string(started_as) : path.string();
 }
 
 int run_program(int argc, char** argv, char** environment) {
