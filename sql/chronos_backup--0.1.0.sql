@@ -626,12 +626,69 @@ CREATE VIEW chronos.drills AS
 COMMENT ON VIEW chronos.drills IS
 	'every restore drill on record: outcome, times, how new the recovered data were, and the answers to its questions';
 
+-- Who did what
+
+CREATE TABLE chronos.audit_log (
+	started_at timestamptz,
+	finished_at timestamptz NOT NULL,
+	operation text NOT NULL,
+	arguments jsonb NOT NULL,
+	requested_by text NOT NULL,
+	role text,
+	requested_from text,
+	application text,
+	database text,
+	pid integer,
+	job bigint,
+	outcome text NOT NULL,
+	sqlstate text,
+	message text
+);
+CREATE INDEX ON chronos.audit_log (finished_at);
+COMMENT ON TABLE chronos.audit_log IS
+	'who asked for what, when and from where, and how it ended: calls of functions, ends of jobs, changes of schedules and prices; rows are never changed, and go by chronos.prune_audit_log() alone';
+SELECT pg_catalog.pg_extension_config_dump('chronos.audit_log', '');
+
+CREATE FUNCTION chronos.audit_log_append_only() RETURNS trigger LANGUAGE c
+	AS 'MODULE_PATHNAME', 'chronos_audit_log_append_only';
+COMMENT ON FUNCTION chronos.audit_log_append_only() IS 'refuses every change of chronos.audit_log but additions';
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON chronos.audit_log
+	EXECUTE FUNCTION chronos.audit_log_append_only();
+-- Also where session_replication_role is replica.
+ALTER TABLE chronos.audit_log ENABLE ALWAYS TRIGGER append_only;
+
+CREATE FUNCTION chronos.audit_change() RETURNS trigger LANGUAGE c
+	SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'chronos_audit_change';
+COMMENT ON FUNCTION chronos.audit_change() IS
+	'records changes of a table in chronos.audit_log, under the names for a change and for a removal';
+-- Not the columns that the scheduler itself writes.
+CREATE TRIGGER audit_change
+	AFTER INSERT OR DELETE
+		OR UPDATE OF name, type, cron, timezone, options, retries, retry_delay, enabled
+	ON chronos.schedule_entries FOR EACH ROW EXECUTE FUNCTION chronos.audit_change('schedule', 'unschedule');
+CREATE TRIGGER audit_truncate AFTER TRUNCATE ON chronos.schedule_entries
+	EXECUTE FUNCTION chronos.audit_change('schedule', 'unschedule all');
+CREATE TRIGGER audit_change AFTER INSERT OR UPDATE OR DELETE ON chronos.storage_prices
+	FOR EACH ROW EXECUTE FUNCTION chronos.audit_change('set storage price', 'remove storage price');
+CREATE TRIGGER audit_truncate AFTER TRUNCATE ON chronos.storage_prices
+	EXECUTE FUNCTION chronos.audit_change('set storage price', 'remove all storage prices');
+
+-- A superuser's, unless granted: whoever is recorded shall not decide for how long.
+CREATE FUNCTION chronos.prune_audit_log(older_than interval)
+	RETURNS bigint LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+	SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'chronos_prune_audit_log';
+COMMENT ON FUNCTION chronos.prune_audit_log(interval) IS
+	'remove what is older from chronos.audit_log, and record that there; returns the number of rows; for superusers';
+
 -- Nothing for PUBLIC; chronos_monitor may look, chronos_operator may also run things.
 
 REVOKE ALL ON SCHEMA chronos FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA chronos FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA chronos FROM PUBLIC;
 GRANT USAGE ON SCHEMA chronos TO chronos_monitor;
+GRANT SELECT ON chronos.audit_log TO chronos_monitor;
 GRANT SELECT ON chronos.backup_changes TO chronos_monitor;
 GRANT SELECT ON chronos.backups TO chronos_monitor;
 GRANT SELECT ON chronos.costs TO chronos_monitor;

@@ -1,3 +1,4 @@
+#include "extension/audit.h"
 #include "extension/engine_process.h"
 #include "extension/engine_session.h"
 #include "extension/postgres_api.h"
@@ -199,7 +200,7 @@ CHRONOS_FUNCTION(chronos_drill_history) {
     return to_jsonb(output_of("drill", options));
 }
 
-CHRONOS_FUNCTION(chronos_check) {
+CHRONOS_AUDITED(chronos_check, "check", calls) {
     using namespace chronos::extension;
     require_preloaded();
     InitMaterializedSRF(fcinfo, 0);
@@ -215,7 +216,7 @@ CHRONOS_FUNCTION(chronos_check) {
     return 0;
 }
 
-CHRONOS_FUNCTION(chronos_verify) {
+CHRONOS_AUDITED(chronos_verify, "verify", calls) {
     using namespace chronos::extension;
     require_preloaded();
     require_not_null(fcinfo, 1, "full");
@@ -238,7 +239,7 @@ CHRONOS_FUNCTION(chronos_verify) {
     return 0;
 }
 
-CHRONOS_FUNCTION(chronos_stanza_create) {
+CHRONOS_AUDITED(chronos_stanza_create, "stanza_create", calls) {
     using namespace chronos::extension;
     require_preloaded();
     require_primary("the creation of a stanza");
@@ -250,7 +251,7 @@ CHRONOS_FUNCTION(chronos_stanza_create) {
     PG_RETURN_VOID();
 }
 
-CHRONOS_FUNCTION(chronos_expire) {
+CHRONOS_AUDITED(chronos_expire, "expire", calls) {
     using namespace chronos::extension;
     require_preloaded();
     require_primary("expire");
@@ -265,7 +266,7 @@ CHRONOS_FUNCTION(chronos_expire) {
     return to_jsonb(output_of("expire", options));
 }
 
-CHRONOS_FUNCTION(chronos_hold) {
+CHRONOS_AUDITED(chronos_hold, "hold", calls) {
     using namespace chronos::extension;
     require_preloaded();
     require_primary("hold");
@@ -276,7 +277,7 @@ CHRONOS_FUNCTION(chronos_hold) {
     PG_RETURN_VOID();
 }
 
-CHRONOS_FUNCTION(chronos_unhold) {
+CHRONOS_AUDITED(chronos_unhold, "unhold", calls) {
     using namespace chronos::extension;
     require_preloaded();
     require_primary("unhold");
@@ -286,7 +287,7 @@ CHRONOS_FUNCTION(chronos_unhold) {
     PG_RETURN_VOID();
 }
 
-CHRONOS_FUNCTION(chronos_annotate) {
+CHRONOS_AUDITED(chronos_annotate, "annotate", calls) {
     using namespace chronos::extension;
     require_preloaded();
     require_primary("annotate");
@@ -302,7 +303,7 @@ CHRONOS_FUNCTION(chronos_annotate) {
     PG_RETURN_VOID();
 }
 
-CHRONOS_FUNCTION(chronos_maintenance) {
+CHRONOS_AUDITED(chronos_maintenance, "maintenance", calls) {
     using namespace chronos::extension;
     require_preloaded();
     require_primary("maintenance");
@@ -311,20 +312,24 @@ CHRONOS_FUNCTION(chronos_maintenance) {
     return to_jsonb(output_of("maintenance", options));
 }
 
-CHRONOS_FUNCTION(chronos_rekey) {
+CHRONOS_AUDITED(chronos_rekey, "rekey", calls) {
     using namespace chronos::extension;
     require_preloaded();
     require_primary("rekey");
     require_not_null(fcinfo, 0, "repo");
     const char* options[5] = {"--output=json", psprintf("--repo=%d", PG_GETARG_INT32(0))};
     int count = 2;
+    // The engine would repeat it in its message: a passphrase, if that is what was given.
+    if (!PG_ARGISNULL(2) && *TextDatumGetCString(PG_GETARG_DATUM(2)) != '/')
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("new_passphrase_file must be the absolute path of a file")));
     if (!PG_ARGISNULL(1)) options[count++] = text_option("phase", PG_GETARG_DATUM(1));
     if (!PG_ARGISNULL(2))
         options[count++] = text_option("new-cipher-pass-file", PG_GETARG_DATUM(2));
     return to_jsonb(output_of("rekey", options));
 }
 
-CHRONOS_FUNCTION(chronos_stanza_upgrade) {
+CHRONOS_AUDITED(chronos_stanza_upgrade, "stanza_upgrade", calls) {
     using namespace chronos::extension;
     require_preloaded();
     require_primary("the upgrade of a stanza");

@@ -1,3 +1,4 @@
+#include "extension/audit.h"
 #include "extension/engine_session.h"
 #include "extension/job_history.h"
 #include "extension/job_options.h"
@@ -28,14 +29,6 @@ void require_primary() {
                     errhint("Start the job on the primary.")));
 }
 
-/// Where the client of this session is, for the record.
-const char* client_address() {
-    LOCAL_FCINFO(call, 0);
-    InitFunctionCallInfoData(*call, nullptr, 0, InvalidOid, nullptr, nullptr);
-    const Datum address = inet_client_addr(call);
-    return call->isnull ? "local" : DatumGetCString(DirectFunctionCall1(inet_out, address));
-}
-
 int64 submit(const JobType* type, StringInfo options, const char* what) {
     require_options_fit(options, what);
     JobRequest request = {};
@@ -44,7 +37,9 @@ int64 submit(const JobType* type, StringInfo options, const char* what) {
     request.requested_by = GetUserNameFromId(GetSessionUserId(), false);
     request.requested_from = client_address();
     request.schedule = "";
-    return queue_job(&request).id;
+    const int64 id = queue_job(&request).id;
+    audit_job(id);
+    return id;
 }
 
 int64 submit_backup(FunctionCallInfo fcinfo) {
@@ -169,11 +164,11 @@ void put_job(ReturnSetInfo* result, JobSlot* job) {
 }  // namespace
 }  // namespace chronos::extension
 
-CHRONOS_FUNCTION(chronos_start_backup) {
+CHRONOS_AUDITED(chronos_start_backup, "start_backup", calls) {
     PG_RETURN_INT64(chronos::extension::submit_backup(fcinfo));
 }
 
-CHRONOS_FUNCTION(chronos_start_job) {
+CHRONOS_AUDITED(chronos_start_job, "start_job", calls) {
     using namespace chronos::extension;
     require_preloaded();
     require_primary();
@@ -184,7 +179,7 @@ CHRONOS_FUNCTION(chronos_start_job) {
     PG_RETURN_INT64(submit(type, &options, "options"));
 }
 
-CHRONOS_FUNCTION(chronos_backup_now) {
+CHRONOS_AUDITED(chronos_backup_now, "backup_now", calls) {
     using namespace chronos::extension;
     const int64 id = submit_backup(fcinfo);
     JobSlot job;
@@ -210,11 +205,12 @@ CHRONOS_FUNCTION(chronos_wait) {
     PG_RETURN_TEXT_P(cstring_to_text(job_state_name(job.state)));
 }
 
-CHRONOS_FUNCTION(chronos_cancel) {
+CHRONOS_AUDITED(chronos_cancel, "cancel", calls) {
     using namespace chronos::extension;
     require_preloaded();
     JobSlot job;
     require_job(PG_GETARG_INT64(0), &job);
+    audit_job(job.id);
     PG_RETURN_BOOL(request_cancel(PG_GETARG_INT64(0)));
 }
 

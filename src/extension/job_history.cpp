@@ -1,5 +1,6 @@
 #include "extension/job_history.h"
 
+#include "extension/audit.h"
 #include "extension/settings.h"
 #include "extension/worker_session.h"
 
@@ -25,7 +26,9 @@ constexpr const char* kLost =
     "error_code = 25, error = '" CHRONOS_LOST_JOB
     "' "
     "WHERE finished_at IS NULL AND NOT EXISTS (SELECT FROM chronos.current_jobs() AS job "
-    "WHERE job.id = recorded.id AND job.requested_at = recorded.requested_at)";
+    "WHERE job.id = recorded.id AND job.requested_at = recorded.requested_at) "
+    "RETURNING id, started_at, type, requested_by, coalesce(requested_from, ''), "
+    "coalesce(schedule, '')";
 constexpr const char* kPrune =
     "DELETE FROM chronos.job_history WHERE finished_at < now() - make_interval(mins => $1)";
 
@@ -58,7 +61,44 @@ void add_number(Row* row, pg_atomic_uint64* counter, bool is_null) {
     add(row, Int64GetDatum(static_cast<int64>(pg_atomic_read_u64(counter))), is_null);
 }
 
-void insert(JobSlot* job) {
+/// {"type": "full", "options": ["--repo=1"], ...}
+char* description_of(const JobSlot* job) {
+    StringInfoData json;
+    initStringInfo(&json);
+    appendStringInfo(&json, "{\"type\": \"%s\"", job->type);
+    const char* const texts[][2] = {
+        {"schedule", job->schedule}, {"options", job->options}, {"label", job->label}};
+    for (const auto& text : texts) {
+        if (*text[1] == '\0') continue;
+        appendStringInfo(&json, ", \"%s\": ", text[0]);
+        escape_json(&json, text[1]);
+    }
+    appendStringInfoChar(&json, '}');
+    return json.data;
+}
+
+/// How the job has ended, for chronos.audit_log. By way of the queue: whatever becomes of that
+/// table, jobs and schedules do not wait for it.
+void audit(const JobSlot* job) {
+    AuditEntry entry = {};
+    entry.started_at = job->started_at;
+    entry.finished_at = job->finished_at;
+    entry.job = job->id;
+    strlcpy(entry.operation, "job", sizeof entry.operation);
+    const char* description = description_of(job);
+    // Escaped, options may have grown; chronos.job_history has them whole.
+    if (strlen(description) >= sizeof entry.arguments)
+        description = psprintf("{\"type\": \"%s\"}", job->type);
+    strlcpy(entry.arguments, description, sizeof entry.arguments);
+    strlcpy(entry.requested_by, job->requested_by, sizeof entry.requested_by);
+    strlcpy(entry.requested_from, job->requested_from, sizeof entry.requested_from);
+    strlcpy(entry.outcome, job_state_name(job->state), sizeof entry.outcome);
+    strlcpy(entry.message, job->error, sizeof entry.message);
+    queue_audit_entry(&entry);
+}
+
+/// Whether that is news.
+bool insert(JobSlot* job) {
     Oid types[kColumns] = {INT8OID,        TEXTOID,        TEXTOID,        TEXTOID, TEXTOID,
                            TIMESTAMPTZOID, TEXTOID,        TIMESTAMPTZOID, INT4OID, TEXTOID,
                            TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID,        INT8OID, INT8OID,
@@ -85,6 +125,8 @@ void insert(JobSlot* job) {
     add_text(&row, job->error);
     add_text(&row, job->hint);
     SPI_execute_with_args(kInsert, kColumns, types, row.values, row.nulls, false, 0);
+    // Not where the row was there.
+    return SPI_processed > 0;
 }
 
 void prune() {
@@ -113,23 +155,6 @@ void mark_recorded(const JobSlot* jobs, int count) {
     LWLockRelease(shared->lock);
 }
 
-/// Whether there is a history to write into.
-bool begin() {
-    SetCurrentStatementStartTimestamp();
-    StartTransactionCommand();
-    limit_lock_waits();
-    SPI_connect();
-    PushActiveSnapshot(GetTransactionSnapshot());
-    return has_table();
-}
-
-void commit() {
-    PopActiveSnapshot();
-    SPI_finish();
-    CommitTransactionCommand();
-    pgstat_report_stat(true);
-}
-
 /// In memory that outlives transactions; free it with pfree().
 JobSlot* room_for_jobs() {
     return static_cast<JobSlot*>(MemoryContextAllocHuge(TopMemoryContext, sizeof shared->slots));
@@ -138,54 +163,55 @@ JobSlot* room_for_jobs() {
 void record_started(int64 id) {
     JobSlot* job = room_for_jobs();
     const bool found = look_up_job(id, job);
-    if (begin() && found) insert(job);
-    commit();
+    if (begin_record("job_history") && found) insert(job);
+    commit_record();
     pfree(job);
 }
 
 void record_finished(int64) {
     JobSlot* jobs = room_for_jobs();
     const int count = collect(jobs);
-    const bool writable = begin();
-    for (int i = 0; writable && i < count; ++i) insert(&jobs[i]);
+    const bool writable = begin_record("job_history");
+    bool news[kJobSlots] = {};
+    for (int i = 0; writable && i < count; ++i) news[i] = insert(&jobs[i]);
     if (writable) prune();
-    commit();
+    commit_record();
     // Where there is no history, nothing is left to be done either.
     mark_recorded(jobs, count);
+    for (int i = 0; i < count; ++i)
+        if (news[i]) audit(&jobs[i]);
     pfree(jobs);
-}
-
-/// An error of the record is a warning.
-void try_to(void (*record)(int64), int64 id) {
-    MemoryContext context = CurrentMemoryContext;
-    PG_TRY();
-    { record(id); }
-    PG_CATCH();
-    {
-        MemoryContextSwitchTo(context);
-        ErrorData* error = CopyErrorData();
-        FlushErrorState();
-        AbortCurrentTransaction();
-        MemoryContextSwitchTo(context);
-        ereport(WARNING, (errmsg("chronos: could not record jobs: %s", error->message)));
-        FreeErrorData(error);
-    }
-    PG_END_TRY();
-    MemoryContextSwitchTo(context);
 }
 
 }  // namespace
 
 void record_started_job(int64 id) {
-    try_to(record_started, id);
+    try_to_record("jobs", record_started, id);
 }
 
 void record_finished_jobs() {
-    try_to(record_finished, 0);
+    try_to_record("jobs", record_finished, 0);
 }
 
 void record_lost_jobs() {
-    SPI_execute(kLost, false, 0);
+    if (SPI_execute(kLost, false, 0) != SPI_OK_UPDATE_RETURNING) return;
+    JobSlot* job = static_cast<JobSlot*>(palloc0(sizeof(JobSlot)));
+    for (uint64 i = 0; i < SPI_processed; ++i) {
+        const HeapTuple row = SPI_tuptable->vals[i];
+        const TupleDesc columns = SPI_tuptable->tupdesc;
+        bool is_null = false;
+        job->id = DatumGetInt64(SPI_getbinval(row, columns, 1, &is_null));
+        const Datum started = SPI_getbinval(row, columns, 2, &is_null);
+        job->started_at = is_null ? 0 : DatumGetTimestampTz(started);
+        job->finished_at = GetCurrentTimestamp();
+        strlcpy(job->type, SPI_getvalue(row, columns, 3), sizeof job->type);
+        strlcpy(job->requested_by, SPI_getvalue(row, columns, 4), sizeof job->requested_by);
+        strlcpy(job->requested_from, SPI_getvalue(row, columns, 5), sizeof job->requested_from);
+        strlcpy(job->schedule, SPI_getvalue(row, columns, 6), sizeof job->schedule);
+        job->state = JobState::failed;
+        strlcpy(job->error, CHRONOS_LOST_JOB, sizeof job->error);
+        audit(job);
+    }
 }
 
 Datum phases_as_jsonb(const JobSlot* job) {

@@ -1,3 +1,4 @@
+#include "extension/audit.h"
 #include "extension/engine_process.h"
 #include "extension/engine_session.h"
 #include "extension/job_history.h"
@@ -288,6 +289,7 @@ void chronos_job_main(Datum argument) {
     record_started_job(job_id);
     run_job(find_job_type(type));
     record_finished_jobs();
+    write_audit_log();
     proc_exit(0);
 }
 }

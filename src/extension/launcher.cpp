@@ -126,18 +126,28 @@ bool job_waits_for_record(TimestampTz now) {
     return false;
 }
 
+/// How long after a scheduler another one is tried for what that did not get done.
+int64 scheduler_retry_us() {
+    constexpr int kDoublings = 6;
+    return int64{60 * USECS_PER_SEC} << Min(shared->scheduler_failures, kDoublings);
+}
+
+/// Calls that chronos.audit_log does not have yet: those since the last scheduler began, at once.
+bool calls_wait_for_record(TimestampTz now) {
+    const AuditQueue* queue = &shared->audit;
+    return queue->waiting() && (queue->latest_at >= scheduler_started_at ||
+                                scheduler_started_at + scheduler_retry_us() < now);
+}
+
 /// Claims the turn of the scheduler. Should it fail, it gets another one later and later.
 bool claim_scheduler_turn() {
-    constexpr int64 kFirstRetryUs = 60 * USECS_PER_SEC;
-    constexpr int kDoublings = 6;
     const TimestampTz now = GetCurrentTimestamp();
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     const bool turn = shared->schedules_changed || shared->check_schedules_at <= schedule_now() ||
-                      job_waits_for_record(now);
+                      job_waits_for_record(now) || calls_wait_for_record(now);
     if (turn) {
         shared->schedules_changed = false;
-        shared->check_schedules_at =
-            schedule_now() + (kFirstRetryUs << Min(shared->scheduler_failures, kDoublings));
+        shared->check_schedules_at = schedule_now() + scheduler_retry_us();
         ++shared->scheduler_failures;
         scheduler_started_at = now;
     }

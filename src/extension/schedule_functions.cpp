@@ -1,3 +1,4 @@
+#include "extension/audit.h"
 #include "extension/cron_time.h"
 #include "extension/job_options.h"
 #include "extension/job_queue.h"
@@ -144,7 +145,7 @@ Datum run_or_null(FunctionCallInfo fcinfo, TimestampTz next) {
 }  // namespace
 }  // namespace chronos::extension
 
-CHRONOS_FUNCTION(chronos_schedule) {
+CHRONOS_AUDITED(chronos_schedule, "schedule", failures) {
     using namespace chronos::extension;
     require_preloaded();
     require_primary();
@@ -162,7 +163,7 @@ CHRONOS_FUNCTION(chronos_schedule) {
     return run_or_null(fcinfo, next_run_after(cron, zone, now));
 }
 
-CHRONOS_FUNCTION(chronos_unschedule) {
+CHRONOS_AUDITED(chronos_unschedule, "unschedule", failures) {
     using namespace chronos::extension;
     require_preloaded();
     require_primary();

@@ -1,3 +1,4 @@
+#include "extension/audit.h"
 #include "extension/job_history.h"
 #include "extension/job_options.h"
 #include "extension/job_queue.h"
@@ -340,6 +341,7 @@ void chronos_scheduler_main(Datum) {
     shared->scheduler_failures = 0;
     LWLockRelease(shared->lock);
     record_finished_jobs();
+    write_audit_log();
     proc_exit(0);
 }
 }

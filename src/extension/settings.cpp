@@ -142,6 +142,9 @@ void define_settings() {
     define_number("chronos.job_history_retention",
                   "How long finished jobs stay in chronos.job_history; 0 for ever.",
                   &settings.job_history_retention_min, 30 * 24 * 60, 0, INT_MAX, GUC_UNIT_MIN);
+    define_number("chronos.audit_log_retention",
+                  "How long calls stay in chronos.audit_log; 0 for ever.",
+                  &settings.audit_log_retention_min, 0, 0, INT_MAX, GUC_UNIT_MIN);
     DefineCustomBoolVariable("chronos.wal_stream",
                              "Stores WAL before its segment is complete, to lose less.", nullptr,
                              &settings.wal_stream, false, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);

@@ -32,7 +32,8 @@ struct Settings {
     char* job_start_command;
     char* job_end_command;
     int job_command_timeout_s;
-    int job_history_retention_min;  ///< 0: for ever
+    int job_history_retention_min;
+    int audit_log_retention_min;  ///< 0: for ever
 };
 
 /// What the engine reports as `log level=`, in this order.

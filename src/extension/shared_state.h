@@ -1,5 +1,6 @@
 #pragma once
 
+#include "extension/audit.h"
 #include "extension/postgres_api.h"
 #include "extension/wal_state.h"
 
@@ -76,6 +77,7 @@ struct SharedState {
     int scheduler_failures;            ///< starts since a scheduler last got through
     pg_atomic_uint64 clock_offset_us;  ///< of schedule_now(); tests set it
     WalState wal;
+    AuditQueue audit;
     JobSlot slots[kJobSlots];
 };
 

@@ -32,4 +32,42 @@ void limit_lock_waits() {
                       false);
 }
 
+bool begin_record(const char* table) {
+    SetCurrentStatementStartTimestamp();
+    StartTransactionCommand();
+    limit_lock_waits();
+    SPI_connect();
+    PushActiveSnapshot(GetTransactionSnapshot());
+    const char* query = psprintf(
+        "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
+        "ON n.oid = c.relnamespace WHERE n.nspname = 'chronos' AND c.relname = '%s'",
+        table);
+    return SPI_execute(query, true, 1) == SPI_OK_SELECT && SPI_processed > 0;
+}
+
+void commit_record() {
+    PopActiveSnapshot();
+    SPI_finish();
+    CommitTransactionCommand();
+    pgstat_report_stat(true);
+}
+
+void try_to_record(const char* what, void (*write)(int64), int64 argument) {
+    MemoryContext context = CurrentMemoryContext;
+    PG_TRY();
+    { write(argument); }
+    PG_CATCH();
+    {
+        MemoryContextSwitchTo(context);
+        ErrorData* error = CopyErrorData();
+        FlushErrorState();
+        AbortCurrentTransaction();
+        MemoryContextSwitchTo(context);
+        ereport(WARNING, (errmsg("chronos: could not record %s: %s", what, error->message)));
+        FreeErrorData(error);
+    }
+    PG_END_TRY();
+    MemoryContextSwitchTo(context);
+}
+
 }  // namespace chronos::extension
