@@ -80,6 +80,7 @@ std::vector<std::string> FaultStorage::changes() const {
 }
 
 std::optional<Fault> FaultStorage::strike(Operation operation, const std::string& name) {
+    if (watch) watch(operation, name);
     const std::lock_guard lock(mutex_);
     std::optional<Fault> struck;
     for (Armed& armed : faults_) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <mutex>
 
 #include "chronos/storage/forwarding.h"
@@ -44,6 +45,8 @@ public:
     using ForwardingStorage::ForwardingStorage;
 
     void add(Fault fault);
+    /// Is told of each call of these before it is made; set before the first call.
+    std::function<void(Operation operation, const std::string& name)> watch;
     /// All calls so far that change something: "create a/b", "finish a/b", "remove a/b", ...
     std::vector<std::string> changes() const;
 

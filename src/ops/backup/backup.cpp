@@ -13,6 +13,7 @@
 #include "chronos/pgdata/cluster_files.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/lock.h"
+#include "ops/backup/clock_gate.h"
 #include "ops/backup/companions.h"
 #include "ops/backup/copy.h"
 #include "ops/backup/label.h"
@@ -57,7 +58,6 @@ public:
     Result<> choose_label();
     Result<> plan_copy();
     Result<> prepare_directory();
-    Result<> wait_for_copy_start();
     Result<> copy_files();
     Result<> make_durable();
     Result<> stop_on_server();
@@ -80,7 +80,7 @@ private:
     Result<EndedBackup> end_on_server();
     Result<> make_paths();
     Result<> save_partial();
-    CopySettings copy_settings() const;
+    CopySettings copy_settings();
     MonitorSettings monitor_settings();
     void take_outcome(const PlannedFile& planned, const CopyOutcome& outcome);
     void drop_vanished();
@@ -89,7 +89,7 @@ private:
     void add_entry(repo::ManifestFile file);
 
     BackupRequest request_;
-    db::Connection& connection_;
+    SharedConnection connection_;
     ProgressReceiver progress_;
     const Cancellation& cancel_;
     const Company company_;
@@ -103,6 +103,7 @@ private:
     std::optional<repo::Manifest> resumed_;  ///< an interrupted backup that this one goes on with
     StartedBackup started_;
     db::ServerTime listed_at_;
+    std::optional<ClockGate> gate_;  ///< from the time of the list on
     CopyPlan plan_;
     std::mutex manifest_mutex_;  ///< held for manifest_ and vanished_ while files are copied
     repo::Manifest manifest_;
@@ -220,6 +221,8 @@ Result<> Run::list_files() {
     request.exclude = request_.exclude;
     pgdata::ClusterList list = CHRONOS_TRY(pgdata::list_cluster(request));
     listed_at_ = CHRONOS_TRY(db::server_time(connection_));
+    gate_.emplace(connection_, listed_at_);
+    // When files of the second of the list are copied; others have times that are as good earlier.
     manifest_.timestamp_copy_start = listed_at_.second + 1;
     manifest_.pg_version = cluster_.control.version;
     manifest_.catalog_version = cluster_.control.catalog_version;
@@ -264,6 +267,7 @@ Result<> Run::plan_copy() {
     resumed_.reset();
     if (prior_) keep_planned(files, manifest_, *prior_);
     plan_ = arrange(std::move(files), manifest_, rules);
+    hold_new_files(plan_, manifest_, settled_before(manifest_, listed_at_));
     return {};
 }
 
@@ -298,11 +302,7 @@ Result<> Run::save_partial() {
     return save_partial_manifest(publication(), manifest_, manifest_mutex_);
 }
 
-Result<> Run::wait_for_copy_start() {
-    return wait_for_next_second(connection_, listed_at_, cancel_);
-}
-
-CopySettings Run::copy_settings() const {
+CopySettings Run::copy_settings() {
     CopySettings settings;
     settings.repository = &request_.repository;
     settings.stanza = request_.stanza;
@@ -312,6 +312,7 @@ CopySettings Run::copy_settings() const {
     settings.manifest = &manifest_;
     settings.prior = prior_ ? &*prior_ : nullptr;
     settings.form = store_form();
+    settings.gate = &*gate_;
     settings.check_pages = manifest_.options.checksum_page.value_or(false);
     settings.page_header_check = request_.page_header_check;
     settings.page_size = cluster_.control.page_size;
@@ -544,7 +545,6 @@ Result<BackupResult> run_one(const BackupRequest& request, db::Connection& conne
     CHRONOS_TRY(run.choose_label());
     CHRONOS_TRY(run.plan_copy());
     CHRONOS_TRY(run.prepare_directory());
-    CHRONOS_TRY(run.wait_for_copy_start());
     CHRONOS_TRY(run.copy_files());
     // From here on nothing may be mentioned that is not durable.
     CHRONOS_TRY(run.make_durable());

@@ -292,21 +292,43 @@ std::optional<PageCheck> Copier::page_check_of(LiveFile& source,
     return check;
 }
 
-/// The threads' common queue. An error of one thread stops the others at their next file.
+/// The threads' common queue. An error of one thread stops the others at their next file. While the
+/// gate is closed those jobs that are not held come first.
 class Queue {
 public:
-    explicit Queue(std::span<const CopyJob> jobs) : jobs_(jobs) {}
-    const CopyJob* next() {
+    Queue(std::span<const CopyJob> jobs, ClockGate& gate) : jobs_(jobs), gate_(gate) {}
+    /// Null: there are no more. Waits for the gate if there is nothing else to do.
+    Result<const CopyJob*> next(const Cancellation& cancel) {
         if (stopped()) return nullptr;
-        const std::size_t at = next_.fetch_add(1, std::memory_order_relaxed);
-        return at < jobs_.size() ? &jobs_[at] : nullptr;
+        const CopyJob* job = take();
+        if (job != nullptr && job->held) CHRONOS_TRY(gate_.pass(cancel));
+        return job;
     }
     void stop() { stopped_.store(true, std::memory_order_relaxed); }
     bool stopped() const { return stopped_.load(std::memory_order_relaxed); }
 
 private:
+    const CopyJob* take() {
+        const std::lock_guard lock(mutex_);
+        const std::size_t free = first(free_, false);
+        const std::size_t held = first(held_, true);
+        const bool takes_free = gate_.open() ? free < held : free < jobs_.size();
+        const std::size_t at = takes_free ? free_++ : held_;
+        if (at == jobs_.size()) return nullptr;
+        if (!takes_free) ++held_;
+        return &jobs_[at];
+    }
+    /// Moves `at` to the next job of its kind, or to the end.
+    std::size_t first(std::size_t& at, bool held) const {
+        while (at < jobs_.size() && jobs_[at].held != held) ++at;
+        return at;
+    }
+
     std::span<const CopyJob> jobs_;
-    std::atomic<std::size_t> next_{0};
+    ClockGate& gate_;
+    std::mutex mutex_;
+    std::size_t free_ = 0;  ///< no job before it is both untaken and not held
+    std::size_t held_ = 0;  ///< likewise, of those that are held
     std::atomic<bool> stopped_{false};
 };
 
@@ -317,6 +339,7 @@ public:
            const ReadReceiver& read, const OutcomeReceiver& outcome, WorkShare& share)
         : settings_(settings),
           plan_(plan),
+          cancel_(cancel),
           outcome_(outcome),
           share_(share),
           copier_(settings, cancel, read, share) {}
@@ -330,7 +353,11 @@ public:
 private:
     Result<> run_jobs(Queue& queue, BundleIds& ids, io::ByteBudget& budget) {
         const WorkShare::Owner owner(share_);
-        while (const CopyJob* job = queue.next()) {
+        for (;;) {
+            Result<const CopyJob*> next = queue.next(cancel_);
+            if (!next) queue.stop();
+            const CopyJob* job = CHRONOS_TRY(std::move(next));
+            if (job == nullptr) return {};
             const io::ByteBudget::Share memory(
                 budget, storage::cost_of_writing(*settings_.repository->storage, size_of(*job)));
             Result<> done = run_job(*job, queue, ids);
@@ -338,7 +365,6 @@ private:
             queue.stop();
             return done;
         }
-        return {};
     }
 
     std::uint64_t size_of(const CopyJob& job) const {
@@ -363,6 +389,7 @@ private:
 
     const CopySettings& settings_;
     const CopyPlan& plan_;
+    const Cancellation& cancel_;
     const OutcomeReceiver& outcome_;
     WorkShare& share_;
     Copier copier_;
@@ -389,7 +416,7 @@ Result<> copy_files(const CopySettings& settings, const CopyPlan& plan, const Ca
     WorkShare share;
     const std::span jobs(plan.jobs);
     if (jobs.empty()) return {};
-    Queue queue(jobs.first(jobs.size() - 1));
+    Queue queue(jobs.first(jobs.size() - 1), *settings.gate);
     // More threads than jobs are of use: they compress blocks for the others.
     const io::Workers workers =
         storage::workers_for(*settings.repository->storage, settings.process_max);
@@ -397,7 +424,7 @@ Result<> copy_files(const CopySettings& settings, const CopyPlan& plan, const Ca
     CHRONOS_TRY(io::parallel_for(workers, workers.threads, cancel, [&](std::size_t) {
         return Worker(settings, plan, cancel, read, report, share).run(queue, ids, budget);
     }));
-    Queue last(jobs.last(1));
+    Queue last(jobs.last(1), *settings.gate);
     return Worker(settings, plan, cancel, read, report, share).run(last, ids, budget);
 }
 

@@ -9,6 +9,7 @@
 #include "chronos/ops/backup.h"
 #include "chronos/pgdata/cluster_files.h"
 #include "chronos/storage/storage.h"
+#include "ops/backup/clock_gate.h"
 #include "ops/backup/plan.h"
 #include "ops/backup/store_pipeline.h"
 
@@ -25,6 +26,7 @@ struct CopySettings {
     const repo::Manifest* prior = nullptr;  ///< null for a full backup
     StoreForm form;                         ///< of files outside of bundles
     const BlockRules* blocks = nullptr;     ///< used if the manifest says `block_incr`
+    ClockGate* gate = nullptr;              ///< before jobs that are held
     bool check_pages = false;
     bool page_header_check = true;
     std::uint32_t page_size = 8192;
@@ -48,8 +50,9 @@ using OutcomeReceiver = std::function<void(const PlannedFile& file, const CopyOu
 /// Receives bytes read since the last call; any thread, calls overlap.
 using ReadReceiver = std::function<void(std::uint64_t bytes)>;
 
-/// Does the jobs of the plan in their order, on several threads, the last one after all others:
-/// pg_control must not be older than what it speaks of. The first error ends it. What is stored is
+/// Does the jobs of the plan in their order, on several threads, but those that are held after the
+/// gate has opened, and the last one after all others: pg_control must not be older than what it
+/// speaks of. The first error ends it. What is stored is
 /// durable only after Storage::sync_tree().
 Result<> copy_files(const CopySettings& settings, const CopyPlan& plan, const Cancellation& cancel,
                     const ReadReceiver& read, const OutcomeReceiver& outcome);

@@ -1,6 +1,7 @@
 #include "ops/backup/plan.h"
 
 #include <algorithm>
+#include <span>
 
 namespace chronos::ops::backup {
 namespace {
@@ -231,6 +232,14 @@ CopyPlan arrange(std::vector<PlannedFile> files, const repo::Manifest& manifest,
         plan.files.push_back(*last);
     }
     return plan;
+}
+
+void hold_new_files(CopyPlan& plan, const repo::Manifest& manifest, UnixTime settled_before) {
+    for (CopyJob& job : plan.jobs)
+        job.held = std::ranges::any_of(
+            std::span(plan.files).subspan(job.first, job.count), [&](const PlannedFile& file) {
+                return manifest.files[file.index].timestamp >= settled_before;
+            });
 }
 
 std::string source_path(const std::string& pgdata, std::string_view manifest_name) {

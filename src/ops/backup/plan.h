@@ -33,6 +33,7 @@ struct CopyJob {
     std::size_t first = 0;  ///< in CopyPlan::files
     std::size_t count = 0;
     bool bundle = false;
+    bool held = false;  ///< until the clock has moved on: a file of it is new
 };
 
 struct CopyPlan {
@@ -71,6 +72,9 @@ void keep_planned(const std::vector<PlannedFile>& files, const repo::Manifest& m
 /// block-and-crypto reference, section 3.3.
 CopyPlan arrange(std::vector<PlannedFile> files, const repo::Manifest& manifest,
                  std::optional<BundleRules> bundles);
+
+/// Marks the jobs with files whose last change is not earlier than `settled_before`.
+void hold_new_files(CopyPlan& plan, const repo::Manifest& manifest, UnixTime settled_before);
 
 /// Makes `file` refer to the prior's copy of it; time, owner and mode stay its own.
 void refer_to_prior(const repo::Manifest& prior, const repo::ManifestFile& prior_file,

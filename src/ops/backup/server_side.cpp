@@ -100,19 +100,4 @@ Result<StartedBackup> start_on_server(const BackupRequest& request, db::Connecti
     return started;
 }
 
-Result<> wait_for_next_second(db::Connection& connection, db::ServerTime listed,
-                              const Cancellation& cancel) {
-    constexpr int kAttempts = 3;
-    db::ServerTime now = CHRONOS_TRY(db::server_time(connection));
-    for (int attempt = 0; now.second <= listed.second; ++attempt) {
-        if (attempt == kAttempts)
-            return Error(ErrorKind::kernel,
-                         "invalid sleep for online backup time with wait remainder")
-                .with_hint("The server's clock does not move forward.");
-        CHRONOS_TRY(cancel.sleep(std::chrono::milliseconds(1000 - now.millisecond)));
-        now = CHRONOS_TRY(db::server_time(connection));
-    }
-    return {};
-}
-
 }  // namespace chronos::ops::backup

@@ -31,9 +31,4 @@ struct StartedBackup {
 Result<StartedBackup> start_on_server(const BackupRequest& request, db::Connection& connection,
                                       const Cluster& cluster);
 
-/// Waits until the server's clock shows a later second than `listed`: a file changed from then on
-/// shows it by its time. Kind kernel if the clock does not move.
-Result<> wait_for_next_second(db::Connection& connection, db::ServerTime listed,
-                              const Cancellation& cancel);
-
 }  // namespace chronos::ops::backup

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <map>
 
 #include "chronos/crypto/hash.h"
 #include "chronos/pgdata/control_file.h"
@@ -70,7 +71,7 @@ protected:
         request_.type = repo::BackupType::full;
         request_.compress_type = compress::CompressType::none;
         request_.archive_timeout = std::chrono::milliseconds(50);
-        clock_ms_ = unix_now() * 1000;
+        clock_ms_ = unix_now() * 1000 + 990;  // near the end of a second: waits for it are short
         answer_as_a_server();
     }
 
@@ -664,6 +665,110 @@ TEST_F(RunBackup, AFileThatVanishesIsLeftOut) {
     EXPECT_NE(manifest(result->entry.label).find_file("pg_data/base/5/2619"), nullptr);
 }
 
+struct Change {
+    const char* name;
+    std::string (*content)(const std::string& before);
+};
+
+/// A file of some megabytes that the server changes when part of it has been read.
+class ChangedDuringTheCopy : public RunBackup, public testing::WithParamInterface<Change> {
+protected:
+    static constexpr std::size_t kSize = 400 * std::size_t{8192};
+    static std::string content_before() {
+        std::string content(kSize, 'a');
+        for (std::size_t at = 0; at < kSize; at += 7)
+            content[at] = static_cast<char>(at * 31 % 251);
+        return content;
+    }
+    /// Backs up while `change` is made; returns the label.
+    std::string back_up(const std::string& after) {
+        bool changed = false;
+        faults_ = std::make_shared<FaultStorage>(memory_);
+        faults_->watch = [&](Operation operation, const std::string& name) {
+            const bool of_file = name.find("base/5/7") != std::string::npos || name.ends_with("/1");
+            if (changed || operation != Operation::write || !of_file) return;
+            changed = true;
+            data_.write("base/5/7", after);
+        };
+        request_.repository.storage = faults_;
+        const auto result = run();
+        faults_->watch = {};
+        EXPECT_OK(result);
+        EXPECT_TRUE(changed);
+        return result ? result->entry.label : "";
+    }
+};
+
+TEST_P(ChangedDuringTheCopy, TheBackupIsWholeAndTheNextOneHasTheChange) {
+    const std::string before = content_before();
+    const std::string after = GetParam().content(before);
+    for (const Form form : {Form::files, Form::bundles, Form::blocks})
+        for (const std::uint64_t limit : {std::uint64_t{8192}, std::uint64_t{4} << 20}) {
+            SCOPED_TRACE(static_cast<int>(form));
+            request_.bundle = form != Form::files;
+            request_.block = form == Form::blocks;
+            request_.bundle_limit = limit;
+            request_.bundle_size = 1;  // no other file in the bundle of this one
+            request_.type = repo::BackupType::full;
+            data_.write("base/5/7", before);
+            touch("base/5/7", std::chrono::hours(30));  // in the first bundle
+            back_up(after);
+            expect_valid();
+            request_.type = repo::BackupType::incr;
+            touch("base/5/7", std::chrono::hours(10));
+            const auto next = run();
+            ASSERT_OK(next);
+            expect_valid();
+            const repo::Manifest backup = manifest(next->entry.label);
+            EXPECT_EQ(content_of(backup, *backup.find_file("pg_data/base/5/7")), after);
+        }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Changes, ChangedDuringTheCopy,
+    testing::Values(
+        Change{"grows", [](const std::string& before) { return before + std::string(8192, 'x'); }},
+        Change{"shrinks", [](const std::string& before) { return before.substr(0, 380 * 8192); }},
+        Change{"is_cut_to_a_page",
+               [](const std::string& before) { return before.substr(0, 8192); }},
+        Change{"is_cut_to_nothing", [](const std::string&) { return std::string(); }},
+        Change{
+            "is_rewritten",
+            [](const std::string& before) { return std::string(before.rbegin(), before.rend()); }}),
+    [](const auto& tested) { return std::string(tested.param.name); });
+
+// The server writes while the clock is waited for. What it does to new files must be in the copies,
+// for nothing tells the next backup; old files are copied meanwhile.
+TEST_F(RunBackup, CopiesAFileOfTheSecondOfTheListWhenThatIsOver) {
+    const std::chrono::sys_seconds list(std::chrono::seconds(clock_ms_ / 1000));
+    const std::map<std::string, int> ages_s = {
+        {"base/5/1", 0}, {"base/5/2", 2}, {"base/5/3", 3}, {"base/5/4", 4}};
+    const auto write = [&](const std::string& name, const std::string& content, int age_s) {
+        data_.write(name, content);
+        std::filesystem::last_write_time(
+            data_.path() + "/" + name,
+            std::filesystem::file_time_type::clock::from_sys(list - std::chrono::seconds(age_s)));
+    };
+    std::filesystem::last_write_time(data_.path() + "/global/pg_control",
+                                     std::filesystem::file_time_type::clock::from_sys(list));
+    for (const auto& [name, age_s] : ages_s) write(name, "as listed", age_s);
+    at_clock_ = [&, looks = 0]() mutable {
+        if (++looks <= 2) clock_ms_ -= 1000;  // it stands still until the list is complete
+        if (looks == 3)
+            for (const auto& [name, age_s] : ages_s) write(name, "then more", age_s);
+    };
+    const auto full = run();
+    ASSERT_OK(full);
+    const repo::Manifest backup = manifest(full->entry.label);
+    const auto stored = [&](const char* name) {
+        return content_of(backup, *backup.find_file(std::string("pg_data/base/5/") + name));
+    };
+    EXPECT_EQ(stored("1"), "then more");
+    EXPECT_EQ(stored("2"), "then more");
+    EXPECT_EQ(stored("3"), "as listed");
+    EXPECT_EQ(stored("4"), "as listed");
+}
+
 TEST_F(RunBackup, ADependentBackupRefersToWhatHasNotChanged) {
     const auto full = run();
     ASSERT_OK(full);
@@ -696,6 +801,60 @@ TEST_F(RunBackup, DeltaFindsContentThatChangedBehindTimeAndSize) {
     EXPECT_EQ(manifest(delta->entry.label).find_file("pg_data/PG_VERSION")->reference, "");
     EXPECT_EQ(manifest(delta->entry.label).find_file("pg_data/base/5/1259")->reference,
               full->entry.label);
+    expect_valid();
+}
+
+// On another timeline files may have been put back: their times prove nothing.
+TEST_F(RunBackup, OnAnotherTimelineThanThePriorComparesContent) {
+    const auto full = run();
+    ASSERT_OK(full);
+    repo::Manifest changed = manifest(full->entry.label);
+    changed.archive_start = changed.archive_stop = "000000020000000000000001";
+    ASSERT_OK(repo::save_manifest(request_.repository, "main", full->entry.label,
+                                  repo::format_manifest(changed), info().cipher_pass));
+    const auto time = std::filesystem::last_write_time(data_.path() + "/PG_VERSION");
+    data_.write("PG_VERSION", "16\n");
+    std::filesystem::last_write_time(data_.path() + "/PG_VERSION", time);
+    request_.type = repo::BackupType::incr;
+    const auto incr = run();
+    ASSERT_OK(incr);
+    const repo::Manifest backup = manifest(incr->entry.label);
+    EXPECT_TRUE(backup.options.delta);
+    EXPECT_EQ(backup.find_file("pg_data/PG_VERSION")->reference, "");
+    EXPECT_EQ(backup.find_file("pg_data/base/5/1259")->reference, full->entry.label);
+    expect_valid();
+}
+
+// A clock that was set back, in the server or where the files are.
+TEST_F(RunBackup, AFileOlderThanInThePriorMakesItCompareContent) {
+    data_.write("base/5/1", "one");
+    const auto full = run();
+    ASSERT_OK(full);
+    data_.write("base/5/1", "two");
+    touch("base/5/1", std::chrono::hours(48));
+    const auto time = std::filesystem::last_write_time(data_.path() + "/PG_VERSION");
+    data_.write("PG_VERSION", "16\n");
+    std::filesystem::last_write_time(data_.path() + "/PG_VERSION", time);
+    request_.type = repo::BackupType::incr;
+    const auto incr = run();
+    ASSERT_OK(incr);
+    const repo::Manifest backup = manifest(incr->entry.label);
+    EXPECT_EQ(content_of(backup, *backup.find_file("pg_data/base/5/1")), "two");
+    EXPECT_EQ(backup.find_file("pg_data/PG_VERSION")->reference, "");
+    expect_valid();
+}
+
+TEST_F(RunBackup, APriorThatLostItsManifestIsNotBuiltUpon) {
+    const auto full = run();
+    ASSERT_OK(full);
+    request_.type = repo::BackupType::incr;
+    const auto lost = run();
+    ASSERT_OK(lost);
+    for (const char* name : {"backup.manifest", "backup.manifest.copy"})
+        ASSERT_OK(memory_.remove("backup/main/" + lost->entry.label + "/" + name));
+    const auto next = run();
+    ASSERT_OK(next);
+    EXPECT_EQ(manifest(next->entry.label).prior, full->entry.label);
     expect_valid();
 }
 

@@ -237,6 +237,21 @@ TEST(Arrange, WithoutBundlesEveryFileIsAJob) {
               "pg_data/2 pg_data/1 ");
 }
 
+TEST(HoldNewFiles, HoldsAJobThatHasOne) {
+    const auto list = cluster({entry("pg_data/1", 5000, 99), entry("pg_data/2", 6000, 100),
+                               entry("pg_data/3", 7000, 200), entry("pg_data/4", 100, 10),
+                               entry("pg_data/5", 100, 20), entry("pg_data/6", 100, 100)});
+    repo::Manifest manifest = described(list);
+    CopyPlan plan =
+        arrange(plan_files(nullptr, manifest), manifest, BundleRules{.size = 200, .limit = 1000});
+    hold_new_files(plan, manifest, 100);
+    std::string held;
+    for (const CopyJob& job : plan.jobs) held += job.held ? "held " : "free ";
+    EXPECT_EQ(jobs_of(plan, manifest),
+              "pg_data/3 pg_data/2 pg_data/1 (pg_data/4 pg_data/5 )(pg_data/6 )");
+    EXPECT_EQ(held, "held held free free held ");
+}
+
 TEST(ReasonForDelta, IsAFileFromTheFuture) {
     const auto list = cluster({entry("pg_data/x", 1, 1000)});
     const repo::Manifest manifest = described(list);
