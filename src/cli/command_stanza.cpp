@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 
+#include "chronos/base/log.h"
 #include "cli/commands.h"
 #include "cli/per_repository.h"
 #include "cli/server_commands.h"
@@ -24,6 +25,8 @@ nlohmann::json as_json(const ops::stanza::StanzaOutcome& outcome) {
 
 Result<int> run_stanza_create(Context& context) {
     const config::Config& config = context.config;
+    // Runbooks have it. A stanza that is half lost is not overwritten, whatever is asked.
+    if (config.get_bool("force")) log_warn("option --force is no longer supported");
     if (config.get_bool("online")) {
         const auto connection = CHRONOS_TRY(connect_to_server(context));
         CHRONOS_TRY(create_stanza_over(context, *connection));

@@ -22,6 +22,7 @@ annotations();
 stop_and_start();
 listings();
 files_of_an_encrypted_repository();
+creations();
 upgrade_and_delete();
 online_upgrade();
 holds();
@@ -79,6 +80,33 @@ sub info_files
 		  [ grep { !/backrest-checksum|backrest-version="/ } map { s/"backrest-version":"[\d.]+"//r } <$in> ];
 	}
 	return \%files;
+}
+
+sub creations
+{
+	# The words of errors differ, and we say what we made; not the status, nor the warning.
+	my @words = (except => qr/ERROR|HINT|created/);
+	my @create = ('--stanza=main', '--no-online', 'stanza-create');
+	for my $lost ('', 'archive/main/archive.info', '*/main/*.info')
+	{
+		fresh();
+		remove_tree(map { glob "$tools{$_}/repo1/*" } keys %tools);
+		same(\@create, @words);
+		for my $repo (map { "$tools{$_}/repo1" } keys %tools)
+		{
+			make_path("$repo/backup/main/$first");
+			unlink glob "$repo/$lost*" if $lost;
+		}
+		my $plain = same(\@create, @words);
+		my $forced = same([ '--force', @create ], @words);
+		is_deeply($forced, [ $plain->[0], 'WARN: option --force is no longer supported', @$plain[ 1 .. $#$plain ] ],
+			"--force where '$lost' is lost changes nothing");
+	}
+	fresh();
+	remove_tree(map { glob "$tools{$_}/repo1/*" } keys %tools);
+	is(same([ '--force', @create ], @words)->[0], 0, 'where everything is lost a stanza is made');
+	is_deeply(info_files('chronos'), info_files('pgbackrest'), 'the same one');
+	return;
 }
 
 sub annotations
