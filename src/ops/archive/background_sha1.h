@@ -19,7 +19,8 @@ namespace chronos::ops::archive {
 /// Blocks go round: taken empty, filled, handed over, and free again when they are hashed.
 class BackgroundSha1 {
 public:
-    static constexpr std::size_t kBlockSize = std::size_t{1} << 20;
+    /// Small enough to be hashed out of the cache, large enough that handing over costs nothing.
+    static constexpr std::size_t kBlockSize = std::size_t{256} << 10;
     /// Bytes in a buffer of kBlockSize. Shared: it may be read while it is being hashed.
     struct Block {
         std::unique_ptr<std::byte[]> data;
@@ -40,7 +41,7 @@ public:
     std::string finish();
 
 private:
-    static constexpr std::size_t kBlocksMax = 4;
+    static constexpr std::size_t kBlocksMax = 8;
 
     void run();
 
