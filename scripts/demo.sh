@@ -9,6 +9,7 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 build=${DEMO_BUILD:-$top/build/demo}
 work=$(mktemp -d "${TMPDIR:-/tmp}/chronos_demo.XXXXXX")
 chmod 755 "$work"
+cd "$work"    # where the unprivileged user may be, too
 begin=$SECONDS
 
 stop_servers() {
