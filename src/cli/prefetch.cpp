@@ -65,8 +65,9 @@ bool detach(int lock) {
 
 void fetch(const config::Config& config, const Spool& spool, const std::string& segment) {
     // With connections of its own: those of the parent are the parent's.
-    const auto settings = archive_get_settings(config);
+    auto settings = archive_get_settings(config);
     if (!settings) return;
+    settings->ahead = true;
     const std::string& pg_path = settings->pg_path;
     const pid_t postmaster = postmaster_of(pg_path);
     const Deadline deadline(kLifetime);

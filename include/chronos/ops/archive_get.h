@@ -15,6 +15,8 @@ struct GetSettings {
     std::string pg_path;  ///< data directory
     /// get_wal_patiently() puts a segment that is nowhere together from what was streamed of it.
     bool use_streamed = false;
+    /// Nobody waits for the file: one thread for it is enough.
+    bool ahead = false;
 };
 
 enum class GetOutcome { found, missing };

@@ -172,7 +172,8 @@ Result<> Get::fetch_from(const Candidate& candidate) const {
         expected = {.name = name_,
                     .size_bytes = control_.wal_segment_size,
                     .checksum = candidate.stored.checksum,
-                    .cluster = cluster_};
+                    .cluster = cluster_,
+                    .in_haste = !settings_.ahead};
     VerifiedFile file = CHRONOS_TRY(VerifiedFile::create(destination_, std::move(expected)));
     return decode_to(file, candidate);
 }

@@ -42,7 +42,8 @@ Result<VerifiedFile> VerifiedFile::create(const std::string& destination,
     if (!file.file_.valid())
         return system_error(ErrorKind::file_write, "create '" + path + "'", errno);
     if (file.expected_) {
-        file.sha1_ = std::make_unique<BackgroundSha1>();
+        file.sha1_ = std::make_unique<SegmentSha1>(
+            file.expected_->in_haste ? SegmentSha1::Thread::own : SegmentSha1::Thread::callers);
         // Halves what writing costs; where it is not supported nothing is lost.
         [[maybe_unused]] const int ignored =
             ::fallocate(file.file_.get(), 0, 0, static_cast<off_t>(file.expected_->size_bytes));
@@ -68,21 +69,20 @@ Result<> VerifiedFile::write(io::Bytes in) {
     }
     while (!in.empty()) {
         if (!block_) block_ = sha1_->take();
-        const std::size_t count = std::min(in.size(), BackgroundSha1::kBlockSize - block_->size);
+        const std::size_t count = std::min(in.size(), SegmentSha1::kBlockSize - block_->size);
         std::memcpy(block_->data.get() + block_->size, in.data(), count);
         block_->size += count;
         in = in.subspan(count);
-        if (block_->size == BackgroundSha1::kBlockSize) CHRONOS_TRY(flush_block());
+        if (block_->size == SegmentSha1::kBlockSize) CHRONOS_TRY(flush_block());
     }
     return {};
 }
 
 Result<> VerifiedFile::flush_block() {
     if (!block_) return {};
-    const std::shared_ptr<BackgroundSha1::Block> block = std::move(block_);
+    const std::shared_ptr<SegmentSha1::Block> block = std::move(block_);
     sha1_->add(block);
-    const Result<> written = write_file(block->bytes());
-    return written;
+    return write_file(block->bytes());
 }
 
 Result<> VerifiedFile::write_file(io::Bytes in) {

@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "background_sha1.h"
 #include "chronos/io/file_descriptor.h"
 #include "chronos/io/stream.h"
 #include "chronos/repo/stanza.h"
+#include "segment_sha1.h"
 
 namespace chronos::ops::archive {
 
@@ -18,6 +18,8 @@ struct SegmentExpectation {
     std::uint64_t size_bytes = 0;
     std::string checksum;  ///< SHA-1
     repo::ClusterIdentity cluster;
+    /// Whether somebody waits for it, so that a second thread is worth its while.
+    bool in_haste = true;
 };
 
 /// Whether `head`, the first pgdata::kWalHeaderSize bytes of a segment, is of that segment and that
@@ -56,8 +58,8 @@ private:
     std::optional<SegmentExpectation> expected_;
     io::FileDescriptor file_;
     /// Of a segment, which is collected in large blocks: the kernel, too, is faster with them.
-    std::unique_ptr<BackgroundSha1> sha1_;
-    std::shared_ptr<BackgroundSha1::Block> block_;
+    std::unique_ptr<SegmentSha1> sha1_;
+    std::shared_ptr<SegmentSha1::Block> block_;
     std::uint64_t size_ = 0;
     std::vector<std::byte> head_;
 };

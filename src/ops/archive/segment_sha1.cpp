@@ -1,14 +1,16 @@
-#include "background_sha1.h"
+#include "segment_sha1.h"
 
 namespace chronos::ops::archive {
 
-BackgroundSha1::BackgroundSha1() : thread_([this] { run(); }) {}
+SegmentSha1::SegmentSha1(Thread thread) {
+    if (thread == Thread::own) thread_ = std::thread([this] { run(); });
+}
 
-BackgroundSha1::~BackgroundSha1() {
+SegmentSha1::~SegmentSha1() {
     if (thread_.joinable()) finish();
 }
 
-std::shared_ptr<BackgroundSha1::Block> BackgroundSha1::take() {
+std::shared_ptr<SegmentSha1::Block> SegmentSha1::take() {
     std::unique_lock lock(mutex_);
     if (free_.empty() && made_ < kBlocksMax) {
         ++made_;
@@ -23,7 +25,12 @@ std::shared_ptr<BackgroundSha1::Block> BackgroundSha1::take() {
     return block;
 }
 
-void BackgroundSha1::add(std::shared_ptr<Block> block) {
+void SegmentSha1::add(std::shared_ptr<Block> block) {
+    if (!thread_.joinable()) {
+        sha1_.update(block->bytes());
+        free_.push_back(std::move(block));
+        return;
+    }
     {
         const std::lock_guard lock(mutex_);
         waiting_.push_back(std::move(block));
@@ -31,7 +38,8 @@ void BackgroundSha1::add(std::shared_ptr<Block> block) {
     changed_.notify_all();
 }
 
-std::string BackgroundSha1::finish() {
+std::string SegmentSha1::finish() {
+    if (!thread_.joinable()) return sha1_.hex();
     {
         const std::lock_guard lock(mutex_);
         ended_ = true;
@@ -41,7 +49,7 @@ std::string BackgroundSha1::finish() {
     return sha1_.hex();
 }
 
-void BackgroundSha1::run() {
+void SegmentSha1::run() {
     std::unique_lock lock(mutex_);
     for (;;) {
         changed_.wait(lock, [&] { return ended_ || !waiting_.empty(); });

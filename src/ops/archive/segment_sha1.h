@@ -13,11 +13,11 @@
 
 namespace chronos::ops::archive {
 
-/// Computes a SHA-1 in a thread of its own. Hashing a segment takes as long as decompressing and
-/// writing it, and recovery waits for both.
+/// Computes a SHA-1, if somebody waits in a thread of its own: hashing a segment takes as long as
+/// decompressing and writing it, and recovery waits for both.
 ///
 /// Blocks go round: taken empty, filled, handed over, and free again when they are hashed.
-class BackgroundSha1 {
+class SegmentSha1 {
 public:
     /// Small enough to be hashed out of the cache, large enough that handing over costs nothing.
     static constexpr std::size_t kBlockSize = std::size_t{256} << 10;
@@ -28,10 +28,11 @@ public:
         io::Bytes bytes() const { return {data.get(), size}; }
     };
 
-    BackgroundSha1();
-    ~BackgroundSha1();
-    BackgroundSha1(const BackgroundSha1&) = delete;
-    BackgroundSha1& operator=(const BackgroundSha1&) = delete;
+    enum class Thread { own, callers };
+    explicit SegmentSha1(Thread thread);
+    ~SegmentSha1();
+    SegmentSha1(const SegmentSha1&) = delete;
+    SegmentSha1& operator=(const SegmentSha1&) = delete;
 
     /// An empty block; waits while all of them are being hashed.
     std::shared_ptr<Block> take();
@@ -52,7 +53,7 @@ private:
     std::size_t made_ = 0;
     bool ended_ = false;
     crypto::Sha1 sha1_;
-    std::thread thread_;
+    std::thread thread_;  ///< none: add() hashes
 };
 
 }  // namespace chronos::ops::archive
