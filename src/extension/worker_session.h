@@ -12,8 +12,8 @@ void connect_worker();
 /// record or a schedule must not hold up jobs.
 void limit_lock_waits();
 
-/// A transaction with SPI connected, for what is written beside the work proper. begin_record() says
-/// whether the extension and so chronos.<table> is there to write into.
+/// A transaction with SPI connected, for what is written beside the work proper. begin_record()
+/// says whether the extension and so chronos.<table> is there to write into.
 bool begin_record(const char* table);
 void commit_record();
 
