@@ -1,5 +1,6 @@
 #include "chronos/compress/compress.h"
 
+#include <algorithm>
 #include <array>
 #include <stdexcept>
 #include <string>
@@ -42,6 +43,31 @@ private:
     io::Sink& next_;
 };
 
+/// Fills memory that is there already.
+class FixedSink final : public io::Sink {
+public:
+    explicit FixedSink(io::MutableBytes out) : out_(out) {}
+    Result<> write(io::Bytes in) override {
+        if (in.size() > out_.size() - size_)
+            return Error(ErrorKind::internal, "no room for the compressed form");
+        std::ranges::copy(in, out_.begin() + static_cast<std::ptrdiff_t>(size_));
+        size_ += in.size();
+        return {};
+    }
+    Result<> finish() override { return {}; }
+    std::size_t size() const { return size_; }
+
+private:
+    io::MutableBytes out_;
+    std::size_t size_ = 0;
+};
+
+void check_level(CompressType type, int level) {
+    const LevelRange levels = compress_level_range(type);
+    if (type != CompressType::none && (level < levels.min || level > levels.max))
+        throw std::logic_error("compression level " + std::to_string(level) + " out of range");
+}
+
 }  // namespace
 
 std::string_view compress_type_name(CompressType type) {
@@ -73,9 +99,7 @@ LevelRange compress_level_range(CompressType type) {
 }
 
 std::unique_ptr<io::Sink> make_compressor(CompressType type, int level, Form form, io::Sink& next) {
-    const LevelRange levels = compress_level_range(type);
-    if (type != CompressType::none && (level < levels.min || level > levels.max))
-        throw std::logic_error("compression level " + std::to_string(level) + " out of range");
+    check_level(type, level);
     switch (type) {
         case CompressType::none: return std::make_unique<PassThrough>(next);
         case CompressType::gz: return make_gz_compressor(level, form, next);
@@ -84,6 +108,17 @@ std::unique_ptr<io::Sink> make_compressor(CompressType type, int level, Form for
         case CompressType::zst: return make_zst_compressor(level, next);
     }
     throw std::logic_error("unknown compression type");
+}
+
+Result<std::size_t> compress_whole(CompressType type, int level, io::Bytes in,
+                                   io::MutableBytes out) {
+    check_level(type, level);
+    if (type == CompressType::zst) return compress_whole_zst(level, in, out);
+    FixedSink sink(out);
+    const auto stage = make_compressor(type, level, Form::normal, sink);
+    if (!in.empty()) CHRONOS_TRY(stage->write(in));
+    CHRONOS_TRY(stage->finish());
+    return sink.size();
 }
 
 std::unique_ptr<io::Sink> make_decompressor(CompressType type, Form form, io::Sink& next) {

@@ -68,6 +68,26 @@ private:
     Lease<CompressContext> context_;
 };
 
+/// For contents in memory. Their size is known and would be written into the frame header, which
+/// the format's own writer does not do.
+struct WholeContext {
+    explicit WholeContext(int wanted_level) : level(wanted_level), context(ZSTD_createCCtx()) {
+        if (context == nullptr) throw std::bad_alloc();
+        ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
+        ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 0);
+    }
+    ~WholeContext() { ZSTD_freeCCtx(context); }
+    WholeContext(const WholeContext&) = delete;
+    WholeContext& operator=(const WholeContext&) = delete;
+
+    bool fits(int wanted_level) const { return level == wanted_level; }
+    void restart() { ZSTD_CCtx_reset(context, ZSTD_reset_session_only); }
+    bool worth_keeping() const { return ZSTD_sizeof_CCtx(context) <= kKeptSizeMax; }
+
+    int level;
+    ZSTD_CCtx* context;
+};
+
 struct DecompressContext {
     DecompressContext() : context(ZSTD_createDCtx()) {
         // Source: block-and-crypto reference, section 1.3: 128 MiB is read, more is refused.
@@ -122,6 +142,14 @@ private:
 
 std::unique_ptr<io::Sink> make_zst_compressor(int level, io::Sink& next) {
     return std::make_unique<ZstCompressor>(level, next);
+}
+
+Result<std::size_t> compress_whole_zst(int level, io::Bytes in, io::MutableBytes out) {
+    const Lease<WholeContext> context(level);
+    const std::size_t size =
+        ZSTD_compress2(context->context, out.data(), out.size(), in.data(), in.size());
+    if (!ZSTD_isError(size)) return size;
+    return Error(ErrorKind::internal, std::string("zstd: ") + ZSTD_getErrorName(size));
 }
 
 std::unique_ptr<io::Sink> make_zst_decompressor(io::Sink& next) {

@@ -32,6 +32,13 @@ LevelRange compress_level_range(CompressType type);
 /// one gzip member, one bzip2 stream, one zstd or LZ4 frame. For none it passes bytes on.
 std::unique_ptr<io::Sink> make_compressor(CompressType type, int level, Form form, io::Sink& next);
 
+/// What make_compressor() with Form::normal makes of a content that lies in memory as a whole, in
+/// `out`; returns its size. zstd needs a fifth less time for it, because it can look back in `in`
+/// instead of keeping a window of its own; what it writes differs in bytes, not in form. Kind
+/// internal if `out` is too small.
+Result<std::size_t> compress_whole(CompressType type, int level, io::Bytes in,
+                                   io::MutableBytes out);
+
 /// The stage for the way back. It reads every form the "ok" rows of the reference (section 1.3)
 /// name: what follows the first gzip member or bzip2 stream is ignored, several zstd or LZ4
 /// frames are read. finish() fails with kind format if the stream is cut short or damaged.

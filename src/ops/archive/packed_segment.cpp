@@ -1,6 +1,7 @@
 #include "packed_segment.h"
 
-#include <cstring>
+#include <algorithm>
+#include <string>
 
 namespace chronos::ops::archive {
 namespace {
@@ -8,40 +9,23 @@ namespace {
 /// A buffer that held more keeps too much memory for the next, usually smaller, segment.
 constexpr std::size_t kKeptSizeMax = std::size_t{5} << 20;
 
-/// Fills a buffer of the pool.
-class BufferSink final : public io::Sink {
-public:
-    explicit BufferSink(std::byte* buffer) : buffer_(buffer) {}
-    Result<> write(io::Bytes in) override {
-        if (in.size() > BufferPool::kBufferSize - size_)
-            return Error(ErrorKind::internal, "a packed segment outgrew its buffer");
-        std::memcpy(buffer_ + size_, in.data(), in.size());
-        size_ += in.size();
-        return {};
-    }
-    Result<> finish() override { return {}; }
-    std::size_t size() const { return size_; }
-
-private:
-    std::byte* buffer_;
-    std::size_t size_ = 0;
-};
-
-Result<> compress_to(const WalSource& source, const PackedSegment::Form& form, io::Sink& sink) {
-    return source.copy_to(*compress::make_compressor(form.compress_type, form.compress_level,
-                                                     compress::Form::normal, sink));
+Result<std::size_t> compress(const WalSource& source, const PackedSegment::Form& form,
+                             std::byte* buffer) {
+    return compress::compress_whole(form.compress_type, form.compress_level, source.content(),
+                                    {buffer, BufferPool::kBufferSize});
 }
 
 /// A copy: the memory of what a repository that stands still holds must not count for another one.
-Result<> take_shared(WalSource& source, const PackedSegment::Form& form, io::Sink& sink) {
+Result<std::size_t> take_shared(WalSource& source, const PackedSegment::Form& form,
+                                std::byte* buffer) {
     const auto make = [&]() -> Result<std::string> {
-        io::MemorySink memory;
-        CHRONOS_TRY(compress_to(source, form, memory));
-        return std::move(memory.content);
+        const std::size_t size = CHRONOS_TRY(compress(source, form, buffer));
+        return std::string(io::text({buffer, size}));
     };
     const std::string checksum = CHRONOS_TRY(source.checksum());
     const auto content = CHRONOS_TRY(form.shared->get(checksum, make));
-    return sink.write(io::bytes(*content));
+    std::ranges::copy(io::bytes(*content), buffer);
+    return content->size();
 }
 
 }  // namespace
@@ -53,13 +37,11 @@ bool PackedSegment::fits(const WalSource& source) {
 Result<PackedSegment> PackedSegment::pack(WalSource source, const Form& form, BufferPool& pool,
                                           Memory memory) {
     BufferPool::Buffer content = pool.take();
-    BufferSink packed(content.get());
-    if (form.shared != nullptr)
-        CHRONOS_TRY(take_shared(source, form, packed));
-    else
-        CHRONOS_TRY(compress_to(source, form, packed));
-    memory->shrink_to(packed.size());
-    return PackedSegment(std::move(content), packed.size(), pool, std::move(memory));
+    const std::size_t size =
+        CHRONOS_TRY(form.shared != nullptr ? take_shared(source, form, content.get())
+                                           : compress(source, form, content.get()));
+    memory->shrink_to(size);
+    return PackedSegment(std::move(content), size, pool, std::move(memory));
 }
 
 PackedSegment::~PackedSegment() {

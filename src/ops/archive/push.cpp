@@ -17,9 +17,11 @@
 namespace chronos::ops::archive {
 namespace {
 
-/// Compressed segments on their way. With what is read and compressed at a time it keeps an engine
-/// with a process-max of 2 below 100 MiB even if nothing can be compressed.
+/// Compressed segments on their way, beside those that are being made.
 constexpr std::size_t kPackedBytesMax = std::size_t{32} << 20;
+/// Segments in memory for each that is being compressed: the next one is read meanwhile, and two
+/// that wait are hashed together.
+constexpr std::size_t kLoadedPerProcess = 2;
 
 /// The way of a file into one repository.
 struct Branch {
@@ -82,8 +84,11 @@ public:
     explicit Impl(PushSettings settings)
         : settings_(std::move(settings)),
           tokens_(std::max<std::size_t>(settings_.process_max, 1)),
-          packed_bytes_(kPackedBytesMax +
-                        std::max<std::size_t>(settings_.process_max, 1) * PackedSegment::kSizeMax),
+          loaded_bytes_(kLoadedPerProcess * std::max<std::size_t>(settings_.process_max, 1) *
+                        PackedSegment::kSizeMax),
+          packed_bytes_(kPackedBytesMax + kLoadedPerProcess *
+                                              std::max<std::size_t>(settings_.process_max, 1) *
+                                              PackedSegment::kSizeMax),
           commits_(settings_.stanza, settings_.commit_batch, settings_.commit_delay) {
         for (const repo::Repository& repository : settings_.repositories)
             watches_.emplace_back(settings_, repository);
@@ -123,6 +128,8 @@ private:
     PushSettings settings_;
     std::deque<StanzaWatch> watches_;  // a deque: they cannot be moved
     io::CpuTokens tokens_;
+    io::ByteBudget loaded_bytes_;
+    Sha1Queue hashes_;
     BufferPool buffers_;
     BufferPool packed_buffers_;
     io::ByteBudget packed_bytes_;
@@ -198,8 +205,9 @@ Result<> ArchivePusher::Impl::push_segment(Job& job) {
 Result<std::optional<PackedSegment>> ArchivePusher::Impl::pack(Job& job, std::string& checksum) {
     // Before there is anything in memory, and before a place to compute is taken.
     auto memory = std::make_unique<io::ByteBudget::Share>(packed_bytes_, PackedSegment::kSizeMax);
+    const io::ByteBudget::Share loaded(loaded_bytes_, PackedSegment::kSizeMax);
+    WalSource source = CHRONOS_TRY(WalSource::open(job.path, buffers_, hashes_));
     const io::TokenScope computes(&tokens_);
-    WalSource source = CHRONOS_TRY(WalSource::open(job.path, buffers_));
     if (settings_.header_check) CHRONOS_TRY(check_header(job, source));
     checksum = CHRONOS_TRY(source.checksum());
     CHRONOS_TRY(drop_stored(job, checksum));
@@ -244,7 +252,7 @@ void ArchivePusher::Impl::note_commit(const Job& job, const WalSource& source) {
 
 /// History files are small, have no checksum in their name, and may be written again.
 Result<> ArchivePusher::Impl::push_other(Job& job) {
-    const WalSource source = CHRONOS_TRY(WalSource::open(job.path, buffers_));
+    const WalSource source = CHRONOS_TRY(WalSource::open(job.path, buffers_, hashes_));
     store(
         job, [&](io::Sink& sink) { return source.copy_to(sink); },
         [&](const Target& target) {

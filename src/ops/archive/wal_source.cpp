@@ -60,18 +60,21 @@ void BufferPool::give_back(Buffer buffer) {
     free_.push_back(std::move(buffer));
 }
 
-Result<WalSource> WalSource::open(const std::string& path, BufferPool& pool) {
+Result<WalSource> WalSource::open(const std::string& path, BufferPool& pool, Sha1Queue& hashes) {
     const io::FileDescriptor file = CHRONOS_TRY(open_file(path));
     struct stat info = {};
     if (::fstat(file.get(), &info) != 0)
         return system_error(ErrorKind::file_info, "get info of '" + path + "'", errno);
     WalSource source(path, pool);
     source.size_ = static_cast<std::uint64_t>(info.st_size);
-    if (source.size_ <= BufferPool::kBufferSize) CHRONOS_TRY(source.load(file.get()));
+    if (source.size_ > BufferPool::kBufferSize) return source;
+    CHRONOS_TRY(source.load(file.get()));
+    source.hash_ = std::make_unique<Sha1Queue::Entry>(hashes, source.content());
     return source;
 }
 
 WalSource::~WalSource() {
+    hash_.reset();  // it may be being read
     if (content_) pool_->give_back(std::move(content_));
 }
 
@@ -92,7 +95,7 @@ Result<std::vector<std::byte>> WalSource::head(std::size_t count) const {
     std::vector<std::byte> bytes(count);
     std::size_t filled = 0;
     if (in_memory()) {
-        io::MemorySource source(io::Bytes(content_.get(), size_));
+        io::MemorySource source(content());
         filled = CHRONOS_TRY(io::read_full(source, bytes));
     } else {
         FileSource source(CHRONOS_TRY(open_file(path_)), path_);
@@ -104,8 +107,7 @@ Result<std::vector<std::byte>> WalSource::head(std::size_t count) const {
 }
 
 Result<std::string> WalSource::checksum() {
-    if (checksum_.empty() && in_memory())
-        checksum_ = crypto::sha1_hex(io::Bytes(content_.get(), size_));
+    if (checksum_.empty() && hash_) checksum_ = hash_->get();
     if (checksum_.empty()) {
         FileSource source(CHRONOS_TRY(open_file(path_)), path_);
         io::NullSink nowhere;
@@ -122,7 +124,7 @@ std::optional<pgdata::WalCommit> WalSource::last_commit() const {
     const Result<pgdata::WalHeader> header = pgdata::parse_wal_header(*first);
     if (!header) return std::nullopt;
     if (!in_memory()) return last_commit_of_file(header->page_address);
-    return pgdata::last_commit({content_.get(), size_}, header->page_address);
+    return pgdata::last_commit(content(), header->page_address);
 }
 
 /// From the end, a part at a time.
@@ -142,7 +144,7 @@ std::optional<pgdata::WalCommit> WalSource::last_commit_of_file(Lsn start) const
 
 Result<> WalSource::copy_to(io::Sink& sink) const {
     if (in_memory()) {
-        if (size_ > 0) CHRONOS_TRY(sink.write({content_.get(), size_}));
+        if (size_ > 0) CHRONOS_TRY(sink.write(content()));
         return sink.finish();
     }
     FileSource source(CHRONOS_TRY(open_file(path_)), path_);

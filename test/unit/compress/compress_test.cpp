@@ -172,6 +172,38 @@ TEST(Compressor, EveryLevelCanBeReadBack) {
                 content, read_back(type, Form::normal, stored(type, level, Form::normal, content)));
 }
 
+Result<std::string> whole(CompressType type, int level, std::string_view content,
+                          std::size_t room) {
+    std::string out(room, '\0');
+    out.resize(CHRONOS_TRY(
+        compress_whole(type, level, io::bytes(content), std::as_writable_bytes(std::span(out)))));
+    return out;
+}
+
+TEST(CompressWhole, WritesTheFormOfTheStage) {
+    for (const CompressType type : kAll)
+        for (const std::string& content : {random_bytes((4 << 20) + 1, 3), random_text(700'001),
+                                           std::string(4 << 20, '\0'), std::string()}) {
+            SCOPED_TRACE(compress_type_name(type));
+            const int level = default_compress_level(type);
+            const Result<std::string> bytes = whole(type, level, content, 5 << 20);
+            ASSERT_OK(bytes);
+            EXPECT_CONTENT(content, read_back(type, Form::normal, *bytes));
+            const std::string staged = stored(type, level, Form::normal, content);
+            EXPECT_LE(bytes->size(), staged.size() + staged.size() / 100);
+            // No content size and no checksum in it, and the window of the level.
+            if (content.size() > (2U << 20) && type == CompressType::zst) {
+                EXPECT_EQ(bytes->substr(0, 6), staged.substr(0, 6));
+            }
+        }
+}
+
+TEST(CompressWhole, SaysWhenThereIsNoRoom) {
+    for (const CompressType type : kAll)
+        EXPECT_ERROR(ErrorKind::internal,
+                     whole(type, default_compress_level(type), random_bytes(5000), 4000));
+}
+
 TEST(Decompressor, ReadsByteByByte) {
     const std::string content = random_text(5'000);
     for (const CompressType type : kReal)
