@@ -29,11 +29,6 @@ inline std::string sha1_hex(std::string_view data) {
     return sha1_hex(io::bytes(data));
 }
 
-/// SHA-1 of each of two contents, in less time than one after the other where the processor has
-/// instructions for it: a hash is one chain of steps that wait for each other, and two chains fill
-/// each other's waits (16 MiB twice: 9.8 ms instead of 15.8 on an EPYC of 2025).
-std::array<std::string, 2> sha1_hex_pair(io::Bytes first, io::Bytes second);
-
 /// SHA-1 of nothing: the implicit checksum of zero-size files.
 inline constexpr std::string_view kSha1OfNothing = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
 

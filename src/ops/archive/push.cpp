@@ -19,8 +19,7 @@ namespace {
 
 /// Compressed segments on their way, beside those that are being made.
 constexpr std::size_t kPackedBytesMax = std::size_t{32} << 20;
-/// Segments in memory for each that is being compressed: the next one is read meanwhile, and two
-/// that wait are hashed together.
+/// Segments in memory for each that is being compressed: the next one is read meanwhile.
 constexpr std::size_t kLoadedPerProcess = 2;
 
 /// The way of a file into one repository.
@@ -129,7 +128,6 @@ private:
     std::deque<StanzaWatch> watches_;  // a deque: they cannot be moved
     io::CpuTokens tokens_;
     io::ByteBudget loaded_bytes_;
-    Sha1Queue hashes_;
     BufferPool buffers_;
     BufferPool packed_buffers_;
     io::ByteBudget packed_bytes_;
@@ -206,7 +204,7 @@ Result<std::optional<PackedSegment>> ArchivePusher::Impl::pack(Job& job, std::st
     // Before there is anything in memory, and before a place to compute is taken.
     auto memory = std::make_unique<io::ByteBudget::Share>(packed_bytes_, PackedSegment::kSizeMax);
     const io::ByteBudget::Share loaded(loaded_bytes_, PackedSegment::kSizeMax);
-    WalSource source = CHRONOS_TRY(WalSource::open(job.path, buffers_, hashes_));
+    WalSource source = CHRONOS_TRY(WalSource::open(job.path, buffers_));
     const io::TokenScope computes(&tokens_);
     if (settings_.header_check) CHRONOS_TRY(check_header(job, source));
     checksum = CHRONOS_TRY(source.checksum());
@@ -252,7 +250,7 @@ void ArchivePusher::Impl::note_commit(const Job& job, const WalSource& source) {
 
 /// History files are small, have no checksum in their name, and may be written again.
 Result<> ArchivePusher::Impl::push_other(Job& job) {
-    const WalSource source = CHRONOS_TRY(WalSource::open(job.path, buffers_, hashes_));
+    const WalSource source = CHRONOS_TRY(WalSource::open(job.path, buffers_));
     store(
         job, [&](io::Sink& sink) { return source.copy_to(sink); },
         [&](const Target& target) {

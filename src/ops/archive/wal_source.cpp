@@ -60,21 +60,18 @@ void BufferPool::give_back(Buffer buffer) {
     free_.push_back(std::move(buffer));
 }
 
-Result<WalSource> WalSource::open(const std::string& path, BufferPool& pool, Sha1Queue& hashes) {
+Result<WalSource> WalSource::open(const std::string& path, BufferPool& pool) {
     const io::FileDescriptor file = CHRONOS_TRY(open_file(path));
     struct stat info = {};
     if (::fstat(file.get(), &info) != 0)
         return system_error(ErrorKind::file_info, "get info of '" + path + "'", errno);
     WalSource source(path, pool);
     source.size_ = static_cast<std::uint64_t>(info.st_size);
-    if (source.size_ > BufferPool::kBufferSize) return source;
-    CHRONOS_TRY(source.load(file.get()));
-    source.hash_ = std::make_unique<Sha1Queue::Entry>(hashes, source.content());
+    if (source.size_ <= BufferPool::kBufferSize) CHRONOS_TRY(source.load(file.get()));
     return source;
 }
 
 WalSource::~WalSource() {
-    hash_.reset();  // it may be being read
     if (content_) pool_->give_back(std::move(content_));
 }
 
@@ -107,7 +104,7 @@ Result<std::vector<std::byte>> WalSource::head(std::size_t count) const {
 }
 
 Result<std::string> WalSource::checksum() {
-    if (checksum_.empty() && hash_) checksum_ = hash_->get();
+    if (checksum_.empty() && in_memory()) checksum_ = crypto::sha1_hex(content());
     if (checksum_.empty()) {
         FileSource source(CHRONOS_TRY(open_file(path_)), path_);
         io::NullSink nowhere;

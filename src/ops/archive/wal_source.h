@@ -8,7 +8,6 @@
 
 #include "chronos/io/stream.h"
 #include "chronos/pgdata/wal_commits.h"
-#include "sha1_queue.h"
 
 namespace chronos::ops::archive {
 
@@ -31,12 +30,10 @@ private:
 /// The content of a file in pg_wal, which is read more than once: for its header, its checksum and
 /// to be stored. What the readers see is the same bytes: the file is held in memory if it fits
 /// there, and otherwise stored with a check that its checksum has not changed.
-///
-/// From open() on its checksum may be computed by a thread that computes another one.
 class WalSource {
 public:
     /// Kind not_found if there is no such file.
-    static Result<WalSource> open(const std::string& path, BufferPool& pool, Sha1Queue& hashes);
+    static Result<WalSource> open(const std::string& path, BufferPool& pool);
     WalSource(WalSource&&) noexcept = default;
     ~WalSource();
 
@@ -61,7 +58,6 @@ private:
     std::string path_;
     BufferPool* pool_;
     BufferPool::Buffer content_;
-    std::unique_ptr<Sha1Queue::Entry> hash_;  ///< of content_, which it must not outlive
     std::uint64_t size_ = 0;
     std::string checksum_;
 };

@@ -22,19 +22,6 @@ TEST(Sha1, PiecesMakeTheSameDigestAsTheWhole) {
     EXPECT_EQ(sha1.hex(), sha1_hex(content));
 }
 
-TEST(Sha1, OfTwoContentsIsThatOfEach) {
-    // Around the sizes at which the padding needs a block more, and with contents of which one
-    // is longer by whole blocks.
-    for (const std::size_t first : {0, 1, 55, 56, 63, 64, 119, 120, 128, 10'000})
-        for (const std::size_t second : {0, 3, 55, 64, 191, 10'000, 100'003}) {
-            const std::string one = random_bytes(first, 1);
-            const std::string other = random_bytes(second, 2);
-            const auto pair = sha1_hex_pair(io::bytes(one), io::bytes(other));
-            EXPECT_EQ(pair[0], sha1_hex(one)) << first << " beside " << second;
-            EXPECT_EQ(pair[1], sha1_hex(other)) << second << " beside " << first;
-        }
-}
-
 TEST(Sha1Sink, CountsHashesAndPassesOn) {
     io::MemorySink memory;
     Sha1Sink sink(memory);
