@@ -123,14 +123,14 @@ int report_early(const Error& error, const std::vector<std::string>& warnings) {
     return static_cast<int>(error.kind());
 }
 
-Result<int> run_command(Context& context, LogOutput& output) {
+Result<int> run_command(Context& context, LogOutput& output, const std::string& who) {
     const Command command = find_command_function(context.config.command());
     if (command == nullptr) return not_in_this_version(context.config.command());
     CHRONOS_TRY(apply_process_options(context.config));
     output.open_file();
     if (!config::find_command(context.config.command())->quiet)
-        log_info(context.config.command() + " command begin chronos " CHRONOS_VERSION ": " +
-                 context.config.describe());
+        log_info(context.config.command() + " command begin chronos " CHRONOS_VERSION " by " + who +
+                 ": " + context.config.describe());
     return run_guarded(command, context);
 }
 
@@ -192,6 +192,7 @@ int run_program(int argc, char** argv, char** environment) {
     const auto start = std::chrono::steady_clock::now();
     static Cancellation cancel;  // a signal may come until the very end
     set_up_signals(cancel);
+    const std::string who = started_by();
     const config::Input input = make_input(argc, argv, environment);
     std::vector<std::string> warnings;
     const Result<config::Config> config = config::resolve(input, warnings);
@@ -206,7 +207,7 @@ int run_program(int argc, char** argv, char** environment) {
                     .progress = [&](const Progress& progress) { display.show(progress); },
                     .program = input.program,
                     .invoked_as = invoked_as(argc > 0 ? argv[0] : "")};
-    const Result<int> result = run_command(context, output);
+    const Result<int> result = run_command(context, output, who);
     display.clear();
     return report(config->command(), result,
                   std::chrono::duration_cast<std::chrono::milliseconds>(

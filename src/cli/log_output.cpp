@@ -9,6 +9,9 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <optional>
 
 #include "chronos/base/text.h"
 #include "chronos/config/command.h"
@@ -41,7 +44,62 @@ void write_all(int descriptor, std::string_view text) {
     }
 }
 
+/// "2026-11-20T08:20:59.123+01:00"
+std::string rfc3339_time() {
+    timespec now{};
+    clock_gettime(CLOCK_REALTIME, &now);
+    tm local{};
+    localtime_r(&now.tv_sec, &local);
+    std::array<char, 64> text{};
+    const std::size_t size = strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S", &local);
+    const long minutes = std::labs(local.tm_gmtoff) / 60;
+    std::snprintf(text.data() + size, text.size() - size, ".%03d%c%02ld:%02ld",
+                  static_cast<int>(now.tv_nsec / 1000000), local.tm_gmtoff < 0 ? '-' : '+',
+                  minutes / 60, minutes % 60);
+    return text.data();
+}
+
+/// The code that error_text() puts in front, taken off; nullopt if there is none.
+std::optional<int> take_code(std::string_view& text) {
+    constexpr std::size_t kSize = sizeof "[055]: " - 1;
+    const bool coded = text.size() >= kSize && text[0] == '[' && text.substr(4, 3) == "]: " &&
+                       std::all_of(text.begin() + 1, text.begin() + 4,
+                                   [](char c) { return c >= '0' && c <= '9'; });
+    if (!coded) return std::nullopt;
+    const int code = (text[1] - '0') * 100 + (text[2] - '0') * 10 + (text[3] - '0');
+    text.remove_prefix(kSize);
+    return code;
+}
+
+void append_line(std::string& text, std::string_view line) {
+    if (!text.empty()) text += '\n';
+    text += line;
+}
+
 }  // namespace
+
+std::string json_log_line(LogLevel level, std::string_view text, const LogOrigin& origin) {
+    nlohmann::ordered_json line{{"timestamp", rfc3339_time()},
+                                {"level", log_level_name(level)},
+                                {"process", origin.process_id},
+                                {"command", origin.command}};
+    if (!origin.stanza.empty()) line["stanza"] = origin.stanza;
+    if (const std::optional<int> code = take_code(text)) line["code"] = *code;
+    constexpr std::string_view kHint = "HINT: ";
+    const std::size_t first = std::min(text.find('\n'), text.size());
+    line["message"] = text.substr(0, first);
+    std::string hint;
+    std::string detail;
+    if (first < text.size())
+        for (const std::string_view part : split(text.substr(first + 1), '\n')) {
+            const bool is_hint = part.starts_with(kHint);
+            append_line(is_hint ? hint : detail, is_hint ? part.substr(kHint.size()) : part);
+        }
+    if (!detail.empty()) line["detail"] = detail;
+    if (!hint.empty()) line["hint"] = hint;
+    using nlohmann::json;
+    return line.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+}
 
 std::string LogLine::format() const {
     std::string head = time.empty() ? "" : time + " ";
@@ -81,7 +139,9 @@ LogOutput::LogOutput(const config::Config& config, std::function<void()> before_
       stderr_level_(level_of(config.get_string("log-level-stderr"))),
       file_level_(level_of(config.get_string("log-level-file"))),
       timestamp_(config.get_bool("log-timestamp")),
-      dry_run_(config.get_bool("dry-run")) {
+      dry_run_(config.get_bool("dry-run")),
+      json_(config.get_string("log-format") == "json"),
+      origin_{config.command(), config.stanza(), getpid()} {
     // Where standard output carries a result for a program, a warning in it would break the reader.
     const config::CommandInfo* command = config::find_command(config.command());
     const bool for_programs = config.has("output") && config.get_string("output") != "text";
@@ -111,27 +171,35 @@ void LogOutput::open_file() {
                 "\nNOTE: process will continue without log file.");
         return;
     }
+    if (json_) return;
     struct stat status = {};
     const bool used = fstat(file_, &status) == 0 && status.st_size > 0;
     write_all(file_, used ? "\n-------------------PROCESS START-------------------\n"
                           : "-------------------PROCESS START-------------------\n");
 }
 
+void LogOutput::write_console(LogLevel level, const std::string& text, const std::string& time) {
+    if (json_ && console_ == STDERR_FILENO)
+        return write_all(console_, json_log_line(level, text, origin_));
+    const LogLine line{
+        .time = timestamp_ ? time : "", .process = true, .level = level, .text = text};
+    write_all(console_, line.format());
+}
+
 void LogOutput::receive(LogLevel level, std::string_view text) {
     const std::string full = (dry_run_ ? "[DRY-RUN] " : "") + std::string(text);
     const std::string time = log_time();
     if (level <= stderr_level_ || level <= console_level_) before_line_();
+    const auto form = [&](const LogLine& line) {
+        return json_ ? json_log_line(level, full, origin_) : line.format();
+    };
     if (level <= stderr_level_)
         write_all(STDERR_FILENO,
-                  LogLine{.time = "", .process = false, .level = level, .text = full}.format());
+                  form({.time = "", .process = false, .level = level, .text = full}));
     else if (level <= console_level_)
-        write_all(
-            console_,
-            LogLine{.time = timestamp_ ? time : "", .process = true, .level = level, .text = full}
-                .format());
+        write_console(level, full, time);
     if (file_ >= 0 && level <= file_level_)
-        write_all(file_,
-                  LogLine{.time = time, .process = true, .level = level, .text = full}.format());
+        write_all(file_, form({.time = time, .process = true, .level = level, .text = full}));
 }
 
 }  // namespace chronos::cli

@@ -21,6 +21,18 @@ struct LogLine {
     std::string format() const;
 };
 
+/// Which run of which command a line comes from.
+struct LogOrigin {
+    std::string command;
+    std::string stanza;  ///< "" if there is none
+    long process_id = 0;
+};
+
+/// One log line as a JSON object, with a line feed: timestamp (RFC 3339, local time with its zone),
+/// level, process, command, stanza, message, and where the text has them code, hint and detail
+/// (further lines). What is not UTF-8 becomes U+FFFD.
+std::string json_log_line(LogLevel level, std::string_view text, const LogOrigin& origin);
+
 /// "[055]: <message>" with hints.
 std::string error_text(const Error& error);
 
@@ -44,6 +56,7 @@ public:
 
 private:
     void receive(LogLevel level, std::string_view text);
+    void write_console(LogLevel level, const std::string& text, const std::string& time);
 
     const config::Config& config_;
     std::function<void()> before_line_;
@@ -53,6 +66,8 @@ private:
     LogLevel file_level_;
     bool timestamp_;
     bool dry_run_;
+    bool json_;
+    LogOrigin origin_;
     int console_;    ///< file descriptor
     int file_ = -1;  ///< file descriptor
 };

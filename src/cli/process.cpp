@@ -6,11 +6,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <optional>
+#include <string_view>
 
 namespace chronos::cli {
 namespace {
@@ -96,6 +98,19 @@ Result<> leave_root(const config::Config& config) {
                             "unable to continue as user id " + std::to_string(owner->user), errno);
     if (user != nullptr) setenv("HOME", user->pw_dir, 1);
     return {};
+}
+
+std::string started_by() {
+    const passwd* user = getpwuid(getuid());
+    std::array<char, 256> host{};
+    if (gethostname(host.data(), host.size() - 1) != 0) host = {};
+    std::string result = (user != nullptr ? user->pw_name : std::to_string(getuid())) +
+                         ("@" + std::string(host.data()));
+    const char* sudo = getuid() == 0 ? getenv("SUDO_USER") : nullptr;
+    // What somebody has put into the environment does not make a line of its own.
+    if (sudo == nullptr || std::string_view(sudo).find_first_of("\r\n") != std::string_view::npos)
+        return result;
+    return result + " (sudo by " + sudo + ")";
 }
 
 Result<> apply_process_options(const config::Config& config) {

@@ -25,4 +25,8 @@ Result<> leave_root(const config::Config& config);
 /// umask and priority.
 Result<> apply_process_options(const config::Config& config);
 
+/// Who started the process: "alice@db1", or "root@db1 (sudo by alice)" as sudo says. To be asked
+/// before leave_root().
+std::string started_by();
+
 }  // namespace chronos::cli

@@ -9,6 +9,7 @@ constexpr std::array kCommands{
     CommandInfo{.id = CommandId::annotate,
                 .name = "annotate",
                 .summary = "Add, change or remove annotations of a backup.",
+                .log_file = true,
                 .details = "Each --annotation=key=value is merged into those the backup has. An "
                            "empty value removes the key."},
     CommandInfo{.id = CommandId::archive_get,
@@ -80,6 +81,7 @@ constexpr std::array kCommands{
     CommandInfo{.id = CommandId::hold,
                 .name = "hold",
                 .summary = "Keep a backup from being expired until it is released.",
+                .log_file = true,
                 .details = "A held backup stays, with what it depends on and the WAL it needs, "
                            "whatever retention says and whoever asks chronos to expire it. "
                            "pgBackRest's own expire does not know holds. Without --set the holds "
@@ -154,7 +156,10 @@ constexpr std::array kCommands{
                 .name = "stop",
                 .summary = "Keep processes from running.",
                 .log_file = true},
-    CommandInfo{.id = CommandId::unhold, .name = "unhold", .summary = "Release a held backup."},
+    CommandInfo{.id = CommandId::unhold,
+                .name = "unhold",
+                .summary = "Release a held backup.",
+                .log_file = true},
     CommandInfo{.id = CommandId::verify,
                 .name = "verify",
                 .summary = "Verify the contents of a repository.",

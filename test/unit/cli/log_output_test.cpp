@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "result_matchers.h"
@@ -80,6 +81,46 @@ TEST(LogLine, ErrorsCarryTheirCode) {
     EXPECT_EQ(error_text(Error(ErrorKind::service, "x")), "[101]: x");
 }
 
+TEST(JsonLogLine, HasTheMembersThatReadersSearchBy) {
+    const std::string text = json_log_line(
+        LogLevel::error, error_text(Error(ErrorKind::not_found, "no \"x\"").with_hint("Y.\nZ.")),
+        {"restore", "main", 42});
+    EXPECT_THAT(text, testing::EndsWith("}\n"));
+    EXPECT_EQ(text.find('\n'), text.size() - 1) << "one line";
+    const auto line = nlohmann::json::parse(text);
+    EXPECT_THAT(line["timestamp"].get<std::string>(),
+                MatchesRegex("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}"
+                             "[+-][0-9]{2}:[0-9]{2}"));
+    EXPECT_EQ(line["level"], "error");
+    EXPECT_EQ(line["process"], 42);
+    EXPECT_EQ(line["command"], "restore");
+    EXPECT_EQ(line["stanza"], "main");
+    EXPECT_EQ(line["code"], 55);
+    EXPECT_EQ(line["message"], "no \"x\"");
+    EXPECT_EQ(line["hint"], "Y.\nZ.");
+    EXPECT_FALSE(line.contains("detail"));
+}
+
+TEST(JsonLogLine, SurvivesWhateverAFileIsCalled) {
+    const auto line = nlohmann::json::parse(
+        json_log_line(LogLevel::warn, "file 'a\xff\x01'\nNOTE: more", {"backup", "", 1}));
+    EXPECT_EQ(line["message"], "file 'a\xEF\xBF\xBD\x01'");
+    EXPECT_EQ(line["detail"], "NOTE: more");
+    EXPECT_FALSE(line.contains("stanza"));
+    EXPECT_FALSE(line.contains("code"));
+    EXPECT_EQ(nlohmann::json::parse(json_log_line(LogLevel::info, "[05]: x", {}))["message"],
+              "[05]: x");
+}
+
+TEST(JsonLogLine, TellsTheZone) {
+    setenv("TZ", "IST-05:30", 1);
+    tzset();
+    const std::string text = json_log_line(LogLevel::info, "x", {});
+    unsetenv("TZ");
+    tzset();
+    EXPECT_THAT(text, HasSubstr("+05:30\""));
+}
+
 TEST(LogTime, IsLocalWithMilliseconds) {
     EXPECT_THAT(log_time(),
                 MatchesRegex("[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}"));
@@ -99,6 +140,25 @@ TEST(LogOutput, LevelsDecideWhereALineGoes) {
     EXPECT_EQ(captured.err, "WARN: w\n");
     captured = capture(expire({"--log-level-console=off"}), all);
     EXPECT_EQ(captured.out + captured.err, "");
+}
+
+TEST(LogOutput, FileAndStandardErrorAreJsonIfAskedForAndTheConsoleStaysForPeople) {
+    const test::TemporaryDirectory directory;
+    const Captured captured =
+        capture(expire({"--log-format=json", "--log-level-console=info", "--log-level-stderr=warn",
+                        "--log-path=" + directory.path()}),
+                [](LogOutput& output) {
+                    output.open_file();
+                    log_warn("w");
+                    log_info("i");
+                });
+    EXPECT_EQ(captured.out, "P00   INFO: i\n");
+    EXPECT_EQ(nlohmann::json::parse(captured.err)["message"], "w");
+    std::stringstream file(content(directory / "demo-expire.log"));
+    std::vector<std::string> messages;
+    for (std::string line; std::getline(file, line);)
+        messages.push_back(nlohmann::json::parse(line)["message"]);
+    EXPECT_THAT(messages, testing::ElementsAre("w", "i")) << "and nothing but objects";
 }
 
 TEST(LogOutput, DryRunsSaySo) {
