@@ -19,6 +19,7 @@ ops::health::Limits limits_of(const config::Config& config) {
     limits.data_loss = seconds_of(config, "health-rpo");
     limits.verify_age = seconds_of(config, "health-verify-age");
     limits.drill_age = seconds_of(config, "health-drill-age");
+    limits.recovery_time = seconds_of(config, "health-rto");
     limits.repo_size_bytes = config.get_size("health-repo-size");
     limits.repo_growth_percent = static_cast<unsigned>(config.get_int("health-repo-growth"));
     limits.disk_free_percent = static_cast<unsigned>(config.get_int("health-disk-free"));

@@ -91,6 +91,7 @@ void add_health_options(Arguments* arguments) {
         {"repo-growth", settings.health_repo_growth_percent, ""},
         {"repo-size", settings.health_repo_size_mb, "MB"},
         {"rpo", settings.health_rpo_s, "s"},
+        {"rto", settings.health_rto_s, "s"},
         {"verify-age", settings.health_verify_age_s, "s"},
         {"wal-lag", settings.health_wal_lag_s, "s"},
     };

@@ -89,6 +89,10 @@ void define_health_settings() {
                  "Recovery point objective: how much may be lost, as time; 0 for none, -1 for "
                  "health-rpo.",
                  &settings.health_rpo_s, INT_MAX, GUC_UNIT_S);
+    define_limit("chronos.health_rto",
+                 "Recovery time objective: how long restore and recovery may take; 0 for none, -1 "
+                 "for health-rto.",
+                 &settings.health_rto_s, INT_MAX, GUC_UNIT_S);
     define_limit("chronos.health_verify_age",
                  "Time without a verify worth a warning; 0 for none, -1 for health-verify-age.",
                  &settings.health_verify_age_s, INT_MAX, GUC_UNIT_S);

@@ -27,6 +27,7 @@ struct Settings {
     int health_repo_growth_percent;
     int health_repo_size_mb;
     int health_rpo_s;
+    int health_rto_s;
     int health_verify_age_s;
     int health_wal_lag_s;
     char* job_start_command;

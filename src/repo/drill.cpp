@@ -1,6 +1,7 @@
 #include "chronos/repo/drill.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <ctime>
 
@@ -28,7 +29,25 @@ std::optional<UnixTime> parse_time(std::string_view text) {
     return *time_us / 1000000;
 }
 
+/// The number of a member of the report. In a text of the report its name has other quotes.
+std::optional<double> number_of(std::string_view json, std::string_view member) {
+    const std::string name = "\"" + std::string(member) + "\":";
+    const std::size_t at = json.find(name);
+    if (at == std::string_view::npos) return std::nullopt;
+    const std::string_view rest = trim(json.substr(at + name.size()));
+    double value = 0;
+    const auto read = std::from_chars(rest.data(), rest.data() + rest.size(), value);
+    return read.ec == std::errc{} ? std::optional(value) : std::nullopt;
+}
+
 }  // namespace
+
+std::optional<double> drill_recovery_time(std::string_view json) {
+    const auto restore = number_of(json, "restore-seconds");
+    const auto recovery = number_of(json, "recovery-seconds");
+    if (!restore || !recovery) return std::nullopt;
+    return *restore + *recovery;
+}
 
 std::optional<DrillRecord> parse_drill_name(std::string_view name) {
     if (!name.ends_with(kSuffix)) return std::nullopt;

@@ -88,6 +88,8 @@ struct VerifyFacts {
 struct DrillFacts {
     UnixTime finished_at = 0;
     bool passed = false;
+    /// From nothing to a recovered server, in the last one that passed; in seconds.
+    std::optional<double> recovery_time;
 };
 
 struct RepositoryFacts {
@@ -171,6 +173,7 @@ struct Limits {
     std::chrono::seconds data_loss{0};  ///< recovery point objective
     std::chrono::seconds verify_age{0};
     std::chrono::seconds drill_age{0};
+    std::chrono::seconds recovery_time{0};  ///< recovery time objective
     std::uint64_t repo_size_bytes = 0;
     unsigned repo_growth_percent = 50;
     unsigned disk_free_percent = 10;

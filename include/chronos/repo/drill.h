@@ -32,6 +32,9 @@ Result<std::vector<DrillRecord>> list_drills(const Repository& repository,
 /// The JSON text. `pass` is BackupInfo::cipher_pass.
 Result<std::string> read_drill(const Repository& repository, const std::string& stanza,
                                const std::string& name, const std::string& pass);
+/// Seconds from nothing to a recovered server, as the report of a drill says; nullopt if it does
+/// not.
+std::optional<double> drill_recovery_time(std::string_view json);
 Result<> save_drill(const Repository& repository, const std::string& stanza,
                     const std::string& name, const std::string& json, const std::string& pass);
 

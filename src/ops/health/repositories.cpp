@@ -130,8 +130,14 @@ void look_at_records(const Repository& repository, const std::string& stanza,
                      const std::string& pass, RepositoryFacts& facts) {
     if (const auto found = repo::load_verify_summary(repository, stanza, pass); found && *found)
         facts.verify = VerifyFacts{(*found)->finished, (*found)->failures, (*found)->first_failure};
-    if (const auto drills = repo::list_drills(repository, stanza); drills && !drills->empty())
-        facts.drill = DrillFacts{drills->back().finished, drills->back().passed};
+    const auto drills = repo::list_drills(repository, stanza);
+    if (!drills || drills->empty()) return;
+    facts.drill = DrillFacts{drills->back().finished, drills->back().passed, {}};
+    const auto passed = std::find_if(drills->rbegin(), drills->rend(),
+                                     [](const repo::DrillRecord& one) { return one.passed; });
+    if (passed == drills->rend()) return;
+    if (const auto report = repo::read_drill(repository, stanza, passed->name, pass); report)
+        facts.drill->recovery_time = repo::drill_recovery_time(*report);
 }
 
 void add_records(const RepositoryFacts& facts, Snapshot& snapshot) {

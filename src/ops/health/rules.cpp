@@ -313,9 +313,33 @@ Rule drill(const View& view) {
     return rule;
 }
 
-constexpr std::array kRules{repo_unreachable, backup_age, backup_failed, backup_duration,
-                            verify,           wal_lag,    wal_gap,       rpo,
-                            disk_pg_wal,      repo_size,  repo_growth,   drill};
+Rule rto(const View& view) {
+    constexpr const char* kName = "rto";
+    const std::int64_t limit = view.limits.recovery_time.count();
+    const bool measured = view.snapshot.drill && view.snapshot.drill->recovery_time;
+    if (!measured && limit == 0) return unknown(kName, "no restore drill has measured it");
+    if (!measured) {
+        Rule rule = found(kName, RuleState::warning,
+                          "no restore drill has measured how long a recovery takes");
+        rule.threshold = format_duration(limit);
+        rule.hint = "chronos drill measures it.";
+        return rule;
+    }
+    // What takes four fifths of the time today does not when the cluster has grown.
+    const auto taken = static_cast<std::int64_t>(*view.snapshot.drill->recovery_time + 0.5);
+    Rule rule = duration_rule(kName, taken, view.limits.recovery_time, RuleState::critical,
+                              "restoring and recovering took the last drill");
+    if (rule.state == RuleState::ok && limit > 0 && taken * 5 > limit * 4)
+        rule.state = RuleState::warning;
+    if (rule.state != RuleState::ok)
+        rule.hint =
+            "More process-max, more frequent backups (less WAL to replay) and --delta shorten it.";
+    return rule;
+}
+
+constexpr std::array kRules{
+    repo_unreachable, backup_age, backup_failed, backup_duration, verify, wal_lag, wal_gap, rpo,
+    disk_pg_wal,      repo_size,  repo_growth,   drill,           rto};
 
 constexpr std::array<std::pair<RuleState, std::string_view>, 4> kStateNames{
     {{RuleState::ok, "ok"},

@@ -263,10 +263,37 @@ TEST_F(Health, VerifyAndDrillAreTakenAtTheirWord) {
     Limits limits;
     limits.drill_age = std::chrono::hours(24);
     EXPECT_EQ(rule(snapshot, "drill", std::nullopt, limits).state, RuleState::warning);
-    snapshot.drill = DrillFacts{kNow - 25 * kHour, true};
+    snapshot.drill = DrillFacts{kNow - 25 * kHour, true, {}};
     EXPECT_EQ(rule(snapshot, "drill", std::nullopt, limits).state, RuleState::warning);
-    snapshot.drill = DrillFacts{kNow, false};
+    snapshot.drill = DrillFacts{kNow, false, {}};
     EXPECT_EQ(rule(snapshot, "drill", std::nullopt, limits).state, RuleState::critical);
+}
+
+TEST_F(Health, TheLastDrillThatPassedMeasuresTheRecoveryTime) {
+    stanza_.add(full_label(1), 1, 1, "", kNow);
+    stanza_.add_segments(1, 1);
+    const repo::Repository& repository = stanza_.repository();
+    Limits limits;
+    EXPECT_EQ(rule(look(), "rto").state, RuleState::unknown);
+    limits.recovery_time = std::chrono::seconds(100);
+    EXPECT_EQ(rule(look(), "rto", std::nullopt, limits).state, RuleState::warning);
+    const auto drilled = [&](UnixTime finished, bool passed, const std::string& times) {
+        ASSERT_OK(repo::save_drill(
+            repository, "main", repo::drill_name(finished, passed, "1a2b3c4d"),
+            R"({"note":"a \"restore-seconds\": 9e9","recovery-seconds":)" + times + "}", ""));
+    };
+    drilled(kNow - 60, true, R"( 30.4,"restore-seconds": 49.2)");
+    drilled(kNow - 30, false, R"(9000,"restore-seconds":9000)");
+    Rule measured = rule(look(), "rto", std::nullopt, limits);
+    EXPECT_EQ(measured.state, RuleState::ok) << "79.6 of 100 seconds";
+    EXPECT_EQ(measured.value, "1m 20s");
+    EXPECT_EQ(rule(look(), "rto").state, RuleState::ok) << "without an objective all is well";
+    limits.recovery_time = std::chrono::seconds(99);
+    EXPECT_EQ(rule(look(), "rto", std::nullopt, limits).state, RuleState::warning);
+    limits.recovery_time = std::chrono::seconds(79);
+    measured = rule(look(), "rto", std::nullopt, limits);
+    EXPECT_EQ(measured.state, RuleState::critical);
+    EXPECT_NE(measured.hint, "");
 }
 
 TEST_F(Health, WhatVerifyAndDrillRecordIsFound) {
