@@ -9,6 +9,7 @@ use FindBin;
 use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use ScheduleClock;
 use Test::More;
 use Time::HiRes qw(usleep time);
 
@@ -43,30 +44,12 @@ sub until_true
 
 sql(<<'S');
 CREATE EXTENSION chronos_backup;
-CREATE FUNCTION set_clock(timestamptz) RETURNS void LANGUAGE c
-	AS 'chronos_backup', 'chronos_test_set_schedule_clock';
--- From run to run until that time; each time all that is due is done before the clock goes on.
-CREATE PROCEDURE simulate(until timestamptz) LANGUAGE plpgsql AS $$
-DECLARE
-	now timestamptz;
-BEGIN
-	LOOP
-		SELECT min(next_run) INTO now FROM chronos.schedules;
-		EXIT WHEN now IS NULL OR now > until;
-		PERFORM set_clock(now);
-		LOOP
-			COMMIT;
-			EXIT WHEN NOT EXISTS (SELECT FROM chronos.schedules WHERE next_run <= now)
-				AND NOT EXISTS (SELECT FROM chronos.current_jobs() WHERE finished_at IS NULL);
-			PERFORM pg_sleep(0.002);
-		END LOOP;
-	END LOOP;
-END $$;
 -- "type state count, ..." of all jobs.
 CREATE FUNCTION outcome() RETURNS text LANGUAGE sql AS $$
 	SELECT string_agg(format('%s %s %s', type, state, n), ', ' ORDER BY type, state)
 	FROM (SELECT type, state, count(*) AS n FROM chronos.jobs GROUP BY 1, 2) AS jobs $$;
 S
+install_schedule_clock($node);
 
 # Far from any time this may be run at; 2048-11-01 is a Sunday as 2026-11-01 is.
 sub begin_at
@@ -220,6 +203,32 @@ like(sql('SELECT error FROM chronos.job_history'), qr/terminating background wor
 sql(q{SELECT set_clock('2048-11-01 02:00+00')});
 until_true(q{SELECT last_state = 'succeeded' FROM chronos.schedules}, 'and the schedule goes on, as soon as there is a launcher again');
 is(sql('SELECT pg_postmaster_start_time()'), $started, 'the server was not restarted');
+
+# --- SIGKILL for launcher or worker makes the server end all sessions, as for any of its processes.
+# Then too the job is recorded as failed, and the schedule makes up for it.
+# The test framework turns off what is on elsewhere.
+$node->append_conf('postgresql.conf', 'restart_after_crash = on');
+$node->reload;
+for my $victim ('chronos job', 'chronos launcher')
+{
+	engine_does('hang');
+	begin_at('2048-11-01 00:00+00', q{'job', 'full', '0 * * * *'});
+	sql(q{SELECT set_clock('2048-11-01 01:00+00')});
+	until_true(q{SELECT count(*) = 1 FROM chronos.progress});
+	my ($pid) = grep { $_ } `pgrep -P $postmaster -f '$victim'` =~ /(\d+)/;
+	my $restarts = () = slurp_file($node->logfile) =~ /all server processes terminated; reinitializing/g;
+	engine_does();
+	kill 'KILL', $pid;
+	poll_until(sub { (() = slurp_file($node->logfile) =~ /all server processes terminated; reinitializing/g) > $restarts },
+		"the server restarts its processes after SIGKILL of the $victim", 60);
+	poll_until(sub { $node->psql('postgres', 'SELECT 1') == 0 }, 'and takes connections again', 60);
+	until_true(q{SELECT count(*) = 1 FROM chronos.job_history WHERE state = 'failed' AND error = 'the server stopped before the job was finished'},
+		"SIGKILL of the $victim: the job is recorded as failed, with the reason");
+	until_true(q{SELECT last_state = 'succeeded' AND last_due = '2048-11-01 01:00+00' FROM chronos.schedules}, 'and made up for');
+	until_true(q{SELECT count(*) >= 1 FROM chronos.audit_log WHERE operation = 'job' AND message = 'the server stopped before the job was finished'});
+	sql(q{SELECT set_clock('2048-11-01 02:00+00')});
+	until_true(q{SELECT count(*) = 2 FROM chronos.job_history WHERE state = 'succeeded' AND schedule = 'job'}, 'and the schedule goes on');
+}
 
 # --- The server stops under a job, and is away for days.
 engine_does('hang');

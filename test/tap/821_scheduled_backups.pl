@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use ChronosTest;
 use PostgreSQL::Test::Utils;
+use ScheduleClock;
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -54,25 +55,8 @@ is(sql(q{SELECT phases ?& '{start,copy,stop}' AND requested_from = 'local' AND b
 	'so are the phases of a backup, where it was asked from, and its size');
 
 # --- Days, or a month: full daily, diff four times a day.
+install_schedule_clock($node);
 sql(<<'S');
-CREATE FUNCTION set_clock(timestamptz) RETURNS void LANGUAGE c
-	AS 'chronos_backup', 'chronos_test_set_schedule_clock';
-CREATE PROCEDURE simulate(until timestamptz) LANGUAGE plpgsql AS $$
-DECLARE
-	now timestamptz;
-BEGIN
-	LOOP
-		SELECT min(next_run) INTO now FROM chronos.schedules;
-		EXIT WHEN now IS NULL OR now > until;
-		PERFORM set_clock(now);
-		LOOP
-			COMMIT;
-			EXIT WHEN NOT EXISTS (SELECT FROM chronos.schedules WHERE next_run <= now)
-				AND NOT EXISTS (SELECT FROM chronos.current_jobs() WHERE finished_at IS NULL);
-			PERFORM pg_sleep(0.01);
-		END LOOP;
-	END LOOP;
-END $$;
 SELECT set_clock('2048-10-31 23:59:30+00');
 SELECT chronos.schedule('full', 'full', '0 11 * * *', 'UTC');
 SELECT chronos.schedule('diff', 'diff', '0 5,11,17,23 * * *', 'UTC');
@@ -80,7 +64,7 @@ S
 my $days = $ENV{CHECK_LONG} ? 30 : 3;
 my $last = sql('SELECT max(id) FROM chronos.job_history');
 $start = time;
-sql("CALL simulate('2048-11-01 00:00+00'::timestamptz + interval '$days days' - interval '1 minute')");
+sql("CALL simulate('2048-11-01 00:00+00'::timestamptz + interval '$days days' - interval '1 minute', 0.01)");
 note sprintf '%.1f s', time - $start;
 is(sql("SELECT string_agg(format('%s %s %s', type, state, n), ', ' ORDER BY type, state)
 		FROM (SELECT type, state, count(*) AS n FROM chronos.job_history WHERE id > $last GROUP BY 1, 2) AS jobs"),
