@@ -40,6 +40,7 @@ CREATE TABLE chronos.job_history (
 	error_code integer,
 	error text,
 	hint text,
+	copying jsonb,
 	-- Numbers may begin again where the history was not readable: the time tells such jobs apart.
 	PRIMARY KEY (id, requested_at)
 );
@@ -84,7 +85,7 @@ CREATE FUNCTION chronos.current_jobs(
 		OUT error_code integer, OUT error text, OUT hint text,
 		OUT phase text, OUT phase_started_at timestamptz, OUT bytes_total bigint, OUT files_total bigint,
 		OUT worker_pid integer, OUT requested_from text, OUT schedule text, OUT due_at timestamptz,
-		OUT attempt integer, OUT options text, OUT phases jsonb)
+		OUT attempt integer, OUT options text, OUT phases jsonb, OUT copying jsonb)
 	RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED
 	AS 'MODULE_PATHNAME', 'chronos_current_jobs';
 COMMENT ON FUNCTION chronos.current_jobs() IS
@@ -92,11 +93,11 @@ COMMENT ON FUNCTION chronos.current_jobs() IS
 
 CREATE VIEW chronos.jobs AS
 	SELECT id, type, state, requested_by, requested_from, requested_at, schedule, due_at, attempt, options,
-		started_at, finished_at, label, bytes, files, phases, error_code, error, hint
+		started_at, finished_at, label, bytes, files, phases, error_code, error, hint, copying
 	FROM chronos.current_jobs()
 	UNION ALL
 	SELECT id, type, state, requested_by, requested_from, requested_at, schedule, due_at, attempt, options,
-		started_at, finished_at, label, bytes, files, phases, error_code, error, hint
+		started_at, finished_at, label, bytes, files, phases, error_code, error, hint, copying
 	FROM chronos.job_history AS recorded
 	WHERE NOT EXISTS (
 		SELECT FROM chronos.current_jobs() AS job
@@ -118,6 +119,34 @@ CREATE VIEW chronos.progress AS
 	WHERE state = 'running';
 COMMENT ON VIEW chronos.progress IS
 	'running jobs: phase, amount done, rate since the phase began, and the time left at that rate';
+
+CREATE VIEW chronos.throughput AS
+	SELECT job.id, job.type, job.state, job.label, job.started_at, took.copy_time,
+		stage.bytes, stage.stored_bytes,
+		(stage.bytes / nullif(took.seconds, 0))::bigint AS bytes_per_second,
+		(stage.stored_bytes / nullif(took.seconds, 0))::bigint AS stored_bytes_per_second,
+		round(100 * stage.read / thread.seconds, 1) AS read_percent,
+		round(100 * stage.compute / thread.seconds, 1) AS compute_percent,
+		round(100 * stage.store / thread.seconds, 1) AS store_percent,
+		round(100 * stage.clock / thread.seconds, 1) AS clock_percent,
+		CASE greatest(stage.read, stage.compute, stage.store, stage.clock)
+			WHEN stage.store THEN 'storage' WHEN stage.read THEN 'disk' WHEN stage.compute THEN 'processor'
+			ELSE 'clock' END AS slowest,
+		make_interval(secs => (job.phases->>'start')::float8) AS checkpoint_time,
+		make_interval(secs => (job.phases->>'sync')::float8) AS sync_time,
+		make_interval(secs => (job.phases->>'wal')::float8) AS wal_time
+	FROM chronos.jobs AS job
+		LEFT JOIN chronos.current_jobs() AS running
+			ON running.id = job.id AND running.requested_at = job.requested_at AND running.phase = 'copy',
+		LATERAL jsonb_to_record(job.copying)
+			AS stage(read numeric, compute numeric, store numeric, clock numeric, bytes bigint, stored_bytes bigint),
+		LATERAL (SELECT nullif(stage.read + stage.compute + stage.store + stage.clock, 0)) AS thread(seconds),
+		LATERAL (SELECT coalesce(make_interval(secs => (job.phases->>'copy')::float8),
+			clock_timestamp() - running.phase_started_at)) AS timed(copy_time),
+		LATERAL (SELECT timed.copy_time, extract(epoch FROM timed.copy_time)) AS took(copy_time, seconds)
+	WHERE job.copying IS NOT NULL;
+COMMENT ON VIEW chronos.throughput IS
+	'backups, also the running one: bytes per second, and what the copying threads were busy with: reading, computing, storing, waiting for the clock; so which of disk, processor and storage is the slowest';
 
 -- Schedules
 
@@ -704,6 +733,7 @@ GRANT SELECT ON chronos.schedule_entries TO chronos_monitor;
 GRANT SELECT ON chronos.schedules TO chronos_monitor;
 GRANT SELECT ON chronos.settings TO chronos_monitor;
 GRANT SELECT ON chronos.storage_prices TO chronos_monitor;
+GRANT SELECT ON chronos.throughput TO chronos_monitor;
 GRANT SELECT ON chronos.wal_archive TO chronos_monitor;
 GRANT SELECT ON chronos.wal_status TO chronos_monitor;
 GRANT EXECUTE ON FUNCTION chronos.backup_info(text) TO chronos_monitor;

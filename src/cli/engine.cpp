@@ -62,13 +62,24 @@ void send_log_to(EngineChannel& channel) {
     });
 }
 
+Message with_stages(Message message, const StageTimes& stages) {
+    return std::move(message)
+        .with("read_ms", stages.read_ms)
+        .with("compute_ms", stages.compute_ms)
+        .with("store_ms", stages.store_ms)
+        .with("clock_ms", stages.clock_ms)
+        .with("stored_bytes", stages.stored_bytes);
+}
+
 void send_progress(EngineChannel& channel, const Progress& progress) {
-    channel.send(Message("progress")
-                     .with("phase", progress.phase)
-                     .with("bytes_total", progress.bytes_total)
-                     .with("bytes_done", progress.bytes_done)
-                     .with("files_total", progress.files_total)
-                     .with("files_done", progress.files_done));
+    Message message = Message("progress")
+                          .with("phase", progress.phase)
+                          .with("bytes_total", progress.bytes_total)
+                          .with("bytes_done", progress.bytes_done)
+                          .with("files_total", progress.files_total)
+                          .with("files_done", progress.files_done);
+    const bool known = progress.stages.total_ms() > 0;
+    channel.send(known ? with_stages(std::move(message), progress.stages) : message);
 }
 
 config::Input make_engine_input(const Role& role, std::span<char* const> arguments,

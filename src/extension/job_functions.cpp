@@ -158,6 +158,7 @@ void put_job(ReturnSetInfo* result, JobSlot* job) {
     put(&row, Int32GetDatum(job->attempt), job->attempt == 0);
     put_text(&row, job->options);
     put(&row, job->phase_count > 0 ? phases_as_jsonb(job) : 0, job->phase_count == 0);
+    put(&row, has_stages(job) ? stages_as_jsonb(job) : 0, !has_stages(job));
     tuplestore_putvalues(result->setResult, result->setDesc, row.values, row.nulls);
 }
 

@@ -14,13 +14,15 @@ constexpr const char* kTableExists =
 constexpr const char* kInsert =
     "INSERT INTO chronos.job_history AS recorded (id, type, state, requested_by, requested_from, "
     "requested_at, schedule, due_at, attempt, options, started_at, finished_at, label, bytes, "
-    "files, phases, error_code, error, hint) "
-    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) "
+    "files, phases, error_code, error, hint, copying) "
+    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, "
+    "$20) "
     "ON CONFLICT (id, requested_at) DO UPDATE SET state = excluded.state, "
     "finished_at = excluded.finished_at, label = excluded.label, bytes = excluded.bytes, "
     "files = excluded.files, phases = excluded.phases, error_code = excluded.error_code, "
-    "error = excluded.error, hint = excluded.hint WHERE recorded.finished_at IS NULL";
-constexpr int kColumns = 19;
+    "error = excluded.error, hint = excluded.hint, copying = excluded.copying WHERE "
+    "recorded.finished_at IS NULL";
+constexpr int kColumns = 20;
 constexpr const char* kLost =
     "UPDATE chronos.job_history AS recorded SET state = 'failed', finished_at = now(), "
     "error_code = 25, error = '" CHRONOS_LOST_JOB
@@ -102,7 +104,7 @@ bool insert(JobSlot* job) {
     Oid types[kColumns] = {INT8OID,        TEXTOID,        TEXTOID,        TEXTOID, TEXTOID,
                            TIMESTAMPTZOID, TEXTOID,        TIMESTAMPTZOID, INT4OID, TEXTOID,
                            TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID,        INT8OID, INT8OID,
-                           JSONBOID,       INT4OID,        TEXTOID,        TEXTOID};
+                           JSONBOID,       INT4OID,        TEXTOID,        TEXTOID, JSONBOID};
     const bool unknown = job->state == JobState::skipped;
     Row row = {};
     add(&row, Int64GetDatum(job->id), false);
@@ -124,6 +126,7 @@ bool insert(JobSlot* job) {
     add(&row, Int32GetDatum(job->error_code), job->error_code == 0);
     add_text(&row, job->error);
     add_text(&row, job->hint);
+    add(&row, has_stages(job) ? stages_as_jsonb(job) : 0, !has_stages(job));
     SPI_execute_with_args(kInsert, kColumns, types, row.values, row.nulls, false, 0);
     // Not where the row was there.
     return SPI_processed > 0;
@@ -224,6 +227,23 @@ Datum phases_as_jsonb(const JobSlot* job) {
     }
     appendStringInfoChar(&text, '}');
     return DirectFunctionCall1(jsonb_in, CStringGetDatum(text.data));
+}
+
+bool has_stages(const JobSlot* job) {
+    return job->copying.read_ms + job->copying.compute_ms + job->copying.store_ms +
+               job->copying.clock_ms >
+           0;
+}
+
+Datum stages_as_jsonb(const JobSlot* job) {
+    const CopyStages& stages = job->copying;
+    const char* text = psprintf(
+        "{\"read\": %.3f, \"compute\": %.3f, \"store\": %.3f, \"clock\": %.3f, \"bytes\": %lld, "
+        "\"stored_bytes\": %lld}",
+        static_cast<double>(stages.read_ms) / 1e3, static_cast<double>(stages.compute_ms) / 1e3,
+        static_cast<double>(stages.store_ms) / 1e3, static_cast<double>(stages.clock_ms) / 1e3,
+        static_cast<long long>(stages.bytes), static_cast<long long>(stages.stored_bytes));
+    return DirectFunctionCall1(jsonb_in, CStringGetDatum(text));
 }
 
 int64 last_recorded_job() {

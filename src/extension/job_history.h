@@ -28,4 +28,9 @@ int64 last_recorded_job();
 /// {"copy": 12.3, ...}: seconds by phase.
 Datum phases_as_jsonb(const JobSlot* job);
 
+/// Whether it is known what the threads of a copy spent their time on; and that, in seconds of all
+/// threads together, with the bytes read and stored.
+bool has_stages(const JobSlot* job);
+Datum stages_as_jsonb(const JobSlot* job);
+
 }  // namespace chronos::extension

@@ -30,6 +30,7 @@ void fill_slot(JobSlot* slot, int64 id, const JobRequest* request) {
     slot->started_at = slot->finished_at = slot->phase_started_at = 0;
     slot->phase[0] = slot->label[0] = slot->error[0] = slot->hint[0] = '\0';
     slot->error_code = slot->phase_count = 0;
+    slot->copying = {};
     slot->worker_pid = 0;
     slot->worker_latch = nullptr;
     slot->cancel_requested = slot->recorded = false;

@@ -63,12 +63,20 @@ void set_counter(pg_atomic_uint64* counter, const char* key) {
     if (engine_field(key) != nullptr) pg_atomic_write_u64(counter, engine_field_number(key, 0));
 }
 
+int64 number_field(const char* key) {
+    return static_cast<int64>(engine_field_number(key, 0));
+}
+
 void take_progress(JobSlot* slot) {
     if (engine_field("phase") != nullptr) enter_phase(slot, engine_field("phase"));
     set_counter(&slot->bytes_total, "bytes_total");
     set_counter(&slot->bytes_done, "bytes_done");
     set_counter(&slot->files_total, "files_total");
     set_counter(&slot->files_done, "files_done");
+    if (engine_field("read_ms") == nullptr) return;
+    slot->copying = {number_field("read_ms"),    number_field("compute_ms"),
+                     number_field("store_ms"),   number_field("clock_ms"),
+                     number_field("bytes_done"), number_field("stored_bytes")};
 }
 
 /// The last phases count nothing: what stays in the record is the size of the whole.

@@ -31,6 +31,16 @@ struct PhaseTime {
 };
 inline constexpr int kPhases = 16;
 
+/// What the threads of a copy have spent their time on, in milliseconds of all of them together.
+struct CopyStages {
+    int64 read_ms;
+    int64 compute_ms;
+    int64 store_ms;
+    int64 clock_ms;
+    int64 bytes;         ///< of the source
+    int64 stored_bytes;  ///< of what was made of it
+};
+
 /// A job in shared memory: plain data only. Counters are atomic, because the worker updates them a
 /// few times a second; all else is under SharedState::lock.
 struct JobSlot {
@@ -50,6 +60,7 @@ struct JobSlot {
     TimestampTz phase_started_at;
     PhaseTime phases[kPhases];  ///< those that have ended, in order
     int phase_count;
+    CopyStages copying;  ///< all 0: not told
     char label[64];
     char error[512];
     char hint[256];

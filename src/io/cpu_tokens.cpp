@@ -6,6 +6,7 @@ namespace chronos::io {
 namespace {
 
 thread_local CpuTokens* held = nullptr;
+thread_local std::chrono::nanoseconds waited_here{0};
 
 }  // namespace
 
@@ -13,9 +14,17 @@ CpuTokens* CpuTokens::of_thread() {
     return held;
 }
 
+std::chrono::nanoseconds CpuTokens::waited() {
+    return waited_here;
+}
+
 void CpuTokens::take() {
     std::unique_lock lock(mutex_);
-    freed_.wait(lock, [&] { return free_ > 0; });
+    if (free_ == 0) {
+        const auto begin = std::chrono::steady_clock::now();
+        freed_.wait(lock, [&] { return free_ > 0; });
+        waited_here += std::chrono::steady_clock::now() - begin;
+    }
     --free_;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <mutex>
@@ -21,6 +22,8 @@ public:
     /// The ones that the calling thread holds one of; nullptr if none. A thread that works for
     /// another (an upload beside its writer) takes its own from the same.
     static CpuTokens* of_thread();
+    /// How long the calling thread has waited for tokens so far.
+    static std::chrono::nanoseconds waited();
 
 private:
     friend class TokenScope;

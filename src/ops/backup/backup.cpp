@@ -23,6 +23,7 @@
 #include "ops/backup/publish.h"
 #include "ops/backup/resume.h"
 #include "ops/backup/server_side.h"
+#include "ops/backup/throughput.h"
 #include "ops/backup/wal.h"
 
 namespace chronos::ops::backup {
@@ -110,6 +111,9 @@ private:
     std::vector<std::size_t> vanished_;
     db::StoppedBackup stopped_;
     std::vector<repo::ArchivedSegment> wal_;
+    Stages stages_;
+    Waits waits_;
+    std::uint64_t copied_bytes_ = 0;
 };
 
 Result<> Run::step(const char* phase) {
@@ -193,6 +197,7 @@ void Run::fill_options() {
 }
 
 Result<> Run::start_on_server() {
+    const Stopwatch watch(waits_.checkpoint);
     const auto enter = [this] { return backup::start_on_server(request_, connection_, cluster_); };
     started_ = CHRONOS_TRY(company_.companions ? company_.companions->start(enter) : enter());
     manifest_.timestamp_start = started_.timestamp;
@@ -203,6 +208,7 @@ Result<> Run::start_on_server() {
 Result<> Run::prove_archiving() {
     if (!request_.archive_check) return {};
     CHRONOS_TRY(step("wal"));
+    const Stopwatch watch(waits_.wal);
     const bool prior_segment = started_.proof_segment != started_.segment;
     log_info(std::string("check archive for ") + (prior_segment ? "prior " : "") + "segment " +
              started_.proof_segment);
@@ -317,6 +323,7 @@ CopySettings Run::copy_settings() {
     settings.page_header_check = request_.page_header_check;
     settings.page_size = cluster_.control.page_size;
     settings.process_max = request_.process_max;
+    settings.stages = &stages_;
     return settings;
 }
 
@@ -328,6 +335,7 @@ MonitorSettings Run::monitor_settings() {
     settings.progress = progress_;
     settings.lock = progress_lock_;
     settings.connection = &connection_;
+    settings.stages = &stages_;
     settings.save = [this] { return save_partial(); };
     if (request_.resume)
         settings.save_every_bytes = std::max<std::uint64_t>(settings.totals.bytes_total / 100,
@@ -337,6 +345,7 @@ MonitorSettings Run::monitor_settings() {
 
 Result<> Run::copy_files() {
     CHRONOS_TRY(step("copy"));
+    const Stopwatch watch(waits_.copy);
     if (manifest_.find_file("pg_data/global/pg_control") == nullptr)
         return Error(ErrorKind::not_found, "pg_control must be present in all online backups");
     Monitor monitor(monitor_settings(), cancel_);
@@ -354,6 +363,7 @@ Result<> Run::copy_files() {
     // Why the monitor stopped the copy says more than that it was stopped.
     CHRONOS_TRY(monitor.finish());
     CHRONOS_TRY(std::move(copied));
+    copied_bytes_ = monitor.bytes();
     if (company_.companions) company_.companions->copied(company_.member);
     plan_ = {};  // the manifest is about to be written, several megabytes of a large cluster
     drop_vanished();
@@ -410,6 +420,7 @@ void Run::drop_vanished() {
 
 Result<> Run::make_durable() {
     CHRONOS_TRY(step("sync"));
+    const Stopwatch watch(waits_.sync);
     return storage().sync_tree(directory());
 }
 
@@ -479,6 +490,7 @@ void Run::add_entry(repo::ManifestFile file) {
 Result<> Run::wait_for_wal() {
     if (!request_.archive_check) return {};
     CHRONOS_TRY(step("wal"));
+    const Stopwatch watch(waits_.wal);
     if (request_.resume) CHRONOS_TRY(save_partial());
     const WalRange range{manifest_.archive_start, manifest_.archive_stop,
                          cluster_.control.wal_segment_size};
@@ -528,6 +540,7 @@ BackupResult Run::result() const {
     log_info(std::string(repo::backup_type_name(manifest_.type)) +
              " backup size = " + format_size(result.entry.size_delta) +
              ", file total = " + std::to_string(result.file_total));
+    log_info(throughput_text(copied_bytes_, stages_.times(), waits_));
     return result;
 }
 

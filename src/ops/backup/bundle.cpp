@@ -22,8 +22,12 @@ private:
 Result<Bundle::Member> Bundle::add_member() {
     if (!object_) {
         id_ = ids_.next();
-        object_ = CHRONOS_TRY(storage_.create(directory_ + "/bundle/" + std::to_string(id_),
-                                              storage::WriteMode::plain));
+        object_ = std::make_unique<StoringSink>(
+            CHRONOS_TRY(clock_.storing([&] {
+                return storage_.create(directory_ + "/bundle/" + std::to_string(id_),
+                                       storage::WriteMode::plain);
+            })),
+            clock_);
     }
     return Member{id_, size_, std::make_unique<MemberSink>(*object_, size_)};
 }

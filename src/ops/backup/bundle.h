@@ -7,6 +7,7 @@
 
 #include "chronos/io/stream.h"
 #include "chronos/storage/storage.h"
+#include "ops/backup/stages.h"
 
 namespace chronos::ops::backup {
 
@@ -25,8 +26,9 @@ private:
 class Bundle {
 public:
     /// `directory` is that of the backup; all outlive the bundle.
-    Bundle(storage::Storage& storage, const std::string& directory, BundleIds& ids)
-        : storage_(storage), directory_(directory), ids_(ids) {}
+    Bundle(storage::Storage& storage, const std::string& directory, BundleIds& ids,
+           StageClock& clock)
+        : storage_(storage), directory_(directory), ids_(ids), clock_(clock) {}
     Bundle(const Bundle&) = delete;
     Bundle& operator=(const Bundle&) = delete;
 
@@ -45,6 +47,7 @@ private:
     storage::Storage& storage_;
     const std::string& directory_;
     BundleIds& ids_;
+    StageClock& clock_;
     std::uint64_t id_ = 0;
     std::uint64_t size_ = 0;
     std::unique_ptr<io::Sink> object_;

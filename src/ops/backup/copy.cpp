@@ -4,6 +4,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 
 #include "chronos/base/log.h"
@@ -26,11 +27,12 @@ constexpr std::size_t kReadSize = 256 * 1024;
 class Copier {
 public:
     Copier(const CopySettings& settings, const Cancellation& cancel, const ReadReceiver& read,
-           WorkShare& share)
+           WorkShare& share, StageClock& clock)
         : settings_(settings),
           cancel_(cancel),
           read_(read),
           share_(share),
+          clock_(clock),
           buffer_(std::make_unique_for_overwrite<std::byte[]>(kReadSize)) {}
 
     /// `bundle` is null for a file of its own.
@@ -63,6 +65,7 @@ private:
     Result<> pump(LiveFile& source, const Item& item, Pipeline& pipeline);
     Item item_of(const PlannedFile& planned, Bundle* bundle) const;
     Result<Target> make_target(const Item& item);
+    Result<std::unique_ptr<io::Sink>> create(const storage::ObjectName& name);
     /// Reads what comes next of the file into the buffer, nothing at its end.
     Result<io::Bytes> read_next(LiveFile& source, const Item& item, std::uint64_t done);
     std::optional<PageCheck> page_check_of(LiveFile& source, std::string_view manifest_name) const;
@@ -71,6 +74,7 @@ private:
     const Cancellation& cancel_;
     const ReadReceiver& read_;
     WorkShare& share_;
+    StageClock& clock_;
     std::unique_ptr<std::byte[]> buffer_;
 };
 
@@ -169,7 +173,9 @@ Result<bool> Copier::has_content(LiveFile& source, const Item& item,
     while (done < planned.size) {
         CHRONOS_TRY(cancel_.check());
         const auto want = std::min<std::uint64_t>(kReadSize, planned.size - done);
-        const std::size_t count = CHRONOS_TRY(source.read_at(done, {buffer_.get(), want}));
+        const std::size_t count = CHRONOS_TRY(clock_.reading([&] {
+            return source.read_at(done, {buffer_.get(), want});
+        }));
         if (count == 0) return false;
         sha1.update({buffer_.get(), count});
         done += count;
@@ -217,9 +223,7 @@ Result<CopyOutcome> Copier::store_blocks(LiveFile& source, const Item& item) {
     const OpenTarget open_target = [&]() -> Result<Bundle::Member> {
         if (item.bundle != nullptr) return item.bundle->add_member();
         return Bundle::Member{
-            0, 0,
-            CHRONOS_TRY(settings_.repository->storage->create(
-                settings_.directory + "/" + item.file.name + ".pgbi", storage::WriteMode::plain))};
+            0, 0, CHRONOS_TRY(create(settings_.directory + "/" + item.file.name + ".pgbi"))};
     };
     for (;;) {
         BlockPipeline pipeline(form, open_target, share_, page_check_of(source, item.file.name));
@@ -261,10 +265,15 @@ Result<Copier::Target> Copier::make_target(const Item& item) {
         target.form.raw = settings_.manifest->bundle_raw;
         return target;
     }
-    target.member.sink = CHRONOS_TRY(settings_.repository->storage->create(
-        stored_name(settings_.directory, item.file.name, settings_.form.compress_type),
-        storage::WriteMode::plain));
+    target.member.sink = CHRONOS_TRY(
+        create(stored_name(settings_.directory, item.file.name, settings_.form.compress_type)));
     return target;
+}
+
+Result<std::unique_ptr<io::Sink>> Copier::create(const storage::ObjectName& name) {
+    std::unique_ptr<io::Sink> object = CHRONOS_TRY(clock_.storing(
+        [&] { return settings_.repository->storage->create(name, storage::WriteMode::plain); }));
+    return std::unique_ptr<io::Sink>(std::make_unique<StoringSink>(std::move(object), clock_));
 }
 
 Result<io::Bytes> Copier::read_next(LiveFile& source, const Item& item, std::uint64_t done) {
@@ -273,8 +282,14 @@ Result<io::Bytes> Copier::read_next(LiveFile& source, const Item& item, std::uin
         pgdata::reads_to_listed_size(item.file.name) ? item.planned.size : UINT64_MAX;
     const auto want = std::min<std::uint64_t>(kReadSize, size_max - done);
     if (want == 0) return io::Bytes{};
-    const std::size_t count = CHRONOS_TRY(source.read_at(done, {buffer_.get(), want}));
-    read_(count);
+    const std::size_t count = CHRONOS_TRY(clock_.reading([&] {
+        return source.read_at(done, {buffer_.get(), want});
+    }));
+    // May wait for a companion: for another storage than this one.
+    clock_.storing([&] {
+        read_(count);
+        return true;
+    });
     return io::Bytes{buffer_.get(), count};
 }
 
@@ -342,7 +357,8 @@ public:
           cancel_(cancel),
           outcome_(outcome),
           share_(share),
-          copier_(settings, cancel, read, share) {}
+          clock_(*settings.stages),
+          copier_(settings, cancel, read, share, clock_) {}
 
     Result<> run(Queue& queue, BundleIds& ids, io::ByteBudget& budget) {
         CHRONOS_TRY(run_jobs(queue, ids, budget));
@@ -354,12 +370,16 @@ private:
     Result<> run_jobs(Queue& queue, BundleIds& ids, io::ByteBudget& budget) {
         const WorkShare::Owner owner(share_);
         for (;;) {
-            Result<const CopyJob*> next = queue.next(cancel_);
+            Result<const CopyJob*> next = clock_.waiting([&] { return queue.next(cancel_); });
             if (!next) queue.stop();
             const CopyJob* job = CHRONOS_TRY(std::move(next));
             if (job == nullptr) return {};
-            const io::ByteBudget::Share memory(
-                budget, storage::cost_of_writing(*settings_.repository->storage, size_of(*job)));
+            std::optional<io::ByteBudget::Share> memory;
+            clock_.storing([&] {
+                memory.emplace(budget, storage::cost_of_writing(*settings_.repository->storage,
+                                                                size_of(*job)));
+                return true;
+            });
             Result<> done = run_job(*job, queue, ids);
             if (done) continue;
             queue.stop();
@@ -375,7 +395,7 @@ private:
     }
 
     Result<> run_job(const CopyJob& job, const Queue& queue, BundleIds& ids) {
-        Bundle bundle(*settings_.repository->storage, settings_.directory, ids);
+        Bundle bundle(*settings_.repository->storage, settings_.directory, ids, clock_);
         for (std::size_t at = job.first; at < job.first + job.count; ++at) {
             if (queue.stopped()) return {};
             const PlannedFile& planned = plan_.files[at];
@@ -392,6 +412,7 @@ private:
     const Cancellation& cancel_;
     const OutcomeReceiver& outcome_;
     WorkShare& share_;
+    StageClock clock_;
     Copier copier_;
 };
 

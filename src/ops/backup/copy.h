@@ -11,6 +11,7 @@
 #include "chronos/storage/storage.h"
 #include "ops/backup/clock_gate.h"
 #include "ops/backup/plan.h"
+#include "ops/backup/stages.h"
 #include "ops/backup/store_pipeline.h"
 
 namespace chronos::ops::backup {
@@ -30,6 +31,7 @@ struct CopySettings {
     bool check_pages = false;
     bool page_header_check = true;
     std::uint32_t page_size = 8192;
+    Stages* stages = nullptr;     ///< what the threads spend their time on
     std::size_t process_max = 1;  ///< files that are worked on by a processor at once
 };
 

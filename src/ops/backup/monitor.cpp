@@ -78,6 +78,7 @@ void Monitor::report() {
     Progress progress = settings_.totals;
     progress.bytes_done = bytes_.load(std::memory_order_relaxed);
     progress.files_done = files_.load(std::memory_order_relaxed);
+    if (settings_.stages != nullptr) progress.stages = settings_.stages->times();
     if (settings_.progress) settings_.progress(progress);
     if (settings_.lock != nullptr)
         settings_.lock->report_progress(progress.bytes_total, progress.bytes_done);

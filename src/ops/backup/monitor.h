@@ -12,6 +12,7 @@
 #include "chronos/base/progress.h"
 #include "chronos/db/connection.h"
 #include "chronos/repo/lock.h"
+#include "ops/backup/stages.h"
 
 namespace chronos::ops::backup {
 
@@ -21,6 +22,7 @@ struct MonitorSettings {
     repo::Lock* lock = nullptr;            ///< shows the progress to `info`
     std::uint64_t save_every_bytes = 0;    ///< 0: never
     std::function<Result<>()> save;        ///< writes the partial manifest
+    const Stages* stages = nullptr;        ///< told with the progress
     db::Connection* connection = nullptr;  ///< whose loss makes further copying pointless
 };
 
@@ -36,6 +38,7 @@ public:
     /// What the copying threads obey.
     const Cancellation& cancel() const { return inner_; }
     void add_bytes(std::uint64_t bytes) { bytes_.fetch_add(bytes, std::memory_order_relaxed); }
+    std::uint64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
     void add_file() { files_.fetch_add(1, std::memory_order_relaxed); }
 
     /// Ends the thread. An error is the reason why it stopped the copy.

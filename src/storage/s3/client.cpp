@@ -168,7 +168,7 @@ std::string region_of_endpoint(const std::string& host) {
     if (domain == std::string::npos) return "";
     const std::string names = host.substr(0, domain);
     const std::string last = names.substr(names.rfind('.') + 1);
-    return last.starts_with("s3") ? "" : last;
+    return last.starts_with("s3") || last == "dualstack" ? "" : last;
 }
 
 std::string region_of(const S3Options& options) {

@@ -118,6 +118,11 @@ TEST(S3Options, EndpointAndRegionFollowFromEachOther) {
     EXPECT_EQ(asked("https://s3.dualstack.eu-west-3.amazonaws.com/x", ""),
               "s3.dualstack.eu-west-3.amazonaws.com eu-west-3");
     EXPECT_EQ(asked("s3.amazonaws.com", ""), "s3.amazonaws.com us-east-1");
+    // Transfer acceleration has one name for all regions.
+    EXPECT_EQ(asked("s3-accelerate.amazonaws.com", "eu-west-1"),
+              "s3-accelerate.amazonaws.com eu-west-1");
+    EXPECT_EQ(asked("s3-accelerate.dualstack.amazonaws.com", ""),
+              "s3-accelerate.dualstack.amazonaws.com us-east-1");
     EXPECT_EQ(asked("https://minio.example:9000", ""), "minio.example:9000 us-east-1");
     EXPECT_EQ(asked("minio.example:443", "r"), "minio.example r");
 }

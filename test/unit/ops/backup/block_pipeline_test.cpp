@@ -38,7 +38,9 @@ public:
         manifest_.references.push_back(manifest_.label);
         const std::string directory = "backup/main/" + manifest_.label;
         BundleIds ids;
-        Bundle bundle(*storage_, directory, ids);
+        Stages stages;
+        StageClock clock(stages);
+        Bundle bundle(*storage_, directory, ids, clock);
         if (bundle_) {
             // Something lies before it.
             auto other = bundle.add_member();
