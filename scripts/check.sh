@@ -42,12 +42,13 @@ build_engine() {
 
 # Builds from a copy: the checkout may belong to somebody else, and stays as it is.
 install_module() {
-	private_postgres "$work/pg"
-	cp -a "$top" "$work/src" 2>/dev/null
-	make -C "$work/src" clean PG_CONFIG="$pg_bin/pg_config" ENGINE="$build/chronos"
-	make -C "$work/src" -j2 PG_CONFIG="$pg_bin/pg_config" ENGINE="$build/chronos" CHRONOS_WERROR=1
-	make -C "$work/src" install PG_CONFIG="$pg_bin/pg_config" ENGINE="$build/chronos"
-	as_root chown -R "$server_user" "$work/src" "$work/pg"
+	private_postgres "$work/pg" && cp -a "$top" "$work/src" &&
+		make -C "$work/src" clean PG_CONFIG="$pg_bin/pg_config" ENGINE="$build/chronos" &&
+		make -C "$work/src" -j2 PG_CONFIG="$pg_bin/pg_config" ENGINE="$build/chronos" CHRONOS_WERROR=1 &&
+		make -C "$work/src" install PG_CONFIG="$pg_bin/pg_config" ENGINE="$build/chronos" &&
+		# The tests run as somebody who may not look into this checkout, as in root's home.
+		cp "$build/unit_storage" "$work/" && mkdir -p "$work/screenshots" &&
+		as_root chown -R "$server_user" "$work/src" "$work/pg" "$work/screenshots"
 }
 
 test_environment() {
@@ -57,14 +58,20 @@ test_environment() {
 		PG_REGRESS="$perl/../regress/pg_regress" TESTDIR="$work/src" TESTDATADIR="$work/src/tmp_check" \
 		TESTLOGDIR="$work/src/tmp_check/log" CHRONOS="$pg_bin/chronos" \
 		TEST_FIXTURES_DIR="${TEST_FIXTURES_DIR:-$work/src/test/fixtures}" \
-		TEST_UNIT_STORAGE="$build/unit_storage" TEST_SCREENSHOTS="$screenshots" \
+		TEST_UNIT_STORAGE="$work/unit_storage" TEST_SCREENSHOTS="$work/screenshots" \
 		CHECK_LONG="${CHECK_LONG:-}" TZ=UTC "$@"
 }
 
 run_lint() { (cd "$top" && prove test/lint/*.t); }
 run_unit() { ctest --test-dir "$build" --output-on-failure -j2 --timeout 300; }
 run_regress() { (cd "$work/src" && test_environment make installcheck-regress PG_CONFIG="$pg_bin/pg_config"); }
-run_tap() { (cd "$work/src" && test_environment prove --timer ${PROVE_FLAGS:-} ${PROVE_TESTS:-test/tap/*.pl}); }
+run_tap() {
+	local status=0
+	(cd "$work/src" && test_environment prove --timer ${PROVE_FLAGS:-} ${PROVE_TESTS:-test/tap/*.pl}) || status=$?
+	# What the dashboard looks like, to be looked at.
+	as_root mkdir -p "$screenshots" && as_root cp -r "$work/screenshots/." "$screenshots/"
+	return $status
+}
 
 has() { case " $steps " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
 
@@ -74,9 +81,7 @@ if has tap; then install_packages $browser_packages || say 'no browser can be in
 step 'build the engine, warnings are errors' build_engine
 if has lint; then step 'lint' run_lint; fi
 if has unit; then step 'unit tests' run_unit; fi
-# What the dashboard looks like, to be looked at: it outlives the run.
 screenshots=${CHECK_SCREENSHOTS:-$top/build/screenshots}
-if has tap && as_root mkdir -p "$screenshots"; then as_root chown "$server_user" "$screenshots"; fi
 if has regress || has tap; then
 	step 'build and install the module into a private PostgreSQL' install_module
 	pg_bin=$work/pg/usr/lib/postgresql/15/bin
