@@ -249,18 +249,25 @@ class Bench:
         """info"""
         return self.both(lambda tool: self.measure(tool, "info"))
 
-    def row_diff_updates(self):
-        """diff after random updates to all segments of the large table, stored by block where possible"""
+    def after_updates(self, kind):
+        """A dependent backup after one page in a hundred of the large table has changed."""
         for tool in ("pgbackrest", "chronos"):
             run(self.command(tool, "stanza-create"))
             self.bundled_backup(tool, "full")
         rows = int(self.psql("SELECT max(aid) FROM pgbench_accounts"))
-        # One in a hundred pages.
         self.psql("UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid IN "
                   "(SELECT 1 + (random() * %d)::int FROM generate_series(1, %d))" % (rows - 1, rows // 6000))
         self.psql("CHECKPOINT")
         warm(self.pgdata)
-        return self.both(lambda tool: self.bundled_backup(tool, "diff"))
+        return self.both(lambda tool: self.bundled_backup(tool, kind))
+
+    def row_diff_updates(self):
+        """diff after random updates to all segments of the large table, stored by block where possible"""
+        return self.after_updates("diff")
+
+    def row_incr_updates(self):
+        """incr after the same: what it stores"""
+        return self.after_updates("incr")
 
     def row_full_small(self):
         """bundled full backup of 20 000 small tables"""

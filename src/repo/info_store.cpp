@@ -8,6 +8,7 @@
 #include "chronos/base/text.h"
 #include "chronos/compress/compress.h"
 #include "chronos/repo/info.h"
+#include "repo/manifest_sink.h"
 
 namespace chronos::repo {
 namespace {
@@ -27,19 +28,37 @@ constexpr std::string_view kBackupInfoHints[] = {
     "has a stanza-create been performed?",
 };
 
-/// One of the two files, as a value. A missing one is named the way pgBackRest names it.
+/// A missing file is named the way pgBackRest names it.
+Error not_read(const Repository& repository, const std::string& name, Error error) {
+    if (error.kind() != ErrorKind::not_found) return error;
+    return Error(ErrorKind::not_found, "unable to open missing file '" +
+                                           repository.storage->describe(name) + "' for read");
+}
+
+/// One in 256 wrong passphrases yields padding that fits, and random bytes.
+bool is_decrypted(const Repository& repository, const std::string& pass, char first) {
+    return !repository.encrypted() || pass.empty() || first == '[';
+}
+
+/// One of the two files, as a value.
 template <class Value>
 Result<Value> load_one(const Repository& repository, const std::string& name,
                        const std::string& pass, Result<Value> (*parse)(std::string_view)) {
     Result<std::string> text = read_text(repository, name, pass);
-    if (!text && text.error().kind() == ErrorKind::not_found)
-        return Error(ErrorKind::not_found, "unable to open missing file '" +
-                                               repository.storage->describe(name) + "' for read");
-    if (!text) return std::move(text).error();
-    // One in 256 wrong passphrases yields padding that fits, and random bytes.
-    if (repository.encrypted() && !pass.empty() && !text->starts_with('['))
+    if (!text) return not_read(repository, name, std::move(text).error());
+    if (!is_decrypted(repository, pass, text->empty() ? '\0' : text->front()))
         return wrong_passphrase(repository, name, pass);
     return parse(*text);
+}
+
+Result<Manifest> load_one_manifest(const Repository& repository, const std::string& name,
+                                   const std::string& pass) {
+    ManifestSink sink;
+    Result<> read = read_text_into(repository, name, pass, sink);
+    if (!read) return not_read(repository, name, std::move(read).error());
+    if (!is_decrypted(repository, pass, sink.first()))
+        return wrong_passphrase(repository, name, pass);
+    return sink.take();
 }
 
 /// An info file, with the passphrase of the repository or the one before it.
@@ -239,7 +258,7 @@ Result<std::set<std::string>> find_complete_backups(const Repository& repository
 Result<Manifest> load_manifest(const Repository& repository, const std::string& stanza,
                                const std::string& label, const std::string& backup_pass) {
     const auto load = [&](const std::string& name) {
-        return load_one(repository, name, backup_pass, parse_manifest);
+        return load_one_manifest(repository, name, backup_pass);
     };
     return load_pair(repository, "backup manifest", manifest_name(stanza, label), load, {});
 }

@@ -91,9 +91,16 @@ Result<> IniReader::note_frame_entry(const IniEntry& entry) {
     return {};
 }
 
+void IniReader::feed(std::string_view piece) {
+    buffer_.erase(0, buffer_.size() - rest_.size());
+    buffer_ += piece;
+    rest_ = buffer_;
+}
+
 bool IniReader::next(IniEntry& entry) {
     while (result_ && !rest_.empty()) {
         const std::size_t end = rest_.find('\n');
+        if (end == std::string_view::npos && !whole_) return false;
         const std::string_view line = rest_.substr(0, end);
         rest_.remove_prefix(end == std::string_view::npos ? rest_.size() : end + 1);
         ++line_number_;

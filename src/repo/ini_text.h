@@ -31,12 +31,19 @@ struct IniEntry {
 };
 
 /// Walks the entries of an info file or manifest and checks its frame: syntax, format number and
-/// checksum. The text must outlive it. Source: repository-format reference, sections 2.1 to 2.3.
+/// checksum. The text is given as a whole, and must outlive it, or fed piece by piece.
+/// Source: repository-format reference, sections 2.1 to 2.3.
 class IniReader {
 public:
-    explicit IniReader(std::string_view text) : rest_(text) {}
+    IniReader() = default;
+    explicit IniReader(std::string_view text) : rest_(text), whole_(true) {}
 
-    /// The next entry outside [backrest]; false at the end or at an error, which finish() tells.
+    /// More of the text, once next() has said that there is no more in what was fed before.
+    void feed(std::string_view piece);
+    /// All has been fed.
+    void end() { whole_ = true; }
+    /// The next entry outside [backrest], valid until the next call of anything; false at the end
+    /// of what there is or at an error, which finish() tells.
     bool next(IniEntry& entry);
     /// Kinds: format (syntax, format number), checksum.
     Result<> finish();
@@ -48,8 +55,10 @@ private:
     Result<> note_frame_entry(const IniEntry& entry);
     void fail(std::string_view message, std::string_view line);
 
+    std::string buffer_;  ///< what was fed from the last line on that was not complete
     std::string_view rest_;
-    std::string_view section_;
+    bool whole_ = false;  ///< a last line without a line feed is a line
+    std::string section_;
     std::size_t line_number_ = 0;
     IniChecksum checksum_;
     std::string version_;

@@ -9,6 +9,7 @@
 #include "chronos/repo/repository.h"
 #include "repo/ini_text.h"
 #include "repo/json_text.h"
+#include "repo/manifest_sink.h"
 #include "repo/manifest_text.h"
 
 namespace chronos::repo {
@@ -185,13 +186,17 @@ void complete_file(JsonReader& reader, const FileState& state, ManifestFile& fil
 
 class ManifestParser {
 public:
-    explicit ManifestParser(std::string_view text) : text_(text), ini_(text) {}
+    ManifestParser() = default;
+    explicit ManifestParser(std::string_view text) : ini_(text) {}
+    void feed(std::string_view piece);
+    /// All has been fed.
     Result<Manifest> parse();
 
 private:
     using Handler = Result<> (ManifestParser::*)(const IniEntry&);
     static Handler handler_of(std::string_view section);
 
+    Result<> read_entries();
     Result<> read_setting(const IniEntry& entry);
     Result<> read_target(const IniEntry& entry);
     Result<> read_database(const IniEntry& entry);
@@ -208,11 +213,15 @@ private:
     void sort_lists();
     void collect_references();
 
-    std::string_view text_;
     IniReader ini_;
+    Result<> result_;  ///< of what was fed
+    std::string section_;
+    Handler handler_ = nullptr;
     Manifest manifest_;
     std::vector<unsigned char> file_due_, link_due_, path_due_;  ///< parallel to the lists
-    Defaults file_, link_, path_;
+    Defaults file_{ManifestDefaults().file_mode, {}, {}};
+    Defaults link_;
+    Defaults path_{ManifestDefaults().path_mode, {}, {}};
 };
 
 // --- single settings: [backup], [backup:db], [backup:option], [cipher]
@@ -424,13 +433,6 @@ Result<> ManifestParser::read_metadata(const IniEntry& entry) {
 }
 
 Result<> ManifestParser::read_file(const IniEntry& entry) {
-    if (manifest_.files.empty()) {
-        // One entry a line up to the blank line behind the section: room for all at once.
-        const auto at = static_cast<std::size_t>(entry.key.data() - text_.data());
-        const std::string_view section = text_.substr(at, text_.find("\n\n", at) - at);
-        manifest_.files.reserve(
-            static_cast<std::size_t>(std::count(section.begin(), section.end(), '\n')) + 1);
-    }
     ManifestFile& file = manifest_.files.emplace_back();
     file.name = entry.key;
     FileState state;
@@ -589,19 +591,28 @@ Result<> ManifestParser::complete() {
     return {};
 }
 
-Result<Manifest> ManifestParser::parse() {
-    file_.mode = manifest_.defaults.file_mode;
-    path_.mode = manifest_.defaults.path_mode;
-    std::string_view section;
-    Handler handler = nullptr;
+void ManifestParser::feed(std::string_view piece) {
+    if (!result_) return;
+    ini_.feed(piece);
+    result_ = read_entries();
+}
+
+Result<> ManifestParser::read_entries() {
     IniEntry entry;
     while (ini_.next(entry)) {
-        if (entry.section != section) {
-            section = entry.section;
-            handler = handler_of(section);
+        if (entry.section != section_) {
+            section_ = entry.section;
+            handler_ = handler_of(section_);
         }
-        if (handler != nullptr) CHRONOS_TRY((this->*handler)(entry));
+        if (handler_ != nullptr) CHRONOS_TRY((this->*handler_)(entry));
     }
+    return {};
+}
+
+Result<Manifest> ManifestParser::parse() {
+    CHRONOS_TRY(std::move(result_));
+    ini_.end();
+    CHRONOS_TRY(read_entries());
     CHRONOS_TRY(ini_.finish());
     manifest_.backrest_version = ini_.version();
     CHRONOS_TRY(complete());
@@ -612,6 +623,23 @@ Result<Manifest> ManifestParser::parse() {
 
 Result<Manifest> parse_manifest(std::string_view text) {
     return ManifestParser(text).parse();
+}
+
+struct ManifestSink::State {
+    ManifestParser parser;
+};
+
+ManifestSink::ManifestSink() : state_(std::make_unique<State>()) {}
+ManifestSink::~ManifestSink() = default;
+
+Result<> ManifestSink::write(io::Bytes in) {
+    if (first_ == '\0' && !in.empty()) first_ = io::text(in).front();
+    state_->parser.feed(io::text(in));
+    return {};
+}
+
+Result<Manifest> ManifestSink::take() {
+    return state_->parser.parse();
 }
 
 }  // namespace chronos::repo

@@ -44,18 +44,15 @@ Error superfluous_passphrase(const Repository& repository, const std::string& na
                    " if the repository was created without encryption.");
 }
 
-Result<std::string> decrypt(const Repository& repository, const std::string& name,
-                            std::string_view stored, const std::string& pass) {
-    io::MemorySink plain(kTextSizeMax);
-    const auto decryptor = crypto::make_decryptor(pass, crypto::CipherForm::normal, plain);
-    Result<> done = decryptor->write(io::bytes(stored));
-    if (done) done = decryptor->finish();
-    if (done) return std::move(plain.content);
-    // A file that was cut short says so; anything else is what a wrong passphrase looks like.
-    if (stored.size() % 16 != 0)
-        return std::move(done).error().while_doing("read '" + repository.storage->describe(name) +
-                                                   "'");
-    return wrong_passphrase(repository, name, pass);
+/// Nothing if the text may be read as this repository is configured.
+Result<> check_encryption(const Repository& repository, const std::string& name,
+                          std::string_view beginning, bool decrypts) {
+    const bool salted = beginning.starts_with(kCipherMagic);
+    if (!decrypts && salted) return missing_passphrase(repository, name);
+    // Text of the format begins with a section: anything else is damage, not plain text.
+    if (decrypts && !salted && beginning.starts_with('['))
+        return superfluous_passphrase(repository, name);
+    return {};
 }
 
 }  // namespace
@@ -72,17 +69,40 @@ Error wrong_passphrase(const Repository& repository, const std::string& name,
         ": it must be the passphrase that the repository was created with.");
 }
 
+Result<> read_text_into(const Repository& repository, const std::string& name,
+                        const std::string& pass, io::Sink& sink) {
+    const bool decrypts = repository.encrypted() && !pass.empty();
+    const auto source = CHRONOS_TRY(repository.storage->open(name));
+    std::vector<std::byte> buffer(io::kBufferSize);
+    std::size_t count = CHRONOS_TRY(io::read_full(*source, buffer));
+    CHRONOS_TRY(check_encryption(repository, name, io::text({buffer.data(), count}), decrypts));
+    std::unique_ptr<io::Sink> decryptor;
+    if (decrypts) decryptor = crypto::make_decryptor(pass, crypto::CipherForm::normal, sink);
+    io::Sink& front = decryptor ? *decryptor : sink;
+    std::uint64_t size = 0;
+    Result<> taken;
+    for (; count > 0; count = CHRONOS_TRY(source->read(buffer))) {
+        size += count;
+        if (size > kTextSizeMax)
+            return Error(ErrorKind::format, "'" + repository.storage->describe(name) +
+                                                "' has more than " + std::to_string(kTextSizeMax) +
+                                                " bytes");
+        if (taken) taken = front.write({buffer.data(), count});
+    }
+    if (taken) taken = front.finish();
+    if (taken || !decrypts) return taken;
+    // A file that was cut short says so; anything else is what a wrong passphrase looks like.
+    if (size % 16 != 0)
+        return std::move(taken).error().while_doing("read '" + repository.storage->describe(name) +
+                                                    "'");
+    return wrong_passphrase(repository, name, pass);
+}
+
 Result<std::string> read_text(const Repository& repository, const std::string& name,
                               const std::string& pass) {
-    std::string stored = CHRONOS_TRY(storage::read_object(*repository.storage, name, kTextSizeMax));
-    const bool salted = stored.starts_with(kCipherMagic);
-    if (!repository.encrypted() || pass.empty()) {
-        if (salted) return missing_passphrase(repository, name);
-        return stored;
-    }
-    // Text of the format begins with a section: anything else is damage, not plain text.
-    if (!salted && stored.starts_with('[')) return superfluous_passphrase(repository, name);
-    return decrypt(repository, name, stored, pass);
+    io::MemorySink text(kTextSizeMax);
+    CHRONOS_TRY(read_text_into(repository, name, pass, text));
+    return std::move(text.content);
 }
 
 Result<std::string> encode_text(const Repository& repository, std::string_view content,

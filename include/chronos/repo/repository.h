@@ -48,6 +48,10 @@ bool is_archive_id(std::string_view text);
 /// does not open it.
 Result<std::string> read_text(const Repository& repository, const std::string& name,
                               const std::string& pass);
+/// The same, handed to `sink` piece by piece, which is finished if all of it is there. What it gets
+/// of an encrypted object may be anything until then.
+Result<> read_text_into(const Repository& repository, const std::string& name,
+                        const std::string& pass, io::Sink& sink);
 Result<> write_text(const Repository& repository, const std::string& name, std::string_view content,
                     const std::string& pass);
 

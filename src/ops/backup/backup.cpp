@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "chronos/base/log.h"
+#include "chronos/base/memory.h"
 #include "chronos/base/text.h"
 #include "chronos/crypto/cipher.h"
 #include "chronos/db/server.h"
@@ -225,7 +226,8 @@ Result<> Run::list_files() {
     request.tablespace_directory = cluster_.control.tablespace_directory();
     request.major = cluster_.control.major();
     request.exclude = request_.exclude;
-    pgdata::ClusterList list = CHRONOS_TRY(pgdata::list_cluster(request));
+    const pgdata::ClusterList list = CHRONOS_TRY(pgdata::list_cluster(request));
+    release_free_memory();  // the manifest is about to be made, beside the prior's
     listed_at_ = CHRONOS_TRY(db::server_time(connection_));
     gate_.emplace(connection_, listed_at_);
     // When files of the second of the list are copied; others have times that are as good earlier.

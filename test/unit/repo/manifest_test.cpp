@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "info_samples.h"
+#include "repo/manifest_sink.h"
 #include "result_matchers.h"
 
 namespace chronos::repo {
@@ -201,6 +202,23 @@ TEST(Manifest, ValuesThatCannotBeTrueAreRefusedByName) {
 TEST(Manifest, CutAnywhereItIsRefused) {
     for (std::size_t size = 0; size + 1 < kManifest.size(); size += 7)
         EXPECT_FALSE(parse_manifest(kManifest.substr(0, size))) << size;
+}
+
+TEST(Manifest, InPiecesItIsTheSame) {
+    for (const std::size_t size : {1, 7, 100, 5000}) {
+        ManifestSink sink;
+        for (std::size_t at = 0; at < kManifest.size(); at += size)
+            ASSERT_OK(sink.write(io::bytes(kManifest.substr(at, size))));
+        const auto manifest = sink.take();
+        ASSERT_OK(manifest);
+        EXPECT_EQ(*manifest, *parse_manifest(kManifest));
+        EXPECT_EQ(sink.first(), '[');
+    }
+    ManifestSink sink;
+    ASSERT_OK(sink.write(io::bytes(kManifest.substr(0, 500))));
+    ASSERT_OK(sink.write(io::bytes("garbage\n")));
+    ASSERT_OK(sink.write(io::bytes(kManifest.substr(500))));
+    EXPECT_ERROR(ErrorKind::format, sink.take());
 }
 
 TEST(Manifest, SizesCountReferencedFilesOnceAndStoredBytesWhereKnown) {
