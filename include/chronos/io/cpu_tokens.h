@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -12,7 +13,9 @@ namespace chronos::io {
 /// Over a distant link most of a thread's life is waiting for an answer. Enough threads keep the
 /// link busy; they would also use more processors than the user allowed, so each holds a token
 /// while it computes and gives it back for the length of a wait. Whoever waits for the network says
-/// so with a WaitScope; the verbs above need not know.
+/// so with a WaitScope; the verbs above need not know. One that comes back from a wait goes before
+/// those that begin, and long work lets it in between (yield()): an answer that lies there is a
+/// link that stands idle.
 class CpuTokens {
 public:
     explicit CpuTokens(std::size_t count) : free_(count) {}
@@ -25,15 +28,28 @@ public:
     /// How long the calling thread has waited for tokens so far.
     static std::chrono::nanoseconds waited();
 
+    /// Lets threads that come back from a wait go first. Cheap where there are none, and where the
+    /// calling thread holds no token: to be called every millisecond or so of computing.
+    static void yield();
+
 private:
     friend class TokenScope;
     friend class WaitScope;
     void take();
+    void take_again();
+    template <class Condition>
+    void wait(std::condition_variable& freed, std::unique_lock<std::mutex>& lock,
+              Condition condition);
     void give_back();
+    /// With the mutex held: wakes whoever may have a free token.
+    void wake_next();
 
     std::mutex mutex_;
     std::condition_variable freed_;
+    std::condition_variable freed_for_returning_;
     std::size_t free_;
+    std::atomic<std::size_t> returning_{
+        0};  ///< wait for a token after a wait; written under mutex_
 };
 
 /// Holds a token of `tokens` for the calling thread, waiting for one first; nullptr: does nothing.

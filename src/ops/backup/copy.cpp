@@ -8,6 +8,7 @@
 #include <span>
 
 #include "chronos/base/log.h"
+#include "chronos/io/cpu_tokens.h"
 #include "chronos/io/worker_pool.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/repo/stored_file.h"
@@ -278,6 +279,7 @@ Result<std::unique_ptr<io::Sink>> Copier::create(const storage::ObjectName& name
 
 Result<io::Bytes> Copier::read_next(LiveFile& source, const Item& item, std::uint64_t done) {
     CHRONOS_TRY(cancel_.check());
+    io::CpuTokens::yield();
     const std::uint64_t size_max =
         pgdata::reads_to_listed_size(item.file.name) ? item.planned.size : UINT64_MAX;
     const auto want = std::min<std::uint64_t>(kReadSize, size_max - done);
@@ -434,7 +436,7 @@ Result<> copy_files(const CopySettings& settings, const CopyPlan& plan, const Ca
         outcome(planned, result);
     };
     BundleIds ids;
-    WorkShare share;
+    WorkShare share(settings.process_max);
     const std::span jobs(plan.jobs);
     if (jobs.empty()) return {};
     Queue queue(jobs.first(jobs.size() - 1), *settings.gate);

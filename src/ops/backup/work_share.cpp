@@ -14,9 +14,9 @@ WorkShare::Owner::Owner(WorkShare& share) : share_(share) {
 WorkShare::Owner::~Owner() {
     {
         const std::lock_guard lock(share_.mutex_);
-        --share_.owners_;
+        if (--share_.owners_ > 0) return;
     }
-    share_.changed_.notify_all();
+    share_.offered_.notify_all();
 }
 
 void WorkShare::run(Task& task, std::unique_lock<std::mutex>& lock) {
@@ -25,28 +25,30 @@ void WorkShare::run(Task& task, std::unique_lock<std::mutex>& lock) {
     task.run();
     lock.lock();
     task.state_ = Task::State::done;
-    changed_.notify_all();
+    task.done_.notify_all();
 }
 
 // A thread that waits lets another compute. It comes back to its turn without the lock, for whoever
 // computes may need that. By then the condition may have ceased to hold.
 template <class Condition>
-void WorkShare::wait(std::unique_lock<std::mutex>& lock, Condition condition) {
+void WorkShare::wait(std::condition_variable& changed, std::unique_lock<std::mutex>& lock,
+                     Condition condition) {
     if (condition()) return;
     lock.unlock();
     {
         const io::WaitScope waiting;
         std::unique_lock inner(mutex_);
-        changed_.wait(inner, condition);
+        changed.wait(inner, condition);
     }
     lock.lock();
 }
 
 void WorkShare::offer(const std::shared_ptr<Task>& task) {
     std::unique_lock lock(mutex_);
-    if (idle_ <= waiting_.size()) return run(*task, lock);
+    const std::size_t free = computing_ > owners_ ? computing_ - owners_ : 0;
+    if (std::min(idle_, free) <= waiting_.size()) return run(*task, lock);
     waiting_.push_back(task);
-    changed_.notify_all();
+    offered_.notify_one();
 }
 
 bool WorkShare::done(const Task& task) const {
@@ -60,7 +62,7 @@ void WorkShare::finish(const std::shared_ptr<Task>& task) {
         std::erase(waiting_, task);
         return run(*task, lock);
     }
-    wait(lock, [&] { return task->state_ == Task::State::done; });
+    wait(task->done_, lock, [&] { return task->state_ == Task::State::done; });
 }
 
 std::size_t WorkShare::window() const {
@@ -70,10 +72,11 @@ std::size_t WorkShare::window() const {
 
 void WorkShare::help() {
     std::unique_lock lock(mutex_);
+    if (helpers_ >= computing_) return;
     ++helpers_;
     for (;;) {
         ++idle_;
-        wait(lock, [&] { return !waiting_.empty() || owners_ == 0; });
+        wait(offered_, lock, [&] { return !waiting_.empty() || owners_ == 0; });
         --idle_;
         if (waiting_.empty() && owners_ == 0) break;
         if (waiting_.empty()) continue;

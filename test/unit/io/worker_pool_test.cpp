@@ -99,6 +99,29 @@ TEST(CpuTokens, AHelperThreadTakesItsTokenFromThoseOfItsMaster) {
     EXPECT_EQ(CpuTokens::of_thread(), nullptr);
 }
 
+TEST(CpuTokens, LongWorkLetsThoseInThatComeBackFromAWait) {
+    CpuTokens tokens(1);
+    std::atomic<bool> waits{false}, go_on{false}, is_back{false};
+    std::jthread waiting([&] {
+        const TokenScope token(&tokens);
+        {
+            const WaitScope wait;
+            waits = true;
+            while (!go_on) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+        is_back = true;
+    });
+    while (!waits) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    const TokenScope token(&tokens);
+    go_on = true;
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (!is_back && std::chrono::steady_clock::now() < deadline) {
+        CpuTokens::yield();
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    EXPECT_TRUE(is_back);
+}
+
 TEST(ByteBudget, WhatAShareDoesNotNeedIsThereForOthers) {
     ByteBudget budget(100);
     ByteBudget::Share first(budget, 100);

@@ -123,7 +123,7 @@ TEST_P(BlockChains, GiveBackWhatWasBackedUpAfterAnyChange) {
     std::minstd_rand random(test_seed());
     for (int round = 0; round < 6; ++round) {
         Chain chain(type, passphrase, bundle);
-        WorkShare share;
+        WorkShare share(4);
         std::string content = random_text(kBlock + random() % (60 * kBlock));
         for (int step = 0; step < 8; ++step) {
             const std::string before = step == 0 ? "" : chain.restore();
@@ -151,7 +151,7 @@ INSTANTIATE_TEST_SUITE_P(Forms, BlockChains,
 TEST(BlockPipeline, StoresTheWorkedExampleAsTheFormatHasIt) {
     const std::string a(kBlock, 'a'), b(kBlock, 'b'), c(kBlock, 'c'), other(kBlock, 'B');
     Chain chain(CompressType::none, "", false);
-    WorkShare share;
+    WorkShare share(4);
     EXPECT_TRUE(chain.back_up(a + b + c, share));
     EXPECT_EQ(chain.file().repo_size, 24600u);
     EXPECT_EQ(chain.file().block_map_size, 24u);
@@ -166,7 +166,7 @@ TEST(BlockPipeline, StoresTheWorkedExampleAsTheFormatHasIt) {
 TEST(BlockPipeline, AFileCutAtTheEndOfABlockIsAMapAlone) {
     const std::string content = random_text(9 * kBlock);
     Chain chain(CompressType::zst, "", false);
-    WorkShare share;
+    WorkShare share(4);
     EXPECT_TRUE(chain.back_up(content, share));
     EXPECT_TRUE(chain.back_up(content.substr(0, 5 * kBlock), share));
     EXPECT_EQ(chain.file().repo_size, chain.file().block_map_size);
@@ -175,7 +175,7 @@ TEST(BlockPipeline, AFileCutAtTheEndOfABlockIsAMapAlone) {
 }
 
 TEST(BlockPipeline, OtherThreadsCompressForTheOneThatHasAFile) {
-    WorkShare share;
+    WorkShare share(4);
     std::vector<std::jthread> helpers;
     std::string content = random_text(400 * kBlock + 17);
     Chain chain(CompressType::gz, "a passphrase", true);
