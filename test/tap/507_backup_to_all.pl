@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 use ChronosTest;
+use IPC::Run ();
 use PostgreSQL::Test::Utils;
 use S3Server;
 use Test::More;
@@ -90,6 +91,33 @@ my $job = $node->safe_psql('postgres', q{SELECT chronos.start_backup('diff')});
 $node->poll_query_until('postgres', "SELECT state = 'succeeded' FROM chronos.jobs WHERE id = $job") or die 'the job did not end';
 is_deeply([ scalar labels(1), scalar labels(2) ], [ map { $_ + 1 } @before ], 'a job backs up to both');
 
+# The store of the first dies in the middle of a restore.
+($status, $out, $err) = chronos($conf, '--type=full', 'backup');
+is($status, 0, 'a full backup of both') or diag($out . $err);
+is((labels(1))[-1], (labels(2))[-1], 'under one label');
+$state = table_state($node, 'ledger');
+wait_archived($node);
 $node->stop('immediate');
+my $dir = PostgreSQL::Test::Utils::tempdir();
+chmod 0700, $dir;
+$link->command('rtt 200');
+my ($restore_out, $restore_err) = ('', '');
+my $restore = IPC::Run::start([ $chronos, "--config=$conf", '--stanza=main', "--pg1-path=$dir", '--archive-mode=off',
+	'--log-level-console=detail', 'restore' ], '>', \$restore_out, '2>', \$restore_err);
+poll_until(sub { (() = glob "$dir/base/*/*") > 100 }, 'the restore has begun to copy', 60);
+$server->command('crash');
+$link->command('reset');
+ok($restore->finish, 'a restore whose repository dies ends well') or diag($restore_out . $restore_err);
+my $copied = () = $restore_out =~ /DETAIL: restore file /g;
+my @stood_in = $restore_out =~ /WARN: (repo1: .*; repo2 stood in)/g;
+cmp_ok(scalar @stood_in, '>', 0, 'with files from the other repository, which it says') or diag($restore_out);
+cmp_ok(scalar @stood_in, '<', 100, 'but not of each of them');
+cmp_ok($copied, '>', 500, 'each file of which is told in detail');
+# That the WAL ends somewhere nobody says without the first.
+$server->command('restart');
+$link->command('rtt 0');
+my $again = restored_node('againafter', $dir);
+is(table_state($again, 'ledger'), $state, 'and holds everything');
+$again->stop;
 $_->stop for $link, $server;
 done_testing();

@@ -483,6 +483,9 @@ bool Fallback::may_help(const Error& error) {
 
 Result<> Fallback::copy(const CopyUnit& unit, Error error) {
     if (request_.request->repositories.size() < 2 || !may_help(error)) return error;
+    // Of thousands of files that the other one serves from then on the first few are worth a
+    // warning.
+    const LogLevel level = first_is_away() ? LogLevel::detail : LogLevel::warn;
     for (const Other& other : others()) {
         const Result<> copied = copy_from(other, unit);
         if (!copied && copied.error().kind() == ErrorKind::cancelled) return copied;
@@ -492,8 +495,8 @@ Result<> Fallback::copy(const CopyUnit& unit, Error error) {
             continue;
         }
         if (error.transient()) first_is_away_ = true;
-        log_warn("repo" + std::to_string(plan_.repo_key) + ": " + error.message() + "; " + name +
-                 " stood in");
+        log(level, "repo" + std::to_string(plan_.repo_key) + ": " + error.message() + "; " + name +
+                       " stood in");
         return {};
     }
     return error;
