@@ -150,18 +150,35 @@ Result<std::vector<unsigned>> backup_keys(const config::Config& config) {
     return keys;
 }
 
+/// The only repository: whether it has the stanza is learnt from the backup, without a question of
+/// its own.
+bool is_only_repository(const config::Config& config) {
+    return config.repo_keys().size() == 1;
+}
+
 /// Creates the stanza where it is missing: there, and in the others if only one is backed up to.
 Result<ops::backup::BackupRequest> prepare_backup(const config::Config& config, unsigned key,
                                                   const pgdata::ControlFile& control) {
     const repo::Repository repository = CHRONOS_TRY(open_repository(config, key));
     CHRONOS_TRY(check_supported(config, repository));
     auto request = CHRONOS_TRY(backup_request(config, repository));
+    if (is_only_repository(config)) return request;
     const bool alone = config.get_string("backup-repos").empty();
     auto repositories =
         alone ? CHRONOS_TRY(open_repositories(config)) : std::vector<repo::Repository>{repository};
     CHRONOS_TRY(
         ops::stanza::ensure_stanza(stanza_request(config, std::move(repositories)), control));
     return request;
+}
+
+/// Whether the backup found no stanza, and there is one now.
+Result<bool> stanza_was_missing(const config::Config& config,
+                                const ops::backup::BackupRequest& request,
+                                const Result<ops::backup::BackupResult>& result,
+                                const pgdata::ControlFile& control) {
+    if (result || result.error().kind() != ErrorKind::not_found || !is_only_repository(config))
+        return false;
+    return ops::stanza::ensure_stanza(stanza_request(config, {request.repository}), control);
 }
 
 /// process-max is for all of them together.
@@ -205,7 +222,13 @@ Result<std::vector<RepositoryBackup>> backup_over(Context& context, db::Connecti
         requests.push_back(*std::move(request));
     }
     if (keys.size() > 1) requests = share_processors(std::move(requests));
-    auto results = ops::backup::run_backups(requests, connection, context.progress, context.cancel);
+    const auto run = [&] {
+        return ops::backup::run_backups(requests, connection, context.progress, context.cancel);
+    };
+    auto results = run();
+    if (results.size() == 1 &&
+        CHRONOS_TRY(stanza_was_missing(config, requests.front(), results.front(), control)))
+        results = run();
     for (std::size_t i = 0; i < results.size(); ++i)
         backups[begun[i]].result = std::move(results[i]);
     return backups;

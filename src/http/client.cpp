@@ -1,6 +1,7 @@
 #include "chronos/http/client.h"
 
 #include <curl/curl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
@@ -52,26 +53,59 @@ std::string lower(std::string_view text) {
     return result;
 }
 
-}  // namespace
+/// The kept connections of the process, by host: each verb of a command has a client of its own,
+/// and a new connection costs three round trips. libcurl uses one again only if the TLS settings
+/// and the proxy are the same.
+class IdleConnections {
+public:
+    /// Never destroyed: a stream may end after the statics of this file.
+    static IdleConnections& instance() {
+        static auto& connections = *new IdleConnections;
+        return connections;
+    }
 
-struct Client::Pool {
-    explicit Pool(ClientOptions given) : options(std::move(given)) {}
-
-    std::unique_ptr<Connection> take() {
-        const std::lock_guard lock(mutex);
+    std::unique_ptr<Connection> take(const std::string& host) {
+        const std::lock_guard lock(mutex_);
+        forget_those_of_parent();
+        auto& idle = by_host_[host];
         if (idle.empty()) return std::make_unique<Connection>();
         auto connection = std::move(idle.back());
         idle.pop_back();
         return connection;
     }
-    void give_back(std::unique_ptr<Connection> connection) {
-        const std::lock_guard lock(mutex);
+    void give_back(const std::string& host, std::unique_ptr<Connection> connection) {
+        const std::lock_guard lock(mutex_);
+        forget_those_of_parent();
+        auto& idle = by_host_[host];
         if (idle.size() < kIdleConnectionsMax) idle.push_back(std::move(connection));
     }
 
+private:
+    /// Behind fork() they are another process's too: not to be used, nor to be closed in TLS's way.
+    void forget_those_of_parent() {
+        if (const pid_t pid = getpid(); pid != owner_) {
+            for (auto& [host, idle] : by_host_)
+                for (auto& connection : idle) static_cast<void>(connection.release());
+            by_host_.clear();
+            owner_ = pid;
+        }
+    }
+
+    std::mutex mutex_;
+    std::map<std::string, std::vector<std::unique_ptr<Connection>>> by_host_;
+    pid_t owner_ = getpid();
+};
+
+/// "https://host:port" of a URL.
+std::string origin_of(const std::string& url) {
+    return url.substr(0, url.find_first_of("/?", url.find("://") + 3));
+}
+
+}  // namespace
+
+struct Client::Pool {
+    explicit Pool(ClientOptions given) : options(std::move(given)) {}
     const ClientOptions options;
-    std::mutex mutex;
-    std::vector<std::unique_ptr<Connection>> idle;
 };
 
 namespace {
@@ -80,7 +114,10 @@ namespace {
 class Transfer final : public Stream {
 public:
     Transfer(std::shared_ptr<Client::Pool> pool, const Request& request)
-        : pool_(std::move(pool)), connection_(pool_->take()), body_(request.body) {
+        : pool_(std::move(pool)),
+          origin_(origin_of(request.url)),
+          connection_(IdleConnections::instance().take(origin_)),
+          body_(request.body) {
         set_up(request);
     }
     ~Transfer() override {
@@ -88,7 +125,8 @@ public:
         if (!done_ && head_done_ && taken_ == waiting_.size()) take_what_is_there();
         curl_multi_remove_handle(connection_->multi.get(), connection_->easy.get());
         // Only a connection on which the answer was read to its end can carry another request.
-        if (done_ && !failure_) pool_->give_back(std::move(connection_));
+        if (done_ && !failure_)
+            IdleConnections::instance().give_back(origin_, std::move(connection_));
     }
 
     /// Runs the transfer until the head of the answer is there.
@@ -142,6 +180,7 @@ private:
     static int on_seek(void* self, curl_off_t offset, int origin);
 
     std::shared_ptr<Client::Pool> pool_;
+    const std::string origin_;
     std::unique_ptr<Connection> connection_;
     std::unique_ptr<curl_slist, ListFree> header_list_;  // libcurl keeps a pointer to it
     io::Bytes body_;

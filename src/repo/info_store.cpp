@@ -125,6 +125,17 @@ Result<> save_pair(const Repository& repository, const std::string& first,
     return storage::write_object(*repository.storage, second, stored);
 }
 
+/// Of an info file either of the two may be the newer one, as long as each is whole: which it is
+/// where an object appears at once.
+Result<> save_info_pair(const Repository& repository, const std::string& name,
+                        std::string_view text) {
+    storage::Storage& storage = *repository.storage;
+    const std::string stored = CHRONOS_TRY(encode_text(repository, text, repository.passphrase));
+    return storage::at_once(
+        storage, {[&] { return storage::write_object(storage, name, stored); },
+                  [&] { return storage::write_object(storage, name + ".copy", stored); }});
+}
+
 std::string archive_info_name(const std::string& stanza) {
     return archive_path(stanza) + "/archive.info";
 }
@@ -202,26 +213,29 @@ Result<BackupInfo> load_backup_info(const Repository& repository, const std::str
 
 Result<> save_archive_info(const Repository& repository, const std::string& stanza,
                            const ArchiveInfo& info) {
-    const std::string name = archive_info_name(stanza);
-    return save_pair(repository, name, name + ".copy", format_archive_info(info),
-                     repository.passphrase);
+    return save_info_pair(repository, archive_info_name(stanza), format_archive_info(info));
 }
 
 Result<> save_backup_info(const Repository& repository, const std::string& stanza,
                           const BackupInfo& info) {
-    const std::string name = backup_info_name(stanza);
-    return save_pair(repository, name, name + ".copy", format_backup_info(info),
-                     repository.passphrase);
+    return save_info_pair(repository, backup_info_name(stanza), format_backup_info(info));
 }
 
 Result<ReconstructedInfo> load_backup_info_reconstructed(const Repository& repository,
                                                          const std::string& stanza) {
     ReconstructedInfo result;
-    result.info = CHRONOS_TRY(load_backup_info(repository, stanza));
-    const auto labels = CHRONOS_TRY(list_backup_labels(repository, stanza));
-    const auto complete = CHRONOS_TRY(find_complete_backups(repository, stanza, labels));
-    const bool dropped = drop_missing(complete, result.info.backups);
-    const bool added = CHRONOS_TRY(add_unlisted(repository, stanza, complete, result.info));
+    CHRONOS_TRY(storage::at_once(
+        *repository.storage,
+        {storage::answer_into(result.info, [&] { return load_backup_info(repository, stanza); }),
+         storage::answer_into(result.labels,
+                              [&] { return list_backup_labels(repository, stanza); })}));
+    // One that was completed after the listing is no less there.
+    std::set<std::string> labels(result.labels.begin(), result.labels.end());
+    for (const BackupEntry& backup : result.info.backups) labels.insert(backup.label);
+    result.complete =
+        CHRONOS_TRY(find_complete_backups(repository, stanza, {labels.begin(), labels.end()}));
+    const bool dropped = drop_missing(result.complete, result.info.backups);
+    const bool added = CHRONOS_TRY(add_unlisted(repository, stanza, result.complete, result.info));
     result.changed = dropped || added;
     return result;
 }
@@ -239,9 +253,12 @@ Result<std::set<std::string>> find_complete_backups(const Repository& repository
                                                     const std::string& stanza,
                                                     const std::vector<std::string>& labels) {
     // A new connection costs three round trips: a thread is worth it for more questions than that.
+    // Some connections are there from what was asked before.
     constexpr std::size_t kQuestionsPerThread = 8;
+    constexpr std::size_t kConnectionsThere = 3;
     io::Workers workers = storage::workers_for(*repository.storage, 1);
-    workers.threads = std::min(workers.threads, 1 + labels.size() / kQuestionsPerThread);
+    workers.threads =
+        std::min(workers.threads, kConnectionsThere + labels.size() / kQuestionsPerThread);
     std::mutex mutex;
     std::set<std::string> complete;
     const auto look = [&](std::size_t i) -> Result<> {

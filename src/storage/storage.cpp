@@ -49,6 +49,12 @@ io::Workers workers_for(const Storage& storage, std::size_t process_max) {
     return {std::max(kThreadsMin, kThreadsPerProcess * process_max), process_max};
 }
 
+Result<> at_once(const Storage& storage, const std::vector<std::function<Result<>()>>& questions) {
+    const std::size_t threads = storage.features().remote ? questions.size() : 1;
+    return io::parallel_for(threads, questions.size(), Cancellation(),
+                            [&](std::size_t i) { return questions[i](); });
+}
+
 std::uint64_t cost_of_writing(const Storage& storage, std::uint64_t size_bytes) {
     // A part being filled, and those of a large object that are under way.
     constexpr std::uint64_t kPartsMax = std::uint64_t{24} << 20;

@@ -56,12 +56,12 @@ struct ClientOptions {
     const Cancellation* cancel = nullptr;
 };
 
-/// HTTP/1.1 over a pool of kept connections. Any thread may call; each call uses one connection.
-/// TLS is 1.2 or later. Proxies come from the environment (https_proxy, no_proxy, ...). Redirects
-/// are not followed. A header `host` in a request replaces the one that the URL gives; connecting
-/// and certificates go by the URL. A thread gives back its CPU token while it waits.
-/// Makes one attempt: failures of the network are of kind host_connect and marked transient;
-/// certificates that do not verify are of kind crypto.
+/// HTTP/1.1 over kept connections, which all clients of the process share. Any thread may call;
+/// each call uses one connection. TLS is 1.2 or later. Proxies come from the environment
+/// (https_proxy, no_proxy, ...). Redirects are not followed. A header `host` in a request replaces
+/// the one that the URL gives; connecting and certificates go by the URL. A thread gives back its
+/// CPU token while it waits. Makes one attempt: failures of the network are of kind host_connect
+/// and marked transient; certificates that do not verify are of kind crypto.
 class Client {
 public:
     explicit Client(ClientOptions options);
@@ -75,7 +75,7 @@ public:
     /// Returns when the head of the answer is there.
     Result<std::unique_ptr<Stream>> open(const Request& request);
 
-    struct Pool;  ///< of connections; shared with the streams that are still open
+    struct Pool;  ///< the options; shared with the streams that are still open
 
 private:
     std::shared_ptr<Pool> pool_;

@@ -51,6 +51,7 @@ Result<> delete_stanza(const DeleteRequest& request);
 /// For the first push or backup: creates the stanza in those repositories that have none, and
 /// looks no further where there is one. A repository whose own directory is missing is
 /// an error of kind path_missing: more likely than a new repository, its disk is not mounted.
-Result<> ensure_stanza(const StanzaRequest& request, const pgdata::ControlFile& cluster);
+/// Whether one was missing.
+Result<bool> ensure_stanza(const StanzaRequest& request, const pgdata::ControlFile& cluster);
 
 }  // namespace chronos::ops::stanza

@@ -67,7 +67,6 @@ public:
     Result<> wait_for_wal();
     Result<> complete_manifest();
     Result<> publish();
-    Result<> touch_archive_info();
     BackupResult result() const;
 
 private:
@@ -87,6 +86,7 @@ private:
     void take_outcome(const PlannedFile& planned, const CopyOutcome& outcome);
     void drop_vanished();
     void warn_about_pages(const repo::ManifestFile& file) const;
+    Result<> touch_archive_info();
     Result<> store_text(const std::string& name, const std::string& content);
     void add_entry(repo::ManifestFile file);
 
@@ -98,7 +98,8 @@ private:
 
     std::vector<std::unique_ptr<repo::Lock>> locks_;
     repo::Lock* progress_lock_ = nullptr;
-    repo::BackupInfo info_;
+    repo::ReconstructedInfo known_;  ///< as it was at the start
+    repo::BackupInfo& info_ = known_.info;
     repo::ArchiveInfo archive_;
     Cluster cluster_;
     std::optional<repo::Manifest> prior_;
@@ -137,11 +138,15 @@ Result<> Run::take_locks() {
 
 Result<> Run::load_infos() {
     CHRONOS_TRY(step("start"));
-    repo::ReconstructedInfo loaded =
-        CHRONOS_TRY(repo::load_backup_info_reconstructed(request_.repository, request_.stanza));
-    info_ = std::move(loaded.info);
-    archive_ = CHRONOS_TRY(repo::load_archive_info(request_.repository, request_.stanza));
-    return {};
+    return storage::at_once(
+        storage(), {storage::answer_into(known_,
+                                         [&] {
+                                             return repo::load_backup_info_reconstructed(
+                                                 request_.repository, request_.stanza);
+                                         }),
+                    storage::answer_into(archive_, [&] {
+                        return repo::load_archive_info(request_.repository, request_.stanza);
+                    })});
 }
 
 Result<> Run::look_at_cluster() {
@@ -171,7 +176,7 @@ Result<> Run::choose_prior() {
     // What a full backup decides holds for all that refer to it.
     if (!prior_) manifest_.bundle_raw = manifest_.block_incr;
     resumed_ =
-        CHRONOS_TRY(find_resumable(request_.repository, request_.stanza, info_.cipher_pass,
+        CHRONOS_TRY(find_resumable(request_.repository, request_.stanza, known_,
                                    {request_.resume, request_.type, request_.compress_type}));
     if (resumed_) manifest_.cipher_pass = resumed_->cipher_pass;
     fill_options();
@@ -523,8 +528,16 @@ Result<> Run::publish() {
     CHRONOS_TRY(cancel_.check());
     log_info("new backup label = " + manifest_.label);
     const Publication to = publication();
-    CHRONOS_TRY_DOING(save_manifest(to, manifest_), "save the manifest");
-    CHRONOS_TRY_DOING(save_history(to, manifest_), "save the history manifest");
+    const auto manifest = [&]() -> Result<> {
+        CHRONOS_TRY_DOING(save_manifest(to, manifest_), "save the manifest");
+        return {};
+    };
+    const auto history = [&]() -> Result<> {
+        CHRONOS_TRY_DOING(save_history(to, manifest_), "save the history manifest");
+        return {};
+    };
+    CHRONOS_TRY(
+        storage::at_once(storage(), {manifest, history, [&] { return touch_archive_info(); }}));
     CHRONOS_TRY(link_latest(to, manifest_.label));
     return list_backup(to, info_, repo::backup_entry_of(manifest_));
 }
@@ -568,7 +581,6 @@ Result<BackupResult> run_one(const BackupRequest& request, db::Connection& conne
     CHRONOS_TRY(run.wait_for_wal());
     CHRONOS_TRY(run.complete_manifest());
     CHRONOS_TRY(run.publish());
-    CHRONOS_TRY(run.touch_archive_info());
     return run.result();
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <vector>
 
 #include "chronos/base/log.h"
@@ -22,17 +23,25 @@ Result<std::vector<std::string>> labels_of_directories(const repo::Repository& r
     return labels;
 }
 
-// Expired backups have no directory any more, but their labels stay taken.
-Result<std::vector<std::string>> labels_of_history(const repo::Repository& repository,
-                                                   const std::string& stanza) {
-    const std::string history = repo::backup_path(stanza) + "/backup.history";
-    std::string newest_year;
-    for (const storage::Entry& entry : CHRONOS_TRY(repository.storage->list(history, "2")))
-        if (entry.name.size() == 4 && parse_uint(entry.name)) newest_year = entry.name;
-    std::vector<std::string> labels;
-    if (newest_year.empty()) return labels;
+std::string history_path(const std::string& stanza) {
+    return repo::backup_path(stanza) + "/backup.history";
+}
+
+Result<std::string> newest_year(const repo::Repository& repository, const std::string& stanza) {
+    std::string newest;
     for (const storage::Entry& entry :
-         CHRONOS_TRY(repository.storage->list(history + "/" + newest_year))) {
+         CHRONOS_TRY(repository.storage->list(history_path(stanza), "2")))
+        if (entry.name.size() == 4 && parse_uint(entry.name)) newest = entry.name;
+    return newest;
+}
+
+// Expired backups have no directory any more, but their labels stay taken.
+Result<std::vector<std::string>> labels_of_year(const repo::Repository& repository,
+                                                const std::string& stanza,
+                                                const std::string& year) {
+    std::vector<std::string> labels;
+    for (const storage::Entry& entry :
+         CHRONOS_TRY(repository.storage->list(history_path(stanza) + "/" + year))) {
         if (!entry.name.ends_with(kHistorySuffix)) continue;
         std::string label = entry.name.substr(0, entry.name.size() - kHistorySuffix.size());
         if (repo::is_backup_label(label)) labels.push_back(std::move(label));
@@ -51,10 +60,20 @@ std::string format_label(repo::BackupType type, const std::string& prior, UnixTi
 }
 
 Result<std::string> latest_label(const repo::Repository& repository, const std::string& stanza,
-                                 repo::BackupType type, const std::string& prior) {
-    std::vector<std::string> labels = CHRONOS_TRY(labels_of_directories(repository, stanza));
-    for (std::string& label : CHRONOS_TRY(labels_of_history(repository, stanza)))
-        labels.push_back(std::move(label));
+                                 repo::BackupType type, const std::string& prior,
+                                 const std::string& this_year) {
+    std::vector<std::string> labels, past;
+    std::string year;
+    // What is nearly always the newest year is asked for before that is known.
+    CHRONOS_TRY(storage::at_once(
+        *repository.storage,
+        {storage::answer_into(labels, [&] { return labels_of_directories(repository, stanza); }),
+         storage::answer_into(year, [&] { return newest_year(repository, stanza); }),
+         storage::answer_into(past,
+                              [&] { return labels_of_year(repository, stanza, this_year); })}));
+    if (!year.empty() && year != this_year)
+        past = CHRONOS_TRY(labels_of_year(repository, stanza, year));
+    std::ranges::move(past, std::back_inserter(labels));
     if (type != repo::BackupType::full)
         std::erase_if(labels, [&](const std::string& label) {
             return label.size() == kFullLabelSize ||
@@ -74,7 +93,9 @@ std::chrono::milliseconds rest_of_second() {
 Result<std::string> make_label(const repo::Repository& repository, const std::string& stanza,
                                repo::BackupType type, const std::string& prior, UnixTime start,
                                const Cancellation& cancel) {
-    const std::string latest = CHRONOS_TRY(latest_label(repository, stanza, type, prior));
+    const std::string this_year = format_label_time(start).substr(0, 4);
+    const std::string latest =
+        CHRONOS_TRY(latest_label(repository, stanza, type, prior, this_year));
     const std::string label = format_label(type, prior, start);
     if (label > latest) return label;
     std::string next = format_label(type, prior, start + 1);

@@ -96,22 +96,20 @@ std::string_view without_extension(std::string_view object, compress::CompressTy
 
 Result<std::optional<repo::Manifest>> find_resumable(const repo::Repository& repository,
                                                      const std::string& stanza,
-                                                     const std::string& backup_pass,
+                                                     const repo::ReconstructedInfo& known,
                                                      const ResumeTerms& terms) {
-    const auto labels = CHRONOS_TRY(repo::list_backup_labels(repository, stanza));
-    if (labels.empty()) return std::optional<repo::Manifest>{};
-    const std::string directory = repo::backup_path(stanza, labels.back());
-    if (CHRONOS_TRY(storage::exists(*repository.storage, directory + "/backup.manifest")))
+    if (known.labels.empty() || known.complete.contains(known.labels.back()))
         return std::optional<repo::Manifest>{};
-    Found found = look_into(repository, directory, backup_pass, terms);
+    const std::string& label = known.labels.back();
+    const std::string directory = repo::backup_path(stanza, label);
+    Found found = look_into(repository, directory, known.info.cipher_pass, terms);
     if (found.obstacle.empty()) {
-        log_warn("resumable backup " + labels.back() +
+        log_warn("resumable backup " + label +
                  " of same type exists -- invalid files will be removed then the backup will"
                  " resume");
         return std::move(found.manifest);
     }
-    const std::string message =
-        "backup '" + labels.back() + "' cannot be resumed: " + found.obstacle;
+    const std::string message = "backup '" + label + "' cannot be resumed: " + found.obstacle;
     if (terms.enabled && terms.type == repo::BackupType::full)
         log_warn(message);
     else

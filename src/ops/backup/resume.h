@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 
+#include "chronos/repo/info.h"
 #include "chronos/repo/manifest.h"
 #include "chronos/repo/repository.h"
 #include "ops/backup/plan.h"
@@ -16,12 +17,12 @@ struct ResumeTerms {
     compress::CompressType compress_type = compress::CompressType::none;
 };
 
-/// The partial manifest of the newest backup, if that was interrupted and can be resumed. One that
-/// cannot is removed: nothing refers to it, and it would only take space. Source:
-/// repository-format reference, section 7.6.
+/// The partial manifest of the newest backup that `known` has a directory of, if that was
+/// interrupted and can be resumed. One that cannot is removed: nothing refers to it, and it would
+/// only take space. Source: repository-format reference, section 7.6.
 Result<std::optional<repo::Manifest>> find_resumable(const repo::Repository& repository,
                                                      const std::string& stanza,
-                                                     const std::string& backup_pass,
+                                                     const repo::ReconstructedInfo& known,
                                                      const ResumeTerms& terms);
 
 /// Removes from the directory of the interrupted backup what the new one has no use for. Of the

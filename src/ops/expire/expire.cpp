@@ -1,6 +1,7 @@
 #include "chronos/ops/expire.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "chronos/base/clock.h"
 #include "chronos/base/log.h"
@@ -55,6 +56,7 @@ public:
 private:
     void warn_of_unset_retention() const;
     Result<> load();
+    Result<std::optional<std::string>> read_if_there(const std::string& name);
     Result<bool> copies_agree();
     Result<> load_holds();
     Result<> decide();
@@ -147,37 +149,54 @@ void Run::warn_of_unset_retention() const {
 }
 
 Result<> Run::load() {
-    // Before backup.info: what appears later is somebody else's, and is not looked at.
-    directories_ = CHRONOS_TRY(repo::list_backup_labels(repository_, request_.stanza));
-    auto reconstructed =
-        CHRONOS_TRY(repo::load_backup_info_reconstructed(repository_, request_.stanza));
-    info_ = std::move(reconstructed.info);
-    info_changed_ = reconstructed.changed || !CHRONOS_TRY(copies_agree());
+    repo::ReconstructedInfo known;
+    bool agree = false;
+    std::vector<std::string> held;
+    CHRONOS_TRY(storage::at_once(
+        storage_,
+        {storage::answer_into(
+             known,
+             [&] { return repo::load_backup_info_reconstructed(repository_, request_.stanza); }),
+         storage::answer_into(held,
+                              [&] { return repo::list_held_labels(repository_, request_.stanza); }),
+         storage::answer_into(agree, [&] { return copies_agree(); }),
+         storage::answer_into(archive_info_, [&] {
+             return repo::load_archive_info(repository_, request_.stanza);
+         })}));
+    info_ = std::move(known.info);
+    info_changed_ = known.changed || !agree;
     if (!info_.backups.empty()) former_latest_ = info_.backups.back().label;
-    std::vector<std::string> unlisted = directories_;
-    std::erase_if(unlisted, [&](const std::string& label) { return info_.find(label) != nullptr; });
-    complete_ = CHRONOS_TRY(repo::find_complete_backups(repository_, request_.stanza, unlisted));
-    archive_info_ = CHRONOS_TRY(repo::load_archive_info(repository_, request_.stanza));
+    directories_ = std::move(known.labels);
+    complete_ = std::move(known.complete);
+    std::erase_if(complete_,
+                  [&](const std::string& label) { return info_.find(label) != nullptr; });
     for (const repo::HistoryEntry& entry : archive_info_.history) {
-        const bool known = std::any_of(info_.history.begin(), info_.history.end(),
-                                       [&](const repo::HistoryEntry& other) {
-                                           return other.id == entry.id && other.same_cluster(entry);
-                                       });
-        if (!known)
+        const bool in_both = std::any_of(
+            info_.history.begin(), info_.history.end(), [&](const repo::HistoryEntry& other) {
+                return other.id == entry.id && other.same_cluster(entry);
+            });
+        if (!in_both)
             return Error(ErrorKind::format,
                          "archive expiration cannot continue - archive and backup history lists do "
                          "not match");
     }
-    return load_holds();
+    return held.empty() ? Result<>() : load_holds();
+}
+
+Result<std::optional<std::string>> Run::read_if_there(const std::string& name) {
+    auto content = storage::read_object(storage_, name);
+    if (content) return std::optional(*std::move(content));
+    if (content.error().kind() == ErrorKind::not_found) return std::optional<std::string>();
+    return std::move(content).error();
 }
 
 /// Killed between the two, an earlier run has left a copy that lists what is gone.
 Result<bool> Run::copies_agree() {
     const std::string name = backup_dir() + "/backup.info";
-    const auto main = storage::read_object(storage_, name);
-    const auto copy = storage::read_object(storage_, name + ".copy");
-    for (const auto* each : {&main, &copy})
-        if (!*each && each->error().kind() != ErrorKind::not_found) return each->error();
+    std::optional<std::string> main, copy;
+    CHRONOS_TRY(storage::at_once(
+        storage_, {storage::answer_into(main, [&] { return read_if_there(name); }),
+                   storage::answer_into(copy, [&] { return read_if_there(name + ".copy"); })}));
     return main && copy && *main == *copy;
 }
 

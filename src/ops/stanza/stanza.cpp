@@ -67,12 +67,19 @@ Result<> check_may_be_deleted(const DeleteRequest& request) {
 
 /// Nothing of it is there, or a creation was cut off half way.
 Result<bool> is_incomplete(const repo::Repository& repository, const std::string& stanza) {
-    for (const std::string& info :
-         {repo::archive_path(stanza) + "/archive.info", repo::backup_path(stanza) + "/backup.info"})
-        if (!CHRONOS_TRY(storage::exists(*repository.storage, info)) &&
-            !CHRONOS_TRY(storage::exists(*repository.storage, info + ".copy")))
-            return true;
-    return false;
+    storage::Storage& storage = *repository.storage;
+    const auto either_exists = [&](const std::string& name) -> Result<bool> {
+        if (CHRONOS_TRY(storage::exists(storage, name))) return true;
+        return storage::exists(storage, name + ".copy");
+    };
+    bool archive = false, backup = false;
+    CHRONOS_TRY(storage::at_once(
+        storage,
+        {storage::answer_into(
+             archive, [&] { return either_exists(repo::archive_path(stanza) + "/archive.info"); }),
+         storage::answer_into(
+             backup, [&] { return either_exists(repo::backup_path(stanza) + "/backup.info"); })}));
+    return !archive || !backup;
 }
 
 Result<> check_root_exists(const repo::Repository& repository) {
@@ -137,7 +144,7 @@ Result<> delete_stanza(const DeleteRequest& request) {
     return {};
 }
 
-Result<> ensure_stanza(const StanzaRequest& request, const pgdata::ControlFile& cluster) {
+Result<bool> ensure_stanza(const StanzaRequest& request, const pgdata::ControlFile& cluster) {
     StanzaRequest missing = request;
     missing.repositories.clear();
     for (const repo::Repository& repository : request.repositories) {
@@ -145,11 +152,11 @@ Result<> ensure_stanza(const StanzaRequest& request, const pgdata::ControlFile& 
         CHRONOS_TRY(check_root_exists(repository));
         missing.repositories.push_back(repository);
     }
-    if (missing.repositories.empty()) return {};
+    if (missing.repositories.empty()) return false;
     // Another first use may be at it right now: the locks decide, and the loser finds a valid
     // stanza when it comes again.
     CHRONOS_TRY(create_stanza(missing, cluster));
-    return {};
+    return true;
 }
 
 }  // namespace chronos::ops::stanza

@@ -225,11 +225,11 @@ TEST_F(RunBackup, ChangesTheRepositoryInThisOrder) {
                     "finish backup/main/<label>/backup.manifest",
                     "create backup/main/backup.history/" + year + "/<label>.manifest.gz",
                     "finish backup/main/backup.history/" + year + "/<label>.manifest.gz",
-                    "make_link backup/main/latest", "create backup/main/backup.info",
-                    "finish backup/main/backup.info", "create backup/main/backup.info.copy",
-                    "finish backup/main/backup.info.copy", "create archive/main/archive.info",
-                    "finish archive/main/archive.info", "create archive/main/archive.info.copy",
-                    "finish archive/main/archive.info.copy"));
+                    "create archive/main/archive.info", "finish archive/main/archive.info",
+                    "create archive/main/archive.info.copy",
+                    "finish archive/main/archive.info.copy", "make_link backup/main/latest",
+                    "create backup/main/backup.info", "finish backup/main/backup.info",
+                    "create backup/main/backup.info.copy", "finish backup/main/backup.info.copy"));
     expect_valid();
 }
 
