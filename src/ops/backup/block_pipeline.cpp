@@ -7,6 +7,8 @@
 namespace chronos::ops::backup {
 namespace {
 
+constexpr std::size_t kManySmall = 64 * 1024;
+
 /// What a super block, or with compress_type none a map, is stored as.
 Result<std::string> encode(const StoreForm& form, io::Bytes content) {
     io::MemorySink stored;
@@ -60,6 +62,8 @@ BlockCutter::~BlockCutter() = default;
 Result<> BlockCutter::write(io::Bytes in) {
     const std::size_t block_size = form_.geometry.block_size_bytes;
     while (!in.empty()) {
+        // Grown step by step it would be copied as often; most files are smaller.
+        if (super_block_.size() >= kManySmall) super_block_.reserve(form_.super_block_size);
         const std::size_t held = super_block_.size() - block_start_;
         const io::Bytes part = in.first(std::min(in.size(), block_size - held));
         super_block_.append(io::text(part));
