@@ -9,6 +9,7 @@ The program named by CHRONOS (default: chronos on the PATH) is compared with the
 PGBACKREST (default: pgbackrest). PG_BINDIR names PostgreSQL's programs. Must not run as root.
 """
 import argparse
+import base64
 import ctypes
 import functools
 import glob
@@ -77,6 +78,13 @@ class Bucket:
         self.server.stdin.write("requests\n")
         self.server.stdin.flush()
         return int(self.server.stdout.readline().split()[1])
+
+    def put(self, path, content):
+        self.server.stdin.write("put %s %s\n" % (path, base64.b64encode(content.encode()).decode()))
+        self.server.stdin.flush()
+        answer = self.server.stdout.readline()
+        if not answer.startswith("ok"):
+            sys.exit("put %s: %s" % (path, answer))
 
     def options(self, prefix):
         return ["repo1-type=s3", "repo1-path=/" + prefix, "repo1-s3-bucket=bench", "repo1-s3-region=us-east-1",
@@ -453,11 +461,19 @@ class Bench:
             current = listed["backup:current"]
             entry = next(text for label, text in current.items() if label.endswith("F"))
             listed["backup:current"] = {"20200101-%06dF" % number: entry for number in range(200)}
-            # The writer is pgBackRest for both: chronos has no command for it.
             for name in ("backup.info", "backup.info.copy"):
-                run([PGBACKREST, "--config=" + self.config(tool), "--stanza=main", "repo-put", "backup/main/" + name],
-                    input=format_info(listed))
+                self.put(tool, "backup/main/" + name, format_info(listed))
         return self.both(lambda tool: self.measure(tool, "info"))
+
+    def put(self, tool, name, content):
+        """Writes a file of a repository."""
+        if self.args.cipher != "none":  # some versions of pgBackRest have a command for it
+            run([PGBACKREST, "--config=" + self.config(tool), "--stanza=main", "repo-put", name], input=content)
+        elif self.bucket:
+            self.bucket.put("/bench/%s/%s" % (tool, name), content)
+        else:
+            with open("%s/repo-%s/%s" % (self.work, tool, name), "w") as f:
+                f.write(content)
 
     def row_archive_push_async(self):
         """archive push, all segments, against pgBackRest's asynchronous mode"""

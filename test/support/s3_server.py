@@ -14,6 +14,7 @@ line on standard input, each answered by a line "ok ..." or "error ...":
   user NAME KEY SECRET  another user, who may do nothing in the buckets of the first
   policy NAME JSON    set the policy of a bucket
   upload PATH         begin an upload in parts and leave it
+  put PATH BASE64     store an object
   remove PATH         remove an object
   get PATH            "ok STATUS BODY" of a signed GET, the body in base64
   requests            "ok N": how many requests the gateway has served
@@ -254,6 +255,8 @@ class Server:
             return self.checked('PUT', '/' + rest[0], 'policy=', rest[1].encode())
         if command == 'upload':
             return self.checked('POST', rest[0], 'uploads=')
+        if command == 'put':
+            return self.checked('PUT', rest[0], '', base64.b64decode(rest[1]))
         if command == 'remove':
             return self.checked('DELETE', rest[0])
         if command == 'get':
