@@ -195,8 +195,10 @@ for my $step (1 .. $steps)
 	restore_both($step);
 	BAIL_OUT("stopped at the first difference; seed $seed, step $step") if $failed;
 }
-run_ok('pgBackRest verifies the repository', 'pgbackrest', 'verify');
-my ($status, $out) = pgbackrest($conf, '--output=text', 'verify');
+# One process: with more, pgBackRest (seen: 2.55) goes on to the next backup before the last result of
+# the one before is in, and then looks for empty files in bundles, to which its own unbundled backups refer.
+run_ok('pgBackRest verifies the repository', 'pgbackrest', '--process-max=1', 'verify');
+my ($status, $out) = pgbackrest($conf, '--process-max=1', '--output=text', 'verify');
 unlike($out, qr/status: error/, 'and finds nothing wrong') or diag($out);
 $node->stop;
 
