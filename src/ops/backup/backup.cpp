@@ -24,6 +24,7 @@
 #include "ops/backup/publish.h"
 #include "ops/backup/resume.h"
 #include "ops/backup/server_side.h"
+#include "ops/backup/stock.h"
 #include "ops/backup/throughput.h"
 #include "ops/backup/wal.h"
 
@@ -161,6 +162,7 @@ Result<> Run::choose_prior() {
     prior_ = CHRONOS_TRY(backup::choose_prior(request_, info_));
     manifest_.backrest_version = repo::kFormatVersion;
     if (prior_) {
+        CHRONOS_TRY(drop_lost_files(request_.repository, request_.stanza, *prior_));
         inherit_options(*prior_, request_);
         manifest_.prior = prior_->label;
         manifest_.references = prior_->references;

@@ -521,7 +521,10 @@ TEST_F(RunBackup, APriorMapThatCannotBeReadCostsSpaceAndNotTheBackup) {
     data_.write("base/5/1259", content);
     const auto full = run();
     ASSERT_OK(full);
-    ASSERT_OK(memory_.remove("backup/main/" + full->entry.label + "/pg_data/base/5/1259.pgbi"));
+    const std::string object = "backup/main/" + full->entry.label + "/pg_data/base/5/1259.pgbi";
+    const auto stored = memory_.info(object);
+    ASSERT_OK(stored);
+    ASSERT_OK(storage::write_object(memory_, object, std::string((*stored)->size, 'x')));
     content[5] = 'x';
     data_.write("base/5/1259", content);
     touch("base/5/1259", std::chrono::hours(20));
@@ -531,6 +534,76 @@ TEST_F(RunBackup, APriorMapThatCannotBeReadCostsSpaceAndNotTheBackup) {
     const repo::Manifest backup = manifest(incr->entry.label);
     EXPECT_EQ(content_of(backup, *backup.find_file("pg_data/base/5/1259")), content);
 }
+
+/// A repository that has lost something of the prior: the next backup stores that again.
+class PriorLost : public RunBackup, public testing::WithParamInterface<Form> {
+protected:
+    void SetUp() override {
+        RunBackup::SetUp();
+        request_.bundle = GetParam() != Form::files;
+        request_.block = GetParam() == Form::blocks;
+        request_.bundle_limit = 20000;
+        data_.write("base/5/1", std::string(5000, 'x'));
+        data_.write("base/5/2", std::string(40 * 8192, 'y'));
+    }
+    /// The object of a file.
+    std::string object_of(const std::string& label, const std::string& name) {
+        const repo::Manifest backup = manifest(label);
+        return repo::locate("main", backup, *backup.find_file(name)).object;
+    }
+    void expect_next_is_whole(const std::string& full, const std::string& kept) {
+        request_.type = repo::BackupType::incr;
+        const auto next = run();
+        ASSERT_OK(next);
+        const repo::Manifest backup = manifest(next->entry.label);
+        for (const repo::ManifestFile& file : backup.files) {
+            EXPECT_EQ(crypto::sha1_hex(content_of(backup, file)), file.expected_checksum())
+                << file.name.view();
+            expect_stored(backup, file);
+        }
+        EXPECT_EQ(backup.find_file(kept)->reference, full);
+    }
+};
+
+TEST_P(PriorLost, AnObject) {
+    const auto full = run();
+    ASSERT_OK(full);
+    const std::string label = full->entry.label;
+    ASSERT_OK(memory_.remove(object_of(label, "pg_data/base/5/1")));
+    expect_next_is_whole(label, "pg_data/base/5/2");
+}
+
+TEST_P(PriorLost, ALargeFile) {
+    const auto full = run();
+    ASSERT_OK(full);
+    const std::string label = full->entry.label;
+    ASSERT_OK(memory_.remove(object_of(label, "pg_data/base/5/2")));
+    expect_next_is_whole(label, "pg_data/base/5/1");
+}
+
+TEST_P(PriorLost, TheEndOfAnObject) {
+    const auto full = run();
+    ASSERT_OK(full);
+    const std::string object = object_of(full->entry.label, "pg_data/base/5/1");
+    const auto content = storage::read_object(memory_, object);
+    ASSERT_OK(content);
+    ASSERT_OK(storage::write_object(memory_, object,
+                                    std::string_view(*content).substr(0, content->size() - 1)));
+    expect_next_is_whole(full->entry.label, "pg_data/base/5/2");
+}
+
+// Through a chain: what an incr refers to lies in the full.
+TEST_P(PriorLost, WhatThePriorItselfRefersTo) {
+    const auto full = run();
+    ASSERT_OK(full);
+    request_.type = repo::BackupType::incr;
+    ASSERT_OK(run());
+    ASSERT_OK(memory_.remove(object_of(full->entry.label, "pg_data/base/5/1")));
+    expect_next_is_whole(full->entry.label, "pg_data/base/5/2");
+}
+
+INSTANTIATE_TEST_SUITE_P(Forms, PriorLost,
+                         testing::Values(Form::files, Form::bundles, Form::blocks), form_name);
 
 TEST_F(RunBackup, WithBundlesMakesNoOtherObjectsThanThese) {
     data_.write("base/5/9999", std::string(9000, 'x'));
