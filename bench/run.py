@@ -398,23 +398,31 @@ class Bench:
             os.link(self.pgdata + "/pg_wal/" + name, idle + "/pg_wal/" + name)
         return idle
 
-    def row_archive_push(self):
-        """archive push, all segments (pgBackRest: a process each; chronos: resident engine)"""
+    def with_empty_archive(self, measurement):
+        """Both tools, each with nothing in its archive and the segments as an archiver would see them:
+        measurement(tool, data directory, names)."""
         names = self.segments()
         idle = self.cluster_without_archiver(names)
-        waldir = idle + "/pg_wal/"
-        warm(waldir)
+        warm(idle + "/pg_wal")
 
         def one(tool):
-            run(self.command(tool, "stanza-create"))
-            self.fresh_archive(tool)
-            if tool == "pgbackrest":
-                script = "".join("%s --config=%s --stanza=main archive-push %s%s || exit 1\n" % (
-                    PGBACKREST, self.config(tool), waldir, name) for name in names)
-                return measure(["sh", "-c", script])
-            driver = [sys.executable, os.path.abspath(__file__), "--drive-archiver", self.config(tool), idle]
-            return measure(driver + names)
+            self.empty_archive(tool)
+            before = self.bucket.requests() if self.bucket else 0
+            figures = measurement(tool, idle, names)
+            if self.bucket:
+                figures.requests = self.bucket.requests() - before
+            return figures
         return self.both(one)
+
+    def row_archive_push(self):
+        """archive push, all segments (pgBackRest: a process each; chronos: resident engine)"""
+        def one(tool, idle, names):
+            if tool == "chronos":
+                return measure(self.archiver(idle, names))
+            return measure(["sh", "-c", "".join(
+                "%s --config=%s --stanza=main archive-push %s/pg_wal/%s || exit 1\n" % (
+                    PGBACKREST, self.config(tool), idle, name) for name in names)])
+        return self.with_empty_archive(one)
 
     def fill_archive(self, tool, names):
         run(self.command(tool, "stanza-create"))
@@ -477,44 +485,30 @@ class Bench:
 
     def row_archive_push_async(self):
         """archive push, all segments, against pgBackRest's asynchronous mode"""
-        names = self.segments()
-        idle = self.cluster_without_archiver(names)
-
-        def one(tool):
-            run(self.command(tool, "stanza-create"))
-            self.empty_archive(tool)
-            if tool == "pgbackrest":
-                return measure(["sh", "-c", self.async_push(idle, names)], cwd=idle)
-            return measure(self.archiver(idle, names))
-        return self.both(one)
+        def one(tool, idle, names):
+            if tool == "chronos":
+                return measure(self.archiver(idle, names))
+            return measure(["sh", "-c", self.async_push(idle, names)], cwd=idle)
+        return self.with_empty_archive(one)
 
     def row_archive_callback(self):
         """what the archiver waits for each segment that is durable already, ms in place of s"""
-        names = self.segments()
-        idle = self.cluster_without_archiver(names)
-
-        def one(tool):
-            run(self.command(tool, "stanza-create"))
-            self.empty_archive(tool)
-            if tool == "pgbackrest":
-                run(["sh", "-c", self.async_push(idle, names)], cwd=idle)
-                figures = measure(["sh", "-c", self.async_push(idle, names, marks=False)], cwd=idle)
-                figures.wall *= 1000 / len(names)
+        def one(tool, idle, names):
+            if tool == "chronos":
+                figures = measure(self.archiver(idle, names, "--drive-durable"))
+                figures.wall = float(figures.output)
                 return figures
-            figures = measure(self.archiver(idle, names, "--drive-durable"))
-            figures.wall = float(figures.output)
+            run(["sh", "-c", self.async_push(idle, names)], cwd=idle)
+            figures = measure(["sh", "-c", self.async_push(idle, names, marks=False)], cwd=idle)
+            figures.wall *= 1000 / len(names)
             return figures
-        return self.both(one)
+        return self.with_empty_archive(one)
 
     def row_recovery(self):
         """recovery as the server does it: all segments, 20 ms of replay each; the sum of the waits"""
-        names = self.segments()
-        idle = self.cluster_without_archiver(names)
         recovering = self.work + "/recovering"
 
-        def one(tool):
-            run(self.command(tool, "stanza-create"))
-            self.empty_archive(tool)
+        def one(tool, idle, names):
             run(self.archiver(idle, names, config=self.config(tool)))
             shutil.rmtree(recovering, ignore_errors=True)
             for name in ("global", "pg_wal"):
@@ -526,7 +520,7 @@ class Bench:
                               env=dict(os.environ, REPLAY_MS="20"))
             figures.wall = float(figures.output)
             return figures
-        return self.both(one)
+        return self.with_empty_archive(one)
 
     def row_commits(self):
         """time for 20 000 pgbench transactions: archiving and streaming on, against archiving off ("pgbr")"""
@@ -560,11 +554,12 @@ class Bench:
     def empty_archive(self, tool):
         """An archive without segments, in a directory or in a bucket."""
         shutil.rmtree("%s/spool-%s" % (self.work, tool), ignore_errors=True)
-        if not self.bucket:
-            return self.fresh_archive(tool)
-        self.run_number = getattr(self, "run_number", 0) + 1
-        self.prefix = "%s-%d" % (tool, self.run_number)
+        if self.bucket:
+            self.run_number = getattr(self, "run_number", 0) + 1
+            self.prefix = "%s-%d" % (tool, self.run_number)
         run(self.command(tool, "stanza-create"))
+        if not self.bucket:
+            self.fresh_archive(tool)
 
     def archiver(self, idle, names, how="--drive-archiver", config=None):
         return [sys.executable, os.path.abspath(__file__), how, config or self.config("chronos"), idle, *names]
@@ -707,7 +702,7 @@ def main():
     wanted = [n for n in rows if not args.rows or n[4:] in args.rows.split(",")]
     if args.repo == "s3":
         # These look into the repository directory.
-        wanted = [n for n in wanted if not n.startswith("row_archive_") or n == "row_archive_push_async"]
+        wanted = [n for n in wanted if not n.startswith("row_archive_get")]
     table = {}
     try:
         bench.start()

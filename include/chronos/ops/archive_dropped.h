@@ -13,14 +13,16 @@ struct DropSettings {
     std::optional<std::uint64_t> queue_max_bytes;  ///< nullopt: nothing is ever dropped
     std::string spool_path;
     std::string stanza;
-    std::string pg_path;  ///< data directory, if it is known
+    std::string pg_path;    ///< data directory, if it is known
+    unsigned repo_key = 0;  ///< the only repository that goes without; 0: all of the pusher
 };
 
 /// archive-push-queue-max: WAL that is acknowledged without being stored, so that pg_wal does not
 /// fill the disk while the repository is away. When: source is repository-format reference, section
 /// 4.3. Beyond it, no segment is dropped unless the gap is on record first: in
 /// <spool>/chronos/<stanza>/dropped, durably, and from there in every repository as soon as it can
-/// be reached (repo::save_gap()). Timeline and backup history is kept there and stored later.
+/// be reached (repo::save_gap()); in repoN below that directory what only repository N goes
+/// without. Timeline and backup history is kept there and stored later.
 ///
 /// Any thread; several processes may work on one spool.
 class DroppedWal {

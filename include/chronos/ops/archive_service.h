@@ -1,5 +1,9 @@
 #pragma once
 
+#include <functional>
+#include <set>
+#include <string>
+
 #include "chronos/ops/archive_ahead.h"
 #include "chronos/ops/archive_push.h"
 
@@ -19,21 +23,24 @@ public:
     /// had an answer a further ask() for the file is the same question.
     using Answer = PushAhead::Answer;
 
-    PushService(PushSettings settings, const AheadSettings& ahead, Answer answer);
+    /// Called with the key of a repository that has just taken a file, from the thread that gave
+    /// it.
+    using Reached = std::function<void(unsigned key)>;
+
+    PushService(PushSettings settings, const AheadSettings& ahead, Answer answer,
+                Reached reached = {});
     /// Waits for the files that are being pushed.
     ~PushService();
     PushService(const PushService&) = delete;
     PushService& operator=(const PushService&) = delete;
 
-    /// Any thread. Returns at once.
-    void ask(const std::string& name);
+    /// Any thread. Returns at once. The repositories `without` need not have the file and are not
+    /// given it any more, unless that is happening at this moment.
+    void ask(const std::string& name, const std::set<unsigned>& without = {});
 
-    /// Any thread. Whether ask() would be answered at once, because the file is stored.
-    bool has_stored(const std::string& name) const;
-
-    /// Any thread. The file is not pushed any more, and ask() gets no answer; but what a repository
-    /// is being given at this moment it may still get.
-    void withdraw(const std::string& name);
+    /// Any thread. The repositories that are in the way of the file: they do not have it and, if
+    /// there are several, failed last or did not get it in 30 s.
+    std::set<unsigned> behind(const std::string& name) const;
 
 private:
     class Impl;

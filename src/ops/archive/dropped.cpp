@@ -105,8 +105,13 @@ Result<std::uint64_t> count_ready_segments(const std::string& wal_path) {
     return count;
 }
 
-std::string directory_of(const std::string& path) {
+std::string parent_of(const std::string& path) {
     return path.substr(0, path.rfind('/'));
+}
+
+std::string directory_of(const DropSettings& settings) {
+    const std::string all = settings.spool_path + "/chronos/" + settings.stanza + "/dropped";
+    return settings.repo_key == 0 ? all : all + "/repo" + std::to_string(settings.repo_key);
 }
 
 Result<pgdata::WalHeader> header_of(const std::string& path) {
@@ -122,12 +127,12 @@ Result<pgdata::WalHeader> header_of(const std::string& path) {
 DroppedWal::DroppedWal(DropSettings settings, ArchivePusher& pusher)
     : settings_(std::move(settings)),
       pusher_(pusher),
-      directory_(settings_.spool_path + "/chronos/" + settings_.stanza + "/dropped"),
+      directory_(directory_of(settings_)),
       record_(directory_ + "/segments") {}
 
 Result<bool> DroppedWal::queue_exceeded(const std::string& path) const {
     if (!settings_.queue_max_bytes) return false;
-    const std::uint64_t count = CHRONOS_TRY(count_ready_segments(directory_of(path)));
+    const std::uint64_t count = CHRONOS_TRY(count_ready_segments(parent_of(path)));
     return count * CHRONOS_TRY(segment_size(path)) > *settings_.queue_max_bytes;
 }
 
@@ -152,8 +157,10 @@ Result<> DroppedWal::drop(const std::string& name, const std::string& path) {
         CHRONOS_TRY(record_segment(name, path));
     else if (!pgdata::is_wal_partial(name))  // a partial one is never asked for
         CHRONOS_TRY(keep_file(name, path));
+    const std::string place =
+        settings_.repo_key == 0 ? "" : " for repo" + std::to_string(settings_.repo_key);
     log_warn(
-        "dropped WAL file '" + name + "' because archive queue exceeded " +
+        "dropped WAL file '" + name + "'" + place + " because archive queue exceeded " +
         format_size(*settings_.queue_max_bytes) +
         "\nHINT: no backup taken before can be recovered across the gap: take a backup as soon "
         "as the repository is back.");

@@ -1,17 +1,24 @@
 #include "chronos/ops/archive_service.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <chrono>
 #include <deque>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <set>
 
+#include "chronos/base/clock.h"
 #include "chronos/base/log.h"
 #include "compressed.h"
 
 namespace chronos::ops::archive {
 namespace {
+
+/// A repository that works has a file by then, unless it cannot keep up.
+constexpr auto kLong = std::chrono::seconds(30);
 
 /// The way of all files into one repository.
 struct Lane {
@@ -25,7 +32,8 @@ struct Lane {
 
     const unsigned key;
     ArchivePusher pusher;
-    bool away = false;  ///< has been said in the log
+    bool away = false;     ///< has been said in the log
+    bool failing = false;  ///< the last file could not be stored
     std::unique_ptr<PushAhead> ahead;
 };
 
@@ -57,8 +65,8 @@ Error join(const std::vector<Error>& errors) {
 
 class PushService::Impl {
 public:
-    Impl(PushSettings settings, const AheadSettings& ahead, Answer answer)
-        : answer_(std::move(answer)) {
+    Impl(PushSettings settings, const AheadSettings& ahead, Answer answer, Reached reached)
+        : answer_(std::move(answer)), reached_(std::move(reached)), wal_path_(ahead.wal_path) {
         const std::vector<repo::Repository> repositories = std::move(settings.repositories);
         if (repositories.size() > 1)
             settings.compressed =
@@ -81,45 +89,73 @@ public:
         for (Lane& lane : lanes_) lane.ahead.reset();
     }
 
-    void ask(const std::string& name) {
-        {
-            const std::lock_guard lock(mutex_);
-            Question& question = questions_[name];
-            question.errors.clear();
-            for (const Lane& lane : lanes_) question.open.insert(lane.key);
-        }
-        for (Lane& lane : lanes_) lane.ahead->ask(name);
-    }
-
-    bool has_stored(const std::string& name) const {
-        return std::ranges::all_of(lanes_,
-                                   [&](const Lane& lane) { return lane.ahead->has_stored(name); });
-    }
-
-    void withdraw(const std::string& name) {
-        {
-            const std::lock_guard lock(mutex_);
-            questions_.erase(name);
-        }
-        for (Lane& lane : lanes_) lane.ahead->withdraw(name);
-    }
+    void ask(const std::string& name, const std::set<unsigned>& without);
+    std::set<unsigned> behind(const std::string& name);
 
 private:
+    bool waits_for_long(const std::string& name) const;
     Result<> push(Lane& lane, const std::string& name, const std::string& path);
     void take(const Lane& lane, const std::string& name, const Result<>& outcome);
 
     const Answer answer_;
+    const Reached reached_;
+    const std::string wal_path_;
+    const std::chrono::steady_clock::time_point started_at_ = std::chrono::steady_clock::now();
     std::mutex answer_mutex_;
     std::mutex mutex_;
     std::map<std::string, Question> questions_;
     std::deque<Lane> lanes_;  // a deque: they cannot be moved
 };
 
-Result<> PushService::Impl::push(Lane& lane, const std::string& name, const std::string& path) {
-    Result<> outcome = lane.pusher.push(name, path);
-    if (lanes_.size() == 1 || (!outcome && !outcome.error().transient())) return outcome;
+void PushService::Impl::ask(const std::string& name, const std::set<unsigned>& without) {
+    std::set<unsigned> open;
+    for (const Lane& lane : lanes_)
+        if (!without.contains(lane.key)) open.insert(lane.key);
     {
         const std::lock_guard lock(mutex_);
+        Question& question = questions_[name];
+        question.errors.clear();
+        question.open = open;
+        if (open.empty()) questions_.erase(name);
+    }
+    for (Lane& lane : lanes_) {
+        if (open.contains(lane.key))
+            lane.ahead->ask(name);
+        else
+            lane.ahead->withdraw(name);
+    }
+    if (!open.empty()) return;
+    const std::lock_guard lock(answer_mutex_);
+    answer_(name, {});
+}
+
+std::set<unsigned> PushService::Impl::behind(const std::string& name) {
+    std::set<unsigned> keys;
+    for (const Lane& lane : lanes_)
+        if (!lane.ahead->has_stored(name)) keys.insert(lane.key);
+    if (lanes_.size() == 1 || waits_for_long(name)) return keys;
+    const std::lock_guard lock(mutex_);
+    for (const Lane& lane : lanes_)
+        if (!lane.failing) keys.erase(lane.key);
+    return keys;
+}
+
+/// A new service does not know what the repositories have.
+bool PushService::Impl::waits_for_long(const std::string& name) const {
+    if (std::chrono::steady_clock::now() - started_at_ < kLong) return false;
+    struct stat mark = {};
+    const std::string path = wal_path_ + "/archive_status/" + name + ".ready";
+    if (::stat(path.c_str(), &mark) != 0) return true;
+    return std::chrono::seconds(unix_now() - mark.st_mtime) >= kLong;
+}
+
+Result<> PushService::Impl::push(Lane& lane, const std::string& name, const std::string& path) {
+    Result<> outcome = lane.pusher.push(name, path);
+    if (outcome && reached_) reached_(lane.key);
+    {
+        const std::lock_guard lock(mutex_);
+        lane.failing = !outcome;
+        if (lanes_.size() == 1 || (!outcome && !outcome.error().transient())) return outcome;
         if (lane.away == !outcome) return outcome;
         lane.away = !outcome;
     }
@@ -147,20 +183,18 @@ void PushService::Impl::take(const Lane& lane, const std::string& name, const Re
     answer_(name, question.errors.empty() ? Result<>() : Result<>(join(question.errors)));
 }
 
-PushService::PushService(PushSettings settings, const AheadSettings& ahead, Answer answer)
-    : impl_(std::make_unique<Impl>(std::move(settings), ahead, std::move(answer))) {}
+PushService::PushService(PushSettings settings, const AheadSettings& ahead, Answer answer,
+                         Reached reached)
+    : impl_(std::make_unique<Impl>(std::move(settings), ahead, std::move(answer),
+                                   std::move(reached))) {}
 PushService::~PushService() = default;
 
-void PushService::ask(const std::string& name) {
-    impl_->ask(name);
+void PushService::ask(const std::string& name, const std::set<unsigned>& without) {
+    impl_->ask(name, without);
 }
 
-void PushService::withdraw(const std::string& name) {
-    impl_->withdraw(name);
-}
-
-bool PushService::has_stored(const std::string& name) const {
-    return impl_->has_stored(name);
+std::set<unsigned> PushService::behind(const std::string& name) const {
+    return impl_->behind(name);
 }
 
 }  // namespace chronos::ops::archive

@@ -95,5 +95,21 @@ TEST_F(Dropped, HistoryIsKeptAndStoredLater) {
     EXPECT_FALSE(std::filesystem::exists(directory_ / ("spool/chronos/main/dropped/" + name)));
 }
 
+TEST_F(Dropped, WhatOneOfSeveralGoesWithoutIsRecordedThereAlone) {
+    const auto of_repository = [&](unsigned key) {
+        DropSettings one = settings();
+        one.repo_key = key;
+        return one;
+    };
+    make_ready(7);
+    ArchivePusher pusher(push_settings());
+    ASSERT_OK(DroppedWal(of_repository(2), pusher).drop(segment(7), wal_path(segment(7))));
+    DroppedWal(settings(), pusher).report();
+    DroppedWal(of_repository(1), pusher).report();
+    EXPECT_THAT(gaps(), IsEmpty());
+    DroppedWal(of_repository(2), pusher).report();
+    EXPECT_THAT(gaps(), ElementsAre(std::pair(segment(7), segment(7))));
+}
+
 }  // namespace
 }  // namespace chronos::ops::archive

@@ -132,6 +132,27 @@ TEST_F(ArchiveService, RepositoryThatHangsHoldsUpNeitherTheOthersNorItself) {
     EXPECT_EQ(answer(segment(1)), "stored");
 }
 
+// What archive-push-queue-max drops is dropped for those that are behind.
+TEST_F(ArchiveService, FileIsAnsweredWithoutTheRepositoriesThatGoWithoutIt) {
+    first_->fail(true);
+    make_ready(1);
+    const auto service = start();
+    EXPECT_EQ(service->behind(segment(1)), std::set<unsigned>()) << "none has failed yet";
+    service->ask(segment(1));
+    ASSERT_TRUE(within(10s, [&] { return !answer(segment(1)).empty(); }));
+    EXPECT_THAT(answer(segment(1)), HasSubstr("no route to host"));
+    EXPECT_EQ(service->behind(segment(1)), std::set<unsigned>{1});
+    answers_.clear();
+    service->ask(segment(1), {1});
+    ASSERT_TRUE(within(10s, [&] { return !answer(segment(1)).empty(); }));
+    EXPECT_EQ(answer(segment(1)), "stored");
+    EXPECT_EQ(stored(2).size(), 1u);
+    make_ready(2);
+    service->ask(segment(2), {1, 2});
+    EXPECT_EQ(answer(segment(2)), "stored") << "at once";
+    first_->fail(false);
+}
+
 TEST_F(ArchiveService, FailureNamesTheRepositoryAndItCatchesUpByItself) {
     first_->fail(true);
     for (unsigned i = 1; i <= 5; ++i) make_ready(i);
