@@ -70,11 +70,11 @@ private:
     std::size_t count_max_ = 0;
 };
 
-/// Fetches the segments following `segment` into the spool, `threads` at a time, until the first
-/// one that cannot be had, for whatever reason: recovery will ask for it and learn the reason.
-/// Stops, too, between two files when `go_on`, which any of the threads calls, says no. For the
-/// holder of the lock.
+/// Fetches the segments following `segment` into the spool, `processes` of them decompressed at a
+/// time and some more on their way, until the first one that cannot be had, for whatever reason:
+/// recovery will ask for it and learn the reason. Stops, too, between two files when `go_on`, which
+/// any of the threads calls, says no. For the holder of the lock.
 void fetch_ahead(const GetSettings& settings, const Spool& spool, const std::string& segment,
-                 unsigned threads, const std::function<bool()>& go_on);
+                 unsigned processes, const std::function<bool()>& go_on);
 
 }  // namespace chronos::ops::archive
