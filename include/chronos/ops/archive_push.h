@@ -44,9 +44,9 @@ struct PushSettings {
 /// and texts: repository-format reference, section 4.3.
 ///
 /// More threads than `process_max` may be inside push(): the others wait for their repository, and
-/// hold the compressed segment only. Memory: two segments of up to 16 MiB for each of process_max,
-/// as much for their compressed form, which little of is used as a rule, and 32 MiB of compressed
-/// ones on their way; larger segments are streamed, process_max at a time.
+/// hold the compressed segment only. Memory: a segment of up to 16 MiB for each of process_max, as
+/// much for its compressed form, of which little is used as a rule, and 32 MiB of compressed ones
+/// on their way; larger segments are streamed, process_max at a time.
 class ArchivePusher {
 public:
     explicit ArchivePusher(PushSettings settings);
