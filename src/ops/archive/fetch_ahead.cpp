@@ -31,9 +31,7 @@ public:
 
     void work() noexcept {
         try {
-            while (!ended_ && go_on_()) {
-                const std::size_t index = next_++;
-                if (index >= segments_.size() || !fetch(segments_[index])) break;
+            while (fetch_next()) {
             }
         } catch (const std::exception&) {
             // Memory ran out. Recovery gets on without us.
@@ -42,8 +40,16 @@ public:
     }
 
 private:
-    bool fetch(const std::string& segment) {
+    /// False if there is nothing more to do for any of the threads. Whoever may compute takes the
+    /// next segment: one that took it earlier could be overtaken by all the rest.
+    bool fetch_next() {
         const io::TokenScope computes(&tokens_);
+        if (ended_ || !go_on_()) return false;
+        const std::size_t index = next_++;
+        return index < segments_.size() && fetch(segments_[index]);
+    }
+
+    bool fetch(const std::string& segment) const {
         const std::string path = spool_.path(segment);
         if (::access(path.c_str(), F_OK) == 0) return true;
         const auto outcome = get_wal(settings_, segment, path);
