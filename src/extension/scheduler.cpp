@@ -63,6 +63,7 @@ struct Evaluation {
     int count;
     TimestampTz now;
     TimestampTz next;
+    int64 first_job;  ///< of those that it has queued; 0: none yet
 };
 
 TimestampTz earlier(TimestampTz a, TimestampTz b) {
@@ -230,9 +231,11 @@ const char* repository_of(const char* options) {
 }
 
 /// True if the job does all that the schedule wants: backups of one repository cover each other,
-/// all else has to be the very same.
-bool covers(const JobSlot* job, const Entry* entry) {
-    if (job->state == JobState::free || is_finished(job->state)) return false;
+/// all else has to be the very same. One that was queued with it may have ended by now.
+bool covers(const JobSlot* job, const Entry* entry, int64 first_job) {
+    const bool just_ended =
+        job->state == JobState::succeeded && first_job != 0 && job->id >= first_job;
+    if (job->state == JobState::free || (is_finished(job->state) && !just_ended)) return false;
     const JobType* type = find_job_type(job->type);
     if (type == nullptr || !job_type_covers(type, entry->type)) return false;
     return type->in_session
@@ -241,14 +244,14 @@ bool covers(const JobSlot* job, const Entry* entry) {
 }
 
 /// Why the run is not needed; nullptr if it is.
-const char* skip_reason(const Entry* entry) {
+const char* skip_reason(const Entry* entry, int64 first_job) {
     JobSlot* jobs = static_cast<JobSlot*>(palloc(sizeof shared->slots));
     LWLockAcquire(shared->lock, LW_SHARED);
     memcpy(static_cast<void*>(jobs), shared->slots, sizeof shared->slots);
     LWLockRelease(shared->lock);
     const char* reason = nullptr;
     for (int i = 0; i < kJobSlots && reason == nullptr; ++i)
-        if (covers(&jobs[i], entry))
+        if (covers(&jobs[i], entry, first_job))
             reason = psprintf("covered by %s, job %lld", jobs[i].type,
                               static_cast<long long>(jobs[i].id));
     pfree(jobs);
@@ -263,7 +266,7 @@ void note(const Entry* entry, TimestampTz now, const JobIdentity* job) {
     SPI_execute_with_args(kConsidered, 6, types, values, nullptr, false, 0);
 }
 
-void run(Entry* entry, TimestampTz now) {
+void run(Entry* entry, Evaluation* evaluation) {
     entry->attempt = entry->due_again ? entry->attempt + 1 : 1;
     JobRequest request = {};
     request.type = entry->type;
@@ -273,11 +276,12 @@ void run(Entry* entry, TimestampTz now) {
     request.schedule = entry->name;
     request.due_at = entry->due_at;
     request.attempt = entry->attempt;
-    request.skip_reason = skip_reason(entry);
+    request.skip_reason = skip_reason(entry, evaluation->first_job);
     const JobIdentity job = queue_job(&request);
+    if (evaluation->first_job == 0) evaluation->first_job = job.id;
     ereport(LOG, (errmsg("chronos: schedule \"%s\": %s %s", entry->name, entry->type->title,
                          request.skip_reason != nullptr ? request.skip_reason : "is due")));
-    note(entry, now, &job);
+    note(entry, evaluation->now, &job);
 }
 
 /// The stronger backup first, so that it covers the others that are due with it.
@@ -300,7 +304,7 @@ void evaluate_entries(Evaluation* evaluation) {
     }
     qsort(evaluation->entries, static_cast<size_t>(evaluation->count), sizeof(Entry), by_strength);
     for (int i = 0; i < evaluation->count; ++i)
-        if (evaluation->entries[i].due_at != 0) run(&evaluation->entries[i], evaluation->now);
+        if (evaluation->entries[i].due_at != 0) run(&evaluation->entries[i], evaluation);
 }
 
 /// Returns when to be started again.
