@@ -44,19 +44,27 @@ void write_all(int descriptor, std::string_view text) {
     }
 }
 
-/// "2026-11-20T08:20:59.123+01:00"
-std::string rfc3339_time() {
+/// The time as `format` says, with milliseconds; `local` becomes what it is in this time zone.
+std::string time_now(const char* format, tm& local) {
     timespec now{};
     clock_gettime(CLOCK_REALTIME, &now);
-    tm local{};
     localtime_r(&now.tv_sec, &local);
     std::array<char, 64> text{};
-    const std::size_t size = strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S", &local);
-    const long minutes = std::labs(local.tm_gmtoff) / 60;
-    std::snprintf(text.data() + size, text.size() - size, ".%03d%c%02ld:%02ld",
-                  static_cast<int>(now.tv_nsec / 1000000), local.tm_gmtoff < 0 ? '-' : '+',
-                  minutes / 60, minutes % 60);
+    const std::size_t size = strftime(text.data(), text.size(), format, &local);
+    std::snprintf(text.data() + size, text.size() - size, ".%03d",
+                  static_cast<int>(now.tv_nsec / 1000000));
     return text.data();
+}
+
+/// "2026-11-20T08:20:59.123+01:00"
+std::string rfc3339_time() {
+    tm local{};
+    const std::string time = time_now("%Y-%m-%dT%H:%M:%S", local);
+    const long minutes = std::labs(local.tm_gmtoff) / 60;
+    std::array<char, 32> zone{};
+    std::snprintf(zone.data(), zone.size(), "%c%02ld:%02ld", local.tm_gmtoff < 0 ? '-' : '+',
+                  minutes / 60, minutes % 60);
+    return time + zone.data();
 }
 
 /// The code that error_text() puts in front, taken off; nullopt if there is none.
@@ -121,15 +129,8 @@ std::string error_text(const Error& error) {
 }
 
 std::string log_time() {
-    timespec now{};
-    clock_gettime(CLOCK_REALTIME, &now);
     tm local{};
-    localtime_r(&now.tv_sec, &local);
-    std::array<char, 64> text{};
-    const std::size_t size = strftime(text.data(), text.size(), "%Y-%m-%d %H:%M:%S", &local);
-    std::snprintf(text.data() + size, text.size() - size, ".%03d",
-                  static_cast<int>(now.tv_nsec / 1000000));
-    return text.data();
+    return time_now("%Y-%m-%d %H:%M:%S", local);
 }
 
 LogOutput::LogOutput(const config::Config& config, std::function<void()> before_line)
