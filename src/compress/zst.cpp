@@ -16,8 +16,6 @@ struct CompressContext {
     explicit CompressContext(int wanted_level) : level(wanted_level), context(ZSTD_createCCtx()) {
         if (context == nullptr) throw std::bad_alloc();
         ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
-        // The format's own writer does not write the size of the content into the frame header.
-        ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 0);
         output.resize(ZSTD_CStreamOutSize());
     }
     ~CompressContext() { ZSTD_freeCCtx(context); }
@@ -68,6 +66,26 @@ private:
 
     io::Sink& next_;
     Lease<CompressContext> context_;
+};
+
+/// For contents in memory. Their size is known and would be written into the frame header, which
+/// the format's own writer does not do.
+struct WholeContext {
+    explicit WholeContext(int wanted_level) : level(wanted_level), context(ZSTD_createCCtx()) {
+        if (context == nullptr) throw std::bad_alloc();
+        ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
+        ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 0);
+    }
+    ~WholeContext() { ZSTD_freeCCtx(context); }
+    WholeContext(const WholeContext&) = delete;
+    WholeContext& operator=(const WholeContext&) = delete;
+
+    bool fits(int wanted_level) const { return level == wanted_level; }
+    void restart() { ZSTD_CCtx_reset(context, ZSTD_reset_session_only); }
+    bool worth_keeping() const { return ZSTD_sizeof_CCtx(context) <= kKeptSizeMax; }
+
+    int level;
+    ZSTD_CCtx* context;
 };
 
 struct DecompressContext {
@@ -127,7 +145,7 @@ std::unique_ptr<io::Sink> make_zst_compressor(int level, io::Sink& next) {
 }
 
 Result<std::size_t> compress_whole_zst(int level, io::Bytes in, io::MutableBytes out) {
-    const Lease<CompressContext> context(level);
+    const Lease<WholeContext> context(level);
     const std::size_t size =
         ZSTD_compress2(context->context, out.data(), out.size(), in.data(), in.size());
     if (!ZSTD_isError(size)) return size;
