@@ -69,7 +69,7 @@ private:
 };
 
 /// For contents in memory. Their size is known and would be written into the frame header, which
-/// the format's own writer does not do.
+/// the format's own writer does not do; it does for an empty file, so that a stream keeps the flag.
 struct WholeContext {
     explicit WholeContext(int wanted_level) : level(wanted_level), context(ZSTD_createCCtx()) {
         if (context == nullptr) throw std::bad_alloc();

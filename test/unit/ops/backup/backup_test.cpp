@@ -563,22 +563,22 @@ protected:
         }
         EXPECT_EQ(backup.find_file(kept)->reference, full);
     }
+    /// The object of one file is removed from a full backup; that of another is kept.
+    void lose(const std::string& lost, const std::string& kept) {
+        const auto full = run();
+        ASSERT_OK(full);
+        const std::string label = full->entry.label;
+        ASSERT_OK(memory_.remove(object_of(label, lost)));
+        expect_next_is_whole(label, kept);
+    }
 };
 
 TEST_P(PriorLost, AnObject) {
-    const auto full = run();
-    ASSERT_OK(full);
-    const std::string label = full->entry.label;
-    ASSERT_OK(memory_.remove(object_of(label, "pg_data/base/5/1")));
-    expect_next_is_whole(label, "pg_data/base/5/2");
+    lose("pg_data/base/5/1", "pg_data/base/5/2");
 }
 
 TEST_P(PriorLost, ALargeFile) {
-    const auto full = run();
-    ASSERT_OK(full);
-    const std::string label = full->entry.label;
-    ASSERT_OK(memory_.remove(object_of(label, "pg_data/base/5/2")));
-    expect_next_is_whole(label, "pg_data/base/5/1");
+    lose("pg_data/base/5/2", "pg_data/base/5/1");
 }
 
 TEST_P(PriorLost, TheEndOfAnObject) {
