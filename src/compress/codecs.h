@@ -15,7 +15,8 @@ std::unique_ptr<io::Sink> make_lz4_compressor(int level, Form form, io::Sink& ne
 std::unique_ptr<io::Sink> make_lz4_decompressor(io::Sink& next);
 std::unique_ptr<io::Sink> make_zst_compressor(int level, io::Sink& next);
 std::unique_ptr<io::Sink> make_zst_decompressor(io::Sink& next);
-Result<std::size_t> compress_whole_zst(int level, io::Bytes in, io::MutableBytes out);
+bool zst_can_look_near(int level);
+Result<std::size_t> compress_whole_zst(int level, Reach reach, io::Bytes in, io::MutableBytes out);
 
 /// The stream ended before its own end mark.
 Error cut_short(CompressType type);

@@ -110,10 +110,15 @@ std::unique_ptr<io::Sink> make_compressor(CompressType type, int level, Form for
     throw std::logic_error("unknown compression type");
 }
 
-Result<std::size_t> compress_whole(CompressType type, int level, io::Bytes in,
-                                   io::MutableBytes out) {
+bool can_look_near(CompressType type, int level) {
+    return type == CompressType::zst && zst_can_look_near(level);
+}
+
+Result<std::size_t> compress_whole(CompressType type, int level, io::Bytes in, io::MutableBytes out,
+                                   Reach reach) {
     check_level(type, level);
-    if (type == CompressType::zst) return compress_whole_zst(level, in, out);
+    if (reach == Reach::near && !can_look_near(type, level)) reach = Reach::of_level;
+    if (type == CompressType::zst) return compress_whole_zst(level, reach, in, out);
     FixedSink sink(out);
     const auto stage = make_compressor(type, level, Form::normal, sink);
     if (!in.empty()) CHRONOS_TRY(stage->write(in));

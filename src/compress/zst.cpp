@@ -68,23 +68,35 @@ private:
     Lease<CompressContext> context_;
 };
 
+/// Tables that stay in the processor's first cache, in place of those of the level.
+constexpr int kNearHashLog = 14;
+constexpr int kNearMatchMin = 6;
+
 /// For contents in memory. Their size is known and would be written into the frame header, which
 /// the format's own writer does not do; it does for an empty file, so that a stream keeps the flag.
 struct WholeContext {
-    explicit WholeContext(int wanted_level) : level(wanted_level), context(ZSTD_createCCtx()) {
+    WholeContext(int wanted_level, Reach wanted_reach)
+        : level(wanted_level), reach(wanted_reach), context(ZSTD_createCCtx()) {
         if (context == nullptr) throw std::bad_alloc();
         ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
         ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 0);
+        if (reach == Reach::of_level) return;
+        ZSTD_CCtx_setParameter(context, ZSTD_c_strategy, ZSTD_fast);
+        ZSTD_CCtx_setParameter(context, ZSTD_c_hashLog, kNearHashLog);
+        ZSTD_CCtx_setParameter(context, ZSTD_c_minMatch, kNearMatchMin);
     }
     ~WholeContext() { ZSTD_freeCCtx(context); }
     WholeContext(const WholeContext&) = delete;
     WholeContext& operator=(const WholeContext&) = delete;
 
-    bool fits(int wanted_level) const { return level == wanted_level; }
+    bool fits(int wanted_level, Reach wanted_reach) const {
+        return level == wanted_level && reach == wanted_reach;
+    }
     void restart() { ZSTD_CCtx_reset(context, ZSTD_reset_session_only); }
     bool worth_keeping() const { return ZSTD_sizeof_CCtx(context) <= kKeptSizeMax; }
 
     int level;
+    Reach reach;
     ZSTD_CCtx* context;
 };
 
@@ -144,8 +156,13 @@ std::unique_ptr<io::Sink> make_zst_compressor(int level, io::Sink& next) {
     return std::make_unique<ZstCompressor>(level, next);
 }
 
-Result<std::size_t> compress_whole_zst(int level, io::Bytes in, io::MutableBytes out) {
-    const Lease<WholeContext> context(level);
+bool zst_can_look_near(int level) {
+    // Of the levels below, the tables are small anyway; those above were chosen for the last byte.
+    return level >= 2 && level <= 4;
+}
+
+Result<std::size_t> compress_whole_zst(int level, Reach reach, io::Bytes in, io::MutableBytes out) {
+    const Lease<WholeContext> context(level, reach);
     const std::size_t size =
         ZSTD_compress2(context->context, out.data(), out.size(), in.data(), in.size());
     if (!ZSTD_isError(size)) return size;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -32,12 +33,21 @@ LevelRange compress_level_range(CompressType type);
 /// one gzip member, one bzip2 stream, one zstd or LZ4 frame. For none it passes bytes on.
 std::unique_ptr<io::Sink> make_compressor(CompressType type, int level, Form form, io::Sink& next);
 
+/// How far back repetitions are looked for.
+enum class Reach : std::uint8_t {
+    of_level,
+    near,  ///< what was written a moment ago: half the time, and in some contents twice the size
+};
+
+/// Whether Reach::near makes a difference.
+bool can_look_near(CompressType type, int level);
+
 /// What make_compressor() with Form::normal makes of a content that lies in memory as a whole, in
 /// `out`; returns its size. zstd needs a fifth less time for it, because it can look back in `in`
 /// instead of keeping a window of its own; what it writes differs in bytes, not in form. Kind
 /// internal if `out` is too small.
-Result<std::size_t> compress_whole(CompressType type, int level, io::Bytes in,
-                                   io::MutableBytes out);
+Result<std::size_t> compress_whole(CompressType type, int level, io::Bytes in, io::MutableBytes out,
+                                   Reach reach = Reach::of_level);
 
 /// The stage for the way back. It reads every form the "ok" rows of the reference (section 1.3)
 /// name: what follows the first gzip member or bzip2 stream is ignored, several zstd or LZ4

@@ -11,8 +11,7 @@ constexpr std::size_t kKeptSizeMax = std::size_t{5} << 20;
 
 Result<std::size_t> compress(const WalSource& source, const PackedSegment::Form& form,
                              std::byte* buffer) {
-    return compress::compress_whole(form.compress_type, form.compress_level, source.content(),
-                                    {buffer, BufferPool::kBufferSize});
+    return form.compressor.compress(source.content(), {buffer, BufferPool::kBufferSize});
 }
 
 /// A copy: the memory of what a repository that stands still holds must not count for another one.

@@ -3,9 +3,9 @@
 #include <cstddef>
 #include <memory>
 
-#include "chronos/compress/compress.h"
 #include "chronos/io/worker_pool.h"
 #include "compressed.h"
+#include "wal_compressor.h"
 #include "wal_source.h"
 
 namespace chronos::ops::archive {
@@ -16,8 +16,7 @@ namespace chronos::ops::archive {
 class PackedSegment {
 public:
     struct Form {
-        compress::CompressType compress_type;
-        int compress_level;
+        WalCompressor& compressor;
         CompressedSegments* shared = nullptr;  ///< what others have made is taken from there
     };
 

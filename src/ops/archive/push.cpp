@@ -85,6 +85,7 @@ public:
           tokens_(std::max<std::size_t>(settings_.process_max, 1)),
           packed_bytes_(kPackedBytesMax +
                         std::max<std::size_t>(settings_.process_max, 1) * PackedSegment::kSizeMax),
+          compressor_(settings_.compress_type, settings_.compress_level),
           commits_(settings_.stanza, settings_.commit_batch, settings_.commit_delay) {
         for (const repo::Repository& repository : settings_.repositories)
             watches_.emplace_back(settings_, repository);
@@ -127,6 +128,7 @@ private:
     BufferPool buffers_;
     BufferPool packed_buffers_;
     io::ByteBudget packed_bytes_;
+    WalCompressor compressor_;
     CommitLog commits_;
     std::mutex mutex_;
     std::optional<repo::ClusterIdentity> cluster_;
@@ -208,10 +210,9 @@ Result<std::optional<PackedSegment>> ArchivePusher::Impl::pack(Job& job, std::st
     if (job.targets.empty()) return packed;
     note_commit(job, source);
     if (PackedSegment::fits(source)) {
-        packed.emplace(CHRONOS_TRY(PackedSegment::pack(
-            std::move(source),
-            {settings_.compress_type, settings_.compress_level, settings_.compressed.get()},
-            packed_buffers_, std::move(memory))));
+        packed.emplace(CHRONOS_TRY(PackedSegment::pack(std::move(source),
+                                                       {compressor_, settings_.compressed.get()},
+                                                       packed_buffers_, std::move(memory))));
     } else {
         memory.reset();
         stream_segment(job, source, checksum);
