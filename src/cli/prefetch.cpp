@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <fstream>
+#include <thread>
 
 #include "chronos/base/log.h"
 #include "chronos/pgdata/wal.h"
@@ -27,6 +28,9 @@ constexpr int kLockDescriptor = 3;
 /// After this time no further file is begun. Where filling the spool takes longer, the next
 /// archive-get starts the next process; where there is no next one, the recovery is over.
 constexpr std::chrono::milliseconds kLifetime(60'000);
+/// Whoever asks for segments in a loop asks for the next one within this time.
+constexpr std::chrono::milliseconds kReaderPause(2000);
+constexpr std::chrono::milliseconds kReaderPoll(5);
 /// The server, and what it waits for, comes first.
 constexpr int kNice = 5;
 constexpr std::int64_t kThreadsDefault = 2;
@@ -63,31 +67,62 @@ bool detach(int lock) {
     return ::chdir("/") == 0;
 }
 
-void fetch(const config::Config& config, const Spool& spool, const std::string& segment) {
+/// What is common to those that fetch for a recovery and for a reader.
+struct Job {
+    const ops::archive::GetSettings& settings;
+    const Spool& spool;
+    unsigned threads;
+    Deadline deadline;
+};
+
+void fetch_for_recovery(const Job& job, const std::string& segment) {
+    const std::string& pg_path = job.settings.pg_path;
+    const pid_t postmaster = postmaster_of(pg_path);
+    ops::archive::fetch_ahead(job.settings, job.spool, segment, job.threads, [&] {
+        return !job.deadline.passed() && !job.spool.must_clear() && in_recovery(pg_path) &&
+               postmaster_of(pg_path) == postmaster;
+    });
+    if (job.spool.must_clear()) job.spool.clean("");
+}
+
+/// No signal file says when a reader has all it wants: it is when he asks no more.
+void fetch_for_reader(const Job& job) {
+    const auto is_there = [&] {
+        const auto asked = job.spool.last_asked();
+        return asked && asked->ago < kReaderPause && !job.deadline.passed() &&
+               !job.spool.must_clear();
+    };
+    for (std::string tried; is_there(); std::this_thread::sleep_for(kReaderPoll)) {
+        const auto asked = job.spool.last_asked();
+        // Once for each: beyond the end of the archive there would be no end of trying.
+        if (!asked || asked->segment == tried || !job.spool.is_low(asked->segment)) continue;
+        tried = asked->segment;
+        ops::archive::fetch_ahead(job.settings, job.spool, tried, job.threads, is_there);
+    }
+    job.spool.clean("");
+}
+
+void fetch(const config::Config& config, const Spool& spool, const std::string& segment,
+           bool recovery) {
     // With connections of its own: those of the parent are the parent's.
     auto settings = archive_get_settings(config);
     if (!settings) return;
     settings->ahead = true;
-    const std::string& pg_path = settings->pg_path;
-    const pid_t postmaster = postmaster_of(pg_path);
-    const Deadline deadline(kLifetime);
     spool.clean(segment);
-    ops::archive::fetch_ahead(*settings, spool, segment, thread_count(config), [&] {
-        return !deadline.passed() && !spool.must_clear() && in_recovery(pg_path) &&
-               postmaster_of(pg_path) == postmaster;
-    });
-    if (spool.must_clear()) spool.clean("");
+    const Job job{*settings, spool, thread_count(config), Deadline(kLifetime)};
+    if (recovery) return fetch_for_recovery(job, segment);
+    fetch_for_reader(job);
 }
 
 [[noreturn]] void run_fetcher(const config::Config& config, const Spool& spool,
-                              const std::string& segment, int lock) noexcept {
+                              const std::string& segment, bool recovery, int lock) noexcept {
     if (!detach(lock)) _exit(1);
     enter_guarded_worker();
     ::prctl(PR_SET_NAME, "chronos-fetcher");
     [[maybe_unused]] const int ignored = ::setpriority(PRIO_PROCESS, 0, kNice);
     set_log_receiver([](LogLevel, std::string_view) {});
     try {
-        fetch(config, spool, segment);
+        fetch(config, spool, segment, recovery);
     } catch (const std::exception&) {
         _exit(1);  // memory ran out
     }
@@ -96,10 +131,12 @@ void fetch(const config::Config& config, const Spool& spool, const std::string& 
 
 }  // namespace
 
-Prefetch::Prefetch(Context& context, std::string name) : context_(context), name_(std::move(name)) {
+Prefetch::Prefetch(Context& context, std::string name)
+    : context_(context),
+      name_(std::move(name)),
+      recovery_(in_recovery(context.config.get_string("pg1-path"))) {
     const config::Config& config = context.config;
     const std::string pg_path = config.get_string("pg1-path");
-    if (!in_recovery(pg_path)) return;
     const auto control = pgdata::read_control_file(pg_path);
     if (!control) return;
     auto spool = Spool::of({config.get_string("spool-path"), config.stanza(), pg_path}, *control,
@@ -112,13 +149,20 @@ bool Prefetch::take(const std::string& destination) const {
            spool_->take(name_, destination, context_.cancel);
 }
 
+bool Prefetch::wanted() const {
+    if (recovery_) return true;
+    const auto before = spool_->last_asked();
+    if (!spool_->note_asked(name_) || !before || before->ago > kReaderPause) return false;
+    return spool_->is_next(before->segment, name_);
+}
+
 void Prefetch::go_on() const {
-    if (!spool_ || !pgdata::is_wal_segment(name_) || !spool_->is_low(name_)) return;
+    if (!spool_ || !pgdata::is_wal_segment(name_) || !wanted() || !spool_->is_low(name_)) return;
     const auto lock = spool_->lock();
     if (!lock || !*lock) return;
     // Buffered output would be written twice; there is none. The child does not wait for its own
     // child, the guard does, and whoever adopts the guard sees it exit.
-    if (::fork() == 0) run_fetcher(context_.config, *spool_, name_, (*lock)->get());
+    if (::fork() == 0) run_fetcher(context_.config, *spool_, name_, recovery_, (*lock)->get());
 }
 
 void Prefetch::clear_between() const {

@@ -7,11 +7,12 @@
 
 namespace chronos::cli {
 
-/// WAL that is fetched while the server replays what came before. Nothing of it can fail: whatever
-/// goes wrong, archive-get does all by itself.
+/// WAL that is fetched while the server replays what came before; and for whoever asks, without a
+/// recovery, for one segment after the other. Nothing of it can fail: whatever goes wrong,
+/// archive-get does all by itself.
 class Prefetch {
 public:
-    /// `name` is what recovery asks for; only segments are fetched ahead. `context` must outlive
+    /// `name` is what is asked for; only segments are fetched ahead. `context` must outlive
     /// it.
     Prefetch(Context& context, std::string name);
 
@@ -19,8 +20,10 @@ public:
     bool take(const std::string& destination) const;
 
     /// Starts a process that fetches the following segments, if few are left and none is running.
-    /// It is independent of this one, ends when the spool is full, and if it becomes an orphan of
-    /// PostgreSQL, ends with 0 or 1. To be called when the file was found, and by the only thread.
+    /// It is independent of this one, and if it becomes an orphan of PostgreSQL, ends with 0 or 1.
+    /// In a recovery it ends when the spool is full. Without one it is started for the second of
+    /// two consecutive segments, ends when nothing was asked for in a while, and leaves nothing in
+    /// the spool. To be called when the file was found, and by the only thread.
     void go_on() const;
 
     /// Empties the spool if recovery asks for a history file: that comes before the segments and
@@ -28,8 +31,11 @@ public:
     void clear_between() const;
 
 private:
+    bool wanted() const;
+
     Context& context_;
     const std::string name_;
+    const bool recovery_;
     std::optional<ops::archive::Spool> spool_;  ///< nullopt: nothing is fetched ahead
 };
 

@@ -152,9 +152,10 @@ constexpr std::array kOptions{
            .default_text = "128MiB",
            .minimum = 0,
            .maximum = 4 * kPiB,
-           .summary = "WAL to fetch ahead in a recovery, in bytes",
+           .summary = "WAL to fetch ahead, in bytes",
            .details = "Segments are fetched into spool-path while the server replays the ones "
-                      "before; 0 turns this off."},
+                      "before, or while one after the other is asked for without a recovery; 0 "
+                      "turns this off."},
     Option{.name = "archive-header-check",
            .type = Type::boolean,
            .commands = kArchivePush,

@@ -1,7 +1,7 @@
 # WAL that archive-get fetched ahead is what the archive holds and nothing else: a recovery gives the
 # same data with and without it, whatever happens to those that fetch; what others left in the spool
 # is not replayed; what was fetched is not taken for the end of the archive; and when the recovery is
-# over nobody is left.
+# over nobody is left. Who asks for one segment after the other without a recovery is helped as well.
 use strict;
 use warnings;
 use FindBin;
@@ -222,6 +222,37 @@ my $from_archive = qr/found [0-9A-F]{24} in the repo1/;
 	  map { /(\d+)$/ } glob '/proc/[0-9]*';
 	kill 'INT', $postmaster;
 	waitpid $pid, 0;
+}
+
+# --- Without a recovery: for whoever asks for one after the other, and for nobody else.
+{
+	my $dir = restored();
+	unlink "$dir/recovery.signal" or die $!;
+	my %archived = map { basename($_) =~ /^([0-9A-F]{24})-([0-9a-f]{40})/ } glob "$repo/archive/main/*-1/*/*";
+	my @names = sort keys %archived;
+	my $got = PostgreSQL::Test::Utils::tempdir() . '/got';
+	my $get = sub {
+		my ($status, $out, $err) = chronos($conf, "--pg1-path=$dir", '--log-level-console=info', 'archive-get', $_[0], $got);
+		return ($status, $out . $err);
+	};
+	for my $name (@names[ 10, 5, 3, 20 ])
+	{
+		my ($status) = $get->($name);
+		is($status, 0, 'a segment is there');
+		is(scalar(fetchers()), 0, 'one here, one there: nothing is fetched ahead');
+	}
+	my ($spooled, $wrong) = (0, 0);
+	for my $name (@names)
+	{
+		my ($status, $text) = $get->($name);
+		$spooled++ if $text =~ $from_spool;
+		my ($sum) = (run_tool('sha1sum', $got))[1] =~ /^(\w+)/;
+		$wrong++ if $status != 0 || $sum ne $archived{$name};
+	}
+	is($wrong, 0, 'one after the other: each is what was archived');
+	cmp_ok($spooled, '>', @names / 2, "and most were fetched ahead ($spooled of " . @names . ')');
+	nobody_left('nobody asks any more');
+	is(scalar(spooled()), 0, 'and nothing is left in the spool');
 }
 
 # --- Leftovers: under the right names, with a content that would end the recovery early.

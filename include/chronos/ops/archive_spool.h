@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -14,7 +15,8 @@
 
 namespace chronos::ops::archive {
 
-/// Segments fetched ahead for the recovery of one data directory.
+/// Segments fetched ahead for the recovery of one data directory, or for whoever asks for one after
+/// the other.
 ///
 /// A file under the name of a segment is whole and was verified as get_wal() does it. That one is
 /// not there says nothing about the archive. One process at a time adds to the spool, holding its
@@ -38,6 +40,8 @@ public:
 
     /// The segments that may be in the spool after `segment` was asked for, in order.
     std::vector<std::string> following(const std::string& segment) const;
+    /// Whether `next` comes after `segment`.
+    bool is_next(const std::string& segment, const std::string& next) const;
     /// Whether at most half of what may wait after `segment` is there.
     bool is_low(const std::string& segment) const;
 
@@ -45,6 +49,16 @@ public:
     /// open. Creates the directory. nullopt if another process has it; an error if the directory
     /// cannot be used, or is not ours alone.
     Result<std::optional<io::FileDescriptor>> lock() const;
+
+    /// What was asked for last, by whoever is no recovery, and when.
+    struct Asked {
+        std::string segment;
+        std::chrono::milliseconds ago;
+    };
+    /// nullopt if that is not known.
+    std::optional<Asked> last_asked() const;
+    /// Creates the directory; an error as lock() has.
+    Result<> note_asked(const std::string& segment) const;
 
     /// Empties the spool, or if another process is adding to it tells that one to stop and do so.
     void clear() const;
@@ -61,8 +75,10 @@ private:
     bool take_ready(const std::string& segment, const std::string& destination) const;
     bool is_being_fetched(const std::string& segment) const;
     bool is_valid(int file, const std::string& segment) const;
+    Result<> make_directory() const;
     std::string lock_path() const { return directory_ + "/lock"; }
     std::string clear_path() const { return directory_ + "/clear"; }
+    std::string asked_path() const { return directory_ + "/asked"; }
 
     std::string directory_;
     repo::ClusterIdentity cluster_;

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <thread>
 
@@ -130,6 +131,10 @@ std::vector<std::string> Spool::following(const std::string& segment) const {
     return names;
 }
 
+bool Spool::is_next(const std::string& segment, const std::string& next) const {
+    return pgdata::next_wal_segment(segment, segment_size_) == next;
+}
+
 bool Spool::is_low(const std::string& segment) const {
     const std::vector<std::string> wanted = following(segment);
     const std::vector<std::string> names = names_in(directory_);
@@ -139,7 +144,7 @@ bool Spool::is_low(const std::string& segment) const {
     return static_cast<std::size_t>(ready) * 2 <= count_max_;
 }
 
-Result<std::optional<io::FileDescriptor>> Spool::lock() const {
+Result<> Spool::make_directory() const {
     struct stat status = {};
     if (::lstat(directory_.c_str(), &status) != 0) {
         std::error_code code;
@@ -152,11 +157,34 @@ Result<std::optional<io::FileDescriptor>> Spool::lock() const {
     // Whoever else could write here would decide what is replayed.
     if (!S_ISDIR(status.st_mode) || status.st_uid != ::geteuid() || (status.st_mode & 022) != 0)
         return Error(ErrorKind::file_owner, "'" + directory_ + "' is not ours alone");
+    return {};
+}
+
+Result<std::optional<io::FileDescriptor>> Spool::lock() const {
+    CHRONOS_TRY(make_directory());
     io::FileDescriptor file(::open(lock_path().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     if (!file.valid())
         return system_error(ErrorKind::file_open, "open '" + lock_path() + "'", errno);
     if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) return std::optional<io::FileDescriptor>{};
     return std::optional(std::move(file));
+}
+
+std::optional<Spool::Asked> Spool::last_asked() const {
+    struct stat status = {};
+    std::string name;
+    if (!(std::ifstream(asked_path()) >> name) || !pgdata::is_wal_segment(name) ||
+        ::stat(asked_path().c_str(), &status) != 0)
+        return std::nullopt;
+    const auto at = std::chrono::seconds(status.st_mtim.tv_sec) +
+                    std::chrono::nanoseconds(status.st_mtim.tv_nsec);
+    const auto ago = std::chrono::system_clock::now().time_since_epoch() - at;
+    return Asked{name, std::chrono::duration_cast<std::chrono::milliseconds>(ago)};
+}
+
+Result<> Spool::note_asked(const std::string& segment) const {
+    CHRONOS_TRY(make_directory());
+    if (std::ofstream(asked_path()) << segment << std::flush) return {};
+    return Error(ErrorKind::file_write, "write '" + asked_path() + "'");
 }
 
 void Spool::clear() const {
@@ -177,7 +205,8 @@ void Spool::clean(const std::string& segment) const {
     const std::vector<std::string> wanted =
         segment.empty() ? std::vector<std::string>{} : following(segment);
     for (const std::string& name : names_in(directory_))
-        if (name != "lock" && !std::binary_search(wanted.begin(), wanted.end(), name))
+        if (name != "lock" && name != "asked" &&
+            !std::binary_search(wanted.begin(), wanted.end(), name))
             ::unlink(path(name).c_str());
     const fs::path own = directory_;
     // The same data directory at an earlier start of the machine; the id of a start has 36 letters.

@@ -72,6 +72,28 @@ TEST_F(ArchiveSpool, HoldsTheFollowingSegmentsUpToItsBound) {
     EXPECT_FALSE(take(own, 5));
 }
 
+TEST_F(ArchiveSpool, RemembersWhatWasAskedForLast) {
+    const Spool own = spool();
+    EXPECT_FALSE(own.last_asked());
+    ASSERT_OK(own.note_asked(segment(3)));
+    ASSERT_OK(own.note_asked(segment(4)));
+    const auto asked = own.last_asked();
+    ASSERT_TRUE(asked);
+    EXPECT_EQ(asked->segment, segment(4));
+    EXPECT_LT(asked->ago, std::chrono::seconds(30));
+    EXPECT_TRUE(own.is_next(segment(4), segment(5)));
+    EXPECT_FALSE(own.is_next(segment(4), segment(6)));
+    const auto lock = own.lock();
+    own.clean("");
+    EXPECT_TRUE(own.last_asked()) << "it is no segment";
+}
+
+TEST_F(ArchiveSpool, AGarbledNoteOfWhatWasAskedForIsNone) {
+    const Spool own = spool();
+    ASSERT_OK(own.note_asked("../../etc/passwd"));
+    EXPECT_FALSE(own.last_asked());
+}
+
 TEST_F(ArchiveSpool, IsOffWhenItCannotHoldASegment) {
     EXPECT_FALSE(spool(0).enabled());
     EXPECT_TRUE(spool(1).enabled());
