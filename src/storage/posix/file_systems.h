@@ -14,7 +14,7 @@
 namespace chronos::storage {
 
 /// Remembers which file systems are written to, so that one syncfs() per file system can take the
-/// place of an fsync() per file. Any thread.
+/// place of an fsync() per file, where there are many (WrittenFiles). Any thread.
 ///
 /// Why that is as durable: syncfs() writes all dirty data and metadata of the file system and
 /// flushes the device, which is what fsync() does for one file. What fsync() adds is the report of

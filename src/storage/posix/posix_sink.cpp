@@ -27,8 +27,11 @@ public:
         std::string final;
         std::string written;  ///< the temporary name when the write is atomic
     };
-    PosixSink(io::FileDescriptor fd, Names names, bool sync_file)
-        : fd_(std::move(fd)), names_(std::move(names)), sync_file_(sync_file) {}
+    PosixSink(io::FileDescriptor fd, Names names, bool sync_file, WrittenFiles& written_files)
+        : fd_(std::move(fd)),
+          names_(std::move(names)),
+          sync_file_(sync_file),
+          written_files_(written_files) {}
     ~PosixSink() override {
         // Half a file is of no use to anybody, and on a full disk its space is wanted back. The
         // lock of an atomic write is held until fd_ goes, so the name cannot be another's file.
@@ -44,6 +47,7 @@ private:
     io::FileDescriptor fd_;
     Names names_;
     bool sync_file_;
+    WrittenFiles& written_files_;
     bool finished_ = false;
     std::uint64_t written_ = 0;
     std::uint64_t write_back_from_ = 0;
@@ -85,9 +89,14 @@ Result<> PosixSink::finish() {
                             "unable to move '" + names_.written + "' to '" + names_.final + "'",
                             errno);
     finished_ = true;
+    if (!sync_file_) {
+        written_files_.add(names_.final, std::move(fd_));
+        return {};
+    }
     if (::close(fd_.release()) != 0)
         return system_error(ErrorKind::file_close, "unable to close '" + names_.final + "'", errno);
-    if (atomic) return sync_directory(parent_path(names_.final));
+    if (atomic) CHRONOS_TRY(sync_directory(parent_path(names_.final)));
+    written_files_.add(names_.final, {});
     return {};
 }
 
@@ -151,7 +160,8 @@ Result<> make_pristine(const OpenFile& file, const std::string& path, const Posi
 Result<std::unique_ptr<io::Sink>> open_posix_sink(const std::string& path, WriteMode mode,
                                                   const PosixOptions& options,
                                                   const std::string& existing,
-                                                  FileSystems& file_systems) {
+                                                  FileSystems& file_systems,
+                                                  WrittenFiles& written_files) {
     const bool atomic = mode == WriteMode::atomic;
     const std::string written = atomic ? path + std::string(kTemporarySuffix) : path;
     OpenFile file =
@@ -160,7 +170,7 @@ Result<std::unique_ptr<io::Sink>> open_posix_sink(const std::string& path, Write
     CHRONOS_TRY(make_pristine(file, written, options));
     const bool covered = CHRONOS_TRY(file_systems.watch(file.stat.st_dev, parent_path(path)));
     return std::make_unique<PosixSink>(std::move(file.fd), PosixSink::Names{path, written},
-                                       /*sync_file=*/atomic || !covered);
+                                       /*sync_file=*/atomic || !covered, written_files);
 }
 
 }  // namespace chronos::storage

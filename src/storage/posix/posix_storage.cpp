@@ -55,6 +55,7 @@ private:
     std::string root_;  ///< "" for the root directory of the machine
     PosixOptions options_;
     FileSystems file_systems_;
+    WrittenFiles written_files_;
     std::atomic<bool> root_seen_ = false;
 };
 
@@ -164,7 +165,8 @@ Result<std::unique_ptr<io::Source>> PosixStorage::open(const ObjectName& name, R
 
 Result<std::unique_ptr<io::Sink>> PosixStorage::create(const ObjectName& name, WriteMode mode) {
     const std::string path = CHRONOS_TRY(object_path(name));
-    auto sink = CHRONOS_TRY(open_posix_sink(path, mode, options_, look_at_root(), file_systems_));
+    auto sink = CHRONOS_TRY(
+        open_posix_sink(path, mode, options_, look_at_root(), file_systems_, written_files_));
     look_at_root();  // which this may have made
     return sink;
 }
@@ -243,10 +245,13 @@ Result<> PosixStorage::sync_tree(const ObjectName& directory) {
         if (errno == ENOENT || errno == ENOTDIR) return {};
         return system_error(ErrorKind::path_open, "unable to get info for '" + path + "'", errno);
     }
-    const bool covered = CHRONOS_TRY(file_systems_.watch(stat.st_dev, path));
-    CHRONOS_TRY(file_systems_.sync());
-    if (covered) return {};
-    // Each file was synced when it was finished; what is left are the names that lead to them.
+    if (!CHRONOS_TRY(written_files_.sync_below(path))) {
+        const bool covered = CHRONOS_TRY(file_systems_.watch(stat.st_dev, path));
+        CHRONOS_TRY(file_systems_.sync());
+        written_files_.clear();
+        if (covered) return {};
+    }
+    // The files are durable; what is left are the names that lead to them.
     CHRONOS_TRY(sync_directories(path));
     return sync_parents(path);
 }
