@@ -97,6 +97,7 @@ void fetch_for_reader(const Job& job) {
         // Once for each: beyond the end of the archive there would be no end of trying.
         if (!asked || asked->segment == tried || !job.spool.is_low(asked->segment)) continue;
         tried = asked->segment;
+        job.spool.clean(tried);  // of one that goes on elsewhere
         ops::archive::fetch_ahead(job.settings, job.spool, tried, job.threads, is_there);
     }
     job.spool.clean("");
