@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <fstream>
-#include <thread>
 
 #include "chronos/base/log.h"
 #include "chronos/pgdata/wal.h"
@@ -25,12 +25,13 @@ namespace {
 using ops::archive::Spool;
 
 constexpr int kLockDescriptor = 3;
-/// After this time no further file is begun. Where filling the spool takes longer, the next
-/// archive-get starts the next process; where there is no next one, the recovery is over.
+/// For a recovery, no further file is begun after this time. Where filling the spool takes longer,
+/// the next archive-get starts the next process; where there is no next one, the recovery is over.
 constexpr std::chrono::milliseconds kLifetime(60'000);
 /// Whoever asks for segments in a loop asks for the next one within this time.
 constexpr std::chrono::milliseconds kReaderPause(2000);
-constexpr std::chrono::milliseconds kReaderPoll(5);
+/// From the end of one archive-get to that of the next, which may have to wait for a distant store.
+constexpr std::chrono::milliseconds kReaderPatience(10'000);
 /// The server, and what it waits for, comes first.
 constexpr int kNice = 5;
 constexpr std::int64_t kThreadsDefault = 2;
@@ -54,6 +55,27 @@ unsigned thread_count(const config::Config& config) {
     return static_cast<unsigned>(std::min(count, kThreadsMax));
 }
 
+/// Who names the repository, or a time of it, wants to know what that one has.
+bool asks_for_a_repository(const config::Config& config) {
+    if (config.has("repo")) return true;
+    return std::ranges::any_of(config.repo_keys(), [&](unsigned key) {
+        const std::string repo = "repo" + std::to_string(key);
+        return std::ranges::any_of(
+            std::array{"-path", "-s3-bucket", "-s3-endpoint", "-target-time"},
+            [&](const char* option) {
+                return config.source(repo + option) == config::Source::command_line;
+            });
+    });
+}
+
+/// Whether `name` comes after what was asked for a moment ago.
+bool is_loop(const Spool& spool, const std::string& name) {
+    const auto before = spool.last_asked();
+    if (!before || !spool.is_next(before->segment, name)) return false;
+    const auto ago = std::chrono::system_clock::now().time_since_epoch() - before->at;
+    return ago >= ago.zero() && ago < kReaderPause;
+}
+
 /// Nothing of whoever started archive-get is held: no pipe it reads, no directory it may want to
 /// unmount, no terminal. Only the lock of the spool is kept.
 bool detach(int lock) {
@@ -67,40 +89,16 @@ bool detach(int lock) {
     return ::chdir("/") == 0;
 }
 
-/// What is common to those that fetch for a recovery and for a reader.
-struct Job {
-    const ops::archive::GetSettings& settings;
-    const Spool& spool;
-    unsigned threads;
-    Deadline deadline;
-};
-
-void fetch_for_recovery(const Job& job, const std::string& segment) {
-    const std::string& pg_path = job.settings.pg_path;
+void fetch_for_recovery(const ops::archive::GetSettings& settings, const Spool& spool,
+                        const std::string& segment, unsigned threads) {
+    const std::string& pg_path = settings.pg_path;
     const pid_t postmaster = postmaster_of(pg_path);
-    ops::archive::fetch_ahead(job.settings, job.spool, segment, job.threads, [&] {
-        return !job.deadline.passed() && !job.spool.must_clear() && in_recovery(pg_path) &&
+    const Deadline deadline(kLifetime);
+    ops::archive::fetch_ahead(settings, spool, segment, threads, [&] {
+        return !deadline.passed() && !spool.must_clear() && in_recovery(pg_path) &&
                postmaster_of(pg_path) == postmaster;
     });
-    if (job.spool.must_clear()) job.spool.clean("");
-}
-
-/// No signal file says when a reader has all it wants: it is when he asks no more.
-void fetch_for_reader(const Job& job) {
-    const auto is_there = [&] {
-        const auto asked = job.spool.last_asked();
-        return asked && asked->ago < kReaderPause && !job.deadline.passed() &&
-               !job.spool.must_clear();
-    };
-    for (std::string tried; is_there(); std::this_thread::sleep_for(kReaderPoll)) {
-        const auto asked = job.spool.last_asked();
-        // Once for each: beyond the end of the archive there would be no end of trying.
-        if (!asked || asked->segment == tried || !job.spool.is_low(asked->segment)) continue;
-        tried = asked->segment;
-        job.spool.clean(tried);  // of one that goes on elsewhere
-        ops::archive::fetch_ahead(job.settings, job.spool, tried, job.threads, is_there);
-    }
-    job.spool.clean("");
+    if (spool.must_clear() && spool.is_locked_by(kLockDescriptor)) spool.clean("");
 }
 
 void fetch(const config::Config& config, const Spool& spool, const std::string& segment,
@@ -110,9 +108,10 @@ void fetch(const config::Config& config, const Spool& spool, const std::string& 
     if (!settings) return;
     settings->ahead = true;
     spool.clean(segment);
-    const Job job{*settings, spool, thread_count(config), Deadline(kLifetime)};
-    if (recovery) return fetch_for_recovery(job, segment);
-    fetch_for_reader(job);
+    const unsigned threads = thread_count(config);
+    if (recovery) return fetch_for_recovery(*settings, spool, segment, threads);
+    ops::archive::fetch_for_reader(*settings, spool, segment, threads, kReaderPatience,
+                                   kLockDescriptor);
 }
 
 [[noreturn]] void run_fetcher(const config::Config& config, const Spool& spool,
@@ -140,9 +139,13 @@ Prefetch::Prefetch(Context& context, std::string name)
     const std::string pg_path = config.get_string("pg1-path");
     const auto control = pgdata::read_control_file(pg_path);
     if (!control) return;
+    // What was fetched from another repository is no answer to who asks for one of them.
+    if (!recovery_ && asks_for_a_repository(config)) return;
     auto spool = Spool::of({config.get_string("spool-path"), config.stanza(), pg_path}, *control,
                            config.get_size("archive-get-queue-max"));
-    if (spool && spool->enabled()) spool_ = std::move(*spool);
+    if (!spool || !spool->enabled()) return;
+    spool_ = std::move(*spool);
+    if (!recovery_) follows_ = is_loop(*spool_, name_);
 }
 
 bool Prefetch::take(const std::string& destination) const {
@@ -150,15 +153,10 @@ bool Prefetch::take(const std::string& destination) const {
            spool_->take(name_, destination, context_.cancel);
 }
 
-bool Prefetch::wanted() const {
-    if (recovery_) return true;
-    const auto before = spool_->last_asked();
-    if (!spool_->note_asked(name_) || !before || before->ago > kReaderPause) return false;
-    return spool_->is_next(before->segment, name_);
-}
-
 void Prefetch::go_on() const {
-    if (!spool_ || !pgdata::is_wal_segment(name_) || !wanted() || !spool_->is_low(name_)) return;
+    if (!spool_ || !pgdata::is_wal_segment(name_)) return;
+    if (!recovery_ && (!spool_->note_asked(name_) || !follows_)) return;
+    if (!spool_->is_low(name_)) return;
     const auto lock = spool_->lock();
     if (!lock || !*lock) return;
     // Buffered output would be written twice; there is none. The child does not wait for its own

@@ -31,11 +31,10 @@ public:
     void clear_between() const;
 
 private:
-    bool wanted() const;
-
     Context& context_;
     const std::string name_;
     const bool recovery_;
+    bool follows_ = false;  ///< without a recovery: what was asked for before this one was
     std::optional<ops::archive::Spool> spool_;  ///< nullopt: nothing is fetched ahead
 };
 

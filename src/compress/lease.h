@@ -57,7 +57,7 @@ private:
                 context = std::move(*found);
                 idle.contexts.erase(std::next(found).base());
             } else {
-                // Those that are left serve other levels or forms, which a run does not go back to.
+                // Those that are left serve other levels or forms, which a run seldom goes back to.
                 idle.contexts.clear();
             }
         }

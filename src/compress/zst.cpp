@@ -17,6 +17,7 @@ constexpr std::size_t kKeptSizeMax = 16 * 1024 * 1024;
 /// in the processor's cache, and write 0.97 to 1.01 of the bytes, because a near match has the
 /// shorter code (tables of pgbench, of numbers, JSON, texts and random bytes, their indexes,
 /// catalogs).
+/// For streams, which are the contents of backups: of a WAL segment its maker decides (Reach).
 constexpr int kTunedLevel = 3;
 constexpr int kTunedHashLog = 16;
 constexpr int kTunedChainLog = 13;

@@ -50,10 +50,11 @@ public:
     /// cannot be used, or is not ours alone.
     Result<std::optional<io::FileDescriptor>> lock() const;
 
-    /// What was asked for last, by whoever is no recovery, and when.
+    /// What somebody who is no recovery has got last, and when by the clock of the file system.
     struct Asked {
         std::string segment;
-        std::chrono::milliseconds ago;
+        std::chrono::nanoseconds at;
+        bool operator==(const Asked&) const = default;
     };
     /// nullopt if that is not known.
     std::optional<Asked> last_asked() const;
@@ -65,10 +66,12 @@ public:
     /// Whether clear() was called since the holder of the lock called clean().
     bool must_clear() const;
 
-    /// Removes all but the segments following `segment` ("": all): what was replayed already, of
-    /// other timelines, or left unfinished; and what is left from before the machine was started.
-    /// For the holder of the lock.
+    /// Removes all but the note of what was asked for and the segments following `segment` ("":
+    /// all): what was replayed already, of other timelines, or left unfinished; and what is left
+    /// from before the machine was started. For the holder of the lock.
     void clean(const std::string& segment) const;
+    /// Whether `lock` is the lock still: the directory may have been removed and made again.
+    bool is_locked_by(int lock) const;
 
 private:
     Spool() = default;
@@ -92,5 +95,11 @@ private:
 /// any of the threads calls, says no. For the holder of the lock.
 void fetch_ahead(const GetSettings& settings, const Spool& spool, const std::string& segment,
                  unsigned processes, const std::function<bool()>& go_on);
+
+/// Fetches ahead for somebody who asks for one segment after the other and has got `segment`, until
+/// he asks for nothing in `patience`, or for something else than what follows; then empties the
+/// spool. For the holder of the lock, which is `lock`.
+void fetch_for_reader(const GetSettings& settings, const Spool& spool, const std::string& segment,
+                      unsigned processes, std::chrono::milliseconds patience, int lock);
 
 }  // namespace chronos::ops::archive

@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <thread>
 
@@ -169,22 +169,37 @@ Result<std::optional<io::FileDescriptor>> Spool::lock() const {
     return std::optional(std::move(file));
 }
 
+bool Spool::is_locked_by(int lock) const {
+    struct stat own = {};
+    struct stat there = {};
+    return ::fstat(lock, &own) == 0 && ::stat(lock_path().c_str(), &there) == 0 &&
+           own.st_dev == there.st_dev && own.st_ino == there.st_ino;
+}
+
 std::optional<Spool::Asked> Spool::last_asked() const {
+    const io::FileDescriptor file(::open(asked_path().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
     struct stat status = {};
-    std::string name;
-    if (!(std::ifstream(asked_path()) >> name) || !pgdata::is_wal_segment(name) ||
-        ::stat(asked_path().c_str(), &status) != 0)
-        return std::nullopt;
-    const auto at = std::chrono::seconds(status.st_mtim.tv_sec) +
-                    std::chrono::nanoseconds(status.st_mtim.tv_nsec);
-    const auto ago = std::chrono::system_clock::now().time_since_epoch() - at;
-    return Asked{name, std::chrono::duration_cast<std::chrono::milliseconds>(ago)};
+    std::array<char, 64> text{};
+    if (!file.valid() || ::fstat(file.get(), &status) != 0) return std::nullopt;
+    const ssize_t size = ::pread(file.get(), text.data(), text.size(), 0);
+    Asked asked;
+    if (size > 0) asked.segment.assign(text.data(), static_cast<std::size_t>(size));
+    asked.at = std::chrono::seconds(status.st_mtim.tv_sec) +
+               std::chrono::nanoseconds(status.st_mtim.tv_nsec);
+    if (!pgdata::is_wal_segment(asked.segment)) return std::nullopt;
+    return asked;
 }
 
 Result<> Spool::note_asked(const std::string& segment) const {
     CHRONOS_TRY(make_directory());
-    if (std::ofstream(asked_path()) << segment << std::flush) return {};
-    return Error(ErrorKind::file_write, "write '" + asked_path() + "'");
+    // All names have the same length: written over the former one there is always one to be read.
+    const io::FileDescriptor file(
+        ::open(asked_path().c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!file.valid())
+        return system_error(ErrorKind::file_open, "open '" + asked_path() + "'", errno);
+    if (::pwrite(file.get(), segment.data(), segment.size(), 0) < 0)
+        return system_error(ErrorKind::file_write, "write '" + asked_path() + "'", errno);
+    return {};
 }
 
 void Spool::clear() const {

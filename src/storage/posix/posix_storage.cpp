@@ -197,13 +197,16 @@ Result<std::vector<Entry>> PosixStorage::list_tree(const ObjectName& directory) 
 
 Result<> PosixStorage::remove(const ObjectName& name) {
     const std::string path = CHRONOS_TRY(object_path(name));
+    written_files_.forget(path);
     if (::unlink(path.c_str()) != 0 && errno != ENOENT && errno != ENOTDIR)
         return system_error(ErrorKind::file_remove, "unable to remove '" + path + "'", errno);
     return {};
 }
 
 Result<> PosixStorage::remove_tree(const ObjectName& directory) {
-    return remove_directory_tree(CHRONOS_TRY(directory_path(directory)));
+    const std::string path = CHRONOS_TRY(directory_path(directory));
+    written_files_.forget(path);
+    return remove_directory_tree(path);
 }
 
 Result<> PosixStorage::make_path(const ObjectName& directory) {

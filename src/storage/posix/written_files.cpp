@@ -36,6 +36,12 @@ void WrittenFiles::clear() {
     too_many_ = false;
 }
 
+void WrittenFiles::forget(const std::string& path) {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(files_,
+                  [&](const auto& one) { return one.first == path || is_below(one.first, path); });
+}
+
 bool WrittenFiles::knows_all_below(const std::string& directory) const {
     if (too_many_) return false;
     std::size_t count = 0;

@@ -32,6 +32,9 @@ public:
 
     void clear();
 
+    /// What is removed, a file or a directory with all below it, need not be kept open.
+    void forget(const std::string& path);
+
 private:
     bool knows_all_below(const std::string& directory) const;
 

@@ -55,6 +55,32 @@ TEST_F(PosixStorageTest, UmaskDoesNotNarrowTheModes) {
     EXPECT_EQ(mode_of("a/b/plain"), mode_t{0640});
 }
 
+TEST_F(PosixStorageTest, APlainFileIsSyncedThroughTheDescriptorItWasWrittenWith) {
+    const auto open_count = [] {
+        const std::filesystem::directory_iterator all("/proc/self/fd");
+        return std::distance(begin(all), end(all));
+    };
+    ASSERT_OK(write_object(*storage_, "a/atomic", "x"));
+    const auto before = open_count();
+    ASSERT_OK(write_object(*storage_, "a/1", "x", WriteMode::plain));
+    // None on a file system whose files are synced one by one when they are finished.
+    const auto kept = open_count() - before;
+    EXPECT_LE(kept, 1);
+    ASSERT_OK(write_object(*storage_, "a/b/2", "x", WriteMode::plain));
+    EXPECT_EQ(open_count(), before + 2 * kept);
+    ASSERT_OK(write_object(*storage_, "a/1", "y", WriteMode::plain));
+    EXPECT_EQ(open_count(), before + 2 * kept) << "written once more";
+    ASSERT_OK(storage_->sync_tree("a"));
+    EXPECT_EQ(open_count(), before);
+    ASSERT_OK(write_object(*storage_, "a/3", "x", WriteMode::plain));
+    ASSERT_OK(storage_->remove("a/3"));
+    EXPECT_EQ(open_count(), before) << "the space of what was removed is wanted back";
+    std::ofstream(directory_ / "a/foreign") << "left by another process";
+    ASSERT_OK(write_object(*storage_, "a/4", "x", WriteMode::plain));
+    ASSERT_OK(storage_->sync_tree("a"));
+    EXPECT_EQ(open_count(), before);
+}
+
 TEST_F(PosixStorageTest, UmaskAppliesIfItIsNotNeutral) {
     const ScopedUmask umask(0077);
     const auto storage = make_posix_storage(directory_.path(), {.neutral_umask = false});

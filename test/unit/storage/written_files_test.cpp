@@ -8,7 +8,6 @@
 #include <filesystem>
 #include <fstream>
 
-#include "chronos/storage/storage.h"
 #include "result_matchers.h"
 #include "temporary_directory.h"
 
@@ -77,6 +76,15 @@ TEST_F(WrittenFilesTest, KeepsFewFilesOpen) {
     for (std::size_t i = 0; i < WrittenFiles::kCountMax * 3; ++i)
         write("backup/" + std::to_string(i));
     EXPECT_EQ(open_count(), before);
+}
+
+TEST_F(WrittenFilesTest, WhatIsRemovedIsForgotten) {
+    write("backup/bundle/1");
+    write("backup/bundle/2");
+    write("backup/3");
+    files_.forget(path("backup/bundle"));
+    fs::remove_all(path("backup/bundle"));
+    expect_synced(true);
 }
 
 TEST_F(WrittenFilesTest, AFailureIsSaidAndStays) {

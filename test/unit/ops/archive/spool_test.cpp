@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "archive_fixture.h"
@@ -80,7 +81,7 @@ TEST_F(ArchiveSpool, RemembersWhatWasAskedForLast) {
     const auto asked = own.last_asked();
     ASSERT_TRUE(asked);
     EXPECT_EQ(asked->segment, segment(4));
-    EXPECT_LT(asked->ago, std::chrono::seconds(30));
+    EXPECT_GT(asked->at.count(), 0);
     EXPECT_TRUE(own.is_next(segment(4), segment(5)));
     EXPECT_FALSE(own.is_next(segment(4), segment(6)));
     const auto lock = own.lock();
@@ -92,6 +93,92 @@ TEST_F(ArchiveSpool, AGarbledNoteOfWhatWasAskedForIsNone) {
     const Spool own = spool();
     ASSERT_OK(own.note_asked("../../etc/passwd"));
     EXPECT_FALSE(own.last_asked());
+}
+
+TEST_F(ArchiveSpool, TheNoteOfWhatWasAskedForIsThereAtEveryMoment) {
+    const Spool own = spool();
+    ASSERT_OK(own.note_asked(segment(1)));
+    std::atomic<bool> done = false;
+    std::thread writer([&] {
+        for (unsigned number = 2; number < 2000; ++number)
+            ASSERT_OK(own.note_asked(segment(number)));
+        done = true;
+    });
+    int missing = 0;
+    while (!done) missing += own.last_asked() ? 0 : 1;
+    writer.join();
+    EXPECT_EQ(missing, 0);
+}
+
+/// Somebody who asks for one segment after the other, and the process that fetches for him.
+class ArchiveReader : public ArchiveSpool {
+protected:
+    void SetUp() override {
+        ArchiveSpool::SetUp();
+        push_range(3, 20);
+        spool_ = spool();
+        ASSERT_OK(spool_->note_asked(segment(3)));
+    }
+    void start(std::chrono::milliseconds patience) {
+        fetcher_ = std::thread([this, patience] {
+            const auto lock = spool_->lock();
+            ASSERT_OK(lock);
+            fetch_for_reader(get_settings(), *spool_, segment(3), 2, patience, (*lock)->get());
+            ended_ = true;
+        });
+    }
+    void wait_for(const std::function<bool()>& condition) {
+        const Deadline deadline(std::chrono::seconds(60));
+        while (!condition() && !deadline.passed())
+            std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        ASSERT_TRUE(condition());
+    }
+    void wait_for_segment(unsigned number) {
+        wait_for([&] { return fs::exists(spool_->path(segment(number))); });
+    }
+    bool nothing_is_left() const {
+        const Names names = content(*spool_);
+        return std::ranges::none_of(
+            names, [](const std::string& name) { return pgdata::is_wal_segment(name); });
+    }
+
+    std::optional<Spool> spool_;
+    std::thread fetcher_;
+    std::atomic<bool> ended_ = false;
+};
+
+TEST_F(ArchiveReader, IsServedUntilHeAsksNoMore) {
+    start(std::chrono::seconds(3));
+    for (unsigned number = 4; number <= 12; ++number) {
+        wait_for_segment(number);
+        ASSERT_TRUE(take(*spool_, number));
+        EXPECT_TRUE(read_file(destination()) == make_segment(number));
+        ASSERT_OK(spool_->note_asked(segment(number)));
+    }
+    EXPECT_FALSE(ended_);
+    fetcher_.join();
+    EXPECT_TRUE(nothing_is_left());
+}
+
+TEST_F(ArchiveReader, WhoGoesElsewhereIsServedNoMore) {
+    start(std::chrono::minutes(10));
+    wait_for_segment(7);
+    EXPECT_FALSE(fs::exists(spool_->path(segment(8)))) << "more than may wait";
+    ASSERT_OK(spool_->note_asked(segment(15)));
+    fetcher_.join();
+    EXPECT_TRUE(nothing_is_left());
+}
+
+TEST_F(ArchiveReader, ASpoolThatWasMadeAgainIsNotEmptied) {
+    start(std::chrono::minutes(10));
+    wait_for_segment(7);
+    fs::remove_all(spool_->directory());
+    const auto lock = spool_->lock();
+    ASSERT_OK(lock);
+    write_file(spool_->path(segment(4)), make_segment(4));
+    ASSERT_OK(spool_->note_asked(segment(15)));
+    fetcher_.join();
+    EXPECT_TRUE(fs::exists(spool_->path(segment(4))));
 }
 
 TEST_F(ArchiveSpool, IsOffWhenItCannotHoldASegment) {
