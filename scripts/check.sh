@@ -6,13 +6,26 @@
 #
 #   scripts/check.sh            everything
 #   scripts/check.sh lint unit  some of: lint unit regress tap
+#   scripts/check.sh --pg 18    regress and TAP with the module of that version, its server and the
+#                               pgBackRest of its release, in a root file system of its own (17, 18,
+#                               19; may be repeated), made at first use below CHECK_ROOTS
 #   PROVE_TESTS='test/tap/7*.pl' scripts/check.sh tap
 #   CHECK_LONG=1                with the long campaigns (hundreds of random steps)
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 . "$top/scripts/lib.sh"
-steps=${*:-lint unit regress tap}
+. "$top/scripts/roots.sh"
+majors=
+while [ "${1:-}" = --pg ]; do
+	majors="$majors ${2:?--pg needs a version}"
+	shift 2
+done
+default_steps='lint unit regress tap'
+[ -z "$majors" ] || default_steps='regress tap'
+steps=${*:-$default_steps}
 build=${CHECK_BUILD:-$top/build/check}
+# In the root file system of another version: the executable that was built outside of it.
+engine=${CHECK_ENGINE:-$build/chronos}
 work=$(mktemp -d "${TMPDIR:-/tmp}/chronos_check.XXXXXX")
 trap 'as_root rm -rf "$work"' EXIT
 chmod 755 "$work"
@@ -26,7 +39,7 @@ step() {
 	say "$name"
 	if "$@" >"$work/log" 2>&1; then
 		passed=$((passed + 1))
-		grep -E '^(All tests successful|Files=|100% tests passed|All [0-9]+ tests passed)' "$work/log" || true
+		grep -E '^(not run: |All tests successful|Files=|100% tests passed|All [0-9]+ tests passed)' "$work/log" || true
 		echo "    ok, $((SECONDS - begin)) s"
 	else
 		failed=$((failed + 1))
@@ -37,17 +50,21 @@ step() {
 
 build_engine() {
 	cmake -S "$top" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCHRONOS_WERROR=ON -DCHRONOS_TESTS=ON
-	cmake --build "$build"
+	local targets=all
+	has unit || targets='chronos chronos-serve unit_storage'
+	# shellcheck disable=SC2086
+	cmake --build "$build" --target $targets
 }
 
 # Builds from a copy: the checkout may belong to somebody else, and stays as it is.
 install_module() {
-	private_postgres "$work/pg" && cp -a "$top" "$work/src" &&
-		make -C "$work/src" clean PG_CONFIG="$pg_bin/pg_config" ENGINE="$build/chronos" &&
-		make -C "$work/src" -j2 PG_CONFIG="$pg_bin/pg_config" ENGINE="$build/chronos" CHRONOS_WERROR=1 &&
-		make -C "$work/src" install PG_CONFIG="$pg_bin/pg_config" ENGINE="$build/chronos" &&
+	private_postgres "$work/pg" && mkdir "$work/src" && (cd "$top" && tar -cf - --exclude=./build --exclude=./.git .) | tar -C "$work/src" -xf - &&
+		make -C "$work/src" clean PG_CONFIG="$pg_bin/pg_config" ENGINE="$engine" &&
+		make -C "$work/src" -j2 PG_CONFIG="$pg_bin/pg_config" ENGINE="$engine" CHRONOS_WERROR=1 &&
+		make -C "$work/src" install PG_CONFIG="$pg_bin/pg_config" ENGINE="$engine" &&
+		mkdir -p "$work/screenshots" &&
 		# The tests run as somebody who may not look into this checkout, as in root's home.
-		cp "$build/unit_storage" "$work/" && mkdir -p "$work/screenshots" &&
+		if [ -x "$build/unit_storage" ]; then cp "$build/unit_storage" "$work/"; fi &&
 		as_root chown -R "$server_user" "$work/src" "$work/pg" "$work/screenshots"
 }
 
@@ -64,27 +81,67 @@ test_environment() {
 
 run_lint() { (cd "$top" && prove test/lint/*.t); }
 run_unit() { ctest --test-dir "$build" --output-on-failure -j2 --timeout 300; }
-run_regress() { (cd "$work/src" && test_environment make installcheck-regress PG_CONFIG="$pg_bin/pg_config"); }
+run_regress() {
+	(cd "$work/src" && test_environment make -s installcheck-regress PG_CONFIG="$pg_bin/pg_config") ||
+		{ cat "$work/src/test/regress/regression.diffs"; return 1; }
+}
+# What a test needs that is outside of the root file system of another version, or nothing.
+not_in_a_root() {
+	if grep -q 'S3Server' "$1"; then echo 'an object store'
+	elif grep -q 'chromium' "$1"; then echo 'a browser'
+	elif grep -q "'unshare'" "$1"; then echo 'a process namespace of its own'
+	elif grep -q 'in_root' "$1"; then echo 'a root file system to unpack into'
+	elif grep -q 'TEST_FIXTURES_DIR' "$1"; then echo 'PostgreSQL 15, which made the fixtures'; fi
+}
+
+# The tests to run; in the root file system of another version those that can.
+tap_tests() {
+	local test reason
+	for test in ${PROVE_TESTS:-test/tap/*.pl}; do
+		reason=
+		[ -z "${CHECK_ENGINE:-}" ] || reason=$(not_in_a_root "$test")
+		if [ -n "$reason" ]; then echo "not run: $test needs $reason" >&2; else echo "$test"; fi
+	done
+}
+
 run_tap() {
 	local status=0
-	(cd "$work/src" && test_environment prove --timer ${PROVE_FLAGS:-} ${PROVE_TESTS:-test/tap/*.pl}) || status=$?
+	(cd "$work/src" && test_environment prove --timer ${PROVE_FLAGS:-} $(tap_tests)) || status=$?
 	# What the dashboard looks like, to be looked at.
 	as_root mkdir -p "$screenshots" && as_root cp -r "$work/screenshots/." "$screenshots/"
 	return $status
 }
 
+# check_version MAJOR: this script again, in the root file system of that version.
+check_version() {
+	local root engine_dir
+	root=$(server_root "$1") || return 1
+	engine_dir=$(portable_engine "$build/chronos") || return 1
+	enter_root "$root" "$top:/check/src" "$engine_dir:/opt/chronos" \
+		env PG_MAJOR="$1" CHECK_ENGINE=/opt/chronos/chronos CHECK_SCREENSHOTS=/tmp/screenshots PROVE_FLAGS="${PROVE_FLAGS:-}" \
+		PROVE_TESTS="${PROVE_TESTS:-}" TEST_SEED="${TEST_SEED:-}" TEST_STEPS="${TEST_STEPS:-}" CHECK_LONG="${CHECK_LONG:-}" \
+		/check/src/scripts/check.sh $steps
+}
+
 has() { case " $steps " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
 
-install_packages $build_packages $test_packages
-# The dashboard's test skips itself without a browser.
-if has tap; then install_packages $browser_packages || say 'no browser can be installed'; fi
-step 'build the engine, warnings are errors' build_engine
+if [ -z "${CHECK_ENGINE:-}" ]; then
+	install_packages $build_packages $test_packages
+	# The dashboard's test skips itself without a browser.
+	if has tap && [ -z "$majors" ]; then install_packages $browser_packages || say 'no browser can be installed'; fi
+	step 'build the engine, warnings are errors' build_engine
+fi
+if [ -n "$majors" ]; then
+	install_packages mmdebstrap
+	for major in $majors; do step "PostgreSQL $major" check_version "$major"; done
+	steps=none
+fi
 if has lint; then step 'lint' run_lint; fi
 if has unit; then step 'unit tests' run_unit; fi
 screenshots=${CHECK_SCREENSHOTS:-$top/build/screenshots}
 if has regress || has tap; then
 	step 'build and install the module into a private PostgreSQL' install_module
-	pg_bin=$work/pg/usr/lib/postgresql/15/bin
+	pg_bin=$work/pg/usr/lib/postgresql/$pg_major/bin
 	if has regress; then step 'regress' run_regress; fi
 	if has tap; then step 'TAP' run_tap; fi
 fi

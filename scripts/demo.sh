@@ -1,6 +1,6 @@
 #!/bin/bash
 # From nothing to a recovered table on a fresh Debian 12, in a few minutes: installs the packages it
-# needs, builds, starts a throw-away PostgreSQL 15 with chronos_backup in it, fills it, takes a full
+# needs, builds, starts a throw-away PostgreSQL with chronos_backup in it, fills it, takes a full
 # backup, drops the wrong table, and gets it back in a second directory. Safe to repeat; as root or
 # through sudo; the servers run as an unprivileged user on a Unix socket and are stopped at the end.
 set -eu
@@ -123,7 +123,7 @@ cat <<END
 
 Build $built s, backup $backup_seconds s, restore $restore_seconds s, restore and recovery $recovered_seconds s; all together $((SECONDS - begin)) s.
 
-The same on a server of your own (PostgreSQL 15, as root, in this directory):
+The same on a server of your own (PostgreSQL $pg_major, as root, in this directory):
 
     make && make install
     cat > /etc/chronos/chronos.conf          # or keep your /etc/pgbackrest/pgbackrest.conf as it is
@@ -131,7 +131,7 @@ The same on a server of your own (PostgreSQL 15, as root, in this directory):
         repo1-path=/var/lib/chronos
         repo1-retention-full=2
         [main]
-        pg1-path=/var/lib/postgresql/15/main
+        pg1-path=/var/lib/postgresql/$pg_major/main
     postgresql.conf:
         shared_preload_libraries = 'chronos_backup'
         archive_mode = on

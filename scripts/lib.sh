@@ -7,8 +7,25 @@ fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 # Runs as root: directly, or through sudo.
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
+# newest_postgresql: the newest major version that is installed with what extensions are built from,
+# or else the newest that can be installed from this release's packages (PGDG's as well).
+newest_postgresql() {
+	local found
+	found=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 'postgresql-server-dev-[0-9]*' 2>/dev/null |
+		sed -n 's/^installed postgresql-server-dev-//p' | sort -n | tail -n 1)
+	if [ -z "$found" ]; then
+		as_root apt-get update -q >/dev/null
+		found=$(apt-cache search --names-only '^postgresql-server-dev-[0-9]+$' |
+			sed -n 's/^postgresql-server-dev-\([0-9]*\) .*/\1/p' | sort -n | tail -n 1)
+	fi
+	[ -n "$found" ] || fail 'no package postgresql-server-dev-<version> is to be had here'
+	echo "$found"
+}
+# The server version that is built for and tested with; the environment may name another one.
+pg_major=${PG_MAJOR:-$(newest_postgresql)}
+
 # What the build and the tests need, by Debian's names.
-build_packages="g++ make cmake ninja-build pkg-config git postgresql-15 postgresql-server-dev-15
+build_packages="g++ make cmake ninja-build pkg-config git postgresql-$pg_major postgresql-server-dev-$pg_major
   libpq-dev libssl-dev libcurl4-openssl-dev libxml2-dev libzstd-dev liblz4-dev zlib1g-dev libbz2-dev
   libxxhash-dev libisal-dev libcpp-httplib-dev libcli11-dev nlohmann-json3-dev"
 demo_packages="iso-codes python3"
@@ -40,13 +57,13 @@ as_server_user() {
 	if [ "$(id -un)" = "$server_user" ]; then "$@"; else runuser -u "$server_user" -- "$@"; fi
 }
 
-# private_postgres DIR: a copy of PostgreSQL 15 below DIR that the extension is installed into, so
+# private_postgres DIR: a copy of PostgreSQL $pg_major below DIR that the extension is installed into, so
 # that nothing on this machine changes and two runs do not meet. The server finds its files relative
 # to its own place. Sets $pg_bin.
 private_postgres() {
 	mkdir -p "$1/usr/lib/postgresql" "$1/usr/share/postgresql"
-	cp -a /usr/lib/postgresql/15 "$1/usr/lib/postgresql/"
-	cp -a /usr/share/postgresql/15 "$1/usr/share/postgresql/"
+	cp -a "/usr/lib/postgresql/$pg_major" "$1/usr/lib/postgresql/"
+	cp -a "/usr/share/postgresql/$pg_major" "$1/usr/share/postgresql/"
 	ln -sfn /usr/include "$1/usr/include"
-	pg_bin=$1/usr/lib/postgresql/15/bin
+	pg_bin=$1/usr/lib/postgresql/$pg_major/bin
 }
