@@ -142,7 +142,14 @@ Result<> serve_health(Context& context, EngineChannel& channel) {
     else
         note_states(view.rules, remembered, view.now);
     if (alert) {
-        CHRONOS_TRY(write_health_note(pgdata, {*view.server, remembered}));
+        HealthNote note{*view.server, remembered, {}, 0};
+        note.interval =
+            std::chrono::duration_cast<std::chrono::seconds>(config.get_time("health-interval"))
+                .count();
+        // For show only: a schedule that cannot be read hides no finding.
+        if (auto activity = ops::health::look_at_activity(connection))
+            note.activity = std::move(activity).value();
+        CHRONOS_TRY(write_health_note(pgdata, note));
         CHRONOS_TRY(write_wal_memory(pgdata, wal_memory));
     }
     send_rules(channel, view.rules);

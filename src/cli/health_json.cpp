@@ -48,6 +48,7 @@ json archive_json(const ops::health::ArchiveFacts& archive) {
                         {"last", gap.last},
                         {"segments", gap.segments},
                         {"backup", gap.backup},
+                        {"next_backup", gap.next_backup},
                         {"from", time_or_null(gap.from)},
                         {"until", time_or_null(gap.until)}});
     for (const ops::health::WalHour& hour : archive.hours)
@@ -63,20 +64,58 @@ json archive_json(const ops::health::ArchiveFacts& archive) {
             {"hours", hours}};
 }
 
-json repository_json(const ops::health::RepositoryFacts& repository) {
+json verify_json(const std::optional<ops::health::VerifyFacts>& verify) {
+    if (!verify) return {};
+    return {{"finished_at", verify->finished_at}, {"problems", verify->problems},
+            {"message", verify->message},         {"full", verify->full},
+            {"backups", verify->backups},         {"wal_segments", verify->wal_segments}};
+}
+
+json drill_json(const ops::health::RepositoryFacts& repository) {
+    json drills = json::array();
+    for (const ops::health::DrillEntry& drill : repository.drills)
+        drills.push_back(
+            {{"finished_at", drill.finished_at}, {"passed", drill.passed}, {"id", drill.id}});
+    return drills;
+}
+
+json hold_json(const ops::health::RepositoryFacts& repository) {
+    json holds = json::array();
+    for (const ops::health::HoldFacts& hold : repository.holds)
+        holds.push_back(
+            {{"label", hold.label}, {"reason", hold.reason}, {"since", time_or_null(hold.since)}});
+    return holds;
+}
+
+json repository_json(const HealthView& view, const ops::health::RepositoryFacts& repository) {
+    const auto memory = view.memories.find(repository.key);
+    const RepositoryMemory known =
+        memory == view.memories.end() ? RepositoryMemory() : memory->second;
     json backups = json::array(), archives = json::array();
     for (const repo::BackupEntry& backup : repository.backups)
         backups.push_back(backup_json(backup));
     for (const ops::health::ArchiveFacts& archive : repository.archives)
         archives.push_back(archive_json(archive));
-    return {{"key", repository.key},
-            {"place", repository.place},
-            {"cipher", crypto::cipher_type_name(repository.cipher)},
-            {"problem", repository.problem},
-            {"backup_bytes", repository.backup_bytes()},
-            {"wal_bytes", repository.wal_bytes()},
-            {"backups", backups},
-            {"archives", archives}};
+    return {
+        {"key", repository.key},
+        {"place", repository.place},
+        {"cipher", crypto::cipher_type_name(repository.cipher)},
+        {"problem", repository.problem},
+        {"state", rule_state_name(ops::health::state_of(repository, view.rules))},
+        {"read_at", time_or_null(known.read_at)},
+        {"failing_since", repository.problem.empty() ? json() : time_or_null(known.failing_since)},
+        {"known_backups", known.backups},
+        {"known_newest", time_or_null(known.newest)},
+        {"verify", verify_json(repository.verify)},
+        {"recovery_time", repository.drill && repository.drill->recovery_time
+                              ? json(*repository.drill->recovery_time)
+                              : json()},
+        {"drills", drill_json(repository)},
+        {"holds", hold_json(repository)},
+        {"backup_bytes", repository.backup_bytes()},
+        {"wal_bytes", repository.wal_bytes()},
+        {"backups", backups},
+        {"archives", archives}};
 }
 
 json server_json(const std::optional<ops::health::ServerFacts>& server) {
@@ -106,6 +145,48 @@ json running_json(const std::vector<RunningBackup>& running) {
     return list;
 }
 
+json job_json(const ops::health::JobEntry& job) {
+    return {{"id", job.id},
+            {"type", job.type},
+            {"state", job.state},
+            {"requested_by", job.requested_by},
+            {"schedule", job.schedule},
+            {"phase", job.phase},
+            {"label", job.label},
+            {"error", job.error},
+            {"hint", job.hint},
+            {"requested_at", time_or_null(job.requested_at)},
+            {"started_at", time_or_null(job.started_at)},
+            {"finished_at", time_or_null(job.finished_at)},
+            {"due_at", time_or_null(job.due_at)},
+            {"phase_started_at", time_or_null(job.phase_started_at)},
+            {"bytes_done", job.bytes_done},
+            {"bytes_total", job.bytes_total},
+            {"files_done", job.files_done},
+            {"files_total", job.files_total}};
+}
+
+json schedule_json(const ops::health::ScheduleEntry& schedule) {
+    return {{"name", schedule.name},
+            {"type", schedule.type},
+            {"cron", schedule.cron},
+            {"timezone", schedule.timezone},
+            {"enabled", schedule.enabled},
+            {"next_run", time_or_null(schedule.next_run)},
+            {"last_due", time_or_null(schedule.last_due)},
+            {"last_state", schedule.last_state},
+            {"last_error", schedule.last_error}};
+}
+
+json age_json(const FactsAge& facts) {
+    return {{"at", time_or_null(facts.at)},
+            {"age", facts.age},
+            {"limit", facts.limit},
+            {"expected", facts.limit != 0},
+            {"known", facts.limit != 0 && facts.problem.empty()},
+            {"problem", facts.problem}};
+}
+
 }  // namespace
 
 std::string_view health_word(RuleState overall) {
@@ -125,7 +206,8 @@ std::string health_summary_json(const HealthView& view) {
             ? "unknown"
             : std::to_string(std::max<UnixTime>(0, view.now - latest->timestamp_stop) / 3600);
     return text_of({{"status", health_word(view.overall())},
-                    {"timestamp", utc_time(view.now)},
+                    // Of what the verdict rests on, not of the question.
+                    {"timestamp", utc_time(view.snapshot.taken_at)},
                     {"last_backup_age_hours", age},
                     {"messages", messages}}) +
            "\n";
@@ -145,18 +227,29 @@ json rules_json(const std::vector<ops::health::Rule>& rules) {
 }
 
 std::string health_status_json(const HealthView& view) {
-    json repositories = json::array();
+    json repositories = json::array(), jobs = json::array(), schedules = json::array();
     for (const ops::health::RepositoryFacts& repository : view.snapshot.repositories)
-        repositories.push_back(repository_json(repository));
+        repositories.push_back(repository_json(view, repository));
+    for (const ops::health::JobEntry& job : view.activity.jobs) jobs.push_back(job_json(job));
+    for (const ops::health::ScheduleEntry& schedule : view.activity.schedules)
+        schedules.push_back(schedule_json(schedule));
     return text_of({{"stanza", view.snapshot.stanza},
                     {"version", CHRONOS_VERSION},
                     {"now", view.now},
                     {"taken_at", view.snapshot.taken_at},
                     {"status", health_word(view.overall())},
+                    {"facts",
+                     {{"repositories", age_json(view.of_repositories)},
+                      {"server", age_json(view.of_server)},
+                      {"jobs", age_json(view.of_jobs)},
+                      {"schedules", age_json(view.of_schedules)}}},
                     {"rules", rules_json(view.rules)},
                     {"repositories", repositories},
                     {"server", server_json(view.server)},
-                    {"running", running_json(view.running)}}) +
+                    {"running", running_json(view.running)},
+                    {"jobs", jobs},
+                    {"schedules", schedules},
+                    {"restore_options", view.restore_options}}) +
            "\n";
 }
 

@@ -10,22 +10,26 @@ namespace chronos::cli {
 namespace {
 
 using control::Message;
+using ops::health::JobEntry;
 using ops::health::JobFacts;
 using ops::health::RuleMemory;
+using ops::health::ScheduleEntry;
 using ops::health::ServerFacts;
 using ops::health::WalDirectory;
 
 constexpr const char* kDirectory = "/pg_stat_tmp";
 constexpr const char* kNoteName = "chronos_health";
 constexpr const char* kMemoryName = "chronos_wal";
-/// The longest chronos.health_interval is an hour; whoever is later has ended.
-constexpr UnixTime kNoteAgeMax = 2 * 3600;
+/// Of a note that does not say when the next one comes: the usual chronos.health_interval.
+constexpr std::int64_t kUsualInterval = 60;
+/// What a look may take longer than the one before.
+constexpr std::int64_t kNoteGrace = 30;
 constexpr std::size_t kSizeMax = 64 << 20;
 
-template <class Type>
+template <class Type, class Of = ServerFacts>
 struct Field {
     const char* name;
-    Type ServerFacts::*member;
+    Type Of::*member;
 };
 constexpr std::array kTexts{
     Field<std::string>{"archive_mode", &ServerFacts::archive_mode},
@@ -43,6 +47,34 @@ constexpr std::array kNumbers{
     Field<std::uint64_t>{"pg_wal_bytes", &ServerFacts::pg_wal_bytes},
     Field<std::uint64_t>{"disk_total_bytes", &ServerFacts::disk_total_bytes},
     Field<std::uint64_t>{"disk_free_bytes", &ServerFacts::disk_free_bytes}};
+
+constexpr std::array kJobTexts{
+    Field<std::string, JobEntry>{"type", &JobEntry::type},
+    Field<std::string, JobEntry>{"state", &JobEntry::state},
+    Field<std::string, JobEntry>{"requested_by", &JobEntry::requested_by},
+    Field<std::string, JobEntry>{"schedule", &JobEntry::schedule},
+    Field<std::string, JobEntry>{"phase", &JobEntry::phase},
+    Field<std::string, JobEntry>{"label", &JobEntry::label},
+    Field<std::string, JobEntry>{"error", &JobEntry::error},
+    Field<std::string, JobEntry>{"hint", &JobEntry::hint}};
+constexpr std::array kJobTimes{
+    Field<UnixTime, JobEntry>{"requested_at", &JobEntry::requested_at},
+    Field<UnixTime, JobEntry>{"started_at", &JobEntry::started_at},
+    Field<UnixTime, JobEntry>{"finished_at", &JobEntry::finished_at},
+    Field<UnixTime, JobEntry>{"due_at", &JobEntry::due_at},
+    Field<UnixTime, JobEntry>{"phase_started_at", &JobEntry::phase_started_at}};
+constexpr std::array kJobNumbers{
+    Field<std::uint64_t, JobEntry>{"bytes_done", &JobEntry::bytes_done},
+    Field<std::uint64_t, JobEntry>{"bytes_total", &JobEntry::bytes_total},
+    Field<std::uint64_t, JobEntry>{"files_done", &JobEntry::files_done},
+    Field<std::uint64_t, JobEntry>{"files_total", &JobEntry::files_total}};
+constexpr std::array kScheduleTexts{
+    Field<std::string, ScheduleEntry>{"name", &ScheduleEntry::name},
+    Field<std::string, ScheduleEntry>{"type", &ScheduleEntry::type},
+    Field<std::string, ScheduleEntry>{"cron", &ScheduleEntry::cron},
+    Field<std::string, ScheduleEntry>{"timezone", &ScheduleEntry::timezone},
+    Field<std::string, ScheduleEntry>{"last_state", &ScheduleEntry::last_state},
+    Field<std::string, ScheduleEntry>{"last_error", &ScheduleEntry::last_error}};
 
 std::uint64_t number(UnixTime time) {
     return static_cast<std::uint64_t>(time);
@@ -87,6 +119,40 @@ ServerFacts server_of(const Message& message) {
             std::string(message.get_or("job_state", "")),
             std::string(message.get_or("job_error", "")), time_of(message, "job_finished_at")};
     return server;
+}
+
+Message schedule_message(const ScheduleEntry& schedule) {
+    Message message("schedule");
+    for (const auto& field : kScheduleTexts)
+        message.fields.emplace_back(field.name, schedule.*field.member);
+    return std::move(message)
+        .with("enabled", schedule.enabled ? "y" : "n")
+        .with("next_run", number(schedule.next_run))
+        .with("last_due", number(schedule.last_due));
+}
+
+ScheduleEntry schedule_of(const Message& message) {
+    ScheduleEntry schedule;
+    for (const auto& field : kScheduleTexts)
+        schedule.*field.member = message.get_or(field.name, "");
+    schedule.enabled = message.get_or("enabled", "n") == "y";
+    schedule.next_run = time_of(message, "next_run");
+    schedule.last_due = time_of(message, "last_due");
+    return schedule;
+}
+
+Message rule_message(const std::string& name, const RuleMemory& memory) {
+    return Message("rule")
+        .with("name", name)
+        .with("state", rule_state_name(memory.state))
+        .with("since", number(memory.since));
+}
+
+void take_rule(const Message& message, ops::health::RuleMemories& memories) {
+    const auto state = ops::health::parse_rule_state(message.get_or("state", ""));
+    if (message.verb == "rule" && state)
+        memories[std::string(message.get_or("name", ""))] =
+            RuleMemory{*state, time_of(message, "since"), *state};
 }
 
 /// Calls `take` for each message of a text; kind format if one is none.
@@ -167,13 +233,40 @@ Result<> write_note_file(const std::string& pgdata, const char* name, std::strin
 
 }  // namespace
 
+Message job_message(const JobEntry& job) {
+    Message message("job");
+    message.fields.emplace_back("id", std::to_string(job.id));
+    const auto put = [&](const char* name, std::string value) {
+        message.fields.emplace_back(name, std::move(value));
+    };
+    for (const auto& field : kJobTexts) put(field.name, job.*field.member);
+    for (const auto& field : kJobTimes) put(field.name, std::to_string(job.*field.member));
+    for (const auto& field : kJobNumbers) put(field.name, std::to_string(job.*field.member));
+    return message;
+}
+
+JobEntry job_of(const Message& message) {
+    JobEntry job;
+    job.id = static_cast<std::int64_t>(message.get_uint("id").value_or(0));
+    for (const auto& field : kJobTexts) job.*field.member = message.get_or(field.name, "");
+    for (const auto& field : kJobTimes) job.*field.member = time_of(message, field.name);
+    for (const auto& field : kJobNumbers)
+        job.*field.member = message.get_uint(field.name).value_or(0);
+    return job;
+}
+
+std::int64_t HealthNote::limit() const {
+    return 2 * (interval > 0 ? interval : kUsualInterval) + kNoteGrace;
+}
+
 std::string format_health_note(const HealthNote& note) {
-    std::string text = control::encode(server_message(note.server));
+    std::string text = control::encode(
+        server_message(note.server).with("interval", std::to_string(note.interval)));
     for (const auto& [rule, memory] : note.memories)
-        text += control::encode(Message("rule")
-                                    .with("name", rule)
-                                    .with("state", rule_state_name(memory.state))
-                                    .with("since", number(memory.since)));
+        text += control::encode(rule_message(rule, memory));
+    for (const JobEntry& job : note.activity.jobs) text += control::encode(job_message(job));
+    for (const ScheduleEntry& schedule : note.activity.schedules)
+        text += control::encode(schedule_message(schedule));
     return text;
 }
 
@@ -183,12 +276,12 @@ Result<HealthNote> parse_health_note(std::string_view text) {
     CHRONOS_TRY(each_message(text, [&](const Message& message) {
         if (message.verb == "server") {
             note.server = server_of(message);
+            note.interval = static_cast<std::int64_t>(message.get_uint("interval").value_or(0));
             has_server = true;
         }
-        const auto state = ops::health::parse_rule_state(message.get_or("state", ""));
-        if (message.verb == "rule" && state)
-            note.memories[std::string(message.get_or("name", ""))] =
-                RuleMemory{*state, time_of(message, "since"), *state};
+        take_rule(message, note.memories);
+        if (message.verb == "job") note.activity.jobs.push_back(job_of(message));
+        if (message.verb == "schedule") note.activity.schedules.push_back(schedule_of(message));
     }));
     if (!has_server) return Error(ErrorKind::format, "the note about the server holds nothing");
     return note;
@@ -198,12 +291,37 @@ Result<> write_health_note(const std::string& pgdata, const HealthNote& note) {
     return write_note_file(pgdata, kNoteName, format_health_note(note));
 }
 
-Result<HealthNote> read_health_note(const std::string& pgdata, UnixTime now) {
-    const std::string text = CHRONOS_TRY(read_note_file(pgdata, kNoteName));
-    HealthNote note = CHRONOS_TRY(parse_health_note(text));
-    if (now - note.server.at > kNoteAgeMax)
-        return Error(ErrorKind::not_found, "what the server said last is too old");
-    return note;
+Result<HealthNote> read_health_note(const std::string& pgdata) {
+    return parse_health_note(CHRONOS_TRY(read_note_file(pgdata, kNoteName)));
+}
+
+std::string format_serve_memory(const ServeMemory& memory) {
+    std::string text;
+    for (const auto& [rule, state] : memory.rules)
+        text += control::encode(rule_message(rule, state));
+    for (const auto& [key, repository] : memory.repositories)
+        text += control::encode(Message("repository")
+                                    .with("key", std::uint64_t{key})
+                                    .with("read_at", number(repository.read_at))
+                                    .with("failing_since", number(repository.failing_since))
+                                    .with("backups", repository.backups)
+                                    .with("newest", number(repository.newest)));
+    return text;
+}
+
+ServeMemory parse_serve_memory(std::string_view text) {
+    ServeMemory memory;
+    for (const std::string_view line : split(text, '\n')) {
+        const auto message = control::decode(line);
+        if (!message) continue;
+        take_rule(*message, memory.rules);
+        const auto key = message->get_uint("key");
+        if (message->verb == "repository" && key)
+            memory.repositories[static_cast<unsigned>(*key)] = {
+                time_of(*message, "read_at"), time_of(*message, "failing_since"),
+                message->get_uint("backups").value_or(0), time_of(*message, "newest")};
+    }
+    return memory;
 }
 
 ops::health::WalMemory read_wal_memory(const std::string& pgdata) {

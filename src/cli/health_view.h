@@ -1,7 +1,9 @@
 #pragma once
 
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 
+#include "chronos/control/message.h"
 #include "chronos/ops/health.h"
 #include "chronos/repo/lock.h"
 #include "cli/context.h"
@@ -18,6 +20,24 @@ struct RunningBackup {
     std::optional<std::uint64_t> bytes_done;
 };
 
+/// Facts that are collected together, and how old they are. Whoever shows them says so, and takes
+/// them for unknown beyond `limit`.
+struct FactsAge {
+    UnixTime at = 0;         ///< when they were collected; 0: never
+    std::int64_t age = 0;    ///< seconds
+    std::int64_t limit = 0;  ///< seconds; 0: no news are expected at all
+    std::string problem;     ///< why they are not known; "" if they are
+};
+
+/// What is remembered of a repository between two looks, and between two runs.
+struct RepositoryMemory {
+    UnixTime read_at = 0;        ///< the last time that it could be read; 0: never
+    UnixTime failing_since = 0;  ///< of the first look that failed since; 0: it can be read
+    std::uint64_t backups = 0;   ///< as it was then
+    UnixTime newest = 0;         ///< the last moment that could be reached then
+};
+using RepositoryMemories = std::map<unsigned, RepositoryMemory>;
+
 /// All that is known at a moment.
 struct HealthView {
     ops::health::Snapshot snapshot;
@@ -25,6 +45,14 @@ struct HealthView {
     std::vector<ops::health::Rule> rules;
     std::vector<RunningBackup> running;
     UnixTime now = 0;
+    RepositoryMemories memories;
+    ops::health::Activity activity;
+    FactsAge of_repositories;
+    FactsAge of_server;
+    FactsAge of_jobs;
+    FactsAge of_schedules;
+    /// What a restore has to be told to use these repositories: "--stanza=main", "--config=..."
+    std::vector<std::string> restore_options;
 
     ops::health::RuleState overall() const { return ops::health::overall_state(rules); }
 };
@@ -49,12 +77,31 @@ std::string health_status_json(const HealthView& view);
 struct HealthNote {
     ops::health::ServerFacts server;
     ops::health::RuleMemories memories;
+    ops::health::Activity activity;
+    std::int64_t interval = 0;  ///< seconds until the next one is to be expected; 0: not told
+
+    /// How old it may become before what it says is not known any more, in seconds.
+    std::int64_t limit() const;
 };
 std::string format_health_note(const HealthNote& note);
 Result<HealthNote> parse_health_note(std::string_view text);
 Result<> write_health_note(const std::string& pgdata, const HealthNote& note);
-/// Kind not_found if there is none, or only one so old that its writer must have ended.
-Result<HealthNote> read_health_note(const std::string& pgdata, UnixTime now);
+/// However old it is: that is for the caller to judge. Kind not_found if there is none.
+Result<HealthNote> read_health_note(const std::string& pgdata);
+
+/// One line of a note, and of what the module tells a resident engine.
+control::Message job_message(const ops::health::JobEntry& job);
+ops::health::JobEntry job_of(const control::Message& message);
+
+/// What `serve` remembers beyond its own end: since when a rule is in its state, since when a
+/// repository cannot be read.
+struct ServeMemory {
+    ops::health::RuleMemories rules;
+    RepositoryMemories repositories;
+};
+std::string format_serve_memory(const ServeMemory& memory);
+/// What cannot be read is left out.
+ServeMemory parse_serve_memory(std::string_view text);
 
 /// What was seen of archives, kept between runs of short-lived processes.
 /// `<pgdata>/pg_stat_tmp/chronos_wal`; a file that is missing or damaged is an empty memory.

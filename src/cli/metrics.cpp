@@ -75,6 +75,7 @@ public:
         add_rules();
         add_repositories();
         add_server();
+        add_ages();
         std::erase_if(families_, [](const MetricFamily& one) { return one.samples.empty(); });
         return std::move(families_);
     }
@@ -103,6 +104,7 @@ private:
     void add_rules();
     void add_repositories();
     void add_server();
+    void add_ages();
 
     const HealthView& view_;
     const std::string& stanza_;
@@ -298,6 +300,44 @@ void Collector::add_repositories() {
         });
     single("chronos_snapshot_timestamp", "When the repositories were last looked at.",
            seconds(view_.snapshot.taken_at));
+}
+
+/// Of what is served from memory; a look that is made for the answer has no age.
+void Collector::add_ages() {
+    const auto known = [&](const FactsAge& facts) { return facts.limit != 0 && facts.at != 0; };
+    const std::pair<const char*, const FactsAge*> groups[] = {
+        {"repositories", &view_.of_repositories},
+        {"server", &view_.of_server},
+        {"jobs", &view_.of_jobs},
+        {"schedules", &view_.of_schedules}};
+    MetricFamily& ages = family("chronos_facts_age_seconds", "Seconds since facts were collected.");
+    for (const auto& [name, facts] : groups)
+        if (known(*facts))
+            ages.samples.push_back(
+                {{{"facts", name}, {"stanza", stanza_}}, static_cast<double>(facts->age)});
+    MetricFamily& stale = family("chronos_facts_known",
+                                 "Whether facts are recent enough to be taken for the present.");
+    for (const auto& [name, facts] : groups)
+        if (facts->limit != 0)
+            stale.samples.push_back(
+                {{{"facts", name}, {"stanza", stanza_}}, facts->problem.empty() ? 1.0 : 0.0});
+    MetricFamily& repositories =
+        family("chronos_repo_read_age_seconds", "Seconds since the repository could last be read.");
+    for (const RepositoryFacts& repository : view_.snapshot.repositories) {
+        const auto memory = view_.memories.find(repository.key);
+        if (memory != view_.memories.end() && memory->second.read_at != 0)
+            repositories.samples.push_back(
+                {of_repository(repository),
+                 seconds(std::max<UnixTime>(0, view_.now - memory->second.read_at))});
+    }
+    MetricFamily& records = family("chronos_record_age_seconds",
+                                   "Seconds since the last verify or restore drill has ended.");
+    const auto add_record = [&](const char* name, UnixTime at) {
+        records.samples.push_back({{{"record", name}, {"stanza", stanza_}},
+                                   seconds(std::max<UnixTime>(0, view_.now - at))});
+    };
+    if (view_.snapshot.verify) add_record("verify", view_.snapshot.verify->finished_at);
+    if (view_.snapshot.drill) add_record("drill", view_.snapshot.drill->finished_at);
 }
 
 void Collector::add_server() {

@@ -412,7 +412,7 @@ constexpr std::array kOptions{
            .summary = "time without a restore drill that is worth a warning, 0 for none"},
     Option{.name = "health-interval",
            .type = Type::time,
-           .commands = kServe,
+           .commands = kHealthRules,
            .default_text = "1m",
            .minimum = 1 * kSecond,
            .maximum = 1 * kDay,
@@ -1357,7 +1357,7 @@ constexpr std::array kOptions{
            .summary = "order of names"},
     Option{.name = "spool-path",
            .type = Type::path,
-           .commands = kDrill | kArchiveGet | kArchivePush | kRestore,
+           .commands = kDrill | kArchiveGet | kArchivePush | kRestore | kServe,
            .default_text = "/var/spool/pgbackrest",
            .summary = "directory of WAL that was fetched ahead",
            .details = "On the file system of the data directory it is handed over without a copy. "

@@ -62,6 +62,7 @@ void check_health() {
     Arguments arguments;
     begin_arguments(&arguments, "health");
     add_health_options(&arguments);
+    add_argument(&arguments, psprintf("--health-interval=%ds", Max(settings.health_interval_s, 1)));
     add_argument(&arguments, "--alert");
     SessionPlan plan = {};
     plan.own_transactions = true;

@@ -2,10 +2,12 @@
 #include "extension/health.h"
 #include "extension/postgres_api.h"
 #include "extension/settings.h"
+#include "extension/shared_state.h"
 
 /// The worker whose engine is `chronos serve`. It does no more than start that, write what it says
 /// to the log, and start it again when it has ended: whatever is asked over HTTP reaches no process
-/// of the server. It has no session.
+/// of the server. It has no session; what shared memory knows of jobs it passes on by itself, every
+/// few seconds.
 
 namespace chronos::extension {
 namespace {
@@ -15,17 +17,26 @@ constexpr int kFirstPauseMs = 1000;
 constexpr int kDoublings = 6;
 /// One that ran for so long has not failed at its start.
 constexpr int kStableMs = 60000;
+/// How often the engine is told of jobs: while one is active, and otherwise when one has changed,
+/// or after a while so that it knows that nothing has.
+constexpr long kLookAtJobsMs = 2000;
+constexpr int kTellIdleMs = 20000;
 /// Between two starts of the worker, whatever ends it.
 constexpr int kWorkerPauseMs = 5000;
 
 TimestampTz started_at;
 int failures;
+/// When the engine was last told of jobs, and what of them.
+TimestampTz told_at;
+uint64 told_of;
 /// With what it was started: a change of these settings starts it anew.
 char started_with[1024];
 
 void begin_service_arguments(Arguments* arguments) {
     begin_arguments(arguments, "serve");
     add_health_options(arguments);
+    if (settings.health_interval_s > 0)
+        add_argument(arguments, psprintf("--health-interval=%ds", settings.health_interval_s));
     add_argument(arguments, psprintf("--http-listen=%s", settings.http_listen));
 }
 
@@ -39,6 +50,7 @@ void describe_arguments(const Arguments* arguments, char* text, Size size) {
 
 void start_service(const Arguments* arguments, const char* description) {
     started_at = GetCurrentTimestamp();
+    told_at = 0;
     strlcpy(started_with, description, sizeof started_with);
     const Failure failure = start_engine(arguments);
     if (!failure.happened) return;
@@ -94,14 +106,101 @@ long keep_running(const Arguments* arguments) {
     return engine_running() ? kIdleMs : pause_left_ms();
 }
 
+const char* unix_seconds(TimestampTz time) {
+    return time == 0 ? "0"
+                     : psprintf(INT64_FORMAT, static_cast<int64>(timestamptz_to_time_t(time)));
+}
+
+const char* counted(pg_atomic_uint64* counter) {
+    return psprintf(UINT64_FORMAT, pg_atomic_read_u64(counter));
+}
+
+void queue_job(JobSlot* job) {
+    const char* fields[] = {"id",
+                            psprintf(INT64_FORMAT, job->id),
+                            "type",
+                            job->type,
+                            "state",
+                            job_state_name(job->state),
+                            "requested_by",
+                            job->requested_by,
+                            "schedule",
+                            job->schedule,
+                            "phase",
+                            job->phase,
+                            "label",
+                            job->label,
+                            "error",
+                            job->error,
+                            "hint",
+                            job->hint,
+                            "requested_at",
+                            unix_seconds(job->requested_at),
+                            "started_at",
+                            unix_seconds(job->started_at),
+                            "finished_at",
+                            unix_seconds(job->finished_at),
+                            "due_at",
+                            unix_seconds(job->due_at),
+                            "phase_started_at",
+                            unix_seconds(job->phase_started_at),
+                            "bytes_done",
+                            counted(&job->bytes_done),
+                            "bytes_total",
+                            counted(&job->bytes_total),
+                            "files_done",
+                            counted(&job->files_done),
+                            "files_total",
+                            counted(&job->files_total),
+                            nullptr};
+    // Memory that is short here is short for the next look too: that one tells of it.
+    (void)engine_queue("job", fields);
+}
+
+/// Which jobs there are and in which states, and whether one is active.
+uint64 summary_of(const JobSlot* jobs, bool* active) {
+    uint64 sum = 1;
+    for (int i = 0; i < kJobSlots; ++i) {
+        if (jobs[i].state == JobState::free) continue;
+        *active = *active || !is_finished(jobs[i].state);
+        sum = sum * 1000003 + static_cast<uint64>(jobs[i].id) * 16 +
+              static_cast<uint64>(jobs[i].state);
+    }
+    return sum;
+}
+
+/// Tells the engine of the jobs in shared memory, if it is time; true if it has not taken all yet.
+bool tell_of_jobs() {
+    if (!engine_running()) return false;
+    if (engine_send()) return true;
+    const TimestampTz now = GetCurrentTimestamp();
+    JobSlot* jobs = static_cast<JobSlot*>(palloc(sizeof shared->slots));
+    LWLockAcquire(shared->lock, LW_SHARED);
+    memcpy(static_cast<void*>(jobs), shared->slots, sizeof shared->slots);
+    LWLockRelease(shared->lock);
+    bool active = false;
+    const uint64 summary = summary_of(jobs, &active);
+    const bool news = active || summary != told_of || told_at == 0 || told_at > now ||
+                      TimestampDifferenceExceeds(told_at, now, kTellIdleMs);
+    if (!news) return false;
+    told_at = now;
+    told_of = summary;
+    for (int i = 0; i < kJobSlots; ++i)
+        if (jobs[i].state != JobState::free) queue_job(&jobs[i]);
+    const char* fields[] = {nullptr};
+    (void)engine_queue("jobs", fields);
+    return engine_send();
+}
+
 bool is_wanted() {
     return settings.http_listen != nullptr && *settings.http_listen != '\0';
 }
 
-void wait_for_news(long limit_ms) {
+void wait_for_news(long limit_ms, bool sending) {
     const int fd = engine_fd();
-    const int events =
-        WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH | (fd >= 0 ? WL_SOCKET_READABLE : 0);
+    const int events = WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH |
+                       (fd >= 0 ? WL_SOCKET_READABLE : 0) |
+                       (fd >= 0 && sending ? WL_SOCKET_WRITEABLE : 0);
     WaitLatchOrSocket(MyLatch, events, fd >= 0 ? fd : PGINVALID_SOCKET, limit_ms,
                       wait_event(Wait::engine));
     ResetLatch(MyLatch);
@@ -114,7 +213,9 @@ void run_service() {
     while (is_wanted() && !ShutdownRequestPending) {
         Arguments arguments;
         begin_service_arguments(&arguments);
-        wait_for_news(keep_running(&arguments));
+        const long limit_ms = keep_running(&arguments);
+        const bool sending = tell_of_jobs();
+        wait_for_news(engine_running() ? Min(limit_ms, kLookAtJobsMs) : limit_ms, sending);
         MemoryContextReset(context);
         if (!ConfigReloadPending) continue;
         ConfigReloadPending = false;

@@ -195,6 +195,62 @@ is(raw_request($port, "GET /health HTTP/1.1\r\n\r\n", 3) // '', '', 'and nobody 
 is(`curl -s --cacert $base/cert.pem https://localhost:$port/healthz`, "ok\n", 'which does it no harm');
 stop($server);
 
+# What the server said last is the present for a while only: here its health worker looks every second,
+# and the last look was 29 s ago.
+mkdir $_ or die for "$base/data", "$base/data/pg_stat_tmp";
+sub write_note
+{
+	my ($at, $interval) = @_;
+	open my $note, '>', "$base/data/pg_stat_tmp/chronos_health" or die;
+	print $note "server at=$at interval=$interval archive_mode=on archived_count=5 ready_segments=0 in_recovery=n\n",
+	  "job id=4 type=full state=running requested_at=@{[ $at - 60 ]} started_at=@{[ $at - 60 ]} bytes_done=5 bytes_total=10\n",
+	  "schedule name=nightly type=full enabled=y next_run=@{[ $at + 3600 ]}\n";
+	close $note;
+}
+sub status { return JSON::PP::decode_json((get($port, '/api/status.json'))[1]) }
+sub state_of { my ($name) = @_; return (map { $_->{state} } grep { $_->{rule} eq $name } @{ status()->{rules} })[0] // 'none' }
+write_note(int(time) - 29, 1);
+$server = serve("localhost:$port", "--pg1-path=$base/data");
+ok(wait_for_http($port), 'beside a data directory it is ready');
+my $known = status();
+is($known->{facts}{server}{known} ? 1 : 0, 1, 'what the server said half a minute ago holds');
+cmp_ok($known->{facts}{server}{age}, '>=', 29, 'and says how old it is');
+is($known->{facts}{server}{limit}, 32, 'and how old it may become');
+is(scalar @{ $known->{jobs} }, 1, 'its jobs are there');
+is(state_of('wal_lag'), 'ok', 'and a verdict about its WAL');
+for (1 .. 100) { last if !status()->{facts}{server}{known}; sleep 0.1 }
+my $silent = status();
+is($silent->{facts}{server}{known} ? 1 : 0, 0, 'a few seconds later it is not known any more');
+is($silent->{server}, undef, 'and nobody is shown what it was');
+is_deeply([ $silent->{jobs}, $silent->{schedules} ], [ [], [] ], 'nor jobs that ran then');
+is(state_of($_), 'unknown', "$_ is unknown") for 'wal_lag', 'backup_failed', 'rpo', 'disk_pg_wal';
+is(state_of('server_silent'), 'warning', 'that it is silent is a finding');
+like((get($port, '/health'))[1], qr/"status":"degraded".*|server_silent.*"degraded"/s, 'in the summary too');
+my $numbers = (get($port, '/metrics'))[1];
+like($numbers, qr/^chronos_facts_known\{facts="server",stanza="$stanza"\} 0$/m, 'and in numbers');
+like($numbers, qr/^chronos_facts_age_seconds\{facts="repositories",stanza="$stanza"\} \d+$/m, 'as is the age of everything else');
+unlike($numbers, qr/^chronos_wal_ready_segments/m, 'without those that were the server\'s');
+my $since = (map { $_->{since} } grep { $_->{rule} eq 'server_silent' } @{ status()->{rules} })[0];
+sleep 2.2;    # what it remembers is written every two seconds
+stop($server);
+write_note(int(time) - 5000, 60);
+$server = serve("localhost:$port", "--pg1-path=$base/data");
+ok(wait_for_http($port), 'started again');
+is((map { $_->{since} } grep { $_->{rule} eq 'server_silent' } @{ status()->{rules} })[0], $since, 'it remembers since when');
+is(status()->{facts}{server}{known} ? 1 : 0, 0, 'what was said an hour ago is not known from the beginning');
+
+# A change in the repository is seen at once, long before the next look.
+my ($info) = glob "$repo/backup/$stanza/backup.info";
+my $read_at = status()->{taken_at};
+sleep 1.1;
+utime undef, undef, $info or die;
+for (1 .. 100) { last if status()->{taken_at} > $read_at; sleep 0.1 }
+cmp_ok(status()->{taken_at}, '>', $read_at, 'a change of backup.info is looked at when it comes');
+my ($taken) = (get($port, '/health'))[1] =~ /"timestamp":"([^"]*)"/;
+sleep 1.1;
+like((get($port, '/health'))[1], qr/"timestamp":"$taken"/, 'the time in the summary is that of the look, not of the question');
+stop($server);
+
 # A repository that goes away is told of, and nobody has to wait for it.
 $server = serve("localhost:$port", '--health-interval=1s');
 ok(wait_for_http($port), 'ready again');
@@ -202,6 +258,16 @@ rename $repo, "$repo.away" or die;
 ok(wait_for_http($port, '/health', 503), 'without its repository it is unhealthy');
 like((get($port, '/'))[1], qr/repo_unreachable/, 'and says why');
 like((get($port, '/metrics'))[1], qr/^chronos_healthy\{stanza="$stanza"\} 0/m, 'in numbers too');
+my $away = status()->{repositories}[0];
+is($away->{state}, 'critical', 'the repository is what the rule says of it');
+is($away->{known_backups}, 3, 'what was known of it is told as a memory');
+cmp_ok($away->{failing_since}, '>=', $away->{read_at}, 'with since when it has been away');
+is(scalar @{ $away->{backups} }, 0, 'and not as the present');
+sleep 2.2;
+stop($server);
+$server = serve("localhost:$port", '--health-interval=1s');
+ok(wait_for_http($port, '/health', 503), 'started again without it');
+is(status()->{repositories}[0]{failing_since}, $away->{failing_since}, 'it has been away since then still');
 rename "$repo.away", $repo or die;
 ok(wait_for_http($port, '/health', 200), 'until it is back');
 stop($server);

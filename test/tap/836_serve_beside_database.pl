@@ -5,15 +5,31 @@ use warnings;
 use ChronosTest;
 use HttpTest;
 use IPC::Run ();
+use JSON::PP ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
 my $port = free_port();
-my $node = chronos_node('primary', conf => "chronos.health_interval = 5\nchronos.http_listen = 'localhost:$port'\n");
+my $node = chronos_node('primary', conf => "chronos.health_interval = 15\nchronos.http_listen = 'localhost:$port'\n");
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 ok(wait_for_http($port), 'it serves');
+sub status { return JSON::PP::decode_json((get($port, '/api/status.json'))[1]) }
+ok(wait_for_http($port, '/health', 503), 'without a backup it is unhealthy');
+sql(q{SELECT chronos.schedule('nightly', 'full', '17 3 * * *')});
 sql(q{SELECT chronos.backup_now('full')});
+# The next look is due in a quarter of a minute at worst; what has ended is looked at when it ends.
+my $ended = time;
+ok(wait_for_http($port, '/health', 200), 'with one it is healthy');
+cmp_ok(time - $ended, '<', 5, sprintf 'after %.1f s', time - $ended);
+my $now = status();
+my ($job) = @{ $now->{jobs} };
+is("$job->{type} $job->{state}", 'full succeeded', 'the job is there, without a session');
+cmp_ok($now->{facts}{jobs}{age}, '<=', 21, 'as it was a moment ago');
+for (1 .. 200) { last if @{ status()->{schedules} }; sleep 0.1 }
+my ($schedule) = @{ status()->{schedules} };
+is($schedule->{name}, 'nightly', 'so is the schedule');
+cmp_ok($schedule->{next_run}, '>', time, 'with when it is due');
 sql('SELECT pg_stat_force_next_flush()');
 
 # What 200 requests a second for that time see; (failures, slowest in seconds).

@@ -25,6 +25,9 @@ struct WalGap {
     std::string last;
     std::uint64_t segments = 0;
     std::string backup;  ///< label of one that needs them; "" if only later targets do
+    /// The first backup that begins behind it: from its end on moments can be reached again; "" if
+    /// there is none.
+    std::string next_backup;
 };
 
 /// What an archive received within an hour, by the times of its objects.
@@ -82,6 +85,9 @@ struct VerifyFacts {
     UnixTime finished_at = 0;
     std::uint64_t problems = 0;
     std::string message;  ///< the first problem
+    bool full = false;    ///< everything was read, whatever earlier runs had read
+    std::uint64_t backups = 0;
+    std::uint64_t wal_segments = 0;
 };
 
 /// The last restore drill.
@@ -90,6 +96,20 @@ struct DrillFacts {
     bool passed = false;
     /// From nothing to a recovered server, in the last one that passed; in seconds.
     std::optional<double> recovery_time;
+};
+
+/// One of the drills on record.
+struct DrillEntry {
+    UnixTime finished_at = 0;
+    bool passed = false;
+    std::string id;
+};
+
+/// A backup that is not to be expired.
+struct HoldFacts {
+    std::string label;
+    std::string reason;
+    UnixTime since = 0;
 };
 
 struct RepositoryFacts {
@@ -104,6 +124,8 @@ struct RepositoryFacts {
     std::vector<ArchiveFacts> archives;
     std::optional<VerifyFacts> verify;
     std::optional<DrillFacts> drill;
+    std::vector<DrillEntry> drills;  ///< the last ones, oldest first
+    std::vector<HoldFacts> holds;    ///< ascending label
 
     std::uint64_t backup_bytes() const;  ///< stored, each object once
     std::uint64_t wal_bytes() const;
@@ -165,6 +187,51 @@ struct ServerFacts {
 Result<ServerFacts> look_at_server(db::Connection& connection, const std::string& pgdata,
                                    UnixTime now);
 
+/// A job of the server: waiting, running or ended. Times are 0 where there is none yet.
+struct JobEntry {
+    std::int64_t id = 0;
+    std::string type;
+    std::string state;
+    std::string requested_by;
+    std::string schedule;  ///< "" if somebody asked for it
+    std::string phase;
+    std::string label;
+    std::string error;
+    std::string hint;
+    UnixTime requested_at = 0;
+    UnixTime started_at = 0;
+    UnixTime finished_at = 0;
+    UnixTime due_at = 0;
+    UnixTime phase_started_at = 0;
+    std::uint64_t bytes_done = 0;
+    std::uint64_t bytes_total = 0;  ///< 0: not known
+    std::uint64_t files_done = 0;
+    std::uint64_t files_total = 0;
+
+    bool is_finished() const { return finished_at != 0; }
+};
+
+struct ScheduleEntry {
+    std::string name;
+    std::string type;
+    std::string cron;
+    std::string timezone;
+    bool enabled = false;
+    UnixTime next_run = 0;
+    UnixTime last_due = 0;
+    std::string last_state;
+    std::string last_error;
+};
+
+/// What the server has done, does and is going to do.
+struct Activity {
+    std::vector<JobEntry> jobs;  ///< the last ones, newest first
+    std::vector<ScheduleEntry> schedules;
+};
+
+/// Asks chronos.jobs and chronos.schedules; empty where the extension is not in the database.
+Result<Activity> look_at_activity(db::Connection& connection);
+
 /// When a rule is broken. A limit of 0 switches its rule off.
 struct Limits {
     std::chrono::seconds backup_age{25 * 3600};
@@ -201,6 +268,10 @@ std::vector<Rule> evaluate(const Snapshot& snapshot, const std::optional<ServerF
 
 /// The worst state of all; unknown ones count as ok.
 RuleState overall_state(const std::vector<Rule>& rules);
+
+/// How a repository does: the worst state of those rules that find something in it. So whoever
+/// shows both shows the same.
+RuleState state_of(const RepositoryFacts& repository, const std::vector<Rule>& rules);
 
 /// What is remembered of a rule between two runs.
 struct RuleMemory {

@@ -106,6 +106,7 @@ Result<> run_engine(Context& context, EngineChannel& channel) {
         if (!message && message.error().kind() == ErrorKind::cancelled) return {};
         if (!message) return message.error();
         if (!*message) return {};
+        running.service->learn(**message);
     }
 }
 

@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <random>
+#include <tuple>
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "chronos/repo/repository.h"
+#include "chronos/storage/storage.h"
 #include "cli/metrics.h"
 #include "cli/serve/dashboard.h"
 
@@ -20,6 +23,51 @@ constexpr const char* kPrometheus = "text/plain; version=0.0.4; charset=utf-8";
 constexpr const char* kOpenMetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// So many intervals without a look at the repositories are too many.
 constexpr int kIntervalsMissedMax = 3;
+constexpr std::int64_t kLookGrace = 60;
+/// The module tells of jobs at least every 20 s.
+constexpr std::int64_t kJobsAgeMax = 60;
+/// How often it is looked whether a repository has changed where that costs nothing.
+constexpr milliseconds kWatchInterval{2000};
+constexpr std::size_t kMemorySizeMax = 1 << 20;
+constexpr std::size_t kJobsMax = 40;
+
+std::int64_t seconds_since(std::chrono::steady_clock::time_point then) {
+    return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - then)
+        .count();
+}
+
+/// What a restore has to be told to work with what this command works with. How this command prints
+/// and where its own files are is nothing to it.
+std::vector<std::string> options_of_restore(const config::Config& config) {
+    std::vector<std::string> options = config.command_line_options("restore");
+    std::erase_if(options, [](const std::string& option) {
+        for (const char* own : {"--log-", "--output", "--stanza=", "--lock-path", "--spool-path",
+                                "--process-max", "--exec-id"})
+            if (option.starts_with(own)) return true;
+        return false;
+    });
+    options.insert(options.begin(), "--stanza=" + config.stanza());
+    return options;
+}
+
+/// The last moment that could be reached.
+UnixTime newest_of(const ops::health::RepositoryFacts& repository) {
+    UnixTime newest = 0;
+    for (const repo::BackupEntry& backup : repository.backups)
+        newest = std::max(newest, backup.timestamp_stop);
+    for (const ops::health::ArchiveFacts& archive : repository.archives)
+        newest = std::max(newest, archive.newest);
+    return newest;
+}
+
+/// Where what is to be remembered beyond the end of this process may be kept, the best place first.
+std::vector<std::string> memory_directories(const config::Config& config) {
+    return {config.get_string("spool-path"), config.get_string("lock-path")};
+}
+
+std::string memory_name(const config::Config& config) {
+    return "chronos-serve-" + config.stanza();
+}
 
 std::string make_nonce() {
     std::random_device device;
@@ -92,49 +140,243 @@ void Service::refresh() {
     auto fresh = std::make_shared<const ops::health::Snapshot>(
         look_at_configured_repositories(config_, repositories_, wal_memory_));
     const std::lock_guard lock(mutex_);
+    remember_repositories(*fresh);
     snapshot_ = std::move(fresh);
+    snapshot_seen_ = Clock::now();
     rendered_ = nullptr;
 }
 
+void Service::remember_repositories(const ops::health::Snapshot& fresh) {
+    for (const ops::health::RepositoryFacts& repository : fresh.repositories) {
+        RepositoryMemory& memory = repository_memories_[repository.key];
+        if (repository.problem.empty())
+            memory = {fresh.taken_at, 0, repository.backups.size(), newest_of(repository)};
+        else if (memory.failing_since == 0)
+            memory.failing_since = fresh.taken_at;
+    }
+}
+
+void Service::load_memory() {
+    for (const std::string& directory : memory_directories(config_)) {
+        if (directory.empty()) continue;
+        const auto storage = storage::make_posix_storage(directory);
+        const auto text = storage::read_object(*storage, memory_name(config_), kMemorySizeMax);
+        if (!text) continue;
+        ServeMemory memory = parse_serve_memory(*text);
+        const std::lock_guard lock(mutex_);
+        memories_ = std::move(memory.rules);
+        repository_memories_ = std::move(memory.repositories);
+        return;
+    }
+}
+
+/// Where nothing can be written nothing is remembered: this command must also do where it may only
+/// read.
+void Service::save_memory() {
+    std::string text;
+    {
+        const std::lock_guard lock(mutex_);
+        text = format_serve_memory({memories_, repository_memories_});
+        if (text == saved_memory_) return;
+        saved_memory_ = text;
+    }
+    for (const std::string& directory : memory_directories(config_)) {
+        if (directory.empty()) continue;
+        const auto storage = storage::make_posix_storage(directory, {.file_mode = 0600});
+        if (storage::write_object(*storage, memory_name(config_), text)) return;
+    }
+}
+
+/// What shows that a backup, a hold, a drill or a verify has come or gone in a repository, where
+/// looking for it costs no round trip.
+std::string Service::marks() const {
+    const std::string own = "chronos/" + config_.stanza();
+    std::string text;
+    for (const repo::Repository& repository : repositories_) {
+        if (repository.storage->features().remote) continue;
+        for (const std::string& directory : {repo::backup_path(config_.stanza()), own + "/hold",
+                                             own + "/drills", own + "/verify"}) {
+            const auto entries = repository.storage->list(directory);
+            if (!entries) continue;
+            for (const storage::Entry& entry : *entries)
+                text += entry.name + " " + std::to_string(entry.size) + " " +
+                        (entry.type == storage::EntryType::file ? std::to_string(entry.modified)
+                                                                : std::string("-")) +
+                        "\n";
+        }
+        text += "\n";
+    }
+    return text;
+}
+
+/// Until a look is due, or something has changed.
+void Service::wait_for_change(milliseconds limit, const std::stop_token& stop) {
+    const Deadline due(limit);
+    const std::string before = marks();
+    bool was_running = !look_for_running_backups(config_, repositories_).empty();
+    Deadline watch(kWatchInterval);
+    while (!due.passed() && !stop.stop_requested() && !cancel_.requested()) {
+        std::this_thread::sleep_for(std::min(due.remaining(), milliseconds(100)));
+        if (look_now_.exchange(false)) return;
+        if (!watch.passed()) continue;
+        watch = Deadline(kWatchInterval);
+        note_rules();
+        save_memory();
+        const bool running = !look_for_running_backups(config_, repositories_).empty();
+        if ((was_running && !running) || marks() != before) return;
+        was_running = running;
+    }
+}
+
 void Service::start_refreshing() {
+    load_memory();
     refresher_ = std::jthread([this](const std::stop_token& stop) {
         const milliseconds interval = config_.get_time("health-interval");
         while (!stop.stop_requested() && !cancel_.requested()) {
             try {
                 refresh();
+                note_rules();
+                save_memory();
             } catch (const std::exception& exception) {
                 log_warn(std::string("the repositories could not be looked at: ") +
                          exception.what());
             }
-            const Deadline next(interval);
-            while (!next.passed() && !stop.stop_requested() && !cancel_.requested())
-                std::this_thread::sleep_for(std::min(next.remaining(), milliseconds(100)));
+            wait_for_change(interval, stop);
         }
     });
+}
+
+void Service::learn(const control::Message& message) {
+    if (message.verb == "job" && heard_.size() < 1000) heard_.push_back(job_of(message));
+    if (message.verb != "jobs") return;
+    LiveJobs told{std::move(heard_), unix_now(), Clock::now()};
+    heard_.clear();
+    const std::lock_guard lock(mutex_);
+    const auto finished = [](const LiveJobs& list) {
+        return std::count_if(list.jobs.begin(), list.jobs.end(),
+                             [](const ops::health::JobEntry& job) { return job.is_finished(); });
+    };
+    // What a job has changed in a repository is to be seen when it has ended.
+    if (live_ && finished(told) > finished(*live_)) look_now_ = true;
+    live_ = std::move(told);
+}
+
+/// The snapshot, unless it is so old that it is no more than a memory: then why it is not known.
+void Service::add_repositories(HealthView& view) const {
+    const auto interval =
+        std::chrono::duration_cast<std::chrono::seconds>(config_.get_time("health-interval"));
+    view.snapshot = *snapshot_;
+    view.memories = repository_memories_;
+    FactsAge& age = view.of_repositories;
+    age.at = view.snapshot.taken_at;
+    age.age = seconds_since(snapshot_seen_);
+    age.limit = kIntervalsMissedMax * interval.count() + kLookGrace;
+    if (age.age <= age.limit) return;
+    age.problem = "has not answered for " + ops::health::format_duration(age.age);
+    for (ops::health::RepositoryFacts& repository : view.snapshot.repositories) {
+        repository.status = ops::health::StatusCode::other;
+        repository.problem = age.problem;
+        repository.backups.clear();
+        repository.archives.clear();
+        repository.holds.clear();
+        RepositoryMemory& memory = view.memories[repository.key];
+        if (memory.failing_since == 0) memory.failing_since = age.at;
+    }
+}
+
+/// What the health worker of the server said last, if that is not too long ago. Since when rules
+/// are what they are stays true in any case.
+void Service::add_note(HealthView& view) {
+    const std::string pgdata = config_.get_string("pg1-path");
+    if (pgdata.empty()) return;
+    auto note = read_health_note(pgdata);
+    if (!note) {
+        view.of_server.problem = "the server has left no word in '" + pgdata + "'";
+        view.of_server.limit = HealthNote().limit();
+        view.of_schedules = view.of_jobs = view.of_server;
+        return;
+    }
+    for (const auto& [name, memory] : note->memories) {
+        const auto [own, is_new] = memories_.try_emplace(name, memory);
+        if (!is_new && own->second.state == memory.state)
+            own->second.since = std::min(own->second.since, memory.since);
+    }
+    if (note_at_ != note->server.at) {
+        note_at_ = note->server.at;
+        note_seen_ = Clock::now();
+    }
+    FactsAge& age = view.of_server;
+    age.at = note->server.at;
+    age.age = std::max(view.now - note->server.at, seconds_since(note_seen_));
+    age.limit = note->limit();
+    if (age.age > age.limit)
+        age.problem =
+            "nothing has been heard of the server for " + ops::health::format_duration(age.age);
+    else
+        view.server = note->server;
+    view.of_schedules = view.of_jobs = age;
+    if (age.problem.empty()) view.activity = std::move(note->activity);
+}
+
+/// What the module tells of jobs is newer than the note, and knows all that are not over.
+void Service::add_live_jobs(HealthView& view) const {
+    if (!live_ || seconds_since(live_->heard) > kJobsAgeMax) return;
+    auto& jobs = view.activity.jobs;
+    const auto is_told = [&](const ops::health::JobEntry& job) {
+        return !job.is_finished() ||
+               std::any_of(live_->jobs.begin(), live_->jobs.end(), [&](const auto& one) {
+                   return one.id == job.id && one.requested_at == job.requested_at;
+               });
+    };
+    std::erase_if(jobs, is_told);
+    jobs.insert(jobs.end(), live_->jobs.begin(), live_->jobs.end());
+    std::stable_sort(jobs.begin(), jobs.end(), [](const auto& one, const auto& other) {
+        return std::tie(one.requested_at, one.id) > std::tie(other.requested_at, other.id);
+    });
+    std::size_t kept = 0;
+    std::erase_if(jobs, [&](const auto& job) { return job.is_finished() && ++kept > kJobsMax; });
+    view.of_jobs = {live_->at, seconds_since(live_->heard), kJobsAgeMax, ""};
+}
+
+/// Of the watcher itself, beside the rules that every way of asking has: that a server which should
+/// tell how it is has fallen silent.
+void Service::add_server_rule(HealthView& view) const {
+    if (view.of_server.limit == 0) return;
+    ops::health::Rule rule;
+    rule.name = "server_silent";
+    rule.state = ops::health::RuleState::ok;
+    rule.message = "the server tells how it is";
+    if (!view.of_server.problem.empty()) {
+        rule.state = ops::health::RuleState::warning;
+        rule.message = view.of_server.problem;
+        rule.hint =
+            "What is known of the server only is unknown: see whether it runs, and that "
+            "chronos_backup is in shared_preload_libraries and chronos.health_interval is not 0.";
+    }
+    if (view.of_server.at != 0) {
+        rule.value = ops::health::format_duration(view.of_server.age);
+        rule.threshold = ops::health::format_duration(view.of_server.limit);
+        rule.number = static_cast<double>(view.of_server.age);
+    }
+    view.rules.push_back(std::move(rule));
+}
+
+/// A rule that changes is to be noticed when it does, although nobody asks.
+void Service::note_rules() {
+    const std::lock_guard lock(mutex_);
+    if (snapshot_ != nullptr) (void)view_at(unix_now());
 }
 
 HealthView Service::view_at(UnixTime now) {
     HealthView view;
     view.now = now;
-    view.snapshot = *snapshot_;
+    view.restore_options = options_of_restore(config_);
     view.running = look_for_running_backups(config_, repositories_);
-    const std::string pgdata = config_.get_string("pg1-path");
-    if (!pgdata.empty())
-        if (auto note = read_health_note(pgdata, now)) {
-            view.server = std::move(note->server);
-            memories_ = std::move(note->memories);
-        }
+    add_repositories(view);
+    add_note(view);
+    add_live_jobs(view);
     view.rules = ops::health::evaluate(view.snapshot, view.server, limits_of(config_), now);
-    const auto interval =
-        std::chrono::duration_cast<std::chrono::seconds>(config_.get_time("health-interval"));
-    const std::int64_t age = now - view.snapshot.taken_at;
-    if (age > kIntervalsMissedMax * interval.count() + 60)
-        for (ops::health::Rule& rule : view.rules)
-            if (rule.name == "repo_unreachable") {
-                rule.state = ops::health::RuleState::critical;
-                rule.message =
-                    "the repository has not answered for " + ops::health::format_duration(age);
-            }
+    add_server_rule(view);
     ops::health::note_states(view.rules, memories_, now);
     return view;
 }

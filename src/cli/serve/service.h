@@ -1,5 +1,7 @@
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -17,8 +19,10 @@ struct ServiceOptions {
     bool local_only = true;
 };
 
-/// What is served, and when the repositories are looked at: in a thread of its own, at an interval.
-/// A request is answered from what that saw last; it never waits for a repository.
+/// What is served, and when the repositories are looked at: in a thread of its own, at an interval,
+/// and sooner when something has changed there. A request is answered from what that saw last; it
+/// never waits for a repository. Whatever is served says how old it is, by a clock that nobody
+/// sets, and is unknown once it is too old: never the present.
 class Service {
 public:
     /// `config` and `cancel` outlive it.
@@ -35,7 +39,18 @@ public:
     void refresh();
     void start_refreshing();
 
+    /// What the server module tells: `job` messages, then `jobs`. One thread at a time.
+    void learn(const control::Message& message);
+
 private:
+    using Clock = std::chrono::steady_clock;
+    /// The jobs in the server's shared memory, as the module told last.
+    struct LiveJobs {
+        std::vector<ops::health::JobEntry> jobs;
+        UnixTime at = 0;
+        Clock::time_point heard;
+    };
+
     /// Answers that are the same for everybody for a second.
     struct Rendered {
         std::shared_ptr<const HealthView> view;
@@ -49,6 +64,16 @@ private:
     std::shared_ptr<const Rendered> rendered();
     std::shared_ptr<const Rendered> render(UnixTime now);
     HealthView view_at(UnixTime now);
+    void add_repositories(HealthView& view) const;
+    void add_note(HealthView& view);
+    void add_live_jobs(HealthView& view) const;
+    void add_server_rule(HealthView& view) const;
+    void remember_repositories(const ops::health::Snapshot& fresh);
+    void note_rules();
+    void load_memory();
+    void save_memory();
+    std::string marks() const;
+    void wait_for_change(std::chrono::milliseconds limit, const std::stop_token& stop);
     bool is_allowed(const HttpRequest& request) const;
     HttpResponse route(const HttpRequest& request);
     HttpResponse readiness();
@@ -61,8 +86,16 @@ private:
 
     std::mutex mutex_;
     std::shared_ptr<const ops::health::Snapshot> snapshot_;  ///< nullptr until the first look
+    Clock::time_point snapshot_seen_;
     ops::health::RuleMemories memories_;
+    RepositoryMemories repository_memories_;
+    std::string saved_memory_;  ///< as it was last written
+    std::optional<LiveJobs> live_;
+    UnixTime note_at_ = 0;  ///< of the note that was read last, and since when it is that one
+    Clock::time_point note_seen_;
     std::shared_ptr<const Rendered> rendered_;
+    std::vector<ops::health::JobEntry> heard_;  ///< of a list that is not whole yet
+    std::atomic<bool> look_now_{false};
     std::jthread refresher_;
 };
 

@@ -5,6 +5,7 @@
 #include "chronos/ops/health.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/drill.h"
+#include "chronos/repo/hold.h"
 #include "chronos/repo/verify_result.h"
 #include "chronos/storage/storage.h"
 #include "ops/health/wal_runs.h"
@@ -18,6 +19,8 @@ using repo::Repository;
 constexpr UnixTime kRelistSeconds = 6 * 3600;
 constexpr UnixTime kHourSeconds = 3600;
 constexpr UnixTime kHoursKept = 48 * kHourSeconds;
+/// Of drills, for those who want to see more than the last one.
+constexpr std::size_t kDrillsKept = 30;
 
 bool is_stored_segment(std::string_view name) {
     if (name.size() < 65 || name[24] != '-' || !pgdata::is_wal_segment(name.substr(0, 24)))
@@ -94,6 +97,16 @@ void add_directory(ArchiveFacts& archive, const std::string& name, const WalDire
             add_to_hour(archive.hours, hour.begin, hour.segments, hour.stored_bytes);
 }
 
+std::string first_backup_behind(const WalGap& gap, const RepositoryFacts& facts,
+                                std::uint64_t history_id) {
+    const repo::BackupEntry* first = nullptr;
+    for (const repo::BackupEntry& backup : facts.backups)
+        if (backup.history_id == history_id && backup.archive_start > gap.last &&
+            (first == nullptr || backup.timestamp_stop < first->timestamp_stop))
+            first = &backup;
+    return first == nullptr ? "" : first->label;
+}
+
 Result<ArchiveFacts> look_at_archive(const Repository& repository, const std::string& stanza,
                                      const RepositoryFacts& facts,
                                      const repo::HistoryEntry& database, WalMemory& memory,
@@ -121,6 +134,7 @@ Result<ArchiveFacts> look_at_archive(const Repository& repository, const std::st
         runs.add(names[i], known->second.runs);
     }
     archive.gaps = find_gaps(runs, facts.backups, database.id);
+    for (WalGap& gap : archive.gaps) gap.next_backup = first_backup_behind(gap, facts, database.id);
     return archive;
 }
 
@@ -129,10 +143,17 @@ Result<ArchiveFacts> look_at_archive(const Repository& repository, const std::st
 void look_at_records(const Repository& repository, const std::string& stanza,
                      const std::string& pass, RepositoryFacts& facts) {
     if (const auto found = repo::load_verify_summary(repository, stanza, pass); found && *found)
-        facts.verify = VerifyFacts{(*found)->finished, (*found)->failures, (*found)->first_failure};
+        facts.verify = VerifyFacts{(*found)->finished, (*found)->failures, (*found)->first_failure,
+                                   (*found)->full,     (*found)->backups,  (*found)->wal_segments};
+    if (const auto holds = repo::list_holds(repository, stanza, pass))
+        for (const repo::Hold& hold : *holds)
+            facts.holds.push_back({hold.label, hold.reason, hold.since});
     const auto drills = repo::list_drills(repository, stanza);
     if (!drills || drills->empty()) return;
     facts.drill = DrillFacts{drills->back().finished, drills->back().passed, {}};
+    for (std::size_t i = drills->size() - std::min(drills->size(), kDrillsKept); i < drills->size();
+         ++i)
+        facts.drills.push_back({(*drills)[i].finished, (*drills)[i].passed, (*drills)[i].id});
     const auto passed = std::find_if(drills->rbegin(), drills->rend(),
                                      [](const repo::DrillRecord& one) { return one.passed; });
     if (passed == drills->rend()) return;
@@ -191,6 +212,7 @@ RepositoryFacts look_at(const Repository& repository, const std::string& stanza,
         // Half of what a repository says would mislead.
         facts.backups.clear();
         facts.archives.clear();
+        facts.holds.clear();
     }
     return facts;
 }

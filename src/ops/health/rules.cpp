@@ -180,11 +180,14 @@ Rule wal_gap(const View& view) {
     constexpr const char* kName = "wal_gap";
     if (!any_readable(view)) return unknown(kName, "no repository can be read");
     std::uint64_t missing = 0;
-    std::string message;
+    std::string message, behind;
+    bool open = false;
     for (const RepositoryFacts& repository : view.snapshot.repositories)
         for (const ArchiveFacts& archive : repository.archives)
             for (const WalGap& gap : archive.gaps) {
                 missing += gap.segments;
+                open = open || gap.next_backup.empty();
+                behind = std::max(behind, gap.next_backup);
                 if (!message.empty()) continue;
                 message = repo_name(repository) + " misses " + count_of(gap.segments, "segment") +
                           " from " + gap.first + " on" +
@@ -196,7 +199,9 @@ Rule wal_gap(const View& view) {
     if (missing == 0) return rule;
     rule.state = RuleState::critical;
     rule.message = message;
-    rule.hint = "Nothing can be recovered across a gap: take a backup now.";
+    rule.hint = open ? "Nothing can be recovered across a gap: take a backup now."
+                     : "Moments in the gap are lost, and no restore goes across it. Backup " +
+                           behind + " was taken behind it: later moments can be reached.";
     return rule;
 }
 
@@ -377,6 +382,22 @@ RuleState overall_state(const std::vector<Rule>& rules) {
     RuleState worst = RuleState::ok;
     for (const Rule& rule : rules)
         if (is_alarm(rule.state)) worst = std::max(worst, rule.state);
+    return worst;
+}
+
+RuleState state_of(const RepositoryFacts& repository, const std::vector<Rule>& rules) {
+    const auto has_gap = [](const ArchiveFacts& archive) { return !archive.gaps.empty(); };
+    RuleState worst = RuleState::ok;
+    for (const Rule& rule : rules) {
+        const bool concerns =
+            (rule.name == "repo_unreachable" && !repository.problem.empty()) ||
+            (rule.name == "wal_gap" &&
+             std::any_of(repository.archives.begin(), repository.archives.end(), has_gap)) ||
+            (rule.name == "backup_age" && repository.problem.empty() &&
+             repository.backups.empty()) ||
+            (rule.name == "verify" && repository.verify && repository.verify->problems > 0);
+        if (concerns && is_alarm(rule.state)) worst = std::max(worst, rule.state);
+    }
     return worst;
 }
 

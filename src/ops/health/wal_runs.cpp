@@ -91,9 +91,10 @@ private:
 
     void report(const WalRuns::Run& missing, const std::string& label) {
         if (!reported_.emplace(missing.timeline, missing.first).second) return;
-        gaps_.push_back(
-            {missing.first_at, missing.last_at, runs_.name(missing.timeline, missing.first),
-             runs_.name(missing.timeline, missing.last), missing.last - missing.first + 1, label});
+        gaps_.push_back({missing.first_at, missing.last_at,
+                         runs_.name(missing.timeline, missing.first),
+                         runs_.name(missing.timeline, missing.last),
+                         missing.last - missing.first + 1, label, ""});
     }
 
     const WalRuns& runs_;

@@ -54,7 +54,8 @@ TEST(HealthSummary, IsTheObjectThatRunbooksExpect) {
     const auto json = nlohmann::json::parse(health_summary_json(sample_view()));
     EXPECT_EQ(json.size(), 4u);
     EXPECT_EQ(json["status"], "healthy");
-    EXPECT_EQ(json["timestamp"], "2024-12-26T15:30:00Z");
+    // When the facts were collected, not when somebody asked.
+    EXPECT_EQ(json["timestamp"], "2024-12-26T15:29:57Z");
     EXPECT_EQ(json["last_backup_age_hours"], "6");
     EXPECT_TRUE(json["messages"].is_array());
     EXPECT_TRUE(json["messages"].empty());
@@ -146,8 +147,21 @@ TEST(HealthNote, ComesBackAsItWas) {
     note.server.last_backup_job = ops::health::JobFacts{9, "full", "failed", "a b=c%", kNow - 1};
     note.memories["rpo"] = {ops::health::RuleState::warning, kNow - 50,
                             ops::health::RuleState::warning};
+    note.interval = 5;
+    ops::health::JobEntry& job = note.activity.jobs.emplace_back();
+    job.id = 12;
+    job.type = "full";
+    job.state = "running";
+    job.phase = "copy";
+    job.error = "a\nb";
+    job.phase_started_at = kNow - 7;
+    job.bytes_done = 1000;
+    ops::health::ScheduleEntry& schedule = note.activity.schedules.emplace_back();
+    schedule.name = "<b>nightly</b>";
+    schedule.enabled = true;
+    schedule.next_run = kNow + 60;
     ASSERT_OK(write_health_note(data.path(), note));
-    const auto read = read_health_note(data.path(), kNow + 60);
+    const auto read = read_health_note(data.path());
     ASSERT_OK(read);
     EXPECT_EQ(read->server.at, kNow);
     EXPECT_TRUE(read->server.in_recovery);
@@ -156,10 +170,34 @@ TEST(HealthNote, ComesBackAsItWas) {
     ASSERT_TRUE(read->server.last_backup_job);
     EXPECT_EQ(read->server.last_backup_job->error, "a b=c%");
     EXPECT_EQ(read->memories.at("rpo").since, kNow - 50);
-    // The server has ended long ago.
-    EXPECT_ERROR(ErrorKind::not_found, read_health_note(data.path(), kNow + 86400));
+    ASSERT_EQ(read->activity.jobs.size(), 1u);
+    EXPECT_EQ(read->activity.jobs[0].phase, "copy");
+    EXPECT_EQ(read->activity.jobs[0].error, "a\nb");
+    EXPECT_EQ(read->activity.jobs[0].phase_started_at, kNow - 7);
+    EXPECT_EQ(read->activity.jobs[0].bytes_done, 1000u);
+    EXPECT_FALSE(read->activity.jobs[0].is_finished());
+    ASSERT_EQ(read->activity.schedules.size(), 1u);
+    EXPECT_EQ(read->activity.schedules[0].name, "<b>nightly</b>");
+    EXPECT_TRUE(read->activity.schedules[0].enabled);
+    EXPECT_EQ(read->activity.schedules[0].next_run, kNow + 60);
+    EXPECT_EQ(read->limit(), 40) << "two intervals and a grace";
+    EXPECT_EQ(HealthNote().limit(), 150) << "of one that does not say its interval";
     EXPECT_ERROR(ErrorKind::format, parse_health_note("server =\n"));
     EXPECT_ERROR(ErrorKind::format, parse_health_note(""));
+}
+
+TEST(ServeMemory, ComesBackAsItWasAndNeverFails) {
+    ServeMemory memory;
+    memory.rules["wal gap"] = {ops::health::RuleState::critical, kNow - 9,
+                               ops::health::RuleState::critical};
+    memory.repositories[2] = {kNow - 100, kNow - 50, 7, kNow - 120};
+    const ServeMemory again = parse_serve_memory(format_serve_memory(memory));
+    EXPECT_EQ(again.rules.at("wal gap").since, kNow - 9);
+    EXPECT_EQ(again.rules.at("wal gap").state, ops::health::RuleState::critical);
+    EXPECT_EQ(again.repositories.at(2).read_at, kNow - 100);
+    EXPECT_EQ(again.repositories.at(2).failing_since, kNow - 50);
+    EXPECT_EQ(again.repositories.at(2).backups, 7u);
+    EXPECT_TRUE(parse_serve_memory("garbage\n\n=\nrule state=odd\n").rules.empty());
 }
 
 TEST(WalMemory, ComesBackAsItWasAndNeverFails) {
@@ -186,13 +224,58 @@ TEST(HealthStatus, HoldsWhatTheDashboardDraws) {
     HealthView view = sample_view();
     view.running.push_back({1, 1000, 250});
     view.snapshot.repositories[0].archives[0].gaps.push_back(
-        {kNow - 900, kNow - 600, "A", "B", 2, "x\xff"});
+        {kNow - 900, kNow - 600, "A", "B", 2, "x\xff", ""});
     const auto json = nlohmann::json::parse(health_status_json(view));
     EXPECT_EQ(json["repositories"][0]["backups"].size(), 2u);
     EXPECT_EQ(json["repositories"][0]["archives"][0]["gaps"][0]["until"], kNow - 600);
     EXPECT_EQ(json["running"][0]["bytes_done"], 250);
     EXPECT_EQ(json["rules"].size(), view.rules.size());
     EXPECT_TRUE(json["server"].is_null());
+    EXPECT_EQ(json["facts"]["server"]["expected"], false);
+}
+
+// The pill of a repository and the rule about it are one judgement.
+TEST(HealthStatus, ARepositoryIsWhatTheRulesSayOfIt) {
+    HealthView view = sample_view();
+    ops::health::RepositoryFacts& away = view.snapshot.repositories.emplace_back();
+    away.key = 2;
+    away.problem = "gone";
+    away.status = ops::health::StatusCode::other;
+    view.memories[2] = {kNow - 900, kNow - 600, 41, kNow - 950};
+    view.rules = ops::health::evaluate(view.snapshot, view.server, {}, view.now);
+    auto json = nlohmann::json::parse(health_status_json(view));
+    EXPECT_EQ(json["repositories"][0]["state"], "ok");
+    EXPECT_EQ(json["repositories"][1]["state"], "warning") << "the other one still restores";
+    EXPECT_EQ(json["repositories"][1]["failing_since"], kNow - 600);
+    EXPECT_EQ(json["repositories"][1]["read_at"], kNow - 900);
+    EXPECT_EQ(json["repositories"][1]["known_backups"], 41);
+    view.snapshot.repositories.erase(view.snapshot.repositories.begin());
+    view.rules = ops::health::evaluate(view.snapshot, view.server, {}, view.now);
+    json = nlohmann::json::parse(health_status_json(view));
+    EXPECT_EQ(json["repositories"][0]["state"], "critical");
+}
+
+TEST(HealthStatus, HasRecordsJobsAndSchedules) {
+    HealthView view = sample_view();
+    ops::health::RepositoryFacts& repository = view.snapshot.repositories[0];
+    repository.holds.push_back({"20241226-020000F", "<audit>", kNow - 5});
+    repository.drills.push_back({kNow - 4, false, "1a2b3c4d"});
+    repository.verify = ops::health::VerifyFacts{kNow - 3, 2, "x", true, 4, 5};
+    view.activity.jobs.emplace_back().type = "verify";
+    view.activity.schedules.emplace_back().name = "nightly";
+    view.of_jobs = {kNow - 2, 2, 60, ""};
+    view.of_schedules = {kNow - 200, 200, 150, "silent"};
+    const auto json = nlohmann::json::parse(health_status_json(view));
+    EXPECT_EQ(json["repositories"][0]["holds"][0]["reason"], "<audit>");
+    EXPECT_EQ(json["repositories"][0]["drills"][0]["passed"], false);
+    EXPECT_EQ(json["repositories"][0]["verify"]["problems"], 2);
+    EXPECT_EQ(json["jobs"][0]["type"], "verify");
+    EXPECT_EQ(json["schedules"][0]["name"], "nightly");
+    EXPECT_EQ(json["facts"]["jobs"]["known"], true);
+    EXPECT_EQ(json["facts"]["schedules"]["known"], false);
+    const std::string text = format_metrics(metrics_of(view), MetricFormat::prometheus);
+    EXPECT_THAT(text, HasSubstr("chronos_facts_age_seconds{facts=\"jobs\",stanza=\"main\"} 2\n"));
+    EXPECT_THAT(text, HasSubstr("chronos_facts_known{facts=\"schedules\",stanza=\"main\"} 0\n"));
 }
 
 }  // namespace

@@ -125,6 +125,21 @@ TEST_F(Health, AGapInTheRecoveryWindowIsCritical) {
     EXPECT_EQ(rule(snapshot, "wal_gap").state, RuleState::critical);
 }
 
+// What to do about a gap depends on whether a backup has been taken since.
+TEST_F(Health, AGapIsNoReasonForABackupWhereOneWasTakenBehindIt) {
+    stanza_.add(full_label(1), 1, 2, "", kNow - 9);
+    stanza_.add_segments(1, 5);
+    stanza_.add_segments(8, 30);
+    stanza_.save();
+    EXPECT_THAT(rule(look(), "wal_gap").hint, testing::HasSubstr("take a backup now"));
+    stanza_.add(full_label(2), 12, 13, "", kNow);
+    stanza_.save();
+    const Snapshot snapshot = look();
+    EXPECT_EQ(snapshot.repositories.at(0).archives.at(0).gaps.at(0).next_backup, full_label(2));
+    EXPECT_THAT(rule(snapshot, "wal_gap").hint, testing::Not(testing::HasSubstr("backup now")));
+    EXPECT_THAT(rule(snapshot, "wal_gap").hint, testing::HasSubstr(full_label(2)));
+}
+
 TEST_F(Health, AGapAcrossTwoDirectoriesIsOne) {
     stanza_.add(full_label(1), 1, 2, "", kNow);
     stanza_.add_segments(1, 250);
