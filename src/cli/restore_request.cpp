@@ -2,28 +2,16 @@
 
 #include <algorithm>
 
+#include "chronos/base/quote.h"
+
 namespace chronos::cli {
 namespace {
-
-/// For the shell that PostgreSQL runs restore_command with: within double quotes where needed, and
-/// with '%', which begins a placeholder, doubled.
-std::string shell_word(const std::string& text) {
-    constexpr std::string_view kPlain =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:,@+=%";
-    std::string word;
-    for (char c : text) {
-        if (c == '$' || c == '`' || c == '"' || c == '\\') word += '\\';
-        word += c;
-        if (c == '%') word += c;
-    }
-    return text.find_first_not_of(kPlain) == std::string::npos ? word : '"' + word + '"';
-}
 
 /// "--name=value" with only the value in quotes, as pgBackRest writes it.
 std::string option_word(const std::string& option) {
     const std::size_t equal = option.find('=');
     if (equal == std::string::npos) return option;
-    return option.substr(0, equal + 1) + shell_word(option.substr(equal + 1));
+    return option.substr(0, equal + 1) + server_command_word(option.substr(equal + 1));
 }
 
 /// What options are sorted by: the name without "--" and "no-".
@@ -78,7 +66,7 @@ std::string make_restore_command(const Context& context, const std::string& pg_p
     if (!spool_path.empty()) replace("spool-path", spool_path);
     std::ranges::sort(options, {}, option_name);
     std::string command =
-        shell_word(config.has("cmd") ? config.get_string("cmd") : context.program);
+        server_command_word(config.has("cmd") ? config.get_string("cmd") : context.program);
     for (const std::string& option : options) command += " " + option_word(option);
     return command + " archive-get %f \"%p\"";
 }

@@ -109,6 +109,13 @@ struct RestorePlan {
     std::vector<RestoreSpace> space;
     RestoreWal wal;
 
+    /// Settings that the cluster's own files make and that this recovery keeps out, for people.
+    std::vector<std::string> set_aside;
+    /// Names of recovery targets in those files that are not spelled in lower case.
+    std::vector<std::string> spellings;
+    /// Other settings to write for this recovery, by name and value.
+    std::map<std::string, std::string> other_settings;
+
     std::vector<std::string> notes;  ///< both are written to the log by run_restore()
     std::vector<std::string> warnings;
     std::vector<RestoreProblem> problems;

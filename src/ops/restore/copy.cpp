@@ -38,6 +38,7 @@ struct CopyItem {
     const repo::ManifestFile* file = nullptr;
     std::string path;
     bool zeroed = false;
+    bool behind_link = false;  ///< the file itself is a link of the backup
 };
 
 /// What one thread does in one go: one file, or neighbours in one bundle in order of offset.
@@ -177,6 +178,7 @@ private:
         options.sparse = truncate && may_be_sparse(item.file->name);
         options.sync = request_.sync_files;
         options.size_max = item.file->size;
+        options.behind_link = item.behind_link;
         return TargetFile::open(item.path, truncate, options, watch_);
     }
 
@@ -204,6 +206,14 @@ private:
                 "and --set chooses another backup.");
     }
 
+    /// A file that has other names is right as it is, or it is made anew.
+    bool has_attributes(const CopyItem& item, const ExistingFile& existing) const {
+        const FileAttributes wanted = attributes_of(*item.file);
+        return existing.mode == wanted.mode && existing.modified == wanted.modified &&
+               (!wanted.owner || (existing.owner.user == wanted.owner->user &&
+                                  existing.owner.group == wanted.owner->group));
+    }
+
     /// Whether a file that is there already is the one wanted (section 9.7); its time is corrected.
     Result<bool> keep_existing(const CopyItem& item) const {
         if (!plan_.delta || item.zeroed) return false;
@@ -217,15 +227,20 @@ private:
         } else {
             if (existing->size < file.size) return false;
             if (existing->size > file.size) {
+                if (existing->has_other_names) return false;
                 TargetFile target = CHRONOS_TRY(open_target(item, /*truncate=*/false));
                 CHRONOS_TRY(target.set_size(file.size));
             }
             if (CHRONOS_TRY(checksum_of_file(item.path, watch_.cancel)) != file.expected_checksum())
                 return false;
         }
-        TargetFile target = CHRONOS_TRY(open_target(item, /*truncate=*/false));
-        CHRONOS_TRY(target.set_size(file.size));
-        CHRONOS_TRY(target.finish());
+        if (existing->has_other_names) {
+            if (!has_attributes(item, *existing)) return false;
+        } else {
+            TargetFile target = CHRONOS_TRY(open_target(item, /*truncate=*/false));
+            CHRONOS_TRY(target.set_size(file.size));
+            CHRONOS_TRY(target.finish());
+        }
         log_done(item, plan_.force ? "restore file - exists and matches size and modification time"
                                    : "restore file - exists and matches backup");
         return true;
@@ -330,7 +345,7 @@ private:
         const repo::BlockMap map =
             CHRONOS_TRY(repo::read_block_map(repository, stanza_, manifest_, file));
         const auto existing = plan_.delta ? CHRONOS_TRY(look_at_file(item.path)) : std::nullopt;
-        const bool in_place = existing && existing->size > 0;
+        const bool in_place = existing && existing->size > 0 && !existing->has_other_names;
         std::vector<bool> wanted;
         if (in_place) wanted = CHRONOS_TRY(differing_blocks(item, map));
         TargetFile target = CHRONOS_TRY(open_target(item, !in_place));
@@ -538,7 +553,7 @@ Result<> Fallback::copy_from(const Other& other, const CopyUnit& unit) const {
         const repo::ManifestFile* file = other.manifest.find_file(item.file->name);
         if (file == nullptr)
             return Error(ErrorKind::not_found, "it does not have '" + item.file->name + "'");
-        items.push_back({file, item.path, item.zeroed});
+        items.push_back({file, item.path, item.zeroed, item.behind_link});
     }
     const Copier copier(request_, {*other.repository, other.manifest}, cancel_, meter_);
     for (const CopyUnit& part : make_units(std::move(items))) CHRONOS_TRY(copier.copy_unit(part));
@@ -551,6 +566,9 @@ Result<CopyResult> copy_files(const CopyRequest& request, const Cancellation& ca
     const RestorePlan& plan = *request.plan;
     CopyResult result;
     std::vector<CopyItem> items;
+    std::set<std::string_view> file_links;
+    for (const repo::ManifestTarget& target : plan.manifest.targets)
+        if (!target.file.empty()) file_links.insert(target.name);
     for (const repo::ManifestFile& file : plan.manifest.files) {
         if (is_never_restored(plan, file.name)) {
             if (file.name == "pg_data/tablespace_map")
@@ -560,7 +578,8 @@ Result<CopyResult> copy_files(const CopyRequest& request, const Cancellation& ca
             continue;
         }
         CopyItem item{&file, path_of(plan.manifest, file.name),
-                      is_zeroed(request.zeroed_databases, file.name)};
+                      is_zeroed(request.zeroed_databases, file.name),
+                      file_links.contains(file.name.view())};
         if (file.name == kControlFile) item.path += kControlTemporarySuffix;
         result.size_bytes += file.size;
         ++result.file_count;

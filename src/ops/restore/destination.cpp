@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <set>
 #include <unordered_map>
 
 #include "chronos/base/log.h"
@@ -18,6 +19,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kMarker = "backup.manifest";
+/// What global/pg_control is called while it is out of its place.
+constexpr const char* kHiddenSuffix = ".chronos.aside";
 
 /// The manifest by name: a directory is compared with it entry by entry.
 class Index {
@@ -82,16 +85,6 @@ Result<> remove_entry(const std::string& path) {
     return {};
 }
 
-Result<> remove_control_file(const repo::Manifest& manifest) {
-    const std::string directory = path_of(manifest, "pg_data/global");
-    const std::string path = directory + "/pg_control";
-    if (unlink(path.c_str()) != 0) {
-        if (errno == ENOENT || errno == ENOTDIR) return {};
-        return system_error(ErrorKind::file_remove, "unable to remove '" + path + "'", errno);
-    }
-    return sync_path(directory);
-}
-
 bool is_kept(const RestorePlan& plan, const std::string& name) {
     if (name == std::string("pg_data/") + kMarker) return true;
     if (plan.type != RecoveryType::preserve) return false;
@@ -102,7 +95,10 @@ bool is_kept(const RestorePlan& plan, const std::string& name) {
 class Cleaner {
 public:
     Cleaner(const RestorePlan& plan, const Index& index, const Ownership& ownership)
-        : plan_(plan), index_(index), ownership_(ownership) {}
+        : plan_(plan), index_(index), ownership_(ownership) {
+        for (const Destination& destination : destinations_of(plan.manifest))
+            roots_.insert(destination.path);
+    }
 
     Result<> clean(const std::string& name, const std::string& path) {
         std::error_code code;
@@ -130,6 +126,9 @@ private:
         }
         if (fs::is_directory(status)) {
             const repo::ManifestPath* known = index_.path(name);
+            if (known == nullptr && entry.path().filename() == kLostAndFound &&
+                roots_.contains(fs::path(path).parent_path()))
+                return {};
             if (known == nullptr || index_.link(name) != nullptr) {
                 log_detail("remove invalid path '" + path + "'");
                 return remove_entry(path);
@@ -141,6 +140,7 @@ private:
         const bool wanted = fs::is_regular_file(status) && index_.file(name) != nullptr &&
                             index_.link(name) == nullptr && !is_never_restored(plan_, name);
         if (wanted || is_kept(plan_, name)) return {};
+        if (name == "pg_data/postmaster.pid") return refuse_running(fs::path(path).parent_path());
         log_detail("remove invalid file '" + path + "'");
         return remove_entry(path);
     }
@@ -148,6 +148,7 @@ private:
     const RestorePlan& plan_;
     const Index& index_;
     const Ownership& ownership_;
+    std::set<std::string> roots_;
 };
 
 /// Attributes of a directory that is outside of the data directory.
@@ -199,6 +200,54 @@ Error not_empty(const std::string& path) {
 
 }  // namespace
 
+Result<> refuse_running(const std::string& pg_path) {
+    struct stat status {};
+    const std::string path = pg_path + "/postmaster.pid";
+    if (lstat(path.c_str(), &status) != 0) {
+        if (errno == ENOENT || errno == ENOTDIR) return {};
+        return system_error(ErrorKind::file_info, "unable to look for '" + path + "'", errno);
+    }
+    return Error(ErrorKind::pg_running, "unable to restore while PostgreSQL is running")
+        .with_hint("presence of 'postmaster.pid' in '" + pg_path +
+                   "' indicates PostgreSQL is running.")
+        .with_hint("remove 'postmaster.pid' only if PostgreSQL is not running.");
+}
+
+Result<StartBarrier> StartBarrier::close(const std::string& pg_path) {
+    CHRONOS_TRY(refuse_running(pg_path));
+    StartBarrier barrier;
+    const std::string path = pg_path + "/global/pg_control";
+    const std::string hidden = path + kHiddenSuffix;
+    if (rename(path.c_str(), hidden.c_str()) == 0)
+        barrier.hidden_ = hidden;
+    else if (errno != ENOENT && errno != ENOTDIR)
+        return system_error(ErrorKind::file_move, "unable to move '" + path + "' aside", errno);
+    if (auto stopped = refuse_running(pg_path); !stopped) {
+        CHRONOS_TRY(barrier.open(pg_path));
+        return std::move(stopped).error();
+    }
+    return barrier;
+}
+
+Result<> StartBarrier::open(const std::string& pg_path) {
+    if (hidden_.empty()) return {};
+    const std::string path = pg_path + "/global/pg_control";
+    if (rename((path + kHiddenSuffix).c_str(), path.c_str()) != 0)
+        return system_error(ErrorKind::file_move,
+                            "unable to rename '" + path + kHiddenSuffix + "' to '" + path + "'",
+                            errno)
+            .with_hint("Rename it by hand: without it that cluster cannot be started.");
+    hidden_.clear();
+    return sync_path(pg_path + "/global");
+}
+
+Result<> StartBarrier::seal() {
+    if (hidden_.empty()) return {};
+    if (unlink(hidden_.c_str()) != 0)
+        return system_error(ErrorKind::file_remove, "unable to remove '" + hidden_ + "'", errno);
+    return sync_path(fs::path(hidden_).parent_path());
+}
+
 bool is_never_restored(const RestorePlan& plan, std::string_view name) {
     if (name == "pg_data/tablespace_map") return true;
     return plan.type == RecoveryType::preserve && name == "pg_data/postgresql.auto.conf";
@@ -231,7 +280,8 @@ Result<> check_destination(const RestorePlan& plan, const Destination& destinati
     }
     std::error_code code;
     for (const auto& entry : fs::directory_iterator(destination.path, code))
-        if (destination.name != "pg_data" || entry.path().filename() != kMarker)
+        if (entry.path().filename() != kLostAndFound &&
+            (destination.name != "pg_data" || entry.path().filename() != kMarker))
             return not_empty(destination.path);
     if (code)
         return system_error(ErrorKind::path_open, "unable to list path '" + destination.path + "'",
@@ -242,7 +292,8 @@ Result<> check_destination(const RestorePlan& plan, const Destination& destinati
 Result<> prepare_destinations(const RestorePlan& plan, const Ownership& ownership) {
     const repo::Manifest& manifest = plan.manifest;
     const Index index(manifest);
-    CHRONOS_TRY(remove_control_file(manifest));
+    StartBarrier barrier = CHRONOS_TRY(StartBarrier::close(data_directory(manifest)));
+    CHRONOS_TRY(barrier.seal());
     Cleaner cleaner(plan, index, ownership);
     for (const Destination& destination : destinations_of(manifest)) {
         const repo::ManifestPath& attributes = attributes_of(manifest, index, destination);

@@ -9,6 +9,28 @@
 
 namespace chronos::ops {
 
+/// Kind pg_running if there is a postmaster.pid in the data directory.
+Result<> refuse_running(const std::string& pg_path);
+
+/// What a file system has of its own at its root: neither content nor to be touched.
+inline constexpr const char* kLostAndFound = "lost+found";
+
+/// Makes sure that no server is started on a data directory while it is changed: takes
+/// global/pg_control, without which none starts, out of its place, and only then looks for a
+/// running one. Whoever started before that has a postmaster.pid; it then gets the file back, and
+/// the error is of kind pg_running.
+class StartBarrier {
+public:
+    static Result<StartBarrier> close(const std::string& pg_path);
+    /// Puts the file back, wherever the directory is by then.
+    Result<> open(const std::string& pg_path);
+    /// Removes the file for good.
+    Result<> seal();
+
+private:
+    std::string hidden_;  ///< "" if there was none
+};
+
 /// Files that a restore leaves alone or makes itself.
 bool is_never_restored(const RestorePlan& plan, std::string_view name);
 
@@ -18,7 +40,8 @@ Result<> check_destination(const RestorePlan& plan, const Destination& destinati
 
 /// Removes what is not in the manifest from directories that exist, makes those that do not, and
 /// makes all directories and links of the manifest. An existing global/pg_control goes first and
-/// for good: from here on the directory cannot be started.
+/// for good: from here on the directory cannot be started. Kind pg_running, with nothing changed,
+/// if a server has been started since the plan was made.
 Result<> prepare_destinations(const RestorePlan& plan, const Ownership& ownership);
 
 }  // namespace chronos::ops

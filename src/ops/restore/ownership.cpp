@@ -56,7 +56,30 @@ Ownership::Ownership(const repo::Manifest& manifest, const std::string& pg_path)
         if (const passwd* entry = getpwnam(name.c_str())) users_[name] = entry->pw_uid;
     for (const std::string& name : names.groups)
         if (const group* entry = getgrnam(name.c_str())) groups_[name] = entry->gr_gid;
+    adopt_owner(manifest);
     collect_warnings(manifest);
+}
+
+/// An empty directory that root has made says nothing: whoever owns most of the backup does.
+void Ownership::adopt_owner(const repo::Manifest& manifest) {
+    if (fallback_.user != 0) return;
+    std::map<uid_t, std::pair<std::size_t, gid_t>> counts;
+    for (const repo::ManifestFile& file : manifest.files) {
+        if (!file.user) continue;
+        const auto user = users_.find(*file.user);
+        if (user == users_.end() || user->second == 0) continue;
+        auto& [count, group] = counts[user->second];
+        ++count;
+        if (file.group)
+            if (const auto known = groups_.find(*file.group); known != groups_.end())
+                group = known->second;
+    }
+    std::size_t most = 0;
+    for (const auto& [user, item] : counts)
+        if (item.first > most) {
+            most = item.first;
+            fallback_ = {user, item.second};
+        }
 }
 
 void Ownership::collect_warnings(const repo::Manifest& manifest) {
@@ -67,6 +90,19 @@ void Ownership::collect_warnings(const repo::Manifest& manifest) {
     if (root_) {
         if (names.unnamed_user)
             warnings_.push_back(user + mapped + "'" + user_name(fallback_.user) + "'");
+        for (const std::string& name : names.users) {
+            const auto known = users_.find(name);
+            if (known == users_.end())
+                warnings_.push_back(user + " '" + name + "'" + mapped + "'" +
+                                    user_name(fallback_.user) + "'");
+            else if (known->second == 0 && fallback_.user != 0)
+                warnings_.push_back("user '" + name + "'" + mapped + "'" +
+                                    user_name(fallback_.user) + "'");
+        }
+        for (const std::string& name : names.groups)
+            if (!groups_.contains(name))
+                warnings_.push_back(group + " '" + name + "'" + mapped + "'" +
+                                    group_name(fallback_.group) + "'");
         if (names.unnamed_group)
             warnings_.push_back(group + mapped + "'" + group_name(fallback_.group) + "'");
         return;
@@ -83,15 +119,14 @@ std::optional<Owner> Ownership::owner_of(const repo::OwnerName& user,
                                          const repo::OwnerName& group) const {
     if (!root_) return std::nullopt;
     Owner owner = fallback_;
-    // A name that this system does not know becomes root's, as with pgBackRest.
-    if (user) {
-        const auto known = users_.find(*user);
-        owner.user = known == users_.end() ? 0 : known->second;
-    }
-    if (group) {
-        const auto known = groups_.find(*group);
-        owner.group = known == groups_.end() ? 0 : known->second;
-    }
+    // A server cannot use what belongs to root, so that nothing of a cluster does: neither a name
+    // that this system does not know nor one that says root.
+    if (user)
+        if (const auto known = users_.find(*user); known != users_.end() && known->second != 0)
+            owner.user = known->second;
+    if (group)
+        if (const auto known = groups_.find(*group); known != groups_.end())
+            owner.group = known->second;
     return owner;
 }
 

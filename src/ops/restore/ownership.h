@@ -20,7 +20,8 @@ struct Owner {
 /// keeps them. Immutable after the constructor, so that threads may share it.
 class Ownership {
 public:
-    /// Root maps owners without a name to the owner of `pg_path`, or to root if there is none.
+    /// Root gives what belongs to nobody that is known here, or to root, to the owner of `pg_path`;
+    /// to the user who owns most of the backup if root owns that too.
     Ownership(const repo::Manifest& manifest, const std::string& pg_path);
 
     /// nullopt: leave it to the system.
@@ -29,6 +30,7 @@ public:
     const std::vector<std::string>& warnings() const { return warnings_; }
 
 private:
+    void adopt_owner(const repo::Manifest& manifest);
     void collect_warnings(const repo::Manifest& manifest);
     bool root_ = false;
     Owner fallback_;

@@ -9,11 +9,14 @@
 #include "chronos/ops/restore.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/repo/stored_file.h"
+#include "chronos/repo/wal_notes.h"
 #include "destination.h"
 #include "mapping.h"
 #include "ownership.h"
+#include "places.h"
 #include "select.h"
 #include "selective.h"
+#include "settings.h"
 #include "target.h"
 #include "timeline.h"
 #include "wal_scan.h"
@@ -26,13 +29,6 @@ namespace fs = std::filesystem;
 bool exists(const std::string& path) {
     std::error_code code;
     return fs::exists(path, code);
-}
-
-Error still_running(const std::string& pg_path) {
-    return Error(ErrorKind::pg_running, "unable to restore while PostgreSQL is running")
-        .with_hint("presence of 'postmaster.pid' in '" + pg_path +
-                   "' indicates PostgreSQL is running.")
-        .with_hint("remove 'postmaster.pid' only if PostgreSQL is not running.");
 }
 
 /// Whether --delta and --force may be honoured: they remove what does not belong to a cluster.
@@ -50,6 +46,34 @@ void guard_data_directory(const RestoreRequest& request, RestorePlan& plan) {
         "disabled and if any files exist in the destination directories the restore will be "
         "aborted.");
     plan.delta = plan.force = false;
+}
+
+/// --delta and --force take what is there for an older state of the same cluster. Another one is
+/// not to be lost by a wrong path: only --force alone says so, and of its files none is kept.
+void guard_other_cluster(const RestoreRequest& request, RestorePlan& plan) {
+    if (!plan.delta && !plan.force) return;
+    // Without the file, or with a damaged one, nobody can tell whose directory it is: that is what
+    // a restore may be for.
+    const auto control = pgdata::read_control_file(request.pg_path);
+    if (!control) return;
+    if (control->system_id == plan.manifest.system_id &&
+        control->version == plan.manifest.pg_version)
+        return;
+    const std::string text =
+        "'" + request.pg_path +
+        "' is the data directory of another cluster: " + "its system identifier is " +
+        std::to_string(control->system_id) + " (PostgreSQL " + control->version +
+        "), that of the backup " + std::to_string(plan.manifest.system_id) + " (PostgreSQL " +
+        plan.manifest.pg_version + ")";
+    if (plan.force) {
+        plan.warnings.push_back(text + "; all of it will be replaced, as --force says");
+        plan.delta = false;  // a file of the same size and time is not the same file here
+        return;
+    }
+    plan.problems.push_back(
+        {Error(ErrorKind::db_mismatch, text)
+             .with_hint("Check --stanza and --pg1-path. --save-current moves that cluster aside; "
+                        "--force without --delta replaces it.")});
 }
 
 /// Where the WAL of the backup's cluster lies in each repository that can be read.
@@ -127,8 +151,7 @@ void judge_missing(const RestoreRequest& request, const WalScan& scan, RestorePl
 }
 
 /// What somebody may not expect of the target they gave.
-void judge_target(const RestoreRequest& request, const WalScan& scan, std::uint32_t segment_size,
-                  RestorePlan& plan) {
+void judge_target(const WalScan& scan, RestorePlan& plan) {
     const RestoreWal& wal = scan.wal;
     if (plan.type == RecoveryType::immediate && scan.newer_count > 0)
         plan.warnings.push_back("recovery stops as soon as the backup is consistent: " +
@@ -138,20 +161,66 @@ void judge_target(const RestoreRequest& request, const WalScan& scan, std::uint3
     if (plan.type == RecoveryType::time && plan.target_us) {
         plan.notes.push_back("recovery target time is " + format_instant(*plan.target_us) +
                              "; later changes are discarded");
-        if (wal.last_stored != 0 && *plan.target_us / 1000000 > wal.last_stored)
-            plan.warnings.push_back("the last WAL in the archive (" + wal.last +
-                                    ") was stored at " + format_local_time(wal.last_stored) +
-                                    ", before the target: recovery may end without reaching it");
     }
-    if (plan.type == RecoveryType::lsn && !wal.last.empty()) {
-        const Lsn target = Lsn::parse(request.target).value_or(Lsn{});
-        const std::string needed =
-            pgdata::wal_segment_name_before(plan.target_timeline, target, segment_size);
-        if (needed > wal.last)
-            plan.warnings.push_back("the archive ends with " + wal.last +
-                                    ", before the segment of the target (" + needed +
-                                    "): recovery may end without reaching it");
+}
+
+/// The end of the WAL that recovery can read: its last complete segment, or what was streamed of
+/// the one behind it.
+struct WalEnd {
+    std::string segment;
+    UnixTime stored = 0;
+};
+
+WalEnd end_of_wal(const RestoreRequest& request, const std::vector<ArchiveLocation>& archives,
+                  const RestoreWal& wal) {
+    WalEnd end{wal.last, wal.last_stored};
+    for (const ArchiveLocation& archive : archives) {
+        const std::string archive_id = archive.directory.substr(archive.directory.rfind('/') + 1);
+        const auto pieces = repo::list_wal_pieces(*archive.repository, request.stanza, archive_id);
+        if (!pieces) continue;
+        for (const repo::WalPiece& piece : *pieces) {
+            end.segment = std::max(end.segment, piece.segment);
+            end.stored = std::max(end.stored, piece.stored);
+        }
     }
+    return end;
+}
+
+/// A target that no WAL leads to: a server of version 13 or later gives up there, after everything
+/// has been restored; an older one ends before it without a word.
+void judge_reach(const RestoreRequest& request, const WalEnd& end, UnixTime now,
+                 std::uint32_t segment_size, RestorePlan& plan) {
+    std::string why;
+    std::string reach;
+    if (plan.type == RecoveryType::time && plan.target_us) {
+        const std::int64_t seconds = *plan.target_us / 1000000;
+        reach = "The archive ends with " + (end.segment.empty() ? "the backup" : end.segment);
+        if (end.stored != 0) reach += ", stored at " + format_local_time(end.stored);
+        // The clock has seconds, the target microseconds: this second is not the future yet.
+        if (seconds > now)
+            why = " is in the future";
+        else if (end.stored != 0 && seconds > end.stored)
+            why = " is later than the last WAL in the archive";
+        if (!why.empty()) why = "the recovery target time " + format_instant(*plan.target_us) + why;
+    }
+    if (plan.type == RecoveryType::lsn && !end.segment.empty()) {
+        const std::string needed = pgdata::wal_segment_name_before(
+            plan.target_timeline, Lsn::parse(request.target).value_or(Lsn{}), segment_size);
+        reach = "The archive ends with " + end.segment;
+        if (needed.substr(8) > end.segment.substr(8))
+            why = "the recovery target " + request.target + " is in segment " + needed +
+                  ", behind the last WAL in the archive";
+    }
+    if (why.empty()) return;
+    Error error = Error(ErrorKind::backup_set_invalid, why)
+                      .with_hint(reach +
+                                 ": --type=default recovers to there, or give an earlier "
+                                 "target.");
+    // Somebody else's restore_command may find more than we know of.
+    if (needs_archive(request, plan) && major_of(plan.manifest.pg_version) >= 13)
+        plan.problems.push_back({std::move(error)});
+    else
+        plan.warnings.push_back(error.message());
 }
 
 void judge_timeline(const RestoreRequest& request, const TimelinePath& path, RestorePlan& plan) {
@@ -167,9 +236,13 @@ void judge_timeline(const RestoreRequest& request, const TimelinePath& path, Res
 }
 
 Result<> plan_wal(const RestoreRequest& request, RestorePlan& plan) {
-    if (!plan.manifest.options.online) return {};
-    const std::vector<ArchiveLocation> archives = find_archives(request, plan);
-    if (archives.empty()) return {};
+    const UnixTime now = request.now != 0 ? request.now : unix_now();
+    std::vector<ArchiveLocation> archives;
+    if (plan.manifest.options.online) archives = find_archives(request, plan);
+    if (archives.empty()) {
+        judge_reach(request, {}, now, 0, plan);
+        return {};
+    }
     const TimelinePath path =
         CHRONOS_TRY(check_timeline(request, plan.type, plan.manifest, archives.front()));
     plan.backup_timeline = path.backup;
@@ -179,7 +252,9 @@ Result<> plan_wal(const RestoreRequest& request, RestorePlan& plan) {
     const WalScan scan = CHRONOS_TRY(scan_wal(scan_request));
     plan.wal = scan.wal;
     judge_missing(request, scan, plan);
-    judge_target(request, scan, scan_request.segment_size, plan);
+    judge_target(scan, plan);
+    judge_reach(request, end_of_wal(request, archives, scan.wal), now, scan_request.segment_size,
+                plan);
     judge_timeline(request, path, plan);
     return {};
 }
@@ -244,15 +319,10 @@ Result<std::optional<TimeTarget>> plan_target(const RestoreRequest& request, Rec
     plan.type = type;
     plan.target_setting = request.target;
     if (type != RecoveryType::time) return std::optional<TimeTarget>{};
-    const std::optional<TimeTarget> target = parse_time_target(request.target, now);
-    if (!target) return target;
-    plan.target_us = target->instant_us;
-    plan.target_setting = target->setting;
-    // The clock has seconds, the target microseconds: this second is not the future yet.
-    if (target->instant_us >= (now + 1) * 1000000)
-        plan.warnings.push_back("the recovery target time " + format_instant(target->instant_us) +
-                                " is in the future");
-    return target;
+    TimeTarget target = CHRONOS_TRY(judge_time_target(request, now));
+    plan.target_us = target.instant_us;
+    plan.target_setting = target.setting;
+    return std::optional(std::move(target));
 }
 
 Result<> check_options_of_backup(const RestoreRequest& request, const RestorePlan& plan) {
@@ -287,6 +357,8 @@ Result<> load_selected(const RestoreRequest& request, const SelectedBackup& sele
             .with_hint(
                 "this indicates some sort of corruption (at the very least paths have been "
                 "renamed).");
+    CHRONOS_TRY(check_places(plan.manifest));
+    bound_modes(plan.manifest);
     const bool online = plan.manifest.options.online;
     if (!request.type && !online) plan.type = RecoveryType::none;
     std::string note =
@@ -300,12 +372,17 @@ Result<> load_selected(const RestoreRequest& request, const SelectedBackup& sele
 
 }  // namespace
 
-Result<RestorePlan> plan_restore(const RestoreRequest& request) {
-    CHRONOS_TRY(check_restore_request(request));
+Result<RestorePlan> plan_restore(const RestoreRequest& given) {
+    CHRONOS_TRY(check_restore_request(given));
+    RestoreRequest request = given;
+    for (const char* name : {"recovery_target_timeline", "recovery-target-timeline"})
+        if (const auto option = request.recovery_options.find(name);
+            option != request.recovery_options.end() && request.target_timeline.empty())
+            request.target_timeline = option->second;
     RestorePlan plan;
     if (!request.reason.empty()) plan.notes.push_back("reason: " + printable(request.reason));
-    if (exists(request.pg_path + "/postmaster.pid"))
-        plan.problems.push_back({still_running(request.pg_path)});
+    if (auto stopped = refuse_running(request.pg_path); !stopped)
+        plan.problems.push_back({std::move(stopped).error()});
     guard_data_directory(request, plan);
     const UnixTime now = request.now != 0 ? request.now : unix_now();
     const RecoveryType type = request.type.value_or(RecoveryType::default_);
@@ -315,6 +392,8 @@ Result<RestorePlan> plan_restore(const RestoreRequest& request) {
     CHRONOS_TRY(check_options_of_backup(request, plan));
     CHRONOS_TRY(plan_wal(request, plan));
     CHRONOS_TRY(map_manifest(request, plan));
+    plan_settings(request, plan);
+    guard_other_cluster(request, plan);
     const Ownership ownership(plan.manifest, request.pg_path);
     for (const std::string& warning : ownership.warnings()) plan.warnings.push_back(warning);
     if (plan.manifest.find_file("pg_data/global/pg_control") == nullptr)

@@ -6,7 +6,9 @@
 #include <fstream>
 
 #include "chronos/base/log.h"
+#include "chronos/base/quote.h"
 #include "chronos/base/text.h"
+#include "chronos/pgdata/server_config.h"
 #include "mapping.h"
 #include "target.h"
 #include "target_file.h"
@@ -15,53 +17,111 @@
 namespace chronos::ops {
 namespace {
 
+/// Behind a line that keeps a setting of the cluster out of this recovery; the next restore knows
+/// it by that.
+constexpr std::string_view kSetAside = "  # set aside by chronos restore";
+
 /// Settings in order of their first appearance; a later value replaces an earlier one in place.
 class Settings {
 public:
-    void set(const std::string& name, const std::string& value) {
-        for (auto& [known, old] : list_)
-            if (known == name) {
-                old = value;
-                return;
-            }
-        list_.emplace_back(name, value);
+    /// `literal` is what stands between the quotes.
+    void set(const std::string& name, const std::string& literal) { put({name, literal, false}); }
+    /// Unless it is set already.
+    void set_aside(const std::string& name, const std::string& value) {
+        if (find(name) == nullptr) put({name, conf_value(value), true});
     }
-    std::string text() const {
-        std::string text;
-        for (const auto& [name, value] : list_) text += name + " = '" + value + "'\n";
-        return text;
-    }
+    const std::vector<RecoverySetting>& list() const { return list_; }
 
 private:
-    std::vector<std::pair<std::string, std::string>> list_;
+    RecoverySetting* find(const std::string& name) {
+        for (RecoverySetting& known : list_)
+            if (known.name == name) return &known;
+        return nullptr;
+    }
+    void put(RecoverySetting setting) {
+        if (RecoverySetting* known = find(setting.name))
+            *known = std::move(setting);
+        else
+            list_.push_back(std::move(setting));
+    }
+    std::vector<RecoverySetting> list_;
 };
 
-/// For between single quotes. Only for what is generated or a target; the values of
-/// --recovery-option are written as they are, as with pgBackRest.
-std::string quoted(const std::string& value) {
-    std::string text;
-    for (char c : value) text += c == '\'' ? std::string("''") : std::string(1, c);
-    return text;
+/// The values of --recovery-option are written as they are where that makes a value, as with
+/// pgBackRest: there somebody may have doubled quotes himself.
+std::string option_literal(const std::string& value) {
+    return pgdata::parse_config_value("'" + value + "'") ? value : conf_value(value);
+}
+
+/// The setting of a recovery target of this type; "" for a type without one.
+std::string target_name(RecoveryType type) {
+    if (type == RecoveryType::immediate) return "recovery_target";
+    return has_recovery_target(type) ? "recovery_target_" + std::string(recovery_type_name(type))
+                                     : "";
+}
+
+/// What recovery_target_timeline must say for recovery to take the way of the plan: neither what
+/// arrives in the archive later nor a history file that is lost may change it.
+std::string timeline_value(const RestoreRequest& request, const RestorePlan& plan,
+                           bool old_version) {
+    if (plan.type == RecoveryType::immediate) return "current";
+    // A standby goes where its primary goes, and another restore_command may see another archive.
+    if (plan.target_timeline == 0 || old_version || plan.type == RecoveryType::standby ||
+        request.recovery_options.contains("restore_command") ||
+        request.recovery_options.contains("restore-command"))
+        return request.target_timeline;
+    return plan.target_timeline == plan.backup_timeline ? "current"
+                                                        : std::to_string(plan.target_timeline);
 }
 
 void set_target(const RestoreRequest& request, const RestorePlan& plan, bool old_version,
                 Settings& settings) {
-    if (plan.type == RecoveryType::immediate) {
+    if (plan.type == RecoveryType::immediate)
         settings.set("recovery_target", "immediate");
-    } else if (has_recovery_target(plan.type)) {
-        settings.set("recovery_target_" + std::string(recovery_type_name(plan.type)),
-                     quoted(plan.target_setting));
-    }
+    else if (has_recovery_target(plan.type))
+        settings.set(target_name(plan.type), conf_value(plan.target_setting));
     if (request.target_exclusive) settings.set("recovery_target_inclusive", "false");
     if (request.target_action == TargetAction::promote)
         settings.set("recovery_target_action", "promote");
     if (request.target_action == TargetAction::shutdown)
         settings.set("recovery_target_action", "shutdown");
     // Before version 12 'current' is the default and cannot be written.
-    std::string timeline = request.target_timeline;
-    if (plan.type == RecoveryType::immediate) timeline = "current";
+    const std::string timeline = timeline_value(request, plan, old_version);
     if (!timeline.empty() && !(old_version && timeline == "current"))
-        settings.set("recovery_target_timeline", timeline);
+        settings.set("recovery_target_timeline", conf_value(timeline));
+}
+
+/// Whatever postgresql.conf, or a file that it includes, says about a recovery was said for another
+/// one. postgresql.auto.conf is read last, so that what is written there counts. No two targets
+/// may be set at any moment while the server reads: those that are not wanted come first.
+void set_others_aside(const RestorePlan& plan, Settings& settings) {
+    const std::string wanted = target_name(plan.type);
+    // The server passes over an earlier line only if its name is spelled the same.
+    for (const std::string& spelling : plan.spellings) settings.set_aside(spelling, "");
+    for (const char* name : {"recovery_target", "recovery_target_lsn", "recovery_target_name",
+                             "recovery_target_time", "recovery_target_xid"})
+        if (name != wanted) settings.set_aside(name, "");
+}
+
+void set_defaults(const RestorePlan& plan, Settings& settings) {
+    settings.set_aside("recovery_target_action", "pause");
+    settings.set_aside("recovery_target_inclusive", "true");
+    settings.set_aside("recovery_target_timeline", "latest");
+    // What a standby is told about the life it leads stays.
+    if (plan.type == RecoveryType::standby) return;
+    settings.set_aside("archive_cleanup_command", "");
+    settings.set_aside("recovery_end_command", "");
+    settings.set_aside("recovery_min_apply_delay", "0");
+    for (const auto& [name, value] : plan.other_settings) settings.set_aside(name, value);
+}
+
+std::string text_of(const std::vector<RecoverySetting>& settings, bool set_aside) {
+    std::string text;
+    for (const RecoverySetting& setting : settings)
+        if (setting.set_aside == set_aside)
+            text += setting.name + " = '" + setting.literal + "'" +
+                    std::string(set_aside ? kSetAside : "") + "\n";
+    return text;
 }
 
 /// A line that sets a recovery target.
@@ -75,7 +135,8 @@ bool sets_target(std::string_view line) {
     line.remove_prefix(begin);
     const std::string_view name = line.substr(0, line.find_first_of(" \t="));
     return name.size() < line.size() &&
-           std::find(kNames.begin(), kNames.end(), name) != kNames.end();
+           std::any_of(kNames.begin(), kNames.end(),
+                       [&](std::string_view known) { return pgdata::same_setting(known, name); });
 }
 
 std::string now_text(const RestoreRequest& request) {
@@ -107,7 +168,10 @@ public:
         const Cancellation never;
         const CopyWatch watch{never, [](std::uint64_t) {}};
         const std::string path = path_of(plan_.manifest, "pg_data") + "/" + name;
-        TargetFile file = CHRONOS_TRY(TargetFile::open(path, /*truncate=*/true, options_, watch));
+        TargetFileOptions options = options_;
+        for (const repo::ManifestTarget& target : plan_.manifest.targets)
+            if (target.name == std::string("pg_data/") + name) options.behind_link = true;
+        TargetFile file = CHRONOS_TRY(TargetFile::open(path, /*truncate=*/true, options, watch));
         CHRONOS_TRY(file.write(io::bytes(text)));
         return file.finish();
     }
@@ -136,22 +200,32 @@ Result<> write_auto_conf(const RestoreRequest& request, const RestorePlan& plan,
 
 }  // namespace
 
-std::string recovery_settings(const RestoreRequest& request, const RestorePlan& plan,
-                              const std::string& time) {
+std::vector<RecoverySetting> recovery_setting_list(const RestoreRequest& request,
+                                                   const RestorePlan& plan) {
     const bool old_version = major_of(plan.manifest.pg_version) < 12;
     Settings settings;
     for (const auto& [key, value] : request.recovery_options) {
         std::string name = key;
         std::replace(name.begin(), name.end(), '-', '_');
-        settings.set(name, value);
+        settings.set(name, option_literal(value));
     }
     if (request.archive_mode_off) settings.set("archive_mode", "off");
     if (!request.recovery_options.contains("restore_command") &&
         !request.recovery_options.contains("restore-command"))
-        settings.set("restore_command", quoted(request.restore_command));
+        settings.set("restore_command", conf_value(request.restore_command));
     if (old_version && plan.type == RecoveryType::standby) settings.set("standby_mode", "on");
+    // recovery.conf of old versions is all that they read about a recovery.
+    if (!old_version) set_others_aside(plan, settings);
     set_target(request, plan, old_version, settings);
-    return "# Recovery settings generated by chronos restore on " + time + "\n" + settings.text();
+    if (!old_version) set_defaults(plan, settings);
+    return settings.list();
+}
+
+std::string recovery_settings(const RestoreRequest& request, const RestorePlan& plan,
+                              const std::string& time) {
+    const std::vector<RecoverySetting> settings = recovery_setting_list(request, plan);
+    return "# Recovery settings generated by chronos restore on " + time + "\n" +
+           text_of(settings, /*set_aside=*/true) + text_of(settings, /*set_aside=*/false);
 }
 
 std::string updated_auto_conf(const std::string& existing, const std::string& block,
@@ -161,6 +235,7 @@ std::string updated_auto_conf(const std::string& existing, const std::string& bl
     // The text behind the last line feed is no line of its own.
     if (!lines.empty() && lines.back().empty()) lines.pop_back();
     for (std::string_view line : lines) {
+        if (line.ends_with(kSetAside)) continue;
         if (sets_target(line)) text += "# Removed by chronos restore on " + time + " # ";
         text += std::string(line) + "\n";
     }

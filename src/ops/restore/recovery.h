@@ -1,19 +1,30 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "chronos/ops/restore.h"
 #include "ownership.h"
 
 namespace chronos::ops {
 
+struct RecoverySetting {
+    std::string name;
+    std::string literal;     ///< what stands between the quotes in the file
+    bool set_aside = false;  ///< only there to keep what the cluster says out of the recovery
+};
+
+/// What is written for this recovery; every setting that has a say in where it ends is among it.
+std::vector<RecoverySetting> recovery_setting_list(const RestoreRequest& request,
+                                                   const RestorePlan& plan);
+
 /// The generated block with its heading (section 9.9), ending in a line feed. `time` is local time
 /// as "2026-11-20 08:15:17".
 std::string recovery_settings(const RestoreRequest& request, const RestorePlan& plan,
                               const std::string& time);
 
-/// postgresql.auto.conf with recovery targets of former restores commented out and `block`
-/// appended (nothing for "").
+/// postgresql.auto.conf with recovery targets of former restores commented out, what they set aside
+/// taken out, and `block` appended (nothing for "").
 std::string updated_auto_conf(const std::string& existing, const std::string& block,
                               const std::string& time);
 

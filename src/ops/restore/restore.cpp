@@ -18,6 +18,7 @@
 #include "recovery.h"
 #include "save_current.h"
 #include "selective.h"
+#include "settings.h"
 #include "target_file.h"
 
 namespace chronos::ops {
@@ -90,6 +91,7 @@ Result<> publish_control_file(const RestorePlan& plan) {
         "restore global/pg_control (performed last to ensure aborted restores cannot be "
         "started)");
     const std::string path = path_of(plan.manifest, kControlFile);
+    CHRONOS_TRY(refuse_running(data_directory(plan.manifest)));
     if (rename((path + kControlTemporarySuffix).c_str(), path.c_str()) != 0)
         return system_error(ErrorKind::file_move, "unable to rename '" + path + "'", errno);
     return sync_path(path_of(plan.manifest, "pg_data/global"));
@@ -122,6 +124,19 @@ void say_what_is_next(const RestoreRequest& request, const RestorePlan& plan) {
             "without asking)");
 }
 
+/// A server that was started since the plan was made must not find itself in a directory of another
+/// name.
+Result<> move_current_aside(const RestoreRequest& request, const RestorePlan& plan) {
+    const std::string& directory = data_directory(plan.manifest);
+    StartBarrier barrier = CHRONOS_TRY(StartBarrier::close(directory));
+    std::vector<std::string> saved;
+    Result<> moved = save_current(destinations_of(plan.manifest),
+                                  request.now != 0 ? request.now : unix_now(), saved);
+    // The data directory is the first that is moved.
+    const auto opened = barrier.open(saved.empty() ? directory : saved.front());
+    return moved ? opened : moved;
+}
+
 Result<> refuse_problems(const RestorePlan& plan) {
     for (const RestoreProblem& problem : plan.problems) {
         if (problem.certain) return problem.error;
@@ -150,9 +165,7 @@ Result<RestoreResult> run_restore(const RestoreRequest& request, RestorePlan pla
         log_info("nothing to filter - all user databases have been selected");
 
     CHRONOS_TRY(cancel.check());
-    if (plan.save_current)
-        CHRONOS_TRY(save_current(destinations_of(plan.manifest),
-                                 request.now != 0 ? request.now : unix_now()));
+    if (plan.save_current) CHRONOS_TRY(move_current_aside(request, plan));
     CHRONOS_TRY(prepare_destinations(plan, ownership));
     const Barrier barrier = CHRONOS_TRY(Barrier::open(roots_of(plan)));
     CHRONOS_TRY(write_marker(plan));
@@ -163,6 +176,7 @@ Result<RestoreResult> run_restore(const RestoreRequest& request, RestorePlan pla
     };
     const CopyResult copied = CHRONOS_TRY(copy_files(copy, cancel));
     CHRONOS_TRY(write_recovery_files(request, plan, ownership, copy.sync_files));
+    CHRONOS_TRY(check_settings(request, plan));
     CHRONOS_TRY(invalidate_control_file(plan, ownership));
     CHRONOS_TRY(cancel.check());
     if (unlink(marker_path(plan).c_str()) != 0)

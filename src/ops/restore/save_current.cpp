@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "chronos/base/log.h"
+#include "destination.h"
 #include "durability.h"
 
 namespace chronos::ops {
@@ -26,7 +27,10 @@ bool is_absent(const std::string& path) {
     struct stat status {};
     if (lstat(path.c_str(), &status) != 0) return errno == ENOENT;
     std::error_code code;
-    return fs::is_directory(path, code) && fs::is_empty(path, code) && !code;
+    if (!fs::is_directory(path, code)) return false;
+    for (fs::directory_iterator at(path, code), end; !code && at != end; at.increment(code))
+        if (at->path().filename() != kLostAndFound) return false;
+    return !code;
 }
 
 Error cannot_move(const std::string& path, int error_number) {
@@ -40,7 +44,7 @@ Error cannot_move(const std::string& path, int error_number) {
 
 /// Behind a link it is the directory that is moved, and an empty one takes its place: else the next
 /// would be made where the link is, on another file system than somebody wanted.
-Result<> move_aside(const std::string& path, const std::string& name) {
+Result<std::string> move_aside(const std::string& path, const std::string& name) {
     struct stat status {};
     const bool is_link = lstat(path.c_str(), &status) == 0 && S_ISLNK(status.st_mode);
     std::error_code code;
@@ -52,15 +56,14 @@ Result<> move_aside(const std::string& path, const std::string& name) {
     log_info("moved '" + real + "' aside, to '" + target + "'");
     if (is_link && mkdir(real.c_str(), 0700) != 0)
         return system_error(ErrorKind::path_create, "unable to create path '" + real + "'", errno);
-    return {};
+    return target;
 }
 
 }  // namespace
 
-Result<std::vector<std::string>> save_current(const std::vector<Destination>& destinations,
-                                              UnixTime now) {
+Result<> save_current(const std::vector<Destination>& destinations, UnixTime now,
+                      std::vector<std::string>& saved) {
     const std::string suffix = ".saved-" + format_label_time(now);
-    std::vector<std::string> saved;
     for (const Destination& destination : destinations) {
         const std::string path = path_to_move(destination);
         if (is_absent(path)) continue;
@@ -68,10 +71,9 @@ Result<std::vector<std::string>> save_current(const std::vector<Destination>& de
         // A rename would put it into a directory of that name, or replace a file.
         struct stat status {};
         if (lstat(name.c_str(), &status) == 0) return cannot_move(path, EEXIST);
-        CHRONOS_TRY(move_aside(path, name));
-        saved.push_back(name);
+        saved.push_back(CHRONOS_TRY(move_aside(path, name)));
     }
-    return saved;
+    return {};
 }
 
 }  // namespace chronos::ops

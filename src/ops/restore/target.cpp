@@ -1,9 +1,12 @@
 #include "target.h"
 
+#include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdio>
 #include <ctime>
 
+#include "chronos/base/quote.h"
 #include "chronos/base/text.h"
 
 namespace chronos::ops {
@@ -56,6 +59,47 @@ std::optional<std::int64_t> parse_ago(std::string_view text) {
 bool has_zone(std::string_view text) {
     constexpr std::size_t kDateSize = 10;  // the '-' in it are no signs
     return text.substr(kDateSize).find_first_of("+-Zz") != std::string_view::npos;
+}
+
+/// More digits than PostgreSQL keeps: it would round where we cut.
+bool has_long_fraction(std::string_view text) {
+    const std::size_t point = text.find('.');
+    if (point == std::string_view::npos) return false;
+    const std::size_t end = text.find_first_not_of("0123456789", point + 1);
+    return (end == std::string_view::npos ? text.size() : end) - point - 1 > 6;
+}
+
+/// "... UTC" and "... GMT" with the sign for it; other names of zones depend on whose tables are
+/// asked, and abbreviations on the settings of the server.
+std::string with_plain_zone(std::string_view text) {
+    for (const std::string_view name : {"UTC", "GMT", "utc", "gmt"})
+        if (text.size() > name.size() && text.ends_with(name))
+            return std::string(trim(text.substr(0, text.size() - name.size()))) + "+00";
+    return std::string(text);
+}
+
+/// The instants at which clocks here show a time, "naive" being what it would be in UTC: two of
+/// them when clocks are set back over it, none when they are set forward over it.
+std::vector<std::int64_t> instants_of(std::int64_t naive_us) {
+    constexpr std::int64_t kDay = 86400;
+    const std::int64_t fraction = ((naive_us % kSecond) + kSecond) % kSecond;
+    const std::int64_t naive = (naive_us - fraction) / kSecond;
+    const auto offset_at = [](std::int64_t seconds) {
+        const auto value = static_cast<std::time_t>(seconds);
+        std::tm parts{};
+        localtime_r(&value, &parts);
+        return static_cast<std::int64_t>(parts.tm_gmtoff);
+    };
+    std::vector<std::int64_t> instants;
+    for (const std::int64_t around : {naive - kDay, naive, naive + kDay}) {
+        const std::int64_t instant = naive - offset_at(around);
+        if (offset_at(instant) != naive - instant) continue;
+        const std::int64_t instant_us = instant * kSecond + fraction;
+        if (std::find(instants.begin(), instants.end(), instant_us) == instants.end())
+            instants.push_back(instant_us);
+    }
+    std::sort(instants.begin(), instants.end());
+    return instants;
 }
 
 Error not_valid_without_type(const char* option, const char* types) {
@@ -111,9 +155,9 @@ std::string format_instant(std::int64_t instant_us) {
 }
 
 std::optional<TimeTarget> parse_time_target(std::string_view text, UnixTime now) {
-    const std::string_view trimmed = trim(text);
+    const std::string trimmed = with_plain_zone(trim(text));
     if (const auto instant = parse_time_us(trimmed)) {
-        if (has_zone(trimmed)) return TimeTarget{*instant, std::string(trimmed)};
+        if (has_zone(trimmed) && !has_long_fraction(trimmed)) return TimeTarget{*instant, trimmed};
         return TimeTarget{*instant, format_instant(*instant)};
     }
     if (trimmed == "now") return TimeTarget{now * kSecond, format_instant(now * kSecond)};
@@ -122,6 +166,126 @@ std::optional<TimeTarget> parse_time_target(std::string_view text, UnixTime now)
     const std::int64_t instant = now * kSecond - *ago;
     return TimeTarget{instant, format_instant(instant)};
 }
+
+Result<TimeTarget> judge_time_target(const RestoreRequest& request, UnixTime now) {
+    const std::string text(trim(request.target));
+    const std::string shown = printable(request.target);
+    auto target = parse_time_target(text, now);
+    const bool automatic = request.set.empty() || request.set == "latest";
+    if (!target)
+        return Error(automatic ? ErrorKind::format : ErrorKind::option_invalid_value,
+                     automatic ? "automatic backup set selection cannot be performed with provided "
+                                 "time '" +
+                                     shown + "'"
+                               : "'" + shown + "' is not a valid time for option 'target'")
+            .with_hint(
+                "time format must be YYYY-MM-DD HH:MM:SS with optional msec and optional "
+                "timezone (+/- HH or HHMM or HH:MM) - if timezone is omitted, local time is "
+                "assumed (for UTC use +00)");
+    const auto naive = parse_time_us(text + "Z");
+    if (!naive) return *std::move(target);  // it has a zone, or counts from now
+    const std::vector<std::int64_t> instants = instants_of(*naive);
+    if (instants.size() == 1) return *std::move(target);
+    if (instants.empty())
+        return Error(ErrorKind::option_invalid_value,
+                     "the time '" + shown + "' did not exist here: clocks were set forward over it")
+            .with_hint("Say which moment is meant, with its zone: '" +
+                       format_instant(target->instant_us) + "', for example.");
+    return Error(ErrorKind::option_invalid_value,
+                 "the time '" + shown + "' was there twice: clocks were set back over it")
+        .with_hint("Say which moment is meant, with its zone: '" + format_instant(instants[0]) +
+                   "' is the first one, '" + format_instant(instants[1]) + "' the second.");
+}
+
+namespace {
+
+Error invalid_target(const RestoreRequest& request, const char* what) {
+    return Error(
+        ErrorKind::option_invalid_value,
+        "'" + printable(request.target) + "' is not a valid " + what + " for option 'target'");
+}
+
+/// PostgreSQL takes what it cannot read for 0, and "010" for 8.
+Result<> check_xid(const RestoreRequest& request) {
+    constexpr std::uint64_t kFirstNormal = 3;
+    const auto xid = parse_uint(request.target);
+    const bool plain = xid && (request.target.front() != '0');
+    if (plain && (*xid & 0xFFFFFFFFu) >= kFirstNormal) return {};
+    return invalid_target(request, "transaction id")
+        .with_hint(
+            "It is a decimal number from 3 on, as txid_current() and pg_current_xact_id() give "
+            "it.");
+}
+
+Result<> check_target(const RestoreRequest& request, RecoveryType type) {
+    if (!is_quotable(request.target)) return invalid_target(request, "text");
+    if (type == RecoveryType::lsn && !Lsn::parse(request.target))
+        return invalid_target(request, "lsn").with_hint("An lsn looks like 0/16B3748.");
+    if (type == RecoveryType::xid) return check_xid(request);
+    constexpr std::size_t kNameMax = 63;
+    if (type == RecoveryType::name && request.target.size() > kNameMax)
+        return invalid_target(request, "name of a restore point")
+            .with_hint("PostgreSQL allows 63 bytes, this one has " +
+                       std::to_string(request.target.size()) + ".");
+    return {};
+}
+
+Result<> check_timeline_text(const std::string& text) {
+    if (text.empty() || text == "current" || text == "latest") return {};
+    const bool hexadecimal = text.starts_with("0x") || text.starts_with("0X");
+    const std::string digits = hexadecimal ? text.substr(2) : text;
+    Timeline value = 0;
+    const auto [end, code] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), value, hexadecimal ? 16 : 10);
+    const bool whole = code == std::errc() && end == digits.data() + digits.size();
+    // PostgreSQL takes "010" for 8.
+    const bool octal = !hexadecimal && text.starts_with('0');
+    if (whole && !octal && value > 0) return {};
+    return Error(ErrorKind::db_mismatch, "invalid target timeline '" + printable(text) + "'")
+        .with_hint(
+            "It is 'current', 'latest' or a number from 1 on, decimal or hexadecimal with 0x.");
+}
+
+bool is_setting_name(std::string_view name) {
+    const auto letter = [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+    };
+    return !name.empty() && letter(name.front()) && std::ranges::all_of(name, [&](char c) {
+        return letter(c) || (c >= '0' && c <= '9') || c == '.' || c == '-';
+    });
+}
+
+/// Options that would tell the server another target than the one that is planned for.
+Result<> check_recovery_options(const RestoreRequest& request) {
+    for (const auto& [key, value] : request.recovery_options) {
+        if (!is_setting_name(key) || !is_quotable(value))
+            return Error(ErrorKind::option_invalid_value,
+                         "'" + printable(key) + "' is no setting for option 'recovery-option'");
+        std::string name = key;
+        std::ranges::transform(name, name.begin(), [](char c) {
+            return c == '-' ? '_' : c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+        });
+        for (const std::string_view type : {"time", "xid", "lsn", "name"})
+            if (name == "recovery_target_" + std::string(type))
+                return Error(ErrorKind::option_invalid,
+                             "'" + name + "' setting is not valid for --recovery-option")
+                    .with_hint("Use --type=" + std::string(type) +
+                               " --target=... instead: the "
+                               "backup and the WAL are chosen by it.");
+        if (name == "recovery_target")
+            return Error(ErrorKind::option_invalid,
+                         "'" + name + "' setting is not valid for --recovery-option")
+                .with_hint("Use --type=immediate instead.");
+        if (name == "recovery_target_timeline") CHRONOS_TRY(check_timeline_text(value));
+        if (name == "recovery_target_action" && !parse_target_action(value))
+            return Error(ErrorKind::option_invalid_value,
+                         "'" + printable(value) + "' is no recovery_target_action")
+                .with_hint("Use --target-action with 'pause', 'promote' or 'shutdown'.");
+    }
+    return {};
+}
+
+}  // namespace
 
 Result<> check_restore_request(const RestoreRequest& request) {
     const RecoveryType type = request.type.value_or(RecoveryType::default_);
@@ -146,10 +310,11 @@ Result<> check_restore_request(const RestoreRequest& request) {
         return Error(ErrorKind::option_invalid,
                      "option 'save-current' not valid with options 'delta' and 'force' and type "
                      "'preserve', which need what it moves away");
-    if (type == RecoveryType::lsn && !Lsn::parse(request.target))
-        return Error(ErrorKind::option_invalid_value,
-                     "'" + printable(request.target) + "' is not a valid lsn for option 'target'")
-            .with_hint("An lsn looks like 0/16B3748.");
+    CHRONOS_TRY(check_target(request, type));
+    CHRONOS_TRY(check_timeline_text(request.target_timeline));
+    CHRONOS_TRY(check_recovery_options(request));
+    if (!is_quotable(request.restore_command) || !is_quotable(request.pg_path))
+        return Error(ErrorKind::option_invalid_value, "a path must not have a NUL byte");
     return {};
 }
 

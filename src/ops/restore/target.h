@@ -20,11 +20,17 @@ struct TimeTarget {
 /// here but time of the setting TimeZone in PostgreSQL, so that its setting gets the zone.
 std::optional<TimeTarget> parse_time_target(std::string_view text, UnixTime now);
 
+/// The same for a request of type time, or why not: kind format or option_invalid_value. Refused
+/// are, besides what nobody can read, local times that were there twice or never, with the instants
+/// that may be meant.
+Result<TimeTarget> judge_time_target(const RestoreRequest& request, UnixTime now);
+
 /// "2026-11-20 08:11:30+00", with a fraction if there is one.
 std::string format_instant(std::int64_t instant_us);
 
-/// Options that contradict each other: kinds option_invalid and option_required with the texts of
-/// pgBackRest.
+/// Options that contradict each other, kinds option_invalid and option_required, and targets that a
+/// server would not read, or would read otherwise, kinds option_invalid_value and db_mismatch; with
+/// the texts of pgBackRest where it has one. The time of a target is judged by the function above.
 Result<> check_restore_request(const RestoreRequest& request);
 
 /// Whether recovery stops at something, rather than at the end of the WAL.

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 
 namespace chronos::ops {
@@ -46,6 +47,25 @@ int Descriptor::close() {
     return ::close(std::exchange(value_, -1));
 }
 
+namespace {
+
+/// Takes away what must not be written into: a file that has other names (a copy made of hard
+/// links, a snapshot), a link that leads anywhere, what is no file.
+Result<> make_room(const std::string& path, bool truncate, bool behind_link) {
+    struct stat status {};
+    const int looked = behind_link ? ::stat(path.c_str(), &status) : ::lstat(path.c_str(), &status);
+    if (looked != 0 || !truncate) return {};
+    if (S_ISREG(status.st_mode) && status.st_nlink == 1) return {};
+    std::error_code code;
+    const std::string real = behind_link ? std::filesystem::canonical(path, code).string() : path;
+    if (code || ::unlink(real.c_str()) != 0)
+        return system_error(ErrorKind::file_remove, "unable to remove '" + path + "'",
+                            code ? code.value() : errno);
+    return {};
+}
+
+}  // namespace
+
 TargetFile::TargetFile(std::string path, Descriptor file, TargetFileOptions options,
                        const CopyWatch& watch)
     : path_(std::move(path)), file_(std::move(file)), options_(options), watch_(watch) {}
@@ -56,12 +76,22 @@ Error TargetFile::failed(ErrorKind kind, const char* what) const {
 
 Result<TargetFile> TargetFile::open(std::string path, bool truncate, TargetFileOptions options,
                                     const CopyWatch& watch) {
-    // O_NOFOLLOW is not used: a file behind a link is meant to be written through it.
-    const int flags = O_RDWR | O_CREAT | O_CLOEXEC | (truncate ? O_TRUNC : 0);
+    CHRONOS_TRY(make_room(path, truncate, options.behind_link));
+    // What stands there now is a plain file of one name, or nothing: unless somebody is at work
+    // here who may change it, and then not through us.
+    const int flags =
+        O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | (options.behind_link ? 0 : O_NOFOLLOW);
     Descriptor file(::open(path.c_str(), flags, 0600));
-    if (file.get() < 0)
+    struct stat status {};
+    if (file.get() < 0 || fstat(file.get(), &status) != 0)
         return system_error(ErrorKind::file_open, "unable to open file '" + path + "' for write",
                             errno);
+    if (!S_ISREG(status.st_mode) || status.st_nlink > 1)
+        return Error(ErrorKind::file_open, "unable to open file '" + path +
+                                               "' for write: it is no plain file, or has "
+                                               "other names (hard links)");
+    if (truncate && ftruncate(file.get(), 0) != 0)
+        return system_error(ErrorKind::file_write, "unable to truncate file '" + path + "'", errno);
     return TargetFile(std::move(path), std::move(file), options, watch);
 }
 
@@ -153,7 +183,10 @@ Result<std::optional<ExistingFile>> look_at_file(const std::string& path) {
         return system_error(ErrorKind::file_info, "unable to get info of '" + path + "'", errno);
     }
     return std::optional(ExistingFile{static_cast<std::uint64_t>(status.st_size),
-                                      static_cast<UnixTime>(status.st_mtime)});
+                                      static_cast<UnixTime>(status.st_mtime),
+                                      status.st_nlink > 1,
+                                      status.st_mode & 07777u,
+                                      {status.st_uid, status.st_gid}});
 }
 
 Result<std::string> checksum_of_file(const std::string& path, const Cancellation& cancel) {

@@ -37,6 +37,8 @@ struct TargetFileOptions {
     FileAttributes attributes;
     bool sparse = false;  ///< pages of zeros become holes; only for files made from nothing
     bool sync = false;    ///< fsync() when done
+    /// The file lies behind a link that the backup has; other links are replaced by the file.
+    bool behind_link = false;
     /// More than this is an error of kind checksum: damaged data must not fill the disk.
     std::uint64_t size_max = UINT64_MAX;
 };
@@ -50,7 +52,8 @@ struct CopyWatch {
 /// A file of the cluster being made. Written from start to end as a Sink, or block by block.
 class TargetFile final : public io::Sink {
 public:
-    /// `truncate`: start from nothing. Otherwise an existing file is changed in place.
+    /// `truncate`: start from nothing, with a file of its own: one that has other names too is left
+    /// to them. Otherwise an existing file is changed in place, which must have one name only.
     static Result<TargetFile> open(std::string path, bool truncate, TargetFileOptions options,
                                    const CopyWatch& watch);
 
@@ -84,12 +87,15 @@ private:
     std::uint64_t pushed_ = 0;  ///< up to where the kernel was asked to begin writing
 };
 
-/// SHA-1 of the content of a file. Kind not_found if there is no such file.
 struct ExistingFile {
     std::uint64_t size = 0;
     UnixTime modified = 0;
+    bool has_other_names = false;  ///< hard links: it belongs to somebody else as well
+    mode_t mode = 0;
+    Owner owner;
 };
 Result<std::optional<ExistingFile>> look_at_file(const std::string& path);
+/// SHA-1 of the content of a file.
 Result<std::string> checksum_of_file(const std::string& path, const Cancellation& cancel);
 
 }  // namespace chronos::ops

@@ -421,6 +421,149 @@ TEST_F(RestoreTest, TimelinesOfTheFixtureAreFollowedOrRefused) {
     EXPECT_ERROR(ErrorKind::db_mismatch, plan_restore(request));
 }
 
+std::uint64_t inode_of(const fs::path& path) {
+    struct stat status {};
+    return stat(path.c_str(), &status) == 0 ? status.st_ino : 0;
+}
+
+// A copy made of hard links is somebody's last one. What the backup changes is made anew.
+TEST_F(RestoreTest, FilesWithOtherNamesAreLeftToThem) {
+    RestoreRequest request = request_for("zst-bundle-block");
+    ASSERT_OK(restore(request));
+    std::map<std::string, std::string> content;
+    const fs::path copy = root_ / "copy";
+    std::size_t number = 0;
+    for (const auto& entry : fs::recursive_directory_iterator(pg())) {
+        if (!entry.is_regular_file()) continue;
+        const fs::path path = entry.path();
+        if (++number % 3 == 0) fs::resize_file(path, entry.file_size() + 8192);
+        if (number % 3 == 1) write_file(path, "changed");
+        const fs::path name = copy / path.lexically_relative(pg());
+        fs::create_directories(name.parent_path());
+        fs::create_hard_link(path, name);
+        content[name.string()] = read_file(name);
+    }
+    ASSERT_GT(number, 100u);
+    const std::uint64_t before = inode_of(pg() / "base/5/1259");
+    for (const bool force : {false, true}) {
+        request.delta = true;
+        request.force = force;
+        write_file(pg() / "backup.manifest", "left by a restore that was killed");
+        ASSERT_OK(restore(request));
+        for (const auto& [name, text] : content) EXPECT_EQ(read_file(name), text) << name;
+    }
+    EXPECT_NE(inode_of(pg() / "base/5/1259"), 0u);
+    EXPECT_NE(before, 0u);
+    EXPECT_EQ(read_file(pg() / "PG_VERSION"), "15\n");
+}
+
+TEST_F(RestoreTest, LinksThatTheBackupDoesNotHaveAreNotWrittenThrough) {
+    RestoreRequest request = request_for("crafted", "zst-block");
+    write_file(root_ / "precious", "x");
+    fs::create_directories(pg());
+    fs::create_symlink(root_ / "precious", pg() / "backup.manifest");
+    fs::create_symlink(root_ / "precious", pg() / "postgresql.auto.conf");
+    fs::create_symlink(root_ / "precious", pg() / "PG_VERSION");
+    request.delta = true;
+    ASSERT_OK(restore(request));
+    EXPECT_EQ(read_file(root_ / "precious"), "x");
+    EXPECT_FALSE(fs::is_symlink(pg() / "postgresql.auto.conf"));
+}
+
+TEST_F(RestoreTest, LostAndFoundIsNoContent) {
+    RestoreRequest request = request_for("crafted", "zst-block");
+    write_file(pg() / "lost+found/#1", "x");
+    ASSERT_OK(restore(request));
+    EXPECT_EQ(read_file(pg() / "lost+found/#1"), "x");
+    request.delta = true;
+    ASSERT_OK(restore(request));
+    EXPECT_EQ(read_file(pg() / "lost+found/#1"), "x");
+    fs::remove_all(pg());
+    write_file(pg() / "lost+found/#1", "x");
+    request.delta = false;
+    request.save_current = true;
+    ASSERT_OK(restore(request));
+    EXPECT_EQ(read_file(pg() / "lost+found/#1"), "x");
+}
+
+// A wrong path or stanza is a matter of one letter.
+TEST_F(RestoreTest, AnotherClustersDirectoryIsNotTakenForAnOlderState) {
+    RestoreRequest request = request_for("zst-bundle-block");
+    ASSERT_OK(restore(request));
+    RestoreRequest other = request_for("crafted", "zst-block");
+    const std::string label = read_file(pg() / "backup_label");
+    other.delta = true;
+    const auto refused = restore(other);
+    EXPECT_ERROR(ErrorKind::db_mismatch, refused);
+    const auto theirs = plan_restore(request);
+    const auto ours = plan_restore(other);
+    ASSERT_OK(theirs);
+    ASSERT_OK(ours);
+    EXPECT_NE(refused.error().text().find(std::to_string(theirs->manifest.system_id)),
+              std::string::npos);
+    EXPECT_NE(refused.error().text().find(std::to_string(ours->manifest.system_id)),
+              std::string::npos);
+    EXPECT_NE(format_restore_plan(*ours).find("cannot be done"), std::string::npos);
+    EXPECT_EQ(read_file(pg() / "backup_label"), label);
+    other.force = true;
+    ASSERT_OK(restore(other));
+    EXPECT_NE(read_file(pg() / "backup_label"), label);
+}
+
+// Between the plan and the first change there may be minutes, and a service that starts servers.
+TEST_F(RestoreTest, AServerThatWasStartedMeanwhileKeepsEverything) {
+    for (const bool save : {false, true}) {
+        fs::remove_all(pg());
+        RestoreRequest request = request_for("crafted", "zst-block");
+        ASSERT_OK(restore(request));
+        (save ? request.save_current : request.delta) = true;
+        write_file(pg() / "stray", "x");
+        RestorePlan plan = *plan_restore(request);
+        const std::string control = read_file(pg() / "global/pg_control");
+        write_file(pg() / "postmaster.pid", "1\n");
+        EXPECT_ERROR(ErrorKind::pg_running, run_restore(request, std::move(plan), cancel_, {}));
+        EXPECT_EQ(read_file(pg() / "stray"), "x");
+        EXPECT_EQ(read_file(pg() / "global/pg_control"), control);
+        EXPECT_FALSE(fs::exists(pg() / "global/pg_control.chronos.aside"));
+    }
+}
+
+TEST_F(RestoreTest, AServerThatIsBeingStartedGetsNoControlFile) {
+    RestoreRequest request = request_for("crafted", "zst-block");
+    RestorePlan plan = *plan_restore(request);
+    EXPECT_ERROR(ErrorKind::pg_running,
+                 run_restore(request, std::move(plan), cancel_, [&](const Progress& progress) {
+                     if (progress.phase == "sync") write_file(pg() / "postmaster.pid", "1\n");
+                 }));
+    EXPECT_FALSE(fs::exists(pg() / "global/pg_control"));
+}
+
+TEST_F(RestoreTest, TargetsInTheClustersOwnFilesAreNamedAndOverruled) {
+    RestoreRequest request = request_for("zst-bundle-block");
+    ASSERT_OK(restore(request));
+    const std::string text = read_file(pg() / "postgresql.auto.conf");
+    EXPECT_NE(text.find("recovery_target_xid = ''  # set aside by chronos restore\n"),
+              std::string::npos)
+        << text;
+}
+
+TEST_F(RestoreTest, ATargetBehindAllWalCannotBeDone) {
+    RestoreRequest request = request_for("zst-bundle-block");
+    request.type = RecoveryType::time;
+    for (const char* target : {"2090-01-01 00:00:00+00", "2026-11-29 00:00:00+00"}) {
+        request.target = target;
+        const auto plan = plan_restore(request);
+        ASSERT_OK(plan);
+        EXPECT_NE(format_restore_plan(*plan).find("cannot be done"), std::string::npos) << target;
+        EXPECT_ERROR(ErrorKind::backup_set_invalid, restore(request));
+        EXPECT_FALSE(fs::exists(pg()));
+    }
+    request.type = RecoveryType::lsn;
+    request.target = "7F/0";
+    EXPECT_ERROR(ErrorKind::backup_set_invalid, restore(request));
+    EXPECT_FALSE(fs::exists(pg()));
+}
+
 TEST_F(RestoreTest, LinksAreMadeWhereTheyAreMapped) {
     RestoreRequest request = request_for("zst-bundle-block");
     request.link_map = {{"pg_hba.conf", (root_ / "etc/pg_hba.conf").string()},

@@ -56,6 +56,141 @@ TEST_F(TimeTargetTest, OtherTextIsNoTime) {
         EXPECT_FALSE(parse_time_target(text, kNow)) << text;
 }
 
+RestoreRequest request_for_time(const std::string& text, const std::string& set = "") {
+    RestoreRequest request;
+    request.type = RecoveryType::time;
+    request.target = text;
+    request.set = set;
+    return request;
+}
+
+// Whether a backup was named does not matter: what the server could not read, or would read as
+// another moment, is found before anything is touched.
+TEST_F(TimeTargetTest, WhatNobodyReadsTheSameWayIsRefused) {
+    set_zone("Europe/Berlin");
+    for (const char* text : {"2026-02-30 10:00:00",
+                             "2026-11-20 08:11:30 EDT",
+                             "2026-11-20 08:11:30 Europe/Berlin",
+                             "yesterday noon",
+                             "infinity",
+                             "-infinity",
+                             "epoch",
+                             "today",
+                             "2026-11-20 24:00:00",
+                             "2026-11-20 23:59:60",
+                             "2026-11-20 08:11:30 BC",
+                             "26-11-20 08:11:30",
+                             "2026-11-20 08:11:30+16",
+                             "2026-11-20 08:11:30 +00 x",
+                             "10000-01-01 00:00:00+00",
+                             "2026-11-20 08:11",
+                             "2026-11-20",
+                             "20261120 081130",
+                             "2026-13-01 00:00:00",
+                             "2026-11-20 08:11:30.",
+                             "2026-11-20 08:11:30 PM"}) {
+        EXPECT_ERROR(ErrorKind::format, judge_time_target(request_for_time(text), kNow));
+        EXPECT_ERROR(ErrorKind::option_invalid_value,
+                     judge_time_target(request_for_time(text, "20261120-075745F"), kNow));
+    }
+}
+
+TEST_F(TimeTargetTest, OffsetsAreKeptAndCoordinatedTimeIsKnownByName) {
+    for (const auto& [text, expected] :
+         {std::pair("2026-11-20 08:11:30+14", "2026-11-19 18:11:30+00"),
+          std::pair("2026-11-20 08:11:30-12:30", "2026-11-20 20:41:30+00"),
+          std::pair("2026-11-20 08:11:30 UTC", "2026-11-20 08:11:30+00"),
+          std::pair("2026-11-20 08:11:30GMT", "2026-11-20 08:11:30+00"),
+          std::pair("2026-11-20 08:11:30.1234567+00", "2026-11-20 08:11:30.123456+00")}) {
+        const auto target = judge_time_target(request_for_time(text), kNow);
+        ASSERT_OK(target);
+        EXPECT_EQ(format_instant(target->instant_us), expected) << text;
+        const auto written = parse_time_target(target->setting, kNow);
+        ASSERT_TRUE(written);
+        EXPECT_EQ(written->instant_us, target->instant_us);
+    }
+}
+
+TEST_F(TimeTargetTest, AnHourThatIsThereTwiceOrNeverIsNotGuessed) {
+    set_zone("Europe/Berlin");
+    const auto twice = judge_time_target(request_for_time("2026-10-25 02:30:00.5"), kNow);
+    EXPECT_ERROR(ErrorKind::option_invalid_value, twice);
+    EXPECT_NE(twice.error().text().find("2026-10-25 00:30:00.5+00"), std::string::npos);
+    EXPECT_NE(twice.error().text().find("2026-10-25 01:30:00.5+00"), std::string::npos);
+    EXPECT_ERROR(ErrorKind::option_invalid_value,
+                 judge_time_target(request_for_time("2026-03-29 02:30:00"), kNow));
+    EXPECT_OK(judge_time_target(request_for_time("2026-03-29 03:00:00"), kNow));
+    EXPECT_OK(judge_time_target(request_for_time("2026-03-29 01:59:59"), kNow));
+    EXPECT_OK(judge_time_target(request_for_time("2026-10-25 03:00:00"), kNow));
+    EXPECT_OK(judge_time_target(request_for_time("2026-10-25 02:30:00+01"), kNow));
+    set_zone("Australia/Lord_Howe");  // half an hour
+    EXPECT_ERROR(ErrorKind::option_invalid_value,
+                 judge_time_target(request_for_time("2026-04-05 01:45:00"), kNow));
+    EXPECT_OK(judge_time_target(request_for_time("2026-04-05 02:00:00"), kNow));
+    set_zone("UTC");
+    EXPECT_OK(judge_time_target(request_for_time("2026-10-25 02:30:00"), kNow));
+}
+
+TEST(RestoreRequestCheck, TransactionIdsAreThoseThatPostgresReads) {
+    RestoreRequest request;
+    request.type = RecoveryType::xid;
+    for (const char* text : {"3", "4711", "4294967295", "4294967299", "18446744073709551615"}) {
+        request.target = text;
+        EXPECT_OK(check_restore_request(request));
+    }
+    for (const char* text : {"abc", "-1", "0", "1", "2", "4294967296", "18446744073709551616",
+                             "010", "0x10", "7 ", " 7", "7x", "+7", "1e3"}) {
+        request.target = text;
+        EXPECT_ERROR(ErrorKind::option_invalid_value, check_restore_request(request));
+    }
+}
+
+TEST(RestoreRequestCheck, NamesFitIntoTheRecordOfARestorePoint) {
+    RestoreRequest request;
+    request.type = RecoveryType::name;
+    request.target = std::string(63, 'n');
+    EXPECT_OK(check_restore_request(request));
+    request.target += "n";
+    EXPECT_ERROR(ErrorKind::option_invalid_value, check_restore_request(request));
+    request.target = std::string("a\0b", 3);
+    EXPECT_ERROR(ErrorKind::option_invalid_value, check_restore_request(request));
+}
+
+TEST(RestoreRequestCheck, TimelinesAreNumbersFromOneOn) {
+    RestoreRequest request;
+    for (const char* text : {"current", "latest", "1", "17", "0x2", "0xA", "4294967295"}) {
+        request.target_timeline = text;
+        EXPECT_OK(check_restore_request(request));
+    }
+    for (const char* text : {"0", "0x", "0x0", "-1", "010", "4294967296", "Latest", "2 ", "two"}) {
+        request.target_timeline = text;
+        EXPECT_ERROR(ErrorKind::db_mismatch, check_restore_request(request));
+        RestoreRequest option;
+        option.recovery_options["recovery_target_timeline"] = text;
+        EXPECT_ERROR(ErrorKind::db_mismatch, check_restore_request(option));
+    }
+}
+
+// The backup and the WAL are chosen by the target, so that it must be known as one.
+TEST(RestoreRequestCheck, RecoveryOptionsAreNoSecondWayToSetATarget) {
+    for (const char* name : {"recovery_target", "recovery-target-time", "Recovery_Target_XID",
+                             "recovery_target_lsn", "recovery_target_name"}) {
+        RestoreRequest request;
+        request.recovery_options[name] = "x";
+        EXPECT_ERROR(ErrorKind::option_invalid, check_restore_request(request));
+    }
+    for (const char* name : {"", "a b", "x = 'y'\nz", "1x", "x'"}) {
+        RestoreRequest request;
+        request.recovery_options[name] = "x";
+        EXPECT_ERROR(ErrorKind::option_invalid_value, check_restore_request(request));
+    }
+    RestoreRequest request;
+    request.recovery_options["recovery_target_action"] = "sleep";
+    EXPECT_ERROR(ErrorKind::option_invalid_value, check_restore_request(request));
+    request.recovery_options["recovery_target_action"] = "promote";
+    EXPECT_OK(check_restore_request(request));
+}
+
 TEST(RestoreRequestCheck, TargetGoesWithTypesThatHaveOne) {
     RestoreRequest request;
     EXPECT_OK(check_restore_request(request));

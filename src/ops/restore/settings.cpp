@@ -1,0 +1,239 @@
+#include "settings.h"
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+
+#include "chronos/base/text.h"
+#include "chronos/pgdata/server_config.h"
+#include "chronos/repo/stored_file.h"
+#include "mapping.h"
+#include "recovery.h"
+#include "timeline.h"
+
+namespace chronos::ops {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Settings that decide where a recovery ends.
+constexpr std::array<std::string_view, 5> kTargets{"recovery_target", "recovery_target_lsn",
+                                                   "recovery_target_name", "recovery_target_time",
+                                                   "recovery_target_xid"};
+
+bool is_target(std::string_view name) {
+    return std::any_of(kTargets.begin(), kTargets.end(),
+                       [&](std::string_view target) { return pgdata::same_setting(target, name); });
+}
+
+/// The files of the backup by the place where they will be, and those of this machine elsewhere.
+class PlannedFiles {
+public:
+    PlannedFiles(const RestoreRequest& request, const RestorePlan& plan)
+        : request_(request), plan_(plan), local_(pgdata::local_config_source()) {}
+
+    pgdata::ConfigSource source() const {
+        return {[this](const std::string& path) { return read(path); },
+                [this](const std::string& path) { return list(path); }};
+    }
+
+private:
+    /// The name in the manifest; "" for what is not below the data directory.
+    std::string name_of(const std::string& path) const {
+        const std::string normal = fs::path(path).lexically_normal().string();
+        const std::string root = fs::path(request_.pg_path).lexically_normal().string() + "/";
+        return normal.starts_with(root) ? "pg_data/" + normal.substr(root.size()) : "";
+    }
+    Result<std::optional<std::string>> read(const std::string& path) const {
+        const std::string name = name_of(path);
+        if (name.empty() || kept_in_place(name)) return local_.read(path);
+        const repo::ManifestFile* file = plan_.manifest.find_file(name);
+        if (file == nullptr) return std::optional<std::string>{};
+        constexpr std::uint64_t kSizeMax = std::uint64_t{4} << 20;
+        if (file->size == 0) return std::optional<std::string>("");
+        if (file->size > kSizeMax || file->block_incremental())
+            return Error(ErrorKind::file_read, "it is too large for a configuration file");
+        io::MemorySink content(static_cast<std::size_t>(file->size));
+        CHRONOS_TRY(repo::read_whole_file(request_.repositories[plan_.repository_index],
+                                          request_.stanza, plan_.manifest, *file, content));
+        return std::optional(std::move(content.content));
+    }
+    Result<std::optional<std::vector<std::string>>> list(const std::string& path) const {
+        const std::string name = name_of(path);
+        if (name.empty()) return local_.list(path);
+        std::vector<std::string> names;
+        bool known = false;
+        for (const repo::ManifestPath& directory : plan_.manifest.paths)
+            known = known || directory.name == name;
+        for (const repo::ManifestFile& file : plan_.manifest.files) {
+            const std::string_view view = file.name.view();
+            if (view.size() > name.size() + 1 && view.starts_with(name) &&
+                view[name.size()] == '/' &&
+                view.find('/', name.size() + 1) == std::string_view::npos)
+                names.emplace_back(view.substr(name.size() + 1));
+        }
+        if (!known && names.empty()) return std::optional<std::vector<std::string>>{};
+        return std::optional(std::move(names));
+    }
+    bool kept_in_place(const std::string& name) const {
+        return plan_.type == RecoveryType::preserve && name == "pg_data/postgresql.auto.conf";
+    }
+
+    const RestoreRequest& request_;
+    const RestorePlan& plan_;
+    pgdata::ConfigSource local_;
+};
+
+/// Other spellings of a target are there to make the server pass over an earlier line only.
+bool is_spelling(const RestorePlan& plan, const std::string& name) {
+    return std::find(plan.spellings.begin(), plan.spellings.end(), name) != plan.spellings.end();
+}
+
+std::string shown(const pgdata::ConfigSetting& setting) {
+    return setting.name + " = '" + printable(setting.value, 120) + "' (" + setting.place + ")";
+}
+
+/// Whether the value says nothing: the server's own default.
+bool is_default(const std::string& name, const std::string& value) {
+    if (value.empty()) return true;
+    if (name == "recovery_target_action") return value == "pause";
+    if (name == "recovery_target_timeline") return value == "latest";
+    if (name == "recovery_target_inclusive") return pgdata::parse_config_bool(value) == true;
+    if (name == "recovery_min_apply_delay") return value == "0";
+    return false;
+}
+
+/// What the cluster's files say and the block overrules.
+void note_set_aside(const RestoreRequest& request, const pgdata::ServerConfig& config,
+                    RestorePlan& plan) {
+    for (const RecoverySetting& ours : recovery_setting_list(request, plan)) {
+        if (is_spelling(plan, ours.name)) continue;
+        const pgdata::ConfigSetting* theirs = config.find(ours.name);
+        if (theirs == nullptr || is_default(ours.name, theirs->value) ||
+            pgdata::parse_config_value("'" + ours.literal + "'") == theirs->value ||
+            ours.name == "restore_command" || ours.name == "archive_mode")
+            continue;
+        plan.set_aside.push_back(shown(*theirs));
+    }
+}
+
+/// Settings that only matter, or only exist, where the files set them.
+void add_other_settings(const RestoreRequest& request, const pgdata::ServerConfig& config,
+                        RestorePlan& plan) {
+    if (plan.type == RecoveryType::standby) return;
+    const auto given = [&](std::string name) {
+        const bool underscores = request.recovery_options.contains(name);
+        std::replace(name.begin(), name.end(), '_', '-');
+        return underscores || request.recovery_options.contains(name);
+    };
+    // A server that answers nobody cannot pause at the target for somebody to look: it would end.
+    const std::string standby = config.value_of("hot_standby", "on");
+    if (pgdata::parse_config_bool(standby) == false && !given("hot_standby"))
+        plan.other_settings["hot_standby"] = "on";
+    if (config.find("promote_trigger_file") != nullptr && !given("promote_trigger_file"))
+        plan.other_settings["promote_trigger_file"] = "";
+}
+
+/// What stays as the cluster has it, and has a say in what a server on it does.
+void name_what_stays(const pgdata::ServerConfig& config, RestorePlan& plan) {
+    if (plan.type == RecoveryType::preserve) {
+        for (const std::string_view name :
+             {"recovery_target", "recovery_target_lsn", "recovery_target_name",
+              "recovery_target_time", "recovery_target_xid", "recovery_target_timeline",
+              "recovery_target_action", "restore_command"})
+            if (const pgdata::ConfigSetting* setting = config.find(name);
+                setting != nullptr && !setting->value.empty())
+                plan.warnings.push_back("recovery will follow " + shown(*setting));
+    }
+    if (plan.type == RecoveryType::standby)
+        for (const std::string_view name :
+             {"archive_cleanup_command", "recovery_end_command", "recovery_min_apply_delay",
+              "primary_conninfo", "primary_slot_name", "promote_trigger_file"})
+            if (const pgdata::ConfigSetting* setting = config.find(name);
+                setting != nullptr && !is_default(std::string(name), setting->value))
+                plan.warnings.push_back("the standby will follow " +
+                                        (name == "primary_conninfo"
+                                             ? std::string(name) + " of " + setting->place
+                                             : shown(*setting)));
+    if (const pgdata::ConfigSetting* setting = config.find("data_directory");
+        setting != nullptr && setting->value != data_directory(plan.manifest))
+        plan.warnings.push_back(
+            "a server started with this configuration uses another data "
+            "directory: " +
+            shown(*setting));
+    for (const std::string& problem : config.problems)
+        plan.warnings.push_back("the server will not start with this configuration: " + problem);
+}
+
+/// Targets that the files set, and that are still set when our block has been read.
+std::string targets_left(const pgdata::ServerConfig& config) {
+    // Names that differ in case only are settings of their own until the server applies them.
+    std::vector<const pgdata::ConfigSetting*> last;
+    for (const pgdata::ConfigSetting& setting : config.settings) {
+        if (!is_target(setting.name)) continue;
+        std::erase_if(last, [&](const auto* other) { return other->name == setting.name; });
+        last.push_back(&setting);
+    }
+    std::erase_if(last, [](const auto* setting) { return setting->value.empty(); });
+    if (last.size() < 2) return "";
+    return shown(*last[0]) + " and " + shown(*last[1]);
+}
+
+}  // namespace
+
+void plan_settings(const RestoreRequest& request, RestorePlan& plan) {
+    if (major_of(plan.manifest.pg_version) < 12 || plan.type == RecoveryType::none) return;
+    const PlannedFiles files(request, plan);
+    const pgdata::ServerConfig config =
+        pgdata::read_server_config(request.pg_path + "/postgresql.conf",
+                                   request.pg_path + "/postgresql.auto.conf", files.source());
+    name_what_stays(config, plan);
+    if (plan.type == RecoveryType::preserve) {
+        if (const std::string both = targets_left(config); !both.empty())
+            plan.problems.push_back({Error(ErrorKind::option_invalid,
+                                           "a server allows one recovery target, and the existing "
+                                           "settings have two: " +
+                                               both)
+                                         .with_hint("Remove one, or use another --type.")});
+        return;
+    }
+    for (const pgdata::ConfigSetting& setting : config.settings) {
+        const bool lower =
+            std::find(kTargets.begin(), kTargets.end(), setting.name) != kTargets.end();
+        if (is_target(setting.name) && !lower &&
+            std::find(plan.spellings.begin(), plan.spellings.end(), setting.name) ==
+                plan.spellings.end())
+            plan.spellings.push_back(setting.name);
+    }
+    add_other_settings(request, config, plan);
+    note_set_aside(request, config, plan);
+}
+
+Result<> check_settings(const RestoreRequest& request, const RestorePlan& plan) {
+    if (major_of(plan.manifest.pg_version) < 12 || plan.type == RecoveryType::none ||
+        plan.type == RecoveryType::preserve)
+        return {};
+    const std::string& root = data_directory(plan.manifest);
+    const pgdata::ServerConfig config = pgdata::read_server_config(
+        root + "/postgresql.conf", root + "/postgresql.auto.conf", pgdata::local_config_source());
+    const auto failed = [&](const std::string& what) {
+        return Error(ErrorKind::runtime,
+                     "a server started in '" + root + "' would not do what was asked for: " + what)
+            .with_hint(
+                "The files are restored, but the cluster is left without global/pg_control so that "
+                "it cannot be started; remove that setting from the configuration, or give it with "
+                "--recovery-option, and restore again with --delta.");
+    };
+    for (const RecoverySetting& ours : recovery_setting_list(request, plan)) {
+        if (is_spelling(plan, ours.name)) continue;
+        const pgdata::ConfigSetting* counts = config.find(ours.name);
+        if (counts == nullptr) return failed("it does not read " + ours.name);
+        if (counts->value != pgdata::parse_config_value("'" + ours.literal + "'"))
+            return failed(shown(*counts) + " counts");
+    }
+    if (const std::string both = targets_left(config); !both.empty())
+        return failed("it allows one recovery target, and there are two: " + both);
+    return {};
+}
+
+}  // namespace chronos::ops
