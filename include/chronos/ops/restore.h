@@ -10,6 +10,7 @@
 #include "chronos/base/cancel.h"
 #include "chronos/base/clock.h"
 #include "chronos/base/progress.h"
+#include "chronos/pgdata/server_parameters.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/manifest.h"
 #include "chronos/repo/repository.h"
@@ -113,6 +114,8 @@ struct RestorePlan {
     std::vector<std::string> set_aside;
     /// Names of recovery targets in those files that are not spelled in lower case.
     std::vector<std::string> spellings;
+    pgdata::ServerParameters
+        required_parameters;  ///< that replaying the WAL takes, as far as known
     /// Other settings to write for this recovery, by name and value.
     std::map<std::string, std::string> other_settings;
 

@@ -13,6 +13,7 @@
 #include "destination.h"
 #include "mapping.h"
 #include "ownership.h"
+#include "parameters.h"
 #include "places.h"
 #include "select.h"
 #include "selective.h"
@@ -252,6 +253,7 @@ Result<> plan_wal(const RestoreRequest& request, RestorePlan& plan) {
     const WalScan scan = CHRONOS_TRY(scan_wal(scan_request));
     plan.wal = scan.wal;
     judge_missing(request, scan, plan);
+    find_parameters(request, archives, path, plan);
     judge_target(scan, plan);
     judge_reach(request, end_of_wal(request, archives, scan.wal), now, scan_request.segment_size,
                 plan);

@@ -107,12 +107,12 @@ void set_defaults(const RestorePlan& plan, Settings& settings) {
     settings.set_aside("recovery_target_action", "pause");
     settings.set_aside("recovery_target_inclusive", "true");
     settings.set_aside("recovery_target_timeline", "latest");
+    for (const auto& [name, value] : plan.other_settings) settings.set_aside(name, value);
     // What a standby is told about the life it leads stays.
     if (plan.type == RecoveryType::standby) return;
     settings.set_aside("archive_cleanup_command", "");
     settings.set_aside("recovery_end_command", "");
     settings.set_aside("recovery_min_apply_delay", "0");
-    for (const auto& [name, value] : plan.other_settings) settings.set_aside(name, value);
 }
 
 std::string text_of(const std::vector<RecoverySetting>& settings, bool set_aside) {

@@ -8,6 +8,7 @@
 #include "chronos/pgdata/server_config.h"
 #include "chronos/repo/stored_file.h"
 #include "mapping.h"
+#include "parameters.h"
 #include "recovery.h"
 #include "timeline.h"
 
@@ -111,7 +112,8 @@ void note_set_aside(const RestoreRequest& request, const pgdata::ServerConfig& c
         const pgdata::ConfigSetting* theirs = config.find(ours.name);
         if (theirs == nullptr || is_default(ours.name, theirs->value) ||
             pgdata::parse_config_value("'" + ours.literal + "'") == theirs->value ||
-            ours.name == "restore_command" || ours.name == "archive_mode")
+            ours.name == "restore_command" || ours.name == "archive_mode" ||
+            plan.other_settings.contains(ours.name))
             continue;
         plan.set_aside.push_back(shown(*theirs));
     }
@@ -188,6 +190,7 @@ void plan_settings(const RestoreRequest& request, RestorePlan& plan) {
         pgdata::read_server_config(request.pg_path + "/postgresql.conf",
                                    request.pg_path + "/postgresql.auto.conf", files.source());
     name_what_stays(config, plan);
+    raise_parameters(request, config, plan);
     if (plan.type == RecoveryType::preserve) {
         if (const std::string both = targets_left(config); !both.empty())
             plan.problems.push_back({Error(ErrorKind::option_invalid,

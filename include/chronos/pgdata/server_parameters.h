@@ -1,0 +1,37 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "chronos/io/stream.h"
+
+/// The settings that a server which replays WAL must have at least as high as the server that wrote
+/// it: else it stands still in front of the record that says so.
+namespace chronos::pgdata {
+
+struct ServerParameters {
+    static constexpr std::size_t kCount = 5;
+    struct Name {
+        std::string_view name;
+        std::uint32_t standard;  ///< the value of a server that is told nothing
+    };
+    static const std::array<Name, kCount>& names();
+
+    std::array<std::uint32_t, kCount> values{};  ///< in the order of names()
+
+    /// Raises each value to that of `other`.
+    void raise(const ServerParameters& other);
+    bool operator==(const ServerParameters&) const = default;
+};
+
+/// From global/pg_control of version 12 or later; nullopt for an older or damaged one.
+std::optional<ServerParameters> parameters_in_control_file(io::Bytes content);
+
+/// The highest values that records in a WAL segment (or the front part of one) of version 12 or
+/// later announce; nullopt if none does. Looks at every place where a record may begin, so that
+/// what precedes need not be whole.
+std::optional<ServerParameters> parameters_in_wal(io::Bytes content);
+
+}  // namespace chronos::pgdata

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "chronos/base/result.h"
+#include "chronos/repo/repository.h"
+
+/// Configuration files that a cluster has outside of its data directory (as pg_createcluster makes
+/// them), where no backup looks. They are kept beside it, under chronos/<stanza>/config/<label>,
+/// encrypted as backup.info says; without them no backup is the worse.
+namespace chronos::repo {
+
+struct OutsideFile {
+    std::string path;  ///< absolute, on the machine of the cluster
+    std::string content;
+    bool operator==(const OutsideFile&) const = default;
+};
+
+/// The files of one backup, and which of them the server was started with; "" for what lies in the
+/// data directory.
+struct OutsideConfig {
+    std::string config_file;
+    std::string hba_file;
+    std::string ident_file;
+    std::vector<OutsideFile> files;
+
+    bool empty() const { return files.empty(); }
+    const OutsideFile* find(const std::string& path) const;
+    bool operator==(const OutsideConfig&) const = default;
+};
+
+/// What of the files that the server reads lies outside of `pgdata`, as this machine has it now.
+/// `unread` gets what is there and cannot be read.
+OutsideConfig find_outside_config(const std::string& config_file, const std::string& hba_file,
+                                  const std::string& ident_file, const std::string& pgdata,
+                                  std::vector<std::string>& unread);
+
+/// Keeps it for the backup. `pass` is BackupInfo::cipher_pass.
+Result<> save_outside_config(const Repository& repository, const std::string& stanza,
+                             const std::string& label, const OutsideConfig& config,
+                             const std::string& pass);
+/// Empty if nothing is kept for the backup.
+Result<OutsideConfig> load_outside_config(const Repository& repository, const std::string& stanza,
+                                          const std::string& label, const std::string& pass);
+/// Removes what is kept for backups other than `labels`.
+Result<> remove_outside_configs(const Repository& repository, const std::string& stanza,
+                                const std::vector<std::string>& labels);
+
+std::string format_outside_config(const OutsideConfig& config);
+/// Kind format for what format_outside_config() did not write.
+Result<OutsideConfig> parse_outside_config(std::string_view text);
+
+}  // namespace chronos::repo

@@ -1,0 +1,155 @@
+#include "parameters.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <map>
+#include <mutex>
+#include <set>
+
+#include "chronos/base/text.h"
+#include "chronos/compress/compress.h"
+#include "chronos/crypto/cipher.h"
+#include "chronos/io/worker_pool.h"
+#include "chronos/pgdata/server_parameters.h"
+#include "chronos/pgdata/wal.h"
+#include "chronos/repo/stored_file.h"
+#include "chronos/storage/forwarding.h"
+
+namespace chronos::ops {
+namespace {
+
+/// Longer than this nobody waits for a plan.
+constexpr std::chrono::seconds kTimeMax{30};
+/// No segment is larger.
+constexpr std::size_t kSegmentSizeMax = std::size_t{1} << 30;
+
+struct Segment {
+    const ArchiveLocation* archive = nullptr;
+    std::string object;
+    std::string compressed_as;  ///< the name, which ends in how it is compressed
+};
+
+/// What the archives hold of the way, from the segment on that the backup began in; each once.
+std::vector<Segment> segments_on(const std::vector<ArchiveLocation>& archives,
+                                 const TimelinePath& path, const RestorePlan& plan) {
+    std::set<Timeline> timelines{path.backup, path.target};
+    for (const pgdata::TimelineSwitch& fork : path.switches) timelines.insert(fork.parent);
+    const std::string first = plan.manifest.archive_start.substr(8);
+    std::map<std::string, Segment> segments;
+    for (const ArchiveLocation& archive : archives) {
+        const auto directories = archive.repository->storage->list(archive.directory);
+        if (!directories) continue;
+        for (const storage::Entry& directory : *directories) {
+            if (directory.name.size() != 16 || directory.name.substr(8) < first.substr(0, 8) ||
+                !is_hex_upper(directory.name) ||
+                !timelines.contains(pgdata::timeline_of_segment(directory.name + "00000000")))
+                continue;
+            const std::string parent = archive.directory + "/" + directory.name;
+            const auto entries = archive.repository->storage->list(parent);
+            if (!entries) continue;
+            for (const storage::Entry& entry : *entries)
+                if (entry.name.size() >= 65 && entry.name[24] == '-' &&
+                    entry.name.substr(8, 16) >= first)
+                    segments.try_emplace(entry.name.substr(0, 24),
+                                         Segment{&archive, parent + "/" + entry.name, entry.name});
+        }
+    }
+    std::vector<Segment> list;
+    for (auto& [name, segment] : segments) list.push_back(std::move(segment));
+    return list;
+}
+
+Result<std::string> read_segment(const Segment& segment) {
+    io::MemorySink content(kSegmentSizeMax);
+    const auto source = CHRONOS_TRY(segment.archive->repository->storage->open(segment.object));
+    const auto decompressor = compress::make_decompressor(
+        compress::compress_type_of_name(segment.compressed_as), compress::Form::normal, content);
+    if (segment.archive->cipher_pass.empty()) {
+        CHRONOS_TRY(io::copy(*source, *decompressor));
+    } else {
+        const auto decryptor = crypto::make_decryptor(segment.archive->cipher_pass,
+                                                      crypto::CipherForm::normal, *decompressor);
+        CHRONOS_TRY(io::copy(*source, *decryptor));
+    }
+    return std::move(content.content);
+}
+
+/// As the backup has it.
+void add_control_file(const RestoreRequest& request, RestorePlan& plan) {
+    const repo::ManifestFile* file = plan.manifest.find_file("pg_data/global/pg_control");
+    if (file == nullptr || file->size == 0 || file->block_incremental()) return;
+    io::MemorySink content(std::size_t{1} << 16);
+    if (!repo::read_whole_file(request.repositories[plan.repository_index], request.stanza,
+                               plan.manifest, *file, content))
+        return;
+    if (const auto found = pgdata::parameters_in_control_file(io::bytes(content.content)))
+        plan.required_parameters.raise(*found);
+}
+
+bool is_given(const RestoreRequest& request, std::string name) {
+    if (request.recovery_options.contains(name)) return true;
+    std::replace(name.begin(), name.end(), '_', '-');
+    return request.recovery_options.contains(name);
+}
+
+}  // namespace
+
+void find_parameters(const RestoreRequest& request, const std::vector<ArchiveLocation>& archives,
+                     const TimelinePath& path, RestorePlan& plan) {
+    if (major_of(plan.manifest.pg_version) < 12 || plan.type == RecoveryType::none) return;
+    add_control_file(request, plan);
+    if (plan.type == RecoveryType::immediate || archives.empty()) return;
+    const std::vector<Segment> segments = segments_on(archives, path, plan);
+    if (segments.empty()) return;
+    const auto end = std::chrono::steady_clock::now() + kTimeMax;
+    std::atomic<std::size_t> unread{0};
+    std::mutex mutex;
+    const Cancellation never;
+    const storage::Storage& storage = *archives.front().repository->storage;
+    io::ByteBudget budget(storage::kBytesInFlightMax);
+    const auto look_at = [&](std::size_t index) -> Result<> {
+        if (std::chrono::steady_clock::now() > end) {
+            ++unread;
+            return {};
+        }
+        const io::ByteBudget::Share share(budget, std::uint64_t{16} << 20);
+        const auto content = read_segment(segments[index]);
+        if (!content) {
+            ++unread;  // recovery will say what is wrong with it
+            return {};
+        }
+        if (const auto found = pgdata::parameters_in_wal(io::bytes(*content))) {
+            const std::lock_guard lock(mutex);
+            plan.required_parameters.raise(*found);
+        }
+        return {};
+    };
+    static_cast<void>(io::parallel_for(storage::workers_for(storage, request.process_max),
+                                       segments.size(), never, look_at));
+    if (unread == 0) return;
+    plan.warnings.push_back(
+        std::to_string(unread) + " of " + std::to_string(segments.size()) +
+        " WAL segments were not looked at for raised settings: should recovery stand still with "
+        "'insufficient parameter settings', give the values that the server log names with "
+        "--recovery-option=max_connections=... and the like, or in postgresql.auto.conf");
+}
+
+void raise_parameters(const RestoreRequest& request, const pgdata::ServerConfig& config,
+                      RestorePlan& plan) {
+    for (std::size_t i = 0; i < pgdata::ServerParameters::kCount; ++i) {
+        const auto& [view, standard] = pgdata::ServerParameters::names()[i];
+        const std::string name(view);
+        const std::uint32_t required = plan.required_parameters.values[i];
+        const auto configured = parse_uint(config.value_of(name, std::to_string(standard)));
+        if (!configured || *configured >= required || is_given(request, name)) continue;
+        if (plan.type == RecoveryType::preserve) {
+            plan.warnings.push_back("recovery needs " + name + " = " + std::to_string(required) +
+                                    ", the configuration has " + std::to_string(*configured));
+            continue;
+        }
+        plan.other_settings[name] = std::to_string(required);
+    }
+}
+
+}  // namespace chronos::ops
