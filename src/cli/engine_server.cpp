@@ -53,6 +53,7 @@ Result<> serve_backup(Context& context, EngineChannel& channel) {
                      .with("repo_size", entry.repo_size)
                      .with("repo_size_delta", entry.repo_size_delta)
                      .with("files", result.file_total)
+                     .with("warning", result.left_out)
                      .with("expire_code", expire_code));
     return {};
 }

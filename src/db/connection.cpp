@@ -161,6 +161,17 @@ constexpr std::string_view kPrepareSession =
     " ('idle_session_timeout', '0'), ('transaction_timeout', '0')) AS s(name, value)"
     " WHERE pg_catalog.current_setting(s.name, true) IS NOT NULL";
 
+/// A database without an encoding holds bytes. Asked for UTF-8 its server would refuse every answer
+/// with a name that is none.
+Result<> take_bytes_of_no_encoding(PGconn* handle) {
+    constexpr const char* kNone = "SQL_ASCII";
+    const char* encoding = PQparameterStatus(handle, "server_encoding");
+    if (encoding == nullptr || std::string_view(encoding) != kNone) return {};
+    if (PQsetClientEncoding(handle, kNone) == 0) return {};
+    return Error(ErrorKind::db_query,
+                 "set client_encoding to SQL_ASCII: " + trimmed(PQerrorMessage(handle)));
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Connection>> connect(const ConnectOptions& options,
@@ -191,6 +202,7 @@ Result<std::unique_ptr<Connection>> connect(const ConnectOptions& options,
                      "unable to connect to the server: " + trimmed(PQerrorMessage(handle)))
             .with_hint("Is the server running, and do the pg1-* options name its socket?");
     PQsetNoticeProcessor(handle, log_notice, nullptr);
+    CHRONOS_TRY(take_bytes_of_no_encoding(handle));
     CHRONOS_TRY_DOING(connection->query(kPrepareSession, {}), "prepare the session");
     return connection;
 }

@@ -1,6 +1,7 @@
 #include "extension/audit.h"
 
 #include "extension/shared_state.h"
+#include "extension/text.h"
 
 /// What a session does for chronos.audit_log: notices calls and leaves them in shared memory.
 
@@ -59,16 +60,18 @@ void note_arguments(AuditEntry* entry, FunctionCallInfo fcinfo) {
     appendStringInfoChar(&json, '{');
     append_arguments(&json, fcinfo);
     appendStringInfoChar(&json, '}');
-    if (json.len >= static_cast<int>(sizeof entry->arguments)) {
+    const char* text = utf8_text(json.data);
+    if (strlen(text) >= sizeof entry->arguments) {
         // Escaped, a byte takes up to six.
         char beginning[600];
-        copy_clipped(beginning, sizeof beginning, json.data);
+        clip_utf8(beginning, sizeof beginning, text);
         resetStringInfo(&json);
         appendStringInfoString(&json, "{\"truncated\": ");
         escape_json(&json, beginning);
         appendStringInfoChar(&json, '}');
+        text = json.data;
     }
-    strlcpy(entry->arguments, json.data, sizeof entry->arguments);
+    strlcpy(entry->arguments, text, sizeof entry->arguments);
 }
 
 void wake_launcher() {
@@ -126,13 +129,6 @@ void queue_audit_entry(const AuditEntry* entry) {
     else
         ++queue->dropped;
     LWLockRelease(shared->lock);
-}
-
-void copy_clipped(char* target, Size size, const char* text) {
-    const int length = static_cast<int>(strlen(text));
-    const int kept = pg_mbcliplen(text, length, static_cast<int>(size) - 1);
-    memcpy(target, text, static_cast<size_t>(kept));
-    target[kept] = '\0';
 }
 
 void begin_audit_entry(AuditEntry* entry, const char* operation) {

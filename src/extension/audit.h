@@ -5,7 +5,7 @@
 namespace chronos::extension {
 
 /// What somebody asked for and how that ended: a row of chronos.audit_log. Plain data, for shared
-/// memory.
+/// memory, so its text is UTF-8 (text.h).
 struct AuditEntry {
     TimestampTz started_at;
     TimestampTz finished_at;
@@ -66,9 +66,6 @@ void write_audit_log();
 
 /// Where the client of this session is: an address, or "local".
 const char* client_address();
-
-/// strlcpy() that cuts between characters, not within one.
-void copy_clipped(char* target, Size size, const char* text);
 
 }  // namespace chronos::extension
 

@@ -1,6 +1,7 @@
 #include "extension/audit.h"
 #include "extension/settings.h"
 #include "extension/shared_state.h"
+#include "extension/text.h"
 #include "extension/worker_session.h"
 
 /// The table chronos.audit_log: rows come from the queue, from jobs that end, and from triggers of
@@ -23,11 +24,7 @@ bool pruning;
 /// Sessions of databases with another encoding leave entries too.
 Datum text_or_null(const char* text, char* is_null) {
     *is_null = *text != '\0' ? ' ' : 'n';
-    char* copy = pstrdup(text);
-    if (!pg_verifymbstr(copy, static_cast<int>(strlen(copy)), /*noError=*/true))
-        for (char* c = copy; *c != '\0'; ++c)
-            if (IS_HIGHBIT_SET(*c)) *c = '?';
-    return CStringGetTextDatum(copy);
+    return text_datum(text);
 }
 
 /// The row that tells of a removal, in its transaction.
@@ -136,8 +133,9 @@ void note_rows(AuditEntry* entry, const TriggerData* trigger) {
                          row_as_json(trigger->tg_newtuple, columns));
     else
         appendStringInfo(&json, "{\"%s\": %s}", deleted ? "old" : "new", row);
-    if (json.len < static_cast<int>(sizeof entry->arguments))
-        strlcpy(entry->arguments, json.data, sizeof entry->arguments);
+    const char* text = utf8_text(json.data);
+    if (strlen(text) < sizeof entry->arguments)
+        strlcpy(entry->arguments, text, sizeof entry->arguments);
     else
         strlcpy(entry->arguments, "{\"truncated\": \"the rows are too long\"}",
                 sizeof entry->arguments);
@@ -164,8 +162,7 @@ void insert_audit_entry(const AuditEntry* entry) {
     values[1] = TimestampTzGetDatum(entry->finished_at);
     nulls[0] = entry->started_at == 0 ? 'n' : ' ';
     values[2] = text_or_null(entry->operation, &nulls[2]);
-    const Datum arguments = text_or_null(entry->arguments, &nulls[3]);
-    values[3] = DirectFunctionCall1(jsonb_in, CStringGetDatum(TextDatumGetCString(arguments)));
+    values[3] = DirectFunctionCall1(jsonb_in, CStringGetDatum(database_json(entry->arguments)));
     values[4] = text_or_null(entry->requested_by, &nulls[4]);
     values[5] = text_or_null(entry->role, &nulls[5]);
     values[6] = text_or_null(entry->requested_from, &nulls[6]);

@@ -4,6 +4,7 @@
 #include "extension/postgres_api.h"
 #include "extension/settings.h"
 #include "extension/shared_state.h"
+#include "extension/text.h"
 
 /// SQL functions that work with an engine in the calling backend: what the repository and its
 /// configuration say, check and stanza_create.
@@ -16,8 +17,8 @@ constexpr int kOutputSizeMax = 256 * 1024 * 1024;
 
 [[noreturn]] void raise_failure(const char* what, const SessionResult* result) {
     ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
-                    errmsg("%s failed: %s", what, result->message),
-                    *result->hint != '\0' ? errhint("%s", result->hint) : 0));
+                    errmsg("%s failed: %s", what, database_text(result->message)),
+                    *result->hint != '\0' ? errhint("%s", database_text(result->hint)) : 0));
 }
 
 struct CommandOutput {
@@ -54,7 +55,7 @@ char* output_of(const char* command, const char* const* options) {
     if (output.status != 0)
         ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
                         errmsg("%s failed with exit status %llu", command, output.status)));
-    return output.text.data;
+    return const_cast<char*>(database_json(output.text.data));
 }
 
 /// The form of a backup label; the engine says whether there is such a backup.
@@ -83,7 +84,7 @@ void require_not_null(FunctionCallInfo fcinfo, int argument, const char* name) {
 
 /// "--name=text" of an argument that is text.
 const char* text_option(const char* name, Datum value) {
-    return psprintf("--%s=%s", name, TextDatumGetCString(value));
+    return psprintf("--%s=%s", name, utf8_text(TextDatumGetCString(value)));
 }
 
 Datum to_jsonb(const char* text) {
@@ -98,9 +99,8 @@ struct Findings {
 void put_finding(ReturnSetInfo* rows, const char* test, const char* status, const char* message,
                  const char* hint) {
     const bool has_hint = hint != nullptr && *hint != '\0';
-    Datum values[] = {CStringGetTextDatum(test), BoolGetDatum(strcmp(status, "failure") != 0),
-                      CStringGetTextDatum(status), CStringGetTextDatum(message),
-                      has_hint ? CStringGetTextDatum(hint) : 0};
+    Datum values[] = {text_datum(test), BoolGetDatum(strcmp(status, "failure") != 0),
+                      text_datum(status), text_datum(message), has_hint ? text_datum(hint) : 0};
     bool nulls[] = {false, false, false, false, !has_hint};
     tuplestore_putvalues(rows->setResult, rows->setDesc, values, nulls);
 }
@@ -127,18 +127,18 @@ void check_sets(const char* sets) {
 
 Datum text_or_null(const char* text, bool* is_null) {
     *is_null = text == nullptr || *text == '\0';
-    return *is_null ? 0 : CStringGetTextDatum(text);
+    return *is_null ? 0 : text_datum(text);
 }
 
 /// A row of verify(): status, repo_key, place, file, problem, message, consequence.
 void put_verified(ReturnSetInfo* rows, const char* status, int repo_key, const char* message) {
     bool nulls[7] = {};
     nulls[1] = repo_key == 0;
-    Datum values[7] = {CStringGetTextDatum(status), Int32GetDatum(repo_key)};
+    Datum values[7] = {text_datum(status), Int32GetDatum(repo_key)};
     values[2] = text_or_null(engine_field("where"), &nulls[2]);
     values[3] = text_or_null(engine_field("file"), &nulls[3]);
     values[4] = text_or_null(engine_field("problem"), &nulls[4]);
-    values[5] = CStringGetTextDatum(message);
+    values[5] = text_datum(message);
     values[6] = text_or_null(engine_field("consequence"), &nulls[6]);
     tuplestore_putvalues(rows->setResult, rows->setDesc, values, nulls);
 }
@@ -296,8 +296,8 @@ CHRONOS_AUDITED(chronos_annotate, "annotate", calls) {
     check_label(TextDatumGetCString(PG_GETARG_DATUM(0)));
     const char* options[] = {
         text_option("set", PG_GETARG_DATUM(0)),
-        psprintf("--annotation=%s=%s", TextDatumGetCString(PG_GETARG_DATUM(1)),
-                 PG_ARGISNULL(2) ? "" : TextDatumGetCString(PG_GETARG_DATUM(2))),
+        psprintf("--annotation=%s=%s", utf8_text(TextDatumGetCString(PG_GETARG_DATUM(1))),
+                 PG_ARGISNULL(2) ? "" : utf8_text(TextDatumGetCString(PG_GETARG_DATUM(2)))),
         nullptr};
     output_of("annotate", options);
     PG_RETURN_VOID();

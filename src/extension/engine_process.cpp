@@ -47,7 +47,9 @@ std::unique_ptr<Engine> engine;
 std::string last_end_reason;
 
 void copy_text(char* target, std::size_t size, const std::string& text) {
-    const std::size_t length = std::min(size - 1, text.size());
+    std::size_t length = std::min(size - 1, text.size());
+    // Not within a character.
+    while (length > 0 && length < text.size() && (text[length] & 0xC0) == 0x80) --length;
     std::memcpy(target, text.data(), length);
     target[length] = '\0';
 }

@@ -2,6 +2,7 @@
 
 #include "extension/engine_process.h"
 #include "extension/settings.h"
+#include "extension/text.h"
 
 namespace chronos::extension {
 namespace {
@@ -169,7 +170,8 @@ void relay_log_message(bool resident) {
     if (resident && level == kLogInfo) level = kLogDetail;
     if (level > settings.log_level) return;
     ereport(level <= kLogWarning ? WARNING : LOG,
-            (errmsg("chronos: %s", field_or("text", "")), errhidestmt(true), errhidecontext(true)));
+            (errmsg("chronos: %s", database_text(field_or("text", ""))), errhidestmt(true),
+             errhidecontext(true)));
 }
 
 SessionResult run_engine(const Arguments* arguments, const SessionPlan* plan) {

@@ -53,8 +53,8 @@ enum class SessionOutcome { done, failed, cancelled };
 struct SessionResult {
     SessionOutcome outcome;
     int code;             ///< of `failed`
-    const char* message;  ///< never nullptr
-    const char* hint;     ///< never nullptr
+    const char* message;  ///< never nullptr; not text of the database yet (text.h)
+    const char* hint;     ///< never nullptr; likewise
 };
 
 /// Runs an engine to its end (`failed` if it cannot be started): serves its statements through SPI,

@@ -3,6 +3,7 @@
 #include "extension/health.h"
 #include "extension/postgres_api.h"
 #include "extension/shared_state.h"
+#include "extension/text.h"
 
 /// health and metrics: rows of an engine that judges in the calling session.
 
@@ -12,7 +13,7 @@ namespace {
 Datum text_or_null(const char* key, bool* is_null) {
     const char* value = engine_field(key);
     *is_null = value == nullptr || *value == '\0';
-    return *is_null ? 0 : CStringGetTextDatum(value);
+    return *is_null ? 0 : text_datum(value);
 }
 
 void put_rule(ReturnSetInfo* rows) {
@@ -32,7 +33,8 @@ void put_metric(ReturnSetInfo* rows) {
     values[0] = text_or_null("name", &nulls[0]);
     const char* labels = engine_field("labels");
     nulls[1] = labels == nullptr;
-    if (labels != nullptr) values[1] = DirectFunctionCall1(jsonb_in, CStringGetDatum(labels));
+    if (labels != nullptr)
+        values[1] = DirectFunctionCall1(jsonb_in, CStringGetDatum(database_json(labels)));
     const char* value = engine_field("value");
     nulls[2] = value == nullptr;
     if (value != nullptr) values[2] = DirectFunctionCall1(float8in, CStringGetDatum(value));
@@ -61,8 +63,8 @@ Datum judge(FunctionCallInfo fcinfo, void (*collect)(void*, const char*)) {
     const SessionResult result = run_engine(&arguments, &plan);
     if (result.outcome != SessionOutcome::done)
         ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
-                        errmsg("health could not be checked: %s", result.message),
-                        *result.hint != '\0' ? errhint("%s", result.hint) : 0));
+                        errmsg("health could not be checked: %s", database_text(result.message)),
+                        *result.hint != '\0' ? errhint("%s", database_text(result.hint)) : 0));
     return 0;
 }
 

@@ -6,6 +6,7 @@
 #include "extension/postgres_api.h"
 #include "extension/settings.h"
 #include "extension/shared_state.h"
+#include "extension/text.h"
 
 /// start_job, start_backup, wait, cancel, backup_now and what the views jobs and progress are made
 /// of.
@@ -33,8 +34,8 @@ int64 submit(const JobType* type, StringInfo options, const char* what) {
     require_options_fit(options, what);
     JobRequest request = {};
     request.type = type;
-    request.options = options->data;
-    request.requested_by = GetUserNameFromId(GetSessionUserId(), false);
+    request.options = utf8_text(options->data);
+    request.requested_by = utf8_text(GetUserNameFromId(GetSessionUserId(), false));
     request.requested_from = client_address();
     request.schedule = "";
     const int64 id = queue_job(&request).id;
@@ -102,9 +103,9 @@ void raise_unless_succeeded(const JobSlot* job) {
     if (job->state == JobState::succeeded) return;
     if (job->state == JobState::cancelled)
         ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("backup was cancelled")));
-    ereport(ERROR,
-            (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION), errmsg("backup failed: %s", job->error),
-             job->hint[0] != '\0' ? errhint("%s", job->hint) : 0));
+    ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
+                    errmsg("backup failed: %s", database_text(job->error)),
+                    job->hint[0] != '\0' ? errhint("%s", database_text(job->hint)) : 0));
 }
 
 /// Column values of a row, filled in order.
@@ -121,7 +122,7 @@ void put(RowBuilder* row, Datum value, bool is_null) {
 }
 
 void put_text(RowBuilder* row, const char* text) {
-    put(row, *text != '\0' ? CStringGetTextDatum(text) : 0, *text == '\0');
+    put(row, *text != '\0' ? text_datum(text) : 0, *text == '\0');
 }
 
 void put_time(RowBuilder* row, TimestampTz time) {
@@ -188,6 +189,9 @@ CHRONOS_AUDITED(chronos_backup_now, "backup_now", calls) {
     { await_job(id, -1, &job); }
     PG_END_ENSURE_ERROR_CLEANUP(cancel_at_error, Int64GetDatum(id));
     raise_unless_succeeded(&job);
+    if (job.hint[0] != '\0')
+        ereport(WARNING,
+                (errmsg("backup %s is complete, but: %s", job.label, database_text(job.hint))));
     PG_RETURN_TEXT_P(cstring_to_text(job.label));
 }
 

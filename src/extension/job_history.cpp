@@ -2,6 +2,7 @@
 
 #include "extension/audit.h"
 #include "extension/settings.h"
+#include "extension/text.h"
 #include "extension/worker_session.h"
 
 namespace chronos::extension {
@@ -52,7 +53,7 @@ void add(Row* row, Datum value, bool is_null) {
 }
 
 void add_text(Row* row, const char* text) {
-    add(row, *text != '\0' ? CStringGetTextDatum(text) : 0, *text == '\0');
+    add(row, *text != '\0' ? text_datum(text) : 0, *text == '\0');
 }
 
 void add_time(Row* row, TimestampTz time) {
@@ -63,7 +64,7 @@ void add_number(Row* row, pg_atomic_uint64* counter, bool is_null) {
     add(row, Int64GetDatum(static_cast<int64>(pg_atomic_read_u64(counter))), is_null);
 }
 
-/// {"type": "full", "options": ["--repo=1"], ...}
+/// {"type": "full", "options": ["--repo=1"], ...}, in UTF-8 as what it is made of.
 char* description_of(const JobSlot* job) {
     StringInfoData json;
     initStringInfo(&json);
@@ -95,7 +96,7 @@ void audit(const JobSlot* job) {
     strlcpy(entry.requested_by, job->requested_by, sizeof entry.requested_by);
     strlcpy(entry.requested_from, job->requested_from, sizeof entry.requested_from);
     strlcpy(entry.outcome, job_state_name(job->state), sizeof entry.outcome);
-    strlcpy(entry.message, job->error, sizeof entry.message);
+    clip_utf8(entry.message, sizeof entry.message, job->error);
     queue_audit_entry(&entry);
 }
 
@@ -208,9 +209,10 @@ void record_lost_jobs() {
         job->started_at = is_null ? 0 : DatumGetTimestampTz(started);
         job->finished_at = GetCurrentTimestamp();
         strlcpy(job->type, SPI_getvalue(row, columns, 3), sizeof job->type);
-        strlcpy(job->requested_by, SPI_getvalue(row, columns, 4), sizeof job->requested_by);
-        strlcpy(job->requested_from, SPI_getvalue(row, columns, 5), sizeof job->requested_from);
-        strlcpy(job->schedule, SPI_getvalue(row, columns, 6), sizeof job->schedule);
+        copy_clipped(job->requested_by, sizeof job->requested_by, SPI_getvalue(row, columns, 4));
+        copy_clipped(job->requested_from, sizeof job->requested_from,
+                     SPI_getvalue(row, columns, 5));
+        copy_clipped(job->schedule, sizeof job->schedule, SPI_getvalue(row, columns, 6));
         job->state = JobState::failed;
         strlcpy(job->error, CHRONOS_LOST_JOB, sizeof job->error);
         audit(job);

@@ -1,6 +1,7 @@
 #include "extension/job_queue.h"
 
 #include "extension/job_history.h"
+#include "extension/text.h"
 
 namespace chronos::extension {
 namespace {
@@ -21,9 +22,9 @@ void fill_slot(JobSlot* slot, int64 id, const JobRequest* request) {
     slot->state = JobState::queued;
     strlcpy(slot->type, request->type->name, sizeof slot->type);
     strlcpy(slot->options, request->options, sizeof slot->options);
-    strlcpy(slot->requested_by, request->requested_by, sizeof slot->requested_by);
+    clip_utf8(slot->requested_by, sizeof slot->requested_by, request->requested_by);
     strlcpy(slot->requested_from, request->requested_from, sizeof slot->requested_from);
-    strlcpy(slot->schedule, request->schedule, sizeof slot->schedule);
+    clip_utf8(slot->schedule, sizeof slot->schedule, request->schedule);
     slot->due_at = request->due_at;
     slot->attempt = request->attempt;
     slot->requested_at = GetCurrentTimestamp();
@@ -37,7 +38,7 @@ void fill_slot(JobSlot* slot, int64 id, const JobRequest* request) {
     if (request->skip_reason != nullptr) {
         slot->state = JobState::skipped;
         slot->finished_at = slot->requested_at;
-        strlcpy(slot->error, request->skip_reason, sizeof slot->error);
+        clip_utf8(slot->error, sizeof slot->error, request->skip_reason);
     }
     pg_atomic_write_u64(&slot->bytes_total, 0);
     pg_atomic_write_u64(&slot->bytes_done, 0);

@@ -7,6 +7,7 @@
 #include "extension/postgres_api.h"
 #include "extension/settings.h"
 #include "extension/shared_state.h"
+#include "extension/text.h"
 #include "extension/worker_session.h"
 
 /// The worker of one job: holds the session in which the engine's statements run (so also the
@@ -27,13 +28,14 @@ struct Report {
     unsigned long long status;  ///< of `done`: an exit code of the command line
     int failures;
     char first[512];
-    char first_hint[256];
+    char first_hint[512];
+    char warning[sizeof JobSlot::hint];  ///< of `done`: what the job, which succeeded, left undone
 };
 Report report;
 
 void remember_error(ErrorData* error) {
     if (error->elevel >= ERROR && error->message != nullptr)
-        strlcpy(last_error, error->message, sizeof last_error);
+        clip_utf8(last_error, sizeof last_error, error->message);
     if (former_log_hook != nullptr) former_log_hook(error);
 }
 
@@ -99,18 +101,21 @@ void take_finding() {
     const bool failed = strcmp(text_field("status"), "failure") == 0;
     const char* hint = text_field("hint");
     if (failed || settings.log_level >= kLogDetail)
-        ereport(failed ? WARNING : LOG,
-                (errmsg("chronos: %s: %s", text_field("test"), text_field("message")),
-                 *hint != '\0' ? errhint("%s", hint) : 0));
+        ereport(failed ? WARNING : LOG, (errmsg("chronos: %s: %s", text_field("test"),
+                                                database_text(text_field("message"))),
+                                         *hint != '\0' ? errhint("%s", database_text(hint)) : 0));
     if (!failed || report.failures++ > 0) return;
-    snprintf(report.first, sizeof report.first, "%s: %s", text_field("test"),
-             text_field("message"));
-    strlcpy(report.first_hint, hint, sizeof report.first_hint);
+    clip_utf8(report.first, sizeof report.first,
+              psprintf("%s: %s", text_field("test"), text_field("message")));
+    clip_utf8(report.first_hint, sizeof report.first_hint, hint);
 }
 
 void handle_message(void*, const char* verb) {
     if (strcmp(verb, "finding") == 0) take_finding();
-    if (strcmp(verb, "done") == 0) report.status = engine_field_number("status", 0);
+    if (strcmp(verb, "done") == 0) {
+        report.status = engine_field_number("status", 0);
+        clip_utf8(report.warning, sizeof report.warning, text_field("warning"));
+    }
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     if (JobSlot* slot = find_job(job_id)) {
         if (strcmp(verb, "progress") == 0) take_progress(slot);
@@ -191,6 +196,8 @@ SessionResult run_command(const JobType* type, char* options) {
     plan.cancelled = cancel_requested;
     SessionResult result = run_engine(&arguments, &plan);
     judge_findings(&result, type);
+    // A success is whole, or says what it left out.
+    if (result.outcome == SessionOutcome::done) result.hint = report.warning;
     return result;
 }
 
@@ -201,8 +208,8 @@ SessionResult outcome_of_error(MemoryContext context) {
     FlushErrorState();
     AbortCurrentTransaction();
     MemoryContextSwitchTo(context);
-    SessionResult result = {SessionOutcome::failed, 58, error->message,
-                            error->hint != nullptr ? error->hint : ""};
+    SessionResult result = {SessionOutcome::failed, 58, utf8_text(error->message),
+                            error->hint != nullptr ? utf8_text(error->hint) : ""};
     if (error->sqlerrcode == ERRCODE_QUERY_CANCELED) result.outcome = SessionOutcome::cancelled;
     return result;
 }
@@ -217,8 +224,9 @@ void report_outcome(const SessionResult* result, const JobType* type) {
             ereport(LOG, (errmsg("chronos: %s was cancelled", type->title)));
             return;
         case SessionOutcome::failed:
-            ereport(WARNING, (errmsg("chronos: %s failed: %s", type->title, result->message),
-                              *hint != '\0' ? errhint("%s", hint) : 0));
+            ereport(WARNING,
+                    (errmsg("chronos: %s failed: %s", type->title, database_text(result->message)),
+                     *hint != '\0' ? errhint("%s", database_text(hint)) : 0));
             return;
     }
 }
@@ -249,7 +257,7 @@ void run_last_command(JobSlot* job, const SessionResult* result, MemoryContext c
     PG_CATCH();
     {
         const SessionResult error = outcome_of_error(context);
-        ereport(WARNING, (errmsg("chronos: job_end_command: %s", error.message)));
+        ereport(WARNING, (errmsg("chronos: job_end_command: %s", database_text(error.message))));
     }
     PG_END_TRY();
 }

@@ -5,6 +5,7 @@
 #include "extension/postgres_api.h"
 #include "extension/schedule_time.h"
 #include "extension/settings.h"
+#include "extension/text.h"
 #include "extension/worker_session.h"
 
 /// The scheduler: a background worker that the launcher starts when a schedule is due or has
@@ -270,10 +271,10 @@ void run(Entry* entry, Evaluation* evaluation) {
     entry->attempt = entry->due_again ? entry->attempt + 1 : 1;
     JobRequest request = {};
     request.type = entry->type;
-    request.options = entry->options;
-    request.requested_by = entry->created_by;
+    request.options = utf8_text(entry->options);
+    request.requested_by = utf8_text(entry->created_by);
     request.requested_from = "";
-    request.schedule = entry->name;
+    request.schedule = utf8_text(entry->name);
     request.due_at = entry->due_at;
     request.attempt = entry->attempt;
     request.skip_reason = skip_reason(entry, evaluation->first_job);

@@ -1,5 +1,6 @@
 #include "extension/engine_process.h"
 #include "extension/engine_session.h"
+#include "extension/text.h"
 
 namespace chronos::extension {
 namespace {
@@ -29,7 +30,8 @@ ParamListInfo parameter_values(const Oid* types) {
         Oid input_function;
         Oid io_parameter;
         getTypeInputInfo(types[i], &input_function, &io_parameter);
-        value->value = OidInputFunctionCall(input_function, pstrdup(text), io_parameter, -1);
+        value->value =
+            OidInputFunctionCall(input_function, pstrdup(database_text(text)), io_parameter, -1);
     }
     return values;
 }
@@ -45,7 +47,8 @@ void queue_row(HeapTuple tuple, TupleDesc columns) {
         static_cast<const char**>(palloc(sizeof(char*) * (2 * columns->natts + 1)));
     for (int i = 0; i < columns->natts; ++i) {
         fields[2 * i] = psprintf("%d", i + 1);
-        fields[2 * i + 1] = SPI_getvalue(tuple, columns, i + 1);
+        const char* value = SPI_getvalue(tuple, columns, i + 1);
+        fields[2 * i + 1] = value != nullptr ? utf8_text(value) : nullptr;
     }
     fields[2 * columns->natts] = nullptr;
     queue_or_raise("row", fields);
@@ -119,9 +122,10 @@ bool is_cancel(const ErrorData* error) {
 }
 
 void queue_failure(const char* id, const ErrorData* error) {
-    const char* fields[] = {
-        "id",           id,     "sqlstate", unpack_sql_state(error->sqlerrcode), "message",
-        error->message, nullptr};
+    const char* fields[] = {"id",       id,
+                            "sqlstate", unpack_sql_state(error->sqlerrcode),
+                            "message",  utf8_text(error->message),
+                            nullptr};
     queue_or_raise("query-failed", fields);
 }
 
@@ -135,7 +139,7 @@ void answer_query(bool own_transaction) {
     const char* id = engine_field("id");
     const char* sql = engine_field("sql");
     id = pstrdup(id != nullptr ? id : "0");
-    sql = pstrdup(sql != nullptr ? sql : "");
+    sql = pstrdup(sql != nullptr ? database_text(sql) : "");
     ErrorData* volatile error = nullptr;
     pgstat_report_activity(STATE_RUNNING, sql);
     PG_TRY();

@@ -1,5 +1,7 @@
 #include "extension/shared_state.h"
 
+#include "extension/text.h"
+
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -134,8 +136,8 @@ void finish_job(int64 id, JobState state, int error_code, const char* error, con
         slot->state = state;
         slot->finished_at = GetCurrentTimestamp();
         slot->error_code = error_code;
-        strlcpy(slot->error, error != nullptr ? error : "", sizeof slot->error);
-        strlcpy(slot->hint, hint != nullptr ? hint : "", sizeof slot->hint);
+        clip_utf8(slot->error, sizeof slot->error, error != nullptr ? error : "");
+        clip_utf8(slot->hint, sizeof slot->hint, hint != nullptr ? hint : "");
         slot->worker_latch = nullptr;
         slot->worker_pid = 0;
     }

@@ -41,8 +41,8 @@ struct CopyStages {
     int64 stored_bytes;  ///< of what was made of it
 };
 
-/// A job in shared memory: plain data only. Counters are atomic, because the worker updates them a
-/// few times a second; all else is under SharedState::lock.
+/// A job in shared memory: plain data only, its text in UTF-8 (text.h). Counters are atomic,
+/// because the worker updates them a few times a second; all else is under SharedState::lock.
 struct JobSlot {
     int64 id;
     JobState state;
@@ -63,7 +63,7 @@ struct JobSlot {
     CopyStages copying;  ///< all 0: not told
     char label[64];
     char error[512];
-    char hint[256];
+    char hint[512];  ///< of a job that succeeded: what it left out
     int error_code;  ///< exit code of the command line for the same failure; 0 if none
     pid_t worker_pid;
     Latch* worker_latch;

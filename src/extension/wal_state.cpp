@@ -4,6 +4,7 @@
 #include <sys/statvfs.h>
 
 #include "extension/shared_state.h"
+#include "extension/text.h"
 
 namespace chronos::extension {
 namespace {
@@ -82,7 +83,7 @@ void put(Row* row, Datum value, bool known) {
     row->nulls[row->count++] = !known;
 }
 void put_text(Row* row, const char* text) {
-    put(row, *text != '\0' ? CStringGetTextDatum(text) : 0, *text != '\0');
+    put(row, *text != '\0' ? text_datum(text) : 0, *text != '\0');
 }
 void put_time(Row* row, TimestampTz time) {
     put(row, TimestampTzGetDatum(time), time != 0);
@@ -156,8 +157,8 @@ void note_failed_push(const char* file, const char* message, const char* hint) {
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     WalState* state = &shared->wal;
     strlcpy(state->failed_file, file, sizeof state->failed_file);
-    strlcpy(state->error, message, sizeof state->error);
-    strlcpy(state->hint, hint != nullptr ? hint : "", sizeof state->hint);
+    clip_utf8(state->error, sizeof state->error, message);
+    clip_utf8(state->hint, sizeof state->hint, hint != nullptr ? hint : "");
     state->failed_at = GetCurrentTimestamp();
     LWLockRelease(shared->lock);
 }
@@ -180,7 +181,7 @@ void note_streamed(XLogRecPtr lsn, TimestampTz at) {
 
 void note_stream_failure(const char* message) {
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-    strlcpy(shared->wal.stream_error, message, sizeof shared->wal.stream_error);
+    clip_utf8(shared->wal.stream_error, sizeof shared->wal.stream_error, message);
     shared->wal.stream_failed_at = GetCurrentTimestamp();
     LWLockRelease(shared->lock);
 }

@@ -9,7 +9,7 @@ namespace chronos::extension {
 struct WalState {
     char failed_file[64];  ///< the last one that the resident engine could not store
     char error[512];
-    char hint[256];
+    char hint[512];
     TimestampTz failed_at;
     int64 dropped_count;  ///< because of archive-push-queue-max
     char dropped_file[64];

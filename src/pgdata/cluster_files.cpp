@@ -16,6 +16,7 @@
 #include "pgdata/cluster_rules.h"
 #include "pgdata/link_targets.h"
 #include "pgdata/owner_names.h"
+#include "pgdata/unreadable.h"
 
 namespace chronos::pgdata {
 namespace {
@@ -61,14 +62,21 @@ public:
     Result<ClusterList> run();
 
 private:
-    Result<> walk(std::string name, std::string path);
-    Result<bool> open(Directory& directory);
+    Result<> walk(std::string name, std::string path, const struct stat& stat);
+    Result<bool> open(Directory& directory, const struct stat& stat);
     Result<> read_names(Directory& directory);
     Result<> visit(const Directory& directory, const std::string& file_name);
     Result<> visit_link(const Directory& directory, Item item);
-    Result<> visit_tablespace(const Item& item, const std::string& destination);
+    Result<> visit_tablespace(const Directory& directory, const Item& item);
+    Result<> list_tablespace(const Directory& directory, const Item& item, std::uint32_t oid);
+    Result<> list_in_place(const Item& item);
+    Result<> link_tablespace(const Item& item, std::string destination, std::uint32_t oid);
+    /// nullopt: there is none, and with it no tablespace any more.
+    Result<std::optional<struct stat>> stat_version_directory(const std::string& tablespace);
     Result<> visit_item(const Directory& directory, Item item);
     bool skips(const Directory& directory, std::string_view file_name) const;
+    bool cannot_be_stored(const Item& item);
+    void leave_out(const Item& item, std::string reason);
     bool is_excluded(const Item& item) const;
     bool excludes_contents(const std::string& name, const std::string& path) const;
     ClusterEntry make_entry(std::string_view name, const struct stat& stat);
@@ -81,7 +89,16 @@ private:
     LinkTargets targets_;
     struct stat root_stat_ {};
     struct stat tablespace_links_stat_ {};
+    Unreadable unreadable_;
+    std::optional<std::vector<std::uint32_t>> tablespaces_;  ///< nullopt: whatever looks like one
 };
+
+/// The oid that names a tablespace's entry, as the server reads it: without leading zeros.
+std::optional<std::uint32_t> tablespace_oid(const std::string& file_name) {
+    const auto oid = parse_uint(file_name);
+    if (!oid || *oid == 0 || *oid > UINT32_MAX || file_name.front() == '0') return std::nullopt;
+    return static_cast<std::uint32_t>(*oid);
+}
 
 ClusterWalk::ClusterWalk(const ClusterListRequest& request)
     : request_(request), targets_(request.pgdata) {}
@@ -90,30 +107,37 @@ Result<ClusterList> ClusterWalk::run() {
     if (::stat(request_.pgdata.c_str(), &root_stat_) != 0)
         return stat_error(request_.pgdata, errno);
     list_.paths.push_back(make_entry(kRoot, root_stat_));
-    CHRONOS_TRY(walk(std::string(kRoot), request_.pgdata));
+    CHRONOS_TRY(walk(std::string(kRoot), request_.pgdata, root_stat_));
+    CHRONOS_TRY(unreadable_.verdict());
     sort();
     return std::move(list_);
 }
 
 /// Everything below a directory, which itself is in the list already.
-Result<> ClusterWalk::walk(std::string name, std::string path) {
+Result<> ClusterWalk::walk(std::string name, std::string path, const struct stat& stat) {
     if (has_skipped_contents(name, request_.online) || excludes_contents(name, path)) return {};
     Directory directory;
     directory.is_database = in_database_directory(name + "/x");
     directory.name = std::move(name);
     directory.path = std::move(path);
-    const bool opened = CHRONOS_TRY(open(directory));
+    const bool opened = CHRONOS_TRY(open(directory, stat));
     if (!opened) return {};
     CHRONOS_TRY(read_names(directory));
+    if (directory.name == kTablespaceLinks && request_.tablespaces)
+        tablespaces_ = CHRONOS_TRY(request_.tablespaces());
     for (const std::string& file_name : directory.names)
         if (!skips(directory, file_name)) CHRONOS_TRY(visit(directory, file_name));
     return {};
 }
 
-/// false if it has vanished, which a running server's directories do.
-Result<bool> ClusterWalk::open(Directory& directory) {
+/// false if it has vanished, which a running server's directories do, or cannot be read.
+Result<bool> ClusterWalk::open(Directory& directory, const struct stat& stat) {
     directory.stream.reset(::opendir(directory.path.c_str()));
     if (directory.stream) return true;
+    if (errno == EACCES) {
+        unreadable_.add(directory.path, &stat);
+        return false;
+    }
     if (errno == ENOENT && directory.name != kRoot) return false;
     return system_error(ErrorKind::path_open,
                         "unable to list file info for path '" + directory.path + "'", errno);
@@ -164,18 +188,34 @@ bool ClusterWalk::excludes_contents(const std::string& name, const std::string& 
     return false;
 }
 
+/// A file that is left out is told about, and so is a directory, with all that is in it.
+void ClusterWalk::leave_out(const Item& item, std::string reason) {
+    list_.left_out.push_back({item.path, std::move(reason)});
+}
+
+bool ClusterWalk::cannot_be_stored(const Item& item) {
+    if (!request_.judge_name) return false;
+    const Result<> verdict = request_.judge_name(item.name);
+    if (!verdict) leave_out(item, verdict.error().message());
+    return !verdict;
+}
+
 Result<> ClusterWalk::visit(const Directory& directory, const std::string& file_name) {
     Item item{file_name, directory.name + "/" + file_name, directory.path + "/" + file_name, {}};
     if (::fstatat(::dirfd(directory.stream.get()), file_name.c_str(), &item.stat,
                   AT_SYMLINK_NOFOLLOW) != 0) {
         if (errno == ENOENT) return {};  // removed since readdir() saw it
-        return stat_error(item.path, errno);
+        if (errno != EACCES) return stat_error(item.path, errno);
+        unreadable_.add(item.path, nullptr);  // names of the directory can be read, no more
+        return {};
     }
     if (is_excluded(item)) return {};
-    if (directory.name == kTablespaceLinks && !S_ISLNK(item.stat.st_mode))
-        return Error(ErrorKind::link_expected, "'" + item.name +
-                                                   "' is not a symlink - pg_tblspc should "
-                                                   "contain only symlinks");
+    if (S_ISDIR(item.stat.st_mode) && belongs_to_file_system(file_name)) {
+        log_info("exclude '" + item.path + "' from backup: it is the file system's own");
+        return {};
+    }
+    if (directory.name == kTablespaceLinks) return visit_tablespace(directory, item);
+    if (cannot_be_stored(item)) return {};
     if (S_ISLNK(item.stat.st_mode)) return visit_link(directory, std::move(item));
     return visit_item(directory, std::move(item));
 }
@@ -185,29 +225,33 @@ Result<> ClusterWalk::visit_item(const Directory& directory, Item item) {
     if (S_ISDIR(item.stat.st_mode)) {
         if (item.name == kTablespaceLinks) tablespace_links_stat_ = item.stat;
         list_.paths.push_back(make_entry(item.name, item.stat));
-        return walk(std::move(item.name), std::move(item.path));
+        return walk(std::move(item.name), std::move(item.path), item.stat);
     }
     if (!S_ISREG(item.stat.st_mode)) {
-        log_warn("exclude special file '" + item.path + "' from backup");
+        log_warn("exclude special file '" + printable(item.path) + "' from backup");
         return {};
     }
     if (directory.name == kRoot && is_skipped_root_file(item.file_name, request_.major)) return {};
     if (directory.name == kWal && request_.online) return {};
+    unreadable_.judge(::dirfd(directory.stream.get()), item.file_name, item.path, item.stat);
     list_.files.push_back(make_entry(item.name, item.stat));
     return {};
 }
 
-Result<> ClusterWalk::visit_link(const Directory& directory, Item item) {
+/// nullopt if the link has vanished.
+Result<std::optional<std::string>> read_link(const Directory& directory, const Item& item) {
     std::array<char, PATH_MAX> buffer{};
     const ssize_t size = ::readlinkat(::dirfd(directory.stream.get()), item.file_name.c_str(),
                                       buffer.data(), buffer.size());
-    if (size < 0) {
-        if (errno == ENOENT) return {};
-        return stat_error(item.path, errno);
-    }
-    const std::string destination(buffer.data(), static_cast<std::size_t>(size));
-    if (directory.name == kTablespaceLinks) return visit_tablespace(item, destination);
+    if (size >= 0) return std::string(buffer.data(), static_cast<std::size_t>(size));
+    if (errno == ENOENT) return std::optional<std::string>{};
+    return stat_error(item.path, errno);
+}
 
+Result<> ClusterWalk::visit_link(const Directory& directory, Item item) {
+    const std::optional<std::string> read = CHRONOS_TRY(read_link(directory, item));
+    if (!read) return {};
+    const std::string& destination = *read;
     const std::string absolute = absolute_destination(item.path, destination);
     struct stat stat {};
     if (::lstat(absolute.c_str(), &stat) == 0 && S_ISLNK(stat.st_mode))
@@ -225,30 +269,70 @@ Result<> ClusterWalk::visit_link(const Directory& directory, Item item) {
     return visit_item(directory, std::move(item));
 }
 
-Result<> ClusterWalk::visit_tablespace(const Item& item, const std::string& destination) {
-    const auto oid = parse_uint(item.file_name);
-    if (!oid || *oid == 0 || *oid > UINT32_MAX)
-        return Error(ErrorKind::format,
-                     "'" + item.name + "' is not named by the oid of a tablespace");
+/// The server takes an entry for a tablespace if its catalog has one of that oid, and ignores all
+/// others: so nothing of the cluster is in them.
+Result<> ClusterWalk::visit_tablespace(const Directory& directory, const Item& item) {
+    const std::optional<std::uint32_t> oid = tablespace_oid(item.file_name);
+    const bool may_be_one = S_ISLNK(item.stat.st_mode) || S_ISDIR(item.stat.st_mode);
+    if (!oid)
+        leave_out(item, "it is not named by the oid of a tablespace");
+    else if (!may_be_one)
+        leave_out(item, "it is neither a link nor a directory, so no tablespace");
+    else if (tablespaces_ && std::ranges::find(*tablespaces_, *oid) == tablespaces_->end())
+        leave_out(item, "the server has no tablespace of this oid");
+    else
+        return list_tablespace(directory, item, *oid);
+    return {};
+}
+
+Result<> ClusterWalk::list_tablespace(const Directory& directory, const Item& item,
+                                      std::uint32_t oid) {
+    if (S_ISDIR(item.stat.st_mode)) return list_in_place(item);
+    std::optional<std::string> destination = CHRONOS_TRY(read_link(directory, item));
+    return destination ? link_tablespace(item, *std::move(destination), oid) : Result<>();
+}
+
+Result<std::optional<struct stat>> ClusterWalk::stat_version_directory(
+    const std::string& tablespace) {
+    const std::string path = tablespace + "/" + request_.tablespace_directory;
+    struct stat stat {};
+    if (::stat(path.c_str(), &stat) == 0) return std::optional(stat);
+    const int error_number = errno;
+    // Dropped while we looked: then its entry is gone as well.
+    if (error_number == ENOENT && ::lstat(tablespace.c_str(), &stat) != 0 && errno == ENOENT)
+        return std::optional<struct stat>{};
+    if (error_number == EACCES) {
+        unreadable_.add(path, nullptr);
+        return std::optional<struct stat>{};
+    }
+    return stat_error(path, error_number)
+        .with_hint("A tablespace of the server has lost its files: is its file system mounted?");
+}
+
+/// A tablespace that is a directory of the data directory (allow_in_place_tablespaces) is listed as
+/// one: whoever restores needs to know nothing about it.
+Result<> ClusterWalk::list_in_place(const Item& item) {
+    const auto stat = CHRONOS_TRY(stat_version_directory(item.path));
+    if (!stat) return {};
+    const std::string contents = item.name + "/" + request_.tablespace_directory;
+    list_.paths.push_back(make_entry(item.name, item.stat));
+    list_.paths.push_back(make_entry(contents, *stat));
+    return walk(contents, item.path + "/" + request_.tablespace_directory, *stat);
+}
+
+Result<> ClusterWalk::link_tablespace(const Item& item, std::string destination,
+                                      std::uint32_t oid) {
     CHRONOS_TRY(targets_.add({.name = item.name.substr(kRoot.size() + 1),
                               .directory = absolute_destination(item.path, destination),
                               .file = ""}));
-    const std::string path = item.path + "/" + request_.tablespace_directory;
-    struct stat stat {};
-    if (::stat(path.c_str(), &stat) != 0) {
-        const int error_number = errno;
-        struct stat link {};
-        // Dropped while we looked: then the link is gone as well.
-        if (error_number == ENOENT && ::lstat(item.path.c_str(), &link) != 0 && errno == ENOENT)
-            return {};
-        return stat_error(path, error_number);
-    }
-    add_link(item, destination, /*to_file=*/false, static_cast<std::uint32_t>(*oid));
+    const auto stat = CHRONOS_TRY(stat_version_directory(item.path));
+    if (!stat) return {};
+    add_link(item, std::move(destination), /*to_file=*/false, oid);
     const std::string name = "pg_tblspc/" + item.file_name;
     const std::string contents = name + "/" + request_.tablespace_directory;
     list_.paths.push_back(make_entry(name, tablespace_links_stat_));
-    list_.paths.push_back(make_entry(contents, stat));
-    return walk(contents, path);
+    list_.paths.push_back(make_entry(contents, *stat));
+    return walk(contents, item.path + "/" + request_.tablespace_directory, *stat);
 }
 
 ClusterEntry ClusterWalk::make_entry(std::string_view name, const struct stat& stat) {

@@ -10,6 +10,7 @@ namespace chronos::pgdata {
 namespace {
 
 constexpr std::string_view kPgData = "pg_data/";
+constexpr std::string_view kInPlaceTablespaces = "pg_data/pg_tblspc/";
 constexpr std::string_view kPgInternalInit = "pg_internal.init";
 constexpr std::string_view kInitFork = "_init";
 constexpr std::uint64_t kSegmentFileSize = std::uint64_t{1} << 30;  ///< of a relation
@@ -18,9 +19,18 @@ constexpr std::array<std::string_view, 7> kSkippedContents = {
     "pg_dynshmem",  "pg_notify",   "pg_replslot", "pg_serial",
     "pg_snapshots", "pg_stat_tmp", "pg_subtrans"};
 
-constexpr std::array<std::string_view, 5> kSkippedRootFiles = {"backup_label", "backup_label.old",
-                                                               "postgresql.auto.conf.tmp",
-                                                               "postmaster.opts", "postmaster.pid"};
+/// Of the running server, or of another backup: a map of that would lead a restored server astray.
+constexpr std::array<std::string_view, 7> kSkippedRootFiles = {
+    "backup_label",         "backup_label.old",         "tablespace_map",
+    "current_logfiles.tmp", "postgresql.auto.conf.tmp", "postmaster.opts",
+    "postmaster.pid"};
+
+/// Of the WAL directory, which a running server's base backup keeps without what is in them.
+constexpr std::array<std::string_view, 2> kSkippedWalContents = {"pg_data/pg_wal/archive_status",
+                                                                 "pg_data/pg_wal/summaries"};
+
+constexpr std::array<std::string_view, 4> kFileSystemDirectories = {"lost+found", ".snapshot",
+                                                                    ".snapshots", ".zfs"};
 
 bool is_digit(char c) {
     return c >= '0' && c <= '9';
@@ -67,10 +77,12 @@ bool is_relation_cache(std::string_view name) {
     return false;
 }
 
-/// "pg_data/base/5" or "pg_tblspc/16387/PG_15_202209061/5" or "pg_data/global".
+/// "pg_data/base/5" or "pg_tblspc/16387/PG_15_202209061/5", in place "pg_data/pg_tblspc/...", or
+/// "pg_data/global".
 bool is_database_directory(std::string_view name) {
     if (name == "pg_data/global") return true;
     if (take(name, "pg_data/base/")) return take_digits(name) && name.empty();
+    if (name.starts_with(kInPlaceTablespaces)) name.remove_prefix(kPgData.size());
     if (!take(name, "pg_tblspc/") || !take_digits(name) || !take(name, "/PG_")) return false;
     const std::size_t slash = name.find('/');
     if (slash == std::string_view::npos) return false;
@@ -89,7 +101,7 @@ bool is_temporary_name(std::string_view file_name) {
 }
 
 bool has_skipped_contents(std::string_view manifest_name, bool online) {
-    if (online && manifest_name == "pg_data/pg_wal/archive_status") return true;
+    if (online && contains(kSkippedWalContents, manifest_name)) return true;
     return take(manifest_name, kPgData) && contains(kSkippedContents, manifest_name);
 }
 
@@ -119,6 +131,10 @@ std::string_view relation_number(std::string_view file_name) {
     return file_name.substr(0, file_name.size() - rest.size());
 }
 
+bool belongs_to_file_system(std::string_view file_name) {
+    return contains(kFileSystemDirectories, file_name);
+}
+
 bool in_database_directory(std::string_view manifest_name) {
     const std::size_t slash = manifest_name.rfind('/');
     return slash != std::string_view::npos && is_database_directory(manifest_name.substr(0, slash));
@@ -133,9 +149,9 @@ bool has_page_checksums(std::string_view manifest_name) {
 
 bool reads_to_listed_size(std::string_view manifest_name) {
     // What the server changes under WAL protection: growth after the backup began is replayed.
-    constexpr std::array<std::string_view, 5> kPrefixes = {"pg_data/base/", "pg_data/global/",
-                                                           "pg_data/pg_multixact/",
-                                                           "pg_data/pg_xact/", "pg_tblspc/"};
+    constexpr std::array<std::string_view, 6> kPrefixes = {
+        "pg_data/base/",    "pg_data/global/", "pg_data/pg_multixact/",
+        "pg_data/pg_xact/", "pg_tblspc/",      kInPlaceTablespaces};
     return std::ranges::any_of(
         kPrefixes, [&](std::string_view prefix) { return manifest_name.starts_with(prefix); });
 }

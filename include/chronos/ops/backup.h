@@ -66,6 +66,7 @@ struct BackupRequest {
 struct BackupResult {
     repo::BackupEntry entry;       ///< as backup.info now lists it
     std::uint64_t file_total = 0;  ///< files in the manifest
+    std::string left_out;  ///< what could not be backed up, in words; "" if nothing was left out
 };
 
 /// Backs up the cluster at the other end of `connection` and returns when the backup, and the WAL

@@ -3,6 +3,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,6 +23,11 @@ struct ClusterListRequest {
     unsigned major = 15;
     bool online = true;                ///< leaves out the contents of pg_wal
     std::vector<std::string> exclude;  ///< the `exclude` option, relative to PGDATA
+    /// Fails for a manifest name that cannot be stored: what has it is left out. Null: all can be.
+    std::function<Result<>(std::string_view manifest_name)> judge_name;
+    /// The oids of the catalog's tablespaces, asked for once the entries of pg_tblspc are known; an
+    /// entry that is none of them is left out. Null: whatever looks like a tablespace is one.
+    std::function<Result<std::vector<std::uint32_t>>()> tablespaces;
 };
 
 struct ClusterEntry {
@@ -42,16 +48,29 @@ struct ClusterLink {
     OwnerName group;
 };
 
+/// What lies in the cluster's directories and is not in the list, though nobody asked for that.
+struct LeftOut {
+    std::string path;    ///< as the file system has it: any bytes
+    std::string reason;  ///< "it is not named by the oid of a tablespace"
+};
+
 /// Everything a backup holds, each list sorted by name (bytewise).
 struct ClusterList {
     std::vector<ClusterEntry> files;
     std::vector<ClusterEntry> paths;  ///< includes the dummy "pg_tblspc" when there are tablespaces
     std::vector<ClusterLink> links;
+    std::vector<LeftOut> left_out;  ///< for the caller to tell about
 };
 
 /// Walks a data directory by the rules of the repository-format reference, section 6.11; exclusions
-/// and special files are logged. Kinds link_expected, link_destination, file_open as there.
+/// and special files are logged. Kinds link_destination and file_open as there. What this process
+/// may not read fails the list, all of it named in one error: kind path_open if it is directories
+/// only, else file_open.
 Result<ClusterList> list_cluster(const ClusterListRequest& request);
+
+/// Directories that a file system has for itself ("lost+found", snapshots): they are nobody's
+/// content, wherever the root of a file system is part of a cluster.
+bool belongs_to_file_system(std::string_view file_name);
 
 /// Whether the page checksums of a file are checked (section 6.12).
 bool has_page_checksums(std::string_view manifest_name);

@@ -11,13 +11,13 @@
 #include "chronos/base/text.h"
 #include "chronos/crypto/cipher.h"
 #include "chronos/db/server.h"
-#include "chronos/pgdata/cluster_files.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/lock.h"
 #include "ops/backup/clock_gate.h"
 #include "ops/backup/companions.h"
 #include "ops/backup/copy.h"
 #include "ops/backup/label.h"
+#include "ops/backup/listing.h"
 #include "ops/backup/monitor.h"
 #include "ops/backup/plan.h"
 #include "ops/backup/prior.h"
@@ -108,6 +108,7 @@ private:
     StartedBackup started_;
     db::ServerTime listed_at_;
     std::optional<ClockGate> gate_;  ///< from the time of the list on
+    std::string left_out_;
     CopyPlan plan_;
     std::mutex manifest_mutex_;  ///< held for manifest_ and vanished_ while files are copied
     repo::Manifest manifest_;
@@ -228,12 +229,8 @@ Result<> Run::prove_archiving() {
 
 Result<> Run::list_files() {
     CHRONOS_TRY(step("list"));
-    pgdata::ClusterListRequest request;
-    request.pgdata = cluster_.pgdata;
-    request.tablespace_directory = cluster_.control.tablespace_directory();
-    request.major = cluster_.control.major();
-    request.exclude = request_.exclude;
-    const pgdata::ClusterList list = CHRONOS_TRY(pgdata::list_cluster(request));
+    const Listing listing = CHRONOS_TRY(list_for_backup(request_, cluster_, connection_));
+    left_out_ = listing.left_out;
     release_free_memory();  // the manifest is about to be made, beside the prior's
     listed_at_ = CHRONOS_TRY(db::server_time(connection_));
     gate_.emplace(connection_, listed_at_);
@@ -242,8 +239,7 @@ Result<> Run::list_files() {
     manifest_.pg_version = cluster_.control.version;
     manifest_.catalog_version = cluster_.control.catalog_version;
     manifest_.control_version = cluster_.control.control_version;
-    return describe_cluster(list, cluster_.pgdata, CHRONOS_TRY(db::list_tablespaces(connection_)),
-                            manifest_);
+    return describe_cluster(listing.list, cluster_.pgdata, listing.tablespaces, manifest_);
 }
 
 Result<> Run::choose_label() {
@@ -554,6 +550,7 @@ BackupResult Run::result() const {
     BackupResult result;
     result.entry = repo::backup_entry_of(manifest_);
     result.file_total = manifest_.files.size();
+    result.left_out = left_out_;
     log_info(std::string(repo::backup_type_name(manifest_.type)) +
              " backup size = " + format_size(result.entry.size_delta) +
              ", file total = " + std::to_string(result.file_total));

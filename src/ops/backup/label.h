@@ -10,8 +10,12 @@
 namespace chronos::ops::backup {
 
 /// A label for a backup that started at `start`, later than every label the stanza has ever had:
-/// waits for the next second if that makes it so, otherwise fails with kind clock. `prior` is ""
-/// for a full backup. Source: repository-format reference, section 5.4.
+/// the local time, for which it may wait until the next second, or where that is not later, the
+/// second after the latest label. Labels are local times of whoever makes a backup: of another time
+/// zone, of the hour before a clock was put back, of a clock that is wrong. What they must do is
+/// differ and sort in the order in which backups were made; the time of a backup stands in its
+/// manifest. `prior` is "" for a full backup. Fails with kind clock if no later label is possible.
+/// Source: repository-format reference, section 5.4.
 Result<std::string> make_label(const repo::Repository& repository, const std::string& stanza,
                                repo::BackupType type, const std::string& prior, UnixTime start,
                                const Cancellation& cancel);

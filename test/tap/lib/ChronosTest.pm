@@ -50,13 +50,14 @@ sub write_config
 }
 
 # A running server with the module in it, archiving to a repository of its own.
-# %params: conf => lines for postgresql.conf, options => {...} for write_config, start => 0.
+# %params: conf => lines for postgresql.conf, options => {...} for write_config, initdb => [...] of
+# further arguments, start => 0.
 # Returns the node; its {chronos_conf} and {chronos_repo} name configuration and repository.
 sub chronos_node
 {
 	my ($name, %params) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
-	$node->init(allows_streaming => 1, extra => ['--data-checksums']);
+	$node->init(allows_streaming => 1, extra => [ '--data-checksums', @{ $params{initdb} // [] } ]);
 	my $base = PostgreSQL::Test::Utils::tempdir();
 	my $repo = $params{repo} // "$base/repo";
 	mkdir $repo if !-d $repo;
@@ -224,7 +225,7 @@ sub engines_below
 # The seed of a randomized test: TEST_SEED or a fresh one, printed.
 sub seed
 {
-	my $seed = $ENV{TEST_SEED} // int(rand(2**31));
+	my $seed = length($ENV{TEST_SEED} // '') ? $ENV{TEST_SEED} : int(rand(2**31));
 	srand $seed;
 	diag("seed $seed (set TEST_SEED to repeat)");
 	return $seed;

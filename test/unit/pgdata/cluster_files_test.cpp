@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -117,7 +118,7 @@ TEST_F(ListCluster, IsSortedByWholeName) {
 TEST_F(ListCluster, FilesOfTheRunningServerAreLeftOut) {
     files({"postmaster.pid", "postmaster.opts", "backup_label", "backup_label.old",
            "backup_manifest", "backup_manifest.tmp", "recovery.signal", "standby.signal",
-           "postgresql.auto.conf.tmp"});
+           "postgresql.auto.conf.tmp", "tablespace_map", "current_logfiles.tmp"});
     files({"postgresql.auto.conf", "recovery.conf", "tablespace_map.old", "current_logfiles",
            "pg_internal.init", "log/backup_label"});
     EXPECT_THAT(listed_files(),
@@ -143,7 +144,7 @@ TEST_F(ListCluster, WalIsLeftOutOnlyOnline) {
     files({"pg_wal/000000010000000000000001", "pg_wal/archive_status/x.done",
            "pg_wal/summaries/x.summary"});
     request_.online = true;
-    EXPECT_THAT(listed_files(), ElementsAre("pg_data/pg_wal/summaries/x.summary"));
+    EXPECT_THAT(listed_files(), IsEmpty());
     EXPECT_THAT(listed_paths(),
                 ElementsAre("pg_data", "pg_data/pg_wal", "pg_data/pg_wal/archive_status",
                             "pg_data/pg_wal/summaries"));
@@ -244,11 +245,18 @@ TEST_F(ListCluster, OfATablespaceOnlyTheDirectoryOfThisVersionIsListed) {
     EXPECT_EQ(list->links.front().destination, outside("ts"));
 }
 
-TEST_F(ListCluster, TablespaceInsideTheDataDirectoryIsRefused) {
-    path("pg_tblspc/16387");
-    expect_error(ErrorKind::link_expected,
-                 "'pg_data/pg_tblspc/16387' is not a symlink - pg_tblspc should contain only "
-                 "symlinks");
+TEST_F(ListCluster, TablespaceInPlaceIsListedAsTheDirectoryThatItIs) {
+    files({"pg_tblspc/16387/PG_15_202209061/5/100", "pg_tblspc/16387/PG_15_202209061/5/101",
+           "pg_tblspc/16387/PG_15_202209061/5/101_init", "pg_tblspc/16387/PG_14_202107181/5/100"});
+    const auto list = list_cluster(request_);
+    ASSERT_OK(list);
+    const std::string inside = "pg_data/pg_tblspc/16387/PG_15_202209061";
+    EXPECT_THAT(names_of(list->files), ElementsAre(inside + "/5/100", inside + "/5/101_init"));
+    EXPECT_THAT(names_of(list->paths),
+                ElementsAre("pg_data", "pg_data/pg_tblspc", "pg_data/pg_tblspc/16387", inside,
+                            inside + "/5"));
+    EXPECT_THAT(names_of(list->links), IsEmpty());
+    EXPECT_TRUE(has_page_checksums(inside + "/5/100"));
 }
 
 TEST_F(ListCluster, TablespaceWithoutItsDirectoryIsRefused) {
@@ -257,9 +265,84 @@ TEST_F(ListCluster, TablespaceWithoutItsDirectoryIsRefused) {
     expect_error(ErrorKind::file_open, "pg_tblspc/16387/PG_15_202209061");
 }
 
-TEST_F(ListCluster, TablespaceWithoutAnOidIsRefused) {
-    link("pg_tblspc/abc", outside("ts"));
-    expect_error(ErrorKind::format, "'pg_data/pg_tblspc/abc'");
+TEST_F(ListCluster, WhatTheCatalogHasIsATablespaceWhateverItLooksLike) {
+    link("pg_tblspc/16387", outside("missing"));
+    request_.tablespaces = [] { return std::vector<std::uint32_t>{16387}; };
+    expect_error(ErrorKind::file_open, "pg_tblspc/16387/PG_15_202209061");
+}
+
+TEST_F(ListCluster, WhatIsNoTablespaceIsLeftOutAndNamed) {
+    std::filesystem::create_directories(outside("stale/PG_15_202209061/5"));
+    std::ofstream(outside("stale/PG_15_202209061/5/100"));
+    files({"pg_tblspc/foo", "pg_tblspc/16384.bak/x", "pg_tblspc/016384/x", "pg_tblspc/16400"});
+    link("pg_tblspc/99999", "/nowhere");
+    link("pg_tblspc/abc", outside("stale"));
+    link("pg_tblspc/17000", outside("stale"));
+    request_.tablespaces = [] { return std::vector<std::uint32_t>{16400}; };
+    const auto list = list_cluster(request_);
+    ASSERT_OK(list);
+    Names left_out;
+    for (const LeftOut& entry : list->left_out)
+        left_out.push_back(entry.path.substr(request_.pgdata.size() + 1));
+    EXPECT_THAT(left_out, ElementsAre("pg_tblspc/016384", "pg_tblspc/16384.bak", "pg_tblspc/16400",
+                                      "pg_tblspc/17000", "pg_tblspc/99999", "pg_tblspc/abc",
+                                      "pg_tblspc/foo"));
+    EXPECT_THAT(names_of(list->files), IsEmpty());
+    EXPECT_THAT(names_of(list->links), IsEmpty());
+    EXPECT_THAT(names_of(list->paths), ElementsAre("pg_data", "pg_data/pg_tblspc"));
+}
+
+TEST_F(ListCluster, WhatCannotBeStoredIsLeftOutWithAllThatIsInIt) {
+    std::filesystem::create_directories(outside("ts/PG_15_202209061/5"));
+    std::ofstream(outside("ts/PG_15_202209061/5/bad"));
+    std::filesystem::create_directories(outside("logs/bad"));
+    std::ofstream(outside("logs/good"));
+    std::ofstream(outside("logs/bad/x"));
+    files({"bad", "good", "dir/bad", "bad.d/bad/x", "bad.d/y"});
+    link("pg_tblspc/16387", outside("ts"));
+    link("log", outside("logs"));
+    link("sub/bad", outside("logs/good"));
+    request_.judge_name = [](std::string_view name) -> Result<> {
+        if (!name.ends_with("/bad")) return {};
+        return Error(ErrorKind::format, "it is bad");
+    };
+    const auto list = list_cluster(request_);
+    ASSERT_OK(list);
+    EXPECT_THAT(names_of(list->files),
+                ElementsAre("pg_data/bad.d/y", "pg_data/good", "pg_data/log/good"));
+    EXPECT_THAT(list->left_out, testing::SizeIs(6));
+    EXPECT_THAT(list->left_out, testing::Each(testing::Field(&LeftOut::reason, "it is bad")));
+}
+
+TEST_F(ListCluster, WhatIsTheFileSystemsOwnIsLeftOut) {
+    std::filesystem::create_directories(outside("wal/lost+found/x"));
+    files(
+        {"lost+found/#12", "base/lost+found/x", ".snapshot/hourly/PG_VERSION", "x/lost+found.txt"});
+    link("pg_wal", outside("wal"));
+    EXPECT_THAT(listed_files(), ElementsAre("pg_data/x/lost+found.txt"));
+    EXPECT_THAT(listed_paths(),
+                ElementsAre("pg_data", "pg_data/base", "pg_data/pg_wal", "pg_data/x"));
+}
+
+// Also where nothing can be opened: a list is made whole before anybody is told.
+TEST_F(ListCluster, AllThatCannotBeReadIsNamedAtOnce) {
+    if (::geteuid() == 0 && ::seteuid(65534) != 0) FAIL() << "root reads everything";
+    const test::TemporaryDirectory own;
+    request_.pgdata = own / "data";
+    files({"a", "b", "dir/x", "excluded", "postmaster.pid"});
+    for (const char* name : {"a", "b", "dir", "excluded", "postmaster.pid"})
+        ASSERT_EQ(::chmod((request_.pgdata + "/" + name).c_str(), 0), 0);
+    request_.exclude = {"excluded"};
+    const auto list = list_cluster(request_);
+    ASSERT_EQ(::chmod((request_.pgdata + "/dir").c_str(), 0700), 0);
+    std::filesystem::remove_all(request_.pgdata);
+    ASSERT_EQ(::seteuid(::getuid()), 0);
+    ASSERT_FALSE(static_cast<bool>(list));
+    EXPECT_EQ(list.error().kind(), ErrorKind::file_open);
+    for (const char* name : {"/a' (owner ", "/b' (owner ", "/dir' (owner ", ", mode 0000)"})
+        EXPECT_THAT(list.error().message(), HasSubstr(name));
+    EXPECT_THAT(list.error().message(), testing::Not(HasSubstr("excluded")));
+    EXPECT_THAT(list.error().hint(), HasSubstr("exclude"));
 }
 
 TEST_F(ListCluster, LinkIntoTheDataDirectoryIsRefused) {

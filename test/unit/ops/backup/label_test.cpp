@@ -35,6 +35,7 @@ protected:
     test::TemporaryDirectory directory_;
     repo::Repository repository_;
     Cancellation cancel_;
+    std::string latest_;
 };
 
 TEST_F(Label, IsTheStartInLocalTime) {
@@ -56,21 +57,56 @@ TEST_F(Label, OfTheSameSecondWaitsForTheNext) {
     EXPECT_EQ(*make(repo::BackupType::full), "20261120-075746F");
 }
 
-TEST_F(Label, MustBeLaterThanAllThereAre) {
+// Nine hours, in which nobody in the other time zone could make a backup, are not waited for.
+TEST_F(Label, FollowsTheLatestWhereThatIsAheadOfTheClock) {
     add_backup("20261120-090000F");
+    EXPECT_EQ(*make(repo::BackupType::full), "20261120-090001F");
+    add_backup("20261120-090001F");
+    EXPECT_EQ(*make(repo::BackupType::full), "20261120-090002F");
+    EXPECT_EQ(*make(repo::BackupType::diff, "20261120-090001F"),
+              "20261120-090001F_20261120-090002D");
+}
+
+TEST_F(Label, IsLaterThanTheLatestOfAnyZone) {
+    for (const char* zone : {"Asia/Tokyo", "UTC", "Pacific/Kiritimati", "Pacific/Niue", "UTC"}) {
+        SCOPED_TRACE(zone);
+        setenv("TZ", zone, 1);
+        tzset();
+        const auto label = make(repo::BackupType::full);
+        ASSERT_OK(label);
+        EXPECT_GT(*label, latest_);
+        EXPECT_TRUE(repo::is_backup_label(*label));
+        add_backup(latest_ = *label);
+        const auto dependent = make(repo::BackupType::incr, latest_);
+        ASSERT_OK(dependent);
+        EXPECT_GT(*dependent, latest_);
+        add_backup(latest_ = *dependent);
+    }
+}
+
+TEST_F(Label, GoesOnPastTheEndOfADayAndAYear) {
+    add_backup("20261231-235959F");
+    EXPECT_EQ(*make(repo::BackupType::full), "20270101-000000F");
+    add_backup("20280228-235959F");
+    EXPECT_EQ(*make(repo::BackupType::full), "20280229-000000F");
+}
+
+TEST_F(Label, IsRefusedWhereThereCanBeNone) {
+    add_backup("99991231-235959F");
     EXPECT_ERROR(ErrorKind::clock, make(repo::BackupType::full));
 }
 
 TEST_F(Label, OfAnExpiredBackupStaysTaken) {
     add_history("20251120-090000F");
     add_history("20261120-090000F");
-    EXPECT_ERROR(ErrorKind::clock, make(repo::BackupType::full));
+    EXPECT_EQ(*make(repo::BackupType::full), "20261120-090001F");
 }
 
 TEST_F(Label, OfAnotherSetDoesNotMatterToADependentBackup) {
     add_backup("20261120-070000F");
     add_backup("20261120-070000F_20261120-090000I");
-    EXPECT_ERROR(ErrorKind::clock, make(repo::BackupType::incr, "20261120-070000F"));
+    EXPECT_EQ(*make(repo::BackupType::incr, "20261120-070000F"),
+              "20261120-070000F_20261120-090001I");
     add_backup("20261119-070000F");
     EXPECT_EQ(*make(repo::BackupType::incr, "20261119-070000F"),
               "20261119-070000F_20261120-075745I");

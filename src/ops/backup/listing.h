@@ -1,0 +1,32 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "chronos/db/connection.h"
+#include "chronos/db/server.h"
+#include "chronos/pgdata/cluster_files.h"
+#include "ops/backup/server_side.h"
+
+namespace chronos::ops::backup {
+
+/// What a backup is about to contain, and the catalog's word on the tablespaces in it.
+struct Listing {
+    pgdata::ClusterList list;
+    std::vector<db::Tablespace> tablespaces;
+    std::string
+        left_out;  ///< one sentence for whoever asked for the backup; "" if there is nothing
+};
+
+/// The one place where the list of a backup is made. Every name in it can be stored and read back;
+/// what cannot, and what lies in pg_tblspc and is no tablespace, is left out with warnings. Fails,
+/// besides as pgdata::list_cluster() does, with path_missing if a tablespace of the server is not
+/// there.
+Result<Listing> list_for_backup(const BackupRequest& request, const Cluster& cluster,
+                                db::Connection& connection);
+
+/// Whether what is of this manifest name can be backed up; the error says why not. `by_paths`: the
+/// repository is a file system, which takes any bytes.
+Result<> check_storable(std::string_view manifest_name, bool by_paths);
+
+}  // namespace chronos::ops::backup
