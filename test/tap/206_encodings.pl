@@ -63,8 +63,6 @@ sub names_and_text
 		my $failure = '';
 		$node->psql('postgres', q{SELECT chronos.backup_now('full')}, stderr => \$failure);
 		like($failure, qr/backup failed/, 'a backup into it fails');
-		$node->safe_psql('postgres', 'SELECT pg_create_restore_point($$x$$); SELECT pg_switch_wal()');
-		ok($node->poll_query_until('postgres', q{SELECT last_error IS NOT NULL FROM chronos.wal_status}), 'and so does archiving');
 		$node->safe_psql('postgres', "SELECT * FROM chronos.$_") for qw(jobs job_history audit_log wal_status health);
 		$node->psql('postgres', 'SELECT * FROM chronos.check()');
 		$node->psql('postgres', q{SELECT chronos.hold('20261120-075745F', 'th} . $own . q{')});
@@ -74,7 +72,7 @@ sub names_and_text
 	close $write;
 	my $errors = $node->safe_psql('postgres', q{SELECT error FROM chronos.job_history WHERE error IS NOT NULL});
 	like($errors, qr/\\xff\\xfe/, 'the bytes that are no text are shown as numbers');
-	like($errors, qr/\Q$own\E{50}/, 'the others as they are') if $encoding ne 'SQL_ASCII';
+	like($errors, qr/(?:\Q$own\E){50}/, 'the others as they are') if $encoding ne 'SQL_ASCII';
 	for my $client ('LATIN1', 'UTF8')
 	{
 		local $ENV{PGCLIENTENCODING} = $client;
