@@ -17,7 +17,8 @@ ENGINE_DIR := build/engine
 ENGINE ?= $(ENGINE_DIR)/chronos
 
 # The module is its own folder, the messages, and the few functions of base that those need.
-MODULE_SOURCES := $(wildcard src/extension/*.cpp) src/control/message.cpp src/control/cron.cpp src/base/error.cpp src/base/text.cpp
+MODULE_SOURCES := $(wildcard src/extension/*.cpp) src/control/message.cpp src/control/cron.cpp src/base/error.cpp src/base/text.cpp \
+	src/base/utf8.cpp src/base/stanza_name.cpp
 
 MODULE_big = chronos_backup
 OBJS = $(patsubst src/%.cpp,$(MODULE_DIR)/%.o,$(MODULE_SOURCES))

@@ -8,6 +8,7 @@
 #include <limits>
 #include <memory>
 
+#include "chronos/base/stanza_name.h"
 #include "chronos/base/text.h"
 
 namespace chronos::config {
@@ -120,12 +121,10 @@ Result<std::string> check_path(const std::string& name, std::string_view text) {
 }
 
 Result<> check_stanza(const std::string& name, std::string_view text) {
-    // It becomes part of file names, in the repository and in the log directory.
-    if (text.find('/') != std::string_view::npos || text[0] == '.' || text[0] == '-' ||
-        printable(text) != text)
-        return value_error(text, "is not valid for", name)
-            .with_hint("A stanza is a file name, without '/' and without '.' at its start.");
-    return {};
+    const char* problem = stanza_name_problem(text);
+    if (problem == nullptr) return {};
+    return value_error(printable(text), "is not valid for", name)
+        .with_hint("It cannot be the name of a stanza: " + std::string(problem) + ".");
 }
 
 }  // namespace

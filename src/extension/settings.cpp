@@ -1,6 +1,7 @@
 #include "extension/settings.h"
 
 #include "extension/postgres_api.h"
+#include "extension/stanza_name.h"
 
 namespace chronos::extension {
 
@@ -16,18 +17,10 @@ const config_enum_entry kLogLevels[] = {{"error", kLogError, false},
 
 /// Check hooks run in the postmaster too: they report by return value and never raise.
 bool check_stanza(char** value, void**, GucSource) {
-    const char* text = *value;
-    if (text == nullptr || *text == '\0') {
-        GUC_check_errdetail("A stanza name is required.");
-        return false;
-    }
-    for (; *text != '\0'; ++text) {
-        const unsigned char c = static_cast<unsigned char>(*text);
-        if (isalnum(c) || c == '-' || c == '_' || (c == '.' && text != *value)) continue;
-        GUC_check_errdetail("A stanza name consists of letters, digits, \"-\", \"_\" and \".\".");
-        return false;
-    }
-    return true;
+    const char* problem = stanza_problem(*value != nullptr ? *value : "");
+    if (problem == nullptr) return true;
+    GUC_check_errdetail("It cannot be the name of a stanza: %s.", problem);
+    return false;
 }
 
 bool check_absolute_path(char** value, void**, GucSource) {
