@@ -201,7 +201,7 @@ int run_program(int argc, char** argv, char** environment) {
 
     Display display(*config);
     LogOutput output(*config, [&] { display.clear(); });
-    for (const std::string& warning : warnings) log_warn(warning);
+    output.show_early(warnings);
     Context context{.config = *config,
                     .cancel = cancel,
                     .progress = [&](const Progress& progress) { display.show(progress); },

@@ -172,11 +172,30 @@ void LogOutput::open_file() {
                 "\nNOTE: process will continue without log file.");
         return;
     }
-    if (json_) return;
-    struct stat status = {};
-    const bool used = fstat(file_, &status) == 0 && status.st_size > 0;
-    write_all(file_, used ? "\n-------------------PROCESS START-------------------\n"
-                          : "-------------------PROCESS START-------------------\n");
+    if (!json_) {
+        struct stat status = {};
+        const bool used = fstat(file_, &status) == 0 && status.st_size > 0;
+        write_all(file_, used ? "\n-------------------PROCESS START-------------------\n"
+                              : "-------------------PROCESS START-------------------\n");
+    }
+    for (const std::string& text : early_) write_file(LogLevel::warn, text, log_time());
+}
+
+void LogOutput::show_early(const std::vector<std::string>& warnings) {
+    early_ = warnings;
+    if (!early_.empty()) before_line_();
+    for (const std::string& text : early_)
+        write_all(STDERR_FILENO,
+                  form({.time = "", .process = false, .level = LogLevel::warn, .text = text}));
+}
+
+std::string LogOutput::form(const LogLine& line) const {
+    return json_ ? json_log_line(line.level, line.text, origin_) : line.format();
+}
+
+void LogOutput::write_file(LogLevel level, std::string_view text, const std::string& time) {
+    if (file_ >= 0 && level <= file_level_)
+        write_all(file_, form({.time = time, .process = true, .level = level, .text = text}));
 }
 
 void LogOutput::write_console(LogLevel level, const std::string& text, const std::string& time) {
@@ -191,16 +210,12 @@ void LogOutput::receive(LogLevel level, std::string_view text) {
     const std::string full = (dry_run_ ? "[DRY-RUN] " : "") + std::string(text);
     const std::string time = log_time();
     if (level <= stderr_level_ || level <= console_level_) before_line_();
-    const auto form = [&](const LogLine& line) {
-        return json_ ? json_log_line(level, full, origin_) : line.format();
-    };
     if (level <= stderr_level_)
         write_all(STDERR_FILENO,
                   form({.time = "", .process = false, .level = level, .text = full}));
     else if (level <= console_level_)
         write_console(level, full, time);
-    if (file_ >= 0 && level <= file_level_)
-        write_all(file_, form({.time = time, .process = true, .level = level, .text = full}));
+    write_file(level, full, time);
 }
 
 }  // namespace chronos::cli

@@ -3,6 +3,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "chronos/base/error.h"
 #include "chronos/base/log.h"
@@ -50,12 +51,18 @@ public:
     LogOutput(const LogOutput&) = delete;
     LogOutput& operator=(const LogOutput&) = delete;
 
+    /// What was found while the options were read. It goes to standard error whatever the levels
+    /// say: they stand in what the warnings are about. And into the file, once that is open.
+    void show_early(const std::vector<std::string>& warnings);
+
     /// Opens the log file if the command writes one. A directory that is missing or closed to us is
     /// worth a warning only to somebody who asked for it.
     void open_file();
 
 private:
     void receive(LogLevel level, std::string_view text);
+    std::string form(const LogLine& line) const;
+    void write_file(LogLevel level, std::string_view text, const std::string& time);
     void write_console(LogLevel level, const std::string& text, const std::string& time);
 
     const config::Config& config_;
@@ -70,6 +77,7 @@ private:
     LogOrigin origin_;
     int console_;    ///< file descriptor
     int file_ = -1;  ///< file descriptor
+    std::vector<std::string> early_;
 };
 
 }  // namespace chronos::cli

@@ -569,9 +569,13 @@ constexpr std::array kOptions{
     Option{.name = "log-level-stderr",
            .type = Type::string,
            .commands = kAll,
-           .default_text = "off",
+           .default_text = "warn",
            .allowed = "off error warn info detail debug trace",
-           .summary = "level of the log on standard error"},
+           .summary = "level of the log on standard error",
+           .details = "A line goes to one place: to standard error if its level is within this "
+                      "one, else to the console if it is within log-level-console. So warnings "
+                      "and errors of a job in cron are mailed although its output is thrown "
+                      "away."},
     Option{.name = "log-path",
            .type = Type::path,
            .commands = kAll,

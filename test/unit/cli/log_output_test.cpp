@@ -133,12 +133,15 @@ TEST(LogOutput, LevelsDecideWhereALineGoes) {
         log_detail("d");
     };
     Captured captured = capture(expire({"--log-level-console=info"}), all);
-    EXPECT_EQ(captured.out, "P00   WARN: w\nP00   INFO: i\n");
+    EXPECT_EQ(captured.out, "P00   INFO: i\n");
+    EXPECT_EQ(captured.err, "WARN: w\n") << "what needs somebody is not lost with the output";
+    captured = capture(expire({"--log-level-console=detail", "--log-level-stderr=off"}), all);
+    EXPECT_EQ(captured.out, "P00   WARN: w\nP00   INFO: i\nP00 DETAIL: d\n");
     EXPECT_EQ(captured.err, "");
-    captured = capture(expire({"--log-level-console=detail", "--log-level-stderr=warn"}), all);
-    EXPECT_EQ(captured.out, "P00   INFO: i\nP00 DETAIL: d\n");
-    EXPECT_EQ(captured.err, "WARN: w\n");
-    captured = capture(expire({"--log-level-console=off"}), all);
+    captured = capture(expire({"--log-level-console=off", "--log-level-stderr=info"}), all);
+    EXPECT_EQ(captured.out, "");
+    EXPECT_EQ(captured.err, "WARN: w\nINFO: i\n");
+    captured = capture(expire({"--log-level-console=off", "--log-level-stderr=off"}), all);
     EXPECT_EQ(captured.out + captured.err, "");
 }
 
@@ -171,7 +174,24 @@ TEST(LogOutput, StaysOutOfTheResultOfInfo) {
     const Captured captured =
         capture({"info", "--no-log-timestamp"}, [](LogOutput&) { log_warn("w"); });
     EXPECT_EQ(captured.out, "");
-    EXPECT_EQ(captured.err, "P00   WARN: w\n");
+    EXPECT_EQ(captured.err, "WARN: w\n");
+    const Captured console = capture({"info", "--no-log-timestamp", "--log-level-stderr=off"},
+                                     [](LogOutput&) { log_warn("w"); });
+    EXPECT_EQ(console.out, "");
+    EXPECT_EQ(console.err, "P00   WARN: w\n");
+}
+
+TEST(LogOutput, WhatTheOptionsAreWarnedOfIsSaidWhateverTheyAre) {
+    const test::TemporaryDirectory directory;
+    const Captured captured = capture(expire({"--log-level-console=off", "--log-level-stderr=off",
+                                              "--log-path=" + directory.path()}),
+                                      [](LogOutput& output) {
+                                          output.show_early({"w"});
+                                          output.open_file();
+                                      });
+    EXPECT_EQ(captured.out, "");
+    EXPECT_EQ(captured.err, "WARN: w\n");
+    EXPECT_THAT(content(directory / "demo-expire.log"), HasSubstr("P00   WARN: w\n"));
 }
 
 TEST(LogOutput, FileIsAppendedToAndBegunByALine) {
@@ -196,10 +216,9 @@ TEST(LogOutput, FileIsAppendedToAndBegunByALine) {
 TEST(LogOutput, MissingDirectoryIsWorthAWarningOnlyIfNamed) {
     Captured captured = capture(expire({"--log-path=/does/not/exist"}),
                                 [](LogOutput& output) { output.open_file(); });
-    EXPECT_THAT(captured.out,
+    EXPECT_THAT(captured.err,
                 HasSubstr("unable to open log file '/does/not/exist/demo-expire.log'"));
-    EXPECT_THAT(captured.out,
-                HasSubstr("\n            NOTE: process will continue without log file."));
+    EXPECT_THAT(captured.err, HasSubstr("\n      NOTE: process will continue without log file."));
 }
 
 TEST(LogOutput, CommandsWithoutLogFileMakeNone) {
