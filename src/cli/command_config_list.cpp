@@ -15,13 +15,20 @@ std::string_view source_name(config::Source source) {
     return "unknown";
 }
 
-std::string as_json(const std::vector<config::ListedOption>& options) {
+/// What is wrong with the configuration goes along: who looks at it should see that.
+std::string as_json(const std::vector<config::ListedOption>& options,
+                    const std::vector<std::string>& warnings) {
     nlohmann::json result = nlohmann::json::array();
     for (const config::ListedOption& option : options)
         result.push_back({{"name", option.name},
                           {"value", option.value},
                           {"source", source_name(option.source)},
                           {"description", option.summary}});
+    for (const std::string& warning : warnings)
+        result.push_back({{"name", "(warning)"},
+                          {"value", warning},
+                          {"source", source_name(config::Source::file)},
+                          {"description", "ignored, or read otherwise than it looks"}});
     // What stands in the file need not be UTF-8.
     return result.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
@@ -39,7 +46,7 @@ std::string as_text(const std::vector<config::ListedOption>& options) {
 Result<int> run_config_list(Context& context) {
     const std::vector<config::ListedOption> options = context.config.list();
     const bool json = context.config.get_string("output") == "json";
-    CHRONOS_TRY(print(json ? as_json(options) : as_text(options)));
+    CHRONOS_TRY(print(json ? as_json(options, context.config.warnings()) : as_text(options)));
     return 0;
 }
 

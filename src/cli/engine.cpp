@@ -97,7 +97,9 @@ Result<> serve_configured(const Role& role, const config::Input& input, EngineCh
                           Cancellation& cancel) {
     std::vector<std::string> warnings;
     const Result<config::Config> config = config::resolve(input, warnings);
-    for (const std::string& warning : warnings) log_warn(warning);
+    // Who looks does so all the time; chronos.check() and chronos.settings show what is wrong.
+    if (role.name != "health" && role.name != "command")
+        for (const std::string& warning : warnings) log_warn(warning);
     if (!config) return config.error();
     CHRONOS_TRY(leave_root(*config));
     CHRONOS_TRY(apply_process_options(*config));

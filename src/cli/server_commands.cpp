@@ -45,6 +45,22 @@ Result<> check_annotations(const std::map<std::string, std::string>& annotations
     return {};
 }
 
+/// Each warning of the configuration as a note: what it means is not certain.
+std::vector<ops::check::CheckFinding> configuration_findings(const config::Config& config) {
+    constexpr std::string_view kHint = "\nHINT: ";
+    std::vector<ops::check::CheckFinding> findings;
+    for (const std::string& warning : config.warnings()) {
+        const std::size_t hint = std::min(warning.find(kHint), warning.size());
+        ops::check::CheckFinding& finding = findings.emplace_back();
+        finding.test = "configuration";
+        finding.status = ops::check::CheckStatus::note;
+        finding.message = warning.substr(0, hint);
+        if (hint < warning.size()) finding.hint = warning.substr(hint + kHint.size());
+        std::replace(finding.message.begin(), finding.message.end(), '\n', ' ');
+    }
+    return findings;
+}
+
 Result<> check_supported(const config::Config& config, const repo::Repository& repository) {
     if (!config.get_bool("online"))
         return Error(ErrorKind::feature_not_supported,
@@ -252,7 +268,11 @@ Result<std::vector<ops::check::CheckFinding>> check_over(Context& context,
     request.archive_check = config.get_bool("archive-check");
     request.archive_mode_check = config.get_bool("archive-mode-check");
     request.archive_timeout = config.get_time("archive-timeout");
-    return ops::check::run_check(request, connection, context.progress, context.cancel);
+    auto findings = configuration_findings(config);
+    for (ops::check::CheckFinding& finding :
+         CHRONOS_TRY(ops::check::run_check(request, connection, context.progress, context.cancel)))
+        findings.push_back(std::move(finding));
+    return findings;
 }
 
 Result<pgdata::ControlFile> control_file_over(Context& context, db::Connection& connection) {

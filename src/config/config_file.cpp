@@ -44,30 +44,66 @@ Result<bool> read_if_there(const std::string& path, FileContent& content) {
     return true;
 }
 
-/// Names ending in ".conf", sorted; nullopt if there is no such directory.
-Result<std::optional<std::vector<std::string>>> list_conf(const std::string& path) {
+/// Whether somebody may think that a file of this name is included. What editors and package
+/// managers leave, and what was put aside by another name, is not meant to be.
+bool looks_included(const std::string& path, std::string_view name) {
+    if (name.empty() || name[0] == '.' || name.ends_with(".conf")) return false;
+    std::string lower(trim(name));
+    for (char& c : lower)
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    const bool by_name = lower.ends_with(".conf") || lower.ends_with(".cnf") ||
+                         lower.ends_with(".cfg") || lower.ends_with(".config") ||
+                         lower.ends_with(".ini") || lower.ends_with(".conf.txt") ||
+                         lower.ends_with(".con") || lower.ends_with(".conff");
+    if (!by_name && lower.find('.') != std::string::npos) return false;
+    struct stat status = {};
+    if (stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return false;
+    if (by_name) return true;
+    const auto text = read_small_file(path);
+    if (!text) return false;
+    for (const std::string_view raw : split(*text, '\n')) {
+        const std::string_view line = trim(raw);
+        if (!line.empty() && line[0] != '#') return line[0] == '[' && line.back() == ']';
+    }
+    return false;
+}
+
+struct Listing {
+    std::vector<std::string> names;        ///< ending in ".conf", sorted
+    std::vector<std::string> passed_over;  ///< with their path, sorted
+};
+
+/// nullopt if there is no such directory.
+Result<std::optional<Listing>> list_conf(const std::string& path) {
     const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir(path.c_str()), closedir);
     if (!directory) {
-        if (errno == ENOENT) return std::optional<std::vector<std::string>>();
+        if (errno == ENOENT) return std::optional<Listing>();
         return system_error(ErrorKind::path_open,
                             "unable to list file info for path '" + path + "'", errno);
     }
-    std::vector<std::string> names;
+    Listing listing;
     while (const dirent* entry = readdir(directory.get())) {
         const std::string_view name = entry->d_name;
-        if (name.size() > 5 && name.ends_with(".conf")) names.emplace_back(name);
+        const std::string file = path + "/" + entry->d_name;
+        if (name.size() > 5 && name.ends_with(".conf"))
+            listing.names.emplace_back(name);
+        else if (looks_included(file, name))
+            listing.passed_over.push_back(file);
     }
-    std::sort(names.begin(), names.end());
-    return std::optional(std::move(names));
+    std::sort(listing.names.begin(), listing.names.end());
+    std::sort(listing.passed_over.begin(), listing.passed_over.end());
+    return std::optional(std::move(listing));
 }
 
 Result<> append_included(const std::string& path, bool required, FileContent& content) {
-    const auto names = CHRONOS_TRY(list_conf(path));
-    if (!names && required)
+    auto listing = CHRONOS_TRY(list_conf(path));
+    if (!listing && required)
         return Error(ErrorKind::path_missing,
                      "unable to list file info for missing path '" + path + "'");
-    if (!names) return {};
-    for (const std::string& name : *names) CHRONOS_TRY(read_if_there(path + "/" + name, content));
+    if (!listing) return {};
+    for (const std::string& name : listing->names)
+        CHRONOS_TRY(read_if_there(path + "/" + name, content));
+    content.passed_over = std::move(listing->passed_over);
     return {};
 }
 
@@ -79,6 +115,70 @@ Result<> load_first(const std::vector<std::string>& candidates, FileContent& con
     }
     return {};
 }
+
+/// Encodings that begin with bytes nobody sees, and that no line can be read in.
+std::string encoding_of(std::string_view text) {
+    if (text.starts_with("\xEF\xBB\xBF"))
+        return "The file begins with a byte order mark: save it as UTF-8 without one.";
+    if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF"))
+        return "The file is in UTF-16: save it as UTF-8 without a byte order mark.";
+    return "";
+}
+
+class LineParser {
+public:
+    Result<> parse(const std::string& file, std::string_view text) {
+        std::size_t number = 0;
+        for (const std::string_view raw : split(text, '\n')) {
+            ++number;
+            const std::string_view line = trim(raw);
+            if (line.empty() || line[0] == '#') continue;
+            auto added = add(file, number, line);
+            if (added) continue;
+            const std::string hint = encoding_of(text);
+            return hint.empty() ? std::move(added).error()
+                                : std::move(added).error().with_hint(hint);
+        }
+        return {};
+    }
+
+    ConfigLines take() { return std::move(lines_); }
+
+private:
+    Result<> add(const std::string& file, std::size_t number, std::string_view line) {
+        const std::string at_line = " at line " + std::to_string(number);
+        if (line[0] == '[') {
+            if (line.back() != ']')
+                return Error(ErrorKind::format,
+                             "ini section should end with ]" + at_line + ": " + printable(line));
+            section_ = std::string(line.substr(1, line.size() - 2));
+            lines_.sections.push_back({.name = *section_, .file = file, .line = number});
+            return {};
+        }
+        const std::size_t equal = line.find('=');
+        // The text of a line is not repeated from here on: it may be half of a secret.
+        if (equal == std::string_view::npos)
+            return Error(ErrorKind::format, "missing '=' in key/value" + at_line);
+        const std::string key = printable(trim(line.substr(0, equal)));
+        if (!section_)
+            return Error(ErrorKind::format,
+                         "key/value found outside of section" + at_line + ": " + key);
+        if (key.empty()) return Error(ErrorKind::format, "key is zero-length" + at_line);
+        const std::string_view value = trim(line.substr(equal + 1));
+        if (value.empty())
+            return Error(ErrorKind::option_invalid_value,
+                         "section '" + *section_ + "', key '" + key + "' must have a value");
+        lines_.entries.push_back({.section = *section_,
+                                  .key = key,
+                                  .value = std::string(value),
+                                  .file = file,
+                                  .line = number});
+        return {};
+    }
+
+    std::optional<std::string> section_;
+    ConfigLines lines_;
+};
 
 std::string directory_of(const std::string& path) {
     return path.substr(0, path.rfind('/'));
@@ -113,37 +213,18 @@ Result<std::string> read_small_file(const std::string& path, mode_t* mode, std::
 }
 
 Result<std::vector<FileEntry>> parse_config_text(std::string_view text) {
-    std::vector<FileEntry> entries;
-    std::optional<std::string> section;
-    std::size_t number = 0;
-    for (const std::string_view raw : split(text, '\n')) {
-        ++number;
-        const std::string_view line = trim(raw);
-        const std::string at_line = " at line " + std::to_string(number);
-        if (line.empty() || line[0] == '#') continue;
-        if (line[0] == '[') {
-            if (line.back() != ']')
-                return Error(ErrorKind::format,
-                             "ini section should end with ]" + at_line + ": " + printable(line));
-            section = std::string(line.substr(1, line.size() - 2));
-            continue;
-        }
-        const std::size_t equal = line.find('=');
-        // The text of a line is not repeated from here on: it may be half of a secret.
-        if (equal == std::string_view::npos)
-            return Error(ErrorKind::format, "missing '=' in key/value" + at_line);
-        const std::string key = printable(trim(line.substr(0, equal)));
-        if (!section)
-            return Error(ErrorKind::format,
-                         "key/value found outside of section" + at_line + ": " + key);
-        if (key.empty()) return Error(ErrorKind::format, "key is zero-length" + at_line);
-        const std::string_view value = trim(line.substr(equal + 1));
-        if (value.empty())
-            return Error(ErrorKind::option_invalid_value,
-                         "section '" + *section + "', key '" + key + "' must have a value");
-        entries.push_back({.section = *section, .key = key, .value = std::string(value)});
-    }
-    return entries;
+    LineParser parser;
+    CHRONOS_TRY(parser.parse("", text));
+    return parser.take().entries;
+}
+
+Result<ConfigLines> parse_config_files(const FileContent& content) {
+    LineParser parser;
+    for (const FileContent::File& file : content.files)
+        if (auto parsed = parser.parse(file.path, file.text); !parsed)
+            return std::move(parsed).error().while_doing("read configuration file '" + file.path +
+                                                         "'");
+    return parser.take();
 }
 
 Result<FileContent> load_config_files(const FileSearch& search) {

@@ -14,7 +14,21 @@ namespace chronos::config {
 struct FileEntry {
     std::string section;
     std::string key;
-    std::string value;  ///< never empty
+    std::string value;      ///< never empty
+    std::string file = {};  ///< "" if it was no file
+    std::size_t line = 0;
+};
+
+/// The head of a section: an empty one has no entry to know it by.
+struct FileSection {
+    std::string name;
+    std::string file;
+    std::size_t line = 0;
+};
+
+struct ConfigLines {
+    std::vector<FileSection> sections;
+    std::vector<FileEntry> entries;
 };
 
 /// Reads the dialect of pgBackRest: sections in brackets, lines trimmed, '#' begins a comment line,
@@ -37,7 +51,13 @@ struct FileContent {
     };
     std::string main_file;    ///< "" if none was there
     std::vector<File> files;  ///< the main file, then the included ones in the order of their names
+    /// Files that lie among the included ones and are not read, but look as if they should be.
+    std::vector<std::string> passed_over;
 };
+
+/// All files as if they were one: a section goes on at the beginning of the next, as it does for
+/// pgBackRest. Errors name the file.
+Result<ConfigLines> parse_config_files(const FileContent& content);
 
 /// Files that need not exist are passed over; one that exists but cannot be read is an error.
 Result<FileContent> load_config_files(const FileSearch& search);

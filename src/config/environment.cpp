@@ -2,6 +2,7 @@
 
 #include "chronos/base/text.h"
 #include "config/given.h"
+#include "config/suspicion.h"
 
 namespace chronos::config {
 namespace {
@@ -33,7 +34,7 @@ public:
     Result<> read(std::string_view variable, std::string_view text) {
         const std::string name = option_name(variable);
         if (std::string warning = complaint(name); !warning.empty()) {
-            warnings_.push_back(std::move(warning));
+            warnings_.push_back(std::move(warning) + nearest_option_hint(name));
             return {};
         }
         const NamedOption named = *find_option(name);
@@ -44,6 +45,10 @@ public:
         if (named.option->type == Type::boolean && text != "y" && text != "n")
             return Error(ErrorKind::option_invalid_value,
                          "environment boolean option '" + name + "' must be 'y' or 'n'");
+        if (const std::string why = suspicious_value(*named.option, text); !why.empty())
+            warnings_.push_back("environment variable of option '" + name +
+                                "': " + (named.option->secret ? "<redacted>" : printable(text)) +
+                                "\nHINT: " + why);
         add(named, text);
         return {};
     }

@@ -5,6 +5,7 @@
 #include "chronos/config/config.h"
 #include "config/config_file.h"
 #include "config/given.h"
+#include "config/suspicion.h"
 #include "config/value.h"
 
 namespace chronos::config {
@@ -91,6 +92,7 @@ private:
     Result<bool> usable_in_section(const FileEntry& entry, bool of_stanza, bool of_command);
     Result<> check_duplicates(const std::vector<FileEntry>& entries, const FileEntry& entry);
     void warn_of_readable_secrets(const FileContent& content);
+    bool runs_per_segment() const;
     std::string text_of(std::string_view name) const;
 
     Result<> check_values(bool dependent);
@@ -163,6 +165,8 @@ Result<> Resolver::add_command_line(const CommandLine& line) {
 }
 
 Result<> Resolver::add_environment() {
+    for (std::string& warning : suspicious_variables(input_.environment))
+        warnings_.push_back(std::move(warning));
     const std::vector<Given> given = CHRONOS_TRY(parse_environment(input_.environment, warnings_));
     for (const Given& one : given) {
         if (!knows(config_.command_id_, *one.option)) continue;
@@ -189,24 +193,33 @@ Result<> Resolver::add_files() {
                             .include_path = text_of("config-include-path")};
     const FileContent content = CHRONOS_TRY(load_config_files(search));
     if (!content.main_file.empty()) config_.config_file_ = absolute_file(content.main_file);
-    std::string text;
-    for (const FileContent::File& file : content.files) text += file.text + "\n";
-    const std::vector<FileEntry> entries = CHRONOS_TRY(parse_config_text(text));
+    const ConfigLines lines = CHRONOS_TRY(parse_config_files(content));
+    const std::vector<FileEntry>& entries = lines.entries;
     warn_of_readable_secrets(content);
-    if (!config_.stanza_.empty()) {
-        const std::string& stanza = config_.stanza_;
-        CHRONOS_TRY(add_section(entries, stanza + ":" + std::string(config_.rules()), true, true));
+    const std::string& stanza = config_.stanza_;
+    const std::string of_command = ":" + std::string(config_.rules());
+    if (!runs_per_segment())
+        for (std::string& warning : suspicions(
+                 content, lines,
+                 {.stanza = stanza,
+                 .sections = {"global", "global" + of_command, stanza, stanza + of_command}}))
+            warnings_.push_back(std::move(warning));
+    if (!stanza.empty()) {
+        CHRONOS_TRY(add_section(entries, stanza + of_command, true, true));
         CHRONOS_TRY(add_section(entries, stanza, true, false));
     }
-    CHRONOS_TRY(add_section(entries, "global:" + std::string(config_.rules()), false, true));
+    CHRONOS_TRY(add_section(entries, "global" + of_command, false, true));
     return add_section(entries, "global", false, false);
 }
 
+/// Of these a warning would come once per WAL segment and drown the server's log.
+bool Resolver::runs_per_segment() const {
+    return config_.command_id_ == CommandId::archive_get ||
+           config_.command_id_ == CommandId::archive_push;
+}
+
 void Resolver::warn_of_readable_secrets(const FileContent& content) {
-    // These run once per WAL segment: the warning would drown the server's log.
-    if (config_.command_id_ == CommandId::archive_get ||
-        config_.command_id_ == CommandId::archive_push)
-        return;
+    if (runs_per_segment()) return;
     for (const FileContent::File& file : content.files)
         if (file.world_readable && holds_secret(file.text))
             warnings_.push_back("configuration file '" + file.path +
@@ -217,9 +230,9 @@ void Resolver::warn_of_readable_secrets(const FileContent& content) {
 
 /// Warns of what has no place there; an error if the name lacks its index.
 Result<bool> Resolver::usable_in_section(const FileEntry& entry, bool of_stanza, bool of_command) {
-    const std::string begin = "configuration file contains ";
     const auto ignore = [&](const std::string& why) {
-        warnings_.push_back(begin + why);
+        warnings_.push_back("configuration file contains " + why + "\nNOTE: " + shown_line(entry) +
+                            nearest_option_hint(entry.key));
         return false;
     };
     const auto named = find_option(entry.key);
@@ -230,25 +243,18 @@ Result<bool> Resolver::usable_in_section(const FileEntry& entry, bool of_stanza,
             .with_hint(
                 "Repository and data directory must be reachable from this machine: as a "
                 "directory or as S3.");
-    if (!named) {
-        if (entry.key.starts_with("no-") && find_option(entry.key.substr(3)))
-            return ignore("negate option '" + entry.key + "'");
-        if (entry.key.starts_with("reset-") && find_option(entry.key.substr(6)))
-            return ignore("reset option '" + entry.key + "'");
-        return ignore("invalid option '" + entry.key + "'");
-    }
+    // Whether an option belongs there is asked after whether the command knows it.
+    if (const std::string why = misplaced_key(entry, /*of_stanza=*/true); !why.empty())
+        return ignore(why);
     CHRONOS_TRY(check_index(*named, entry.key));
     const Option& option = *named->option;
-    if (option.section == Section::command_line)
-        return ignore("command-line only option '" + entry.key + "'");
     if (!knows(config_.command_id_, option)) {
         if (of_command)
             return ignore("option '" + entry.key + "' invalid for section '" + entry.section + "'");
         return false;
     }
     if (option.section == Section::stanza && !of_stanza)
-        return ignore("stanza-only option '" + entry.key + "' in global section '" + entry.section +
-                      "'");
+        return ignore(misplaced_key(entry, of_stanza));
     return true;
 }
 
@@ -327,6 +333,9 @@ Result<> Resolver::add_secret_files() {
         if (text.empty())
             return Error(ErrorKind::option_invalid_value,
                          "file '" + setting.texts.front() + "' of option '" + name + "' is empty");
+        if (const std::string why = suspicious_value(*target->option, text); !why.empty())
+            warnings_.push_back("file '" + setting.texts.front() + "' of option '" + name +
+                                "'\nHINT: " + why);
         if ((mode & 0007) != 0)
             warnings_.push_back("file '" + setting.texts.front() +
                                 "' holds a secret and is accessible to every user\n"
@@ -520,6 +529,7 @@ Result<Config> Resolver::run() {
                                      .negated = false,
                                      .texts = {input_.exec_id}});
     sort_settings();
+    config_.warnings_ = warnings_;
     return std::move(config_);
 }
 

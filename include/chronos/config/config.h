@@ -89,6 +89,9 @@ public:
 
     /// The main configuration file that was read, "" if none.
     const std::string& config_file() const { return config_file_; }
+    /// What resolve() warned of: ignored, or read otherwise than it looks. No secrets. Further
+    /// lines begin with "NOTE: " or "HINT: ".
+    const std::vector<std::string>& warnings() const { return warnings_; }
 
 private:
     friend class Resolver;
@@ -107,6 +110,7 @@ private:
     std::string stanza_;
     std::vector<std::string> parameters_;
     std::string config_file_;
+    std::vector<std::string> warnings_;
     std::string program_;
     bool terminal_ = false;
     std::vector<Setting> settings_;  ///< in the order of their names with index
@@ -122,7 +126,8 @@ struct Input {
 };
 
 /// Reads the configuration files that `input` points to and checks every option. `warnings` gets
-/// what is ignored, in pgBackRest's words, also when the call fails.
+/// what is ignored, in pgBackRest's words, and what is read otherwise than it looks, also when the
+/// call fails.
 Result<Config> resolve(const Input& input, std::vector<std::string>& warnings);
 
 }  // namespace chronos::config

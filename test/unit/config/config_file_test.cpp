@@ -78,6 +78,14 @@ TEST(ConfigFile, FirstSectionThatHasAListWinsWhole) {
     EXPECT_THAT(config->get_list("db-include"), ElementsAre("a", "b"));
 }
 
+/// Without where it stands.
+std::vector<std::string> first_lines(const std::vector<std::string>& warnings) {
+    std::vector<std::string> lines;
+    for (const std::string& warning : warnings)
+        lines.push_back(warning.substr(0, warning.find('\n')));
+    return lines;
+}
+
 TEST(ConfigFile, WhatHasNoPlaceIsIgnoredWithAWarning) {
     Resolving resolving{.arguments = {"--stanza=demo", "info"},
                         .file =
@@ -87,7 +95,7 @@ TEST(ConfigFile, WhatHasNoPlaceIsIgnoredWithAWarning) {
                             "stanza=x\nprocess-max=2\nstart-fast=y\n"};
     ASSERT_OK(resolving.run());
     EXPECT_THAT(
-        resolving.warnings,
+        first_lines(resolving.warnings),
         ElementsAre("configuration file contains option 'resume' invalid for section 'demo:info'",
                     "configuration file contains command-line only option 'force'",
                     "configuration file contains invalid option 'bogus'",
@@ -96,7 +104,7 @@ TEST(ConfigFile, WhatHasNoPlaceIsIgnoredWithAWarning) {
                     "configuration file contains command-line only option 'stanza'"));
     resolving.arguments = {"--stanza=demo", "restore"};
     ASSERT_OK(resolving.run());
-    EXPECT_THAT(resolving.warnings,
+    EXPECT_THAT(first_lines(resolving.warnings),
                 testing::Contains("configuration file contains stanza-only option "
                                   "'pg1-path' in global section 'global'"));
 }

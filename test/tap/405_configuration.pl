@@ -1,0 +1,148 @@
+# What a configuration says and does not mean is told: with the file, the line and why, by commands, by
+# chronos.check() and by chronos.settings; secrets are not in it. And warnings and errors go where
+# pgBackRest sends them, so that a job of cron is heard although its output is thrown away.
+use strict;
+use warnings;
+use ChronosTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $base = PostgreSQL::Test::Utils::tempdir();
+mkdir "$base/$_" for qw(repo log lock pg);
+
+# --- Where lines go: for any levels the same stream gets the same classes from both tools.
+sub write_file { my ($file, $text) = @_; open my $out, '>', $file or die $!; print $out $text; close $out; chmod 0640, $file; return $file }
+my $levels = write_file("$base/levels.conf", <<C);
+[global]
+repo1-path=$base/repo
+log-path=$base/log
+lock-path=$base/lock
+log-level-file=off
+no-such-option=1
+[main]
+pg1-path=$base/pg
+C
+
+# "out: INFO", "err: WARN", ...: the classes of lines in each stream; "text" is what is no line of a log.
+sub classes
+{
+	my ($tool, $conf, @arguments) = @_;
+	my ($status, $out, $err) = run_tool($tool, "--config=$conf", '--stanza=main', @arguments);
+	my %found;
+	for ([ out => $out ], [ err => $err ])
+	{
+		my ($stream, $text) = @$_;
+		$found{"$stream: " . (/^(?:[-0-9:. ]{23} )?(?:P\d\d +)?(ERROR|WARN|INFO|DETAIL): / ? $1 : next)} = 1 for split /\n/, $text;
+	}
+	return ($status, join ', ', sort keys %found);
+}
+
+seed();
+my @level = (undef, qw(off error warn info));
+my @commands = ([ 'expire', '--no-log-timestamp' ], ['expire'], ['start'], [qw(restore --delta)], ['stop'], ['start']);
+my @tried;
+for my $command (@commands)
+{
+	# All pairs of levels would take a minute: each command some of them.
+	for (1 .. 5)
+	{
+		my ($console, $stderr) = map { $level[ rand @level ] } 1 .. 2;
+		my @options = ((defined $console ? "--log-level-console=$console" : ()), (defined $stderr ? "--log-level-stderr=$stderr" : ()));
+		my @result = map { unlink glob "$base/lock/*.stop"; [ classes($_, $levels, @options, @$command) ] } $ENV{CHRONOS}, 'pgbackrest';
+		push @tried, "@options @$command: chronos $result[0][1]; pgbackrest $result[1][1]" if $result[0][1] ne $result[1][1];
+	}
+}
+is(join("\n", @tried), '', 'each stream gets what pgBackRest sends there');
+my ($status, $out, $err) = run_tool($ENV{CHRONOS}, "--config=$levels", '--stanza=main', 'expire');
+isnt($status, 0, 'a command that fails');
+like($err, qr/^ERROR: \[/m, 'is heard with its output thrown away');
+unlike($out, qr/ERROR|WARN/, 'and in one place only');
+
+# --- Lines that do not mean what they look like.
+my $node = chronos_node('primary', options => { 'repo1-cipher-type' => 'aes-256-cbc', 'repo1-cipher-pass' => 'hush hush 405', 'log-level-console' => 'off' });
+my $conf = $node->{chronos_conf};
+($status, $out, $err) = chronos($conf, 'info');
+unlike($err, qr/WARN/, 'a configuration that means what it says gives no warning') or diag($err);
+is($node->safe_psql('postgres', q{SELECT count(*) FROM chronos."check"() WHERE test = 'configuration'}), 0, 'nor in check()');
+
+my $text = slurp_file($conf);
+my $lines = () = $text =~ /\n/g;
+write_file($conf, $text . <<'C');
+[Global]
+repo1-path=/elsewhere
+[global:bakup]
+process-max=2
+[mian]
+repo1-path=/elsewhere
+[global]
+drill-path=/var/tmp # small
+repo1-cipher-pas=hush hush 405
+Repo1-Cipher-Pass=hush hush 405
+[main:restore]
+pg1-pth=/x
+C
+my %expected = ('[Global]' => 1, '[global:bakup]' => 3, '[mian]' => 5, 'drill-path=/var/tmp # small' => 8,
+	'repo1-cipher-pas=<redacted>' => 9, 'Repo1-Cipher-Pass=<redacted>' => 10, 'pg1-pth=<redacted>' => 12);
+($status, $out, $err) = chronos($conf, '--log-level-stderr=off', 'expire');
+for my $line (sort { $expected{$a} <=> $expected{$b} } keys %expected)
+{
+	my $number = $lines + $expected{$line};
+	like($err, qr/\Q$conf\E', line $number: \Q$line\E/, "$line is shown, whatever the levels are");
+}
+unlike($out . $err, qr/hush/, 'and no secret');
+is(() = $err =~ /^WARN/mg, scalar(keys %expected), 'each once') or diag($err);
+my $found = $node->safe_psql('postgres', q{SELECT string_agg(message, E'\n') FROM chronos."check"() WHERE test = 'configuration' AND ok});
+like($found, qr/line @{[ $lines + $expected{$_} ]}: \Q$_\E/, "chronos.check() shows $_") for keys %expected;
+$found = $node->safe_psql('postgres', q{SELECT string_agg(value, E'\n') FROM chronos.settings WHERE name = '(warning)'});
+like($found, qr/line @{[ $lines + $expected{$_} ]}: \Q$_\E/, "chronos.settings shows $_") for keys %expected;
+unlike($found, qr/hush/, 'without secrets');
+$node->safe_psql('postgres', q{SELECT chronos.backup_now('full')});
+unlike(slurp_file($node->logfile), qr/hush/, 'no secret in the log of the server');
+($status, $out, $err) = run_tool('env', 'PGBACKREST_REPO1_PTH=/x', 'pgbackrest_repo1_path=/x', $ENV{CHRONOS}, "--config=$levels", 'info');
+like($err, qr/invalid option 'repo1-pth'.*Did you mean repo1-path/s, 'a misspelt variable is named');
+like($err, qr/'pgbackrest_repo1_path' is not read/, 'and one that nothing reads');
+
+# --- The passphrase: wrong, missing, not needed, and damage are four things, whoever reads.
+write_file($conf, $text);
+my $label = $node->safe_psql('postgres', q{SELECT chronos.backup_now('full')});
+sub variant { my ($name, $change) = @_; local $_ = $text; $change->(); return write_file("$base/$name.conf", $_) }
+my %asked = (
+	wrong => [ variant('wrong', sub { s/hush hush/other/ }), qr/wrong passphrase/ ],
+	none => [ variant('none', sub { s/repo1-cipher.*\n//g }), qr/is encrypted but repo1-cipher-type is none/ ]);
+my $segment = wait_archived($node);
+my $target = PostgreSQL::Test::Utils::tempdir();
+chmod 0700, $target;
+my %readers = (
+	verify => [qw(--output=text verify)], info => ['info'], check => ['check'], expire => ['expire'], backup => [qw(--type=full backup)],
+	'archive-get' => [ 'archive-get', $segment, "$base/got" ], restore => [ "--pg1-path=$target", 'restore' ], annotate => [ "--set=$label", '--annotation=a=b', 'annotate' ],
+	'archive-push' => [ 'archive-push', "pg_wal/$segment" ], hold => [ "--set=$label", 'hold' ], health => ['health']);
+for my $what (sort keys %asked)
+{
+	my ($with, $says) = @{ $asked{$what} };
+	for my $reader (sort keys %readers)
+	{
+		chdir $node->data_dir;
+		($status, $out, $err) = chronos($with, '--log-level-console=warn', @{ $readers{$reader} });
+		chdir $base;
+		like($out . $err, $says, "$what: $reader says so") or diag($out . $err);
+		unlike($out . $err, qr/the stanza hangs on|has a stanza-create been performed/, "$what: $reader does not send anybody elsewhere");
+	}
+}
+for my $file (qw(backup/main/backup.info archive/main/archive.info.copy))
+{
+	my $whole = slurp_file("$node->{chronos_repo}/$file");
+	for my $at (20, int(length($whole) / 2), length($whole) - 1)
+	{
+		my $changed = $whole;
+		substr($changed, $at, 1) = chr(ord(substr($changed, $at, 1)) ^ 1);
+		write_file("$node->{chronos_repo}/$file", $changed);
+		($status, $out, $err) = chronos($conf, qw(--output=text verify));
+		is($status, 28, "$file damaged at $at: verify finds it");
+		like($out, qr/\Q@{[ $file =~ s{.*\/}{}r ]}\E/, 'and names it');
+		unlike($out, qr/wrong passphrase/, 'and does not doubt the passphrase') if $at > 20;
+	}
+	write_file("$node->{chronos_repo}/$file", $whole);
+}
+$node->stop;
+done_testing();
