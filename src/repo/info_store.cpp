@@ -8,6 +8,7 @@
 #include "chronos/base/text.h"
 #include "chronos/compress/compress.h"
 #include "chronos/repo/info.h"
+#include "chronos/repo/passphrase.h"
 #include "repo/manifest_sink.h"
 
 namespace chronos::repo {
@@ -99,6 +100,19 @@ Error error_of_both(const Repository& repository, const std::string& what, const
     if (not_reached && !main.hint().empty()) return std::move(error).with_hint(main.hint());
     for (const std::string_view hint : hints) error = std::move(error).with_hint(hint);
     return error;
+}
+
+/// The passphrase that does not open `name` and its copy may open the other info file of the
+/// stanza: then it is the right one, and both files are damaged at their beginning.
+Error judge_passphrase(const Repository& repository, const std::string& name,
+                       const std::string& other, Error error) {
+    if (error.kind() != ErrorKind::crypto || !repository.encrypted()) return error;
+    if (!read_info_text(repository, other) && !read_info_text(repository, other + ".copy"))
+        return error;
+    return Error(ErrorKind::format, "'" + repository.storage->describe(name) +
+                                        "' and its copy are damaged, or encrypted with another "
+                                        "passphrase than '" +
+                                        repository.storage->describe(other) + "', which opens");
 }
 
 /// `load` is given the name of one of the two files.
@@ -197,18 +211,39 @@ Result<bool> add_unlisted(const Repository& repository, const std::string& stanz
 
 }  // namespace
 
+Result<std::string> read_info_text(const Repository& repository, const std::string& name) {
+    const auto read = [&](const std::string& pass) -> Result<std::string> {
+        std::string text = CHRONOS_TRY(read_text(repository, name, pass));
+        if (!is_decrypted(repository, pass, text.empty() ? '\0' : text.front()))
+            return wrong_passphrase(repository, name, pass);
+        return text;
+    };
+    Result<std::string> text = read(repository.passphrase);
+    if (text || repository.previous_passphrase.empty() ||
+        text.error().kind() == ErrorKind::not_found)
+        return text;
+    Result<std::string> former = read(repository.previous_passphrase);
+    return former ? std::move(former) : std::move(text);
+}
+
 Result<ArchiveInfo> load_archive_info(const Repository& repository, const std::string& stanza) {
     const auto load = [&](const std::string& name) {
         return load_info_file(repository, name, parse_archive_info);
     };
-    return load_pair(repository, "info", archive_info_name(stanza), load, kArchiveInfoHints);
+    auto info = load_pair(repository, "info", archive_info_name(stanza), load, kArchiveInfoHints);
+    if (info) return info;
+    return judge_passphrase(repository, archive_info_name(stanza), backup_info_name(stanza),
+                            std::move(info).error());
 }
 
 Result<BackupInfo> load_backup_info(const Repository& repository, const std::string& stanza) {
     const auto load = [&](const std::string& name) {
         return load_info_file(repository, name, parse_backup_info);
     };
-    return load_pair(repository, "info", backup_info_name(stanza), load, kBackupInfoHints);
+    auto info = load_pair(repository, "info", backup_info_name(stanza), load, kBackupInfoHints);
+    if (info) return info;
+    return judge_passphrase(repository, backup_info_name(stanza), archive_info_name(stanza),
+                            std::move(info).error());
 }
 
 Result<> save_archive_info(const Repository& repository, const std::string& stanza,

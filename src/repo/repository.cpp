@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "chronos/base/text.h"
+#include "chronos/repo/passphrase.h"
 
 namespace chronos::repo {
 namespace {
@@ -19,6 +20,7 @@ bool is_label_part(std::string_view text, std::string_view types) {
 }
 
 constexpr std::string_view kCipherMagic = "Salted__";
+constexpr std::size_t kCipherBlock = 16;
 constexpr std::size_t kTextSizeMax = std::size_t{1} << 30;
 
 std::string option_name(const Repository& repository, std::string_view option) {
@@ -55,18 +57,68 @@ Result<> check_encryption(const Repository& repository, const std::string& name,
     return {};
 }
 
+/// Whether what was decrypted begins as a text of the format does.
+bool looks_like_text(std::string_view beginning) {
+    return beginning.starts_with('[') &&
+           std::all_of(beginning.begin(), beginning.end(),
+                       [](char c) { return c == '\n' || static_cast<unsigned char>(c) >= 0x20; });
+}
+
+/// Passes on what a decryptor gives, and remembers whether it began as text of the format does. The
+/// first cipher block depends on the passphrase and on nothing behind it: with the right one it
+/// is text whatever happened to the rest.
+class BeginningSink final : public io::Sink {
+public:
+    explicit BeginningSink(io::Sink& next) : next_(next) {}
+    Result<> write(io::Bytes in) override {
+        const std::size_t missing = kCipherBlock - std::min(kCipherBlock, beginning_.size());
+        beginning_ += io::text(in.first(std::min(missing, in.size())));
+        return next_.write(in);
+    }
+    Result<> finish() override { return next_.finish(); }
+
+    bool is_text() const {
+        return beginning_.size() == kCipherBlock && looks_like_text(beginning_);
+    }
+
+private:
+    io::Sink& next_;
+    std::string beginning_;
+};
+
+Error damaged(const Repository& repository, const std::string& name, const std::string& why) {
+    return Error(ErrorKind::format,
+                 "'" + repository.storage->describe(name) + "' is damaged: " + why);
+}
+
+/// Of an object with cipher header and whole cipher blocks, as far as its size tells.
+Error not_decrypted(const Repository& repository, const std::string& name, const std::string& pass,
+                    std::uint64_t size, bool salted, const BeginningSink& beginning) {
+    if (!salted) return damaged(repository, name, "it does not begin as an encrypted file does");
+    if (size < kCipherMagic.size() + 8 + kCipherBlock || size % kCipherBlock != 0)
+        return damaged(repository, name,
+                       "encrypted data is cut short: " + std::to_string(size) +
+                           " bytes are not a header and whole cipher blocks");
+    if (beginning.is_text())
+        return damaged(repository, name,
+                       "the passphrase opens its beginning, but it cannot be decrypted to its end");
+    return wrong_passphrase(repository, name, pass);
+}
+
 }  // namespace
 
 Error wrong_passphrase(const Repository& repository, const std::string& name,
                        const std::string& pass) {
-    Error error(ErrorKind::crypto, "unable to decrypt '" + repository.storage->describe(name) +
-                                       "': wrong passphrase or damaged content");
-    if (pass != repository.passphrase)
-        return std::move(error).with_hint(
-            "The passphrase for it is kept in backup.info: does the file belong to this stanza?");
-    return std::move(error).with_hint(
-        "Check " + option_name(repository, "cipher-pass") +
-        ": it must be the passphrase that the repository was created with.");
+    const std::string what = "unable to decrypt '" + repository.storage->describe(name) + "': ";
+    if (pass != repository.passphrase && pass != repository.previous_passphrase)
+        return Error(ErrorKind::crypto, what + "wrong passphrase or damaged content")
+            .with_hint(
+                "The passphrase for it is kept in backup.info: does the file belong to this "
+                "stanza?");
+    return Error(ErrorKind::crypto, what + "wrong passphrase")
+        .with_hint("Check " + option_name(repository, "cipher-pass") +
+                   ": it must be the passphrase that the repository was created with, or was last "
+                   "given by rekey.");
 }
 
 Result<> read_text_into(const Repository& repository, const std::string& name,
@@ -76,8 +128,10 @@ Result<> read_text_into(const Repository& repository, const std::string& name,
     std::vector<std::byte> buffer(io::kBufferSize);
     std::size_t count = CHRONOS_TRY(io::read_full(*source, buffer));
     CHRONOS_TRY(check_encryption(repository, name, io::text({buffer.data(), count}), decrypts));
+    const bool salted = io::text({buffer.data(), count}).starts_with(kCipherMagic);
     std::unique_ptr<io::Sink> decryptor;
-    if (decrypts) decryptor = crypto::make_decryptor(pass, crypto::CipherForm::normal, sink);
+    BeginningSink beginning(sink);
+    if (decrypts) decryptor = crypto::make_decryptor(pass, crypto::CipherForm::normal, beginning);
     io::Sink& front = decryptor ? *decryptor : sink;
     std::uint64_t size = 0;
     Result<> taken;
@@ -91,11 +145,7 @@ Result<> read_text_into(const Repository& repository, const std::string& name,
     }
     if (taken) taken = front.finish();
     if (taken || !decrypts) return taken;
-    // A file that was cut short says so; anything else is what a wrong passphrase looks like.
-    if (size % 16 != 0)
-        return std::move(taken).error().while_doing("read '" + repository.storage->describe(name) +
-                                                    "'");
-    return wrong_passphrase(repository, name, pass);
+    return not_decrypted(repository, name, pass, size, salted, beginning);
 }
 
 Result<std::string> read_text(const Repository& repository, const std::string& name,

@@ -125,7 +125,7 @@ Result<std::optional<Opened>> Run::open(const std::string& name, bool of_archive
         if (pass.empty()) continue;
         Result<std::string> text = repo::read_text(repository_, name, pass);
         if (!text && text.error().kind() != ErrorKind::crypto &&
-            text.error().kind() != ErrorKind::not_found)
+            text.error().kind() != ErrorKind::format && text.error().kind() != ErrorKind::not_found)
             return std::move(text).error();
         // One wrong passphrase in 256 yields padding that fits: the content decides.
         if (text && (of_archive ? static_cast<bool>(repo::parse_archive_info(*text))

@@ -1,45 +1,76 @@
 #include "ops/verify/info_files.h"
 
+#include "chronos/repo/passphrase.h"
+
 namespace chronos::ops::verify {
 namespace {
 
-/// With the passphrase of the repository, or the one before while it is given a new one.
-Result<std::string> read_info(const repo::Repository& repository, const std::string& name) {
-    auto text = repo::read_text(repository, name, repository.passphrase);
-    if (text || repository.previous_passphrase.empty()) return text;
-    auto former = repo::read_text(repository, name, repository.previous_passphrase);
-    return former ? std::move(former) : std::move(text);
+/// One of the four files: its text if it can be read and parsed, or why not.
+struct InfoText {
+    std::string file;
+    std::optional<std::string> text;
+    std::optional<Error> error;
+
+    bool opened = false;  ///< the passphrase is right, whatever else is wrong
+
+    bool is_closed() const { return error && error->kind() == ErrorKind::crypto; }
+};
+
+template <class Value>
+Result<InfoText> read_one(const Scope& scope, const std::string& directory, std::string file,
+                          Result<Value> (*parse)(std::string_view)) {
+    InfoText result{.file = std::move(file), .text = {}, .error = {}};
+    auto text = repo::read_info_text(scope.repository, directory + "/" + result.file);
+    if (!text && !is_about_content(text.error())) return std::move(text).error();
+    result.opened = static_cast<bool>(text);
+    if (!text)
+        result.error = std::move(text).error();
+    else if (auto value = parse(*text); !value)
+        result.error = std::move(value).error();
+    else
+        result.text = std::move(*text);
+    return result;
 }
 
-/// One of a pair: its text if it can be read and parsed. Reports where it cannot.
+struct InfoPair {
+    InfoText main;
+    InfoText copy;
+};
+
 template <class Value>
-Result<std::optional<std::string>> check_one(const Scope& scope, const std::string& directory,
-                                             const std::string& file,
-                                             Result<Value> (*parse)(std::string_view)) {
-    const auto report = [&](const Error& error) {
-        scope.findings.fail({"", file}, problem_of(error), error.message(),
-                            "the stanza hangs on the other one of " + file +
-                                (file.ends_with(".copy") ? " and its main file" : " and its copy"));
-        return std::optional<std::string>();
-    };
-    auto text = read_info(scope.repository, directory + "/" + file);
-    if (!text && !is_about_content(text.error())) return std::move(text).error();
-    if (!text) return report(text.error());
-    if (const auto value = parse(*text); !value) return report(value.error());
-    return std::optional<std::string>(std::move(text).value());
+Result<InfoPair> read_pair(const Scope& scope, const std::string& directory,
+                           const std::string& file, Result<Value> (*parse)(std::string_view)) {
+    return InfoPair{CHRONOS_TRY(read_one(scope, directory, file, parse)),
+                    CHRONOS_TRY(read_one(scope, directory, file + ".copy", parse))};
+}
+
+/// Four files that were encrypted one by one, and none of them opens: that is not damage. Nothing
+/// can be said of what the repository holds.
+Result<> check_passphrase(const InfoPair& archive, const InfoPair& backup) {
+    const InfoText* closed = nullptr;
+    for (const InfoText* one : {&archive.main, &archive.copy, &backup.main, &backup.copy}) {
+        if (one->opened) return {};
+        if (closed == nullptr && one->is_closed()) closed = one;
+    }
+    return closed == nullptr ? Result<>() : Result<>(*closed->error);
+}
+
+void report(const Scope& scope, const InfoText& one, const InfoText& other) {
+    if (!one.error) return;
+    scope.findings.fail({"", one.file}, problem_of(*one.error), one.error->message(),
+                        other.text ? "the stanza hangs on " + other.file
+                                   : "there is no " + other.file + " to take its place either");
 }
 
 /// False if neither of the two can be used.
-template <class Value>
-Result<bool> check_pair(const Scope& scope, const std::string& directory, const std::string& file,
-                        Result<Value> (*parse)(std::string_view)) {
-    const auto main = CHRONOS_TRY(check_one(scope, directory, file, parse));
-    const auto copy = CHRONOS_TRY(check_one(scope, directory, file + ".copy", parse));
-    if (main && copy && *main != *copy)
-        scope.findings.fail({"", file + ".copy"}, Problem::checksum,
-                            "stale: does not match " + file,
-                            "what is read instead of a damaged " + file + " is out of date");
-    return main || copy;
+bool report_pair(const Scope& scope, const InfoPair& pair) {
+    report(scope, pair.main, pair.copy);
+    report(scope, pair.copy, pair.main);
+    if (pair.main.text && pair.copy.text && *pair.main.text != *pair.copy.text)
+        scope.findings.fail(
+            {"", pair.copy.file}, Problem::checksum, "stale: does not match " + pair.main.file,
+            "what is read instead of a damaged " + pair.main.file + " is out of date");
+    return pair.main.text || pair.copy.text;
 }
 
 void compare_histories(const Scope& scope, const InfoFiles& files) {
@@ -64,10 +95,13 @@ void compare_histories(const Scope& scope, const InfoFiles& files) {
 Result<std::optional<InfoFiles>> verify_info_files(const Scope& scope) {
     const std::string archive = repo::archive_path(scope.stanza());
     const std::string backup = repo::backup_path(scope.stanza());
-    const bool has_archive =
-        CHRONOS_TRY(check_pair(scope, archive, "archive.info", repo::parse_archive_info));
-    const bool has_backup =
-        CHRONOS_TRY(check_pair(scope, backup, "backup.info", repo::parse_backup_info));
+    const InfoPair archive_pair =
+        CHRONOS_TRY(read_pair(scope, archive, "archive.info", repo::parse_archive_info));
+    const InfoPair backup_pair =
+        CHRONOS_TRY(read_pair(scope, backup, "backup.info", repo::parse_backup_info));
+    CHRONOS_TRY(check_passphrase(archive_pair, backup_pair));
+    const bool has_archive = report_pair(scope, archive_pair);
+    const bool has_backup = report_pair(scope, backup_pair);
     if (!has_archive || !has_backup) return std::optional<InfoFiles>();
     InfoFiles files{CHRONOS_TRY(repo::load_archive_info(scope.repository, scope.stanza())),
                     CHRONOS_TRY(repo::load_backup_info(scope.repository, scope.stanza()))};

@@ -73,7 +73,8 @@ public:
         if (!done && is_fatal(done.error())) return done;
         if (!done)
             findings_.fail({"", ""}, Problem::other, done.error().message(),
-                           "the repository was not verified to its end");
+                           "the repository was not verified to its end" +
+                               (done.error().hint().empty() ? "" : ". " + done.error().hint()));
         result_.bytes_read = meter_.bytes_read();
         result_.objects_read = meter_.objects_read();
         result_.objects_known = meter_.objects_known();

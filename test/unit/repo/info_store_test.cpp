@@ -165,6 +165,61 @@ TEST(InfoStore, PassphraseMistakesAreToldApart) {
     }
 }
 
+/// A stanza with both info files, encrypted with "outer".
+struct Encrypted : Empty {
+    Encrypted() {
+        repository.cipher = crypto::CipherType::aes_256_cbc;
+        repository.passphrase = "outer";
+        BackupInfo backup = parse_backup_info(kBackupInfo).value();
+        backup.cipher_pass = "inner";
+        EXPECT_OK(save_backup_info(repository, kStanza, backup));
+        ArchiveInfo archive;
+        archive.current_id = 1;
+        archive.history = backup.history;
+        archive.cipher_pass = "inner";
+        EXPECT_OK(save_archive_info(repository, kStanza, archive));
+    }
+
+    /// Changes a byte of a file and of its copy.
+    void damage(const std::string& name, std::size_t at) {
+        for (const char* suffix : {"", ".copy"}) {
+            std::string text = read_file(directory.path() + "/" + name + suffix);
+            text[at] = static_cast<char>(text[at] ^ 1);
+            std::ofstream(directory.path() + "/" + name + suffix) << text;
+        }
+    }
+};
+
+// Who is told to look for another passphrase where the file is damaged looks in vain.
+TEST(InfoStore, DamageIsNotTakenForAWrongPassphraseWhereverItIs) {
+    const std::string name = "backup/main/backup.info";
+    const std::size_t size = read_file(Encrypted().directory.path() + "/" + name).size();
+    for (std::size_t at = 8; at < size; at += 4) {
+        SCOPED_TRACE(at);
+        Encrypted stanza;
+        stanza.damage(name, at);
+        const auto loaded = load_backup_info(stanza.repository, kStanza);
+        ASSERT_FALSE(loaded);
+        EXPECT_NE(loaded.error().kind(), ErrorKind::crypto) << loaded.error().text();
+        EXPECT_EQ(loaded.error().text().find("wrong passphrase"), std::string::npos)
+            << loaded.error().text();
+    }
+    for (const std::size_t length : {size - 1, size - 16, std::size_t{40}, std::size_t{5}}) {
+        SCOPED_TRACE(length);
+        Encrypted stanza;
+        for (const char* suffix : {"", ".copy"})
+            std::filesystem::resize_file(stanza.directory.path() + "/" + name + suffix, length);
+        const auto loaded = load_backup_info(stanza.repository, kStanza);
+        ASSERT_FALSE(loaded);
+        EXPECT_NE(loaded.error().kind(), ErrorKind::crypto) << loaded.error().text();
+    }
+    Encrypted stanza;
+    stanza.repository.passphrase = "other";
+    EXPECT_ERROR(ErrorKind::crypto, load_backup_info(stanza.repository, kStanza));
+    stanza.damage(name, size - 1);
+    EXPECT_ERROR(ErrorKind::crypto, load_backup_info(stanza.repository, kStanza));
+}
+
 TEST(InfoStore, BothFilesOfAnEncryptedPairHaveTheSameBytes) {
     Empty empty;
     empty.repository.cipher = crypto::CipherType::aes_256_cbc;
