@@ -15,6 +15,7 @@
 #include <fstream>
 
 #include "chronos/base/log.h"
+#include "chronos/base/text.h"
 #include "chronos/pgdata/wal.h"
 #include "cli/archive_settings.h"
 #include "cli/engine_guard.h"
@@ -129,6 +130,19 @@ void fetch(const config::Config& config, const Spool& spool, const std::string& 
     _exit(0);
 }
 
+/// Once: the next segment is asked for in a moment. A queue of nothing is what somebody wanted.
+void say_why_not(const config::Config& config, const Spool& spool, std::uint32_t segment_size) {
+    const std::uint64_t queue_max = config.get_size("archive-get-queue-max");
+    if (queue_max == 0 || !spool.first_to_say()) return;
+    constexpr std::uint64_t kWorthwhile = 4;
+    log_warn("WAL is not fetched ahead of the recovery: a segment of " + format_size(segment_size) +
+             " does not fit into archive-get-queue-max (" + format_size(queue_max) +
+             ")\nHINT: With archive-get-queue-max=" +
+             std::to_string((kWorthwhile * segment_size) >> 20) +
+             "MiB the next segments are on their way while one is replayed; the spool takes as "
+             "much room.");
+}
+
 }  // namespace
 
 Prefetch::Prefetch(Context& context, std::string name)
@@ -143,7 +157,11 @@ Prefetch::Prefetch(Context& context, std::string name)
     if (!recovery_ && asks_for_a_repository(config)) return;
     auto spool = Spool::of({config.get_string("spool-path"), config.stanza(), pg_path}, *control,
                            config.get_size("archive-get-queue-max"));
-    if (!spool || !spool->enabled()) return;
+    if (!spool) return;
+    if (!spool->enabled()) {
+        if (recovery_) say_why_not(config, *spool, control->wal_segment_size);
+        return;
+    }
     spool_ = std::move(*spool);
     if (!recovery_) follows_ = is_loop(*spool_, name_);
 }

@@ -29,6 +29,9 @@ public:
 
     /// Whether it can hold a segment at all.
     bool enabled() const { return count_max_ > 0; }
+    /// True once for this data directory since the machine was started, for who has to say
+    /// something once. False, too, if that cannot be noted.
+    bool first_to_say() const;
     const std::string& directory() const { return directory_; }
     std::string path(const std::string& segment) const { return directory_ + "/" + segment; }
 
@@ -81,6 +84,7 @@ private:
     Result<> make_directory() const;
     std::string lock_path() const { return directory_ + "/lock"; }
     std::string clear_path() const { return directory_ + "/clear"; }
+    std::string said_path() const { return directory_ + "/said"; }
     std::string asked_path() const { return directory_ + "/asked"; }
 
     std::string directory_;

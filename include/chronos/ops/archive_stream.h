@@ -22,9 +22,9 @@ struct Streamed {
 /// segments that are archived. pgBackRest does not see any of it.
 ///
 /// A piece once stored is never replaced: each round adds what is new, and after some rounds one
-/// piece takes the place of all before it. Bytes before the flushed position do not change, so that
-/// pieces of a server that was killed and started again fit together; still the first round begins
-/// with the first byte.
+/// piece takes the place of all before it in the same 16 MiB of the segment. Bytes before the
+/// flushed position do not change, so that pieces of a server that was killed and started again fit
+/// together; still the first round begins with the first byte.
 ///
 /// One thread. Memory: one piece, at most 16 MiB.
 class WalStreamer {
@@ -47,6 +47,9 @@ private:
 /// zeros behind them, where the server sees that the WAL ends. Only for a segment that is not in
 /// any repository, which is looked at once more when the pieces are read: if it is there by now,
 /// it is fetched.
+///
+/// A server asks for its last segment twice, and has kept what it got first in pg_wal: if that is
+/// still what the pieces are, it is given that. Memory does not depend on the size of a segment.
 ///
 /// Pieces written behind the position where a later timeline of the archive left this one are not
 /// used: they belong to no history that ends there. Missing if no repository has the first piece.

@@ -1,4 +1,10 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
 
 #include "chronos/base/log.h"
 #include "chronos/compress/compress.h"
@@ -32,9 +38,12 @@ public:
 private:
     Result<> search(const repo::Repository& repository);
     Result<std::uint64_t> usable(const Chain& chain) const;
-    Result<std::string> read(const Chain& chain) const;
-    Result<std::string> read_piece(const Chain& chain, const repo::WalPiece& piece) const;
-    Result<> write(const Chain& chain, std::string content) const;
+    Result<> fetch(const Chain& chain, VerifiedFile& file) const;
+    Result<> fetch_piece(const Chain& chain, const repo::WalPiece& piece, VerifiedFile& file) const;
+    bool is_kept(const Chain& chain) const;
+    bool take_kept(const Chain& chain) const;
+    std::string unverified() const { return destination_ + ".streamed"; }
+    std::string kept() const { return settings_.pg_path + "/pg_wal/" + segment_; }
     Lsn segment_start() const;
 
     const GetSettings& settings_;
@@ -55,11 +64,29 @@ Result<GetOutcome> StreamedGet::run() {
     for (const repo::Repository& repository : settings_.repositories)
         CHRONOS_TRY(search(repository));
     if (best_.end == 0) return GetOutcome::missing;
-    std::string content = CHRONOS_TRY(read(best_));
+    if (is_kept(best_)) {
+        if (CHRONOS_TRY(get_wal(settings_, segment_, destination_)) == GetOutcome::found)
+            return GetOutcome::found;
+        if (take_kept(best_)) return GetOutcome::found;
+    }
+    VerifiedFile file = CHRONOS_TRY(VerifiedFile::create(unverified(), std::nullopt));
+    CHRONOS_TRY(fetch(best_, file));
     // Archived while the pieces were being read: then the whole segment is the truth.
     if (CHRONOS_TRY(get_wal(settings_, segment_, destination_)) == GetOutcome::found)
         return GetOutcome::found;
-    CHRONOS_TRY(write(best_, std::move(content)));
+    CHRONOS_TRY(file.extend(control_.wal_segment_size));
+    CHRONOS_TRY(file.finish());
+    if (std::rename(unverified().c_str(), destination_.c_str()) != 0) {
+        const int error_number = errno;
+        ::unlink(unverified().c_str());
+        return system_error(ErrorKind::file_move,
+                            "rename '" + unverified() + "' to '" + destination_ + "'",
+                            error_number);
+    }
+    log_warn("segment " + segment_ + " is not in the archive; put together from " +
+             std::to_string(best_.pieces.size()) + " streamed piece(s) in repo" +
+             std::to_string(best_.repository->key) + ", up to " +
+             Lsn{segment_start().value + best_.end}.str() + ": the WAL ends there");
     return GetOutcome::found;
 }
 
@@ -105,27 +132,52 @@ Result<std::uint64_t> StreamedGet::usable(const Chain& chain) const {
     return end;
 }
 
-Result<std::string> StreamedGet::read(const Chain& chain) const {
-    std::string content;
+Result<> StreamedGet::fetch(const Chain& chain, VerifiedFile& file) const {
     for (const repo::WalPiece& piece : chain.pieces) {
+        if (piece.begin >= chain.end) break;
         const std::string object = piece.object(settings_.stanza, chain.archive_id);
-        Result<std::string> bytes = read_piece(chain, piece);
-        if (!bytes) {
-            // Gone since it was listed: the whole segment has arrived, or a larger piece.
-            const bool gone = bytes.error().kind() == ErrorKind::not_found;
-            Error error = std::move(bytes).error().while_doing(
-                "get streamed WAL " + chain.repository->storage->describe(object));
-            return gone ? std::move(error).as_transient() : error;
-        }
-        content += *bytes;
+        Result<> fetched = fetch_piece(chain, piece, file);
+        if (fetched) continue;
+        // Gone since it was listed: the whole segment has arrived, or a larger piece.
+        const bool gone = fetched.error().kind() == ErrorKind::not_found;
+        Error error = std::move(fetched).error().while_doing(
+            "get streamed WAL " + chain.repository->storage->describe(object));
+        return gone ? std::move(error).as_transient() : error;
     }
-    content.resize(chain.end);
-    return content;
+    std::vector<std::byte> head(file.head().begin(), file.head().end());
+    head.resize(pgdata::kWalHeaderSize);
+    return check_segment_header(head, segment_, repo::ClusterIdentity::of(control_));
 }
 
-Result<std::string> StreamedGet::read_piece(const Chain& chain, const repo::WalPiece& piece) const {
+/// Passes on the first bytes of a piece, and counts and hashes all of it.
+class PieceSink final : public io::Sink {
+public:
+    PieceSink(io::Sink& next, std::uint64_t wanted, std::uint64_t size_max)
+        : next_(next), wanted_(wanted), size_max_(size_max) {}
+    Result<> write(io::Bytes in) override {
+        sha1_.update(in);
+        size_ += in.size();
+        if (size_ > size_max_) return Error(ErrorKind::checksum, "content is longer than it says");
+        const io::Bytes part = in.first(std::min<std::uint64_t>(wanted_, in.size()));
+        wanted_ -= part.size();
+        return next_.write(part);
+    }
+    Result<> finish() override { return {}; }
+    std::uint64_t size() const { return size_; }
+    std::string hex() { return sha1_.hex(); }
+
+private:
+    io::Sink& next_;
+    std::uint64_t wanted_;
+    std::uint64_t size_max_;
+    std::uint64_t size_ = 0;
+    crypto::Sha1 sha1_;
+};
+
+Result<> StreamedGet::fetch_piece(const Chain& chain, const repo::WalPiece& piece,
+                                  VerifiedFile& file) const {
     const std::uint32_t size = piece.end - piece.begin;
-    io::MemorySink plain(size);
+    PieceSink plain(file, std::min<std::uint64_t>(chain.end, piece.end) - piece.begin, size);
     const auto decompressor =
         compress::make_decompressor(piece.compression, compress::Form::normal, plain);
     std::unique_ptr<io::Sink> decryptor;
@@ -135,25 +187,55 @@ Result<std::string> StreamedGet::read_piece(const Chain& chain, const repo::WalP
     const auto source = CHRONOS_TRY(
         chain.repository->storage->open(piece.object(settings_.stanza, chain.archive_id)));
     CHRONOS_TRY(io::copy(*source, decryptor ? *decryptor : *decompressor));
-    if (plain.content.size() != size ||
-        crypto::sha1_hex(io::bytes(plain.content)) != piece.checksum)
+    if (plain.size() != size || plain.hex() != piece.checksum)
         return Error(ErrorKind::checksum, "content does not have the checksum " + piece.checksum)
             .with_hint("Without this object the recovery ends with the segment before.");
-    return std::move(plain.content);
+    return {};
 }
 
-Result<> StreamedGet::write(const Chain& chain, std::string content) const {
-    content.resize(control_.wal_segment_size, '\0');
-    CHRONOS_TRY(check_segment_header(io::bytes(content).first(pgdata::kWalHeaderSize), segment_,
-                                     repo::ClusterIdentity::of(control_)));
-    VerifiedFile file = CHRONOS_TRY(VerifiedFile::create(destination_, std::nullopt));
-    CHRONOS_TRY(file.write(io::bytes(content)));
-    CHRONOS_TRY(file.finish());
-    log_warn("segment " + segment_ + " is not in the archive; put together from " +
-             std::to_string(chain.pieces.size()) + " streamed piece(s) in repo" +
-             std::to_string(chain.repository->key) + ", up to " +
-             Lsn{segment_start().value + chain.end}.str() + ": the WAL ends there");
-    return {};
+/// Whether pg_wal has the segment as the pieces make it: every byte of them by its checksum, and
+/// nothing behind.
+bool StreamedGet::is_kept(const Chain& chain) const {
+    if (chain.end != chain.pieces.back().end) return false;
+    const io::FileDescriptor file(
+        ::open(kept().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    struct stat status = {};
+    if (!file.valid() || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode) ||
+        status.st_size != static_cast<off_t>(control_.wal_segment_size))
+        return false;
+    std::vector<std::byte> buffer(std::size_t{1} << 20);
+    const auto each = [&](std::uint64_t at, std::uint64_t end, const auto& take) {
+        while (at < end) {
+            const std::size_t wanted = std::min<std::uint64_t>(buffer.size(), end - at);
+            const ssize_t count =
+                ::pread(file.get(), buffer.data(), wanted, static_cast<off_t>(at));
+            if (count <= 0 || !take(io::Bytes(buffer).first(static_cast<std::size_t>(count))))
+                return false;
+            at += static_cast<std::uint64_t>(count);
+        }
+        return true;
+    };
+    for (const repo::WalPiece& piece : chain.pieces) {
+        crypto::Sha1 sha1;
+        const bool read = each(piece.begin, piece.end, [&](io::Bytes bytes) {
+            sha1.update(bytes);
+            return true;
+        });
+        if (!read || sha1.hex() != piece.checksum) return false;
+    }
+    return each(chain.end, control_.wal_segment_size, [](io::Bytes bytes) {
+        return std::ranges::all_of(bytes, [](std::byte byte) { return byte == std::byte{0}; });
+    });
+}
+
+/// The server removes the file in pg_wal before it puts this one in its place, so that one file
+/// under two names is enough.
+bool StreamedGet::take_kept(const Chain& chain) const {
+    ::unlink(destination_.c_str());
+    if (::link(kept().c_str(), destination_.c_str()) != 0) return false;
+    log_info("segment " + segment_ + " is not in the archive; what was streamed of it, up to " +
+             Lsn{segment_start().value + chain.end}.str() + ", is still in pg_wal");
+    return true;
 }
 
 }  // namespace

@@ -176,6 +176,13 @@ bool Spool::is_locked_by(int lock) const {
            own.st_dev == there.st_dev && own.st_ino == there.st_ino;
 }
 
+bool Spool::first_to_say() const {
+    if (!make_directory()) return false;
+    const io::FileDescriptor file(
+        ::open(said_path().c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+    return file.valid();
+}
+
 std::optional<Spool::Asked> Spool::last_asked() const {
     const io::FileDescriptor file(::open(asked_path().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
     struct stat status = {};

@@ -21,16 +21,20 @@
 namespace chronos::ops::archive {
 namespace {
 
-constexpr std::uint32_t kPieceMax = 16u << 20;
+/// A piece lies within one block of the segment: what is replaced is never more than that, however
+/// large a segment is.
+constexpr std::uint32_t kBlockSize = 16u << 20;
 constexpr std::uint32_t kPageSize = 8192;
-/// Recovery reads all pieces of a segment: so many are replaced by one.
+/// Recovery reads all pieces of a segment: so many of one block are replaced by one, and fewer when
+/// the block is complete.
 constexpr std::size_t kPiecesMax = 32;
+constexpr std::size_t kPiecesOfCompleteMax = 8;
 
 /// A segment of which a repository has pieces.
 struct Part {
     std::uint32_t end = 0;   ///< streamed by us so far, without a hole
     bool replaces = true;    ///< older pieces are to go once the next one is stored
-    std::size_t pieces = 0;  ///< stored by us since
+    std::size_t pieces = 0;  ///< stored by us of the block that `end` is in
 };
 
 /// What is known of one repository.
@@ -94,9 +98,11 @@ private:
     Result<> ship_to(Lane& lane, const Target& target, Timeline timeline, Lsn flushed);
     Result<> ship_segment(Lane& lane, const Target& target, const std::string& segment,
                           std::uint32_t end);
+    Result<std::string> store_bytes(const Target& target, const std::string& segment,
+                                    std::uint32_t begin, std::uint32_t end);
     Result<> store_piece(const Target& target, const repo::WalPiece& piece, io::Bytes content);
     Result<> remove_pieces(const Target& target, const std::string& segment,
-                           const std::set<std::string>& but);
+                           const std::set<std::string>& but, std::uint32_t from);
     Result<> list_pieces(Lane& lane, const Target& target);
     Result<> tidy(Lane& lane, const Target& target, const std::string& current);
     void open_segments(Lane& lane, Timeline timeline, Lsn flushed) const;
@@ -198,28 +204,40 @@ void WalStreamer::Impl::open_segments(Lane& lane, Timeline timeline, Lsn flushed
 Result<> WalStreamer::Impl::ship_segment(Lane& lane, const Target& target,
                                          const std::string& segment, std::uint32_t end) {
     Part& part = lane.parts[segment];
-    if (part.pieces >= kPiecesMax && end > part.end) part = Part{};
     std::set<std::string> stored;
     while (part.end < end) {
-        repo::WalPiece piece;
-        piece.segment = segment;
-        piece.begin = part.end;
-        piece.end = std::min(end, part.end + kPieceMax);
-        const Bytes bytes = CHRONOS_TRY(
-            read_piece(wal_path_ + "/" + segment, start_of(segment), piece.begin, piece.end));
-        piece.commit_us = bytes.commit_us;
-        piece.checksum = crypto::sha1_hex(bytes.content);
-        piece.compression = settings_.compress_type;
-        CHRONOS_TRY(store_piece(target, piece, bytes.content));
-        stored.insert(piece.object(settings_.stanza, target.cluster.archive_id()));
-        part.end = piece.end;
-        ++part.pieces;
+        const std::uint32_t block = part.end / kBlockSize * kBlockSize;
+        const std::uint32_t until = std::min(end, block + kBlockSize);
+        const bool complete = until == block + kBlockSize && until < control_->wal_segment_size;
+        const bool replaces = part.pieces >= (complete ? kPiecesOfCompleteMax : kPiecesMax);
+        const std::uint32_t begin = replaces ? block : part.end;
+        const std::string object = CHRONOS_TRY(store_bytes(target, segment, begin, until));
+        stored.insert(object);
+        part.pieces = until % kBlockSize == 0 ? 0 : replaces ? 1 : part.pieces + 1;
+        part.end = until;
+        // Only now: until here the older pieces went farther.
+        if (replaces) CHRONOS_TRY(remove_pieces(target, segment, stored, begin));
     }
     if (!part.replaces || stored.empty()) return {};
-    // Only now: until here the older pieces went farther.
-    CHRONOS_TRY(remove_pieces(target, segment, stored));
+    CHRONOS_TRY(remove_pieces(target, segment, stored, 0));
     part.replaces = false;
     return {};
+}
+
+/// Returns the name of the object.
+Result<std::string> WalStreamer::Impl::store_bytes(const Target& target, const std::string& segment,
+                                                   std::uint32_t begin, std::uint32_t end) {
+    repo::WalPiece piece;
+    piece.segment = segment;
+    piece.begin = begin;
+    piece.end = end;
+    const Bytes bytes =
+        CHRONOS_TRY(read_piece(wal_path_ + "/" + segment, start_of(segment), begin, end));
+    piece.commit_us = bytes.commit_us;
+    piece.checksum = crypto::sha1_hex(bytes.content);
+    piece.compression = settings_.compress_type;
+    CHRONOS_TRY(store_piece(target, piece, bytes.content));
+    return piece.object(settings_.stanza, target.cluster.archive_id());
 }
 
 Result<> WalStreamer::Impl::store_piece(const Target& target, const repo::WalPiece& piece,
@@ -237,13 +255,15 @@ Result<> WalStreamer::Impl::store_piece(const Target& target, const repo::WalPie
     return compressor->finish();
 }
 
+/// Those that begin at `from` or behind it.
 Result<> WalStreamer::Impl::remove_pieces(const Target& target, const std::string& segment,
-                                          const std::set<std::string>& but) {
+                                          const std::set<std::string>& but, std::uint32_t from) {
     const std::string archive_id = target.cluster.archive_id();
     for (const repo::WalPiece& piece : CHRONOS_TRY(
              repo::list_wal_pieces(*target.repository, settings_.stanza, archive_id, segment))) {
         const std::string object = piece.object(settings_.stanza, archive_id);
-        if (!but.contains(object)) CHRONOS_TRY(target.repository->storage->remove(object));
+        if (piece.begin >= from && !but.contains(object))
+            CHRONOS_TRY(target.repository->storage->remove(object));
     }
     return {};
 }

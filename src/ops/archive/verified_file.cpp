@@ -57,8 +57,7 @@ VerifiedFile::~VerifiedFile() {
 
 Result<> VerifiedFile::write(io::Bytes in) {
     size_ += in.size();
-    if (!expected_) return write_file(in);
-    if (size_ > expected_->size_bytes)
+    if (expected_ && size_ > expected_->size_bytes)
         return Error(ErrorKind::checksum, "content has more than the " +
                                               std::to_string(expected_->size_bytes) +
                                               " bytes of a segment");
@@ -67,6 +66,7 @@ Result<> VerifiedFile::write(io::Bytes in) {
         const io::Bytes begin = in.first(std::min(wanted, in.size()));
         head_.insert(head_.end(), begin.begin(), begin.end());
     }
+    if (!expected_) return write_file(in);
     while (!in.empty()) {
         if (!block_) block_ = sha1_->take();
         const std::size_t count = std::min(in.size(), SegmentSha1::kBlockSize - block_->size);
@@ -93,6 +93,12 @@ Result<> VerifiedFile::write_file(io::Bytes in) {
             return system_error(ErrorKind::file_write, "write '" + temporary() + "'", errno);
         in = in.subspan(static_cast<std::size_t>(count));
     }
+    return {};
+}
+
+Result<> VerifiedFile::extend(std::uint64_t size_bytes) {
+    if (::ftruncate(file_.get(), static_cast<off_t>(size_bytes)) != 0)
+        return system_error(ErrorKind::file_write, "extend '" + temporary() + "'", errno);
     return {};
 }
 

@@ -46,6 +46,11 @@ public:
     Result<> write(io::Bytes in) override;
     Result<> finish() override;
 
+    /// Zeros up to that size, which nothing is written for. Of a file with any content.
+    Result<> extend(std::uint64_t size_bytes);
+    /// The first bytes written, pgdata::kWalHeaderSize at most.
+    io::Bytes head() const { return head_; }
+
 private:
     VerifiedFile(std::string destination, std::optional<SegmentExpectation> expected)
         : destination_(std::move(destination)), expected_(std::move(expected)) {}

@@ -182,6 +182,35 @@ TEST_P(Stream, DamagedPieceIsAnErrorAndNamed) {
     EXPECT_FALSE(std::filesystem::exists(destination()));
 }
 
+// A server asks for its last segment twice, and between the two has it in pg_wal.
+TEST_P(Stream, WhatPgWalHasKeptIsNotFetchedAgainAndNotBelievedEither) {
+    ASSERT_OK(ship(5000));
+    ASSERT_OK(ship(50000));
+    expect_got(50000);
+    std::filesystem::rename(destination(), wal_path(segment(3)));
+    const std::string kept = read_file(wal_path(segment(3)));
+    // From here on nothing can be fetched.
+    for (const repo::WalPiece& piece : pieces())
+        write_file(repo_path(1) + "/" + piece.object(kStanza, "15-1"), "");
+    const auto again = get_streamed();
+    ASSERT_OK(again);
+    EXPECT_EQ(*again, GetOutcome::found);
+    EXPECT_TRUE(read_file(destination()) == kept);
+    for (const std::size_t at : {std::size_t{100}, std::size_t{49999}, kSegmentSize - 1}) {
+        SCOPED_TRACE(at);
+        std::string changed = kept;
+        changed[at] = static_cast<char>(changed[at] ^ 1);
+        std::filesystem::remove(wal_path(segment(3)));
+        std::filesystem::remove(destination());
+        write_file(wal_path(segment(3)), changed);
+        EXPECT_FALSE(get_streamed());
+        EXPECT_FALSE(std::filesystem::exists(destination()));
+    }
+    std::filesystem::remove(wal_path(segment(3)));
+    write_file(wal_path(segment(3)), kept.substr(0, 60000));
+    EXPECT_FALSE(get_streamed());
+}
+
 TEST_P(Stream, RepositoryThatIsAwayGetsEverythingWhenItIsBack) {
     ASSERT_OK(ship(5000));
     mount(1).away = true;
