@@ -90,6 +90,12 @@ bool any_readable(const View& view) {
                        [](const RepositoryFacts& one) { return one.status != StatusCode::other; });
 }
 
+/// Whether there is anything to judge: a stanza that is not there has no WAL without gaps.
+bool any_read(const View& view) {
+    return std::any_of(view.snapshot.repositories.begin(), view.snapshot.repositories.end(),
+                       [](const RepositoryFacts& one) { return one.problem.empty(); });
+}
+
 Rule backup_age(const View& view) {
     constexpr const char* kName = "backup_age";
     const repo::BackupEntry* latest = view.snapshot.latest_backup();
@@ -178,7 +184,7 @@ Rule wal_lag(const View& view) {
 
 Rule wal_gap(const View& view) {
     constexpr const char* kName = "wal_gap";
-    if (!any_readable(view)) return unknown(kName, "no repository can be read");
+    if (!any_read(view)) return unknown(kName, "no repository can be read");
     std::uint64_t missing = 0;
     std::string message, behind;
     bool open = false;
@@ -207,7 +213,7 @@ Rule wal_gap(const View& view) {
 
 Rule repo_size(const View& view) {
     constexpr const char* kName = "repo_size";
-    if (!any_readable(view)) return unknown(kName, "no repository can be read");
+    if (!any_read(view)) return unknown(kName, "no repository can be read");
     std::uint64_t largest = 0;
     std::string name;
     for (const RepositoryFacts& repository : view.snapshot.repositories) {

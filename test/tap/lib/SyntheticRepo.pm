@@ -73,7 +73,8 @@ sub archive_id
 	return $self->{history}[ $id - 1 ][1] . "-$id";
 }
 
-# A listed backup. %backup: prior, start and stop (segment names; none: offline), time.
+# A listed backup. %backup: prior, start and stop (segment names; none: offline), time (of its end),
+# took, size, stored (bytes), annotations (JSON object).
 sub backup
 {
 	my ($self, $label, %backup) = @_;
@@ -107,15 +108,19 @@ sub entry
 	  if $backup->{prior};
 	my $online = defined $backup->{start} ? 'true' : 'false';
 	my $time = $backup->{time} // 1795161465;
+	my $began = $time - ($backup->{took} // 0);
+	my ($size, $stored) = ($backup->{size} // 47652227, $backup->{stored} // 6236335);
 	return
-	    '{"backrest-format":5,"backrest-version":"2.45","backup-archive-start":'
+	    '{"backrest-format":5,"backrest-version":"2.45",'
+	  . (defined $backup->{annotations} ? "\"backup-annotation\":$backup->{annotations}," : '')
+	  . '"backup-archive-start":'
 	  . $quoted->($backup->{start})
 	  . ',"backup-archive-stop":'
 	  . $quoted->($backup->{stop})
-	  . ',"backup-error":false,"backup-info-repo-size":6236335,"backup-info-repo-size-delta":6236335,'
-	  . '"backup-info-size":47652227,"backup-info-size-delta":47652227,'
+	  . ",\"backup-error\":false,\"backup-info-repo-size\":$stored,\"backup-info-repo-size-delta\":$stored,"
+	  . "\"backup-info-size\":$size,\"backup-info-size-delta\":$size,"
 	  . ($online eq 'true' ? '"backup-lsn-start":"0/3000028","backup-lsn-stop":"0/3000530",' : '')
-	  . "$base\"backup-timestamp-start\":$time,\"backup-timestamp-stop\":$time,"
+	  . "$base\"backup-timestamp-start\":$began,\"backup-timestamp-stop\":$time,"
 	  . "\"backup-type\":\"$type\",\"db-id\":$backup->{id},"
 	  . '"option-archive-check":true,"option-archive-copy":false,"option-backup-standby":false,'
 	  . "\"option-checksum-page\":true,\"option-compress\":true,\"option-hardlink\":false,\"option-online\":$online}";
