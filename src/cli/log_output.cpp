@@ -79,6 +79,16 @@ std::optional<int> take_code(std::string_view& text) {
     return code;
 }
 
+/// Bytes of a file's name, for instance, that a terminal would take for commands.
+std::string without_controls(std::string_view text) {
+    std::string result(text);
+    for (char& c : result) {
+        const auto byte = static_cast<unsigned char>(c);
+        if ((byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7F) c = '?';
+    }
+    return result;
+}
+
 void append_line(std::string& text, std::string_view line) {
     if (!text.empty()) text += '\n';
     text += line;
@@ -207,7 +217,7 @@ void LogOutput::write_console(LogLevel level, const std::string& text, const std
 }
 
 void LogOutput::receive(LogLevel level, std::string_view text) {
-    const std::string full = (dry_run_ ? "[DRY-RUN] " : "") + std::string(text);
+    const std::string full = (dry_run_ ? "[DRY-RUN] " : "") + without_controls(text);
     const std::string time = log_time();
     if (level <= stderr_level_ || level <= console_level_) before_line_();
     if (level <= stderr_level_)

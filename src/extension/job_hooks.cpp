@@ -2,6 +2,7 @@
 
 #include "extension/engine_process.h"
 #include "extension/settings.h"
+#include "extension/text.h"
 
 namespace chronos::extension {
 namespace {
@@ -113,7 +114,7 @@ void run_end_hook(const JobSlot* job, const SessionResult* outcome,
     if (result.outcome != SessionOutcome::done)
         ereport(WARNING, (errmsg("chronos: %s", result.outcome == SessionOutcome::cancelled
                                                     ? "job_end_command was cancelled"
-                                                    : result.message)));
+                                                    : database_text(result.message))));
 }
 
 }  // namespace chronos::extension

@@ -50,10 +50,10 @@ struct Item {
 
 Error stat_error(const std::string& path, int error_number) {
     const std::string_view missing = error_number == ENOENT ? "missing " : "";
-    return system_error(
-        ErrorKind::file_open,
-        "unable to get info for " + std::string(missing) + "path/file '" + path + "'",
-        error_number);
+    return system_error(ErrorKind::file_open,
+                        "unable to get info for " + std::string(missing) + "path/file '" +
+                            printable(path, PATH_MAX) + "'",
+                        error_number);
 }
 
 class ClusterWalk {
@@ -139,8 +139,9 @@ Result<bool> ClusterWalk::open(Directory& directory, const struct stat& stat) {
         return false;
     }
     if (errno == ENOENT && directory.name != kRoot) return false;
-    return system_error(ErrorKind::path_open,
-                        "unable to list file info for path '" + directory.path + "'", errno);
+    return system_error(
+        ErrorKind::path_open,
+        "unable to list file info for path '" + printable(directory.path, PATH_MAX) + "'", errno);
 }
 
 Result<> ClusterWalk::read_names(Directory& directory) {
@@ -152,8 +153,10 @@ Result<> ClusterWalk::read_names(Directory& directory) {
         if (name != "." && name != "..") directory.names.emplace_back(name);
     }
     if (errno != 0)
-        return system_error(ErrorKind::path_open,
-                            "unable to list file info for path '" + directory.path + "'", errno);
+        return system_error(
+            ErrorKind::path_open,
+            "unable to list file info for path '" + printable(directory.path, PATH_MAX) + "'",
+            errno);
     std::ranges::sort(directory.names);
     if (!directory.is_database) return {};
     for (const std::string& name : directory.names)
@@ -194,6 +197,10 @@ void ClusterWalk::leave_out(const Item& item, std::string reason) {
 }
 
 bool ClusterWalk::cannot_be_stored(const Item& item) {
+    if (item.path.size() >= PATH_MAX) {
+        leave_out(item, "its path is longer than the system can open");
+        return true;
+    }
     if (!request_.judge_name) return false;
     const Result<> verdict = request_.judge_name(item.name);
     if (!verdict) leave_out(item, verdict.error().message());
@@ -211,7 +218,8 @@ Result<> ClusterWalk::visit(const Directory& directory, const std::string& file_
     }
     if (is_excluded(item)) return {};
     if (S_ISDIR(item.stat.st_mode) && belongs_to_file_system(file_name)) {
-        log_info("exclude '" + item.path + "' from backup: it is the file system's own");
+        log_info("exclude '" + printable(item.path, PATH_MAX) +
+                 "' from backup: it is the file system's own");
         return {};
     }
     if (directory.name == kTablespaceLinks) return visit_tablespace(directory, item);
@@ -255,8 +263,9 @@ Result<> ClusterWalk::visit_link(const Directory& directory, Item item) {
     const std::string absolute = absolute_destination(item.path, destination);
     struct stat stat {};
     if (::lstat(absolute.c_str(), &stat) == 0 && S_ISLNK(stat.st_mode))
-        return Error(ErrorKind::link_destination,
-                     "link '" + item.path + "' cannot reference another link '" + absolute + "'");
+        return Error(ErrorKind::link_destination, "link '" + printable(item.path, PATH_MAX) +
+                                                      "' cannot reference another link '" +
+                                                      printable(absolute, PATH_MAX) + "'");
     if (::stat(item.path.c_str(), &stat) != 0) return stat_error(item.path, errno);
     const bool to_file = !S_ISDIR(stat.st_mode);
     const std::size_t slash = absolute.rfind('/');

@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <string_view>
 
+#include "chronos/base/text.h"
+
 namespace chronos::pgdata {
 namespace {
 
@@ -18,10 +20,10 @@ std::string full_path(const LinkTarget& target) {
 }
 
 Error conflict(const LinkTarget& target, std::string_view relation, const LinkTarget& other) {
-    return Error(ErrorKind::link_destination, "link '" + target.name + "' (" + full_path(target) +
-                                                  ") destination is " + std::string(relation) +
-                                                  " link '" + other.name + "' (" +
-                                                  full_path(other) + ")");
+    return Error(ErrorKind::link_destination,
+                 "link '" + printable(target.name) + "' (" + printable(full_path(target)) +
+                     ") destination is " + std::string(relation) + " link '" +
+                     printable(other.name) + "' (" + printable(full_path(other)) + ")");
 }
 
 Result<> check_pair(const LinkTarget& target, const LinkTarget& other) {
@@ -51,8 +53,9 @@ std::string absolute_destination(const std::string& link_path, const std::string
 
 Result<> LinkTargets::add(LinkTarget target) {
     if (target.directory == pgdata_ || is_below(target.directory, pgdata_))
-        return Error(ErrorKind::link_destination, "link '" + target.name + "' destination '" +
-                                                      target.directory + "' is in PGDATA");
+        return Error(ErrorKind::link_destination,
+                     "link '" + printable(target.name) + "' destination '" +
+                         printable(target.directory) + "' is in PGDATA");
     for (const LinkTarget& other : targets_) CHRONOS_TRY(check_pair(target, other));
     targets_.push_back(std::move(target));
     return {};

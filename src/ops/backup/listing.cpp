@@ -12,6 +12,10 @@ constexpr std::size_t kWarningsMax = 20;
 constexpr std::size_t kNamedMax = 3;
 /// 255 is what file systems hold, less the longest extension of ours and some room.
 constexpr std::size_t kComponentMax = 248;
+constexpr std::size_t kPathMax = 4095;  ///< of a path that a call takes
+constexpr std::size_t kKeyMax = 1024;   ///< of an object's name on S3
+constexpr std::size_t kLabelMax = sizeof "/20261120-075745F_20261120-075816D/";
+constexpr std::size_t kExtensionMax = 16;
 
 using Tablespaces = std::vector<db::Tablespace>;
 
@@ -69,28 +73,36 @@ std::string tell_what_is_left_out(const std::vector<pgdata::LeftOut>& left_out) 
 
 }  // namespace
 
-Result<> check_storable(std::string_view manifest_name, bool by_paths) {
+Result<> check_storable(const storage::Storage& storage, const std::string& stanza,
+                        std::string_view manifest_name) {
+    const auto refuse = [](const std::string& why) { return Error(ErrorKind::format, why); };
     CHRONOS_TRY(repo::check_manifest_name(manifest_name));
     if (manifest_name.size() - (manifest_name.rfind('/') + 1) > kComponentMax)
-        return Error(ErrorKind::format,
-                     "its name is longer than " + std::to_string(kComponentMax) + " bytes");
+        return refuse("its name is longer than " + std::to_string(kComponentMax) + " bytes");
+    const bool by_paths = storage.features().paths;
+    const std::size_t place =
+        storage.describe(repo::backup_path(stanza)).size() + kLabelMax + kExtensionMax;
+    const std::size_t limit = by_paths ? kPathMax : kKeyMax;
+    if (place + manifest_name.size() > limit)
+        return refuse("with its name the repository would have a path of more than " +
+                      std::to_string(limit) + " bytes");
     if (!by_paths && printable(manifest_name, std::string_view::npos) != manifest_name)
-        return Error(ErrorKind::format,
-                     "an object store cannot hold a name with control characters, or one that is"
-                     " not UTF-8");
+        return refuse(
+            "an object store cannot hold a name with control characters, or one that is not UTF-8");
     return {};
 }
 
 Result<Listing> list_for_backup(const BackupRequest& request, const Cluster& cluster,
                                 db::Connection& connection) {
     Listing listing;
-    const bool by_paths = request.repository.storage->features().paths;
     pgdata::ClusterListRequest wanted;
     wanted.pgdata = cluster.pgdata;
     wanted.tablespace_directory = cluster.control.tablespace_directory();
     wanted.major = cluster.control.major();
     wanted.exclude = request.exclude;
-    wanted.judge_name = [&](std::string_view name) { return check_storable(name, by_paths); };
+    wanted.judge_name = [&](std::string_view name) {
+        return check_storable(*request.repository.storage, request.stanza, name);
+    };
     // Asked for when the entries of pg_tblspc have been read: one that is there by then, and of a
     // tablespace, is in the catalog.
     wanted.tablespaces = [&]() -> Result<std::vector<std::uint32_t>> {

@@ -25,8 +25,9 @@ struct Listing {
 Result<Listing> list_for_backup(const BackupRequest& request, const Cluster& cluster,
                                 db::Connection& connection);
 
-/// Whether what is of this manifest name can be backed up; the error says why not. `by_paths`: the
-/// repository is a file system, which takes any bytes.
-Result<> check_storable(std::string_view manifest_name, bool by_paths);
+/// Whether what is of this manifest name can be stored in the repository, as an object of that name
+/// in a backup of the stanza, and read back; the error says why not.
+Result<> check_storable(const storage::Storage& storage, const std::string& stanza,
+                        std::string_view manifest_name);
 
 }  // namespace chronos::ops::backup

@@ -126,7 +126,7 @@ private:
         }
         if (fs::is_directory(status)) {
             const repo::ManifestPath* known = index_.path(name);
-            if (known == nullptr && entry.path().filename() == kLostAndFound &&
+            if (known == nullptr && is_file_systems_own(entry.path()) &&
                 roots_.contains(fs::path(path).parent_path()))
                 return {};
             if (known == nullptr || index_.link(name) != nullptr) {
@@ -280,7 +280,7 @@ Result<> check_destination(const RestorePlan& plan, const Destination& destinati
     }
     std::error_code code;
     for (const auto& entry : fs::directory_iterator(destination.path, code))
-        if (entry.path().filename() != kLostAndFound &&
+        if (!is_file_systems_own(entry.path()) &&
             (destination.name != "pg_data" || entry.path().filename() != kMarker))
             return not_empty(destination.path);
     if (code)

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "chronos/ops/restore.h"
+#include "chronos/pgdata/cluster_files.h"
 #include "mapping.h"
 #include "ownership.h"
 
@@ -13,7 +15,9 @@ namespace chronos::ops {
 Result<> refuse_running(const std::string& pg_path);
 
 /// What a file system has of its own at its root: neither content nor to be touched.
-inline constexpr const char* kLostAndFound = "lost+found";
+inline bool is_file_systems_own(const std::filesystem::path& path) {
+    return pgdata::belongs_to_file_system(path.filename().native());
+}
 
 /// Makes sure that no server is started on a data directory while it is changed: takes
 /// global/pg_control, without which none starts, out of its place, and only then looks for a

@@ -29,7 +29,7 @@ bool is_absent(const std::string& path) {
     std::error_code code;
     if (!fs::is_directory(path, code)) return false;
     for (fs::directory_iterator at(path, code), end; !code && at != end; at.increment(code))
-        if (at->path().filename() != kLostAndFound) return false;
+        if (!is_file_systems_own(at->path())) return false;
     return !code;
 }
 

@@ -145,6 +145,13 @@ TEST(LogOutput, LevelsDecideWhereALineGoes) {
     EXPECT_EQ(captured.out + captured.err, "");
 }
 
+TEST(LogOutput, ANameCannotCommandATerminal) {
+    const Captured captured = capture(expire({"--log-level-console=info"}), [](LogOutput&) {
+        log_warn("file 'a\x1b[2J\r\x7f\xc3\xa4'\nHINT: \tRename it.");
+    });
+    EXPECT_EQ(captured.out, "P00   WARN: file 'a?[2J??\xc3\xa4'\n            HINT: \tRename it.\n");
+}
+
 TEST(LogOutput, FileAndStandardErrorAreJsonIfAskedForAndTheConsoleStaysForPeople) {
     const test::TemporaryDirectory directory;
     const Captured captured =
