@@ -13,6 +13,7 @@
 #include "chronos/pgdata/server_parameters.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/manifest.h"
+#include "chronos/repo/outside_config.h"
 #include "chronos/repo/repository.h"
 
 /// Makes a data directory from a backup. Source: repository-format reference, section 9; texts and
@@ -64,6 +65,9 @@ struct RestoreRequest {
     UnixTime now = 0;  ///< 0: the clock's; what relative targets count from
 };
 
+/// In the data directory: what lay outside of it, each file below its former path.
+inline constexpr const char* kOutsideDirectory = "chronos_config";
+
 /// Something that keeps a restore from working.
 struct RestoreProblem {
     Error error;
@@ -93,6 +97,8 @@ struct RestorePlan {
     std::size_t repository_index = 0;
     repo::Manifest manifest;  ///< mapped: destinations of this restore
     std::string original_pg_path;
+    /// Configuration that lay outside of the data directory; restored into kOutsideDirectory.
+    repo::OutsideConfig outside;
     std::string reason;  ///< why this backup
     RecoveryType type = RecoveryType::default_;
     bool delta = false;  ///< as asked for, unless the directory is no data directory

@@ -10,9 +10,11 @@
 #include "chronos/base/memory.h"
 #include "chronos/base/text.h"
 #include "chronos/crypto/cipher.h"
+#include "chronos/db/config_places.h"
 #include "chronos/db/server.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/lock.h"
+#include "chronos/repo/outside_config.h"
 #include "ops/backup/clock_gate.h"
 #include "ops/backup/companions.h"
 #include "ops/backup/copy.h"
@@ -88,6 +90,8 @@ private:
     void drop_vanished();
     void warn_about_pages(const repo::ManifestFile& file) const;
     Result<> touch_archive_info();
+    void find_configuration();
+    void keep_configuration();
     Result<> store_text(const std::string& name, const std::string& content);
     void add_entry(repo::ManifestFile file);
 
@@ -103,6 +107,7 @@ private:
     repo::BackupInfo& info_ = known_.info;
     repo::ArchiveInfo archive_;
     Cluster cluster_;
+    repo::OutsideConfig outside_;  ///< configuration that lies outside of the data directory
     std::optional<repo::Manifest> prior_;
     std::optional<repo::Manifest> resumed_;  ///< an interrupted backup that this one goes on with
     StartedBackup started_;
@@ -153,10 +158,37 @@ Result<> Run::load_infos() {
 
 Result<> Run::look_at_cluster() {
     cluster_ = CHRONOS_TRY(backup::look_at_cluster(request_, connection_, info_.current()));
+    find_configuration();
     const repo::HistoryEntry& archive = archive_.current();
     if (archive.id == info_.current_id && archive.same_cluster(info_.current())) return {};
     return Error(ErrorKind::file_invalid, "backup info file and archive info file do not match")
         .with_hint("This may be a symptom of repository corruption.");
+}
+
+// Debian's pg_createcluster puts it elsewhere. No backup depends on it: what goes wrong is a
+// warning.
+void Run::find_configuration() {
+    const auto places = db::config_places(connection_);
+    if (!places) return;
+    std::vector<std::string> unread;
+    outside_ = repo::find_outside_config(places->config_file, places->hba_file, places->ident_file,
+                                         cluster_.pgdata, unread);
+    for (const std::string& path : unread)
+        log_warn("configuration file '" + printable(path) +
+                 "' lies outside of the data directory and cannot be read: it is in no backup");
+}
+
+void Run::keep_configuration() {
+    const repo::Repository& repository = request_.repository;
+    Result<> kept;
+    if (!outside_.empty())
+        kept = repo::save_outside_config(repository, request_.stanza, manifest_.label, outside_,
+                                         info_.cipher_pass);
+    std::vector<std::string> labels{manifest_.label};
+    for (const repo::BackupEntry& entry : info_.backups) labels.push_back(entry.label);
+    if (kept) kept = repo::remove_outside_configs(repository, request_.stanza, labels);
+    if (!kept)
+        log_warn("unable to keep the configuration beside the backup: " + kept.error().message());
 }
 
 Result<> Run::choose_prior() {
@@ -537,6 +569,7 @@ Result<> Run::publish() {
     CHRONOS_TRY(
         storage::at_once(storage(), {manifest, history, [&] { return touch_archive_info(); }}));
     CHRONOS_TRY(link_latest(to, manifest_.label));
+    keep_configuration();
     return list_backup(to, info_, repo::backup_entry_of(manifest_));
 }
 

@@ -6,10 +6,13 @@
 
 #include "chronos/base/clock.h"
 #include "chronos/base/log.h"
+#include "chronos/base/text.h"
+#include "chronos/db/config_places.h"
 #include "chronos/db/server.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/info.h"
+#include "chronos/repo/outside_config.h"
 #include "chronos/repo/stanza.h"
 #include "chronos/repo/verify_result.h"
 #include "chronos/repo/wal_archive.h"
@@ -32,6 +35,7 @@ public:
 private:
     void test_cluster();
     void test_settings();
+    void test_configuration();
     void test_archive_settings();
     void test_module_loaded();
     void test_repository(const repo::Repository& repository);
@@ -80,6 +84,7 @@ Result<std::vector<CheckFinding>> Run::all() {
     facts_ = CHRONOS_TRY(db::read_server_facts(connection_));
     test_cluster();
     test_settings();
+    test_configuration();
     test_archive_settings();
     test_module_loaded();
     phase("repository");
@@ -129,6 +134,31 @@ void Run::test_settings() {
              "Set archive_timeout = '1min' or what loss of data you can bear.");
     else
         ok("archive_timeout", std::to_string(facts_.archive_timeout_s) + "s");
+}
+
+/// Where a server has its configuration elsewhere, its files alone do not start it again.
+void Run::test_configuration() {
+    const auto places = db::config_places(connection_);
+    if (!places) return;
+    if (places->config_file.empty())
+        return note("configuration",
+                    "this role may not see where the configuration of the server is",
+                    "Grant it pg_read_all_settings: what lies outside of the data directory is kept"
+                    " beside each backup.");
+    std::vector<std::string> paths;
+    const repo::OutsideConfig config = repo::find_outside_config(
+        places->config_file, places->hba_file, places->ident_file, facts_.data_directory, paths);
+    if (!paths.empty())
+        note("configuration",
+             "configuration outside of the data directory cannot be read: " + join(paths, ", "),
+             "It is in no backup. Make it readable for the user who takes backups.");
+    if (config.empty()) return;
+    std::vector<std::string> kept;
+    for (const repo::OutsideFile& file : config.files) kept.push_back(file.path);
+    note("configuration",
+         "the configuration lies outside of the data directory: " + join(kept, ", "),
+         "A copy is kept beside each backup; a restore puts it into <data directory>/chronos_config"
+         " and prints the command that starts the server with it.");
 }
 
 void Run::test_archive_settings() {

@@ -24,6 +24,9 @@ constexpr std::chrono::seconds kTimeMax{30};
 /// No segment is larger.
 constexpr std::size_t kSegmentSizeMax = std::size_t{1} << 30;
 
+/// No segment is behind it.
+constexpr const char* kNoEnd = "G";
+
 struct Segment {
     const ArchiveLocation* archive = nullptr;
     std::string object;
@@ -32,9 +35,13 @@ struct Segment {
 
 /// What the archives hold of the way, from the segment on that the backup began in; each once.
 std::vector<Segment> segments_on(const std::vector<ArchiveLocation>& archives,
-                                 const TimelinePath& path, const RestorePlan& plan) {
-    std::set<Timeline> timelines{path.backup, path.target};
-    for (const pgdata::TimelineSwitch& fork : path.switches) timelines.insert(fork.parent);
+                                 const TimelinePath& path, std::uint32_t segment_size,
+                                 const RestorePlan& plan) {
+    // By timeline: the last segment of it that is on the way.
+    std::map<Timeline, std::string> timelines{{path.backup, kNoEnd}, {path.target, kNoEnd}};
+    for (const pgdata::TimelineSwitch& fork : path.switches)
+        timelines[fork.parent] =
+            pgdata::wal_segment_name_before(fork.parent, fork.switch_lsn, segment_size).substr(8);
     const std::string first = plan.manifest.archive_start.substr(8);
     std::map<std::string, Segment> segments;
     for (const ArchiveLocation& archive : archives) {
@@ -50,7 +57,9 @@ std::vector<Segment> segments_on(const std::vector<ArchiveLocation>& archives,
             if (!entries) continue;
             for (const storage::Entry& entry : *entries)
                 if (entry.name.size() >= 65 && entry.name[24] == '-' &&
-                    entry.name.substr(8, 16) >= first)
+                    entry.name.substr(8, 16) >= first &&
+                    entry.name.substr(8, 16) <=
+                        timelines[pgdata::timeline_of_segment(entry.name.substr(0, 24))])
                     segments.try_emplace(entry.name.substr(0, 24),
                                          Segment{&archive, parent + "/" + entry.name, entry.name});
         }
@@ -75,6 +84,15 @@ Result<std::string> read_segment(const Segment& segment) {
     return std::move(content.content);
 }
 
+pgdata::WalTarget target_of(const RestorePlan& plan) {
+    pgdata::WalTarget target;
+    if (plan.type == RecoveryType::name) target.name = plan.target_setting;
+    // The WAL knows the lower half of a transaction id, without the epoch.
+    if (plan.type == RecoveryType::xid)
+        target.xid = static_cast<std::uint32_t>(parse_uint(plan.target_setting).value_or(0));
+    return target;
+}
+
 /// As the backup has it.
 void add_control_file(const RestoreRequest& request, RestorePlan& plan) {
     const repo::ManifestFile* file = plan.manifest.find_file("pg_data/global/pg_control");
@@ -95,13 +113,16 @@ bool is_given(const RestoreRequest& request, std::string name) {
 
 }  // namespace
 
-void find_parameters(const RestoreRequest& request, const std::vector<ArchiveLocation>& archives,
-                     const TimelinePath& path, RestorePlan& plan) {
-    if (major_of(plan.manifest.pg_version) < 12 || plan.type == RecoveryType::none) return;
+WalKnowledge look_into_wal(const RestoreRequest& request,
+                           const std::vector<ArchiveLocation>& archives, const TimelinePath& path,
+                           std::uint32_t segment_size, RestorePlan& plan) {
+    WalKnowledge known;
+    if (major_of(plan.manifest.pg_version) < 12 || plan.type == RecoveryType::none) return known;
     add_control_file(request, plan);
-    if (plan.type == RecoveryType::immediate || archives.empty()) return;
-    const std::vector<Segment> segments = segments_on(archives, path, plan);
-    if (segments.empty()) return;
+    if (plan.type == RecoveryType::immediate || archives.empty()) return known;
+    const std::vector<Segment> segments = segments_on(archives, path, segment_size, plan);
+    if (segments.empty()) return known;
+    const pgdata::WalTarget target = target_of(plan);
     const auto end = std::chrono::steady_clock::now() + kTimeMax;
     std::atomic<std::size_t> unread{0};
     std::mutex mutex;
@@ -113,26 +134,29 @@ void find_parameters(const RestoreRequest& request, const std::vector<ArchiveLoc
             ++unread;
             return {};
         }
-        const io::ByteBudget::Share share(budget, std::uint64_t{16} << 20);
+        const io::ByteBudget::Share share(budget, segment_size);
         const auto content = read_segment(segments[index]);
         if (!content) {
             ++unread;  // recovery will say what is wrong with it
             return {};
         }
-        if (const auto found = pgdata::parameters_in_wal(io::bytes(*content))) {
-            const std::lock_guard lock(mutex);
-            plan.required_parameters.raise(*found);
-        }
+        const auto parameters = pgdata::parameters_in_wal(io::bytes(*content));
+        const auto found = pgdata::find_target_in_wal(io::bytes(*content), target);
+        const std::lock_guard lock(mutex);
+        if (parameters) plan.required_parameters.raise(*parameters);
+        known.target.add(found);
         return {};
     };
     static_cast<void>(io::parallel_for(storage::workers_for(storage, request.process_max),
                                        segments.size(), never, look_at));
-    if (unread == 0) return;
+    known.complete = unread == 0;
+    if (known.complete) return known;
     plan.warnings.push_back(
         std::to_string(unread) + " of " + std::to_string(segments.size()) +
         " WAL segments were not looked at for raised settings: should recovery stand still with "
         "'insufficient parameter settings', give the values that the server log names with "
         "--recovery-option=max_connections=... and the like, or in postgresql.auto.conf");
+    return known;
 }
 
 void raise_parameters(const RestoreRequest& request, const pgdata::ServerConfig& config,

@@ -170,6 +170,7 @@ void judge_target(const WalScan& scan, RestorePlan& plan) {
 struct WalEnd {
     std::string segment;
     UnixTime stored = 0;
+    bool streamed = false;  ///< parts of it have no whole segment yet
 };
 
 WalEnd end_of_wal(const RestoreRequest& request, const std::vector<ArchiveLocation>& archives,
@@ -180,6 +181,8 @@ WalEnd end_of_wal(const RestoreRequest& request, const std::vector<ArchiveLocati
         const auto pieces = repo::list_wal_pieces(*archive.repository, request.stanza, archive_id);
         if (!pieces) continue;
         for (const repo::WalPiece& piece : *pieces) {
+            if (wal.last.empty() || piece.segment.substr(8) > wal.last.substr(8))
+                end.streamed = true;
             end.segment = std::max(end.segment, piece.segment);
             end.stored = std::max(end.stored, piece.stored);
         }
@@ -187,32 +190,55 @@ WalEnd end_of_wal(const RestoreRequest& request, const std::vector<ArchiveLocati
     return end;
 }
 
-/// A target that no WAL leads to: a server of version 13 or later gives up there, after everything
-/// has been restored; an older one ends before it without a word.
-void judge_reach(const RestoreRequest& request, const WalEnd& end, UnixTime now,
-                 std::uint32_t segment_size, RestorePlan& plan) {
-    std::string why;
-    std::string reach;
-    if (plan.type == RecoveryType::time && plan.target_us) {
-        const std::int64_t seconds = *plan.target_us / 1000000;
-        reach = "The archive ends with " + (end.segment.empty() ? "the backup" : end.segment);
-        if (end.stored != 0) reach += ", stored at " + format_local_time(end.stored);
-        // The clock has seconds, the target microseconds: this second is not the future yet.
-        if (seconds > now)
-            why = " is in the future";
-        else if (end.stored != 0 && seconds > end.stored)
-            why = " is later than the last WAL in the archive";
-        if (!why.empty()) why = "the recovery target time " + format_instant(*plan.target_us) + why;
-    }
+/// Why recovery cannot come to a time; "" if it may. A server stops at the first end of a
+/// transaction behind it, not at its own clock.
+std::string beyond_time(const RestoreRequest& request, const WalEnd& end, const WalKnowledge& known,
+                        UnixTime now, std::int64_t target_us) {
+    const std::string text = "the recovery target time " + format_instant(target_us);
+    const std::int64_t seconds = target_us / 1000000;
+    // The clock has seconds, the target microseconds: this second is not the future yet.
+    if (seconds > now) return text + " is in the future";
+    if (end.stored != 0 && seconds > end.stored)
+        return text + " is later than the last WAL in the archive";
+    if (!known.complete || known.target.uncertain || end.streamed) return "";
+    const auto& last = known.target.last_end_us;
+    if (last && (request.target_exclusive ? target_us <= *last : target_us < *last)) return "";
+    if (!last) return text + " is later than any transaction in the WAL: there is none";
+    return text + " is not before the last transaction in the WAL, which ended at " +
+           format_instant(*last);
+}
+
+/// The same for other targets.
+std::string beyond_wal(const RestoreRequest& request, const WalEnd& end, const WalKnowledge& known,
+                       std::uint32_t segment_size, const RestorePlan& plan) {
     if (plan.type == RecoveryType::lsn && !end.segment.empty()) {
         const std::string needed = pgdata::wal_segment_name_before(
             plan.target_timeline, Lsn::parse(request.target).value_or(Lsn{}), segment_size);
-        reach = "The archive ends with " + end.segment;
-        if (needed.substr(8) > end.segment.substr(8))
-            why = "the recovery target " + request.target + " is in segment " + needed +
-                  ", behind the last WAL in the archive";
+        if (needed.substr(8) <= end.segment.substr(8)) return "";
+        return "the recovery target " + request.target + " is in segment " + needed +
+               ", behind the last WAL in the archive";
     }
+    const bool all_seen = known.complete && !known.target.uncertain && !end.streamed;
+    if (!all_seen || known.target.found) return "";
+    if (plan.type == RecoveryType::xid)
+        return "no transaction " + request.target + " ends in the WAL behind this backup";
+    if (plan.type == RecoveryType::name)
+        return "the WAL behind this backup has no restore point '" + printable(request.target) +
+               "'";
+    return "";
+}
+
+/// A target that no WAL leads to: a server of version 13 or later gives up there, after everything
+/// has been restored; an older one ends before it without a word.
+void judge_reach(const RestoreRequest& request, const WalEnd& end, const WalKnowledge& known,
+                 std::uint32_t segment_size, RestorePlan& plan) {
+    const UnixTime now = request.now != 0 ? request.now : unix_now();
+    const std::string why = plan.target_us ? beyond_time(request, end, known, now, *plan.target_us)
+                                           : beyond_wal(request, end, known, segment_size, plan);
     if (why.empty()) return;
+    std::string reach =
+        "The archive ends with " + (end.segment.empty() ? "the backup" : end.segment);
+    if (end.stored != 0) reach += ", stored at " + format_local_time(end.stored);
     Error error = Error(ErrorKind::backup_set_invalid, why)
                       .with_hint(reach +
                                  ": --type=default recovers to there, or give an earlier "
@@ -237,11 +263,10 @@ void judge_timeline(const RestoreRequest& request, const TimelinePath& path, Res
 }
 
 Result<> plan_wal(const RestoreRequest& request, RestorePlan& plan) {
-    const UnixTime now = request.now != 0 ? request.now : unix_now();
     std::vector<ArchiveLocation> archives;
     if (plan.manifest.options.online) archives = find_archives(request, plan);
     if (archives.empty()) {
-        judge_reach(request, {}, now, 0, plan);
+        judge_reach(request, {}, {}, 0, plan);
         return {};
     }
     const TimelinePath path =
@@ -253,9 +278,10 @@ Result<> plan_wal(const RestoreRequest& request, RestorePlan& plan) {
     const WalScan scan = CHRONOS_TRY(scan_wal(scan_request));
     plan.wal = scan.wal;
     judge_missing(request, scan, plan);
-    find_parameters(request, archives, path, plan);
+    const WalKnowledge known =
+        look_into_wal(request, archives, path, scan_request.segment_size, plan);
     judge_target(scan, plan);
-    judge_reach(request, end_of_wal(request, archives, scan.wal), now, scan_request.segment_size,
+    judge_reach(request, end_of_wal(request, archives, scan.wal), known, scan_request.segment_size,
                 plan);
     judge_timeline(request, path, plan);
     return {};
@@ -343,6 +369,24 @@ Result<> check_options_of_backup(const RestoreRequest& request, const RestorePla
     return {};
 }
 
+/// The configuration of a cluster may lie outside of its data directory.
+void load_outside(const RestoreRequest& request, const SelectedBackup& selected,
+                  RestorePlan& plan) {
+    auto kept =
+        repo::load_outside_config(request.repositories[selected.repository_index], request.stanza,
+                                  plan.manifest.label, selected.info.cipher_pass);
+    if (kept)
+        plan.outside = *std::move(kept);
+    else
+        plan.warnings.push_back(kept.error().message());
+    if (plan.manifest.find_file("pg_data/postgresql.conf") == nullptr && plan.outside.empty())
+        plan.warnings.push_back(
+            "the backup has no postgresql.conf: the configuration of this cluster lies outside of "
+            "its data directory (/etc/postgresql/<version>/<name> on Debian) and must be taken "
+            "from "
+            "elsewhere before a server can be started");
+}
+
 Result<> load_selected(const RestoreRequest& request, const SelectedBackup& selected,
                        RestorePlan& plan) {
     const repo::Repository& repository = request.repositories[selected.repository_index];
@@ -359,6 +403,7 @@ Result<> load_selected(const RestoreRequest& request, const SelectedBackup& sele
             .with_hint(
                 "this indicates some sort of corruption (at the very least paths have been "
                 "renamed).");
+    load_outside(request, selected, plan);
     CHRONOS_TRY(check_places(plan.manifest));
     bound_modes(plan.manifest);
     const bool online = plan.manifest.options.online;

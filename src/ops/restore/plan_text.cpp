@@ -19,11 +19,6 @@ std::string target_text(const RestorePlan& plan) {
         case RecoveryType::time:
             return plan.target_us ? "time " + format_instant(*plan.target_us)
                                   : "time " + plan.target_setting + " (as PostgreSQL reads it)";
-        case RecoveryType::xid:
-        case RecoveryType::name:
-            return std::string(recovery_type_name(plan.type)) + " " +
-                   printable(plan.target_setting) +
-                   " (whether the WAL has it is seen only while recovering)";
         case RecoveryType::standby: return "standby, follows a primary";
         case RecoveryType::preserve: return "as existing settings say";
         case RecoveryType::none: return "none, no WAL is fetched";
@@ -78,6 +73,14 @@ std::string format_restore_plan(const RestorePlan& plan) {
     for (const RestoreSpace& space : plan.space)
         text += line("space", space.path + ": needs " + format_size(space.needed_bytes) +
                                   ", free " + format_size(space.free_bytes));
+    if (!plan.outside.empty()) {
+        std::vector<std::string> paths;
+        for (const repo::OutsideFile& file : plan.outside.files)
+            paths.push_back(printable(file.path));
+        text += line("configuration", "lay outside of the data directory; put into '" +
+                                          data_directory(manifest) + "/" + kOutsideDirectory +
+                                          "': " + join(paths, ", "));
+    }
     for (const std::string& setting : plan.set_aside) text += line("set aside", setting);
     for (const auto& [name, value] : plan.other_settings)
         text += line("setting", name + " = '" + printable(value) + "' for this recovery");

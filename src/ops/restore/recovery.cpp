@@ -1,7 +1,11 @@
 #include "recovery.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 
@@ -164,23 +168,58 @@ public:
             options_.attributes.owner = ownership.owner_of(path.user, path.group);
         }
     }
-    Result<> write(const char* name, const std::string& text) const {
+    Result<> write(const std::string& name, const std::string& text) const {
+        return write_with(options_, name, text);
+    }
+    /// For the owner alone, with the directories that it takes.
+    Result<> write_private(const std::string& name, const std::string& text) const {
+        TargetFileOptions options = options_;
+        options.attributes.mode = 0600;
+        std::string directory = path_of(plan_.manifest, "pg_data");
+        const auto parts = split(name, '/');
+        for (std::size_t i = 0; i + 1 < parts.size(); ++i) {
+            directory.append("/").append(parts[i]);
+            const auto& owner = options.attributes.owner;
+            if (mkdir(directory.c_str(), 0700) == 0) {
+                if (owner && lchown(directory.c_str(), owner->user, owner->group) != 0)
+                    return system_error(ErrorKind::file_owner,
+                                        "unable to set owner of '" + directory + "'", errno);
+            } else if (errno != EEXIST) {
+                return system_error(ErrorKind::path_create,
+                                    "unable to create path '" + directory + "'", errno);
+            }
+        }
+        return write_with(options, name, text);
+    }
+
+private:
+    Result<> write_with(TargetFileOptions options, const std::string& name,
+                        const std::string& text) const {
         const Cancellation never;
         const CopyWatch watch{never, [](std::uint64_t) {}};
         const std::string path = path_of(plan_.manifest, "pg_data") + "/" + name;
-        TargetFileOptions options = options_;
         for (const repo::ManifestTarget& target : plan_.manifest.targets)
-            if (target.name == std::string("pg_data/") + name) options.behind_link = true;
+            if (target.name == "pg_data/" + name) options.behind_link = true;
         TargetFile file = CHRONOS_TRY(TargetFile::open(path, /*truncate=*/true, options, watch));
         CHRONOS_TRY(file.write(io::bytes(text)));
         return file.finish();
     }
 
-private:
     const RestorePlan& plan_;
     bool sync_;
     TargetFileOptions options_;
 };
+
+/// What lay outside of the data directory, each file below its former path in a directory of its
+/// own.
+Result<> write_outside(const RestorePlan& plan, const Writer& writer) {
+    for (const repo::OutsideFile& file : plan.outside.files) {
+        const std::string name = std::filesystem::path(file.path).lexically_normal().string();
+        if (!name.starts_with('/') || name.find("/../") != std::string::npos) continue;
+        CHRONOS_TRY(writer.write_private(kOutsideDirectory + name, file.content));
+    }
+    return {};
+}
 
 Result<> write_auto_conf(const RestoreRequest& request, const RestorePlan& plan,
                          const Writer& writer) {
@@ -247,6 +286,7 @@ std::string updated_auto_conf(const std::string& existing, const std::string& bl
 Result<> write_recovery_files(const RestoreRequest& request, const RestorePlan& plan,
                               const Ownership& ownership, bool sync) {
     const Writer writer(plan, ownership, sync);
+    CHRONOS_TRY(write_outside(plan, writer));
     const bool old_version = major_of(plan.manifest.pg_version) < 12;
     if (plan.type == RecoveryType::preserve) {
         const std::string path = data_directory(plan.manifest) + "/postgresql.auto.conf";

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "chronos/base/log.h"
+#include "chronos/base/quote.h"
 #include "chronos/base/text.h"
 #include "chronos/ops/restore.h"
 #include "chronos/pgdata/control_file.h"
@@ -111,8 +112,30 @@ std::vector<std::string> directories_of(const RestorePlan& plan) {
     return directories;
 }
 
+/// How a server is started whose configuration lies elsewhere.
+void say_how_to_start(const RestorePlan& plan) {
+    const repo::OutsideConfig& outside = plan.outside;
+    const std::string& directory = data_directory(plan.manifest);
+    if (outside.config_file.empty()) return;
+    const std::string place = directory + "/" + kOutsideDirectory;
+    std::string options;
+    const auto add = [&](const std::string& name, const std::string& value) {
+        options += (options.empty() ? "-c " : " -c ") + name + "=" + shell_word(value);
+    };
+    add("config_file", place + outside.config_file);
+    if (!outside.hba_file.empty()) add("hba_file", place + outside.hba_file);
+    if (!outside.ident_file.empty()) add("ident_file", place + outside.ident_file);
+    add("data_directory", directory);
+    log_info(
+        "the configuration of this cluster lay outside of its data directory; as it was at the "
+        "backup it is in '" +
+        place + "'. To start the server with that: pg_ctl -D " + shell_word(directory) + " -w -o " +
+        shell_word(options) + " start");
+}
+
 /// What the user should know now that the restore is done.
 void say_what_is_next(const RestoreRequest& request, const RestorePlan& plan) {
+    say_how_to_start(plan);
     const bool pauses = request.target_action == TargetAction::pause &&
                         (plan.type == RecoveryType::immediate || plan.type == RecoveryType::time ||
                          plan.type == RecoveryType::xid || plan.type == RecoveryType::lsn ||

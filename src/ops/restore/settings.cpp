@@ -47,7 +47,13 @@ private:
     }
     Result<std::optional<std::string>> read(const std::string& path) const {
         const std::string name = name_of(path);
-        if (name.empty() || kept_in_place(name)) return local_.read(path);
+        if (name.empty()) {
+            auto local = local_.read(path);
+            const repo::OutsideFile* kept = plan_.outside.find(normal(path));
+            if (kept == nullptr || (local && *local)) return local;
+            return std::optional(kept->content);
+        }
+        if (kept_in_place(name)) return local_.read(path);
         const repo::ManifestFile* file = plan_.manifest.find_file(name);
         if (file == nullptr) return std::optional<std::string>{};
         constexpr std::uint64_t kSizeMax = std::uint64_t{4} << 20;
@@ -61,7 +67,7 @@ private:
     }
     Result<std::optional<std::vector<std::string>>> list(const std::string& path) const {
         const std::string name = name_of(path);
-        if (name.empty()) return local_.list(path);
+        if (name.empty()) return list_outside(path);
         std::vector<std::string> names;
         bool known = false;
         for (const repo::ManifestPath& directory : plan_.manifest.paths)
@@ -74,6 +80,21 @@ private:
                 names.emplace_back(view.substr(name.size() + 1));
         }
         if (!known && names.empty()) return std::optional<std::vector<std::string>>{};
+        return std::optional(std::move(names));
+    }
+    static std::string normal(const std::string& path) {
+        return fs::path(path).lexically_normal().string();
+    }
+    Result<std::optional<std::vector<std::string>>> list_outside(const std::string& path) const {
+        auto local = local_.list(path);
+        if (!local || *local) return local;
+        const std::string parent = normal(path + "/");
+        std::vector<std::string> names;
+        for (const repo::OutsideFile& file : plan_.outside.files)
+            if (file.path.starts_with(parent) &&
+                file.path.find('/', parent.size()) == std::string::npos)
+                names.push_back(file.path.substr(parent.size()));
+        if (names.empty()) return std::optional<std::vector<std::string>>{};
         return std::optional(std::move(names));
     }
     bool kept_in_place(const std::string& name) const {
@@ -186,8 +207,9 @@ std::string targets_left(const pgdata::ServerConfig& config) {
 void plan_settings(const RestoreRequest& request, RestorePlan& plan) {
     if (major_of(plan.manifest.pg_version) < 12 || plan.type == RecoveryType::none) return;
     const PlannedFiles files(request, plan);
+    const std::string& outside = plan.outside.config_file;
     const pgdata::ServerConfig config =
-        pgdata::read_server_config(request.pg_path + "/postgresql.conf",
+        pgdata::read_server_config(outside.empty() ? request.pg_path + "/postgresql.conf" : outside,
                                    request.pg_path + "/postgresql.auto.conf", files.source());
     name_what_stays(config, plan);
     raise_parameters(request, config, plan);

@@ -1,0 +1,185 @@
+#include "chronos/pgdata/wal_targets.h"
+
+#include <algorithm>
+
+#include "pgdata/crc32c.h"
+#include "pgdata/little_endian.h"
+
+namespace chronos::pgdata {
+namespace {
+
+constexpr std::size_t kPageSize = 8192;
+constexpr std::size_t kPageHeaderSize = 24;
+constexpr std::size_t kLongPageHeaderSize = 40;
+constexpr std::size_t kPageFlagsAt = 2;
+constexpr std::size_t kPageAddressAt = 8;
+constexpr std::uint16_t kLongHeader = 0x0002;
+
+/// The header of a record.
+constexpr std::size_t kHeaderSize = 24;
+constexpr std::size_t kXidAt = 4;
+constexpr std::size_t kPreviousAt = 8;
+constexpr std::size_t kInfoAt = 16;
+constexpr std::size_t kManagerAt = 17;
+constexpr std::size_t kCrcAt = 20;
+/// No record is larger, nor farther from the one before it.
+constexpr std::uint64_t kSizeMax = std::uint64_t{1} << 30;
+
+constexpr std::uint8_t kLogManager = 0;
+constexpr std::uint8_t kTransactionManager = 1;
+constexpr std::uint8_t kRestorePoint = 0x70;
+constexpr std::size_t kRestorePointNameSize = 64;
+constexpr std::size_t kRestorePointSize = kHeaderSize + 2 + 8 + kRestorePointNameSize;
+constexpr std::uint8_t kOperationMask = 0x70;
+constexpr std::uint8_t kCommit = 0x00;
+constexpr std::uint8_t kAbort = 0x20;
+constexpr std::uint8_t kCommitPrepared = 0x30;
+constexpr std::uint8_t kAbortPrepared = 0x40;
+
+/// What stands before the data of a record that changes no pages.
+constexpr std::uint8_t kDataShort = 255;
+constexpr std::uint8_t kDataLong = 254;
+constexpr std::uint8_t kOrigin = 253;
+constexpr std::uint8_t kTopLevelXid = 252;
+
+constexpr std::int64_t kEpochUs = std::int64_t{946684800} * 1000000;  ///< 2000-01-01
+
+bool ends_transaction(std::uint8_t info) {
+    const auto operation = static_cast<std::uint8_t>(info & kOperationMask);
+    return operation == kCommit || operation == kAbort || operation == kCommitPrepared ||
+           operation == kAbortPrepared;
+}
+
+/// The data of a record, behind what describes them; empty if it is made otherwise.
+io::Bytes data_of(io::Bytes record) {
+    std::size_t at = kHeaderSize;
+    while (at < record.size()) {
+        switch (std::to_integer<std::uint8_t>(record[at])) {
+            case kOrigin: at += 1 + 2; continue;
+            case kTopLevelXid: at += 1 + 4; continue;
+            case kDataShort: at += 1 + 1; break;
+            case kDataLong: at += 1 + 4; break;
+            default: return {};
+        }
+        return at <= record.size() ? record.subspan(at) : io::Bytes{};
+    }
+    return {};
+}
+
+class Search {
+public:
+    Search(io::Bytes content, const WalTarget& target)
+        : content_(content.first(content.size() / kPageSize * kPageSize)),
+          target_(target),
+          start_(content_.empty() ? 0 : load<std::uint64_t>(content_, kPageAddressAt)) {}
+
+    TargetInWal run() {
+        for (std::size_t page = 0; page < content_.size(); page += kPageSize) {
+            const bool is_long =
+                (load<std::uint16_t>(content_, page + kPageFlagsAt) & kLongHeader) != 0;
+            const std::size_t first = page + (is_long ? kLongPageHeaderSize : kPageHeaderSize);
+            for (std::size_t at = first; at < page + kPageSize; at += 8) look_at(at);
+        }
+        return found_;
+    }
+
+private:
+    void look_at(std::size_t at) {
+        const std::uint64_t word = load<std::uint64_t>(content_, at);
+        const std::uint64_t size = word & 0xFFFFFFFFu;
+        if (size <= kHeaderSize || size > kSizeMax) return;
+        std::byte header[kHeaderSize];
+        if (!take(at, header)) {
+            found_.uncertain = true;
+            return;
+        }
+        const io::Bytes head(header);
+        const auto info = std::to_integer<std::uint8_t>(head[kInfoAt]);
+        const auto manager = std::to_integer<std::uint8_t>(head[kManagerAt]);
+        const bool point =
+            manager == kLogManager && info == kRestorePoint && size == kRestorePointSize;
+        const bool end = manager == kTransactionManager && ends_transaction(info);
+        if (!point && !end) return;
+        const std::uint64_t previous = load<std::uint64_t>(head, kPreviousAt);
+        const std::uint64_t position = start_ + at;
+        if (load<std::uint16_t>(head, kInfoAt + 2) != 0 || previous == 0 || previous % 8 != 0 ||
+            previous >= position || position - previous > kSizeMax)
+            return;
+        record_.resize(size);
+        if (!take(at, std::as_writable_bytes(std::span(record_)))) {
+            found_.uncertain = true;
+            return;
+        }
+        const io::Bytes record = io::bytes(record_);
+        if (crc_of(record) != load<std::uint32_t>(record, kCrcAt)) return;
+        if (point)
+            add_restore_point(record);
+        else
+            add_end(record, info);
+    }
+
+    /// The checksum is over the data first, then over the header up to itself.
+    std::uint32_t crc_of(io::Bytes record) {
+        summed_.assign(io::text(record.subspan(kHeaderSize)));
+        summed_.append(io::text(record.first(kCrcAt)));
+        return crc32c(io::bytes(summed_));
+    }
+
+    void add_restore_point(io::Bytes record) {
+        const io::Bytes data = data_of(record);
+        if (data.size() < 8 + kRestorePointNameSize || target_.name.empty()) return;
+        const std::string_view name = io::text(data.subspan(8, kRestorePointNameSize));
+        if (name.substr(0, name.find('\0')) == target_.name) found_.found = true;
+    }
+
+    void add_end(io::Bytes record, std::uint8_t info) {
+        const io::Bytes data = data_of(record);
+        if (data.size() < 8) return;
+        const std::int64_t time =
+            kEpochUs + static_cast<std::int64_t>(load<std::uint64_t>(data, 0));
+        found_.last_end_us = std::max(found_.last_end_us.value_or(time), time);
+        if (!target_.xid) return;
+        const auto operation = static_cast<std::uint8_t>(info & kOperationMask);
+        // Whose end it is stands in a part of the record that depends on much else.
+        if (operation == kCommitPrepared || operation == kAbortPrepared)
+            found_.uncertain = true;
+        else if (load<std::uint32_t>(record, kXidAt) == *target_.xid)
+            found_.found = true;
+    }
+
+    /// The bytes of a record from `at` on, over the headers of pages; false if they go on
+    /// elsewhere.
+    bool take(std::size_t at, io::MutableBytes out) const {
+        while (!out.empty()) {
+            if (at >= content_.size()) return false;
+            const std::size_t page_end = (at / kPageSize + 1) * kPageSize;
+            const std::size_t part = std::min(out.size(), page_end - at);
+            std::ranges::copy(content_.subspan(at, part), out.begin());
+            out = out.subspan(part);
+            at = page_end + kPageHeaderSize;
+        }
+        return true;
+    }
+
+    io::Bytes content_;
+    const WalTarget& target_;
+    std::uint64_t start_;
+    std::string record_;
+    std::string summed_;
+    TargetInWal found_;
+};
+
+}  // namespace
+
+void TargetInWal::add(const TargetInWal& other) {
+    found = found || other.found;
+    uncertain = uncertain || other.uncertain;
+    if (other.last_end_us)
+        last_end_us = std::max(last_end_us.value_or(*other.last_end_us), *other.last_end_us);
+}
+
+TargetInWal find_target_in_wal(io::Bytes content, const WalTarget& target) {
+    return Search(content, target).run();
+}
+
+}  // namespace chronos::pgdata

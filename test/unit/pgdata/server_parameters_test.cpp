@@ -1,0 +1,86 @@
+#include "chronos/pgdata/server_parameters.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "control_vector.h"
+#include "pgdata/crc32c.h"
+
+namespace chronos::pgdata {
+namespace {
+
+constexpr std::size_t kPage = 8192;
+
+/// Three pages: the first with the long header, as at the start of a segment.
+std::string empty_wal() {
+    std::string content(3 * kPage, '\0');
+    content[2] = 0x02;
+    return content;
+}
+
+/// The record as a server writes it.
+std::string record_of(const std::array<std::uint32_t, 5>& values) {
+    std::string data("\xFF\x1C", 2);
+    for (const std::uint32_t value : values)
+        data.append(reinterpret_cast<const char*>(&value), sizeof value);
+    data.append(8, '\0');  // wal_level and two flags
+    std::string header(20, '\0');
+    header[0] = 54;
+    header[16] = 0x60;
+    const std::uint32_t crc = crc32c(io::bytes(data + header));
+    header.append(reinterpret_cast<const char*>(&crc), sizeof crc);
+    return header + data;
+}
+
+void put(std::string& content, std::size_t at, const std::string& record) {
+    const std::size_t here = std::min(record.size(), kPage - at % kPage);
+    content.replace(at, here, record.substr(0, here));
+    if (here < record.size())
+        content.replace(at + here + 24, record.size() - here, record.substr(here));
+}
+
+TEST(ServerParameters, AreThoseOfTheControlFile) {
+    const auto found = parameters_in_control_file(io::bytes(control_15()));
+    ASSERT_TRUE(found);
+    EXPECT_EQ(found->values, (std::array<std::uint32_t, 5>{100, 8, 10, 0, 64}));
+    EXPECT_FALSE(parameters_in_control_file(io::bytes("too short")));
+}
+
+TEST(ServerParameters, TheHighestOfAllRecordsCounts) {
+    std::string content = empty_wal();
+    EXPECT_FALSE(parameters_in_wal(io::bytes(content)));
+    put(content, 40, record_of({300, 8, 10, 50, 64}));
+    put(content, 2 * kPage + 24, record_of({100, 16, 10, 0, 64}));
+    const auto found = parameters_in_wal(io::bytes(content));
+    ASSERT_TRUE(found);
+    EXPECT_EQ(found->values, (std::array<std::uint32_t, 5>{300, 16, 10, 50, 64}));
+}
+
+TEST(ServerParameters, ARecordMayGoOnOnTheNextPage) {
+    for (std::size_t at = kPage - 56; at < kPage; at += 8) {
+        std::string content = empty_wal();
+        put(content, at, record_of({300, 8, 10, 0, 64}));
+        const auto found = parameters_in_wal(io::bytes(content));
+        ASSERT_TRUE(found) << at;
+        EXPECT_EQ(found->values[0], 300u);
+    }
+    std::string content = empty_wal();
+    put(content, 3 * kPage - 24, record_of({300, 8, 10, 0, 64}).substr(0, 24));
+    EXPECT_FALSE(parameters_in_wal(io::bytes(content))) << "it goes on in the next segment";
+}
+
+// Table data may look like anything.
+TEST(ServerParameters, WhatOnlyLooksLikeARecordIsNone) {
+    const std::string good = record_of({300, 8, 10, 0, 64});
+    for (std::size_t i = 0; i < good.size(); ++i) {
+        std::string bad = good;
+        bad[i] = static_cast<char>(bad[i] ^ 0x01);
+        std::string content = empty_wal();
+        put(content, 80, bad);
+        EXPECT_FALSE(parameters_in_wal(io::bytes(content))) << i;
+    }
+}
+
+}  // namespace
+}  // namespace chronos::pgdata

@@ -1,0 +1,114 @@
+#include "chronos/pgdata/wal_targets.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "pgdata/crc32c.h"
+
+namespace chronos::pgdata {
+namespace {
+
+constexpr std::size_t kPage = 8192;
+constexpr std::uint64_t kStart = std::uint64_t{5} << 24;
+constexpr std::int64_t kEpochUs = std::int64_t{946684800} * 1000000;
+
+template <class Value>
+std::string raw(Value value) {
+    return {reinterpret_cast<const char*>(&value), sizeof value};
+}
+
+std::string empty_wal() {
+    std::string content(4 * kPage, '\0');
+    content[2] = 0x02;
+    content.replace(8, 8, raw(kStart));
+    return content;
+}
+
+std::string record_of(unsigned manager, unsigned info, std::uint32_t xid, const std::string& data) {
+    std::string body;
+    if (data.size() < 256)
+        body = "\xFF" + std::string(1, static_cast<char>(data.size())) + data;
+    else
+        body = "\xFE" + raw(static_cast<std::uint32_t>(data.size())) + data;
+    std::string header = raw(static_cast<std::uint32_t>(24 + body.size())) + raw(xid) +
+                         raw(kStart - 64) + static_cast<char>(info) + static_cast<char>(manager) +
+                         std::string(2, '\0');
+    return header + raw(crc32c(io::bytes(body + header))) + body;
+}
+
+std::string end_of(std::uint32_t xid, std::int64_t time_us, unsigned operation = 0x00,
+                   std::size_t extra = 0) {
+    return record_of(1, operation, xid, raw(time_us - kEpochUs) + std::string(extra, 'x'));
+}
+
+std::string restore_point(const std::string& name) {
+    std::string data = raw(std::int64_t{1}) + name;
+    data.resize(72, '\0');
+    return record_of(0, 0x70, 0, data);
+}
+
+void put(std::string& content, std::size_t at, std::string record) {
+    while (!record.empty() && at < content.size()) {
+        const std::size_t here = std::min(record.size(), kPage - at % kPage);
+        content.replace(at, here, record.substr(0, here));
+        record.erase(0, here);
+        at += here + 24;
+    }
+}
+
+TEST(WalTargets, EndsOfTransactionsAreFoundWithTheLatestTime) {
+    std::string content = empty_wal();
+    put(content, 40, end_of(700, kEpochUs + 5000));
+    put(content, 160, end_of(701, kEpochUs + 9000, 0x20));
+    put(content, 2 * kPage - 32, end_of(702, kEpochUs + 7000, 0x00, 9000));
+    for (const std::uint32_t xid : {700u, 701u, 702u}) {
+        const TargetInWal found = find_target_in_wal(io::bytes(content), {xid, ""});
+        EXPECT_TRUE(found.found) << xid;
+        EXPECT_FALSE(found.uncertain);
+        EXPECT_EQ(found.last_end_us, kEpochUs + 9000);
+    }
+    EXPECT_FALSE(find_target_in_wal(io::bytes(content), {703, ""}).found);
+    EXPECT_FALSE(find_target_in_wal(io::bytes(content), {std::nullopt, "x"}).found);
+}
+
+TEST(WalTargets, RestorePointsAreFoundByTheirWholeName) {
+    const std::string longest(63, 'n');
+    std::string content = empty_wal();
+    put(content, 40, restore_point("before"));
+    put(content, kPage - 40, restore_point(longest));
+    EXPECT_TRUE(find_target_in_wal(io::bytes(content), {{}, "before"}).found);
+    EXPECT_TRUE(find_target_in_wal(io::bytes(content), {{}, longest}).found);
+    for (const char* name : {"befor", "before2", "Before", "n"})
+        EXPECT_FALSE(find_target_in_wal(io::bytes(content), {{}, name}).found) << name;
+}
+
+// What cannot be seen whole is not denied.
+TEST(WalTargets, WhatGoesOnElsewhereIsUncertain) {
+    for (std::size_t before = 8; before < 96; before += 8) {
+        std::string content = empty_wal();
+        put(content, content.size() - before, restore_point("edge"));
+        const TargetInWal found = find_target_in_wal(io::bytes(content), {{}, "edge"});
+        EXPECT_FALSE(found.found);
+        EXPECT_TRUE(found.uncertain) << before;
+    }
+    std::string content = empty_wal();
+    put(content, 40, end_of(700, kEpochUs + 5000, 0x30));
+    EXPECT_TRUE(find_target_in_wal(io::bytes(content), {701, ""}).uncertain);
+}
+
+TEST(WalTargets, DamageAndOtherRecordsSayNothing) {
+    const std::string good = end_of(700, kEpochUs + 5000);
+    for (std::size_t i = 0; i < good.size(); ++i) {
+        std::string bad = good;
+        bad[i] = static_cast<char>(bad[i] ^ 0x01);
+        std::string content = empty_wal();
+        put(content, 40, bad);
+        EXPECT_FALSE(find_target_in_wal(io::bytes(content), {700, ""}).found) << i;
+    }
+    EXPECT_FALSE(find_target_in_wal({}, {700, ""}).found);
+    EXPECT_FALSE(find_target_in_wal(io::bytes("short"), {700, ""}).uncertain);
+}
+
+}  // namespace
+}  // namespace chronos::pgdata

@@ -1,0 +1,69 @@
+#include "chronos/repo/outside_config.h"
+
+#include <filesystem>
+#include <fstream>
+
+#include "memory_storage.h"
+#include "result_matchers.h"
+#include "temporary_directory.h"
+
+namespace chronos::repo {
+namespace {
+
+namespace fs = std::filesystem;
+
+OutsideConfig some_config() {
+    OutsideConfig config;
+    config.config_file = "/etc/postgresql/15/main/postgresql.conf";
+    config.hba_file = "/etc/a file\nwith any name";
+    config.files = {{config.config_file, "port = 5432\n"},
+                    {config.hba_file, std::string("\0\xFF\n3 4 5\n", 9)},
+                    {"/etc/empty.conf", ""}};
+    return config;
+}
+
+TEST(OutsideConfig, ComesBackWhateverItContains) {
+    const auto parsed = parse_outside_config(format_outside_config(some_config()));
+    ASSERT_OK(parsed);
+    EXPECT_EQ(*parsed, some_config());
+}
+
+TEST(OutsideConfig, DamageIsNoticedAndHarmless) {
+    const std::string good = format_outside_config(some_config());
+    for (std::size_t size = 0; size + 1 < good.size(); ++size) {
+        const auto parsed = parse_outside_config(std::string_view(good).substr(0, size));
+        EXPECT_TRUE(!parsed || parsed->files.size() < 3u) << size;
+    }
+    EXPECT_ERROR(ErrorKind::format,
+                 parse_outside_config("chronos outside configuration 1\nfile 99999999999999999999 "
+                                      "1\nx"));
+    EXPECT_ERROR(ErrorKind::format, parse_outside_config("chronos outside configuration 1\nfile "
+                                                         "18446744073709551615 2\nxyz"));
+}
+
+TEST(OutsideConfig, OnlyWhatLiesOutsideIsFound) {
+    const test::TemporaryDirectory directory;
+    const fs::path root = directory.path();
+    const auto write = [&](const char* name, const std::string& text) {
+        fs::create_directories((root / name).parent_path());
+        std::ofstream(root / name) << text;
+        return (root / name).string();
+    };
+    const std::string inside = write("data/postgresql.conf", "include '../etc/more.conf'\n");
+    const std::string more = write("etc/more.conf", "include_dir = 'conf.d'\n");
+    const std::string part = write("etc/conf.d/part.conf", "work_mem = 1MB\n");
+    const std::string hba = write("etc/pg_hba.conf", "local all all trust\n");
+    std::vector<std::string> unread;
+    const OutsideConfig config =
+        find_outside_config(inside, hba, root / "etc/none", root / "data", unread);
+    EXPECT_EQ(config.config_file, "");
+    EXPECT_EQ(config.hba_file, hba);
+    ASSERT_EQ(config.files.size(), 3u);
+    EXPECT_EQ(config.files[0].path, more);
+    EXPECT_EQ(config.files[1].path, part);
+    EXPECT_EQ(config.files[1].content, "work_mem = 1MB\n");
+    EXPECT_EQ(unread, std::vector<std::string>{(root / "etc/none").string()});
+}
+
+}  // namespace
+}  // namespace chronos::repo
