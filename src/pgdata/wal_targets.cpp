@@ -13,6 +13,8 @@ constexpr std::size_t kPageHeaderSize = 24;
 constexpr std::size_t kLongPageHeaderSize = 40;
 constexpr std::size_t kPageFlagsAt = 2;
 constexpr std::size_t kPageAddressAt = 8;
+constexpr std::size_t kPageRemainderAt = 16;
+constexpr std::uint16_t kContinuesRecord = 0x0001;
 constexpr std::uint16_t kLongHeader = 0x0002;
 
 /// The header of a record.
@@ -22,6 +24,8 @@ constexpr std::size_t kPreviousAt = 8;
 constexpr std::size_t kInfoAt = 16;
 constexpr std::size_t kManagerAt = 17;
 constexpr std::size_t kCrcAt = 20;
+/// As much of a record as tells where its data begin.
+constexpr std::size_t kHeadSize = kHeaderSize + 3 + 5 + 5;
 /// No record is larger, nor farther from the one before it.
 constexpr std::uint64_t kSizeMax = std::uint64_t{1} << 30;
 
@@ -44,26 +48,38 @@ constexpr std::uint8_t kTopLevelXid = 252;
 
 constexpr std::int64_t kEpochUs = std::int64_t{946684800} * 1000000;  ///< 2000-01-01
 
+constexpr std::size_t align(std::size_t at) {
+    return (at + 7) & ~std::size_t{7};
+}
+
 bool ends_transaction(std::uint8_t info) {
     const auto operation = static_cast<std::uint8_t>(info & kOperationMask);
     return operation == kCommit || operation == kAbort || operation == kCommitPrepared ||
            operation == kAbortPrepared;
 }
 
-/// The data of a record, behind what describes them; empty if it is made otherwise.
-io::Bytes data_of(io::Bytes record) {
+/// Where the data of a record begin, behind what describes them; nullopt if it is made otherwise,
+/// or if its size is not that of what it says. `head` is as much of it as there is need for.
+std::optional<std::size_t> data_at(io::Bytes head, std::uint64_t size) {
     std::size_t at = kHeaderSize;
-    while (at < record.size()) {
-        switch (std::to_integer<std::uint8_t>(record[at])) {
+    while (at + 5 <= head.size()) {
+        std::uint64_t data_size = 0;
+        switch (std::to_integer<std::uint8_t>(head[at])) {
             case kOrigin: at += 1 + 2; continue;
             case kTopLevelXid: at += 1 + 4; continue;
-            case kDataShort: at += 1 + 1; break;
-            case kDataLong: at += 1 + 4; break;
-            default: return {};
+            case kDataShort:
+                data_size = std::to_integer<std::uint8_t>(head[at + 1]);
+                at += 1 + 1;
+                break;
+            case kDataLong:
+                data_size = load<std::uint32_t>(head, at + 1);
+                at += 1 + 4;
+                break;
+            default: return std::nullopt;
         }
-        return at <= record.size() ? record.subspan(at) : io::Bytes{};
+        return at + data_size == size ? std::optional(at) : std::nullopt;
     }
-    return {};
+    return std::nullopt;
 }
 
 class Search {
@@ -80,20 +96,36 @@ public:
             const std::size_t first = page + (is_long ? kLongPageHeaderSize : kPageHeaderSize);
             for (std::size_t at = first; at < page + kPageSize; at += 8) look_at(at);
         }
+        if (ends_in_a_head()) found_.uncertain = true;
         return found_;
     }
 
 private:
+    /// Whether the last record begins so near to the end that what it is cannot be told.
+    bool ends_in_a_head() const {
+        if (content_.empty()) return false;
+        const std::size_t page = content_.size() - kPageSize;
+        const auto flags = load<std::uint16_t>(content_, page + kPageFlagsAt);
+        std::size_t at =
+            page + ((flags & kLongHeader) != 0 ? kLongPageHeaderSize : kPageHeaderSize);
+        if ((flags & kContinuesRecord) != 0)
+            at += load<std::uint32_t>(content_, page + kPageRemainderAt);
+        for (at = align(at); at < content_.size();) {
+            const std::uint32_t size = load<std::uint32_t>(content_, at);
+            if (size < kHeaderSize) return false;
+            if (at + size > content_.size()) return at + kHeadSize > content_.size();
+            at = align(at + size);
+        }
+        return false;
+    }
+
     void look_at(std::size_t at) {
         const std::uint64_t word = load<std::uint64_t>(content_, at);
         const std::uint64_t size = word & 0xFFFFFFFFu;
         if (size <= kHeaderSize || size > kSizeMax) return;
-        std::byte header[kHeaderSize];
-        if (!take(at, header)) {
-            found_.uncertain = true;
-            return;
-        }
-        const io::Bytes head(header);
+        std::byte buffer[kHeadSize] = {};
+        if (!take(at, std::span(buffer).first(std::min<std::size_t>(size, kHeadSize)))) return;
+        const io::Bytes head(buffer);
         const auto info = std::to_integer<std::uint8_t>(head[kInfoAt]);
         const auto manager = std::to_integer<std::uint8_t>(head[kManagerAt]);
         const bool point =
@@ -105,17 +137,20 @@ private:
         if (load<std::uint16_t>(head, kInfoAt + 2) != 0 || previous == 0 || previous % 8 != 0 ||
             previous >= position || position - previous > kSizeMax)
             return;
-        record_.resize(size);
-        if (!take(at, std::as_writable_bytes(std::span(record_)))) {
+        const auto data = data_at(head, size);
+        if (!data) return;
+        const bool goes_on = at + size > content_.size();
+        if (!goes_on) record_.resize(size);
+        if (goes_on || !take(at, std::as_writable_bytes(std::span(record_)))) {
             found_.uncertain = true;
             return;
         }
         const io::Bytes record = io::bytes(record_);
         if (crc_of(record) != load<std::uint32_t>(record, kCrcAt)) return;
         if (point)
-            add_restore_point(record);
+            add_restore_point(record.subspan(*data));
         else
-            add_end(record, info);
+            add_end(record, record.subspan(*data), info);
     }
 
     /// The checksum is over the data first, then over the header up to itself.
@@ -125,15 +160,13 @@ private:
         return crc32c(io::bytes(summed_));
     }
 
-    void add_restore_point(io::Bytes record) {
-        const io::Bytes data = data_of(record);
+    void add_restore_point(io::Bytes data) {
         if (data.size() < 8 + kRestorePointNameSize || target_.name.empty()) return;
         const std::string_view name = io::text(data.subspan(8, kRestorePointNameSize));
         if (name.substr(0, name.find('\0')) == target_.name) found_.found = true;
     }
 
-    void add_end(io::Bytes record, std::uint8_t info) {
-        const io::Bytes data = data_of(record);
+    void add_end(io::Bytes record, io::Bytes data, std::uint8_t info) {
         if (data.size() < 8) return;
         const std::int64_t time =
             kEpochUs + static_cast<std::int64_t>(load<std::uint64_t>(data, 0));

@@ -67,6 +67,14 @@ Result<> map_tablespaces(const RestoreRequest& request, RestorePlan& plan) {
     for (repo::ManifestTarget& target : plan.manifest.targets) {
         if (target.tablespace_oid == 0) continue;
         const std::string* path = CHRONOS_TRY(tablespace_path(request, target));
+        if (path == nullptr && !request.tablespace_map_all.empty() &&
+            (target.tablespace_name.find('/') != std::string::npos ||
+             target.tablespace_name == "." || target.tablespace_name == ".."))
+            return Error(ErrorKind::tablespace_map,
+                         "tablespace '" + printable(target.tablespace_name) +
+                             "' has a name that is no name of a directory")
+                .with_hint("Give its place with --tablespace-map=" +
+                           std::to_string(target.tablespace_oid) + "=...");
         if (path != nullptr)
             target.path = *path;
         else if (!request.tablespace_map_all.empty())
@@ -201,6 +209,12 @@ Result<> check_links(const repo::Manifest& manifest) {
             return Error(ErrorKind::link_destination, "link '" + shown_name(targets[i].name) +
                                                           "' destination '" + path +
                                                           "' is in PGDATA");
+        // What a directory behind a link has and the backup does not is removed with --delta.
+        if (targets[i].file.empty() && targets[i].tablespace_oid == 0 &&
+            is_below(data_directory(manifest), path))
+            return Error(ErrorKind::link_destination, "link '" + shown_name(targets[i].name) +
+                                                          "' destination '" + path +
+                                                          "' contains PGDATA");
         for (std::size_t j = 0; j < i; ++j)
             if (targets[j].is_link) CHRONOS_TRY(check_pair(manifest, targets[i], targets[j]));
     }

@@ -276,6 +276,10 @@ Result<> check_recovery_options(const RestoreRequest& request) {
             return Error(ErrorKind::option_invalid,
                          "'" + name + "' setting is not valid for --recovery-option")
                 .with_hint("Use --type=immediate instead.");
+        if (std::ranges::any_of(key, [](char c) { return c >= 'A' && c <= 'Z'; }))
+            return Error(ErrorKind::option_invalid_value,
+                         "'" + printable(key) + "' is no setting for option 'recovery-option'")
+                .with_hint("Write it in lower case.");
         if (name == "recovery_target_timeline") CHRONOS_TRY(check_timeline_text(value));
         if (name == "recovery_target_action" && !parse_target_action(value))
             return Error(ErrorKind::option_invalid_value,

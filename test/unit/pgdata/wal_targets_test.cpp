@@ -87,6 +87,8 @@ TEST(WalTargets, RestorePointsAreFoundByTheirWholeName) {
 TEST(WalTargets, WhatGoesOnElsewhereIsUncertain) {
     for (std::size_t before = 8; before < 96; before += 8) {
         std::string content = empty_wal();
+        const std::size_t page = content.size() - kPage;
+        put(content, page + 24, record_of(10, 0, 0, std::string(kPage - 24 - before - 29, 'x')));
         put(content, content.size() - before, restore_point("edge"));
         const TargetInWal found = find_target_in_wal(io::bytes(content), {{}, "edge"});
         EXPECT_FALSE(found.found);

@@ -575,6 +575,8 @@ TEST_F(RestoreTest, LinksAreMadeWhereTheyAreMapped) {
     EXPECT_TRUE(fs::is_directory(root_ / "stat"));
     request.link_map = {{"nope", "/nowhere"}};
     EXPECT_ERROR(ErrorKind::link_map, plan_restore(request));
+    request.link_map = {{"pg_stat", root_.string()}};  // PGDATA lies in it
+    EXPECT_ERROR(ErrorKind::link_destination, plan_restore(request));
     request.link_map = {{"pg_hba.conf", "relative"}};
     EXPECT_ERROR(ErrorKind::link_map, plan_restore(request));
 }

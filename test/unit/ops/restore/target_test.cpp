@@ -179,7 +179,7 @@ TEST(RestoreRequestCheck, RecoveryOptionsAreNoSecondWayToSetATarget) {
         request.recovery_options[name] = "x";
         EXPECT_ERROR(ErrorKind::option_invalid, check_restore_request(request));
     }
-    for (const char* name : {"", "a b", "x = 'y'\nz", "1x", "x'"}) {
+    for (const char* name : {"", "a b", "x = 'y'\nz", "1x", "x'", "Restore_Command"}) {
         RestoreRequest request;
         request.recovery_options[name] = "x";
         EXPECT_ERROR(ErrorKind::option_invalid_value, check_restore_request(request));
