@@ -221,6 +221,15 @@ sub stops_at_a_time
 	is($report->{type}, 'time', 'the report names its type');
 	cmp_ok($report->{'data-age-seconds'}, '<', 10, 'the age of the data counts from the target');
 	($status, $out, $err) = drill('--type=name', '--target=never_made', '--output=json');
+	isnt($status, 0, 'a target that the WAL does not have is a failure');
+	$report = eval { decode_json($out) } // {};
+	is($report->{failure}{phase}, 'restore', 'before anything is restored');
+	like($report->{failure}{message}, qr/has no restore point 'never_made'/, 'and named');
+	# In the last segment, but behind what was written of it: only the server finds that out.
+	my ($segment) = sort { $b cmp $a } map { m{/([0-9A-F]{24})-[^/]*$} ? $1 : () }
+	  glob "$node->{chronos_repo}/archive/main/15-1/*/*";
+	my $behind = sprintf '%X/%X', hex(substr $segment, 8, 8), (hex(substr $segment, 16) << 24) + 0xFFFFF0;
+	($status, $out, $err) = drill('--type=lsn', "--target=$behind", '--output=json');
 	isnt($status, 0, 'a target that is not reached is a failure');
 	$report = eval { decode_json($out) } // {};
 	is($report->{failure}{phase}, 'recover', 'of the recovery');
