@@ -142,6 +142,54 @@ Timeline timeline_of_segment(std::string_view segment) {
     return parse_part(segment, 0);
 }
 
+std::uint64_t wal_segment_number(std::string_view segment, std::uint32_t segment_size) {
+    const SegmentNumber number = parse_segment(segment);
+    return number.log * ((std::uint64_t{1} << 32) / segment_size) + number.segment;
+}
+
+Lsn wal_segment_start(std::string_view segment, std::uint32_t segment_size) {
+    return Lsn{wal_segment_number(segment, segment_size) * segment_size};
+}
+
+std::vector<TimelineSwitch> effective_switches(std::vector<TimelineSwitch> switches) {
+    for (std::size_t i = switches.size(); i-- > 1;)
+        switches[i - 1].switch_lsn = std::min(switches[i - 1].switch_lsn, switches[i].switch_lsn);
+    return switches;
+}
+
+std::string timeline_history_name(Timeline timeline) {
+    std::array<char, kPartSize + 1> buffer{};
+    std::snprintf(buffer.data(), buffer.size(), "%08X", timeline);
+    return std::string(buffer.data()) + std::string(kHistorySuffix);
+}
+
+Result<> check_wal_segment(const WalHeader& header, std::string_view name, std::uint64_t size_bytes,
+                           std::optional<std::uint64_t> begins) {
+    if (size_bytes != header.segment_size)
+        return Error(ErrorKind::archive_mismatch,
+                     "content has " + std::to_string(size_bytes) + " bytes instead of the " +
+                         std::to_string(header.segment_size) + " of a segment");
+    const Timeline timeline = timeline_of_segment(name);
+    // PostgreSQL takes a segment from another position for the end of the log, and one of another
+    // timeline too.
+    const std::string own = wal_segment_name(timeline, header.page_address, header.segment_size);
+    if (!name.starts_with(own) || header.page_address.value % header.segment_size != 0)
+        return Error(
+            ErrorKind::archive_mismatch,
+            "content is that of segment " +
+                wal_segment_name(header.timeline, header.page_address, header.segment_size));
+    if (header.timeline > timeline)
+        return Error(ErrorKind::archive_mismatch,
+                     "content is of timeline " + std::to_string(header.timeline));
+    if (header.timeline < timeline && begins &&
+        *begins != wal_segment_number(name, header.segment_size))
+        return Error(ErrorKind::archive_mismatch,
+                     "content is of timeline " + std::to_string(header.timeline) +
+                         ", and it is not the segment with which timeline " +
+                         std::to_string(timeline) + " begins");
+    return {};
+}
+
 Result<std::vector<std::string>> wal_segment_range(std::string_view first, std::string_view last,
                                                    std::uint32_t segment_size,
                                                    std::size_t count_max) {

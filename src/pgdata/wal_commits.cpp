@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "pgdata/little_endian.h"
 
@@ -48,6 +49,14 @@ constexpr std::size_t align(std::size_t at) {
 class Walk {
 public:
     Walk(io::Bytes content, Lsn start) : content_(content), start_(start) {}
+
+    /// The beginning of the last whole record among those that begin on pages from `page` on.
+    std::optional<std::size_t> last_begin_from(std::size_t page) {
+        std::optional<WalCommit> ignored;
+        std::optional<std::size_t> at = first_record(page);
+        while (at) at = step(*at, ignored);
+        return last_begin_;
+    }
 
     /// The last commit among the records that begin on pages from `page` on.
     std::optional<WalCommit> last_from(std::size_t page) {
@@ -101,7 +110,7 @@ private:
     }
 
     /// Looks at the record at `at` and returns where the next one begins.
-    std::optional<std::size_t> step(std::size_t at, std::optional<WalCommit>& last) const {
+    std::optional<std::size_t> step(std::size_t at, std::optional<WalCommit>& last) {
         at = align(at);
         if (at % kPageSize == 0) {
             const std::optional<std::size_t> data = data_of(at / kPageSize);
@@ -115,8 +124,9 @@ private:
         const std::size_t looked_at = std::min<std::size_t>(size, kHeadSize);
         const std::optional<std::size_t> end = advance(at, size, {head, looked_at});
         if (!end) return std::nullopt;
+        last_begin_ = at;
         if (const auto time = commit_time({head, looked_at}))
-            last = WalCommit{*time, Lsn{start_.value + align(*end)}};
+            last = WalCommit{*time, Lsn{start_.value + align(*end)}, Lsn{start_.value + at}};
         return end;
     }
 
@@ -143,18 +153,34 @@ private:
 
     io::Bytes content_;
     Lsn start_;
+    std::optional<std::size_t> last_begin_;
 };
+
+/// Looks at the end first, and at more and more of the content until `look` finds something.
+template <class Look>
+auto from_the_end(io::Bytes content, Lsn start, const Look& look)
+    -> decltype(look(std::declval<Walk&>(), std::size_t{})) {
+    const std::size_t pages = content.size() / kPageSize;
+    for (std::size_t count = kPagesFirst;; count *= kPagesFactor) {
+        const std::size_t from = count >= pages ? 0 : pages - count;
+        Walk walk(content.first(pages * kPageSize), start);
+        if (auto found = look(walk, from)) return found;
+        if (from == 0) return std::nullopt;
+    }
+}
 
 }  // namespace
 
 std::optional<WalCommit> last_commit(io::Bytes content, Lsn start) {
-    const std::size_t pages = content.size() / kPageSize;
-    Walk walk(content.first(pages * kPageSize), start);
-    for (std::size_t count = kPagesFirst;; count *= kPagesFactor) {
-        const std::size_t from = count >= pages ? 0 : pages - count;
-        if (const auto found = walk.last_from(from)) return found;
-        if (from == 0) return std::nullopt;
-    }
+    return from_the_end(content, start,
+                        [](Walk& walk, std::size_t page) { return walk.last_from(page); });
+}
+
+std::optional<Lsn> last_record(io::Bytes content, Lsn start) {
+    const auto at = from_the_end(
+        content, start, [](Walk& walk, std::size_t page) { return walk.last_begin_from(page); });
+    if (!at) return std::nullopt;
+    return Lsn{start.value + *at};
 }
 
 }  // namespace chronos::pgdata

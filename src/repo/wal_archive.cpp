@@ -103,4 +103,17 @@ Result<ArchivedSegment> wait_for_archived_segment(
         .with_hint("Run the 'start' command if the stanza was previously stopped.");
 }
 
+Result<std::string> read_archived_segment(const Repository& repository, const std::string& object,
+                                          const std::string& pass) {
+    io::MemorySink plain(std::size_t{1} << 30);
+    const auto decompressor = compress::make_decompressor(compress::compress_type_of_name(object),
+                                                          compress::Form::normal, plain);
+    std::unique_ptr<io::Sink> decryptor;
+    if (repository.encrypted())
+        decryptor = crypto::make_decryptor(pass, crypto::CipherForm::normal, *decompressor);
+    const auto source = CHRONOS_TRY(repository.storage->open(object));
+    CHRONOS_TRY(io::copy(*source, decryptor ? *decryptor : *decompressor));
+    return std::move(plain.content);
+}
+
 }  // namespace chronos::repo

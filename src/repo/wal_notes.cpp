@@ -6,6 +6,7 @@
 
 #include "chronos/base/text.h"
 #include "chronos/pgdata/wal.h"
+#include "chronos/repo/kept_aside.h"
 
 namespace chronos::repo {
 namespace {
@@ -194,7 +195,7 @@ Result<> remove_wal_notes(const Repository& repository, const std::string& stanz
                           const std::string& archive_id, const std::string& before,
                           const std::string& pass) {
     if (before.empty()) {
-        for (const char* kind : {"gap", "commit", "stream"})
+        for (const char* kind : {"gap", "commit", "stream", "conflict"})
             CHRONOS_TRY(repository.storage->remove_tree(notes_path(stanza, kind, archive_id)));
         return {};
     }
@@ -203,6 +204,9 @@ Result<> remove_wal_notes(const Repository& repository, const std::string& stanz
             CHRONOS_TRY(repository.storage->remove(notes_path(stanza, "gap", archive_id) + "/" +
                                                    gap.first));
     CHRONOS_TRY(remove_commit_notes(repository, notes_path(stanza, "commit", archive_id), before));
+    for (const KeptAside& one : CHRONOS_TRY(list_kept_aside(repository, stanza, archive_id)))
+        if (pgdata::is_wal_partial(one.name) && one.name < before)
+            CHRONOS_TRY(repository.storage->remove(one.object));
     const std::string stream = notes_path(stanza, "stream", archive_id);
     std::string last;
     for (const WalPiece& piece : CHRONOS_TRY(list_wal_pieces(repository, stanza, archive_id))) {

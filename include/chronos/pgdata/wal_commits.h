@@ -12,6 +12,7 @@ namespace chronos::pgdata {
 struct WalCommit {
     std::int64_t time_us = 0;  ///< since 1970 UTC, by the clock of the server
     Lsn end;                   ///< where the record ends: recovery up to here has it
+    Lsn begin;                 ///< where it begins: the target for a recovery that ends with it
 };
 
 /// The last commit whose record is whole in `content`, which begins at the position `start` with a
@@ -22,5 +23,9 @@ struct WalCommit {
 /// it reads some ten kB. Source: postgres-integration reference, sections on WAL pages and records;
 /// access/xlogrecord.h and access/xact.h of PostgreSQL 13 to 18 agree in what is used.
 std::optional<WalCommit> last_commit(io::Bytes content, Lsn start);
+
+/// Where the last record begins that is whole in such content: a recovery with a target up to there
+/// needs nothing behind it. nullopt as above.
+std::optional<Lsn> last_record(io::Bytes content, Lsn start);
 
 }  // namespace chronos::pgdata

@@ -48,4 +48,9 @@ Result<ArchivedSegment> wait_for_archived_segment(
     const Repository& repository, const std::string& stanza, const std::string& archive_id,
     std::string_view segment, std::chrono::milliseconds timeout, const Cancellation& cancel);
 
+/// The plain content of an archived segment, in memory, not compared with its checksum: to look at.
+/// `pass` is ArchiveInfo::cipher_pass.
+Result<std::string> read_archived_segment(const Repository& repository, const std::string& object,
+                                          const std::string& pass);
+
 }  // namespace chronos::repo

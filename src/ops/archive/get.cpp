@@ -9,6 +9,7 @@
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/wal_archive.h"
+#include "missing.h"
 #include "targets.h"
 #include "verified_file.h"
 
@@ -22,28 +23,6 @@ struct Candidate {
     std::string passphrase;
     repo::ArchivedSegment stored;  ///< of other files than segments only the object counts
 };
-
-/// A failure that says nothing about what the archive holds and may be over in a moment: a file
-/// system that is not mounted yet, a service that restarts.
-bool may_pass(const Error& error) {
-    if (error.transient()) return true;
-    switch (error.kind()) {
-        case ErrorKind::not_found:
-        case ErrorKind::path_missing:
-        case ErrorKind::path_open:
-        case ErrorKind::file_open:
-        case ErrorKind::file_read:
-        case ErrorKind::file_info:
-        case ErrorKind::host_connect:
-        case ErrorKind::service:
-        case ErrorKind::kernel: return true;
-        default: return false;
-    }
-}
-
-Error mark_transient(Error error) {
-    return may_pass(error) ? std::move(error).as_transient() : error;
-}
 
 bool is_segment_like(const std::string& name) {
     return pgdata::is_wal_segment(name) || pgdata::is_wal_partial(name);
@@ -68,6 +47,7 @@ private:
     const std::string& name_;
     const std::string& destination_;
     pgdata::ControlFile control_;
+    pgdata::RecoveryState recovery_;
     repo::ClusterIdentity cluster_;
     std::vector<Candidate> candidates_;
     std::vector<RepositoryError> errors_;
@@ -75,6 +55,14 @@ private:
 
 Result<GetOutcome> Get::run() {
     control_ = CHRONOS_TRY(pgdata::read_control_file(settings_.pg_path));
+    if (pgdata::is_wal_segment(name_)) {
+        recovery_ = pgdata::read_recovery_state(settings_.pg_path);
+        if (is_behind_the_way(recovery_, name_, control_.wal_segment_size)) {
+            log_info(name_ + " is not used: recovery leaves timeline " +
+                     std::to_string(pgdata::timeline_of_segment(name_)) + " before it");
+            return GetOutcome::missing;
+        }
+    }
     cluster_ = repo::ClusterIdentity::of(control_);
     for (const repo::Repository& repository : settings_.repositories) {
         Result<> searched = search(repository);
@@ -173,7 +161,11 @@ Result<> Get::fetch_from(const Candidate& candidate) const {
                     .size_bytes = control_.wal_segment_size,
                     .checksum = candidate.stored.checksum,
                     .cluster = cluster_,
-                    .in_haste = !settings_.ahead};
+                    .in_haste = !settings_.ahead,
+                    .keep_bytes = bytes_of_the_way(recovery_, name_, control_.wal_segment_size)};
+    if (const auto leg = recovery_.leg_of(pgdata::timeline_of_segment(name_));
+        expected && leg && leg->begin.value > 0)
+        expected->begins = leg->begin.value / control_.wal_segment_size;
     VerifiedFile file = CHRONOS_TRY(VerifiedFile::create(destination_, std::move(expected)));
     return decode_to(file, candidate);
 }
@@ -198,19 +190,38 @@ Result<GetOutcome> get_wal(const GetSettings& settings, const std::string& name,
     return Get(settings, name, destination).run();
 }
 
+namespace {
+
+Result<GetOutcome> get_or_judge(const GetSettings& settings, const std::string& name,
+                                const std::string& destination) {
+    Result<GetOutcome> outcome = get_wal(settings, name, destination);
+    if (!outcome || *outcome == GetOutcome::found) return outcome;
+    if (pgdata::is_timeline_history(name))
+        return judge_missing_history(settings, name, destination);
+    if (!pgdata::is_wal_segment(name)) return outcome;
+    if (settings.use_streamed) {
+        outcome = get_streamed_wal(settings, name, destination);
+        if (!outcome || *outcome == GetOutcome::found) return outcome;
+    }
+    return judge_missing_segment(settings, name);
+}
+
+}  // namespace
+
 Result<GetOutcome> get_wal_patiently(const GetSettings& settings, const std::string& name,
                                      const std::string& destination,
                                      std::chrono::milliseconds timeout,
                                      const Cancellation& cancel) {
     constexpr std::chrono::milliseconds kPauseMax(5000);
+    // A segment that those behind it have overtaken comes soon, or not at all.
+    constexpr std::chrono::milliseconds kHolePatience(10'000);
     std::chrono::milliseconds pause(100);
     const Deadline deadline(timeout);
+    const Deadline hole_deadline(std::min(timeout, kHolePatience));
     for (;;) {
-        Result<GetOutcome> outcome = get_wal(settings, name, destination);
-        if (outcome && *outcome == GetOutcome::missing && settings.use_streamed &&
-            pgdata::is_wal_segment(name))
-            outcome = get_streamed_wal(settings, name, destination);
+        Result<GetOutcome> outcome = get_or_judge(settings, name, destination);
         if (outcome || !outcome.error().transient() || deadline.passed()) return outcome;
+        if (outcome.error().kind() == kHole && hole_deadline.passed()) return outcome;
         if (pause.count() == 100)
             log_warn("will try again to get " + name + ": " + outcome.error().message());
         CHRONOS_TRY(cancel.sleep(std::min(pause, deadline.remaining())));

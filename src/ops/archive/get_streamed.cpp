@@ -13,6 +13,7 @@
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/wal_notes.h"
+#include "missing.h"
 #include "verified_file.h"
 
 namespace chronos::ops::archive {
@@ -37,7 +38,7 @@ public:
 
 private:
     Result<> search(const repo::Repository& repository);
-    Result<std::uint64_t> usable(const Chain& chain) const;
+    Result<std::uint64_t> usable(const Chain& chain);
     Result<> fetch(const Chain& chain, VerifiedFile& file) const;
     Result<> fetch_piece(const Chain& chain, const repo::WalPiece& piece, VerifiedFile& file) const;
     bool is_kept(const Chain& chain) const;
@@ -51,12 +52,11 @@ private:
     const std::string& destination_;
     pgdata::ControlFile control_;
     Chain best_;
+    bool left_here_ = false;  ///< the way of the recovery leaves the timeline in this segment
 };
 
 Lsn StreamedGet::segment_start() const {
-    const std::uint64_t log = std::stoull(segment_.substr(8, 8), nullptr, 16);
-    const std::uint64_t part = std::stoull(segment_.substr(16, 8), nullptr, 16);
-    return Lsn{(log << 32) + part * control_.wal_segment_size};
+    return pgdata::wal_segment_start(segment_, control_.wal_segment_size);
 }
 
 Result<GetOutcome> StreamedGet::run() {
@@ -64,6 +64,10 @@ Result<GetOutcome> StreamedGet::run() {
     for (const repo::Repository& repository : settings_.repositories)
         CHRONOS_TRY(search(repository));
     if (best_.end == 0) return GetOutcome::missing;
+    // A part of it that the server takes for the end of the WAL is no more than a hole, if it is
+    // not the end.
+    if (best_.end < control_.wal_segment_size && !left_here_)
+        if (auto judged = judge_missing_segment(settings_, segment_); !judged) return judged;
     if (is_kept(best_)) {
         if (CHRONOS_TRY(get_wal(settings_, segment_, destination_)) == GetOutcome::found)
             return GetOutcome::found;
@@ -107,8 +111,15 @@ Result<> StreamedGet::search(const repo::Repository& repository) {
     return {};
 }
 
-/// Up to where a later timeline left this one, if one did.
-Result<std::uint64_t> StreamedGet::usable(const Chain& chain) const {
+/// Up to where the way of the recovery leaves this timeline; where that is not known, up to where
+/// any later timeline left it.
+Result<std::uint64_t> StreamedGet::usable(const Chain& chain) {
+    const pgdata::RecoveryState recovery = pgdata::read_recovery_state(settings_.pg_path);
+    if (recovery.leg_of(pgdata::timeline_of_segment(segment_))) {
+        const auto kept = bytes_of_the_way(recovery, segment_, control_.wal_segment_size);
+        left_here_ = left_here_ || kept.has_value();
+        return std::min<std::uint64_t>(chain.pieces.back().end, kept.value_or(UINT64_MAX));
+    }
     const std::string directory = repo::archive_path(settings_.stanza) + "/" + chain.archive_id;
     const Timeline own = pgdata::timeline_of_segment(segment_);
     const Lsn start = segment_start();
@@ -126,6 +137,7 @@ Result<std::uint64_t> StreamedGet::usable(const Chain& chain) const {
                      " is not used: timeline " +
                      std::to_string(pgdata::timeline_of_segment(entry.name)) +
                      " left this one there");
+            left_here_ = true;
             end = left.switch_lsn <= start ? 0 : left.switch_lsn.value - start.value;
         }
     }
@@ -146,7 +158,8 @@ Result<> StreamedGet::fetch(const Chain& chain, VerifiedFile& file) const {
     }
     std::vector<std::byte> head(file.head().begin(), file.head().end());
     head.resize(pgdata::kWalHeaderSize);
-    return check_segment_header(head, segment_, repo::ClusterIdentity::of(control_));
+    return check_segment(head, segment_, control_.wal_segment_size,
+                         repo::ClusterIdentity::of(control_));
 }
 
 /// Passes on the first bytes of a piece, and counts and hashes all of it.

@@ -1,11 +1,15 @@
 #include <algorithm>
 #include <deque>
+#include <fstream>
+#include <iterator>
 
 #include "chronos/base/log.h"
+#include "chronos/crypto/hash.h"
 #include "chronos/io/cpu_tokens.h"
 #include "chronos/ops/archive_push.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/pgdata/wal.h"
+#include "chronos/repo/kept_aside.h"
 #include "chronos/repo/lock.h"
 #include "chronos/repo/wal_archive.h"
 #include "commit_log.h"
@@ -111,6 +115,10 @@ private:
     Result<> push_segment(Job& job);
     Result<std::optional<PackedSegment>> pack(Job& job, std::string& checksum);
     Result<> push_other(Job& job);
+    enum class Known { nothing, same, different };
+    Result<Known> look_for_other(const Job& job, const Target& target,
+                                 const std::string& text) const;
+    static Error split(const Job& job, const Target& target);
     void find_stored(Job& job) const;
     Result<> check_header(const Job& job, const WalSource& source) const;
     Result<> push_file(Job& job);
@@ -231,6 +239,10 @@ void ArchivePusher::Impl::stream_segment(Job& job, const WalSource& source,
 void ArchivePusher::Impl::store_segment(Job& job, const std::string& checksum,
                                         const Content& content) const {
     store(job, content, [&](const Target& target) {
+        if (target.aside)
+            return repo::kept_aside_object(settings_.stanza, target.cluster.archive_id(), job.name,
+                                           checksum,
+                                           compress::compress_extension(settings_.compress_type));
         return repo::archived_segment_object(settings_.stanza, target.cluster.archive_id(),
                                              job.name, checksum, settings_.compress_type);
     });
@@ -245,15 +257,108 @@ void ArchivePusher::Impl::note_commit(const Job& job, const WalSource& source) {
 }
 
 /// History files are small, have no checksum in their name, and may be written again.
+namespace {
+
+Result<> check_history(const std::string& name, const std::string& text) {
+    if (pgdata::is_timeline_history(name)) {
+        const auto switches = CHRONOS_TRY(pgdata::parse_timeline_history(text));
+        if (!switches.empty() && switches.back().parent < pgdata::timeline_of_segment(name))
+            return {};
+        return Error(ErrorKind::format, "it is no history of that timeline");
+    }
+    if (!pgdata::is_backup_history(name)) return {};
+    if (text.find("START WAL LOCATION: ") != std::string::npos &&
+        text.find("(file " + name.substr(0, name.find('.')) + ")") != std::string::npos)
+        return {};
+    return Error(ErrorKind::format, "it is no history of a backup that began in that segment");
+}
+
+/// The number of the segment with which the timeline of a file begins, by its history beside it.
+std::optional<std::uint64_t> first_segment_of(const std::string& path, const std::string& name,
+                                              std::uint32_t segment_size) {
+    const std::string history = path.substr(0, path.rfind('/') + 1) +
+                                pgdata::timeline_history_name(pgdata::timeline_of_segment(name));
+    std::ifstream file(history, std::ios::binary);
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    const auto switches = pgdata::parse_timeline_history(text);
+    if (!switches || switches->empty()) return std::nullopt;
+    return switches->back().switch_lsn.value / segment_size;
+}
+
+}  // namespace
+
+/// Timeline and backup history: text that PostgreSQL, and whoever plans a restore, has to be able
+/// to read.
 Result<> ArchivePusher::Impl::push_other(Job& job) {
     const WalSource source = CHRONOS_TRY(WalSource::open(job.path, buffers_));
+    io::MemorySink text(1u << 16);
+    CHRONOS_TRY(source.copy_to(text));
+    if (settings_.header_check) {
+        Result<> checked = check_history(job.name, text.content);
+        if (!checked)
+            return std::move(checked).error().while_doing("WAL file '" + job.path +
+                                                          "' is not stored");
+    }
+    std::vector<Target> targets;
+    std::optional<Error> refused;
+    for (Target& target : job.targets) {
+        const Result<Known> known = look_for_other(job, target, text.content);
+        if (!known) {
+            job.errors.push_back({target.repository->key, known.error()});
+            continue;
+        }
+        if (*known == Known::same) continue;
+        target.aside = *known == Known::different;
+        if (target.aside && pgdata::is_timeline_history(job.name)) refused = split(job, target);
+        targets.push_back(std::move(target));
+    }
+    job.targets = std::move(targets);
+    const std::string checksum = crypto::sha1_hex(io::bytes(text.content));
     store(
         job, [&](io::Sink& sink) { return source.copy_to(sink); },
         [&](const Target& target) {
-            return repo::archived_file_object(settings_.stanza, target.cluster.archive_id(),
-                                              job.name);
+            const std::string id = target.cluster.archive_id();
+            return target.aside
+                       ? repo::kept_aside_object(settings_.stanza, id, job.name, checksum, "")
+                       : repo::archived_file_object(settings_.stanza, id, job.name);
         });
+    if (refused) return *std::move(refused);
     return {};
+}
+
+/// Not an answer that lets the archiver go on: of two servers that both began this timeline, what
+/// the second one writes is not in the archive, and he must not learn that only when it is needed.
+Error ArchivePusher::Impl::split(const Job& job, const Target& target) {
+    return Error(ErrorKind::archive_duplicate,
+                 "timeline history '" + job.name + "' already exists in the repo" +
+                     std::to_string(target.repository->key) +
+                     " archive with another origin of the timeline; this one is kept beside it, "
+                     "but not used")
+        .with_hint(
+            "Two servers have been promoted to the same timeline. Only one of them can "
+            "archive to this stanza: rebuild the other one, or give it a stanza of its own.");
+}
+
+/// What a repository has under the name of a file that is no segment.
+Result<ArchivePusher::Impl::Known> ArchivePusher::Impl::look_for_other(
+    const Job& job, const Target& target, const std::string& text) const {
+    const std::string object =
+        repo::archived_file_object(settings_.stanza, target.cluster.archive_id(), job.name);
+    const Result<std::string> stored =
+        repo::read_text(*target.repository, object, target.passphrase);
+    if (!stored && stored.error().kind() == ErrorKind::not_found) return Known::nothing;
+    if (!stored) return stored.error();
+    if (*stored == text) return Known::same;
+    if (pgdata::is_timeline_history(job.name)) {
+        // The reasons in it are for people; where the timelines were left is what it says.
+        const auto ours = pgdata::parse_timeline_history(text);
+        const auto theirs = pgdata::parse_timeline_history(*stored);
+        if (ours && theirs && *ours == *theirs) return Known::same;
+        if (!theirs) return Known::nothing;  // damaged: this one takes its place
+    }
+    log_warn("'" + job.name + "' has another content in repo" +
+             std::to_string(target.repository->key) + "; this one is kept beside the archive");
+    return Known::different;
 }
 
 Result<> ArchivePusher::Impl::check_header(const Job& job, const WalSource& source) const {
@@ -266,10 +371,16 @@ Result<> ArchivePusher::Impl::check_header(const Job& job, const WalSource& sour
                      "WAL file '" + job.path + "' version " + header.version + ", system-id " +
                          std::to_string(header.system_id) + " do not match stanza version " +
                          current.version + ", system-id " + std::to_string(current.system_id));
-    if (header.segment_size != source.size())
-        log_warn("WAL file '" + job.path + "' has " + std::to_string(source.size()) +
-                 " bytes instead of " + std::to_string(header.segment_size));
-    return {};
+    std::optional<std::uint64_t> begins;
+    if (header.timeline != pgdata::timeline_of_segment(job.name))
+        begins = first_segment_of(job.path, job.name, header.segment_size);
+    const Result<> checked = pgdata::check_wal_segment(header, job.name, source.size(), begins);
+    if (checked) return checked;
+    return Error(checked.error().kind(),
+                 "WAL file '" + job.path + "' is not stored: " + checked.error().message())
+        .with_hint(
+            "Only what is the whole segment of that name is taken: recovery would stop at "
+            "anything else, and the right one could not follow.");
 }
 
 void ArchivePusher::Impl::find_stored(Job& job) const {
@@ -284,6 +395,14 @@ Result<> ArchivePusher::Impl::drop_stored(Job& job, const std::string& checksum)
     for (std::size_t i = 0; i < job.targets.size(); ++i) {
         Target& target = job.targets[i];
         const Result<bool> stored = is_stored(job, target, job.found[i], checksum);
+        // A second promotion in the same segment. Nothing ever reads it by itself, so it is no
+        // reason for the archiver to stand still; still it may be all that is left of something.
+        if (!stored && job.found[i] && pgdata::is_wal_partial(job.name)) {
+            log_warn(stored.error().message() + "; this one is kept beside the archive");
+            target.aside = true;
+            missing.push_back(std::move(target));
+            continue;
+        }
         if (!stored && stored.error().kind() == ErrorKind::archive_duplicate) return stored.error();
         if (!stored) {
             job.errors.push_back({target.repository->key, stored.error()});
@@ -303,7 +422,9 @@ Result<bool> ArchivePusher::Impl::is_stored(const Job& job, const Target& target
     if (found.empty()) return false;
     const std::string archive =
         " in the repo" + std::to_string(target.repository->key) + " archive";
-    if (found.size() > 1) {
+    const bool there = std::ranges::any_of(
+        found, [&](const repo::ArchivedSegment& one) { return one.checksum == checksum; });
+    if (found.size() > 1 && !(there && pgdata::is_wal_partial(job.name))) {
         std::string names;
         for (const repo::ArchivedSegment& one : found)
             names += (names.empty() ? "" : ", ") + one.object.substr(one.object.rfind('/') + 1);
@@ -312,7 +433,7 @@ Result<bool> ArchivePusher::Impl::is_stored(const Job& job, const Target& target
                      "duplicates found in archive for WAL segment " + job.name + ": " + names)
             .with_hint("Are multiple primaries archiving to this stanza?");
     }
-    if (found.front().checksum != checksum)
+    if (!there)
         return Error(ErrorKind::archive_duplicate, "WAL file '" + job.name + "' already exists" +
                                                        archive + " with a different checksum");
     if (settings_.duplicate_warn)

@@ -118,7 +118,7 @@ bool Spool::is_valid(int file, const std::string& segment) const {
     std::vector<std::byte> head(pgdata::kWalHeaderSize);
     if (::pread(file, head.data(), head.size(), 0) != static_cast<ssize_t>(head.size()))
         return false;
-    return static_cast<bool>(check_segment_header(head, segment, cluster_));
+    return static_cast<bool>(check_segment(head, segment, segment_size_, cluster_));
 }
 
 std::vector<std::string> Spool::following(const std::string& segment) const {

@@ -29,7 +29,29 @@ Error mismatch(const repo::ClusterIdentity& cluster, const repo::Repository& rep
         .with_hint("Are you archiving to the correct stanza?");
 }
 
+/// A failure that says nothing about what the archive holds and may be over in a moment: a file
+/// system that is not mounted yet, a service that restarts.
+bool may_pass(const Error& error) {
+    if (error.transient()) return true;
+    switch (error.kind()) {
+        case ErrorKind::not_found:
+        case ErrorKind::path_missing:
+        case ErrorKind::path_open:
+        case ErrorKind::file_open:
+        case ErrorKind::file_read:
+        case ErrorKind::file_info:
+        case ErrorKind::host_connect:
+        case ErrorKind::service:
+        case ErrorKind::kernel: return true;
+        default: return false;
+    }
+}
+
 }  // namespace
+
+Error mark_transient(Error error) {
+    return may_pass(error) ? std::move(error).as_transient() : error;
+}
 
 Error combine(ErrorKind kind, const std::string& summary,
               const std::vector<RepositoryError>& errors) {

@@ -17,6 +17,8 @@ struct Target {
     const repo::Repository* repository = nullptr;
     repo::HistoryEntry cluster;  ///< the stanza's current one
     std::string passphrase;      ///< of the archive; "" when not encrypted
+    /// The name has another content there: this one is kept beside the archive.
+    bool aside = false;
 };
 
 /// What went wrong with one of several repositories.
@@ -24,6 +26,10 @@ struct RepositoryError {
     unsigned key = 1;
     Error error;
 };
+
+/// Marks what says nothing about the content of a repository and may be over in a moment: a file
+/// system that is not mounted yet, a service that restarts.
+Error mark_transient(Error error);
 
 /// One line a repository behind `summary`: "repo1: [FileOpenError] ...". Hints of all of them.
 Error combine(ErrorKind kind, const std::string& summary,

@@ -16,8 +16,8 @@ std::string temporary_name(const std::string& destination) {
     return destination + ".chronos.tmp";
 }
 
-Result<> check_segment_header(io::Bytes head, const std::string& name,
-                              const repo::ClusterIdentity& cluster) {
+Result<> check_segment(io::Bytes head, const std::string& name, std::uint64_t size_bytes,
+                       const repo::ClusterIdentity& cluster, std::optional<std::uint64_t> begins) {
     const pgdata::WalHeader header = CHRONOS_TRY(pgdata::parse_wal_header(head));
     if (header.system_id != cluster.system_id || header.version != cluster.version)
         return Error(ErrorKind::archive_mismatch,
@@ -25,12 +25,7 @@ Result<> check_segment_header(io::Bytes head, const std::string& name,
                          std::to_string(header.system_id) +
                          " does not belong to this cluster of version " + cluster.version +
                          ", system-id " + std::to_string(cluster.system_id));
-    // PostgreSQL takes a segment from another position for the end of the log.
-    const std::string own = pgdata::wal_segment_name(pgdata::timeline_of_segment(name),
-                                                     header.page_address, header.segment_size);
-    if (!name.starts_with(own))
-        return Error(ErrorKind::archive_mismatch, "content is that of segment " + own);
-    return {};
+    return pgdata::check_wal_segment(header, name, size_bytes, begins);
 }
 
 Result<VerifiedFile> VerifiedFile::create(const std::string& destination,
@@ -111,7 +106,17 @@ Result<> VerifiedFile::check() {
     if (sha1_->finish() != expected_->checksum)
         return Error(ErrorKind::checksum,
                      "content does not have the checksum " + expected_->checksum);
-    return check_segment_header(head_, expected_->name, expected_->cluster);
+    CHRONOS_TRY(
+        check_segment(head_, expected_->name, size_, expected_->cluster, expected_->begins));
+    return cut();
+}
+
+Result<> VerifiedFile::cut() {
+    if (!expected_->keep_bytes || *expected_->keep_bytes >= size_) return {};
+    if (::ftruncate(file_.get(), static_cast<off_t>(*expected_->keep_bytes)) == 0 &&
+        ::ftruncate(file_.get(), static_cast<off_t>(size_)) == 0)
+        return {};
+    return system_error(ErrorKind::file_write, "cut '" + temporary() + "'", errno);
 }
 
 Result<> VerifiedFile::finish() {

@@ -20,12 +20,19 @@ struct SegmentExpectation {
     repo::ClusterIdentity cluster;
     /// Whether somebody waits for it, so that a second thread is worth its while.
     bool in_haste = true;
+    /// The number of the segment with which its timeline begins, where that is known.
+    std::optional<std::uint64_t> begins = std::nullopt;
+    /// What lies behind is replaced by zeros, where the server sees that the WAL ends.
+    std::optional<std::uint64_t> keep_bytes = std::nullopt;
 };
 
-/// Whether `head`, the first pgdata::kWalHeaderSize bytes of a segment, is of that segment and that
-/// cluster. Kinds: archive_mismatch, and those of pgdata::parse_wal_header().
-Result<> check_segment_header(io::Bytes head, const std::string& name,
-                              const repo::ClusterIdentity& cluster);
+/// Whether `head`, the first pgdata::kWalHeaderSize bytes of a file of `size_bytes`, is of that
+/// segment and that cluster: what may be stored under its name, and what may be handed to recovery.
+/// `begins` as for pgdata::check_wal_segment(). Kinds: archive_mismatch, and those of
+/// pgdata::parse_wal_header().
+Result<> check_segment(io::Bytes head, const std::string& name, std::uint64_t size_bytes,
+                       const repo::ClusterIdentity& cluster,
+                       std::optional<std::uint64_t> begins = std::nullopt);
 
 /// What a file is called until it is whole. The name is always the same, so that a killed process
 /// leaves one file, not one a try.
@@ -58,6 +65,7 @@ private:
     Result<> write_file(io::Bytes in);
     Result<> flush_block();
     Result<> check();
+    Result<> cut();
 
     std::string destination_;
     std::optional<SegmentExpectation> expected_;

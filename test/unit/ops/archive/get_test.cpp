@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include "archive_fixture.h"
+#include "chronos/pgdata/wal.h"
 
 namespace chronos::ops::archive {
 namespace {
@@ -113,6 +114,7 @@ TEST_F(ArchiveGet, ContentThatIsNotWhatTheNameSaysIsNotDelivered) {
         SCOPED_TRACE(one.claim);
         const std::string name = "000000010000000000000004";
         write_file(wal_path(name), one.pushed);
+        settings.header_check = false;
         ASSERT_OK(ArchivePusher(settings).push(name, wal_path(name)));
         const std::string path = stored_path(1, stored(1).back());
         ASSERT_THAT(path, HasSubstr(name));
@@ -187,6 +189,122 @@ TEST_F(ArchiveGet, PatienceWaitsForTheRepository) {
     back.join();
     ASSERT_OK(outcome);
     EXPECT_EQ(*outcome, GetOutcome::found);
+}
+
+/// A recovery, and what it is told of a file.
+class ArchiveGetInRecovery : public ArchiveGet {
+protected:
+    static constexpr const char* kFour = "000000010000000000000004";
+    void recover(const std::string& target_timeline = "1") {
+        write_file(pg_path() + "/recovery.signal", "");
+        write_file(pg_path() + "/postgresql.auto.conf",
+                   "recovery_target_timeline = '" + target_timeline + "'\n");
+    }
+    void push_and_forget(const std::string& name, const std::string& content) {
+        ASSERT_OK(push(name, content));
+        std::filesystem::remove(wal_path(name));
+    }
+    /// All that is stored is long there, or has come just now.
+    void make_old() {
+        for (const std::string& name : stored(1))
+            std::filesystem::last_write_time(
+                stored_path(1, name),
+                std::filesystem::file_time_type::clock::now() - std::chrono::minutes(5));
+    }
+    Result<GetOutcome> ask(const std::string& name) {
+        const Cancellation cancel;
+        GetSettings settings = get_settings();
+        settings.use_streamed = true;
+        return get_wal_patiently(settings, name, destination(), std::chrono::milliseconds(300),
+                                 cancel);
+    }
+    static std::string of_timeline(std::string content, char timeline) {
+        content[4] = timeline;
+        return content;
+    }
+};
+
+TEST_F(ArchiveGetInRecovery, HoleIsNotTheEnd) {
+    push_and_forget("000000010000000100000005", make_segment(0x105));
+    recover();
+    for (const bool old : {false, true}) {
+        if (old) make_old();
+        const auto outcome = ask(kFour);
+        ASSERT_FALSE(outcome);
+        EXPECT_THAT(outcome.error().message(), HasSubstr(kFour));
+        EXPECT_THAT(outcome.error().message(), HasSubstr("000000010000000100000005 is in repo1"));
+        EXPECT_EQ(outcome.error().transient(), !old);
+    }
+    EXPECT_EQ(*ask("000000010000000100000006"), GetOutcome::missing);
+    // The server has it: it takes it from there.
+    write_file(wal_path(kFour), make_segment(4));
+    EXPECT_EQ(*ask(kFour), GetOutcome::missing);
+    write_file(wal_path(kFour), make_segment(2));  // recycled
+    EXPECT_FALSE(ask(kFour));
+}
+
+TEST_F(ArchiveGetInRecovery, StandbyMayHaveAHoleFilledByItsPrimary) {
+    push_and_forget("000000010000000000000005", make_segment(5));
+    write_file(pg_path() + "/standby.signal", "");
+    EXPECT_EQ(*ask(kFour), GetOutcome::missing);
+}
+
+TEST_F(ArchiveGetInRecovery, TimelineEndsWhereItWasLeft) {
+    push_and_forget(kFour, make_segment(4));
+    push_and_forget("000000010000000000000006", make_segment(6));
+    push_and_forget("00000002.history", "1\t0/4000100\tpromoted\n");
+    recover("2");
+    write_file(wal_path("00000002.history"), "1\t0/4000100\tpromoted\n");
+    EXPECT_EQ(*ask("000000020000000000000003"), GetOutcome::missing) << "it begins later";
+    EXPECT_EQ(*ask("000000020000000000000004"), GetOutcome::missing) << "nothing of it arrived";
+    ASSERT_EQ(*ask(kFour), GetOutcome::found);
+    const std::string cut = read_file(destination());
+    EXPECT_TRUE(cut.substr(0, 0x100) == make_segment(4).substr(0, 0x100));
+    EXPECT_TRUE(cut.substr(0x100) == std::string(kSegmentSize - 0x100, '\0'));
+    EXPECT_EQ(*ask("000000010000000000000006"), GetOutcome::missing) << "given up";
+    // Whoever asks for the first timeline by its number gets all of it.
+    recover("1");
+    ASSERT_EQ(*ask(kFour), GetOutcome::found);
+    EXPECT_TRUE(read_file(destination()) == make_segment(4));
+    EXPECT_FALSE(ask("000000010000000000000005"));
+    EXPECT_EQ(*ask("000000010000000000000006"), GetOutcome::found);
+}
+
+TEST_F(ArchiveGetInRecovery, LostStartOfTheNextTimelineIsAHole) {
+    push_and_forget(kFour, make_segment(4));
+    push_and_forget("000000020000000000000005", of_timeline(make_segment(5), 2));
+    push_and_forget("00000002.history", "1\t0/4000100\tpromoted\n");
+    make_old();
+    recover("2");
+    write_file(wal_path("00000002.history"), "1\t0/4000100\tpromoted\n");
+    EXPECT_FALSE(ask("000000020000000000000004"));
+}
+
+TEST_F(ArchiveGetInRecovery, TimelineThatWasLeftFartherOnDoesNotEndHere) {
+    push_and_forget("00000002.history", "1\t0/9000100\tpromoted\n");
+    recover("1");
+    EXPECT_FALSE(ask(kFour)) << "timeline 2 says that there was more";
+    EXPECT_EQ(*ask("000000010000000000000009"), GetOutcome::missing);
+}
+
+TEST_F(ArchiveGetInRecovery, LostHistoryIsPutTogetherFromALaterOne) {
+    push_and_forget("00000003.history", "1\t0/4000100\tone\n2\t0/5000200\ttwo\n");
+    recover("3");
+    ASSERT_EQ(*ask("00000002.history"), GetOutcome::found);
+    const auto switches = pgdata::parse_timeline_history(read_file(destination()));
+    ASSERT_OK(switches);
+    EXPECT_EQ(*switches, (std::vector{pgdata::TimelineSwitch{1, Lsn{0x4000100}}}));
+    EXPECT_EQ(*ask("00000004.history"), GetOutcome::missing);
+}
+
+TEST_F(ArchiveGetInRecovery, NumberOfATimelineWhoseHistoryIsLostIsNotGivenAgain) {
+    push_and_forget("000000020000000000000005", of_timeline(make_segment(5), 2));
+    recover("1");
+    EXPECT_EQ(*ask("00000002.history"), GetOutcome::found);
+    EXPECT_EQ(*ask("00000003.history"), GetOutcome::missing);
+    EXPECT_EQ(*ask("00000001.history"), GetOutcome::missing) << "the first one has none";
+    recover("latest");
+    EXPECT_FALSE(ask("00000002.history")) << "latest would end on timeline 1";
 }
 
 TEST_F(ArchiveGet, RestoredClusterWithoutItsBackupLabelIsRefused) {

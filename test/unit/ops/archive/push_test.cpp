@@ -4,6 +4,7 @@
 
 #include "archive_fixture.h"
 #include "chronos/crypto/hash.h"
+#include "chronos/repo/kept_aside.h"
 #include "fault_storage.h"
 #include "memory_storage.h"
 
@@ -137,15 +138,73 @@ TEST_F(ArchivePush, PartialSegmentDoesNotStandForTheSegment) {
 TEST_F(ArchivePush, HistoryFilesKeepTheirNameAndMayBeWrittenAgain) {
     add_repository(/*encrypted=*/true);
     const std::string backup = kSegment + ".00000028.backup";
-    ASSERT_OK(push("00000002.history", "first"));
-    ASSERT_OK(push("00000002.history", "second"));
-    ASSERT_OK(push(backup, "backup"));
+    const std::string label = "START WAL LOCATION: 0/3000028 (file " + kSegment + ")\n";
+    ASSERT_OK(push("00000002.history", "1\t0/3000100\tno recovery target specified\n"));
+    ASSERT_OK(push("00000002.history", "1\t0/3000100\tput back\n"));  // it says the same
+    ASSERT_OK(push(backup, label));
+    ASSERT_OK(push(backup, label));
     EXPECT_THAT(stored(1), ElementsAre(kDirectory + backup, "00000002.history"));
     EXPECT_EQ(read_file(stored_path(1, "00000002.history")).substr(0, 8), "Salted__");
     ASSERT_EQ(*get("00000002.history"), GetOutcome::found);
-    EXPECT_EQ(read_file(destination()), "second");
+    EXPECT_EQ(read_file(destination()), "1\t0/3000100\tno recovery target specified\n");
     ASSERT_EQ(*get(backup), GetOutcome::found);
-    EXPECT_EQ(read_file(destination()), "backup");
+    EXPECT_EQ(read_file(destination()), label);
+}
+
+// Two standbys promoted: the archive belongs to the first, and the second learns it at once.
+TEST_F(ArchivePush, OtherOriginOfATimelineIsRefusedAndKeptBeside) {
+    add_repository();
+    ASSERT_OK(push("00000002.history", "1\t0/3000100\tfirst\n"));
+    const auto pushed = push("00000002.history", "1\t0/3000200\tsecond\n");
+    EXPECT_ERROR(ErrorKind::archive_duplicate, pushed);
+    ASSERT_EQ(*get("00000002.history"), GetOutcome::found);
+    EXPECT_EQ(read_file(destination()), "1\t0/3000100\tfirst\n");
+    const auto aside = repo::list_kept_aside(repositories_.front(), kStanza, "15-1");
+    ASSERT_OK(aside);
+    ASSERT_EQ(aside->size(), 1u);
+    EXPECT_EQ(aside->front().name, "00000002.history");
+    EXPECT_EQ(*repo::read_text(repositories_.front(), aside->front().object, ""),
+              "1\t0/3000200\tsecond\n");
+}
+
+TEST_F(ArchivePush, WhatIsNoHistoryIsRefused) {
+    add_repository();
+    for (const char* content : {"", "# nothing\n", "rubbish", "2\t0/3000000\tits own\n"})
+        EXPECT_ERROR(ErrorKind::format, push("00000002.history", content));
+    EXPECT_ERROR(ErrorKind::format,
+                 push(kSegment + ".00000028.backup",
+                      "START WAL LOCATION: 0/4000028 (file 000000010000000000000004)\n"));
+    EXPECT_THAT(stored(1), IsEmpty());
+}
+
+TEST_F(ArchivePush, SecondPartialSegmentIsKeptBesideAndTheArchiverGoesOn) {
+    add_repository(/*encrypted=*/true);
+    const std::string name = kSegment + ".partial";
+    ASSERT_OK(push(name, make_segment(3, 1)));
+    const std::vector<std::string> before = stored(1);
+    for (int round = 0; round < 2; ++round) ASSERT_OK(push(name, make_segment(3, 2)));
+    EXPECT_EQ(stored(1), before);
+    const auto aside = repo::list_kept_aside(repositories_.front(), kStanza, "15-1");
+    ASSERT_OK(aside);
+    ASSERT_EQ(aside->size(), 1u);
+    EXPECT_EQ(aside->front().name, name);
+    ASSERT_OK(push(name, make_segment(3, 1)));
+}
+
+// Acknowledged, it could never be replaced by the right one.
+TEST_F(ArchivePush, SegmentThatIsNotTheOneOfItsNameIsRefused) {
+    add_repository();
+    std::string later_timeline = make_segment(4);
+    later_timeline[4] = 3;
+    const std::string good = make_segment(4);
+    for (const std::string& content :
+         {make_segment(5), good + "x", good.substr(0, kSegmentSize / 2), later_timeline})
+        EXPECT_ERROR(ErrorKind::archive_mismatch, push("000000010000000000000004", content));
+    EXPECT_THAT(stored(1), IsEmpty());
+    // The first segment of a timeline begins as its parent's; a later one does not.
+    write_file(wal_path("00000002.history"), "1\t0/4000100\tpromoted\n");
+    EXPECT_OK(push("000000020000000000000004", good));
+    EXPECT_ERROR(ErrorKind::archive_mismatch, push("000000020000000000000005", make_segment(5)));
 }
 
 TEST_F(ArchivePush, WalOfAnotherClusterIsRefused) {
@@ -171,8 +230,11 @@ TEST_F(ArchivePush, WhatIsNoSegmentIsRefused) {
 // More than fits in the buffer: read in pieces, several times.
 TEST_F(ArchivePush, LargeSegmentIsStoredWhole) {
     add_repository();
-    std::string content = make_segment(3);
-    content.resize((std::size_t{32} << 20) + 8192, 'x');
+    const std::uint32_t size = std::uint32_t{64} << 20;
+    std::string content = make_segment(0);
+    content.replace(8, 8, std::string("\0\0\0\x0c\0\0\0\0", 8));  // the third of such a size
+    content.replace(32, 4, reinterpret_cast<const char*>(&size), 4);
+    content.resize(size, 'x');
     PushSettings settings = push_settings();
     settings.compress_type = compress::CompressType::none;
     write_file(wal_path(kSegment), content);
@@ -274,7 +336,7 @@ protected:
 // The server removes the file as soon as push() has returned.
 TEST_F(ArchivePushDurability, AcknowledgedSegmentSurvivesAPowerFailure) {
     ASSERT_OK(ArchivePusher(push_settings()).push(kSegment, wal_path(kSegment)));
-    ASSERT_OK(push("00000002.history", "history"));
+    ASSERT_OK(push("00000002.history", "1\t0/3000100\tpromoted\n"));
     memory_->crash();
     EXPECT_EQ(*get(kSegment), GetOutcome::found);
     EXPECT_TRUE(read_file(destination()) == make_segment(3));

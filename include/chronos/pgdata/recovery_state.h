@@ -1,0 +1,38 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "chronos/base/lsn.h"
+#include "chronos/pgdata/wal.h"
+
+namespace chronos::pgdata {
+
+/// What a data directory says about the recovery that its server is in, or would begin with.
+struct RecoveryState {
+    enum class Kind {
+        none,
+        to_an_end,  ///< ends where the WAL ends, or at a target, and then promotes
+        standby     ///< waits for more WAL, here or from its primary, until somebody promotes it
+    };
+    Kind kind = Kind::none;
+    /// The timeline that it ends on, where that is known: the number in the recovery settings; else
+    /// the newest timeline history in pg_wal, where PostgreSQL puts that of its target.
+    std::optional<Timeline> target;
+    /// Where the timelines before `target` are left, oldest first.
+    std::vector<TimelineSwitch> switches;
+
+    /// The part of a timeline that this recovery reads.
+    struct Leg {
+        Lsn begin;
+        std::optional<Lsn> left;  ///< nullopt: it is the target
+    };
+    /// nullopt if the timeline is not on the way, or the way is not known.
+    std::optional<Leg> leg_of(Timeline timeline) const;
+};
+
+/// What cannot be read is not known: the answer to every question is then the careful one.
+RecoveryState read_recovery_state(const std::string& pg_path);
+
+}  // namespace chronos::pgdata

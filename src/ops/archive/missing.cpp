@@ -1,0 +1,302 @@
+#include "missing.h"
+
+#include <algorithm>
+#include <fstream>
+
+#include "chronos/base/log.h"
+#include "chronos/repo/info.h"
+#include "chronos/repo/stanza.h"
+#include "chronos/repo/timelines.h"
+#include "chronos/repo/wal_archive.h"
+#include "chronos/repo/wal_notes.h"
+#include "targets.h"
+#include "verified_file.h"
+
+namespace chronos::ops::archive {
+namespace {
+
+using Kind = pgdata::RecoveryState::Kind;
+
+/// Segments are pushed several at a time: one may come after those behind it, but not by more.
+constexpr UnixTime kOnItsWay = 10;
+
+std::string hex_of(Timeline timeline) {
+    return pgdata::timeline_history_name(timeline).substr(0, 8);
+}
+
+/// A part of the archive of one cluster.
+struct Archive {
+    const repo::Repository* repository = nullptr;
+    std::string archive_id;
+    std::string passphrase;
+
+    std::string directory(const std::string& stanza) const {
+        return repo::archive_path(stanza) + "/" + archive_id;
+    }
+};
+
+Result<std::vector<Archive>> archives_of(const GetSettings& settings,
+                                         const repo::ClusterIdentity& cluster) {
+    std::vector<Archive> archives;
+    for (const repo::Repository& repository : settings.repositories) {
+        const Result<repo::ArchiveInfo> info = repo::load_archive_info(repository, settings.stanza);
+        if (!info) return mark_transient(info.error());
+        for (const repo::HistoryEntry& entry : info->history)
+            if (cluster.is(entry))
+                archives.push_back({&repository, entry.archive_id(), info->cipher_pass});
+    }
+    return archives;
+}
+
+/// An empty listing is also what a file system gives that went away: an answer counts only with
+/// archive.info still there behind it.
+Result<GetOutcome> still_missing(const GetSettings& settings,
+                                 const repo::ClusterIdentity& cluster) {
+    CHRONOS_TRY(archives_of(settings, cluster));
+    return GetOutcome::missing;
+}
+
+Result<repo::Timelines> timelines_of(const GetSettings& settings,
+                                     const std::vector<Archive>& archives) {
+    repo::Timelines timelines;
+    for (const Archive& archive : archives)
+        repo::merge_timelines(
+            timelines, CHRONOS_TRY(repo::load_timelines(*archive.repository, settings.stanza,
+                                                        archive.archive_id, archive.passphrase)));
+    return timelines;
+}
+
+/// Something that proves that there is, or was, WAL behind a segment.
+struct Later {
+    std::string what;
+    UnixTime stored = 0;  ///< 0: long ago
+};
+
+class MissingSegment {
+public:
+    MissingSegment(const GetSettings& settings, const std::string& segment)
+        : settings_(settings), segment_(segment) {}
+    Result<GetOutcome> run();
+
+private:
+    bool lies_in_pg_wal() const;
+    bool begins_later(const repo::Timelines& timelines) const;
+    Result<std::optional<Later>> find_later(const repo::Timelines& timelines) const;
+    Result<std::optional<Later>> stored_behind(const Archive& archive) const;
+    Result<std::optional<Later>> first_in(const Archive& archive,
+                                          const std::string& directory) const;
+    Error hole(const Later& later) const;
+    std::uint64_t number() const {
+        return pgdata::wal_segment_number(segment_, control_.wal_segment_size);
+    }
+
+    const GetSettings& settings_;
+    const std::string& segment_;
+    pgdata::ControlFile control_;
+    pgdata::RecoveryState recovery_;
+    std::optional<pgdata::RecoveryState::Leg> leg_;
+    std::vector<Archive> archives_;
+};
+
+Result<GetOutcome> MissingSegment::run() {
+    control_ = CHRONOS_TRY(pgdata::read_control_file(settings_.pg_path));
+    recovery_ = pgdata::read_recovery_state(settings_.pg_path);
+    leg_ = recovery_.leg_of(pgdata::timeline_of_segment(segment_));
+    // The server takes its own when the archive has none.
+    if (lies_in_pg_wal()) return GetOutcome::missing;
+    archives_ = CHRONOS_TRY(archives_of(settings_, repo::ClusterIdentity::of(control_)));
+    const repo::Timelines timelines = CHRONOS_TRY(timelines_of(settings_, archives_));
+    if (begins_later(timelines)) return GetOutcome::missing;
+    const std::optional<Later> later = CHRONOS_TRY(find_later(timelines));
+    if (!later) return still_missing(settings_, repo::ClusterIdentity::of(control_));
+    Error error = hole(*later);
+    if (recovery_.kind == Kind::standby) {
+        log_warn(error.message() + "; the standby goes on only if its primary has it");
+        return GetOutcome::missing;
+    }
+    const UnixTime age = unix_now() - later->stored;
+    return age >= 0 && age < kOnItsWay ? std::move(error).as_transient() : std::move(error);
+}
+
+/// Recycled segments lie there too, under names to come, with the header of an old one.
+bool MissingSegment::lies_in_pg_wal() const {
+    const std::string path = settings_.pg_path + "/pg_wal/" + segment_;
+    std::ifstream file(path, std::ios::binary | std::ios::ate);
+    if (!file) return false;
+    const auto size = static_cast<std::uint64_t>(std::max<std::streamoff>(file.tellg(), 0));
+    std::string head(pgdata::kWalHeaderSize, '\0');
+    file.seekg(0);
+    if (size != control_.wal_segment_size ||
+        !file.read(head.data(), static_cast<std::streamsize>(head.size())))
+        return false;
+    return static_cast<bool>(
+        check_segment(io::bytes(head), segment_, size, repo::ClusterIdentity::of(control_)));
+}
+
+/// Recovery asks the newest timeline of its way first, and that may not have begun yet.
+bool MissingSegment::begins_later(const repo::Timelines& timelines) const {
+    Lsn begin;
+    if (leg_) {
+        begin = leg_->begin;
+    } else if (const auto* way = timelines.way_to(pgdata::timeline_of_segment(segment_))) {
+        begin = way->switches.back().switch_lsn;
+    }
+    return number() < begin.value / control_.wal_segment_size;
+}
+
+Result<std::optional<Later>> MissingSegment::find_later(const repo::Timelines& timelines) const {
+    const Timeline own = pgdata::timeline_of_segment(segment_);
+    std::optional<Later> found;
+    for (const Archive& archive : archives_) {
+        std::optional<Later> one = CHRONOS_TRY(stored_behind(archive));
+        // The oldest evidence: a segment that is long there does not wait for this one.
+        if (one && (!found || one->stored < found->stored)) found = std::move(one);
+    }
+    if (found) return found;
+    std::optional<Lsn> left = leg_ && leg_->left ? leg_->left : timelines.last_left(own);
+    if (left && left->value / control_.wal_segment_size > number())
+        return Later{"timeline " + std::to_string(own) + " was left at " + left->str(), 0};
+    return found;
+}
+
+/// The first whole segment behind, as far as the way goes; without one, what was streamed.
+Result<std::optional<Later>> MissingSegment::stored_behind(const Archive& archive) const {
+    constexpr std::size_t kDirectorySize = 16;
+    storage::Storage& storage = *archive.repository->storage;
+    const std::string directory = archive.directory(settings_.stanza);
+    const std::string own = segment_.substr(0, kDirectorySize);
+    std::optional<Later> found = CHRONOS_TRY(first_in(archive, own));
+    if (!found) {
+        for (const storage::Entry& entry :
+             CHRONOS_TRY(storage.list(directory, segment_.substr(0, 8)))) {
+            if (entry.name.size() != kDirectorySize || entry.name <= own) continue;
+            found = CHRONOS_TRY(first_in(archive, entry.name));
+            if (found) break;
+        }
+    }
+    if (found) return found;
+    for (const repo::WalPiece& piece : CHRONOS_TRY(
+             repo::list_wal_pieces(*archive.repository, settings_.stanza, archive.archive_id))) {
+        if (piece.segment.substr(0, 8) != segment_.substr(0, 8) || piece.segment <= segment_ ||
+            is_behind_the_way(recovery_, piece.segment, control_.wal_segment_size))
+            continue;
+        return Later{"a part of " + piece.segment + " was streamed to repo" +
+                         std::to_string(archive.repository->key),
+                     piece.stored};
+    }
+    return found;
+}
+
+Result<std::optional<Later>> MissingSegment::first_in(const Archive& archive,
+                                                      const std::string& directory) const {
+    constexpr std::size_t kNameSize = 24;
+    for (const storage::Entry& entry : CHRONOS_TRY(archive.repository->storage->list(
+             archive.directory(settings_.stanza) + "/" + directory))) {
+        const std::string name = entry.name.substr(0, kNameSize);
+        if (!pgdata::is_wal_segment(name) || name <= segment_ || entry.name[kNameSize] != '-')
+            continue;
+        if (is_behind_the_way(recovery_, name, control_.wal_segment_size))
+            return std::optional<Later>{};
+        return Later{name + " is in repo" + std::to_string(archive.repository->key),
+                     entry.modified};
+    }
+    return std::optional<Later>{};
+}
+
+Error MissingSegment::hole(const Later& later) const {
+    return Error(kHole, "WAL segment " + segment_ +
+                            " is missing in the archive, but later WAL exists: " + later.what +
+                            ". Recovery stops: to end here would lose that WAL")
+        .with_hint(
+            "If another copy of the segment exists (pg_wal of the former primary, of a "
+            "standby, another repository), push it with archive-push and start again.")
+        .with_hint(
+            "Otherwise restore again to a target before it: the restore's --plan names "
+            "one.");
+}
+
+}  // namespace
+
+bool is_behind_the_way(const pgdata::RecoveryState& recovery, const std::string& segment,
+                       std::uint32_t segment_size) {
+    const auto kept = bytes_of_the_way(recovery, segment, segment_size);
+    return kept && *kept == 0;
+}
+
+std::optional<std::uint64_t> bytes_of_the_way(const pgdata::RecoveryState& recovery,
+                                              const std::string& segment,
+                                              std::uint32_t segment_size) {
+    if (recovery.kind != Kind::to_an_end) return std::nullopt;
+    const auto leg = recovery.leg_of(pgdata::timeline_of_segment(segment));
+    if (!leg || !leg->left) return std::nullopt;
+    const Lsn start = pgdata::wal_segment_start(segment, segment_size);
+    if (*leg->left <= start) return 0;
+    const std::uint64_t kept = leg->left->value - start.value;
+    return kept < segment_size ? std::optional(kept) : std::nullopt;
+}
+
+Result<GetOutcome> judge_missing_segment(const GetSettings& settings, const std::string& segment) {
+    return MissingSegment(settings, segment).run();
+}
+
+namespace {
+
+Result<bool> has_segments_of(const std::vector<Archive>& archives, const std::string& stanza,
+                             Timeline timeline) {
+    constexpr std::size_t kDirectorySize = 16;
+    for (const Archive& archive : archives) {
+        storage::Storage& storage = *archive.repository->storage;
+        const std::string directory = archive.directory(stanza);
+        for (const storage::Entry& entry : CHRONOS_TRY(storage.list(directory, hex_of(timeline))))
+            if (entry.name.size() == kDirectorySize &&
+                !CHRONOS_TRY(storage.list(directory + "/" + entry.name)).empty())
+                return true;
+    }
+    return false;
+}
+
+Result<GetOutcome> deliver_text(const std::string& text, const std::string& destination) {
+    VerifiedFile file = CHRONOS_TRY(VerifiedFile::create(destination, std::nullopt));
+    CHRONOS_TRY(file.write(io::bytes(text)));
+    CHRONOS_TRY(file.finish());
+    return GetOutcome::found;
+}
+
+}  // namespace
+
+Result<GetOutcome> judge_missing_history(const GetSettings& settings, const std::string& name,
+                                         const std::string& destination) {
+    const auto control = CHRONOS_TRY(pgdata::read_control_file(settings.pg_path));
+    // The first timeline has none.
+    if (pgdata::timeline_of_segment(name) == 1) return GetOutcome::missing;
+    const auto archives = CHRONOS_TRY(archives_of(settings, repo::ClusterIdentity::of(control)));
+    const repo::Timelines timelines = CHRONOS_TRY(timelines_of(settings, archives));
+    const Timeline timeline = pgdata::timeline_of_segment(name);
+    if (const auto* way = timelines.way_to(timeline)) {
+        log_warn(name +
+                 " is not in the archive; put together from the history of a later timeline");
+        return deliver_text(repo::format_timeline_history(*way), destination);
+    }
+    // The one that the cluster is on already it can do without.
+    if (timeline == control.timeline ||
+        !CHRONOS_TRY(has_segments_of(archives, settings.stanza, timeline)))
+        return still_missing(settings, repo::ClusterIdentity::of(control));
+    const pgdata::RecoveryState recovery = pgdata::read_recovery_state(settings.pg_path);
+    const std::string lost = "WAL of timeline " + std::to_string(timeline) +
+                             " is in the archive, but not its history " + name;
+    if (recovery.kind == Kind::standby) {
+        log_warn(lost + ": the standby does not follow it");
+        return GetOutcome::missing;
+    }
+    // The server is looking for a free number; it does not read what is in the file.
+    if (recovery.target && timeline > *recovery.target) {
+        log_warn(lost + ": the server is told that the number is taken");
+        return deliver_text("# taken: WAL of this timeline is in the archive\n", destination);
+    }
+    return Error(kHole, lost)
+        .with_hint(
+            "Push the file again from pg_wal of a server that was on that timeline, or "
+            "restore with --target-timeline set to the number of another one.");
+}
+
+}  // namespace chronos::ops::archive
