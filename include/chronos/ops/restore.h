@@ -108,7 +108,11 @@ struct RestorePlan {
     std::optional<std::int64_t> target_us;  ///< of a time target, microseconds since 1970 UTC
     std::string target_setting;             ///< what is written to recovery_target_<type>
     Timeline backup_timeline = 0;
-    Timeline target_timeline = 0;  ///< that recovery follows to the end
+    /// That recovery follows to the end; written into the recovery settings, so that the server
+    /// follows this one or stops. 0: not known, because there is no archive to ask.
+    Timeline target_timeline = 0;
+    /// WAL behind the target is missing: the server must not ask for it before it is there.
+    bool no_reading_ahead = false;
 
     std::uint64_t file_count = 0;
     std::uint64_t size_bytes = 0;         ///< of all files

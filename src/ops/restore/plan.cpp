@@ -77,33 +77,6 @@ void guard_other_cluster(const RestoreRequest& request, RestorePlan& plan) {
                         "--force without --delta replaces it.")});
 }
 
-/// Where the WAL of the backup's cluster lies in each repository that can be read.
-std::vector<ArchiveLocation> find_archives(const RestoreRequest& request, RestorePlan& plan) {
-    std::vector<ArchiveLocation> archives;
-    for (std::size_t i = 0; i < request.repositories.size(); ++i) {
-        const repo::Repository& repository = request.repositories[i];
-        const auto info = load_archive_info(repository, request.stanza);
-        if (!info) {
-            plan.warnings.push_back("repo" + std::to_string(repository.key) +
-                                    ": cannot see the WAL archive: " + info.error().text());
-            continue;
-        }
-        const auto entry = std::find_if(info->history.begin(), info->history.end(),
-                                        [&](const repo::HistoryEntry& candidate) {
-                                            return candidate.version == plan.manifest.pg_version &&
-                                                   candidate.system_id == plan.manifest.system_id;
-                                        });
-        if (entry == info->history.end()) continue;
-        ArchiveLocation location{&repository,
-                                 repo::archive_path(request.stanza) + "/" + entry->archive_id(),
-                                 info->cipher_pass};
-        // The repository of the backup is asked first, for timelines too.
-        archives.insert(i == plan.repository_index ? archives.begin() : archives.end(),
-                        std::move(location));
-    }
-    return archives;
-}
-
 /// Only pg_control knows the size of a segment. Without one (a damaged backup) the default.
 std::uint32_t segment_size(const RestoreRequest& request, const RestorePlan& plan) {
     constexpr std::uint32_t kDefault = 16u << 20;
@@ -143,12 +116,63 @@ void judge_missing(const RestoreRequest& request, const WalScan& scan, RestorePl
             plan.problems.push_back({std::move(error)});
         else
             plan.warnings.push_back(error.message());
-    } else if (scan.wal.missing_count > 0) {
-        plan.warnings.push_back(
-            "recovery will end, or stop with an error, before WAL that is "
-            "missing in the archive: " +
-            name_list(scan.wal.missing, scan.wal.missing_count));
     }
+}
+
+/// Whether a recovery to the target ends before it reads the missing segment. nullopt: only the WAL
+/// itself would say.
+std::optional<bool> ends_before(const RestoreRequest& request, const RestorePlan& plan,
+                                const BeforeHole& known) {
+    switch (plan.type) {
+        case RecoveryType::immediate: return true;
+        case RecoveryType::lsn: return Lsn::parse(request.target).value_or(Lsn{}) <= known.record;
+        // PostgreSQL stops at the first commit behind the target.
+        case RecoveryType::time:
+            return plan.target_us && known.commit && *plan.target_us < known.commit->time_us;
+        case RecoveryType::xid:
+        case RecoveryType::name: return std::nullopt;
+        default: return false;
+    }
+}
+
+/// Missing WAL with later WAL behind it: no recovery gets past it, and ours stops there with an
+/// error rather than to take it for the end.
+void judge_hole(const RestoreRequest& request, const WalScanRequest& scan_request,
+                const WalScan& scan, RestorePlan& plan) {
+    if (!scan.hole || !scan.missing_in_backup.empty()) return;
+    const std::string missing = name_list(scan.wal.missing, scan.wal.missing_count);
+    if (!needs_archive(request, plan)) {
+        plan.warnings.push_back("WAL is missing in the archive: " + missing +
+                                "; recovery goes on behind it only if another source has it");
+        return;
+    }
+    const BeforeHole known = look_before(scan_request, *scan.hole);
+    const auto& last = known.commit;
+    const std::optional<bool> before = ends_before(request, plan, known);
+    // It must not be asked for by the server reading ahead.
+    plan.no_reading_ahead = before.value_or(true);
+    if (before.value_or(false)) {
+        plan.notes.push_back("WAL behind the target is missing in the archive: " + missing);
+        return;
+    }
+    if (!before) {
+        plan.warnings.push_back("WAL is missing in the archive: " + missing +
+                                "; if the target is not before it, recovery stops there with an "
+                                "error");
+        return;
+    }
+    Error error(ErrorKind::not_found, "recovery cannot pass WAL that is missing in the archive: " +
+                                          missing + ", while later WAL exists");
+    if (last)
+        error = std::move(error).with_hint("--type=lsn --target=" + last->begin.str() +
+                                           " recovers up to the last commit before it, of " +
+                                           format_instant(last->time_us) + ".");
+    error = std::move(error)
+                .with_hint("--type=immediate recovers to the end of the backup.")
+                .with_hint(
+                    "If another copy of the segments exists (pg_wal of the former primary "
+                    "or of a standby), push them with archive-push first.");
+    plan.problems.push_back({std::move(error)});
 }
 
 /// What somebody may not expect of the target they gave.
@@ -250,32 +274,22 @@ void judge_reach(const RestoreRequest& request, const WalEnd& end, const WalKnow
         plan.warnings.push_back(error.message());
 }
 
-void judge_timeline(const RestoreRequest& request, const TimelinePath& path, RestorePlan& plan) {
-    if (!request.target_timeline.empty() || path.switches.empty()) return;
-    const pgdata::TimelineSwitch& fork = path.switches.front();
-    if (plan.type == RecoveryType::lsn &&
-        Lsn::parse(request.target).value_or(Lsn{}) <= fork.switch_lsn)
-        return;
-    plan.warnings.push_back("recovery follows the newest timeline " + std::to_string(path.target) +
-                            ", which left timeline " + std::to_string(path.backup) +
-                            " of the backup at " + fork.switch_lsn.str() +
-                            "; --target-timeline=current stays on that of the backup");
-}
-
-Result<> plan_wal(const RestoreRequest& request, RestorePlan& plan) {
-    std::vector<ArchiveLocation> archives;
-    if (plan.manifest.options.online) archives = find_archives(request, plan);
-    if (archives.empty()) {
+Result<> plan_wal(const RestoreRequest& request, const TimelineGuide& guide, RestorePlan& plan) {
+    const std::vector<ArchiveLocation>& archives = guide.archives();
+    if (!plan.manifest.options.online || archives.empty()) {
         judge_reach(request, {}, {}, 0, plan);
         return {};
     }
     const TimelinePath path =
-        CHRONOS_TRY(check_timeline(request, plan.type, plan.manifest, archives.front()));
+        CHRONOS_TRY(guide.path(pgdata::timeline_of_segment(plan.manifest.archive_start),
+                               plan.manifest.lsn_start.value_or(Lsn{}), plan.manifest.lsn_stop));
     plan.backup_timeline = path.backup;
     plan.target_timeline = path.target;
-    WalScanRequest scan_request{archives, &plan.manifest, &path, segment_size(request, plan), {}};
+    plan.warnings.insert(plan.warnings.end(), guide.warnings().begin(), guide.warnings().end());
+    WalScanRequest scan_request{
+        guide.archives(), &plan.manifest, &path, segment_size(request, plan), {}};
     if (plan.type == RecoveryType::lsn) scan_request.until = Lsn::parse(request.target);
-    const WalScan scan = CHRONOS_TRY(scan_wal(scan_request));
+    WalScan scan = CHRONOS_TRY(scan_wal(scan_request));
     plan.wal = scan.wal;
     judge_missing(request, scan, plan);
     const WalKnowledge known =
@@ -283,7 +297,13 @@ Result<> plan_wal(const RestoreRequest& request, RestorePlan& plan) {
     judge_target(scan, plan);
     judge_reach(request, end_of_wal(request, archives, scan.wal), known, scan_request.segment_size,
                 plan);
-    judge_timeline(request, path, plan);
+    if (scan_request.until && !scan.hole) {
+        // Behind the target it is no problem, but has to be known of.
+        scan_request.until.reset();
+        scan = CHRONOS_TRY(scan_wal(scan_request));
+        if (scan.hole && scan.hole->begin < *Lsn::parse(request.target)) scan.hole.reset();
+    }
+    judge_hole(request, scan_request, scan, plan);
     return {};
 }
 
@@ -435,9 +455,10 @@ Result<RestorePlan> plan_restore(const RestoreRequest& given) {
     const RecoveryType type = request.type.value_or(RecoveryType::default_);
     const auto target = CHRONOS_TRY(plan_target(request, type, now, plan));
     const SelectedBackup selected = CHRONOS_TRY(select_backup(request, type, target));
+    plan.warnings.insert(plan.warnings.end(), selected.warnings.begin(), selected.warnings.end());
     CHRONOS_TRY(load_selected(request, selected, plan));
     CHRONOS_TRY(check_options_of_backup(request, plan));
-    CHRONOS_TRY(plan_wal(request, plan));
+    CHRONOS_TRY(plan_wal(request, selected.guide, plan));
     CHRONOS_TRY(map_manifest(request, plan));
     plan_settings(request, plan);
     guard_other_cluster(request, plan);

@@ -93,6 +93,10 @@ void set_target(const RestoreRequest& request, const RestorePlan& plan, bool old
     const std::string timeline = timeline_value(request, plan, old_version);
     if (!timeline.empty() && !(old_version && timeline == "current"))
         settings.set("recovery_target_timeline", conf_value(timeline));
+    // The server would otherwise run into missing WAL in front of which the target lies.
+    if (plan.no_reading_ahead && major_of(plan.manifest.pg_version) >= 15 &&
+        has_recovery_target(plan.type))
+        settings.set("recovery_prefetch", "off");
 }
 
 /// Whatever postgresql.conf, or a file that it includes, says about a recovery was said for another

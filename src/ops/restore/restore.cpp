@@ -21,6 +21,7 @@
 #include "selective.h"
 #include "settings.h"
 #include "target_file.h"
+#include "timeline.h"
 
 namespace chronos::ops {
 namespace {
@@ -210,6 +211,7 @@ Result<RestoreResult> run_restore(const RestoreRequest& request, RestorePlan pla
             {"sync", copied.size_bytes, copied.size_bytes, copied.file_count, copied.file_count});
     if (request.durable) CHRONOS_TRY(barrier.sync(directories_of(plan)));
     CHRONOS_TRY(publish_control_file(plan));
+    note_restore(request, plan);
     log_info("restore size = " + format_size(copied.size_bytes) +
              ", file total = " + std::to_string(copied.file_count));
     say_what_is_next(request, plan);

@@ -1,6 +1,8 @@
 #include "select.h"
 
 #include <algorithm>
+#include <deque>
+#include <functional>
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
@@ -10,12 +12,84 @@ namespace {
 
 struct LoadedRepository {
     std::size_t index = 0;
+    const repo::Repository* repository = nullptr;
     repo::BackupInfo info;
 };
 
 std::string repo_name(const repo::Repository& repository) {
     return "repo" + std::to_string(repository.key);
 }
+
+const repo::HistoryEntry* cluster_of(const repo::BackupInfo& info,
+                                     const repo::BackupEntry& backup) {
+    const auto found = std::ranges::find(info.history, backup.history_id, &repo::HistoryEntry::id);
+    return found == info.history.end() ? nullptr : &*found;
+}
+
+/// The guides of the clusters that backups are of, each loaded when it is first asked for.
+class Guides {
+public:
+    Guides(const RestoreRequest& request, const TimelineWish& wish,
+           const std::vector<LoadedRepository>& repositories)
+        : request_(request), wish_(wish), repositories_(repositories) {}
+
+    Result<const TimelineGuide*> of(const LoadedRepository& repository,
+                                    const repo::BackupEntry& backup) {
+        const repo::HistoryEntry* cluster = cluster_of(repository.info, backup);
+        if (cluster == nullptr)
+            return Error(ErrorKind::format, "backup '" + backup.label +
+                                                "' is of a cluster that backup.info does not know");
+        for (const auto& [known, guide] : guides_)
+            if (known.same_cluster(*cluster)) return &guide;
+        TimelineGuide guide = CHRONOS_TRY(load(repository.index, *cluster));
+        guides_.emplace_back(*cluster, std::move(guide));
+        return &guides_.back().second;
+    }
+    std::vector<std::string> take_warnings() { return std::move(warnings_); }
+
+private:
+    Result<TimelineGuide> load(std::size_t first, const repo::HistoryEntry& cluster) {
+        std::vector<repo::BackupEntry> backups;
+        for (const LoadedRepository& repository : repositories_)
+            for (const repo::BackupEntry& backup : repository.info.backups)
+                if (const auto* own = cluster_of(repository.info, backup);
+                    own != nullptr && own->same_cluster(cluster))
+                    backups.push_back(backup);
+        return TimelineGuide::load(request_, wish_, find_archives(first, cluster),
+                                   std::move(backups), cluster.version);
+    }
+    /// Where the WAL of the cluster lies in each repository that can be read; that of the backup
+    /// first. Of several archives of one cluster (a stanza that was upgraded there and back) each.
+    std::vector<ArchiveLocation> find_archives(std::size_t first,
+                                               const repo::HistoryEntry& cluster) {
+        std::vector<ArchiveLocation> archives;
+        for (std::size_t i = 0; i < request_.repositories.size(); ++i) {
+            const repo::Repository& repository = request_.repositories[i];
+            const auto info = load_archive_info(repository, request_.stanza);
+            if (!info) {
+                warnings_.push_back(repo_name(repository) +
+                                    ": cannot see the WAL archive: " + info.error().text());
+                continue;
+            }
+            for (const repo::HistoryEntry& entry : info->history) {
+                if (!entry.same_cluster(cluster)) continue;
+                const std::string id = entry.archive_id();
+                ArchiveLocation location{&repository,
+                                         repo::archive_path(request_.stanza) + "/" + id,
+                                         info->cipher_pass, id};
+                archives.insert(i == first ? archives.begin() : archives.end(),
+                                std::move(location));
+            }
+        }
+        return archives;
+    }
+
+    const RestoreRequest& request_;
+    const TimelineWish& wish_;
+    const std::vector<LoadedRepository>& repositories_;
+    std::deque<std::pair<repo::HistoryEntry, TimelineGuide>> guides_;
+    std::vector<std::string> warnings_;
+};
 
 /// Those that list backups. The others are skipped with a warning; if none is left, the first of
 /// their errors is what is wrong.
@@ -25,7 +99,7 @@ Result<std::vector<LoadedRepository>> load_repositories(const RestoreRequest& re
     for (std::size_t i = 0; i < request.repositories.size(); ++i) {
         auto info = load_backup_info(request.repositories[i], request.stanza);
         if (info && !info->backups.empty()) {
-            loaded.push_back({i, std::move(info).value()});
+            loaded.push_back({i, &request.repositories[i], std::move(info).value()});
             continue;
         }
         Error error = info ? Error(ErrorKind::backup_set_invalid, "no backup sets to restore")
@@ -55,14 +129,17 @@ std::string reachable_hint(const std::vector<LoadedRepository>& repositories, Re
            format_local_time(oldest->timestamp_stop + 1) + " on.";
 }
 
-Result<SelectedBackup> select_label(const RestoreRequest& request,
-                                    std::vector<LoadedRepository>& repositories) {
-    for (LoadedRepository& repository : repositories)
-        if (const repo::BackupEntry* entry = repository.info.find(request.set)) {
-            repo::BackupEntry chosen = *entry;
-            return SelectedBackup{repository.index, std::move(repository.info), std::move(chosen),
-                                  "was asked for by its label"};
-        }
+struct Chosen {
+    std::size_t repository = 0;  ///< index into the loaded ones
+    repo::BackupEntry entry;
+    std::string reason;
+};
+
+Result<Chosen> select_label(const RestoreRequest& request,
+                            const std::vector<LoadedRepository>& repositories) {
+    for (std::size_t i = 0; i < repositories.size(); ++i)
+        if (const repo::BackupEntry* entry = repositories[i].info.find(request.set))
+            return Chosen{i, *entry, "was asked for by its label"};
     std::vector<std::string> labels;
     for (const LoadedRepository& repository : repositories)
         for (const repo::BackupEntry& entry : repository.info.backups)
@@ -72,27 +149,48 @@ Result<SelectedBackup> select_label(const RestoreRequest& request,
                    "'; the info command lists all.");
 }
 
-/// The newest backup of the first repository that has one for which `reaches` holds.
-template <class Reaches>
-std::optional<SelectedBackup> select_newest(std::vector<LoadedRepository>& repositories,
-                                            const std::string& reason, const Reaches& reaches) {
-    for (LoadedRepository& repository : repositories) {
-        const auto& backups = repository.info.backups;
+/// Which backups a restore may choose from.
+struct Rule {
+    std::string reason;
+    /// nullopt: of this repository nothing can be said any more.
+    std::function<std::optional<bool>(const LoadedRepository&, const repo::BackupEntry&)> reaches;
+    Error nothing;  ///< when no backup reaches the target
+};
+
+/// The newest backup of the first repository that has one which reaches the target and leads to the
+/// timeline.
+Result<Chosen> select_newest(const std::vector<LoadedRepository>& repositories, Guides& guides,
+                             const Rule& rule) {
+    const TimelineGuide* asked = nullptr;
+    for (std::size_t i = 0; i < repositories.size(); ++i) {
+        const auto& backups = repositories[i].info.backups;
+        std::string passed_over;
         for (auto entry = backups.rbegin(); entry != backups.rend(); ++entry) {
-            const std::optional<bool> answer = reaches(repository, *entry);
+            const std::optional<bool> answer = rule.reaches(repositories[i], *entry);
             if (!answer) break;
             if (!*answer) continue;
-            repo::BackupEntry chosen = *entry;
-            return SelectedBackup{repository.index, std::move(repository.info), std::move(chosen),
-                                  reason};
+            asked = CHRONOS_TRY(guides.of(repositories[i], *entry));
+            if (asked->refused() && !entry->archive_start.empty()) return *asked->refused();
+            if (asked->leads(*entry))
+                return Chosen{
+                    i, *entry,
+                    rule.reason +
+                        (rule.reason == "is the newest"
+                             ? " in " + repo_name(*repositories[i].repository)
+                             : "") +
+                        (passed_over.empty() ? ""
+                                             : " and leads to the timeline that is restored; "
+                                               "the newer " +
+                                                   passed_over + " does not")};
+            if (passed_over.empty()) passed_over = entry->label;
         }
     }
-    return std::nullopt;
+    return asked != nullptr ? asked->nothing_leads() : rule.nothing;
 }
 
-Result<SelectedBackup> select_by_time(const RestoreRequest& request,
-                                      std::vector<LoadedRepository>& repositories,
-                                      const std::optional<TimeTarget>& target) {
+Result<Rule> time_rule(const RestoreRequest& request,
+                       const std::vector<LoadedRepository>& repositories,
+                       const std::optional<TimeTarget>& target) {
     if (!target)
         return Error(ErrorKind::format,
                      "automatic backup set selection cannot be performed with provided time '" +
@@ -102,40 +200,36 @@ Result<SelectedBackup> select_by_time(const RestoreRequest& request,
                 "timezone (+/- HH or HHMM or HH:MM) - if timezone is omitted, local time is "
                 "assumed (for UTC use +00)");
     const UnixTime seconds = target->instant_us / 1000000;
-    auto selected = select_newest(repositories, "is the newest that ended before the target",
-                                  [&](const LoadedRepository&, const repo::BackupEntry& entry) {
-                                      return std::optional(entry.timestamp_stop < seconds);
-                                  });
-    if (selected) return *std::move(selected);
-    return Error(ErrorKind::backup_set_invalid,
-                 "unable to find backup set with stop time less than '" + request.target + "'")
-        .with_hint(reachable_hint(repositories, RecoveryType::time));
+    return Rule{"is the newest that ended before the target",
+                [seconds](const LoadedRepository&, const repo::BackupEntry& entry) {
+                    return std::optional(entry.timestamp_stop < seconds);
+                },
+                Error(ErrorKind::backup_set_invalid,
+                      "unable to find backup set with stop time less than '" + request.target + "'")
+                    .with_hint(reachable_hint(repositories, RecoveryType::time))};
 }
 
-Result<SelectedBackup> select_by_lsn(const RestoreRequest& request,
-                                     std::vector<LoadedRepository>& repositories) {
+Rule lsn_rule(const RestoreRequest& request, const std::vector<LoadedRepository>& repositories) {
     const Lsn target = Lsn::parse(request.target).value_or(Lsn{});
-    auto selected = select_newest(
-        repositories, "is the newest that ended before the target",
-        [&](const LoadedRepository& repository,
-            const repo::BackupEntry& entry) -> std::optional<bool> {
+    return Rule{
+        "is the newest that ended before the target",
+        [&request, target](const LoadedRepository& repository,
+                           const repo::BackupEntry& entry) -> std::optional<bool> {
             if (entry.lsn_stop) return *entry.lsn_stop <= target;
             log_warn(repo_name(request.repositories[repository.index]) +
                      " reached backup from prior version missing required LSN info before "
                      "finding a match -- backup auto-select has been disabled for this repo");
             return std::nullopt;
-        });
-    if (selected) return *std::move(selected);
-    return Error(
-               ErrorKind::backup_set_invalid,
-               "unable to find backup set with lsn less than or equal to '" + request.target + "'")
-        .with_hint(reachable_hint(repositories, RecoveryType::lsn));
+        },
+        Error(ErrorKind::backup_set_invalid,
+              "unable to find backup set with lsn less than or equal to '" + request.target + "'")
+            .with_hint(reachable_hint(repositories, RecoveryType::lsn))};
 }
 
-Result<SelectedBackup> select_latest(const RestoreRequest& request,
-                                     std::vector<LoadedRepository>& repositories) {
-    LoadedRepository& first = repositories.front();
-    repo::BackupEntry newest = first.info.backups.back();
+/// Of the cluster that the stanza is about now.
+Result<Rule> latest_rule(const std::vector<LoadedRepository>& repositories) {
+    const LoadedRepository& first = repositories.front();
+    const repo::BackupEntry& newest = first.info.backups.back();
     if (newest.history_id < first.info.history.back().id)
         return Error(ErrorKind::backup_set_invalid, "the latest backup set found '" + newest.label +
                                                         "' is from a prior version of PostgreSQL")
@@ -143,10 +237,11 @@ Result<SelectedBackup> select_latest(const RestoreRequest& request,
             .with_hint("specify --set=" + newest.label +
                        " to restore from a prior version of "
                        "PostgreSQL.");
-    const std::size_t index = first.index;
-    const std::string& key = repo_name(request.repositories[index]);
-    return SelectedBackup{index, std::move(first.info), std::move(newest),
-                          "is the newest in " + key};
+    return Rule{"is the newest",
+                [](const LoadedRepository& repository, const repo::BackupEntry& entry) {
+                    return std::optional(entry.history_id == repository.info.history.back().id);
+                },
+                Error(ErrorKind::backup_set_invalid, "no backup set found to restore")};
 }
 
 /// A backup given by its label must have ended before the target; PostgreSQL would find out only
@@ -168,19 +263,42 @@ Result<> check_label_reaches(const RestoreRequest& request, RecoveryType type,
     return {};
 }
 
+Result<Chosen> choose(const RestoreRequest& request, RecoveryType type,
+                      const std::optional<TimeTarget>& target,
+                      const std::vector<LoadedRepository>& repositories, Guides& guides) {
+    if (!request.set.empty() && request.set != "latest") {
+        Chosen chosen = CHRONOS_TRY(select_label(request, repositories));
+        CHRONOS_TRY(check_label_reaches(request, type, target, chosen.entry));
+        const auto* guide = CHRONOS_TRY(guides.of(repositories[chosen.repository], chosen.entry));
+        if (guide->refused() && !chosen.entry.archive_start.empty()) return *guide->refused();
+        return chosen;
+    }
+    if (type == RecoveryType::time)
+        return select_newest(repositories, guides,
+                             CHRONOS_TRY(time_rule(request, repositories, target)));
+    if (type == RecoveryType::lsn)
+        return select_newest(repositories, guides, lsn_rule(request, repositories));
+    return select_newest(repositories, guides, CHRONOS_TRY(latest_rule(repositories)));
+}
+
 }  // namespace
 
 Result<SelectedBackup> select_backup(const RestoreRequest& request, RecoveryType type,
                                      const std::optional<TimeTarget>& target) {
     std::vector<LoadedRepository> repositories = CHRONOS_TRY(load_repositories(request));
-    if (!request.set.empty() && request.set != "latest") {
-        SelectedBackup selected = CHRONOS_TRY(select_label(request, repositories));
-        CHRONOS_TRY(check_label_reaches(request, type, target, selected.entry));
-        return selected;
-    }
-    if (type == RecoveryType::time) return select_by_time(request, repositories, target);
-    if (type == RecoveryType::lsn) return select_by_lsn(request, repositories);
-    return select_latest(request, repositories);
+    TimelineWish wish{type, std::nullopt, std::nullopt};
+    if (target) wish.target_us = target->instant_us;
+    if (type == RecoveryType::lsn) wish.target_lsn = Lsn::parse(request.target);
+    Guides guides(request, wish, repositories);
+    Chosen chosen = CHRONOS_TRY(choose(request, type, target, repositories, guides));
+    LoadedRepository& repository = repositories[chosen.repository];
+    const TimelineGuide* guide = CHRONOS_TRY(guides.of(repository, chosen.entry));
+    return SelectedBackup{repository.index,
+                          std::move(repository.info),
+                          std::move(chosen.entry),
+                          std::move(chosen.reason),
+                          *guide,
+                          guides.take_warnings()};
 }
 
 }  // namespace chronos::ops

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "chronos/base/text.h"
+#include "chronos/repo/wal_archive.h"
 
 namespace chronos::ops {
 namespace {
@@ -20,11 +21,8 @@ struct StoredSegment {
     UnixTime modified = 0;
 };
 
-/// Position of a segment in the WAL, counted in segments.
 std::uint64_t segment_number(std::string_view segment, std::uint32_t segment_size) {
-    const std::uint64_t log = std::stoull(std::string(segment.substr(8, 8)), nullptr, 16);
-    const std::uint64_t part = std::stoull(std::string(segment.substr(16, 8)), nullptr, 16);
-    return log * ((std::uint64_t{1} << 32) / segment_size) + part;
+    return pgdata::wal_segment_number(segment, segment_size);
 }
 
 std::string segment_name(Timeline timeline, std::uint64_t number, std::uint32_t segment_size) {
@@ -116,6 +114,10 @@ private:
         // a later timeline or the backup itself goes on there.
         std::uint64_t known_end = leg.timeline == request_.path->backup ? stop_ + 1 : 0;
         if (leg.end && leg.timeline != request_.path->target) known_end = *leg.end;
+        if (const auto goes_to = request_.path->target_goes_to;
+            goes_to && leg.timeline == request_.path->target)
+            known_end = std::max(known_end, goes_to->value / request_.segment_size);
+        if (leg.end) known_end = std::min(known_end, *leg.end);
         if (known_end > expected) add_gap(leg.timeline, expected, known_end);
     }
 
@@ -131,6 +133,8 @@ private:
             const std::string name = segment_name(timeline, from, request_.segment_size);
             if (request_.manifest->find_file("pg_data/pg_wal/" + name) != nullptr) continue;
             ++scan_.wal.missing_count;
+            if (!in_backup && !scan_.hole)
+                scan_.hole = {timeline, name, Lsn{from * request_.segment_size}};
             if (scan_.wal.missing.size() < kNamesMax) scan_.wal.missing.push_back(name);
             if (in_backup && scan_.missing_in_backup.size() < kNamesMax)
                 scan_.missing_in_backup.push_back(name);
@@ -143,6 +147,39 @@ private:
 };
 
 }  // namespace
+
+namespace {
+
+/// The content of a segment from whichever archive can give it.
+std::optional<std::string> read_segment(const WalScanRequest& request, const std::string& segment) {
+    for (const ArchiveLocation& archive : request.archives) {
+        const std::string directory = archive.directory + "/" + segment.substr(0, 16);
+        const auto listed = archive.repository->storage->list(directory, segment + "-");
+        if (!listed || listed->empty()) continue;
+        auto content = repo::read_archived_segment(
+            *archive.repository, directory + "/" + listed->front().name, archive.cipher_pass);
+        if (content) return *std::move(content);
+    }
+    return std::nullopt;
+}
+
+}  // namespace
+
+BeforeHole look_before(const WalScanRequest& request, const WalScan::Hole& hole) {
+    constexpr int kSegmentsMax = 4;
+    BeforeHole before;
+    Lsn begin = hole.begin;
+    for (int i = 0; i < kSegmentsMax && begin.value > 0 && !before.commit; ++i) {
+        const std::string segment =
+            pgdata::wal_segment_name_before(hole.timeline, begin, request.segment_size);
+        begin = pgdata::wal_segment_start(segment, request.segment_size);
+        const auto content = read_segment(request, segment);
+        if (!content) break;
+        before.commit = pgdata::last_commit(io::bytes(*content), begin);
+        if (i == 0) before.record = pgdata::last_record(io::bytes(*content), begin).value_or(Lsn{});
+    }
+    return before;
+}
 
 Result<WalScan> scan_wal(const WalScanRequest& request) {
     return Scanner(request).run();

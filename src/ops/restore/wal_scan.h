@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "chronos/ops/restore.h"
+#include "chronos/pgdata/wal_commits.h"
 #include "timeline.h"
 
 namespace chronos::ops {
@@ -20,7 +21,21 @@ struct WalScan {
     /// Missing between start and stop of the backup itself: without them it cannot be used.
     std::vector<std::string> missing_in_backup;
     std::uint64_t newer_count = 0;  ///< segments in the archive behind the end of the backup
+    /// The first segment missing behind the backup, though later WAL of the way exists or existed.
+    struct Hole {
+        Timeline timeline = 0;
+        std::string segment;
+        Lsn begin;
+    };
+    std::optional<Hole> hole;
 };
+
+/// What is known of the WAL right in front of a hole: up to there a recovery can be promised.
+struct BeforeHole {
+    std::optional<pgdata::WalCommit> commit;  ///< the last one, if it is in the last few segments
+    Lsn record;                               ///< where the last whole record begins; 0: not known
+};
+BeforeHole look_before(const WalScanRequest& request, const WalScan::Hole& hole);
 
 /// Looks at the names in the archive only.
 Result<WalScan> scan_wal(const WalScanRequest& request);

@@ -71,6 +71,24 @@ TEST(RecoverySettings, ImmediateReplacesATimelineInItsPlace) {
               "recovery_target = 'immediate'\n");
 }
 
+// "latest" would let the server choose again, when a file has gone missing.
+TEST(RecoverySettings, TimelineOfThePlanIsWrittenAsANumber) {
+    RestoreRequest request = request_of();
+    request.target_timeline = "latest";
+    RestorePlan plan = plan_of(RecoveryType::default_);
+    plan.target_timeline = 3;
+    EXPECT_NE(recovery_settings(request, plan, kTime).find("recovery_target_timeline = '3'\n"),
+              std::string::npos);
+    // A standby goes on to timelines that do not exist yet.
+    plan.type = RecoveryType::standby;
+    EXPECT_NE(recovery_settings(request, plan, kTime).find("recovery_target_timeline = 'latest'\n"),
+              std::string::npos);
+    plan.type = RecoveryType::immediate;
+    plan.no_reading_ahead = true;
+    EXPECT_NE(recovery_settings(request, plan, kTime).find("recovery_prefetch = 'off'\n"),
+              std::string::npos);
+}
+
 // A quote would end the value, and PostgreSQL would refuse the file.
 TEST(RecoverySettings, QuotesInATargetAreDoubled) {
     EXPECT_NE(recovery_settings(request_of(), plan_of(RecoveryType::name, "before Bob's"), kTime)

@@ -371,7 +371,15 @@ TEST_F(RestoreTest, MissingWalIsNamed) {
     const auto gap = plan_restore(request);
     ASSERT_OK(gap);
     EXPECT_EQ(gap->wal.missing, std::vector<std::string>{"000000010000000000000008"});
-    EXPECT_TRUE(gap->problems.empty());
+    ASSERT_EQ(gap->problems.size(), 1u) << "later WAL is there: it is not the end";
+    EXPECT_NE(gap->problems[0].error.message().find("cannot pass WAL"), std::string::npos);
+    EXPECT_NE(gap->problems[0].error.hint().find("--type=immediate"), std::string::npos);
+    RestoreRequest before = request;
+    before.type = RecoveryType::immediate;
+    const auto immediate = plan_restore(before);
+    ASSERT_OK(immediate);
+    EXPECT_TRUE(immediate->problems.empty());
+    EXPECT_TRUE(immediate->no_reading_ahead);
     remove_segment("000000010000000000000007");
     const auto broken = plan_restore(request);
     ASSERT_OK(broken);
