@@ -186,4 +186,13 @@ Result<Lsn> switch_wal(Connection& connection, const std::string& restore_point)
     return lsn_of(row[0], what);
 }
 
+Result<std::string> current_wal_file(Connection& connection) {
+    constexpr std::string_view what = "name of the current WAL segment";
+    const Row row = CHRONOS_TRY(one_row(
+        connection, "SELECT pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn())", {},
+        1, what));
+    if (!row[0]) return malformed(what);
+    return *row[0];
+}
+
 }  // namespace chronos::db

@@ -74,5 +74,8 @@ Result<StoppedBackup> stop_backup(Connection& connection);
 /// Writes a restore point, so that there is something to switch away from, and switches to a new
 /// segment; returns the LSN where the old one ended.
 Result<Lsn> switch_wal(Connection& connection, const std::string& restore_point);
+/// The name of the segment that the server writes: it has the timeline, of which pg_control still
+/// names the one before between a promotion and its first checkpoint. Not in recovery.
+Result<std::string> current_wal_file(Connection& connection);
 
 }  // namespace chronos::db

@@ -59,9 +59,20 @@ struct WalDirectory {
 /// "<repository key>/<archive id>/<16 digits>" and what was seen there.
 using WalMemory = std::map<std::string, WalDirectory>;
 
+/// A timeline that was left by another one and went on all the same.
+struct Divergence {
+    std::uint32_t parent = 0;
+    std::uint32_t child = 0;
+    std::string left;  ///< the LSN where `child` left it
+    std::string last;  ///< the last segment of `parent`
+    UnixTime last_stored = 0;
+};
+
 struct ArchiveFacts {
     repo::HistoryEntry database;
-    std::string min;  ///< first and last stored segment; "" if there is none
+    std::vector<Divergence> divergences;
+    std::vector<std::string> kept_aside;  ///< files whose name another content has
+    std::string min;                      ///< first and last stored segment; "" if there is none
     std::string max;
     std::uint64_t segments = 0;
     std::uint64_t stored_bytes = 0;

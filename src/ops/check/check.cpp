@@ -246,8 +246,17 @@ Result<> Run::test_wal() {
         fail("wal", end.error());
         return {};
     }
+    // Not the one of pg_control, which follows a promotion only at the next checkpoint.
+    const Result<std::string> current = db::current_wal_file(connection_);
+    if (!current) {
+        fail("wal", current.error());
+        return {};
+    }
+    const Timeline timeline = pgdata::is_wal_segment(*current)
+                                  ? pgdata::timeline_of_segment(*current)
+                                  : control_->timeline;
     const std::string segment =
-        pgdata::wal_segment_name_before(control_->timeline, *end, control_->wal_segment_size);
+        pgdata::wal_segment_name_before(timeline, *end, control_->wal_segment_size);
     for (const repo::Repository& repository : sound_)
         CHRONOS_TRY(test_segment(repository, segment));
     return {};

@@ -8,6 +8,7 @@
 #include "chronos/repo/hold.h"
 #include "chronos/repo/verify_result.h"
 #include "chronos/storage/storage.h"
+#include "ops/health/timelines.h"
 #include "ops/health/wal_runs.h"
 
 namespace chronos::ops::health {
@@ -135,6 +136,7 @@ Result<ArchiveFacts> look_at_archive(const Repository& repository, const std::st
     }
     archive.gaps = find_gaps(runs, facts.backups, database.id);
     for (WalGap& gap : archive.gaps) gap.next_backup = first_backup_behind(gap, facts, database.id);
+    look_at_timelines(repository, stanza, runs, facts.backups, archive);
     return archive;
 }
 

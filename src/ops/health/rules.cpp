@@ -211,6 +211,71 @@ Rule wal_gap(const View& view) {
     return rule;
 }
 
+/// Calls `look` with each archive and the name of its repository.
+template <class Look>
+void each_archive(const View& view, const Look& look) {
+    for (const RepositoryFacts& repository : view.snapshot.repositories)
+        for (const ArchiveFacts& archive : repository.archives)
+            look(repo_name(repository), archive);
+}
+
+Rule timelines_diverge(const View& view) {
+    constexpr const char* kName = "timelines_diverge";
+    if (!any_readable(view)) return unknown(kName, "no repository can be read");
+    std::size_t count = 0;
+    std::string message;
+    std::uint32_t parent = 0, child = 0;
+    each_archive(view, [&](const std::string& name, const ArchiveFacts& archive) {
+        for (const Divergence& one : archive.divergences) {
+            ++count;
+            parent = one.parent;
+            child = one.child;
+            message = name + ": timeline " + std::to_string(one.child) + " left timeline " +
+                      std::to_string(one.parent) + " at " + one.left + ", and timeline " +
+                      std::to_string(one.parent) + " went on, up to " + one.last;
+        }
+    });
+    Rule rule = found(kName, RuleState::ok, "no timeline goes on beside the one that left it");
+    rule.value = std::to_string(count);
+    rule.number = to_number(count);
+    if (count == 0) return rule;
+    rule.state = RuleState::critical;
+    rule.message = message;
+    rule.hint =
+        "Two servers write, or one did for a while: find out which is production, stop the "
+        "other, take a full backup of it. A restore needs --target-timeline=" +
+        std::to_string(parent) + " or " + std::to_string(child) + " until then.";
+    return rule;
+}
+
+Rule wal_conflict(const View& view) {
+    constexpr const char* kName = "wal_conflict";
+    if (!any_readable(view)) return unknown(kName, "no repository can be read");
+    std::size_t count = 0;
+    bool history = false;
+    std::string message;
+    each_archive(view, [&](const std::string& name, const ArchiveFacts& archive) {
+        for (const std::string& file : archive.kept_aside) {
+            ++count;
+            if (history) continue;
+            history = file.ends_with(".history");
+            message = name + " was given another content for " + file + " and keeps it aside";
+        }
+    });
+    Rule rule = found(kName, RuleState::ok, "no file of the archive has two contents");
+    rule.value = std::to_string(count);
+    rule.number = to_number(count);
+    if (count == 0) return rule;
+    rule.state = history ? RuleState::critical : RuleState::warning;
+    rule.message = message;
+    rule.hint = history
+                    ? "Two servers began the same timeline: only the first can archive here. "
+                      "Rebuild the other one; then remove the file below chronos/<stanza>/conflict."
+                    : "A segment was left twice by a promotion. Once nothing of it is needed, "
+                      "remove the file below chronos/<stanza>/conflict.";
+    return rule;
+}
+
 Rule repo_size(const View& view) {
     constexpr const char* kName = "repo_size";
     if (!any_read(view)) return unknown(kName, "no repository can be read");
@@ -348,9 +413,11 @@ Rule rto(const View& view) {
     return rule;
 }
 
-constexpr std::array kRules{
-    repo_unreachable, backup_age, backup_failed, backup_duration, verify, wal_lag, wal_gap, rpo,
-    disk_pg_wal,      repo_size,  repo_growth,   drill,           rto};
+constexpr std::array kRules{repo_unreachable, backup_age,  backup_failed,
+                            backup_duration,  verify,      wal_lag,
+                            wal_gap,          rpo,         timelines_diverge,
+                            wal_conflict,     disk_pg_wal, repo_size,
+                            repo_growth,      drill,       rto};
 
 constexpr std::array<std::pair<RuleState, std::string_view>, 4> kStateNames{
     {{RuleState::ok, "ok"},

@@ -157,6 +157,10 @@ std::optional<WalRuns::Run> WalRuns::position(std::string_view segment) const {
     return Run{from_hex8(segment.substr(0, 8)), at, at, 0, 0};
 }
 
+std::uint64_t WalRuns::position_of(std::uint64_t lsn) const {
+    return lsn / ((std::uint64_t{1} << 32) / per_directory());
+}
+
 std::string WalRuns::name(std::uint32_t timeline, std::uint64_t position) const {
     const std::uint64_t size = per_directory();
     char digits[25];

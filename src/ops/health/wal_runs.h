@@ -36,6 +36,8 @@ public:
     /// nullopt if the name is not that of a segment.
     std::optional<Run> position(std::string_view segment) const;
     std::string name(std::uint32_t timeline, std::uint64_t position) const;
+    /// Of the segment that holds the byte at an LSN.
+    std::uint64_t position_of(std::uint64_t lsn) const;
 
 private:
     std::uint64_t per_directory() const;

@@ -65,6 +65,11 @@ public:
     }
 
     Result<std::set<std::string>> run(bool windows) {
+        if (windows)
+            for (const auto& [timeline, way] : archive_.histories) {
+                const auto line = lines_.find(timeline);
+                check_origin(timeline, line == lines_.end() ? Line{} : line->second);
+            }
         for (auto& [timeline, line] : lines_) {
             CHRONOS_TRY(scope_.cancel.check());
             if (windows) check_history(timeline, line);
@@ -98,6 +103,39 @@ private:
             {archive_.id, name}, Problem::missing,
             "the history of a timeline with WAL in the archive is missing",
             "recovery cannot go from an older timeline to timeline " + std::to_string(timeline));
+    }
+
+    /// A history that tells another origin of its timeline than the WAL, or than a later history
+    /// does, is that of another server: a recovery would take the wrong branch.
+    void check_origin(Timeline timeline, const Line& line) {
+        const auto history = archive_.histories.find(timeline);
+        if (history == archive_.histories.end() || history->second.empty()) return;
+        const pgdata::TimelineSwitch& origin = history->second.back();
+        if (!line.segments.empty() && line.segments.front().first < origin.switch_lsn.value / size_)
+            contradict(timeline, "it says that the timeline begins at " + origin.switch_lsn.str() +
+                                     ", but the archive has " + line.segments.front().second->name);
+        for (const auto& [later, way] : archive_.histories) {
+            const auto own = std::ranges::find(way, timeline, &pgdata::TimelineSwitch::parent);
+            if (own == way.end()) continue;
+            // One that ended before it had reached this timeline cuts those before it as well.
+            const Lsn end = own->switch_lsn;
+            const auto same = [end](const pgdata::TimelineSwitch& theirs,
+                                    const pgdata::TimelineSwitch& ours) {
+                return theirs.parent == ours.parent &&
+                       theirs.switch_lsn == std::min(ours.switch_lsn, end);
+            };
+            if (!std::equal(way.begin(), own, history->second.begin(), history->second.end(), same))
+                contradict(timeline, "the history of timeline " + std::to_string(later) +
+                                         " tells another origin of it");
+        }
+    }
+
+    void contradict(Timeline timeline, const std::string& what) {
+        const std::string name = timeline_text(timeline) + ".history";
+        if (!reported_.insert(name).second) return;
+        scope_.findings.fail(
+            {archive_.id, name}, Problem::other, what,
+            "recovery to timeline " + std::to_string(timeline) + " would take the wrong branch");
     }
 
     /// Whether a backup of an older timeline can go on to this one: it ended before the switch.

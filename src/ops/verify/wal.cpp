@@ -134,7 +134,8 @@ private:
                 text ? pgdata::parse_timeline_history(*text)
                      : Result<std::vector<pgdata::TimelineSwitch>>(std::move(text).error());
             if (switches)
-                archive_.histories[pgdata::timeline_of_segment(name)] = *switches;
+                archive_.histories[pgdata::timeline_of_segment(name)] =
+                    pgdata::effective_switches(*switches);
             else
                 scope_.findings.fail({archive_.id, name}, problem_of(switches.error()),
                                      switches.error().message(),

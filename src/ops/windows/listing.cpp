@@ -131,6 +131,14 @@ Result<Listing> list_archive(const repo::Repository& repository, const std::stri
         segments[pgdata::timeline_of_segment(segment)].push_back(
             {listing.number(segment), entry.size, entry.modified});
     }
+    // A history that is lost is known from a later one, as for a restore.
+    const auto stored = listing.histories;
+    for (const auto& [timeline, switches] : stored)
+        for (std::size_t i = 1; i < switches.size(); ++i)
+            listing.histories.try_emplace(switches[i].parent, switches.begin(),
+                                          switches.begin() + static_cast<long>(i));
+    for (auto& [timeline, switches] : listing.histories)
+        switches = pgdata::effective_switches(std::move(switches));
     // Sorted already: names of segments are in the order of their positions.
     for (const auto& [timeline, list] : segments) listing.runs[timeline] = runs_of(list);
     return listing;

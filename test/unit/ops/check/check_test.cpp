@@ -32,6 +32,7 @@ protected:
         facts_.system_id = "7710195861716093438";
         server_.on("pg_create_restore_point", {{"0/3000100"}});
         server_.on("pg_switch_wal", {{"0/3000118"}});
+        server_.on("pg_walfile_name", {{"000000010000000000000004"}});
     }
     void make_stanza(std::uint64_t system_id_offset = 0) {
         auto cluster = repo::ClusterIdentity::of(*pgdata::read_control_file(data_.path()));
@@ -77,6 +78,20 @@ protected:
     CheckRequest request_;
     Cancellation cancel_;
 };
+
+// Between a promotion and its first checkpoint pg_control names the timeline before.
+TEST_F(Check, TimelineIsTheOneTheServerWrites) {
+    make_stanza();
+    server_.on("pg_walfile_name", {{"000000020000000000000004"}});
+    ASSERT_OK(storage::write_object(
+        *request_.repositories[0].storage,
+        "archive/main/15-1/0000000200000000/000000020000000000000003-" + std::string(40, 'a'),
+        "wal"));
+    const auto findings = run();
+    const CheckFinding* wal = find(findings, "repo1 wal");
+    ASSERT_NE(wal, nullptr);
+    EXPECT_EQ(wal->status, CheckStatus::ok) << wal->message;
+}
 
 TEST_F(Check, OfASoundSetupFollowsASegmentIntoTheRepository) {
     make_stanza();

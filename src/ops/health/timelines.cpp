@@ -1,0 +1,50 @@
+#include "ops/health/timelines.h"
+
+#include <algorithm>
+
+#include "chronos/pgdata/wal.h"
+#include "chronos/repo/kept_aside.h"
+#include "chronos/repo/timelines.h"
+
+namespace chronos::ops::health {
+namespace {
+
+/// A backup of the new timeline begun after the old one had stopped: somebody works there.
+bool is_settled(const Divergence& found, const std::vector<repo::BackupEntry>& backups) {
+    return std::ranges::any_of(backups, [&](const repo::BackupEntry& backup) {
+        return !backup.archive_start.empty() &&
+               pgdata::timeline_of_segment(backup.archive_start) >= found.child &&
+               backup.timestamp_start > found.last_stored;
+    });
+}
+
+}  // namespace
+
+void look_at_timelines(const repo::Repository& repository, const std::string& stanza,
+                       const WalRuns& runs, const std::vector<repo::BackupEntry>& backups,
+                       ArchiveFacts& archive) {
+    const std::string id = archive.database.archive_id();
+    if (const auto aside = repo::list_kept_aside(repository, stanza, id))
+        for (const repo::KeptAside& one : *aside) archive.kept_aside.push_back(one.name);
+    const auto info = repo::load_archive_info(repository, stanza);
+    if (!info) return;
+    const auto timelines = repo::load_timelines(repository, stanza, id, info->cipher_pass);
+    if (!timelines) return;
+    const std::vector<WalRuns::Run> all = runs.all();
+    for (const auto& [child, way] : timelines->ways) {
+        const pgdata::TimelineSwitch& left = way.switches.back();
+        const std::uint64_t fork = runs.position_of(left.switch_lsn.value);
+        Divergence found{left.parent, child, left.switch_lsn.str(), "", 0};
+        for (const WalRuns::Run& run : all) {
+            // The segment of the fork itself may come late from a server that is gone.
+            if (run.timeline != left.parent || run.last <= fork || run.last_at <= way.stored)
+                continue;
+            found.last = runs.name(run.timeline, run.last);
+            found.last_stored = std::max(found.last_stored, run.last_at);
+        }
+        if (found.last_stored != 0 && !is_settled(found, backups))
+            archive.divergences.push_back(std::move(found));
+    }
+}
+
+}  // namespace chronos::ops::health

@@ -1,0 +1,14 @@
+#pragma once
+
+#include "chronos/ops/health.h"
+#include "ops/health/wal_runs.h"
+
+namespace chronos::ops::health {
+
+/// Fills divergences and kept_aside of `archive`. What cannot be read is not known: the rule about
+/// the repository says so already.
+void look_at_timelines(const repo::Repository& repository, const std::string& stanza,
+                       const WalRuns& runs, const std::vector<repo::BackupEntry>& backups,
+                       ArchiveFacts& archive);
+
+}  // namespace chronos::ops::health
