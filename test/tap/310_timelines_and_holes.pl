@@ -1,0 +1,131 @@
+# Where a recovery ends: a hole in the archive stops it, by name, instead of ending it; of two
+# timelines that both went on nobody chooses for the user; what the plan decided is what the server
+# follows, also when a history file is lost.
+use strict;
+use warnings;
+use ChronosTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(usleep);
+
+my $node = chronos_node('primary', options => { 'archive-timeout' => 20 }, conf => "wal_keep_size = '1GB'\n");
+my ($conf, $repo) = @$node{qw(chronos_conf chronos_repo)};
+my $archive = "$repo/archive/main/15-1";
+
+sub insert
+{
+	my ($on, $id) = @_;
+	$on->safe_psql('postgres', "INSERT INTO t VALUES ($id)");
+	return wait_archived($on);
+}
+
+sub rows { my ($on) = @_; return $on->safe_psql('postgres', q{SELECT string_agg(id::text, ',' ORDER BY id) FROM t}) }
+
+sub directory { my $dir = PostgreSQL::Test::Utils::tempdir(); chmod 0700, $dir; return $dir }
+
+sub restored
+{
+	my ($name, @arguments) = @_;
+	my $dir = directory();
+	my ($status, $out, $err) = chronos($conf, "--pg1-path=$dir", '--archive-mode=off', @arguments, 'restore');
+	is($status, 0, "$name: restored") or diag($out . $err);
+	my $copy = restored_node($name, $dir);
+	my $rows = rows($copy);
+	$copy->stop('immediate');
+	return $rows;
+}
+
+sub refused
+{
+	my ($name, $code, $pattern, @arguments) = @_;
+	my $dir = directory();
+	my ($status, $out, $err) = chronos($conf, "--pg1-path=$dir", @arguments, 'restore');
+	is($status, $code, "$name: refused");
+	like($out . $err, $pattern, "$name: and says why") or diag($out . $err);
+	ok(!-e "$dir/PG_VERSION", "$name: nothing was changed");
+	return $out . $err;
+}
+
+# A hole ------------------------------------------------------------------------------------------
+
+$node->safe_psql('postgres', 'CREATE TABLE t (id int)');
+is((chronos($conf, '--type=full', 'backup'))[0], 0, 'a backup');
+my %segment = map { $_ => insert($node, $_) } 1 .. 6;
+my ($file) = glob "$archive/*/$segment{3}-*";
+my $gone = "$repo/gone";
+rename $file, $gone or die $!;
+
+my ($status, $out) = chronos($conf, '--pg1-path=' . directory(), '--plan', 'restore');
+like($out, qr/cannot pass WAL that is missing in the archive: $segment{3}.*cannot be done/s, 'the plan names the hole');
+isnt($status, 0, 'and says so to programs');
+my ($target) = refused('hole', 55, qr/$segment{3}/) =~ m{--target=([0-9A-F]+/[0-9A-F]+)};
+ok(defined $target, 'with a target that is before it');
+is(restored('before_hole', '--type=lsn', "--target=$target", '--target-action=promote'), '1,2', 'which is the last commit there');
+is(restored('immediate', '--type=immediate', '--target-action=promote'), '', 'the end of the backup can be had');
+
+rename $gone, $file or die $!;
+my $dir = directory();
+is((chronos($conf, "--pg1-path=$dir", '--archive-mode=off', 'restore'))[0], 0, 'restored while the archive was whole');
+rename $file, $gone or die $!;
+my $copy = restored_node('stops', $dir, wait => 0, fail_ok => 1);
+poll_until(sub { !-e $copy->data_dir . '/postmaster.pid' }, 'the server stops', 60);
+my $log = PostgreSQL::Test::Utils::slurp_file($copy->logfile);
+like($log, qr/WAL segment $segment{3} is missing in the archive, but later WAL exists/, 'recovery is told of the hole');
+unlike($log, qr/archive recovery complete/, 'and does not end there');
+rename $gone, $file or die $!;
+$copy->_update_pid(-1);
+$copy->start;
+$copy->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or die 'no end of recovery';
+is(rows($copy), '1,2,3,4,5,6', 'with the segment back it goes on to the end');
+$copy->stop('immediate');
+
+# A standby promoted by accident -------------------------------------------------------------------
+
+rename $file, $gone or die $!;
+my $standby_dir = directory();
+is((chronos($conf, "--pg1-path=$standby_dir", '--type=standby', '--recovery-option=primary_conninfo=' . $node->connstr, 'restore'))[0],
+	0, 'a standby');
+my $standby = restored_node('standby', $standby_dir, wait => 0,
+	conf => "archive_mode = on\narchive_library = ''\nshared_preload_libraries = ''\n"
+	  . "archive_command = '$chronos --config=$conf --stanza=main --pg1-path=$standby_dir archive-push \"%p\"'\n");
+$node->wait_for_catchup($standby->name);
+is(rows($standby), '1,2,3,4,5,6', 'what the archive lacks comes from the primary');
+rename $gone, $file or die $!;
+$standby->promote;
+insert($standby, 100);
+usleep(1_200_000);    # times in the repository have seconds
+insert($node, 7);
+my $words = refused('two timelines', 58, qr/both went on/);
+like($words, qr/--target-timeline=1 .*--target-timeline=2 /s, 'each choice has its command');
+is(restored('first', '--target-timeline=1'), '1,2,3,4,5,6,7', 'the one that goes on');
+is(restored('second', '--target-timeline=2'), '1,2,3,4,5,6,100', 'the other one');
+like((chronos($conf, '--output=json', 'health'))[1], qr/"timelines_diverge","state":"critical"|timelines_diverge.*critical/s, 'health tells');
+
+# Its history is lost, and the one of the next timeline knows it -------------------------------------
+
+$standby->safe_psql('postgres', 'CHECKPOINT');
+$standby->stop('fast');
+my $third = directory();
+is((chronos($conf, "--pg1-path=$third", '--target-timeline=2', 'restore'))[0], 0, 'timeline 2 goes on');
+my $next = restored_node('next', $third,
+	conf => "archive_mode = on\narchive_library = ''\nshared_preload_libraries = ''\n"
+	  . "archive_command = '$chronos --config=$conf --stanza=main --pg1-path=$third archive-push \"%p\"'\n");
+insert($next, 200);
+$next->stop('fast');
+unlink "$archive/00000002.history" or die $!;
+is(restored('third', '--target-timeline=3'), '1,2,3,4,5,6,100,200', 'the lost history is put together from the next');
+
+# Another server that began a timeline of the same number -------------------------------------------
+
+my $other = directory() . '/00000003.history';
+open my $history, '>', $other or die $!;
+print $history "1\t0/3000000\tno recovery target specified\n";
+close $history;
+($status, $out, my $err) = chronos($conf, 'archive-push', $other);
+is($status, 45, 'a second origin of a timeline is refused');
+like($out . $err, qr/Two servers have been promoted/, 'and the server is told');
+ok((glob "$repo/chronos/main/conflict/15-1/00000003.history-*"), 'and kept');
+is(restored('still', '--target-timeline=3'), '1,2,3,4,5,6,100,200', 'the first one still leads there');
+
+$node->stop('immediate');
+done_testing();

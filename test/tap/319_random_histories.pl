@@ -1,0 +1,673 @@
+# What the plan decides is what the server does, whatever a cluster has been through: random
+# histories of writes, backups, failovers, standbys promoted by accident, recoveries to a point in
+# time, lost servers, and lost files of the archive; then random restores of each. Of every one:
+#
+# - the plan says it can be done: the server ends on the timeline of the plan, with the rows that the
+#   model of the history expects there, no row less and none more;
+# - the plan refuses: the reason is true in the model, and nothing was changed;
+# - a restore that asks for nothing in particular never leaves out a row that is in the archive,
+#   unless somebody gave it up by a recovery to a point in time.
+#
+# TEST_SEED repeats a run (the seed of a history is printed with it: TEST_STEPS=1 repeats that one),
+# TEST_STEPS is the number of histories (default 3; 200 with CHECK_LONG).
+use strict;
+use warnings;
+use ChronosTest;
+use File::Path qw(remove_tree make_path);
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(usleep time);
+
+my $seed = seed();
+my $histories = $ENV{TEST_STEPS} || ($ENV{CHECK_LONG} ? 200 : 3);
+my $segment_size = 1 << 20;
+my $base = PostgreSQL::Test::Utils::tempdir();
+my $sockets = PostgreSQL::Test::Utils::tempdir_short();
+
+sub pick { return $_[ rand @_ ] }
+sub maybe { return rand() < $_[0] }
+
+# One cluster for all: they never meet.
+run_tool('initdb', '-D', "$base/template", '-A', 'trust', '-N', '--wal-segsize=1', '--no-locale', '-E', 'UTF8') ;
+open my $settings, '>>', "$base/template/postgresql.conf" or die $!;
+print $settings <<C;
+listen_addresses = ''
+unix_socket_directories = '$sockets'
+fsync = off
+shared_buffers = 8MB
+max_wal_size = 256MB
+wal_keep_size = 64MB
+checkpoint_timeout = 1h
+autovacuum = off
+track_commit_timestamp = on
+archive_mode = on
+log_min_messages = info
+wal_retrieve_retry_interval = 100ms
+C
+close $settings;
+
+# Servers ----------------------------------------------------------------------------------------
+
+my $ports = 5432 + int rand 1000;
+my $h;    # the history: its directory, configuration, model
+
+sub lsn { my ($high, $low) = split m{/}, $_[0]; return hex($high) * 2**32 + hex $low }
+sub text_of { return sprintf '%X/%X', int($_[0] / 2**32), $_[0] % 2**32 }
+sub segment_name { return sprintf '%08X%08X%08X', $_[0], int($_[1] / 4096), $_[1] % 4096 }
+
+sub new_server
+{
+	my ($name) = @_;
+	my $server = { name => $name, data => "$h->{dir}/$name", port => ++$ports };
+	$server->{conf} = write_config("$h->{dir}/$name.conf", path => "$h->{dir}/repo", pg => $server->{data},
+		port => $server->{port}, socket => $sockets, 'log-level-console' => 'warn',
+		'archive-timeout' => 20, 'compress-type' => 'none', 'repo1-retention-full' => 99);
+	return $server;
+}
+
+sub configure
+{
+	my ($server, %more) = @_;
+	open my $out, '>>', "$server->{data}/postgresql.auto.conf" or die $!;
+	printf $out "port = %d\narchive_command = '%s'\n", $server->{port},
+	  $more{archive} // "$chronos --config=$server->{conf} --stanza=main archive-push \"%p\"";
+	print $out "$_ = '$more{set}{$_}'\n" for sort keys %{ $more{set} // {} };
+	close $out;
+	return;
+}
+
+# Whether the server runs and is where it shall be: out of recovery, or in it as a standby.
+sub start
+{
+	my ($server, %want) = @_;
+	open my $log, '>', "$server->{data}.log";
+	close $log;
+	my ($status) = run_tool('pg_ctl', '-D', $server->{data}, '-l', "$server->{data}.log", '-t', 60, '-w', 'start');
+	return 0 if $status != 0;
+	my $end = time + 60;
+	while (time < $end)
+	{
+		my $in_recovery = sql($server, 'SELECT pg_is_in_recovery()::int', quiet => 1);
+		return 0 if !defined $in_recovery && !-e "$server->{data}/postmaster.pid";
+		return 1 if defined $in_recovery && ($want{standby} || $in_recovery eq '0');
+		usleep(50_000);
+	}
+	return 0;
+}
+
+sub stop
+{
+	my ($server, $mode) = @_;
+	run_tool('pg_ctl', '-D', $server->{data}, '-m', $mode // 'fast', '-t', 60, '-w', 'stop') if -e "$server->{data}/postmaster.pid";
+	return;
+}
+
+sub sql
+{
+	my ($server, $sql, %params) = @_;
+	my ($status, $out, $err) = run_tool('psql', '-XAtq', '-h', $sockets, '-p', $server->{port}, '-d', 'postgres', '-v',
+		'ON_ERROR_STOP=1', '-c', $sql);
+	return if $status != 0 && $params{quiet};
+	die "$sql: $err" if $status != 0;
+	chomp $out;
+	return $out;
+}
+
+sub log_of { my ($server) = @_; return -e "$server->{data}.log" ? PostgreSQL::Test::Utils::slurp_file("$server->{data}.log") : '' }
+
+sub say_step { push @{ $h->{story} }, $_[0]; return }
+
+# The model --------------------------------------------------------------------------------------
+
+# rows: { n, timeline, lsn (end of its commit), time, xid }; timelines: { parent, fork, by }
+sub add_row
+{
+	my ($server, $timeline) = @_;
+	my $n = ++$h->{counter};
+	sql($server, "INSERT INTO c VALUES ($n)");
+	my ($lsn, $xid, $time) = split /\|/,
+	  sql($server, "SELECT pg_current_wal_insert_lsn(), xmin, pg_xact_commit_timestamp(xmin) FROM c WHERE n = $n");
+	push @{ $h->{rows} }, { n => $n, timeline => $timeline, lsn => lsn($lsn), xid => $xid, time => $time };
+	return;
+}
+
+sub timeline_of
+{
+	my ($server) = @_;
+	return hex substr sql($server, 'SELECT pg_walfile_name(pg_current_wal_insert_lsn())'), 0, 8;
+}
+
+# A new timeline, as the server that began it has written down.
+sub note_timeline
+{
+	my ($server, $by) = @_;
+	my $timeline = timeline_of($server);
+	my @switches;
+	for my $line (split /\n/, PostgreSQL::Test::Utils::slurp_file(sprintf '%s/pg_wal/%08X.history', $server->{data}, $timeline))
+	{
+		push @switches, { parent => $1, lsn => lsn($2) } if $line =~ m{^(\d+)\t([0-9A-F]+/[0-9A-F]+)};
+	}
+	# A recovery that ended before it had reached the timeline it was to follow names that all the same.
+	for my $i (reverse 1 .. $#switches)
+	{
+		$switches[ $i - 1 ]{lsn} = $switches[$i]{lsn} if $switches[ $i - 1 ]{lsn} > $switches[$i]{lsn};
+	}
+	$h->{timelines}{$timeline} = { way => \@switches, by => $by, born => sql($server, 'SELECT now()') };
+	$h->{timeline} = $timeline if $by ne 'accident';
+	return $timeline;
+}
+
+# [timeline, begin, end] of every part of the way to a timeline; the last has no end.
+sub way_to
+{
+	my ($timeline) = @_;
+	my @way;
+	my $begin = 0;
+	for my $switch (@{ $h->{timelines}{$timeline} ? $h->{timelines}{$timeline}{way} : [] })
+	{
+		push @way, [ $switch->{parent}, $begin, $switch->{lsn} ];
+		$begin = $switch->{lsn};
+	}
+	return (@way, [ $timeline, $begin, undef ]);
+}
+
+sub rows_on
+{
+	my ($timeline, $until) = @_;
+	my @rows;
+	for my $leg (way_to($timeline))
+	{
+		push @rows, grep {
+			     $_->{timeline} == $leg->[0]
+			  && $_->{lsn} > $leg->[1]
+			  && (!defined $leg->[2] || $_->{lsn} <= $leg->[2])
+			  && (!defined $until || $_->{lsn} <= $until)
+		} @{ $h->{rows} };
+	}
+	return @rows;
+}
+
+sub stored
+{
+	my %stored;
+	for (glob "$h->{dir}/repo/archive/main/*/*/*")
+	{
+		$stored{$1} = $_ if m{/([0-9A-F]{24})-[0-9a-f]{40}};
+	}
+	return \%stored;
+}
+
+# Up to where the archive has the WAL of the way to a timeline, from a segment on; and whether there
+# is more behind a hole.
+sub archived_end
+{
+	my ($timeline, $first) = @_;
+	my $stored = stored();
+	my @way = way_to($timeline);
+	my $from = hex(substr $first, 8, 8) * 4096 + hex substr $first, 16, 8;
+	my $at_timeline = hex substr $first, 0, 8;
+	shift @way while @way && $way[0][0] != $at_timeline;
+	my ($end, $hole);
+	for my $i (0 .. $#way)
+	{
+		my ($own, undef, $left) = @{ $way[$i] };
+		my $last = defined $left ? int($left / $segment_size) : undef;
+		my @have = map { hex(substr $_, 8, 8) * 4096 + hex substr $_, 16, 8 } grep { hex(substr $_, 0, 8) == $own } keys %$stored;
+		my %have = map { $_ => 1 } @have;
+		my $at = $from;
+		if (defined $last)
+		{
+			while ($at < $last) { return ($at * $segment_size, 1) if !$have{$at}; ++$at }
+			$from = $last;
+			# Without its copy on the next timeline the segment is read here, up to the fork.
+			my ($next) = $way[ $i + 1 ][0];
+			if (!$stored->{ segment_name($next, $last) })
+			{
+				my @more = grep { hex(substr $_, 0, 8) > $own && hex(substr $_, 0, 8) <= $timeline && exists $stored->{$_}
+					  && (grep { $_->[0] == hex(substr $_, 0, 8) } @way) } ();
+				my $behind = grep { my $name = $_; grep { $_->[0] == hex substr $name, 0, 8 } @way[ $i + 1 .. $#way ] } keys %$stored;
+				return ($have{$last} ? $left : $last * $segment_size, $behind ? 1 : 0);
+			}
+			next;
+		}
+		++$at while $have{$at};
+		$end = $at * $segment_size;
+		$hole = grep { $_ > $at } @have;
+		# Another timeline left this one farther on: so far it went.
+		for my $other (values %{ $h->{timelines} })
+		{
+			for (@{ $other->{way} }) { $hole = 1 if $_->{parent} == $own && int($_->{lsn} / $segment_size) > $at }
+		}
+	}
+	return ($end, $hole ? 1 : 0);
+}
+
+# Rows whose WAL is in the archive, wherever: on each timeline from some backup on.
+sub archived_rows
+{
+	my $stored = stored();
+	return grep {
+		my $row = $_;
+		exists $stored->{ segment_name($row->{timeline}, int(($row->{lsn} - 1) / $segment_size)) }
+	} @{ $h->{rows} };
+}
+
+# The history ------------------------------------------------------------------------------------
+
+sub writes
+{
+	my $server = $h->{primary};
+	for (1 .. 1 + int rand 4)
+	{
+		add_row($server, $h->{timeline});
+		sql($server, q{INSERT INTO filler SELECT repeat('x', 900) FROM generate_series(1, 1500)}) if maybe(0.3);
+	}
+	archive($server) if maybe(0.7);
+	return say_step('writes');
+}
+
+sub archive
+{
+	my ($server) = @_;
+	sql($server, q{SELECT pg_create_restore_point('switch')});
+	my $segment = sql($server, 'SELECT pg_walfile_name(pg_switch_wal())');
+	my $status = "$server->{data}/pg_wal/archive_status";
+	poll_until(sub { !glob("$status/*.ready") && (-e "$status/$segment.done" || !-e "$server->{data}/pg_wal/$segment") }, "$segment is archived", 60);
+	return;
+}
+
+sub backup
+{
+	my $type = $h->{backups}++ ? pick('full', 'incr', 'diff') : 'full';
+	my ($status, $out, $err) = chronos($h->{primary}{conf}, "--type=$type", 'backup');
+	die "backup: $out$err" if $status != 0;
+	return say_step("backup $type on timeline $h->{timeline}");
+}
+
+sub point
+{
+	my $name = 'p' . ++$h->{points};
+	my $lsn = sql($h->{primary}, "SELECT pg_create_restore_point('$name')");
+	push @{ $h->{names} }, { name => $name, lsn => lsn($lsn), timeline => $h->{timeline} };
+	add_row($h->{primary}, $h->{timeline});
+	return say_step("restore point $name");
+}
+
+sub standby
+{
+	my ($name) = @_;
+	my $server = new_server($name);
+	my ($status, $out, $err) = chronos($server->{conf}, '--type=standby',
+		"--recovery-option=primary_conninfo=host=$sockets port=$h->{primary}{port}", 'restore');
+	return if $status != 0;
+	configure($server);
+	start($server, standby => 1) or die "standby: " . log_of($server);
+	my $lsn = sql($h->{primary}, 'SELECT pg_current_wal_lsn()');
+	poll_until(sub { (sql($server, "SELECT (coalesce(pg_last_wal_replay_lsn(), '0/0') >= '$lsn')::int", quiet => 1) // 0) eq '1' },
+		'the standby has caught up: ' . log_of($server), 60);
+	return $server;
+}
+
+sub promote
+{
+	my ($server) = @_;
+	(sql($server, 'SELECT pg_promote()::int', quiet => 1) // 0) eq '1' or die 'promotion: ' . log_of($server);
+	return;
+}
+
+sub failover
+{
+	my $server = standby('s' . ++$h->{servers}) or return say_step('no standby: refused');
+	stop($h->{primary}, pick('fast', 'immediate'));
+	promote($server);
+	my $old = $h->{primary};
+	$h->{primary} = $server;
+	my $timeline = note_timeline($server, 'failover');
+	remove_tree($old->{data});
+	add_row($server, $timeline);
+	archive($server) if maybe(0.6);
+	return say_step("failover to timeline $timeline");
+}
+
+sub accident
+{
+	my $server = standby('s' . ++$h->{servers}) or return say_step('no standby: refused');
+	promote($server);
+	my $timeline = note_timeline($server, 'accident');
+	add_row($server, $timeline) if maybe(0.7);
+	archive($server) if maybe(0.7);
+	stop($server, maybe(0.5) ? 'fast' : 'immediate');
+	remove_tree($server->{data});
+	usleep(1_100_000);    # times of files in the repository have seconds
+	add_row($h->{primary}, $h->{timeline});
+	archive($h->{primary});
+	return say_step("timeline $timeline by accident");
+}
+
+# Whoever recovers to a point in time gives up what comes after it.
+sub pitr
+{
+	my $server = $h->{primary};
+	archive($server);
+	my @rows = rows_on($h->{timeline});
+	return if @rows < 3;
+	my $row = $rows[ int(@rows / 2) + int rand(@rows / 2 - 1) ];
+	my @target = maybe(0.5) ? ('--type=lsn', '--target=' . text_of($row->{lsn})) : ('--type=time', "--target=$row->{time}");
+	stop($server);
+	my ($status, $out, $err) = chronos($server->{conf}, @target, "--target-timeline=$h->{timeline}", '--target-action=promote', '--delta', 'restore');
+	if ($status == 0)
+	{
+		configure($server);
+		start($server) or die 'recovery to a point in time: ' . log_of($server);
+		my $timeline = note_timeline($server, 'pitr');
+		usleep(200_000);
+		add_row($server, $timeline) if maybe(0.7);
+		archive($server) if maybe(0.6);
+		return say_step("recovery to @target, timeline $timeline");
+	}
+	start($server) or die log_of($server);
+	return say_step("recovery to @target refused: " . (split /\n/, $out . $err)[0]);
+}
+
+# The machine is gone; a restore of all there is takes its place.
+sub lose_server
+{
+	my $server = $h->{primary};
+	stop($server, 'immediate');
+	usleep(100_000);
+	my $kept = "$server->{data}.kept";
+	rename $server->{data}, $kept or die $!;
+	my ($status, $out, $err) = chronos($server->{conf}, 'restore');
+	if ($status != 0)
+	{
+		remove_tree($server->{data});
+		rename $kept, $server->{data};
+		start($server) or die log_of($server);
+		return say_step('loss of the server refused: ' . (split /\n/, $out . $err)[0]);
+	}
+	remove_tree($kept);
+	configure($server);
+	start($server) or die 'after a loss: ' . log_of($server);
+	my $timeline = note_timeline($server, 'loss');
+	return say_step("server lost; timeline $timeline");
+}
+
+sub lose_history
+{
+	my @known = glob "$h->{dir}/repo/archive/main/*/*.history";
+	return if !@known;
+	my $file = pick(@known);
+	unlink $file;
+	my ($timeline) = map { hex } $file =~ /([0-9A-F]{8})\.history$/;
+	$h->{lost_history}{$timeline} = 1;
+	return say_step("history of timeline $timeline lost");
+}
+
+sub lose_segment
+{
+	my $stored = stored();
+	my @names = sort keys %$stored;
+	return if !@names;
+	my $name = pick(@names);
+	unlink $stored->{$name};
+	$h->{lost_segment} = 1;
+	return say_step("segment $name lost");
+}
+
+# Restores ---------------------------------------------------------------------------------------
+
+sub newest_timeline { my ($newest) = sort { $b <=> $a } (1, keys %{ $h->{timelines} }); return $newest }
+
+sub request
+{
+	my @rows = @{ $h->{rows} };
+	my $row = pick(@rows);
+	my @timeline = maybe(0.5) ? () : maybe(0.3) ? ('--target-timeline=' . pick('current', 'latest'))
+	  : ('--target-timeline=' . (1 + int rand newest_timeline()));
+	my $kind = pick('default', 'default', 'default', 'time', 'time', 'lsn', 'xid', 'name', 'immediate');
+	my %request = (kind => $kind, row => $row, timeline => $timeline[0] // '');
+	$request{arguments} = {
+		default => [@timeline],
+		time => [ '--type=time', "--target=$row->{time}", @timeline ],
+		lsn => [ '--type=lsn', '--target=' . text_of($row->{lsn}), @timeline ],
+		xid => [ '--type=xid', "--target=$row->{xid}", @timeline ],
+		immediate => ['--type=immediate'],
+	}->{$kind};
+	if ($kind eq 'name')
+	{
+		return request() if !@{ $h->{names} };
+		$request{point} = pick(@{ $h->{names} });
+		$request{arguments} = [ '--type=name', "--target=$request{point}{name}", @timeline ];
+	}
+	push @{ $request{arguments} }, '--target-action=promote' if $kind ne 'default';
+	return \%request;
+}
+
+sub expected
+{
+	my ($request, $plan) = @_;
+	my ($end, $hole) = archived_end($plan->{timeline}, $plan->{start});
+	my @all = rows_on($plan->{timeline}, $end);
+	my $kind = $request->{kind};
+	my $row = $request->{row};
+	return (\@all, 1, $hole) if $kind eq 'default';
+	return ([ grep { $_->{lsn} <= $plan->{stop} } @all ], 1, 0) if $kind eq 'immediate';
+	my ($rows, $reached);
+	if ($kind eq 'time')
+	{
+		$rows = [ grep { $_->{time} le $row->{time} } @all ];
+		$reached = grep { $_->{time} gt $row->{time} } @all;
+	}
+	elsif ($kind eq 'lsn')
+	{
+		$rows = [ grep { $_->{lsn} <= $row->{lsn} } @all ];
+		$reached = $end > $row->{lsn} && grep { $_->{lsn} > $row->{lsn} } @all;
+	}
+	elsif ($kind eq 'xid')
+	{
+		my ($same) = grep { $_->{xid} == $row->{xid} && $_->{lsn} > $plan->{stop} } @all;
+		$reached = defined $same;
+		$rows = $reached ? [ grep { $_->{lsn} <= $same->{lsn} } @all ] : \@all;
+	}
+	else
+	{
+		my $point = $request->{point};
+		$reached = grep { $_->[0] == $point->{timeline} && $point->{lsn} > $_->[1] && (!defined $_->[2] || $point->{lsn} <= $_->[2]) } way_to($plan->{timeline});
+		$reached = 0 if $point->{lsn} > $end || $point->{lsn} <= $plan->{stop};
+		$rows = [ grep { $_->{lsn} <= $point->{lsn} } @all ];
+	}
+	return ($rows, $reached, $hole);
+}
+
+sub parse_plan
+{
+	my ($text) = @_;
+	my %plan;
+	$plan{ok} = $text =~ /verdict:\s+can be done/;
+	($plan{label}) = $text =~ /backup:\s+(\S+)/;
+	($plan{start}) = $text =~ /wal start:\s+(\S+)/;
+	($plan{timeline}) = $text =~ /timeline:\s+(?:\d+ to )?(\d+)/;
+	if ($plan{label})
+	{
+		my $info = PostgreSQL::Test::Utils::slurp_file("$h->{dir}/repo/backup/main/backup.info");
+		($plan{stop}) = map { lsn($_) } $info =~ m{^\Q$plan{label}\E=.*"backup-lsn-stop":"([^"]+)"}m;
+	}
+	return \%plan;
+}
+
+# Whether a refusal is true.
+sub reason_holds
+{
+	my ($request, $text, $plan) = @_;
+	my @forks = map { my $t = $_; map { { %$_, child => $t } } $h->{timelines}{$t}{way}[-1] } keys %{ $h->{timelines} };
+	if ($text =~ /missing in the archive|is not in the archive: |cannot pass WAL/)
+	{
+		my ($name) = $text =~ /(?:archive: )([0-9A-F]{24})/;
+		return defined $name && !stored()->{$name};
+	}
+	if ($text =~ /both went on/)
+	{
+		return grep {
+			my $fork = $_;
+			grep { $_->{timeline} == $fork->{parent} && $_->{lsn} > $fork->{lsn} } archived_rows()
+		} @forks;
+	}
+	return 1 if $text =~ /was given up/ && grep { $_->{by} =~ /pitr|loss|accident|failover/ } values %{ $h->{timelines} };
+	return 1 if $text =~ /history.*lost|nothing says where|is not in the history|forked from backup timeline|no backup leads/ && %{ $h->{timelines} };
+	return 1 if $text =~ /\.history/ && %{ $h->{lost_history} };
+	return 1 if $text =~ /unable to find backup set|no backup/;
+	# A target behind all WAL.
+	return 1 if $request->{kind} =~ /time|lsn|xid|name/ && $text =~ /target/;
+	return 0;
+}
+
+sub lost_rows
+{
+	my ($got) = @_;
+	my %got = map { $_ => 1 } @$got;
+	my @lost;
+	for my $row (archived_rows())
+	{
+		next if $got{ $row->{n} };
+		# Given up by a recovery to a point in time, or by the restore after a loss, on purpose.
+		my $given_up = 0;
+		for my $timeline (values %{ $h->{timelines} })
+		{
+			next if $timeline->{by} !~ /pitr|loss|failover/;
+			my $last = $timeline->{way}[-1];
+			$given_up ||= grep { $_->{parent} == $row->{timeline} && $row->{lsn} > $_->{lsn} } @{ $timeline->{way} };
+		}
+		push @lost, $row->{n} if !$given_up;
+	}
+	return @lost;
+}
+
+sub fail_with
+{
+	my ($what, $request, $detail) = @_;
+	fail("history $h->{seed}: $what");
+	diag("history $h->{seed}: $what\nrestore @{ $request->{arguments} }\n" . join("\n", @{ $h->{story} }) . "\n$detail\n");
+	$h->{failed} = 1;
+	return;
+}
+
+sub try_restore
+{
+	my ($number) = @_;
+	my $request = request();
+	my $server = new_server("r$number");
+	my ($status, $out, $err) = chronos($server->{conf}, @{ $request->{arguments} }, '--plan', 'restore');
+	my $plan = parse_plan($out);
+	my $words = join ' ', 'restore', @{ $request->{arguments} };
+	if ($status != 0 || !$plan->{ok})
+	{
+		++$h->{refused};
+		fail_with('refused for a reason that is not true', $request, $out . $err) if !reason_holds($request, $out . $err, $plan);
+		my ($again) = chronos($server->{conf}, @{ $request->{arguments} }, 'restore');
+		fail_with('the plan refuses, the restore does not', $request, $out . $err) if $again == 0;
+		fail_with('refused, and yet something was written', $request, $out . $err) if -e "$server->{data}/PG_VERSION";
+		return;
+	}
+	my ($done, $text, $errors) = chronos($server->{conf}, @{ $request->{arguments} }, '--archive-mode=off', 'restore');
+	return fail_with('the plan can be done, the restore cannot', $request, $out . $text . $errors) if $done != 0;
+	configure($server);
+	my ($rows, $reached, $hole) = expected($request, $plan);
+	my $up = start($server);
+	my $detail = sub { return "$out$errors\nserver log:\n" . log_of($server) };
+	if (!$up)
+	{
+		stop($server, 'immediate');
+		# Only the WAL itself says where these are.
+		return if !$reached && $request->{kind} =~ /^(?:xid|name|time|lsn)$/ && log_of($server) =~ /FATAL/;
+		return fail_with('the plan can be done, the server does not come up', $request, $detail->());
+	}
+	my $got = [ split /\n/, sql($server, 'SELECT n FROM c ORDER BY n') ];
+	my $parent = (way_to($plan->{timeline}))[-1][0];
+	my $own = timeline_of($server);
+	my ($from) = PostgreSQL::Test::Utils::slurp_file(sprintf '%s/pg_wal/%08X.history', $server->{data}, $own) =~ /(\d+)\t[^\n]*\n*\z/;
+	stop($server, 'immediate');
+	my $want = join ',', map { $_->{n} } sort { $a->{n} <=> $b->{n} } @$rows;
+	fail_with("rows are not those of the plan: want $want, got " . join(',', @$got), $request, $detail->()) if $want ne join ',', @$got;
+	fail_with("promoted past a hole", $request, $detail->()) if $hole && $request->{kind} eq 'default';
+	if ($request->{kind} eq 'default')
+	{
+		fail_with("the server ended on timeline $from, the plan on $plan->{timeline}", $request, $detail->()) if $from != $plan->{timeline};
+		my @lost = $request->{timeline} eq '' ? lost_rows($got) : ();
+		fail_with('rows are lost without a word: ' . join(',', @lost), $request, $detail->()) if @lost;
+	}
+	++$h->{restored};
+	remove_tree($server->{data});
+	return;
+}
+
+# ------------------------------------------------------------------------------------------------
+
+my %weight = (writes => 5, backup => 3, point => 1, failover => 1.5, accident => 1, pitr => 2, lose_server => 1.5);
+my %step = (writes => \&writes, backup => \&backup, point => \&point, failover => \&failover, accident => \&accident,
+	pitr => \&pitr, lose_server => \&lose_server);
+
+sub random_step
+{
+	my $sum = 0;
+	$sum += $_ for values %weight;
+	my $at = rand $sum;
+	for my $name (sort keys %weight)
+	{
+		$at -= $weight{$name};
+		return $name if $at < 0;
+	}
+	return 'writes';
+}
+
+sub history
+{
+	my ($number) = @_;
+	my $own = $seed + $number;
+	srand $own;
+	$h = { seed => $own, dir => "$base/h$number", rows => [], names => [], timelines => {}, timeline => 1, story => [],
+		lost_history => {}, counter => 0, backups => 0, points => 0, servers => 0, restored => 0, refused => 0 };
+	make_path("$h->{dir}/repo");
+	my $primary = $h->{primary} = new_server('p');
+	run_tool('cp', '-a', "$base/template", $primary->{data});
+	configure($primary);
+	start($primary) or die log_of($primary);
+	my ($status, $out, $err) = chronos($primary->{conf}, 'stanza-create');
+	die "stanza-create: $out$err" if $status != 0;
+	sql($primary, 'CREATE TABLE c (n int); CREATE TABLE filler (t text)');
+	backup();
+	for (1 .. 4 + int rand 7)
+	{
+		my $name = random_step();
+		$step{$name}->();
+	}
+	archive($h->{primary}) if maybe(0.6);
+	stop($h->{primary}, pick('fast', 'immediate'));
+	lose_history() if maybe(0.3);
+	lose_segment() if maybe(0.3);
+	for my $restore (1 .. 5)
+	{
+		try_restore($restore);
+		last if $h->{failed};
+	}
+	return;
+}
+
+my ($restored, $refused) = (0, 0);
+for my $number (0 .. $histories - 1)
+{
+	my $before = time;
+	my $ended = eval { history($number); 1 };
+	my $why = $@;
+	for my $pid_file (glob "$base/h$number/*/postmaster.pid")
+	{
+		(my $data = $pid_file) =~ s{/postmaster\.pid$}{};
+		run_tool('pg_ctl', '-D', $data, '-m', 'immediate', '-w', 'stop');
+	}
+	ok($ended && !$h->{failed}, sprintf 'history %d: %d restored, %d refused, %.1fs', $h->{seed}, $h->{restored}, $h->{refused}, time - $before)
+	  or diag(($why || '') . join("\n", @{ $h->{story} }));
+	$restored += $h->{restored};
+	$refused += $h->{refused};
+	remove_tree("$base/h$number") if !$h->{failed} || !$ENV{TEST_KEEP};
+}
+cmp_ok($restored, '>', 0, "$restored restores done, $refused refused");
+done_testing();
