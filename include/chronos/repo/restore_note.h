@@ -10,8 +10,8 @@
 
 namespace chronos::repo {
 
-/// That somebody has made a data directory with a target before the end of the WAL. A server that is
-/// promoted there gives up what comes behind; until its timeline history is in the archive, only
+/// That somebody has made a data directory with a target before the end of the WAL. A server that
+/// is promoted there gives up what comes behind; until its timeline history is in the archive, only
 /// this note tells.
 struct RestoreNote {
     UnixTime made = 0;
