@@ -392,6 +392,17 @@ sub lose_server
 	return say_step("server lost; timeline $timeline");
 }
 
+# What an earlier recovery has left in the configuration must not decide about a later one.
+sub stale
+{
+	return if $h->{stale}++;    # two targets, and no server starts at all
+	open my $out, '>>', "$h->{primary}{data}/postgresql.conf" or die $!;
+	print $out pick("recovery_target_timeline = 'current'", "recovery_target_time = '2001-01-01 00:00:00+00'",
+		"recovery_target_action = 'shutdown'", "recovery_target_xid = '3'"), "\n";
+	close $out;
+	return say_step('stale recovery settings');
+}
+
 sub lose_history
 {
 	my @known = glob "$h->{dir}/repo/archive/main/*/*.history";
@@ -602,9 +613,9 @@ sub try_restore
 
 # ------------------------------------------------------------------------------------------------
 
-my %weight = (writes => 5, backup => 3, point => 1, failover => 1.5, accident => 1, pitr => 2, lose_server => 1.5);
+my %weight = (writes => 5, backup => 3, point => 1, failover => 1.5, accident => 1, pitr => 2, lose_server => 1.5, stale => 0.4);
 my %step = (writes => \&writes, backup => \&backup, point => \&point, failover => \&failover, accident => \&accident,
-	pitr => \&pitr, lose_server => \&lose_server);
+	pitr => \&pitr, lose_server => \&lose_server, stale => \&stale);
 
 sub random_step
 {
