@@ -219,12 +219,10 @@ sub archived_end
 		{
 			while ($at < $last) { return ($at * $segment_size, 1) if !$have{$at}; ++$at }
 			$from = $last;
-			# Without its copy on the next timeline the segment is read here, up to the fork.
-			my ($next) = $way[ $i + 1 ][0];
-			if (!$stored->{ segment_name($next, $last) })
+			# Without its copy on a timeline that begins in it the segment is read here, up to the fork.
+			my @heirs = grep { int($_->[1] / $segment_size) == $last } @way[ $i + 1 .. $#way ];
+			if (!grep { exists $stored->{ segment_name($_->[0], $last) } } @heirs)
 			{
-				my @more = grep { hex(substr $_, 0, 8) > $own && hex(substr $_, 0, 8) <= $timeline && exists $stored->{$_}
-					  && (grep { $_->[0] == hex(substr $_, 0, 8) } @way) } ();
 				my $behind = grep { my $name = $_; grep { $_->[0] == hex substr $name, 0, 8 } @way[ $i + 1 .. $#way ] } keys %$stored;
 				return ($have{$last} ? $left : $last * $segment_size, $behind ? 1 : 0);
 			}

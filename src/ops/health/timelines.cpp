@@ -3,8 +3,10 @@
 #include <algorithm>
 
 #include "chronos/pgdata/wal.h"
+#include "chronos/pgdata/wal_commits.h"
 #include "chronos/repo/kept_aside.h"
 #include "chronos/repo/timelines.h"
+#include "chronos/repo/wal_archive.h"
 
 namespace chronos::ops::health {
 namespace {
@@ -16,6 +18,21 @@ bool is_settled(const Divergence& found, const std::vector<repo::BackupEntry>& b
                pgdata::timeline_of_segment(backup.archive_start) >= found.child &&
                backup.timestamp_start > found.last_stored;
     });
+}
+
+/// Whether the segment in which a timeline was left has a commit of its own behind that position. A
+/// server that is gone may have archived it late, with nothing in it that anybody misses.
+bool has_commits_behind(const repo::Repository& repository, const std::string& stanza,
+                        const std::string& archive_id, const std::string& pass,
+                        const std::string& segment, Lsn left) {
+    const auto found = repo::list_archived_segment(repository, stanza, archive_id, segment);
+    if (!found || found->empty()) return false;
+    const auto content = repo::read_archived_segment(repository, found->front().object, pass);
+    if (!content) return false;
+    const auto header = pgdata::parse_wal_header(io::bytes(*content));
+    if (!header) return false;
+    const auto last = pgdata::last_commit(io::bytes(*content), header->page_address);
+    return last && last->end > left;
 }
 
 }  // namespace
@@ -36,8 +53,11 @@ void look_at_timelines(const repo::Repository& repository, const std::string& st
         const std::uint64_t fork = runs.position_of(left.switch_lsn.value);
         Divergence found{left.parent, child, left.switch_lsn.str(), "", 0};
         for (const WalRuns::Run& run : all) {
-            // The segment of the fork itself may come late from a server that is gone.
-            if (run.timeline != left.parent || run.last <= fork || run.last_at <= way.stored)
+            if (run.timeline != left.parent || run.last < fork || run.last_at <= way.stored)
+                continue;
+            if (run.last == fork &&
+                !has_commits_behind(repository, stanza, id, info->cipher_pass,
+                                    runs.name(run.timeline, run.last), left.switch_lsn))
                 continue;
             found.last = runs.name(run.timeline, run.last);
             found.last_stored = std::max(found.last_stored, run.last_at);
