@@ -1,0 +1,71 @@
+# What a recovery to a point in time has given up does not come back by itself, and the backup that
+# leads to the timeline it began is found, though a newer one does not.
+use strict;
+use warnings;
+use ChronosTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = chronos_node('primary');
+my ($conf, $repo) = @$node{qw(chronos_conf chronos_repo)};
+my $archive = "$repo/archive/main/15-1";
+
+sub directory { my $dir = PostgreSQL::Test::Utils::tempdir(); chmod 0700, $dir; return $dir }
+
+sub restored
+{
+	my ($name, @arguments) = @_;
+	my $dir = directory();
+	my ($status, $out, $err) = chronos($conf, "--pg1-path=$dir", '--archive-mode=off', @arguments, 'restore');
+	is($status, 0, "$name: restored") or diag($out . $err);
+	my $copy = restored_node($name, $dir);
+	my $rows = $copy->safe_psql('postgres', q{SELECT string_agg(id::text, ',' ORDER BY id) FROM t});
+	$copy->stop('immediate');
+	return ($rows, $out . $err);
+}
+
+sub label { my ($info) = (chronos($conf, '--output=json', 'info'))[1]; my @labels = $info =~ /"label":"(\d[^"]+)"/g; return @labels }
+
+$node->safe_psql('postgres', 'CREATE TABLE t (id int)');
+is((chronos($conf, '--type=full', 'backup'))[0], 0, 'a backup');
+my $ended = time;
+poll_until(sub { time > $ended + 1 }, 'a second later: times of backups have no fractions', 10);
+$node->safe_psql('postgres', 'INSERT INTO t VALUES (1)');
+my $target = $node->safe_psql('postgres', 'SELECT pg_current_wal_lsn()');
+wait_archived($node);
+$node->safe_psql('postgres', 'INSERT INTO t VALUES (2)');
+my $given_up = $node->safe_psql('postgres', 'SELECT now()');
+wait_archived($node);
+is((chronos($conf, '--type=full', 'backup'))[0], 0, 'a second backup, which is given up');
+$node->safe_psql('postgres', 'INSERT INTO t VALUES (3)');
+wait_archived($node);
+
+$node->stop;
+is((chronos($conf, '--type=lsn', "--target=$target", '--target-action=promote', '--delta', 'restore'))[0], 0, 'back to the first row');
+$node->start;
+$node->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or die 'no end of recovery';
+poll_until(sub { -e "$archive/00000002.history" }, 'the history has arrived', 60);
+$node->stop('immediate');
+ok(!glob("$archive/00000002*/*"), 'the server is lost before any WAL of its timeline has arrived');
+
+my ($rows, $words) = restored('default');
+is($rows, '1', 'what was given up does not come back');
+like($words, qr/--target-timeline=1 follows that timeline instead/, 'and is named');
+my ($oldest, $newest) = label();
+like((chronos($conf, '--pg1-path=' . directory(), '--plan', 'restore'))[1], qr/backup:\s+\Q$oldest\E in repo1.*newer \Q$newest\E does not/,
+	'the backup is the newest that leads there');
+is((restored('by_number', '--target-timeline=1'))[0], '1,2,3', 'asked for by its number it is there');
+my ($status, $out, $err) = chronos($conf, '--pg1-path=' . directory(), '--type=time', "--target=$given_up", 'restore');
+is($status, 58, 'a moment that was given up is no moment of the new timeline');
+like($out . $err, qr/was given up.*--target-timeline=1/s, 'and where it is, is said');
+
+# Not even the history has arrived: only that the restore was made is on record.
+unlink "$archive/00000002.history" or die $!;
+($status, $out, $err) = chronos($conf, '--delta', 'restore');
+is($status, 58, 'what the last restore meant is not undone without a word');
+like($out . $err, qr/was restored with --type=lsn.*--target-timeline=1/s, 'and the choice has its command');
+($rows, $words) = restored('elsewhere');
+is($rows, '1,2,3', 'elsewhere it is no more than a warning: a test restore is no fork');
+like($words, qr/was restored with --type=lsn/, 'which is given');
+
+done_testing();
