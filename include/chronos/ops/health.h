@@ -262,7 +262,8 @@ std::string_view rule_state_name(RuleState state);
 std::optional<RuleState> parse_rule_state(std::string_view name);
 
 struct Rule {
-    std::string name;  ///< stable: "backup_age", ...
+    std::string name;    ///< stable: "backup_age", ...
+    UnixTime begun = 0;  ///< of the state, where the facts themselves tell it; else 0
     RuleState state = RuleState::unknown;
     std::string value;      ///< for people: "6h 12m"
     std::string threshold;  ///< "" if there is none

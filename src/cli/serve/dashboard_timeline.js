@@ -30,7 +30,7 @@ function marker(type, x, y, size) {
 }
 
 // Labels of the axis: a round step, so many as fit, and none twice.
-const kSteps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 2 * 86400, 7 * 86400, 14 * 86400, 28 * 86400, 91 * 86400, 364 * 86400];
+const kSteps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 2 * 86400, 3 * 86400, 4 * 86400, 7 * 86400, 14 * 86400, 21 * 86400, 28 * 86400, 56 * 86400, 91 * 86400, 182 * 86400, 364 * 86400];
 function ticks(from, to, width) {
 	const count = Math.max(1, Math.floor(width / 105));
 	const step = kSteps.find(one => (to - from) / one <= count) || kSteps[kSteps.length - 1];
@@ -81,7 +81,7 @@ function drawWindow() {
 	let from = Math.min(now - 60, ...known.map(one => one.from), ...remembered.map(repo => repo.known_newest));
 	let to = Math.max(now, ...known.map(one => one.to));
 	if (zoom) ({ from, to } = zoom);
-	if (to - from < 60) from = to - 60;
+	if (to - from < (zoom ? 10 : 60)) from = to - (zoom ? 10 : 60);
 	const width = drawingWidth(), left = 8, right = width - 8, rowHeight = 86;
 	const x = time => left + (right - left) * (Math.min(Math.max(time, from), to) - from) / (to - from);
 	const svg = shape('svg', { viewBox: `0 0 ${width} ${windows.length * rowHeight + 30}`, role: 'group', 'aria-label': 'Time line of backups and of the WAL between them', id: 'timeline' });
@@ -142,7 +142,7 @@ function drawRow(svg, { repo, range, x, from, to, left, right, y, add, timeAt })
 	if (!range) return note('no backup', true);
 	const gaps = range.gaps.length;
 	note((right - left > 500 ? plural(repo.backups.length, 'backup') + ', ' : '') + (range.openGap ? 'nothing after ' + when(range.openGap.from) + ' can be reached' : gaps ? plural(gaps, 'gap') : 'without gaps') + (range.openGap ? '' : ', up to ' + when(range.to)), gaps > 0);
-	const track = shape('g', { class: 'window-bar' }, shape('rect', { x: left, y: bar, width: right - left, height: 22, rx: 4, class: 'f-track' }), shape('title', {}, 'Click for a moment to restore to'));
+	const track = shape('g', { class: 'window-bar' }, shape('rect', { x: left, y: bar - 6, width: right - left, height: 34, class: 'f-none' }), shape('rect', { x: left, y: bar, width: right - left, height: 22, rx: 4, class: 'f-track' }), shape('title', {}, 'Click for a moment to restore to'));
 	for (const one of range.spans) if (one.to >= from && one.from <= to) track.append(shape('rect', { x: x(one.from), y: bar, width: Math.max(3, x(one.to) - x(one.from)), height: 22, rx: 4, class: 'f-window' }));
 	track.addEventListener('click', event => chooseMoment(timeAt(event)));
 	svg.append(track);
@@ -171,7 +171,7 @@ function drawRow(svg, { repo, range, x, from, to, left, right, y, add, timeAt })
 }
 
 function zoomTo(useful, from, to) {
-	const margin = Math.max(30, (to - from) * 0.1);
+	const margin = Math.max(3, (to - from) * 0.1);
 	return useful ? [action('Look closer', () => { zoom = { from: from - margin, to: to + margin }; draw(); })] : [];
 }
 function gapText({ gap, from, to, open }, repo) {

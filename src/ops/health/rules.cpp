@@ -138,6 +138,7 @@ Rule backup_failed(const View& view) {
     rule.value = job->state;
     if (job->state != "failed") return rule;
     rule.state = RuleState::critical;
+    rule.begun = job->finished_at;
     rule.message += ": " + printable(job->error);
     rule.hint =
         "chronos.jobs has the error and its hint; the next backup that succeeds clears this.";
@@ -153,6 +154,7 @@ Rule verify(const View& view) {
                               "nothing wrong was found; time since the last verify is");
     if (facts->problems == 0) return rule;
     rule.state = RuleState::critical;
+    rule.begun = facts->finished_at;
     rule.message = "the last verify found " + count_of(facts->problems, "problem") +
                    (facts->message.empty() ? "" : ", the first: " + printable(facts->message));
     rule.hint = "Run `chronos verify` to see them; take a full backup before anything expires.";
@@ -384,6 +386,7 @@ Rule drill(const View& view) {
                               "time since the last restore drill is");
     if (facts->passed) return rule;
     rule.state = RuleState::critical;
+    rule.begun = facts->finished_at;
     rule.message = "the last restore drill failed";
     rule.hint = "Its report tells at which step: a backup that does not restore is none.";
     return rule;
@@ -479,15 +482,18 @@ std::vector<Change> note_states(std::vector<Rule>& rules, RuleMemories& memories
     for (Rule& rule : rules) {
         const auto [entry, is_new] = memories.try_emplace(rule.name);
         RuleMemory& memory = entry->second;
+        const UnixTime begun = rule.begun != 0 ? std::min(rule.begun, now) : now;
         if (is_new || memory.state != rule.state) {
             const RuleState before = is_new ? RuleState::unknown : memory.state;
             memory.state = rule.state;
-            memory.since = now;
-            rule.since = now;
+            memory.since = begun;
+            rule.since = begun;
             const bool counts =
                 is_alarm(rule.state) || (is_alarm(before) && rule.state == RuleState::ok);
             if (counts) changes.push_back({rule, before});
         }
+        // What the facts tell goes back further than whoever looks has been looking.
+        if (is_alarm(rule.state)) memory.since = std::min(memory.since, begun);
         rule.since = memory.since;
     }
     return changes;

@@ -346,6 +346,23 @@ TEST(HealthChanges, AreThoseFromAndToAnAlarm) {
     EXPECT_EQ(step(RuleState::ok, 9), 0u);
 }
 
+// Whoever has begun to look a moment ago knows since when, where the facts say it.
+TEST(HealthChanges, AreAsOldAsTheFactsSay) {
+    std::vector<Rule> rules(1);
+    rules[0].name = "verify";
+    rules[0].state = RuleState::critical;
+    rules[0].begun = kNow - 500;
+    RuleMemories memories;
+    note_states(rules, memories, kNow);
+    EXPECT_EQ(rules[0].since, kNow - 500);
+    rules[0].begun = kNow - 20;  // it failed again
+    note_states(rules, memories, kNow + 10);
+    EXPECT_EQ(rules[0].since, kNow - 500);
+    rules[0].begun = 0;
+    note_states(rules, memories, kNow + 20);
+    EXPECT_EQ(rules[0].since, kNow - 500);
+}
+
 TEST(HealthChanges, ReceiversAreToldUntilTheyKnow) {
     RuleMemories memories;
     std::vector<Rule> rules(1);
