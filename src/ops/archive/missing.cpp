@@ -282,6 +282,9 @@ Result<GetOutcome> judge_missing_history(const GetSettings& settings, const std:
         !CHRONOS_TRY(has_segments_of(archives, settings.stanza, timeline)))
         return still_missing(settings, repo::ClusterIdentity::of(control));
     const pgdata::RecoveryState recovery = pgdata::read_recovery_state(settings.pg_path);
+    // The server asks for all before its target, and needs those on its way, which are known.
+    if (recovery.target && timeline < *recovery.target)
+        return still_missing(settings, repo::ClusterIdentity::of(control));
     const std::string lost = "WAL of timeline " + std::to_string(timeline) +
                              " is in the archive, but not its history " + name;
     if (recovery.kind == Kind::standby) {

@@ -303,6 +303,12 @@ TEST_F(ArchiveGetInRecovery, NumberOfATimelineWhoseHistoryIsLostIsNotGivenAgain)
     EXPECT_EQ(*ask("00000002.history"), GetOutcome::found);
     EXPECT_EQ(*ask("00000003.history"), GetOutcome::missing);
     EXPECT_EQ(*ask("00000001.history"), GetOutcome::missing) << "the first one has none";
+    // Beside the way of the recovery it is of no use to anybody.
+    push_and_forget("00000004.history", "1\t0/4000100\tpromoted\n");
+    write_file(wal_path("00000004.history"), "1\t0/4000100\tpromoted\n");
+    recover("4");
+    EXPECT_EQ(*ask("00000002.history"), GetOutcome::missing);
+    std::filesystem::remove(wal_path("00000004.history"));
     recover("latest");
     EXPECT_FALSE(ask("00000002.history")) << "latest would end on timeline 1";
 }
