@@ -148,18 +148,43 @@ Error PqConnection::failure(const PGresult* result) {
     std::string text = message != nullptr ? message : trimmed(PQresultErrorMessage(result));
     if (state != nullptr) text += std::string(" (SQLSTATE ") + state + ")";
     Error error(ErrorKind::db_query, std::move(text));
+    // Whatever was refused: who meets one of them needs all of them.
+    if (state != nullptr && std::string_view(state) == "42501")
+        return std::move(error).with_hint(
+            "The role needs: GRANT pg_monitor, and EXECUTE ON FUNCTION pg_backup_start(text, "
+            "boolean), pg_backup_stop(boolean), pg_create_restore_point(text), pg_switch_wal() in "
+            "the database that it connects to. 'chronos check' names what is missing.");
     const char* hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
     return hint == nullptr ? error : std::move(error).with_hint(hint);
 }
 
-// A backup session waits for checkpoints and idles while files are copied: no timeout of the
-// server's or the role's configuration may end it. Names unknown to a version select no row.
+// What an administrator sets for sessions - of all, of a database, of a role - must not reach into
+// ours: a backup session waits for checkpoints and idles while files are copied, and reads what the
+// server prints. These two are the only places that say what our sessions need.
+
+// What can keep the first statement already from being run: part of the start of the session. Only
+// what every supported version knows, and everybody may set.
+constexpr std::string_view kStartOptions =
+    "-c default_transaction_isolation=read\\ committed -c default_transaction_read_only=off"
+    " -c default_transaction_deferrable=off -c statement_timeout=0 -c lock_timeout=0"
+    " -c synchronous_commit=local -c standard_conforming_strings=on";
+// From version 14 on; a drill starts older servers too.
+constexpr std::string_view kStartOptionsSince14 =
+    " -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0";
+
+// The rest. Names unknown to a version select no row.
 constexpr std::string_view kPrepareSession =
     "SELECT pg_catalog.set_config(s.name, s.value, false) FROM (VALUES"
-    " ('search_path', 'pg_catalog'), ('datestyle', 'ISO'), ('statement_timeout', '0'),"
-    " ('lock_timeout', '0'), ('idle_in_transaction_session_timeout', '0'),"
-    " ('idle_session_timeout', '0'), ('transaction_timeout', '0')) AS s(name, value)"
+    " ('search_path', 'pg_catalog'), ('datestyle', 'ISO, YMD'), ('intervalstyle', 'postgres'),"
+    " ('timezone', 'UTC'), ('bytea_output', 'hex'), ('extra_float_digits', '1'),"
+    " ('quote_all_identifiers', 'off'), ('transform_null_equals', 'off'), ('array_nulls', 'on'),"
+    " ('idle_in_transaction_session_timeout', '0'), ('idle_session_timeout', '0'),"
+    " ('row_security', 'off'), ('jit', 'off'), ('max_parallel_workers_per_gather', '0'),"
+    " ('transaction_timeout', '0')) AS s(name, value)"
     " WHERE pg_catalog.current_setting(s.name, true) IS NOT NULL";
+
+/// How long a session may take to begin, for instance in a trigger on its login.
+constexpr std::chrono::seconds kConnectTimeout{60};
 
 /// A database without an encoding holds bytes. Asked for UTF-8 its server would refuse every answer
 /// with a name that is none.
@@ -172,10 +197,7 @@ Result<> take_bytes_of_no_encoding(PGconn* handle) {
                  "set client_encoding to SQL_ASCII: " + trimmed(PQerrorMessage(handle)));
 }
 
-}  // namespace
-
-Result<std::unique_ptr<Connection>> connect(const ConnectOptions& options,
-                                            const Cancellation& cancel) {
+PGconn* begin_session(const ConnectOptions& options, const std::string& session) {
     std::vector<const char*> names;
     std::vector<const char*> values;
     const auto add = [&](const char* name, const char* value) {
@@ -188,13 +210,32 @@ Result<std::unique_ptr<Connection>> connect(const ConnectOptions& options,
     add("host", options.host.c_str());
     add("port", port.c_str());
     add("user", options.user.c_str());
-    add("options", options.options.c_str());
+    add("options", session.c_str());
+    const std::string limit = std::to_string(kConnectTimeout.count());
+    add("connect_timeout", limit.c_str());
     add("client_encoding", "UTF8");
     add("fallback_application_name", "chronos");
     names.push_back(nullptr);
     values.push_back(nullptr);
 
-    PGconn* handle = PQconnectdbParams(names.data(), values.data(), /*expand_dbname=*/0);
+    return PQconnectdbParams(names.data(), values.data(), /*expand_dbname=*/0);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Connection>> connect(const ConnectOptions& options,
+                                            const Cancellation& cancel) {
+    // What the caller asks for comes last, and so holds.
+    const std::string own = " " + options.options;
+    PGconn* handle = begin_session(
+        options, std::string(kStartOptions) + std::string(kStartOptionsSince14) + own);
+    const bool is_old =
+        handle != nullptr && PQstatus(handle) != CONNECTION_OK &&
+        trimmed(PQerrorMessage(handle)).find("idle_session_timeout") != std::string::npos;
+    if (is_old) {
+        PQfinish(handle);
+        handle = begin_session(options, std::string(kStartOptions) + own);
+    }
     if (handle == nullptr) return Error(ErrorKind::memory, "out of memory");
     auto connection = std::make_unique<PqConnection>(handle, options, cancel);
     if (PQstatus(handle) != CONNECTION_OK)

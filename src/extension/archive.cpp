@@ -1,7 +1,9 @@
 #include "extension/engine_process.h"
 #include "extension/engine_session.h"
+#include "extension/heartbeat.h"
 #include "extension/settings.h"
 #include "extension/shared_state.h"
+#include "extension/steady_time.h"
 #include "extension/wal_state.h"
 
 /// Archive callbacks, in the archiver: each push is one question to a resident engine.
@@ -18,6 +20,8 @@ constexpr long kSliceMs = 100;
 constexpr int kReloadGraceMs = 500;
 constexpr int kRestartDelayMaxMs = 30000;
 constexpr int kRepeatWarningMs = 60000;
+/// What the archiver itself rests after a file that could not be archived, and a little more.
+constexpr int64 kArchiverRestMs = 65000;
 /// An engine that says nothing for that many deadlines hangs; before, it may be slow.
 constexpr int kSilentDeadlinesMax = 3;
 
@@ -27,8 +31,8 @@ enum class Push { stored, failed, interrupted };
 struct Resident {
     char arguments[4096];
     TimestampTz reload_time;
-    TimestampTz started_at;
-    TimestampTz not_before;  ///< no start before that: it ended too soon last time
+    SteadyTime started_at;
+    SteadyTime not_before;  ///< no start before that: it ended too soon last time
     int restart_delay_ms;
     int silent_deadlines;
     char last_end[1024];
@@ -39,16 +43,14 @@ MemoryContext push_context;
 /// The same complaint once a minute: the archiver tries three times a round.
 void complain(const char* file, const char* message, const char* hint) {
     static char last[1024];
-    static TimestampTz last_at;
+    static SteadyTime last_at;
     note_failed_push(file, message, hint);
     char text[1024];
     snprintf(text, sizeof text, "chronos: could not archive \"%s\": %s", file, message);
-    const bool repeated =
-        strcmp(text, last) == 0 &&
-        !TimestampDifferenceExceeds(last_at, GetCurrentTimestamp(), kRepeatWarningMs);
+    const bool repeated = strcmp(text, last) == 0 && !has_passed(last_at, kRepeatWarningMs);
     if (!repeated) {
         strlcpy(last, text, sizeof last);
-        last_at = GetCurrentTimestamp();
+        last_at = steady_now();
     }
     ereport(repeated ? DEBUG1 : WARNING,
             (errmsg("%s", text), hint != nullptr && *hint != '\0' ? errhint("%s", hint) : 0));
@@ -66,13 +68,11 @@ void describe_arguments(const Arguments* arguments, char* text, Size size) {
 
 /// Keeps the reason, and makes the next start wait the longer the sooner the engine ended.
 void bury_engine() {
-    const bool lived_long =
-        TimestampDifferenceExceeds(resident.started_at, GetCurrentTimestamp(), 60000);
+    const bool lived_long = has_passed(resident.started_at, 60000);
     stop_engine(kExitGraceMs);
     strlcpy(resident.last_end, engine_end_reason(), sizeof resident.last_end);
     if (lived_long) resident.restart_delay_ms = 0;
-    resident.not_before =
-        TimestampTzPlusMilliseconds(GetCurrentTimestamp(), resident.restart_delay_ms);
+    resident.not_before = steady_now() + int64{1000} * resident.restart_delay_ms;
     resident.restart_delay_ms = Min(Max(1000, 2 * resident.restart_delay_ms), kRestartDelayMaxMs);
 }
 
@@ -91,13 +91,13 @@ bool ensure_engine(const char* file) {
         resident.restart_delay_ms = 0;
     }
     if (engine_running()) return true;
-    if (GetCurrentTimestamp() < resident.not_before) {
+    if (steady_now() < resident.not_before) {
         complain(file, resident.last_end, "The engine is started again shortly.");
         return false;
     }
     strlcpy(resident.arguments, wanted, sizeof resident.arguments);
     resident.reload_time = PgReloadTime;
-    resident.started_at = GetCurrentTimestamp();
+    resident.started_at = steady_now();
     resident.silent_deadlines = 0;
     const Failure failure = start_engine(&arguments);
     if (failure.happened) complain(file, failure.message, failure.hint);
@@ -120,21 +120,19 @@ bool server_is_going_down() {
 
 /// Why a push under way must end early. The times are when each reason was first seen; 0: not yet.
 struct Interruptions {
-    TimestampTz shutdown_seen;
-    TimestampTz reload_seen;
+    SteadyTime shutdown_seen;
+    SteadyTime reload_seen;
 };
 
 bool must_stop(Interruptions* seen, const char* file) {
-    const TimestampTz now = GetCurrentTimestamp();
     if (ShutdownRequestPending) return true;
     if (server_is_going_down()) {
-        if (seen->shutdown_seen == 0) seen->shutdown_seen = now;
-        if (TimestampDifferenceExceeds(seen->shutdown_seen, now, settings.shutdown_grace_ms))
-            leave_for_shutdown(file);
+        if (seen->shutdown_seen == 0) seen->shutdown_seen = steady_now();
+        if (has_passed(seen->shutdown_seen, settings.shutdown_grace_ms)) leave_for_shutdown(file);
     }
     if (!ConfigReloadPending) return false;
-    if (seen->reload_seen == 0) seen->reload_seen = now;
-    return TimestampDifferenceExceeds(seen->reload_seen, now, kReloadGraceMs);
+    if (seen->reload_seen == 0) seen->reload_seen = steady_now();
+    return has_passed(seen->reload_seen, kReloadGraceMs);
 }
 
 /// The answer to the push of `file`, if the message at hand is it. Late answers to earlier pushes
@@ -177,7 +175,7 @@ void give_up_waiting(const char* file, bool heard) {
 
 Push await_answer(const char* file) {
     Interruptions interruptions = {};
-    const TimestampTz begin = GetCurrentTimestamp();
+    const SteadyTime begin = steady_now();
     bool heard = false;
     for (;;) {
         const EngineEvent event = engine_receive();
@@ -192,9 +190,9 @@ Push await_answer(const char* file) {
             complain(file, resident.last_end, nullptr);
             return Push::failed;
         }
+        beat(Subject::archiver, kSliceMs);
         if (must_stop(&interruptions, file)) return Push::interrupted;
-        if (TimestampDifferenceExceeds(begin, GetCurrentTimestamp(),
-                                       1000 * settings.archive_timeout_s)) {
+        if (has_passed(begin, int64{1000} * settings.archive_timeout_s)) {
             give_up_waiting(file, heard);
             return Push::failed;
         }
@@ -253,6 +251,11 @@ bool archive_file(const char* file) {
     PG_END_TRY();
     MemoryContextSwitchTo(former);
     MemoryContextReset(push_context);
+    if (stored)
+        beat_and_rest(Subject::archiver);
+    else
+        beat(Subject::archiver, kArchiverRestMs);
+    if (shared != nullptr) tell_of_stillness(Subject::launcher);
     return stored;
 }
 

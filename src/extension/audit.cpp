@@ -123,7 +123,7 @@ const char* client_address() {
 void queue_audit_entry(const AuditEntry* entry) {
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     AuditQueue* queue = &shared->audit;
-    queue->latest_at = GetCurrentTimestamp();
+    queue->latest_at = steady_now();
     if (queue->next - queue->first < AuditQueue::kRoom)
         queue->entries[queue->next++ % AuditQueue::kRoom] = *entry;
     else

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "extension/postgres_api.h"
+#include "extension/steady_time.h"
 
 namespace chronos::extension {
 
@@ -28,11 +29,11 @@ struct AuditEntry {
 /// leaves it here, and the scheduler writes it. All of it is under SharedState::lock.
 struct AuditQueue {
     static constexpr int kRoom = 128;
-    int64 first;            ///< number of the oldest entry
-    int64 next;             ///< number of the entry that comes next
-    int64 dropped;          ///< found no room: they stand in the server log only
-    TimestampTz latest_at;  ///< when one came, with or without room
-    pid_t writer_pid;       ///< who is writing the entries into the table
+    int64 first;           ///< number of the oldest entry
+    int64 next;            ///< number of the entry that comes next
+    int64 dropped;         ///< found no room: they stand in the server log only
+    SteadyTime latest_at;  ///< when one came, with or without room
+    pid_t writer_pid;      ///< who is writing the entries into the table
     AuditEntry entries[kRoom];
 
     bool waiting() const { return first != next || dropped != 0; }

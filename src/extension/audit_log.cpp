@@ -1,4 +1,5 @@
 #include "extension/audit.h"
+#include "extension/heartbeat.h"
 #include "extension/settings.h"
 #include "extension/shared_state.h"
 #include "extension/text.h"
@@ -111,6 +112,7 @@ void write_entries(int64) {
     }
     commit_record();
     release_entries(count, dropped);
+    beat_and_rest(Subject::audit);
     pfree(entries);
 }
 

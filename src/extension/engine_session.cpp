@@ -2,6 +2,7 @@
 
 #include "extension/engine_process.h"
 #include "extension/settings.h"
+#include "extension/steady_time.h"
 #include "extension/text.h"
 
 namespace chronos::extension {
@@ -18,18 +19,14 @@ void stop_engine_at_exit(int, Datum) {
     stop_engine(kExitGraceMs);
 }
 
-bool passed(TimestampTz since, int limit_ms) {
-    return TimestampDifferenceExceeds(since, GetCurrentTimestamp(), limit_ms);
-}
-
 struct Run {
     const SessionPlan* plan;
     MemoryContext result_context;
     SessionResult result;
     bool has_result;
     bool cancelling;
-    TimestampTz started_at;
-    TimestampTz cancelled_at;
+    SteadyTime started_at;
+    SteadyTime cancelled_at;
 };
 
 void set_result(Run* run, SessionOutcome outcome, int code, const char* message, const char* hint) {
@@ -66,14 +63,14 @@ void look_after_cancel(Run* run) {
         !run->plan->cancelled(run->plan->context))
         return;
     run->cancelling = true;
-    run->cancelled_at = GetCurrentTimestamp();
+    run->cancelled_at = steady_now();
     engine_terminate();
 }
 
 /// False once it is time to give the engine up.
 bool still_in_time(Run* run) {
-    if (run->cancelling && passed(run->cancelled_at, kCancelGraceMs)) return false;
-    if (engine_said_hello() || !passed(run->started_at, kHelloTimeoutMs)) return true;
+    if (run->cancelling && has_passed(run->cancelled_at, kCancelGraceMs)) return false;
+    if (engine_said_hello() || !has_passed(run->started_at, kHelloTimeoutMs)) return true;
     set_result(run, SessionOutcome::failed, 39, "engine did not answer", "");
     return false;
 }
@@ -107,6 +104,24 @@ void converse(Run* run) {
         if (!still_in_time(run)) return;
         wait_for_engine(engine_send());
     }
+}
+
+/// Asks an engine to end that somebody has cancelled, and gives it the time to leave the repository
+/// tidy. Not while the process itself has to end: then all of it is in a hurry.
+void dismiss_engine() {
+    const SteadyTime begin = steady_now();
+    engine_terminate();
+    while (engine_running() && !ProcDiePending && !has_passed(begin, kCancelGraceMs)) {
+        const EngineEvent event = engine_receive();
+        if (event == EngineEvent::ended) break;
+        if (event == EngineEvent::message) {
+            if (strcmp(engine_verb(), "log") == 0) relay_log_message(/*resident=*/false);
+            continue;
+        }
+        WaitLatchOrSocket(nullptr, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH | WL_SOCKET_READABLE,
+                          engine_fd(), kSliceMs, wait_event(Wait::engine));
+    }
+    stop_engine(kExitGraceMs);
 }
 
 /// The engine has gone, or has to. After `done` it has nothing left to do and ends by itself.
@@ -178,7 +193,7 @@ SessionResult run_engine(const Arguments* arguments, const SessionPlan* plan) {
     Run run = {};
     run.plan = plan;
     run.result_context = CurrentMemoryContext;
-    run.started_at = GetCurrentTimestamp();
+    run.started_at = steady_now();
     const Failure failure = start_engine(arguments);
     if (failure.happened) {
         set_result(&run, SessionOutcome::failed, 102, failure.message, failure.hint);
@@ -191,7 +206,7 @@ SessionResult run_engine(const Arguments* arguments, const SessionPlan* plan) {
     }
     PG_CATCH();
     {
-        stop_engine(kExitGraceMs);
+        dismiss_engine();
         PG_RE_THROW();
     }
     PG_END_TRY();

@@ -1,7 +1,9 @@
 #include "extension/health.h"
+#include "extension/heartbeat.h"
 #include "extension/postgres_api.h"
 #include "extension/settings.h"
 #include "extension/shared_state.h"
+#include "extension/steady_time.h"
 #include "extension/worker_session.h"
 
 /// The health worker: every chronos.health_interval it lends an engine a session, which looks at
@@ -15,9 +17,13 @@ namespace {
 constexpr int kDoublings = 6;
 constexpr long kRecoveryMs = 5000;
 constexpr long kRunningMs = 1000;
+/// As long as it is under way it counts as alive; but not for ever.
+constexpr int kSlowMs = 600000;
+/// A worker that takes longer waits for something that does not come.
+constexpr int kRunMaxMs = 1800000;
 
 BackgroundWorkerHandle* worker_handle;
-TimestampTz started_at;
+SteadyTime started_at;
 int failures;
 
 bool worker_runs() {
@@ -55,6 +61,17 @@ void start_health_worker() {
                           errhint("Increase max_worker_processes.")));
 }
 
+int64 interval_ms() {
+    return int64{1000} * settings.health_interval_s;
+}
+
+/// Looking at a distant repository takes its time. Asked a few times a second; never cancels.
+bool give_sign(void* context) {
+    if (!has_passed(*static_cast<SteadyTime*>(context), kSlowMs))
+        beat(Subject::health, interval_ms());
+    return false;
+}
+
 void check_health() {
     MemoryContext context =
         AllocSetContextCreate(TopMemoryContext, "chronos health", ALLOCSET_DEFAULT_SIZES);
@@ -66,11 +83,15 @@ void check_health() {
     add_argument(&arguments, "--alert");
     SessionPlan plan = {};
     plan.own_transactions = true;
+    SteadyTime begun = steady_now();
+    plan.cancelled = give_sign;
+    plan.context = &begun;
     const SessionResult result = run_engine(&arguments, &plan);
     if (result.outcome == SessionOutcome::done) {
         LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-        shared->health_checked_at = GetCurrentTimestamp();
+        shared->health_checked_at = steady_now();
         LWLockRelease(shared->lock);
+        beat(Subject::health, interval_ms());
         return;
     }
     ereport(WARNING, (errmsg("chronos: health could not be checked: %s", result.message),
@@ -103,19 +124,24 @@ void add_health_options(Arguments* arguments) {
 }
 
 long look_after_health() {
-    if (settings.health_interval_s == 0) return 60000;
-    // Nobody tells when the recovery ends.
-    if (RecoveryInProgress()) return kRecoveryMs;
-    if (worker_runs()) return kRunningMs;
-    const TimestampTz now = GetCurrentTimestamp();
+    if (settings.health_interval_s == 0 || RecoveryInProgress()) {
+        rest(Subject::health);
+        // Nobody tells when the recovery ends.
+        return RecoveryInProgress() ? kRecoveryMs : 60000;
+    }
+    expect(Subject::health, interval_ms());
+    if (worker_runs()) {
+        if (has_passed(started_at, kRunMaxMs)) TerminateBackgroundWorker(worker_handle);
+        return kRunningMs;
+    }
     if (started_at != 0) {
         if (last_run_succeeded()) failures = 0;
         const int64 pause_ms = static_cast<int64>(settings.health_interval_s) * 1000
                                << Min(failures, kDoublings);
-        const int64 left_ms = started_at / 1000 + pause_ms - now / 1000;
-        if (left_ms > 0) return static_cast<long>(left_ms);
+        const long left_ms = left_until_ms(started_at + 1000 * pause_ms);
+        if (left_ms > 0) return left_ms;
     }
-    started_at = now;
+    started_at = steady_now();
     ++failures;
     start_health_worker();
     return kRunningMs;
@@ -132,6 +158,8 @@ void chronos_health_main(Datum) {
     pqsignal(SIGTERM, die);
     BackgroundWorkerUnblockSignals();
     connect_worker();
+    // Somebody who holds a lock on one of our tables is told of, not waited for.
+    SetConfigOption("lock_timeout", "10s", PGC_SUSET, PGC_S_OVERRIDE);
     check_health();
     proc_exit(0);
 }

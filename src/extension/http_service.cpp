@@ -1,8 +1,10 @@
 #include "extension/engine_process.h"
 #include "extension/health.h"
+#include "extension/heartbeat.h"
 #include "extension/postgres_api.h"
 #include "extension/settings.h"
 #include "extension/shared_state.h"
+#include "extension/steady_time.h"
 
 /// The worker whose engine is `chronos serve`. It does no more than start that, write what it says
 /// to the log, and start it again when it has ended: whatever is asked over HTTP reaches no process
@@ -24,10 +26,10 @@ constexpr int kTellIdleMs = 20000;
 /// Between two starts of the worker, whatever ends it.
 constexpr int kWorkerPauseMs = 5000;
 
-TimestampTz started_at;
+SteadyTime started_at;
 int failures;
 /// When the engine was last told of jobs, and what of them.
-TimestampTz told_at;
+SteadyTime told_at;
 uint64 told_of;
 /// With what it was started: a change of these settings starts it anew.
 char started_with[1024];
@@ -49,7 +51,7 @@ void describe_arguments(const Arguments* arguments, char* text, Size size) {
 }
 
 void start_service(const Arguments* arguments, const char* description) {
-    started_at = GetCurrentTimestamp();
+    started_at = steady_now();
     told_at = 0;
     strlcpy(started_with, description, sizeof started_with);
     const Failure failure = start_engine(arguments);
@@ -82,7 +84,7 @@ bool listen_to_service() {
 
 void end_service(const char* why) {
     stop_engine(kExitGraceMs);
-    if (TimestampDifferenceExceeds(started_at, GetCurrentTimestamp(), kStableMs)) failures = 0;
+    if (has_passed(started_at, kStableMs)) failures = 0;
     ++failures;
     ereport(LOG,
             (errmsg("chronos: serve has ended: %s", why != nullptr ? why : engine_end_reason())));
@@ -91,8 +93,7 @@ void end_service(const char* why) {
 long pause_left_ms() {
     if (failures == 0) return 0;
     const int64 pause_ms = static_cast<int64>(kFirstPauseMs) << Min(failures - 1, kDoublings);
-    const int64 left_ms = started_at / 1000 + pause_ms - GetCurrentTimestamp() / 1000;
-    return left_ms > 0 ? static_cast<long>(left_ms) : 0;
+    return left_until_ms(started_at + 1000 * pause_ms);
 }
 
 long keep_running(const Arguments* arguments) {
@@ -173,17 +174,16 @@ uint64 summary_of(const JobSlot* jobs, bool* active) {
 bool tell_of_jobs() {
     if (!engine_running()) return false;
     if (engine_send()) return true;
-    const TimestampTz now = GetCurrentTimestamp();
     JobSlot* jobs = static_cast<JobSlot*>(palloc(sizeof shared->slots));
     LWLockAcquire(shared->lock, LW_SHARED);
     memcpy(static_cast<void*>(jobs), shared->slots, sizeof shared->slots);
     LWLockRelease(shared->lock);
     bool active = false;
     const uint64 summary = summary_of(jobs, &active);
-    const bool news = active || summary != told_of || told_at == 0 || told_at > now ||
-                      TimestampDifferenceExceeds(told_at, now, kTellIdleMs);
+    const bool news =
+        active || summary != told_of || told_at == 0 || has_passed(told_at, kTellIdleMs);
     if (!news) return false;
-    told_at = now;
+    told_at = steady_now();
     told_of = summary;
     for (int i = 0; i < kJobSlots; ++i)
         if (jobs[i].state != JobState::free) queue_job(&jobs[i]);
@@ -201,9 +201,12 @@ void wait_for_news(long limit_ms, bool sending) {
     const int events = WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH |
                        (fd >= 0 ? WL_SOCKET_READABLE : 0) |
                        (fd >= 0 && sending ? WL_SOCKET_WRITEABLE : 0);
+    limit_ms = Min(limit_ms, heartbeat_pause_ms());
+    beat(Subject::serve, limit_ms);
     WaitLatchOrSocket(MyLatch, events, fd >= 0 ? fd : PGINVALID_SOCKET, limit_ms,
                       wait_event(Wait::engine));
     ResetLatch(MyLatch);
+    tell_of_stillness(Subject::launcher);
 }
 
 void run_service() {
@@ -234,17 +237,17 @@ bool worker_runs(BackgroundWorkerHandle* handle) {
 
 /// Of the launcher.
 BackgroundWorkerHandle* service_worker;
-TimestampTz worker_started_at;
+SteadyTime worker_started_at;
 
 }  // namespace
 
 long look_after_http_service() {
+    if (!is_wanted()) rest(Subject::serve);
     if (!is_wanted() || worker_runs(service_worker)) return kIdleMs;
-    const TimestampTz now = GetCurrentTimestamp();
-    if (worker_started_at != 0 &&
-        !TimestampDifferenceExceeds(worker_started_at, now, kWorkerPauseMs))
+    expect(Subject::serve, kWorkerPauseMs);
+    if (worker_started_at != 0 && !has_passed(worker_started_at, kWorkerPauseMs))
         return kWorkerPauseMs;
-    worker_started_at = now;
+    worker_started_at = steady_now();
     BackgroundWorker worker;
     memset(&worker, 0, sizeof worker);
     strlcpy(worker.bgw_name, "chronos serve", sizeof worker.bgw_name);

@@ -6,6 +6,7 @@
 #include "extension/postgres_api.h"
 #include "extension/settings.h"
 #include "extension/shared_state.h"
+#include "extension/steady_time.h"
 #include "extension/text.h"
 
 /// start_job, start_backup, wait, cancel, backup_now and what the views jobs and progress are made
@@ -63,12 +64,12 @@ void require_job(int64 id, JobSlot* copy) {
 
 /// Sleeps until the job is finished, `limit_ms` have passed (-1: never), or the query is cancelled.
 void await_job(int64 id, int64 limit_ms, JobSlot* job) {
-    const TimestampTz begin = GetCurrentTimestamp();
+    const SteadyTime begin = steady_now();
     ConditionVariablePrepareToSleep(&shared->changed);
     for (;;) {
         require_job(id, job);
         if (is_finished(job->state)) break;
-        const int64 left = limit_ms < 0 ? 1000 : limit_ms - (GetCurrentTimestamp() - begin) / 1000;
+        const int64 left = limit_ms < 0 ? 1000 : limit_ms - (steady_now() - begin) / 1000;
         if (left <= 0) break;
         ConditionVariableTimedSleep(&shared->changed, static_cast<long>(Min(left, 1000)),
                                     wait_event(Wait::job));
@@ -79,18 +80,20 @@ void await_job(int64 id, int64 limit_ms, JobSlot* job) {
 /// True if there was something to cancel. A running statement of the job is interrupted too.
 bool request_cancel(int64 id) {
     bool found = false;
-    bool was_waiting = false;
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     JobSlot* slot = find_job(id);
     if (slot != nullptr && !is_finished(slot->state)) {
         found = true;
         slot->cancel_requested = true;
-        was_waiting = slot->state != JobState::running;
+        // Within one hold of the lock: a worker that comes now finds the job cancelled, and one
+        // that was a moment earlier ends it itself, once its engine has gone.
+        if (slot->state != JobState::running)
+            finish_slot(slot, JobState::cancelled, 63, "cancelled", "");
         if (slot->worker_latch != nullptr) SetLatch(slot->worker_latch);
         if (slot->worker_pid != 0) kill(slot->worker_pid, SIGINT);
     }
     LWLockRelease(shared->lock);
-    if (was_waiting) finish_job(id, JobState::cancelled, 63, "cancelled", "");
+    if (found) notify_finished();
     return found;
 }
 
@@ -100,7 +103,12 @@ void cancel_at_error(int, Datum id) {
 }
 
 void raise_unless_succeeded(const JobSlot* job) {
-    if (job->state == JobState::succeeded) return;
+    if (job->state == JobState::succeeded && job->error[0] == '\0') return;
+    if (job->state == JobState::succeeded) {
+        ereport(WARNING,
+                (errmsg("backup %s is complete, but %s", job->label, database_text(job->error))));
+        return;
+    }
     if (job->state == JobState::cancelled)
         ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("backup was cancelled")));
     ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
@@ -177,7 +185,10 @@ CHRONOS_AUDITED(chronos_start_job, "start_job", calls) {
     const JobType* type = require_type(fcinfo, /*backups_only=*/false);
     StringInfoData options;
     initStringInfo(&options);
-    if (!PG_ARGISNULL(1)) append_options(&options, type, PG_GETARG_JSONB_P(1));
+    if (!PG_ARGISNULL(1)) {
+        append_options(&options, type, PG_GETARG_JSONB_P(1));
+        require_may_ask(type, PG_GETARG_JSONB_P(1), GetUserId());
+    }
     PG_RETURN_INT64(submit(type, &options, "options"));
 }
 

@@ -29,6 +29,7 @@ void fill_slot(JobSlot* slot, int64 id, const JobRequest* request) {
     slot->attempt = request->attempt;
     slot->requested_at = GetCurrentTimestamp();
     slot->started_at = slot->finished_at = slot->phase_started_at = 0;
+    slot->claimed_steady = slot->finished_steady = slot->phase_steady = 0;
     slot->phase[0] = slot->label[0] = slot->error[0] = slot->hint[0] = '\0';
     slot->error_code = slot->phase_count = 0;
     slot->copying = {};
@@ -38,6 +39,7 @@ void fill_slot(JobSlot* slot, int64 id, const JobRequest* request) {
     if (request->skip_reason != nullptr) {
         slot->state = JobState::skipped;
         slot->finished_at = slot->requested_at;
+        slot->finished_steady = steady_now();
         clip_utf8(slot->error, sizeof slot->error, request->skip_reason);
     }
     pg_atomic_write_u64(&slot->bytes_total, 0);

@@ -30,6 +30,8 @@ struct Report {
     char first[512];
     char first_hint[512];
     char warning[sizeof JobSlot::hint];  ///< of `done`: what the job, which succeeded, left undone
+    int left_undone_code;  ///< of what was to be done beside the work proper; 0: nothing
+    char left_undone[512];
 };
 Report report;
 
@@ -45,20 +47,21 @@ void finish_with(const SessionResult* result) {
                cancelled ? "cancelled" : result->message, cancelled ? "" : result->hint);
 }
 
-/// Exit callback: whatever ends the worker, the job does not stay "running".
-void abandon_job(int, Datum) {
-    stop_engine(kExitGraceMs);
-    if (decided != nullptr) finish_with(decided);
-    finish_job(job_id, JobState::failed, 25,
-               last_error[0] != '\0' ? last_error : "job worker ended unexpectedly", "");
-}
-
 bool cancel_requested(void*) {
     LWLockAcquire(shared->lock, LW_SHARED);
     const JobSlot* slot = find_job(job_id);
     const bool requested = slot == nullptr || slot->cancel_requested;
     LWLockRelease(shared->lock);
     return requested;
+}
+
+/// Exit callback: whatever ends the worker, the job does not stay "running".
+void abandon_job(int, Datum) {
+    stop_engine(kExitGraceMs);
+    if (decided != nullptr) finish_with(decided);
+    if (cancel_requested(nullptr)) finish_job(job_id, JobState::cancelled, 63, "cancelled", "");
+    finish_job(job_id, JobState::failed, 25,
+               last_error[0] != '\0' ? last_error : "job worker ended unexpectedly", "");
 }
 
 void set_counter(pg_atomic_uint64* counter, const char* key) {
@@ -110,12 +113,18 @@ void take_finding() {
     clip_utf8(report.first_hint, sizeof report.first_hint, hint);
 }
 
+void take_status() {
+    report.status = engine_field_number("status", 0);
+    report.left_undone_code = static_cast<int>(engine_field_number("expire_code", 0));
+    if (report.left_undone_code != 0)
+        clip_utf8(report.left_undone, sizeof report.left_undone,
+                  psprintf("expire failed: %s", text_field("expire_error")));
+    clip_utf8(report.warning, sizeof report.warning, text_field("warning"));
+}
+
 void handle_message(void*, const char* verb) {
     if (strcmp(verb, "finding") == 0) take_finding();
-    if (strcmp(verb, "done") == 0) {
-        report.status = engine_field_number("status", 0);
-        clip_utf8(report.warning, sizeof report.warning, text_field("warning"));
-    }
+    if (strcmp(verb, "done") == 0) take_status();
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     if (JobSlot* slot = find_job(job_id)) {
         if (strcmp(verb, "progress") == 0) take_progress(slot);
@@ -137,6 +146,9 @@ bool claim_job(char* type, Size type_size) {
         claimed = true;
         slot->state = JobState::running;
         slot->started_at = GetCurrentTimestamp();
+        // A cancel has an effect from now on, whatever this process comes to wait for.
+        slot->worker_pid = MyProcPid;
+        slot->worker_latch = MyLatch;
         strlcpy(type, slot->type, type_size);
     }
     LWLockRelease(shared->lock);
@@ -144,16 +156,15 @@ bool claim_job(char* type, Size type_size) {
     return claimed;
 }
 
-/// Between the two calls the job can be interrupted. Before, a cancel waits until its worker is
-/// ready; after, it comes too late and must not hit the record of the job in its place.
-void open_to_cancel(bool open) {
+/// From now on a cancel comes too late, and must not hit the record of the job in its place.
+void close_to_cancel() {
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     if (JobSlot* slot = find_job(job_id)) {
-        slot->worker_pid = open ? MyProcPid : 0;
-        slot->worker_latch = open ? MyLatch : nullptr;
+        slot->worker_pid = 0;
+        slot->worker_latch = nullptr;
     }
     LWLockRelease(shared->lock);
-    if (!open) QueryCancelPending = false;
+    QueryCancelPending = false;
 }
 
 void begin_job_arguments(Arguments* arguments, const JobType* type, const char* options) {
@@ -173,7 +184,12 @@ void begin_job_arguments(Arguments* arguments, const JobType* type, const char* 
 
 /// A command that has done its work may still have found that something is wrong.
 void judge_findings(SessionResult* result, const JobType* type) {
-    if (result->outcome != SessionOutcome::done || report.status == 0) return;
+    if (result->outcome != SessionOutcome::done) return;
+    if (report.status == 0) {
+        result->code = report.left_undone_code;
+        result->message = report.left_undone;
+        return;
+    }
     result->outcome = SessionOutcome::failed;
     result->code = static_cast<int>(report.status);
     result->hint = report.first_hint;
@@ -271,13 +287,15 @@ void run_job(const JobType* type) {
     look_up_job(job_id, job);
     PG_TRY();
     {
-        open_to_cancel(true);
-        *result = run_to_outcome(type, job);
+        if (cancel_requested(nullptr))
+            *result = {SessionOutcome::cancelled, 63, "cancelled", ""};
+        else
+            *result = run_to_outcome(type, job);
     }
     PG_CATCH();
     { *result = outcome_of_error(context); }
     PG_END_TRY();
-    open_to_cancel(false);
+    close_to_cancel();
     report_outcome(result, type);
     decided = result;
     run_last_command(job, result, context);

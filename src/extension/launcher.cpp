@@ -1,11 +1,13 @@
 #include "extension/launcher.h"
 
 #include "extension/health.h"
+#include "extension/heartbeat.h"
 #include "extension/job_types.h"
 #include "extension/postgres_api.h"
 #include "extension/schedule_time.h"
 #include "extension/settings.h"
 #include "extension/shared_state.h"
+#include "extension/steady_time.h"
 #include "extension/wal_state.h"
 #include "extension/wal_stream.h"
 
@@ -21,6 +23,10 @@ namespace {
 constexpr long kIdleMs = 60000;
 constexpr long kBusyMs = 1000;
 constexpr long kRecoveryMs = 5000;
+/// A scheduler that takes longer waits for something that does not come.
+constexpr int kSchedulerMaxMs = 600000;
+/// A wall clock that goes away from the other one by more has been set.
+constexpr int64 kClockStepUs = 5 * USECS_PER_SEC;
 
 /// What the postmaster calls the workers this launcher asked for; by slot.
 struct Started {
@@ -58,8 +64,7 @@ bool lost_its_worker(const JobSlot* slot, const Started* worker) {
     if (slot->state != JobState::starting) return false;
     pid_t pid = 0;
     // A job that a former launcher started: its handle is gone, the worker has had time to begin.
-    if (worker->job != slot->id)
-        return TimestampDifferenceExceeds(slot->started_at, GetCurrentTimestamp(), 60000);
+    if (worker->job != slot->id) return has_passed(slot->claimed_steady, 60000);
     return GetBackgroundWorkerPid(worker->handle, &pid) == BGWH_STOPPED;
 }
 
@@ -107,7 +112,7 @@ bool register_worker(BackgroundWorker* worker, BackgroundWorkerHandle** handle) 
 
 /// The scheduler this launcher has started last.
 BackgroundWorkerHandle* scheduler;
-TimestampTz scheduler_started_at;
+SteadyTime scheduler_started_at;
 
 bool scheduler_runs() {
     pid_t pid = 0;
@@ -116,11 +121,11 @@ bool scheduler_runs() {
 
 /// A job that ended with its worker, or whose worker could not: somebody else has to write it into
 /// the history. Once, and again a minute later if that could not either.
-bool job_waits_for_record(TimestampTz now) {
+bool job_waits_for_record(SteadyTime now) {
     for (const JobSlot& slot : shared->slots)
         if (is_finished(slot.state) && !slot.recorded &&
-            slot.finished_at + 2 * USECS_PER_SEC < now &&
-            (slot.finished_at >= scheduler_started_at ||
+            slot.finished_steady + 2 * USECS_PER_SEC < now &&
+            (slot.finished_steady >= scheduler_started_at ||
              scheduler_started_at + USECS_PER_MINUTE < now))
             return true;
     return false;
@@ -133,21 +138,43 @@ int64 scheduler_retry_us() {
 }
 
 /// Calls that chronos.audit_log does not have yet: those since the last scheduler began, at once.
-bool calls_wait_for_record(TimestampTz now) {
+bool calls_wait_for_record(SteadyTime now) {
     const AuditQueue* queue = &shared->audit;
     return queue->waiting() && (queue->latest_at >= scheduler_started_at ||
                                 scheduler_started_at + scheduler_retry_us() < now);
 }
 
+/// By the clock of schedules, or because the time until then has passed and the clock was set.
+bool schedules_are_due(SteadyTime now) {
+    return shared->check_schedules_at <= schedule_now() || shared->check_schedules_by <= now;
+}
+
+/// A clock that was set has made every time that was worked out with it worthless.
+void look_at_clock() {
+    static int64 former;
+    const int64 apart = GetCurrentTimestamp() - steady_now();
+    const int64 step = apart - former;
+    const bool was_set = former != 0 && (step > kClockStepUs || step < -kClockStepUs);
+    former = apart;
+    if (!was_set) return;
+    ereport(LOG, (errmsg("chronos: the clock was set %s by %lld s: schedules are looked at anew",
+                         step > 0 ? "forward" : "back",
+                         static_cast<long long>((step > 0 ? step : -step) / USECS_PER_SEC))));
+    wake_scheduler();
+    // The archiver reckons by that clock when it tries again.
+    PgArchWakeup();
+}
+
 /// Claims the turn of the scheduler. Should it fail, it gets another one later and later.
 bool claim_scheduler_turn() {
-    const TimestampTz now = GetCurrentTimestamp();
+    const SteadyTime now = steady_now();
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-    const bool turn = shared->schedules_changed || shared->check_schedules_at <= schedule_now() ||
+    const bool turn = shared->schedules_changed || schedules_are_due(now) ||
                       job_waits_for_record(now) || calls_wait_for_record(now);
     if (turn) {
         shared->schedules_changed = false;
         shared->check_schedules_at = schedule_now() + scheduler_retry_us();
+        shared->check_schedules_by = now + scheduler_retry_us();
         ++shared->scheduler_failures;
         scheduler_started_at = now;
     }
@@ -156,7 +183,14 @@ bool claim_scheduler_turn() {
 }
 
 void look_after_schedules() {
-    if (RecoveryInProgress() || scheduler_runs() || !claim_scheduler_turn()) return;
+    if (RecoveryInProgress()) return;
+    if (scheduler_runs()) {
+        // Its session is one of those whose waits nobody else would end.
+        if (has_passed(scheduler_started_at, kSchedulerMaxMs)) TerminateBackgroundWorker(scheduler);
+        return;
+    }
+    if (!claim_scheduler_turn()) return;
+    expect(Subject::scheduler, 0);
     BackgroundWorker worker;
     fill_worker(&worker, "chronos scheduler", "chronos scheduler", "chronos_scheduler_main", 0);
     if (scheduler != nullptr) pfree(scheduler);
@@ -173,7 +207,8 @@ long time_to_sleep_ms(bool busy) {
     // Its end wakes us; until then its turn, past or to come, is nothing to hurry for.
     if (scheduler_runs()) return kBusyMs;
     LWLockAcquire(shared->lock, LW_SHARED);
-    const int64 left_ms = (shared->check_schedules_at - schedule_now()) / 1000 + 1;
+    const int64 left_ms = Min((shared->check_schedules_at - schedule_now()) / 1000 + 1,
+                              int64{left_until_ms(shared->check_schedules_by)});
     LWLockRelease(shared->lock);
     const long most = busy ? kBusyMs : kIdleMs;
     return static_cast<long>(Max(0, Min(left_ms, static_cast<int64>(most))));
@@ -206,6 +241,7 @@ int claim_next_job() {
     if (next >= 0) {
         shared->slots[next].state = JobState::starting;
         shared->slots[next].started_at = GetCurrentTimestamp();
+        shared->slots[next].claimed_steady = steady_now();
     }
     LWLockRelease(shared->lock);
     return next;
@@ -230,6 +266,53 @@ void start_worker(int slot) {
 
 void start_queued_jobs() {
     for (int slot = claim_next_job(); slot >= 0; slot = claim_next_job()) start_worker(slot);
+}
+
+/// The archiver itself sleeps while there is nothing to archive.
+bool wal_is_ready() {
+    bool found = false;
+    DIR* directory = AllocateDir("pg_wal/archive_status");
+    while (const dirent* entry = ReadDirExtended(directory, "pg_wal/archive_status", LOG)) {
+        const size_t length = strlen(entry->d_name);
+        found = length > 6 && strcmp(entry->d_name + length - 6, ".ready") == 0;
+        if (found) break;
+    }
+    FreeDir(directory);
+    return found;
+}
+
+bool archiver_is_ours() {
+    const char* library = XLogArchiveLibrary != nullptr ? XLogArchiveLibrary : "";
+    const char* slash = strrchr(library, '/');
+    return strncmp(slash != nullptr ? slash + 1 : library, "chronos_backup", 14) == 0;
+}
+
+bool archiver_is_wanted() {
+    return archiver_is_ours() &&
+           (RecoveryInProgress() ? XLogArchivingAlways() : XLogArchivingActive());
+}
+
+/// What others owe, and whether they have kept it. Whether this process still does is told by
+/// those: the archiver, the worker of the dashboard, and every session that asks for health.
+void look_after_heartbeats() {
+    static SteadyTime looked_at;
+    if (looked_at == 0 || has_passed(looked_at, 5000)) {
+        looked_at = steady_now();
+        if (archiver_is_wanted() && wal_is_ready())
+            expect(Subject::archiver, 1000);
+        else
+            rest(Subject::archiver);
+    }
+    LWLockAcquire(shared->lock, LW_SHARED);
+    const bool calls_wait = shared->audit.waiting();
+    LWLockRelease(shared->lock);
+    if (calls_wait && !RecoveryInProgress())
+        expect(Subject::audit, 0);
+    else
+        rest(Subject::audit);
+    for (int i = 0; i < kSubjects; ++i)
+        if (static_cast<Subject>(i) != Subject::launcher)
+            tell_of_stillness(static_cast<Subject>(i));
 }
 
 /// Until the latch is set, or the engine that streams WAL says something.
@@ -285,12 +368,16 @@ void chronos_launcher_main(Datum) {
             wake_scheduler();  // its time zone or its database may be another one
         }
         if (!RecoveryInProgress()) sample_wal_rate();
+        look_at_clock();
         const bool busy = look_after_workers();
         start_queued_jobs();
         look_after_schedules();
         long pause_ms = Min(time_to_sleep_ms(busy), stream_wal());
         pause_ms = Min(pause_ms, look_after_health());
         pause_ms = Min(pause_ms, look_after_http_service());
+        look_after_heartbeats();
+        pause_ms = Min(pause_ms, heartbeat_pause_ms());
+        beat(Subject::launcher, pause_ms);
         sleep_ms(pause_ms);
     }
 }

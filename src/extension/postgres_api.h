@@ -39,6 +39,7 @@ extern "C" {
 #include "storage/proc.h"
 #include "storage/shmem.h"
 #include "tcop/tcopprot.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
@@ -58,9 +59,8 @@ extern "C" {
 #include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 160000
 #include "archive/archive_module.h"
-#else
-#include "postmaster/pgarch.h"
 #endif
+#include "postmaster/pgarch.h"
 // clang-format on
 }
 

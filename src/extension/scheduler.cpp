@@ -1,4 +1,5 @@
 #include "extension/audit.h"
+#include "extension/heartbeat.h"
 #include "extension/job_history.h"
 #include "extension/job_options.h"
 #include "extension/job_queue.h"
@@ -21,6 +22,9 @@ namespace {
 
 /// Without a schedule too: somebody may have written to the table behind our back.
 constexpr int64 kLongestSleepUs = USECS_PER_HOUR;
+/// A clock that is corrected by so little has not been set: what ran a moment ago does not run
+/// again.
+constexpr int64 kClockSlackUs = USECS_PER_MINUTE;
 /// A schedule that somebody is changing is looked at when they are done; and if that goes unseen.
 constexpr int64 kLockedRetryUs = 60 * USECS_PER_SEC;
 
@@ -36,6 +40,8 @@ constexpr const char* kCount = "SELECT count(*) FROM chronos.schedule_entries WH
 constexpr const char* kConsidered =
     "UPDATE chronos.schedule_entries SET considered_until = $2, last_due = $3, last_job = $4, "
     "last_requested_at = $5, attempt = $6 WHERE name = $1";
+constexpr const char* kReconsider =
+    "UPDATE chronos.schedule_entries SET considered_until = $2 WHERE name = $1";
 constexpr const char* kOutcome =
     "SELECT state, finished_at, error FROM chronos.job_history WHERE id = $1 AND requested_at = $2";
 
@@ -203,9 +209,11 @@ void consider_retry(Entry* entry, TimestampTz now) {
     const int allowed = entry->retries + (outcome == Outcome::lost ? 1 : 0);
     if ((outcome != Outcome::failed && outcome != Outcome::lost) || entry->attempt > allowed)
         return;
-    // Times of jobs are those of the server, also where a test sets the clock of schedules.
-    const int64 left =
-        outcome == Outcome::lost ? 0 : finished_at + entry->retry_delay_us - GetCurrentTimestamp();
+    // Times of jobs are those of the server, also where a test sets the clock of schedules. One
+    // that lies ahead was taken from a clock that has been set back since.
+    const int64 since = GetCurrentTimestamp() - finished_at;
+    const bool no_wait = outcome == Outcome::lost || since < -kClockSlackUs;
+    const int64 left = no_wait ? 0 : entry->retry_delay_us - since;
     if (left > 0) {
         entry->next = earlier(entry->next, now + left);
         return;
@@ -214,9 +222,18 @@ void consider_retry(Entry* entry, TimestampTz now) {
     entry->due_again = true;
 }
 
+/// A clock that was ahead and has been set back, or a dump from the future, must not stop the
+/// schedule until the clock has caught up. On record, so that what comes due next is due.
+void reconsider(Entry* entry, TimestampTz now) {
+    if (entry->considered_until <= now + kClockSlackUs) return;
+    entry->considered_until = now;
+    Oid types[] = {TEXTOID, TIMESTAMPTZOID};
+    Datum values[] = {CStringGetTextDatum(entry->name), TimestampTzGetDatum(now)};
+    SPI_execute_with_args(kReconsider, 2, types, values, nullptr, false, 0);
+}
+
 void consider(Entry* entry, TimestampTz now) {
-    // A clock that was set back, or a dump from the future, must not stop the schedule.
-    if (entry->considered_until > now + USECS_PER_DAY) entry->considered_until = now;
+    reconsider(entry, now);
     const TimestampTz due = next_run_after(entry->cron, entry->zone, entry->considered_until);
     entry->next = due > now ? due : next_run_after(entry->cron, entry->zone, now);
     if (due <= now)
@@ -343,8 +360,10 @@ void chronos_scheduler_main(Datum) {
     const TimestampTz next = evaluate();
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     shared->check_schedules_at = next;
+    shared->check_schedules_by = steady_now() + Max(0, next - schedule_now());
     shared->scheduler_failures = 0;
     LWLockRelease(shared->lock);
+    beat_and_rest(Subject::scheduler);
     record_finished_jobs();
     write_audit_log();
     proc_exit(0);

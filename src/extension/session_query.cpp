@@ -1,5 +1,6 @@
 #include "extension/engine_process.h"
 #include "extension/engine_session.h"
+#include "extension/session_settings.h"
 #include "extension/text.h"
 
 namespace chronos::extension {
@@ -83,12 +84,16 @@ void execute(const char* id, const char* sql) {
     queue_rows(id);
 }
 
+/// Of the statement at hand, in a session that is not ours.
+int settings_level;
+
 void begin(bool own_transaction) {
     if (own_transaction) {
         SetCurrentStatementStartTimestamp();
         StartTransactionCommand();
     } else {
         BeginInternalSubTransaction(nullptr);
+        settings_level = settle_statement();
     }
     SPI_connect();
     PushActiveSnapshot(GetTransactionSnapshot());
@@ -102,6 +107,7 @@ void commit(bool own_transaction) {
         pgstat_report_stat(true);
         pgstat_report_activity(STATE_IDLE, nullptr);
     } else {
+        unsettle(settings_level);
         ReleaseCurrentSubTransaction();
     }
 }

@@ -57,6 +57,10 @@ void define_health_settings() {
     define_number("chronos.health_interval",
                   "How often health is checked and changes are told; 0 for never.",
                   &settings.health_interval_s, 60, 0, 3600, GUC_UNIT_S);
+    define_number("chronos.heartbeat_timeout",
+                  "How late a sign of life of the launcher, the scheduler, the archiver and the "
+                  "like may be before health tells that they stand still.",
+                  &settings.heartbeat_timeout_s, 60, 5, 3600, GUC_UNIT_S);
     define_limit("chronos.health_backup_age",
                  "Age of the last backup that is critical; 0 for none, -1 for health-backup-age.",
                  &settings.health_backup_age_s, INT_MAX, GUC_UNIT_S);

@@ -18,7 +18,8 @@ struct Settings {
     bool wal_stream;
     int wal_stream_interval_ms;
     char* http_listen;
-    int health_interval_s;  ///< 0: never
+    int health_interval_s;    ///< 0: never
+    int heartbeat_timeout_s;  ///< how late a sign of life may be
     /// Limits of health rules; -1: as the configuration file has it.
     int health_backup_age_s;
     int health_backup_duration_s;

@@ -27,6 +27,7 @@ void initialise() {
     pg_atomic_init_u32(&shared->shutting_down, 0);
     pg_atomic_init_u64(&shared->clock_offset_us, 0);
     shared->wal.bytes_per_second = -1;
+    init_heartbeats(shared->heartbeats);
     for (JobSlot& slot : shared->slots) {
         pg_atomic_init_u64(&slot.bytes_total, 0);
         pg_atomic_init_u64(&slot.bytes_done, 0);
@@ -111,11 +112,12 @@ PhaseTime* phase_record(JobSlot* slot, const char* name) {
 
 void enter_phase(JobSlot* slot, const char* phase) {
     if (strcmp(slot->phase, phase) == 0) return;
-    const TimestampTz now = GetCurrentTimestamp();
+    const SteadyTime now = steady_now();
     PhaseTime* ended = slot->phase[0] != '\0' ? phase_record(slot, slot->phase) : nullptr;
-    if (ended != nullptr) ended->us += now - slot->phase_started_at;
+    if (ended != nullptr) ended->us += now - slot->phase_steady;
     strlcpy(slot->phase, phase, sizeof slot->phase);
-    slot->phase_started_at = now;
+    slot->phase_steady = now;
+    slot->phase_started_at = GetCurrentTimestamp();
 }
 
 void wake_scheduler() {
@@ -125,26 +127,35 @@ void wake_scheduler() {
     LWLockRelease(shared->lock);
 }
 
+void finish_slot(JobSlot* slot, JobState state, int error_code, const char* error,
+                 const char* hint) {
+    // A schedule may want another attempt.
+    if (state == JobState::failed && slot->schedule[0] != '\0') shared->schedules_changed = true;
+    enter_phase(slot, "");
+    slot->state = state;
+    slot->finished_at = GetCurrentTimestamp();
+    slot->finished_steady = steady_now();
+    slot->error_code = error_code;
+    clip_utf8(slot->error, sizeof slot->error, error != nullptr ? error : "");
+    clip_utf8(slot->hint, sizeof slot->hint, hint != nullptr ? hint : "");
+    slot->worker_latch = nullptr;
+    slot->worker_pid = 0;
+}
+
+void notify_finished() {
+    LWLockAcquire(shared->lock, LW_SHARED);
+    if (shared->launcher_latch != nullptr) SetLatch(shared->launcher_latch);
+    LWLockRelease(shared->lock);
+    ConditionVariableBroadcast(&shared->changed);
+}
+
 void finish_job(int64 id, JobState state, int error_code, const char* error, const char* hint) {
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     JobSlot* slot = find_job(id);
-    if (slot != nullptr && !is_finished(slot->state)) {
-        // A schedule may want another attempt.
-        if (state == JobState::failed && slot->schedule[0] != '\0')
-            shared->schedules_changed = true;
-        enter_phase(slot, "");
-        slot->state = state;
-        slot->finished_at = GetCurrentTimestamp();
-        slot->error_code = error_code;
-        clip_utf8(slot->error, sizeof slot->error, error != nullptr ? error : "");
-        clip_utf8(slot->hint, sizeof slot->hint, hint != nullptr ? hint : "");
-        slot->worker_latch = nullptr;
-        slot->worker_pid = 0;
-    }
-    Latch* launcher = shared->launcher_latch;
+    if (slot != nullptr && !is_finished(slot->state))
+        finish_slot(slot, state, error_code, error, hint);
     LWLockRelease(shared->lock);
-    if (launcher != nullptr) SetLatch(launcher);
-    ConditionVariableBroadcast(&shared->changed);
+    notify_finished();
 }
 
 bool postmaster_is_stopping() {

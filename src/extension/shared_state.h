@@ -1,7 +1,9 @@
 #pragma once
 
 #include "extension/audit.h"
+#include "extension/heartbeat.h"
 #include "extension/postgres_api.h"
+#include "extension/steady_time.h"
 #include "extension/wal_state.h"
 
 namespace chronos::extension {
@@ -56,6 +58,10 @@ struct JobSlot {
     TimestampTz requested_at;
     TimestampTz started_at;
     TimestampTz finished_at;
+    /// The same moments by the clock that nobody sets: what intervals are made of.
+    SteadyTime claimed_steady;
+    SteadyTime finished_steady;
+    SteadyTime phase_steady;
     char phase[24];
     TimestampTz phase_started_at;
     PhaseTime phases[kPhases];  ///< those that have ended, in order
@@ -81,12 +87,14 @@ struct SharedState {
     pg_atomic_uint32 shutting_down;  ///< set by the launcher once the server is on its way down
     pid_t launcher_pid;              ///< 0: there is none
     Latch* launcher_latch;
-    TimestampTz health_checked_at;     ///< the last time that it could be
+    SteadyTime health_checked_at;      ///< the last time that it could be
     int64 next_id;                     ///< 0: the history has not been asked yet
     bool schedules_changed;            ///< look at them now
     TimestampTz check_schedules_at;    ///< look at them then, by schedule_now()
+    SteadyTime check_schedules_by;     ///< and then at the latest, wherever the clock has gone
     int scheduler_failures;            ///< starts since a scheduler last got through
     pg_atomic_uint64 clock_offset_us;  ///< of schedule_now(); tests set it
+    Heartbeat heartbeats[kSubjects];
     WalState wal;
     AuditQueue audit;
     JobSlot slots[kJobSlots];
@@ -117,6 +125,11 @@ void wake_scheduler();
 /// Ends a job that is not finished yet; a later end does not replace the first. Wakes all waiters.
 /// Safe in exit callbacks: it does not raise.
 void finish_job(int64 id, JobState state, int error_code, const char* error, const char* hint);
+
+/// The same for a slot at hand, under the lock; notify_finished() has to follow.
+void finish_slot(JobSlot* slot, JobState state, int error_code, const char* error,
+                 const char* hint);
+void notify_finished();
 
 /// True once the postmaster has begun to stop the server, from what it notes in postmaster.pid.
 /// Reads a small file: not for a loop that does not wait.

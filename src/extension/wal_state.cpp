@@ -128,8 +128,8 @@ void put_disk(Row* row) {
 void put_rate(Row* row, const WalState* state) {
     double rate = state->bytes_per_second;
     if (rate < 0 && state->sampled_at != 0 && !RecoveryInProgress()) {
-        const TimestampTz now = GetCurrentTimestamp();
-        if (TimestampDifferenceExceeds(state->sampled_at, now, 1000))
+        const SteadyTime now = steady_now();
+        if (now - state->sampled_at > USECS_PER_SEC)
             rate = static_cast<double>(GetFlushRecPtr(nullptr) - state->sampled_lsn) *
                    USECS_PER_SEC / static_cast<double>(now - state->sampled_at);
     }
@@ -187,11 +187,10 @@ void note_stream_failure(const char* message) {
 }
 
 void sample_wal_rate() {
-    const TimestampTz now = GetCurrentTimestamp();
+    const SteadyTime now = steady_now();
     WalState* state = &shared->wal;
     // Only the launcher writes these, so it may look without the lock.
-    if (state->sampled_at != 0 && !TimestampDifferenceExceeds(state->sampled_at, now, kSampleMs))
-        return;
+    if (state->sampled_at != 0 && !has_passed(state->sampled_at, kSampleMs)) return;
     const XLogRecPtr lsn = GetFlushRecPtr(nullptr);
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     if (state->sampled_at != 0 && lsn >= state->sampled_lsn) {

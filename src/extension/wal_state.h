@@ -1,6 +1,7 @@
 #pragma once
 
 #include "extension/postgres_api.h"
+#include "extension/steady_time.h"
 
 namespace chronos::extension {
 
@@ -19,7 +20,7 @@ struct WalState {
     char stream_error[512];   ///< "" once streaming works again
     TimestampTz stream_failed_at;
     XLogRecPtr sampled_lsn;  ///< of the last look at how fast WAL is written
-    TimestampTz sampled_at;
+    SteadyTime sampled_at;
     double bytes_per_second;  ///< smoothed; negative: not known yet
 };
 

@@ -2,8 +2,10 @@
 
 #include "extension/engine_process.h"
 #include "extension/engine_session.h"
+#include "extension/heartbeat.h"
 #include "extension/settings.h"
 #include "extension/shared_state.h"
+#include "extension/steady_time.h"
 #include "extension/wal_state.h"
 
 namespace chronos::extension {
@@ -18,11 +20,11 @@ constexpr int kBusyMaxMs = 600000;
 struct Stream {
     char arguments[4096];
     TimestampTz reload_time;
-    TimestampTz started_at;
-    TimestampTz not_before;  ///< no start before that: it ended too soon last time
+    SteadyTime started_at;
+    SteadyTime not_before;  ///< no start before that: it ended too soon last time
     int restart_delay_ms;
     bool busy;
-    TimestampTz told_at;
+    SteadyTime told_at;
     XLogRecPtr told_lsn;
     TimestampTz flushed_at;      ///< when the server had flushed to told_lsn
     unsigned long long waiting;  ///< segments whose pieces the engine has yet to remove
@@ -37,15 +39,14 @@ bool is_wanted() {
 
 /// The next start waits the longer the sooner the engine ended.
 void bury(const char* said) {
-    const bool lived_long =
-        TimestampDifferenceExceeds(stream.started_at, GetCurrentTimestamp(), 60000);
+    const bool lived_long = has_passed(stream.started_at, 60000);
     stop_engine(kExitGraceMs);
     const char* reason = said != nullptr ? said : engine_end_reason();
     note_stream_failure(reason);
     ereport(WARNING, (errmsg("chronos: WAL is not streamed: %s", reason)));
     stream.restart_delay_ms =
         lived_long ? 1000 : Min(Max(1000, 2 * stream.restart_delay_ms), kRestartDelayMaxMs);
-    stream.not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), stream.restart_delay_ms);
+    stream.not_before = steady_now() + int64{1000} * stream.restart_delay_ms;
     stream.busy = false;
 }
 
@@ -75,10 +76,10 @@ bool ensure_engine() {
         stream.restart_delay_ms = 0;
     }
     if (engine_running()) return true;
-    if (GetCurrentTimestamp() < stream.not_before) return false;
+    if (steady_now() < stream.not_before) return false;
     strlcpy(stream.arguments, wanted, sizeof stream.arguments);
     stream.reload_time = PgReloadTime;
-    stream.started_at = GetCurrentTimestamp();
+    stream.started_at = steady_now();
     stream.busy = false;
     stream.told_lsn = 0;
     const Failure failure = start_engine(&arguments);
@@ -95,6 +96,7 @@ void take_message() {
         stream.busy = false;
         stream.waiting = engine_field_number("waiting", 0);
         note_streamed(stream.told_lsn, stream.flushed_at);
+        beat(Subject::stream, settings.wal_stream_interval_ms);
     } else if (strcmp(verb, "not-streamed") == 0) {
         // The engine has said so in the log, once.
         stream.busy = false;
@@ -118,15 +120,15 @@ void hear() {
 
 /// Tells the engine how far the server is, if there is news and it is time.
 void tell() {
-    const TimestampTz now = GetCurrentTimestamp();
-    if (!TimestampDifferenceExceeds(stream.told_at, now, settings.wal_stream_interval_ms)) return;
+    if (!has_passed(stream.told_at, settings.wal_stream_interval_ms)) return;
     TimeLineID timeline;
     const XLogRecPtr flushed = GetFlushRecPtr(&timeline);
     // The current segment has always pieces; another one means that there is something to tidy up.
     const bool news = flushed != stream.told_lsn;
     if (!news && stream.waiting <= 1) {
-        if (stream.told_lsn != 0) note_streamed(stream.told_lsn, now);
-        stream.told_at = now;
+        if (stream.told_lsn != 0) note_streamed(stream.told_lsn, GetCurrentTimestamp());
+        stream.told_at = steady_now();
+        beat(Subject::stream, settings.wal_stream_interval_ms);
         return;
     }
     const char* lsn =
@@ -138,27 +140,22 @@ void tell() {
         return;
     }
     stream.busy = true;
-    stream.told_at = now;
+    stream.told_at = steady_now();
     stream.told_lsn = flushed;
-    stream.flushed_at = now;
+    stream.flushed_at = GetCurrentTimestamp();
 }
 
 /// At most this long until tell() has something to do.
 long until_next_ms() {
     if (stream.busy) return kIdleMs;  // the answer wakes us
-    return TimestampDifferenceMilliseconds(
-               GetCurrentTimestamp(),
-               TimestampTzPlusMilliseconds(stream.told_at, settings.wal_stream_interval_ms)) +
-           1;
+    return left_until_ms(stream.told_at + int64{1000} * settings.wal_stream_interval_ms);
 }
 
 long run_round() {
-    if (!ensure_engine())
-        return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), stream.not_before) + 1;
+    if (!ensure_engine()) return left_until_ms(stream.not_before);
     hear();
     if (!engine_running()) return 1000;
-    if (stream.busy &&
-        TimestampDifferenceExceeds(stream.told_at, GetCurrentTimestamp(), kBusyMaxMs)) {
+    if (stream.busy && has_passed(stream.told_at, kBusyMaxMs)) {
         bury("the engine does not answer");
         return 1000;
     }
@@ -172,8 +169,10 @@ long run_round() {
 long stream_wal() {
     if (!is_wanted()) {
         if (engine_running()) stop();
+        rest(Subject::stream);
         return kIdleMs;
     }
+    expect(Subject::stream, settings.wal_stream_interval_ms);
     static MemoryContext context = nullptr;
     if (context == nullptr)
         context = AllocSetContextCreate(TopMemoryContext, "chronos stream", ALLOCSET_DEFAULT_SIZES);

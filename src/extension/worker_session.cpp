@@ -1,6 +1,7 @@
 #include "extension/worker_session.h"
 
 #include "extension/postgres_api.h"
+#include "extension/session_settings.h"
 #include "extension/settings.h"
 
 namespace chronos::extension {
@@ -9,20 +10,10 @@ void connect_worker() {
     char database[NAMEDATALEN];
     strlcpy(database, settings.database != nullptr ? settings.database : "postgres",
             sizeof database);
+    // A session that cannot begin, because somebody holds a lock on a catalog, ends some time.
+    SetConfigOption("lock_timeout", "60s", PGC_SUSET, PGC_S_OVERRIDE);
     BackgroundWorkerInitializeConnection(database, nullptr, 0);
-    // Nothing that an administrator sets for sessions may cut a backup short.
-    const char* const overrides[][2] = {
-        {"search_path", "pg_catalog, pg_temp"},
-        {"statement_timeout", "0"},
-        {"lock_timeout", "0"},
-        {"idle_in_transaction_session_timeout", "0"},
-#if PG_VERSION_NUM >= 170000
-        {"transaction_timeout", "0"},
-#endif
-        {"default_transaction_read_only", "off"},
-    };
-    for (const auto& setting : overrides)
-        SetConfigOption(setting[0], setting[1], PGC_SUSET, PGC_S_OVERRIDE);
+    settle_worker_session();
     SetConfigOption("application_name", MyBgworkerEntry->bgw_name, PGC_USERSET, PGC_S_SESSION);
     pgstat_report_activity(STATE_IDLE, nullptr);
 }

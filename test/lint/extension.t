@@ -17,6 +17,16 @@ for my $file (glob 'src/extension/*.h src/extension/*.cpp')
 	push @problems, "$file includes a header of the server beside postgres_api.h"
 	  if grep { m{^(?:postgres|fmgr|miscadmin|funcapi|pgstat)\.h$|^(?:utils|storage|access|executor|postmaster|catalog)/} } @{ $includes{$file} };
 }
+# How long ago something was, the wall clock does not say: somebody may have set it since.
+for my $file (glob 'src/extension/*.h src/extension/*.cpp')
+{
+	open my $in, '<', $file or die "$file: $!";
+	local $/;
+	my $text = <$in>;
+	push @problems, "$file measures an interval by the wall clock: see steady_time.h"
+	  if $text =~ /TimestampDifference|TimestampTzPlusMilliseconds|GetCurrentTimestamp\(\) *[-<>]/
+	  && $file !~ m{/(?:launcher|scheduler|schedule_functions)\.cpp$};
+}
 ok(keys %includes > 10, 'there are sources to look at');
 
 # A file's world is that of its includes, through headers of this folder too.
