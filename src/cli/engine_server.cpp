@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 
 #include "chronos/base/log.h"
 #include "cli/engine_connection.h"
@@ -21,13 +22,32 @@ const char* status_name(ops::check::CheckStatus status) {
 }
 
 /// The backup is there, and whoever asked for it must learn its label; what expire left undone, the
-/// next one does. Returns the error code, 0 if there was no error.
-std::uint64_t expire_after(Context& context, const RepositoryBackup& backup) {
-    const Result<> expired = expire_after_backup(context, backup.key);
-    if (expired) return 0;
+/// next one does. Nothing if there was no error.
+std::optional<Error> expire_after(Context& context, const RepositoryBackup& backup) {
+    Result<> expired = expire_after_backup(context, backup.key);
+    if (expired) return std::nullopt;
     log_warn("backup " + backup.result->entry.label +
              " is complete, but expire failed: " + expired.error().text());
-    return static_cast<std::uint64_t>(expired.error().kind());
+    return std::move(expired).error();
+}
+
+/// A backup that one of the repositories has not got is no success: who looks at the job must see
+/// where it is, where not, and why.
+void send_failures(EngineChannel& channel, const std::vector<RepositoryBackup>& backups) {
+    std::string label, there;
+    for (const RepositoryBackup& backup : backups) {
+        if (!backup.result) continue;
+        label = backup.result->entry.label;
+        there += (there.empty() ? "repo" : ", repo") + std::to_string(backup.key);
+    }
+    for (const RepositoryBackup& backup : backups)
+        if (!backup.result)
+            channel.send(Message("finding")
+                             .with("test", "backup " + label + " is in " + there +
+                                               ", but not in repo" + std::to_string(backup.key))
+                             .with("status", "failure")
+                             .with("message", backup.result.error().message())
+                             .with("hint", backup.result.error().hint()));
 }
 
 }  // namespace
@@ -39,14 +59,16 @@ Result<> serve_backup(Context& context, EngineChannel& channel) {
         backups, [](const RepositoryBackup& backup) { return static_cast<bool>(backup.result); });
     const Result<> reported = report_backups(backups);
     if (done == backups.end()) return reported.error();
-    // The job is about a backup; that another repository has not got it stands in the log.
-    if (!reported) log_warn(reported.error().text());
     const ops::backup::BackupResult& result = *done->result;
     const repo::BackupEntry& entry = result.entry;
-    std::uint64_t expire_code = 0;
+    std::optional<Error> expire_error;
     for (const RepositoryBackup& backup : backups)
-        if (backup.result) expire_code = std::max(expire_code, expire_after(context, backup));
+        if (backup.result)
+            if (auto error = expire_after(context, backup)) expire_error = std::move(error);
+    if (!reported) send_failures(channel, backups);
+    const auto code = [](const Error& error) { return static_cast<std::uint64_t>(error.kind()); };
     channel.send(Message("done")
+                     .with("status", reported ? 0 : code(reported.error()))
                      .with("label", entry.label)
                      .with("type", repo::backup_type_name(entry.type))
                      .with("size", entry.size)
@@ -54,7 +76,8 @@ Result<> serve_backup(Context& context, EngineChannel& channel) {
                      .with("repo_size_delta", entry.repo_size_delta)
                      .with("files", result.file_total)
                      .with("warning", result.left_out)
-                     .with("expire_code", expire_code));
+                     .with("expire_code", expire_error ? code(*expire_error) : 0)
+                     .with("expire_error", expire_error ? expire_error->message() : ""));
     return {};
 }
 

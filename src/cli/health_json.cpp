@@ -118,6 +118,17 @@ json repository_json(const HealthView& view, const ops::health::RepositoryFacts&
         {"archives", archives}};
 }
 
+json heartbeats_json(const std::vector<ops::health::HeartbeatFacts>& heartbeats) {
+    json rows = json::array();
+    for (const ops::health::HeartbeatFacts& one : heartbeats)
+        rows.push_back({{"subject", one.subject},
+                        {"late", one.late},
+                        {"seen_seconds", one.seen < 0 ? json() : json(one.seen)},
+                        {"late_seconds", one.late_by},
+                        {"message", one.message}});
+    return rows;
+}
+
 json server_json(const std::optional<ops::health::ServerFacts>& server) {
     if (!server) return {};
     return {{"at", server->at},
@@ -131,7 +142,8 @@ json server_json(const std::optional<ops::health::ServerFacts>& server) {
             {"data_loss_seconds", server->data_loss_seconds()},
             {"pg_wal_bytes", server->pg_wal_bytes},
             {"disk_total_bytes", server->disk_total_bytes},
-            {"disk_free_bytes", server->disk_free_bytes}};
+            {"disk_free_bytes", server->disk_free_bytes},
+            {"heartbeats", heartbeats_json(server->heartbeats)}};
 }
 
 json running_json(const std::vector<RunningBackup>& running) {
@@ -215,14 +227,21 @@ std::string health_summary_json(const HealthView& view) {
 
 json rules_json(const std::vector<ops::health::Rule>& rules) {
     json rows = json::array();
-    for (const ops::health::Rule& rule : rules)
+    for (const ops::health::Rule& rule : rules) {
+        json findings = json::array();
+        for (const ops::health::RepositoryFinding& finding : rule.repositories)
+            findings.push_back({{"repo", finding.key},
+                                {"state", rule_state_name(finding.state)},
+                                {"message", finding.message}});
         rows.push_back({{"rule", rule.name},
                         {"state", rule_state_name(rule.state)},
                         {"value", rule.value},
                         {"threshold", rule.threshold},
                         {"message", rule.message},
                         {"hint", rule.hint},
-                        {"since", time_or_null(rule.since)}});
+                        {"since", time_or_null(rule.since)},
+                        {"repositories", findings}});
+    }
     return rows;
 }
 

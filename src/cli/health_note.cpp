@@ -10,6 +10,7 @@ namespace chronos::cli {
 namespace {
 
 using control::Message;
+using ops::health::HeartbeatFacts;
 using ops::health::JobEntry;
 using ops::health::JobFacts;
 using ops::health::RuleMemory;
@@ -102,6 +103,26 @@ Message server_message(const ServerFacts& server) {
         put("job_finished_at", std::to_string(job->finished_at));
     }
     return message;
+}
+
+Message heartbeat_message(const HeartbeatFacts& one) {
+    Message message = Message("heartbeat")
+                          .with("subject", one.subject)
+                          .with("late", one.late ? "y" : "n")
+                          .with("late_by", number(one.late_by))
+                          .with("message", one.message);
+    if (one.seen >= 0) message.fields.emplace_back("seen", std::to_string(one.seen));
+    return message;
+}
+
+HeartbeatFacts heartbeat_of(const Message& message) {
+    HeartbeatFacts one;
+    one.subject = message.get_or("subject", "");
+    one.late = message.get_or("late", "n") == "y";
+    one.late_by = time_of(message, "late_by");
+    one.message = message.get_or("message", "");
+    if (const auto seen = message.get_uint("seen")) one.seen = static_cast<std::int64_t>(*seen);
+    return one;
 }
 
 ServerFacts server_of(const Message& message) {
@@ -262,6 +283,8 @@ std::int64_t HealthNote::limit() const {
 std::string format_health_note(const HealthNote& note) {
     std::string text = control::encode(
         server_message(note.server).with("interval", std::to_string(note.interval)));
+    for (const HeartbeatFacts& one : note.server.heartbeats)
+        text += control::encode(heartbeat_message(one));
     for (const auto& [rule, memory] : note.memories)
         text += control::encode(rule_message(rule, memory));
     for (const JobEntry& job : note.activity.jobs) text += control::encode(job_message(job));
@@ -282,6 +305,7 @@ Result<HealthNote> parse_health_note(std::string_view text) {
         take_rule(message, note.memories);
         if (message.verb == "job") note.activity.jobs.push_back(job_of(message));
         if (message.verb == "schedule") note.activity.schedules.push_back(schedule_of(message));
+        if (message.verb == "heartbeat") note.server.heartbeats.push_back(heartbeat_of(message));
     }));
     if (!has_server) return Error(ErrorKind::format, "the note about the server holds nothing");
     return note;

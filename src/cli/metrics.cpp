@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <optional>
 
 #include "chronos/base/text.h"
 
@@ -105,6 +106,7 @@ private:
     void add_repositories();
     void add_server();
     void add_ages();
+    void add_heartbeats(const std::vector<ops::health::HeartbeatFacts>& heartbeats);
 
     const HealthView& view_;
     const std::string& stanza_;
@@ -298,6 +300,18 @@ void Collector::add_repositories() {
                 newest = std::max(newest, archive.newest);
             return seconds(newest);
         });
+    MetricFamily& stops =
+        family("chronos_repo_last_backup_timestamp", "When the last backup was completed.");
+    for (const RepositoryFacts& repository : view_.snapshot.repositories)
+        if (const BackupEntry* latest = ops::health::latest_backup_of(repository))
+            stops.samples.push_back({of_repository(repository), seconds(latest->timestamp_stop)});
+    MetricFamily& ages =
+        family("chronos_repo_backup_age_seconds", "Time since the last backup was completed.");
+    for (const RepositoryFacts& repository : view_.snapshot.repositories)
+        if (const BackupEntry* latest = ops::health::latest_backup_of(repository))
+            ages.samples.push_back(
+                {of_repository(repository),
+                 seconds(std::max<UnixTime>(0, view_.now - latest->timestamp_stop))});
     single("chronos_snapshot_timestamp", "When the repositories were last looked at.",
            seconds(view_.snapshot.taken_at));
 }
@@ -340,6 +354,25 @@ void Collector::add_ages() {
     if (view_.snapshot.drill) add_record("drill", view_.snapshot.drill->finished_at);
 }
 
+void Collector::add_heartbeats(const std::vector<ops::health::HeartbeatFacts>& heartbeats) {
+    const auto add = [&](const char* name, const char* help, auto&& value) {
+        MetricFamily& numbers = family(name, help);
+        for (const ops::health::HeartbeatFacts& one : heartbeats)
+            if (const std::optional<double> number = value(one))
+                numbers.samples.push_back(
+                    {{{"stanza", stanza_}, {"subject", one.subject}}, *number});
+    };
+    using ops::health::HeartbeatFacts;
+    using Value = std::optional<double>;
+    add("chronos_heartbeat_late_seconds",
+        "For how long a sign of life of a process of the server has been missing.",
+        [](const HeartbeatFacts& one) { return Value(static_cast<double>(one.late_by)); });
+    add("chronos_heartbeat_age_seconds", "Time since the last sign of life.",
+        [](const HeartbeatFacts& one) {
+            return one.seen < 0 ? Value() : Value(static_cast<double>(one.seen));
+        });
+}
+
 void Collector::add_server() {
     if (!view_.server) return;
     const ops::health::ServerFacts& server = *view_.server;
@@ -355,6 +388,7 @@ void Collector::add_server() {
            number(server.disk_free_bytes));
     single("chronos_pg_wal_disk_bytes", "Size of the file system of pg_wal.",
            number(server.disk_total_bytes));
+    add_heartbeats(server.heartbeats);
     counter("chronos_wal_archived_total", "WAL files archived.", number(server.archived_count));
     counter("chronos_wal_failed_total", "Failed attempts to archive a WAL file.",
             number(server.failed_count));

@@ -154,6 +154,9 @@ struct Snapshot {
     const repo::BackupEntry* latest_backup() const;
 };
 
+/// The newest of one repository; nullptr if there is none.
+const repo::BackupEntry* latest_backup_of(const RepositoryFacts& repository);
+
 /// Looks at every repository. What is wrong with one becomes its `problem`. Directories of WAL that
 /// `memory` knows, and that cannot have got anything since, are not listed again for some hours:
 /// an archive may have a million segments.
@@ -167,6 +170,15 @@ struct JobFacts {
     std::string state;
     std::string error;
     UnixTime finished_at = 0;
+};
+
+/// Something of the server's that has to happen again and again: a row of chronos.heartbeats.
+struct HeartbeatFacts {
+    std::string subject;     ///< "scheduler", ...
+    bool late = false;       ///< a sign of life is missing
+    std::int64_t seen = -1;  ///< seconds since the last; -1: none since the server was started
+    std::int64_t late_by = 0;
+    std::string message;  ///< what its standing still means; "" if it is not late
 };
 
 /// What the server says of itself, and the file system that its WAL is on.
@@ -189,6 +201,7 @@ struct ServerFacts {
     std::uint64_t disk_total_bytes = 0;  ///< of the file system of pg_wal; 0: not known
     std::uint64_t disk_free_bytes = 0;
     std::optional<JobFacts> last_backup_job;  ///< the last that ended
+    std::vector<HeartbeatFacts> heartbeats;   ///< none where the module is not loaded
 
     /// Age of the oldest WAL that would be lost with this server, in seconds.
     std::int64_t data_loss_seconds() const;
@@ -261,6 +274,13 @@ enum class RuleState { ok, unknown, warning, critical };
 std::string_view rule_state_name(RuleState state);
 std::optional<RuleState> parse_rule_state(std::string_view name);
 
+/// What a rule says of one repository.
+struct RepositoryFinding {
+    unsigned key = 1;
+    RuleState state = RuleState::unknown;
+    std::string message;
+};
+
 struct Rule {
     std::string name;    ///< stable: "backup_age", ...
     UnixTime begun = 0;  ///< of the state, where the facts themselves tell it; else 0
@@ -269,8 +289,9 @@ struct Rule {
     std::string threshold;  ///< "" if there is none
     std::string message;
     std::string hint;
-    std::optional<double> number;  ///< the value: seconds, bytes, percent or a count
-    UnixTime since = 0;            ///< of the state, where that is known
+    std::optional<double> number;                 ///< the value: seconds, bytes, percent or a count
+    UnixTime since = 0;                           ///< of the state, where that is known
+    std::vector<RepositoryFinding> repositories;  ///< of rules that judge each: those they could
 };
 
 /// One row a rule, always the same rules in the same order. Without `server` those about it are

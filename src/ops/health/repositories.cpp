@@ -243,10 +243,18 @@ StatusCode Snapshot::status() const {
 
 const repo::BackupEntry* Snapshot::latest_backup() const {
     const repo::BackupEntry* latest = nullptr;
-    for (const RepositoryFacts& repository : repositories)
-        for (const repo::BackupEntry& backup : repository.backups)
-            if (latest == nullptr || backup.timestamp_stop > latest->timestamp_stop)
-                latest = &backup;
+    for (const RepositoryFacts& repository : repositories) {
+        const repo::BackupEntry* one = latest_backup_of(repository);
+        if (one != nullptr && (latest == nullptr || one->timestamp_stop > latest->timestamp_stop))
+            latest = one;
+    }
+    return latest;
+}
+
+const repo::BackupEntry* latest_backup_of(const RepositoryFacts& repository) {
+    const repo::BackupEntry* latest = nullptr;
+    for (const repo::BackupEntry& backup : repository.backups)
+        if (latest == nullptr || backup.timestamp_stop > latest->timestamp_stop) latest = &backup;
     return latest;
 }
 

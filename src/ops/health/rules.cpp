@@ -96,22 +96,74 @@ bool any_read(const View& view) {
                        [](const RepositoryFacts& one) { return one.problem.empty(); });
 }
 
+/// A time that lies further ahead was taken from another clock, or before this one was set back.
+constexpr std::int64_t kAhead_s = 300;
+
+RepositoryFinding judge_age(const RepositoryFacts& repository, seconds limit, UnixTime now) {
+    RepositoryFinding finding{repository.key, RuleState::ok, {}};
+    const repo::BackupEntry* latest = latest_backup_of(repository);
+    if (latest == nullptr) {
+        finding.state = RuleState::critical;
+        finding.message = "there is no backup";
+        return finding;
+    }
+    const std::int64_t age = now - latest->timestamp_stop;
+    if (age < -kAhead_s) {
+        finding.state = RuleState::warning;
+        finding.message = "the last backup, " + latest->label + ", ended " + format_duration(-age) +
+                          " in the future: a clock was set";
+        return finding;
+    }
+    finding.message = "age of the last backup, " + latest->label + ", is " +
+                      format_duration(std::max<std::int64_t>(0, age));
+    if (limit.count() == 0 || age <= limit.count()) return finding;
+    finding.state = RuleState::critical;
+    finding.message += ", more than " + format_duration(limit.count());
+    return finding;
+}
+
+const char* hint_about_age(const std::vector<RepositoryFinding>& findings, bool any_backup) {
+    if (!any_backup)
+        return "Take one: chronos backup --type=full, or SELECT chronos.backup_now('full').";
+    return findings.size() == 1
+               ? "Look for failed jobs in chronos.jobs, or at the schedule that takes backups."
+               : "Look for failed jobs in chronos.jobs, and whether backup-repos or a schedule of "
+                 "its own has each repository.";
+}
+
+/// WAL without a backup restores nothing: each repository has to have a new enough one of its own.
 Rule backup_age(const View& view) {
     constexpr const char* kName = "backup_age";
-    const repo::BackupEntry* latest = view.snapshot.latest_backup();
-    if (latest == nullptr && !any_readable(view))
-        return unknown(kName, "no repository can be read");
-    if (latest == nullptr) {
-        Rule rule = found(kName, RuleState::critical, "there is no backup");
-        rule.threshold = format_duration(view.limits.backup_age.count());
-        rule.hint = "Take one: chronos backup --type=full, or SELECT chronos.backup_now('full').";
-        return rule;
+    if (!any_readable(view)) return unknown(kName, "no repository can be read");
+    Rule rule = found(kName, RuleState::ok, "");
+    std::size_t bad = 0;
+    std::string all, problems;
+    for (const RepositoryFacts& repository : view.snapshot.repositories) {
+        if (repository.status == StatusCode::other) continue;
+        const RepositoryFinding finding = judge_age(repository, view.limits.backup_age, view.now);
+        const std::string text =
+            (view.snapshot.repositories.size() > 1 ? repo_name(repository) + ": " : std::string()) +
+            finding.message;
+        all += (all.empty() ? "" : "; ") + text;
+        if (finding.state == RuleState::critical) ++bad;
+        if (finding.state != RuleState::ok) problems += (problems.empty() ? "" : "; ") + text;
+        rule.state = std::max(rule.state, finding.state);
+        if (const repo::BackupEntry* latest = latest_backup_of(repository)) {
+            const auto age = std::max<std::int64_t>(0, view.now - latest->timestamp_stop);
+            if (!rule.number || static_cast<double>(age) > *rule.number) {
+                rule.number = static_cast<double>(age);
+                rule.value = format_duration(age);
+            }
+        }
+        rule.repositories.push_back(finding);
     }
-    Rule rule = duration_rule(kName, std::max<std::int64_t>(0, view.now - latest->timestamp_stop),
-                              view.limits.backup_age, RuleState::critical,
-                              "age of the last backup, " + latest->label + ", is");
+    // What is left still restores, but one failure further nothing would.
+    if (bad > 0 && bad < rule.repositories.size()) rule.state = RuleState::warning;
+    if (view.limits.backup_age.count() > 0)
+        rule.threshold = format_duration(view.limits.backup_age.count());
+    rule.message = problems.empty() ? all : problems;
     if (rule.state != RuleState::ok)
-        rule.hint = "Look for failed jobs in chronos.jobs, or at the schedule that takes backups.";
+        rule.hint = hint_about_age(rule.repositories, view.snapshot.latest_backup() != nullptr);
     return rule;
 }
 
@@ -136,7 +188,13 @@ Rule backup_failed(const View& view) {
         found(kName, RuleState::ok,
               "the last job (" + std::to_string(job->id) + ", " + job->type + ") " + job->state);
     rule.value = job->state;
-    if (job->state != "failed") return rule;
+    if (job->state != "failed" && job->error.empty()) return rule;
+    if (job->state != "failed") {
+        rule.state = RuleState::warning;
+        rule.message += ", but " + printable(job->error);
+        rule.hint = "The backup is there; what is left undone the next one does, if it can.";
+        return rule;
+    }
     rule.state = RuleState::critical;
     rule.begun = job->finished_at;
     rule.message += ": " + printable(job->error);
@@ -416,11 +474,47 @@ Rule rto(const View& view) {
     return rule;
 }
 
+std::string late_text(const HeartbeatFacts& one) {
+    return one.subject + " stands still, a sign of it has been due for " +
+           format_duration(one.late_by) + (one.message.empty() ? "" : ": " + one.message);
+}
+
+/// Those without which there are no backups and no WAL, and nobody who would tell.
+bool is_vital(const std::string& subject) {
+    return subject == "launcher" || subject == "scheduler" || subject == "archiver" ||
+           subject == "health";
+}
+
+Rule heartbeat(const View& view) {
+    constexpr const char* kName = "heartbeat";
+    if (view.server == nullptr) return without_server(kName);
+    if (view.server->heartbeats.empty()) return unknown(kName, "the server's module does not tell");
+    Rule rule = found(kName, RuleState::ok, "all that has to go on goes on");
+    std::string text;
+    std::size_t late = 0;
+    for (const HeartbeatFacts& one : view.server->heartbeats) {
+        if (!one.late) continue;
+        ++late;
+        text += (text.empty() ? "" : "; ") + late_text(one);
+        rule.state =
+            std::max(rule.state, is_vital(one.subject) ? RuleState::critical : RuleState::warning);
+    }
+    rule.value = std::to_string(late);
+    rule.number = to_number(late);
+    if (late == 0) return rule;
+    rule.message = text;
+    rule.hint =
+        "The server log tells why, or pg_stat_activity what the process waits for; "
+        "chronos.heartbeats shows all of them.";
+    return rule;
+}
+
 constexpr std::array kRules{repo_unreachable, backup_age,  backup_failed,
                             backup_duration,  verify,      wal_lag,
                             wal_gap,          rpo,         timelines_diverge,
                             wal_conflict,     disk_pg_wal, repo_size,
-                            repo_growth,      drill,       rto};
+                            repo_growth,      drill,       rto,
+                            heartbeat};
 
 constexpr std::array<std::pair<RuleState, std::string_view>, 4> kStateNames{
     {{RuleState::ok, "ok"},

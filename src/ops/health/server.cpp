@@ -50,8 +50,35 @@ constexpr std::string_view kExposedQuery =
     "SELECT coalesce(exposed_bytes, -1)::text,"
     " coalesce(extract(epoch FROM exposed_time)::bigint, -1)::text FROM chronos.wal_status";
 
+// Together with the view: who is asked may see it or not, and the module may not be loaded.
+constexpr std::string_view kHasHeartbeats =
+    "SELECT (pg_catalog.to_regclass('chronos.heartbeats') IS NOT NULL)::text";
+constexpr std::string_view kHeartbeatsQuery =
+    "SELECT subject, (state = 'late')::text,"
+    " coalesce(extract(epoch FROM last_seen)::bigint, -1)::text,"
+    " coalesce(extract(epoch FROM late_by)::bigint, 0)::text, coalesce(message, '')"
+    " FROM chronos.heartbeats";
+
 std::uint64_t number(const std::optional<std::string>& value) {
     return value ? parse_uint(*value).value_or(0) : 0;
+}
+
+Result<> ask_about_heartbeats(db::Connection& connection, ServerFacts& facts) {
+    const db::Rows there = CHRONOS_TRY(connection.query(kHasHeartbeats));
+    if (there.size() != 1 || there[0].size() != 1 || there[0][0] != "true") return {};
+    const auto rows = connection.query(kHeartbeatsQuery);
+    if (!rows) return {};
+    for (const db::Row& row : *rows) {
+        if (row.size() != 5) continue;
+        HeartbeatFacts& one = facts.heartbeats.emplace_back();
+        one.subject = row[0].value_or("");
+        one.late = row[1] == "true";
+        if (const auto seen = parse_uint(row[2].value_or("")))
+            one.seen = static_cast<std::int64_t>(*seen);
+        one.late_by = static_cast<std::int64_t>(number(row[3]));
+        one.message = row[4].value_or("");
+    }
+    return {};
 }
 
 Result<> ask_about_jobs(db::Connection& connection, ServerFacts& facts) {
@@ -112,6 +139,7 @@ Result<ServerFacts> look_at_server(db::Connection& connection, const std::string
     facts.unarchived_bytes = number(row[11]);
     look_at_disk(pgdata, facts);
     CHRONOS_TRY(ask_about_jobs(connection, facts));
+    CHRONOS_TRY(ask_about_heartbeats(connection, facts));
     return facts;
 }
 

@@ -145,6 +145,8 @@ TEST(HealthNote, ComesBackAsItWas) {
     note.server.last_failed_wal = "00 strange\nname";
     note.server.unarchived_bytes = 123456789012;
     note.server.last_backup_job = ops::health::JobFacts{9, "full", "failed", "a b=c%", kNow - 1};
+    note.server.heartbeats = {{"archiver", true, 70, 65, "WAL that is ready is not archived"},
+                              {"audit", false, -1, 0, ""}};
     note.memories["rpo"] = {ops::health::RuleState::warning, kNow - 50,
                             ops::health::RuleState::warning};
     note.interval = 5;
@@ -169,6 +171,10 @@ TEST(HealthNote, ComesBackAsItWas) {
     EXPECT_EQ(read->server.unarchived_bytes, 123456789012u);
     ASSERT_TRUE(read->server.last_backup_job);
     EXPECT_EQ(read->server.last_backup_job->error, "a b=c%");
+    ASSERT_EQ(read->server.heartbeats.size(), 2u);
+    EXPECT_TRUE(read->server.heartbeats[0].late);
+    EXPECT_EQ(read->server.heartbeats[0].late_by, 65);
+    EXPECT_EQ(read->server.heartbeats[1].seen, -1);
     EXPECT_EQ(read->memories.at("rpo").since, kNow - 50);
     ASSERT_EQ(read->activity.jobs.size(), 1u);
     EXPECT_EQ(read->activity.jobs[0].phase, "copy");

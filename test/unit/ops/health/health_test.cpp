@@ -106,7 +106,59 @@ TEST_F(Health, OneOfTwoRepositoriesAwayIsAWarning) {
     EXPECT_EQ(snapshot.status(), StatusCode::different_across_repos);
     EXPECT_EQ(snapshot.repositories[1].status, StatusCode::missing_stanza_path);
     EXPECT_EQ(rule(snapshot, "repo_unreachable").state, RuleState::warning);
-    EXPECT_EQ(rule(snapshot, "backup_age").state, RuleState::ok);
+    EXPECT_EQ(rule(snapshot, "backup_age").state, RuleState::warning);
+}
+
+TEST_F(Health, EachRepositoryHasToHaveABackupOfItsOwn) {
+    stanza_.add(full_label(1), 1, 1, "", kNow);
+    stanza_.add_segments(1, 1);
+    Snapshot snapshot = look();
+    RepositoryFacts second = snapshot.repositories[0];
+    second.key = 2;
+    second.backups.clear();
+    snapshot.repositories.push_back(second);
+    Rule rule_of_both = rule(snapshot, "backup_age");
+    EXPECT_EQ(rule_of_both.state, RuleState::warning) << "one failure further nothing is left";
+    EXPECT_THAT(rule_of_both.message, HasSubstr("repo2: there is no backup"));
+    ASSERT_EQ(rule_of_both.repositories.size(), 2u);
+    EXPECT_EQ(rule_of_both.repositories[0].state, RuleState::ok);
+    EXPECT_EQ(rule_of_both.repositories[1].state, RuleState::critical);
+    snapshot.repositories[1].backups = snapshot.repositories[0].backups;
+    snapshot.repositories[1].backups[0].timestamp_stop -= 26 * kHour;
+    rule_of_both = rule(snapshot, "backup_age");
+    EXPECT_EQ(rule_of_both.state, RuleState::warning);
+    EXPECT_THAT(rule_of_both.message, HasSubstr("repo2: age of the last backup"));
+    snapshot.repositories[0].backups.clear();
+    EXPECT_EQ(rule(snapshot, "backup_age").state, RuleState::critical) << "all of them";
+}
+
+TEST_F(Health, ABackupFromTheFutureIsNotTakenForANewOne) {
+    stanza_.add(full_label(1), 1, 1, "", kNow + 5 * kHour);
+    stanza_.add_segments(1, 1);
+    const Rule ahead = rule(look(), "backup_age");
+    EXPECT_EQ(ahead.state, RuleState::warning);
+    EXPECT_THAT(ahead.message, HasSubstr("in the future"));
+}
+
+TEST_F(Health, WhatStandsStillIsTold) {
+    ServerFacts server = sound_server();
+    EXPECT_EQ(rule(look(), "heartbeat", server).state, RuleState::unknown) << "nobody tells";
+    server.heartbeats = {{"launcher", false, 1, 0, ""}, {"stream", true, 90, 80, "WAL waits"}};
+    Rule still = rule(look(), "heartbeat", server);
+    EXPECT_EQ(still.state, RuleState::warning);
+    EXPECT_THAT(still.message, HasSubstr("stream stands still"));
+    server.heartbeats[0].late = true;
+    still = rule(look(), "heartbeat", server);
+    EXPECT_EQ(still.state, RuleState::critical) << "without it nothing is started";
+    EXPECT_THAT(still.message, HasSubstr("launcher stands still"));
+}
+
+TEST_F(Health, ABackupBehindWhichExpireFailedIsAWarning) {
+    ServerFacts server = sound_server();
+    server.last_backup_job = JobFacts{3, "full", "succeeded", "expire failed: no", kNow};
+    const Rule rule_of_job = rule(look(), "backup_failed", server);
+    EXPECT_EQ(rule_of_job.state, RuleState::warning);
+    EXPECT_THAT(rule_of_job.message, HasSubstr("expire failed"));
 }
 
 TEST_F(Health, AGapInTheRecoveryWindowIsCritical) {
