@@ -2,3 +2,129 @@
 
 -- What 0.2.0 adds to 0.1.0. CREATE EXTENSION runs both scripts, one after the other, so a new
 -- installation and an old one that is updated end with the same objects.
+
+-- Nobody else's
+
+-- Schema and roles may have been there before: made by another database's installation, by an
+-- administrator - or by somebody who may create them and would then own what superusers call, or be
+-- who may start jobs. What is not ours is refused, before anything is built on it.
+DO $$
+DECLARE
+	-- CREATE EXTENSION, not ALTER EXTENSION UPDATE: this very transaction has made the table.
+	fresh constant boolean := (
+		SELECT c.xmin::text::bigint = pg_catalog.pg_current_xact_id()::text::bigint % 4294967296
+		FROM pg_catalog.pg_class AS c WHERE c.oid = 'chronos.job_history'::pg_catalog.regclass);
+	culprit record;
+BEGIN
+	SELECT o.rolname INTO culprit FROM pg_catalog.pg_namespace AS n
+		JOIN pg_catalog.pg_roles AS o ON o.oid = n.nspowner
+		WHERE n.nspname = 'chronos' AND NOT o.rolsuper;
+	IF FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_schema_definition',
+			MESSAGE = pg_catalog.format('schema "chronos" belongs to %I, who is no superuser', culprit.rolname),
+			DETAIL = 'Its owner could put functions of his own beside those of the extension, or drop it with its history.',
+			HINT = 'Look what is in it, then DROP SCHEMA chronos, or ALTER SCHEMA chronos OWNER TO a superuser; and try again.';
+	END IF;
+	SELECT coalesce(g.rolname, 'PUBLIC') AS rolname INTO culprit FROM pg_catalog.pg_namespace AS n,
+		LATERAL pg_catalog.aclexplode(n.nspacl) AS acl
+		LEFT JOIN pg_catalog.pg_roles AS g ON g.oid = acl.grantee
+		WHERE n.nspname = 'chronos' AND acl.privilege_type = 'CREATE' AND coalesce(NOT g.rolsuper, true);
+	IF FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_schema_definition',
+			MESSAGE = pg_catalog.format('%s may create objects in schema "chronos"',
+				CASE culprit.rolname WHEN 'PUBLIC' THEN 'PUBLIC' ELSE pg_catalog.quote_ident(culprit.rolname) END),
+			HINT = pg_catalog.format('REVOKE CREATE ON SCHEMA chronos FROM %s; look what is in it, and try again.',
+				CASE culprit.rolname WHEN 'PUBLIC' THEN 'PUBLIC' ELSE pg_catalog.quote_ident(culprit.rolname) END);
+	END IF;
+	-- An administrator's own view beside ours is his to keep; a stranger's is not, nor is anything that
+	-- was there before us.
+	SELECT object.name INTO culprit FROM (
+			SELECT 'pg_catalog.pg_class'::pg_catalog.regclass AS class, c.oid, c.relowner AS owner, c.oid::pg_catalog.regclass::text AS name
+			FROM pg_catalog.pg_class AS c WHERE c.relnamespace = 'chronos'::pg_catalog.regnamespace AND c.relkind NOT IN ('i', 'I', 't', 'c')
+			UNION ALL
+			SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, p.proowner, p.oid::pg_catalog.regprocedure::text
+			FROM pg_catalog.pg_proc AS p WHERE p.pronamespace = 'chronos'::pg_catalog.regnamespace
+			UNION ALL
+			SELECT 'pg_catalog.pg_operator'::pg_catalog.regclass, p.oid, p.oprowner, p.oid::pg_catalog.regoperator::text
+			FROM pg_catalog.pg_operator AS p WHERE p.oprnamespace = 'chronos'::pg_catalog.regnamespace
+			UNION ALL
+			SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid, t.typowner, t.oid::pg_catalog.regtype::text
+			FROM pg_catalog.pg_type AS t WHERE t.typnamespace = 'chronos'::pg_catalog.regnamespace
+				AND t.typtype IN ('d', 'e', 'r') OR t.typnamespace = 'chronos'::pg_catalog.regnamespace AND t.typtype = 'c'
+				AND EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = t.typrelid AND c.relkind = 'c')
+		) AS object
+		JOIN pg_catalog.pg_roles AS o ON o.oid = object.owner
+		WHERE (fresh OR NOT o.rolsuper) AND NOT EXISTS (
+			SELECT FROM pg_catalog.pg_depend AS d
+			WHERE d.classid = object.class AND d.objid = object.oid AND d.deptype = 'e'
+				AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+				AND d.refobjid = (SELECT e.oid FROM pg_catalog.pg_extension AS e WHERE e.extname = 'chronos_backup'))
+		LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_schema_definition',
+			MESSAGE = pg_catalog.format('%s in schema "chronos" is not of chronos_backup', culprit.name),
+			DETAIL = 'Who calls functions of the extension could call this instead.',
+			HINT = 'Drop it or move it to another schema, and try again.';
+	END IF;
+	SELECT r.rolname INTO culprit FROM pg_catalog.pg_roles AS r
+		WHERE r.rolname IN ('chronos_monitor', 'chronos_operator', 'chronos_driller')
+			AND (r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolcanlogin OR r.rolreplication OR r.rolbypassrls);
+	IF FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_role_specification',
+			MESSAGE = pg_catalog.format('role "%s" is there already, with attributes that a role for privileges must not have', culprit.rolname),
+			DETAIL = 'Who can log in as it, or do more by it, could do so without being granted it.',
+			HINT = pg_catalog.format('If it is yours: ALTER ROLE %s NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS. '
+				'If not, drop it. Then try again.', culprit.rolname);
+	END IF;
+	-- Only where roles are new to this database: what was granted since the extension is there stays.
+	IF NOT fresh THEN
+		RETURN;
+	END IF;
+	SELECT r.rolname, m.rolname AS member INTO culprit FROM pg_catalog.pg_auth_members AS am
+		JOIN pg_catalog.pg_roles AS r ON r.oid = am.roleid
+		JOIN pg_catalog.pg_roles AS m ON m.oid = am.member
+		LEFT JOIN pg_catalog.pg_roles AS g ON g.oid = am.grantor
+		WHERE r.rolname IN ('chronos_monitor', 'chronos_operator', 'chronos_driller')
+			AND NOT m.rolsuper AND (am.admin_option OR coalesce(NOT g.rolsuper, true))
+		LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_role_specification',
+			MESSAGE = pg_catalog.format('role "%s" is there already, and no superuser has decided that %I is a member of it',
+				culprit.rolname, culprit.member),
+			DETAIL = 'Who may create roles could make it beforehand, and so give itself the privileges of the extension.',
+			HINT = pg_catalog.format('REVOKE %I FROM %I, or DROP ROLE %I; try again, and grant it then to whom it belongs.',
+				culprit.rolname, culprit.member, culprit.rolname);
+	END IF;
+END
+$$;
+
+-- Who may ask a restored cluster questions
+
+DO $$
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'chronos_driller') THEN
+		CREATE ROLE chronos_driller NOLOGIN;
+		COMMENT ON ROLE chronos_driller IS 'may ask questions in restore drills of chronos_backup, which read every table, and all that chronos_operator may';
+	END IF;
+	GRANT chronos_operator TO chronos_driller;
+END
+$$;
+COMMENT ON FUNCTION chronos.drill(text, timestamptz, text[], boolean, text) IS
+	'queue a restore drill and return its job number: restore a backup into a scratch directory, start it, ask it, remove it; see chronos.drills. Assertions need chronos_driller';
+COMMENT ON VIEW chronos.drills IS
+	'every restore drill on record: outcome, times, how new the recovered data were, and whether its questions were answered as expected';
+
+-- Health
+
+CREATE FUNCTION chronos.heartbeats(
+		OUT subject text, OUT state text, OUT last_seen interval, OUT late_by interval, OUT message text)
+	RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED
+	AS 'MODULE_PATHNAME', 'chronos_heartbeats';
+COMMENT ON FUNCTION chronos.heartbeats() IS
+	'what has to happen again and again, when it last gave a sign of life, and whether one is missing: ok, idle (nothing is owed), late';
+CREATE VIEW chronos.heartbeats AS SELECT * FROM chronos.heartbeats();
+COMMENT ON VIEW chronos.heartbeats IS 'what chronos.heartbeats() returns';
+
+REVOKE ALL ON FUNCTION chronos.heartbeats() FROM PUBLIC;
+GRANT SELECT ON chronos.heartbeats TO chronos_monitor;
+GRANT EXECUTE ON FUNCTION chronos.heartbeats() TO chronos_monitor;

@@ -13,6 +13,7 @@
 #include "chronos/ops/drill.h"
 #include "chronos/repo/wal_archive.h"
 #include "cli/commands.h"
+#include "cli/drill_job.h"
 #include "cli/drill_output.h"
 #include "cli/per_repository.h"
 #include "cli/restore_request.h"
@@ -228,9 +229,9 @@ Error failure_of(const DrillReport& report) {
     return report.failure_hint.empty() ? error : std::move(error).with_hint(report.failure_hint);
 }
 
-}  // namespace
+enum class Answers { shown, withheld };
 
-Result<int> run_drill(Context& context) {
+Result<int> drill(Context& context, Answers answers) {
     const config::Config& config = context.config;
     if (config.get_bool("list")) return list_drills(context);
     CHRONOS_TRY(check_type(config));
@@ -245,13 +246,26 @@ Result<int> run_drill(Context& context) {
         },
         context.progress, context.cancel));
     if (marker) judge_marker(*marker, report);
-    const nlohmann::json record = drill_json(report, config.get_string("reason"));
+    const std::string reason = config.get_string("reason");
+    const DrillReport told = ops::drill::without_answers(report);
+    const nlohmann::json record = drill_json(told, reason);
     if (const auto saved = save_drill_record(context, report, record); !saved)
         log_warn("the record of this drill is not stored: " + saved.error().text());
-    tell_server(context, report);
-    CHRONOS_TRY(print_report(config, report, record));
+    tell_server(context, told);
+    CHRONOS_TRY(answers == Answers::shown ? print_report(config, report, drill_json(report, reason))
+                                          : print_report(config, told, record));
     if (!report.passed) return failure_of(report);
     return 0;
+}
+
+}  // namespace
+
+Result<int> run_drill(Context& context) {
+    return drill(context, Answers::shown);
+}
+
+Result<int> run_drill_job(Context& context) {
+    return drill(context, Answers::withheld);
 }
 
 }  // namespace chronos::cli

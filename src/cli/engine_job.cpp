@@ -1,5 +1,6 @@
 #include "chronos/base/log.h"
 #include "cli/dispatch.h"
+#include "cli/drill_job.h"
 #include "cli/engine_roles.h"
 #include "cli/output_relay.h"
 
@@ -34,8 +35,9 @@ void send_finding(EngineChannel& channel, const Finding& finding) {
 }  // namespace
 
 Result<> serve_job(Context& context, EngineChannel& channel) {
-    const Command command = find_command_function(context.config.command());
-    if (command == nullptr) return not_in_this_version(context.config.command());
+    const std::string name = context.config.command();
+    const Command command = name == "drill" ? run_drill_job : find_command_function(name);
+    if (command == nullptr) return not_in_this_version(name);
     Message done("done");
     context.finding = [&](const Finding& finding) { send_finding(channel, finding); };
     context.result = [&](std::string_view key, std::string_view value) {

@@ -265,6 +265,7 @@ Result<std::vector<ops::check::CheckFinding>> check_over(Context& context,
     request.stanza = config.stanza();
     request.repositories = CHRONOS_TRY(open_repositories(config));
     request.pgdata = config.get_string("pg1-path");
+    request.role = config.get_string("pg1-user");
     request.archive_check = config.get_bool("archive-check");
     request.archive_mode_check = config.get_bool("archive-mode-check");
     request.archive_timeout = config.get_time("archive-timeout");

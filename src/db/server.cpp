@@ -55,6 +55,21 @@ constexpr std::string_view kFactsQuery =
     " (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'archive_timeout'),"
     " (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'checkpoint_timeout')";
 
+// A superuser has all of it.
+constexpr std::string_view kMissingGrantsQuery =
+    "WITH who AS (SELECT oid FROM pg_catalog.pg_roles"
+    "  WHERE rolname = coalesce(nullif($1, ''), current_user))"
+    " SELECT what FROM who, (VALUES"
+    "  (1, 'pg_backup_start(text, boolean)'), (2, 'pg_backup_stop(boolean)'),"
+    "  (3, 'pg_create_restore_point(text)'), (4, 'pg_switch_wal()')) AS f (place, name),"
+    "  LATERAL (SELECT 'EXECUTE ON FUNCTION pg_catalog.' || f.name AS what) AS w"
+    " WHERE NOT pg_catalog.has_function_privilege(who.oid, 'pg_catalog.' || f.name, 'EXECUTE')"
+    " UNION ALL SELECT 'pg_monitor' FROM who"
+    "  WHERE NOT pg_catalog.pg_has_role(who.oid, 'pg_monitor', 'USAGE')"
+    " UNION ALL SELECT 'CREATE ROLE: there is no such role'"
+    "  WHERE NOT EXISTS (SELECT FROM who)"
+    " ORDER BY 1";
+
 bool names_an_archiver(const std::string& command) {
     return command.find("pgbackrest") != std::string::npos ||
            command.find("chronos") != std::string::npos;
@@ -66,6 +81,15 @@ std::string ServerFacts::archive_module() const {
     std::string name = archive_library.substr(archive_library.rfind('/') + 1);
     if (name.ends_with(".so")) name.resize(name.size() - 3);
     return name;
+}
+
+Result<std::vector<std::string>> missing_grants(Connection& connection, const std::string& role) {
+    const db::Rows rows = CHRONOS_TRY_DOING(connection.query(kMissingGrantsQuery, {role}),
+                                            "look at the privileges of the role");
+    std::vector<std::string> missing;
+    for (const Row& row : rows)
+        if (!row.empty()) missing.push_back(row[0].value_or(""));
+    return missing;
 }
 
 Result<ServerFacts> read_server_facts(Connection& connection) {

@@ -120,4 +120,21 @@ void append_options(StringInfo lines, const JobType* type, Jsonb* options) {
     }
 }
 
+void require_may_ask(const JobType* type, Jsonb* options, Oid role) {
+    if (strcmp(type->name, "drill") != 0 || !JB_ROOT_IS_OBJECT(options)) return;
+    JsonbValue key = {};
+    key.type = jbvString;
+    key.val.string.val = const_cast<char*>("assert");
+    key.val.string.len = 6;
+    if (findJsonbValueFromContainer(&options->root, JB_FOBJECT, &key) == nullptr) return;
+    const Oid driller = get_role_oid("chronos_driller", /*missing_ok=*/true);
+    if (superuser_arg(role) || (OidIsValid(driller) && has_privs_of_role(role, driller))) return;
+    ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                    errmsg("permission denied to ask the restored cluster questions"),
+                    errdetail("A drill's assertions read every table, whoever may read it in this "
+                              "cluster."),
+                    errhint("A superuser can GRANT chronos_driller to who may; a drill without "
+                            "assertions needs chronos_operator only.")));
+}
+
 }  // namespace chronos::extension

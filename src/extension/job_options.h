@@ -14,4 +14,8 @@ void append_annotations(StringInfo lines, Jsonb* annotations);
 /// of --annotation. Raises for an option that jobs of the type do not take from SQL.
 void append_options(StringInfo lines, const JobType* type, Jsonb* options);
 
+/// Questions of a drill are answered from the data of all tables, be it with yes or no: who may ask
+/// them is a decision of its own. Raises an error if the options have some and `role` may not.
+void require_may_ask(const JobType* type, Jsonb* options, Oid role);
+
 }  // namespace chronos::extension

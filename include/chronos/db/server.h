@@ -31,6 +31,11 @@ struct ServerFacts {
     /// The last component of archive_library, without ".so".
     std::string archive_module() const;
 };
+/// What a role that is no superuser has to be granted for backups and checks, and has not, as the
+/// objects of a GRANT: "pg_monitor", "EXECUTE ON FUNCTION pg_catalog.pg_switch_wal()", ... "" as
+/// the role: that of the session. Nothing if all is there. A role that does not exist lacks itself.
+Result<std::vector<std::string>> missing_grants(Connection& connection, const std::string& role);
+
 Result<ServerFacts> read_server_facts(Connection& connection);
 
 /// WAL of this server reaches a repository: kinds archive_disabled, feature_not_supported,

@@ -16,6 +16,7 @@ struct CheckRequest {
     std::string stanza;
     std::vector<repo::Repository> repositories;
     std::string pgdata;  ///< the configured data directory; "" takes the server's word
+    std::string role;    ///< that the command connects as; "": that of the session
     bool archive_check = true;
     bool archive_mode_check = true;
     std::chrono::milliseconds archive_timeout = std::chrono::minutes(1);

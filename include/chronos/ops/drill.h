@@ -86,9 +86,10 @@ struct CheckOutcome {
     std::string kind;  ///< "assert", "amcheck", "command"
     std::string text;  ///< what was asked
     std::string expected;
-    std::string actual;  ///< what came; an error's message if none did
+    std::string actual;  ///< what came; an error's message if none did. For whoever asked only.
     bool passed = false;
     double seconds = 0;
+    std::string verdict = "";  ///< `actual` without any data, for the record: "as expected", ...
 };
 
 struct DatabaseFacts {
@@ -134,6 +135,9 @@ Result<DrillReport> run_drill(const DrillRequest& request, const Restore& restor
 /// Removes what dead drills of this user left in `scratch_parent`, and stops servers that outlived
 /// them; returns their directories. Touches nothing without our marker.
 Result<std::vector<std::string>> sweep(const std::string& scratch_parent, bool dry_run);
+
+/// The report without what the cluster has answered: for records and logs that others read.
+DrillReport without_answers(DrillReport report);
 
 /// For people, and for an operations log.
 std::string format_text(const DrillReport& report);

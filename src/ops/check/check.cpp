@@ -33,6 +33,7 @@ public:
     Result<std::vector<CheckFinding>> all();
 
 private:
+    Result<bool> test_role();
     void test_cluster();
     void test_settings();
     void test_configuration();
@@ -81,7 +82,12 @@ Result<std::vector<CheckFinding>> Run::all() {
         if (progress_) progress_(Progress{name});
     };
     phase("server");
-    facts_ = CHRONOS_TRY(db::read_server_facts(connection_));
+    const bool may_ask = CHRONOS_TRY(test_role());
+    auto facts = db::read_server_facts(connection_);
+    // The reason stands in the findings already.
+    if (!facts && !may_ask && facts.error().kind() == ErrorKind::db_query)
+        return std::move(findings_);
+    facts_ = CHRONOS_TRY(std::move(facts));
     test_cluster();
     test_settings();
     test_configuration();
@@ -97,6 +103,27 @@ Result<std::vector<CheckFinding>> Run::all() {
     phase("wal");
     CHRONOS_TRY(test_wal());
     return std::move(findings_);
+}
+
+/// Of the role that the command connects as. False if it lacks something.
+Result<bool> Run::test_role() {
+    const std::string role = request_.role.empty() ? "this role" : "role '" + request_.role + "'";
+    const auto missing = db::missing_grants(connection_, request_.role);
+    // What cannot be looked at is no finding: what follows will tell.
+    if (!missing && missing.error().kind() == ErrorKind::db_query) return true;
+    if (!missing) return missing.error();
+    if (missing->empty()) {
+        ok("role", role + " may do what backups and checks need");
+        return true;
+    }
+    std::string list;
+    for (const std::string& grant : *missing) list += (list.empty() ? "" : ", ") + grant;
+    Error error = Error(ErrorKind::db_query, role + " lacks what backups and checks need: " + list)
+                      .with_hint(
+                          "A superuser can GRANT each of these to it, in the database that "
+                          "the command connects to; docs/sql-api.md has the statements.");
+    fail("role", error);
+    return false;
 }
 
 void Run::test_cluster() {

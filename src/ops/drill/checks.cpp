@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <set>
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
@@ -13,10 +14,38 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// Who asks the user's questions: can read everything and change nothing, so that whoever may start
-/// a drill does not thereby run programs as the operating system's user.
+/// Who asks the user's questions: can read the tables of users and change nothing. So whoever may
+/// ask does not thereby run programs as the operating system's user, nor read what the catalogs
+/// keep from others: passwords of roles and subscriptions, options of user mappings.
 constexpr const char* kReader = "chronos_drill";
-constexpr unsigned kReadAllDataSince = 140000;
+
+// In each database that is asked. Not pg_read_all_data, which reads the catalogs too. Of views
+// those whose owner could not read more than tables of users; foreign tables would ask another
+// server. A function that runs with its owner's rights is nothing for a reader who may enter every
+// schema.
+constexpr const char* kOpenDatabase = R"(DO $$
+DECLARE
+	item record;
+BEGIN
+	FOR item IN SELECT nspname AS name FROM pg_catalog.pg_namespace
+			WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' LOOP
+		EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA %I TO chronos_drill', item.name);
+	END LOOP;
+	FOR item IN SELECT n.nspname AS schema, c.relname AS name
+			FROM pg_catalog.pg_class c
+			JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+			JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
+			WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+				AND (c.relkind IN ('r', 'p', 'm', 'S') OR (c.relkind = 'v' AND NOT o.rolsuper)) LOOP
+		EXECUTE pg_catalog.format('GRANT SELECT ON %I.%I TO chronos_drill', item.schema, item.name);
+	END LOOP;
+	FOR item IN SELECT p.oid::pg_catalog.regprocedure::text AS name FROM pg_catalog.pg_proc p WHERE p.prosecdef LOOP
+		EXECUTE pg_catalog.format('REVOKE EXECUTE ON %s %s FROM PUBLIC',
+			CASE WHEN pg_catalog.current_setting('server_version_num')::int >= 110000 THEN 'ROUTINE' ELSE 'FUNCTION' END,
+			item.name);
+	END LOOP;
+END
+$$)";
 
 class Stopwatch {
 public:
@@ -77,15 +106,26 @@ Result<> read_database(DrillServer& server, const std::string& name, const Cance
     return {};
 }
 
+/// An error without its text, which may quote data: its SQLSTATE, where it has one.
+std::string error_class(const std::string& message) {
+    constexpr std::string_view kState = "(SQLSTATE ";
+    const std::size_t at = message.rfind(kState);
+    if (at == std::string::npos) return "an error";
+    return "an error, SQLSTATE " + message.substr(at + kState.size(), 5);
+}
+
 CheckOutcome judge(CheckOutcome outcome, const Result<db::Rows>& rows) {
     if (!rows) {
         outcome.actual = rows.error().message();
+        outcome.verdict = error_class(outcome.actual);
     } else if (rows->size() != 1 || rows->front().size() != 1) {
         outcome.actual = std::to_string(rows->size()) + " rows, expected is one value";
+        outcome.verdict = "not one value";
     } else {
         const auto& value = rows->front().front();
         outcome.actual = value.value_or("NULL");
         outcome.passed = value && *value == outcome.expected;
+        outcome.verdict = outcome.passed ? "as expected" : "another value";
     }
     return outcome;
 }
@@ -122,17 +162,14 @@ private:
         if (!outcome.passed)
             log_warn(outcome.kind + " failed: " + printable(outcome.text, 1024) +
                      (outcome.expected.empty() ? "" : ", expected " + printable(outcome.expected)) +
-                     ", got " + printable(outcome.actual, 1024));
+                     ": " +
+                     printable(outcome.verdict.empty() ? outcome.actual : outcome.verdict, 1024));
         report_.checks.push_back(std::move(outcome));
         report_progress();
     }
 
-    /// Returns who asks: a role made for it, or the superuser of a version that has no such role.
-    Result<std::string> make_reader() {
+    Result<> make_reader() {
         const auto connection = CHRONOS_TRY(server_.connect(request_.database, cancel_));
-        const db::Rows version =
-            CHRONOS_TRY(connection->query("SELECT current_setting('server_version_num')"));
-        if (number_of(version, 0, 0) < kReadAllDataSince) return server_.superuser();
         const db::Rows known = CHRONOS_TRY(
             connection->query("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = $1", {kReader}));
         // Whatever somebody gave a role of that name, this one must not have.
@@ -140,17 +177,24 @@ private:
             return Error(ErrorKind::db_invalid, std::string("the restored cluster has a role '") +
                                                     kReader +
                                                     "', which a drill makes for its questions");
-        CHRONOS_TRY(connection->query(std::string("CREATE ROLE ") + kReader +
-                                      " LOGIN BYPASSRLS IN ROLE pg_read_all_data"));
+        CHRONOS_TRY(connection->query(std::string("CREATE ROLE ") + kReader + " LOGIN BYPASSRLS"));
         // Goes before what ALTER DATABASE says, which may name libraries of the original server. An
         // empty list cannot be written; this session has one.
         CHRONOS_TRY(connection->query(std::string("ALTER ROLE ") + kReader +
                                       " SET session_preload_libraries FROM CURRENT"));
-        return std::string(kReader);
+        return {};
+    }
+
+    /// Once for each database: what the reader may read there.
+    Result<> open_database(const std::string& name) {
+        if (!opened_.insert(name).second) return {};
+        const auto connection = CHRONOS_TRY(server_.connect(name, cancel_));
+        CHRONOS_TRY(connection->query(kOpenDatabase));
+        return {};
     }
 
     Result<> run_assertions() {
-        const std::string user = CHRONOS_TRY(make_reader());
+        CHRONOS_TRY(make_reader());
         for (const Assertion& assertion : request_.assertions) {
             CHRONOS_TRY(cancel_.check());
             CheckOutcome outcome;
@@ -158,7 +202,7 @@ private:
             outcome.text = assertion.sql;
             outcome.expected = assertion.expected;
             const Stopwatch watch;
-            const Result<db::Rows> rows = ask(user, assertion);
+            const Result<db::Rows> rows = ask(assertion);
             if (!rows && rows.error().kind() == ErrorKind::cancelled) return rows.error();
             outcome = judge(std::move(outcome), rows);
             outcome.seconds = watch.seconds();
@@ -168,8 +212,10 @@ private:
     }
 
     /// Each in a session of its own: what one sets is not there for the next.
-    Result<db::Rows> ask(const std::string& user, const Assertion& assertion) {
-        const auto connection = CHRONOS_TRY(server_.connect_as(user, assertion.database, cancel_));
+    Result<db::Rows> ask(const Assertion& assertion) {
+        CHRONOS_TRY(open_database(assertion.database));
+        const auto connection =
+            CHRONOS_TRY(server_.connect_as(kReader, assertion.database, cancel_));
         return connection->query(assertion.sql, {});
     }
 
@@ -293,6 +339,7 @@ private:
         outcome.seconds = watch.seconds();
         outcome.passed = status && *status == 0;
         outcome.actual = status ? describe_status(*status) : "no end within the time limit";
+        outcome.verdict = outcome.actual;
         if (!outcome.passed) outcome.actual += last_line(file);
         add(std::move(outcome));
         return {};
@@ -313,6 +360,7 @@ private:
     const Cancellation& cancel_;
     DrillReport& report_;
     std::uint64_t total_ = 0;
+    std::set<std::string> opened_;
 };
 
 }  // namespace

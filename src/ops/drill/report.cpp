@@ -87,6 +87,12 @@ std::string cell(const std::string& text) {
 
 }  // namespace
 
+DrillReport without_answers(DrillReport report) {
+    for (CheckOutcome& check : report.checks)
+        if (check.kind == "assert" || check.kind == "command") check.actual = check.verdict;
+    return report;
+}
+
 std::string format_text(const DrillReport& report) {
     std::string text = "restore drill\n";
     constexpr std::size_t kWidth = 18;

@@ -359,7 +359,9 @@ Result<std::unique_ptr<db::Connection>> DrillServer::connect_as(const std::strin
     options.user = user;
     options.query_timeout = request_.query_timeout;
     // ALTER DATABASE and ALTER ROLE may ask for libraries of the original server.
-    if (user == superuser_ || superuser_.empty()) options.options = "-c session_preload_libraries=";
+    const bool is_superuser = user == superuser_ || superuser_.empty();
+    options.options =
+        is_superuser ? "-c session_preload_libraries=" : "-c default_transaction_read_only=on";
     auto connection = CHRONOS_TRY(db::connect(options, cancel));
     CHRONOS_TRY(connection->query("RESET search_path"));
     return connection;

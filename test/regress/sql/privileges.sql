@@ -92,5 +92,25 @@ DELETE FROM chronos.job_history;
 INSERT INTO chronos.schedule_entries SELECT * FROM chronos.schedule_entries;
 RESET ROLE;
 
+-- Who may ask a restored cluster questions is decided apart: its answers are anybody's data.
+CREATE ROLE regress_driller IN ROLE chronos_driller;
+SET ROLE regress_operator;
+SELECT chronos.drill(assertions => '{SELECT rolpassword IS NULL FROM pg_authid LIMIT 1}');
+SELECT chronos.start_job('drill', '{"assert": "SELECT true"}');
+SELECT chronos.schedule('curious', 'drill', '@daily', options => '{"assert": ["SELECT true"]}');
+SELECT chronos.schedule('plain', 'drill', '@yearly', options => '{"reason": "x"}') IS NOT NULL AS may;
+SELECT chronos.unschedule('plain');
+SET ROLE regress_driller;
+SELECT chronos.schedule('asks', 'drill', '@yearly', options => '{"assert": ["SELECT true"]}') IS NOT NULL AS may;
+SELECT chronos.unschedule('asks');
+-- What a job can be told is a list, and nothing that leads elsewhere is in it.
+SELECT chronos.start_job(type, jsonb_build_object(option, 'x')) FROM (VALUES ('drill', 'exec')) AS t (type, option);
+SELECT chronos.start_job('full', '{"repo1-path": "/tmp"}');
+SELECT chronos.start_job('full', '{"config": "/tmp/x"}');
+SELECT chronos.start_job('verify', '{"alert-command": "id"}');
+SELECT chronos.start_job('drill', '{"drill-path": "/tmp"}');
+RESET ROLE;
+DROP ROLE regress_driller;
+
 DROP VIEW access;
 DROP ROLE regress_nobody, regress_monitor, regress_looker, regress_operator;

@@ -41,6 +41,18 @@ TEST(DrillOutput, ARecordHasEveryMemberWhateverHappened) {
     EXPECT_TRUE(failed.at("backup").at("label").is_null());
 }
 
+TEST(DrillOutput, ARecordHasNoAnswerOfTheCluster) {
+    ops::drill::DrillReport report = sample();
+    report.checks = {
+        {"assert", "SELECT password", "x", "secret of the cluster", false, 0.5, "another value"},
+        {"command", "psql", "exit status 0", "exit status 1: secret", false, 0.5, "exit status 1"},
+        {"amcheck", "database app", "", "3 tables and indexes, 0 damaged", true, 1}};
+    const std::string record = drill_json(ops::drill::without_answers(report), "").dump();
+    EXPECT_THAT(record, ::testing::Not(HasSubstr("secret")));
+    EXPECT_THAT(record, HasSubstr("another value"));
+    EXPECT_THAT(record, HasSubstr("0 damaged"));
+}
+
 TEST(DrillOutput, TheListSaysHowADrillEndedAndWhy) {
     auto failed = drill_json(sample(), "");
     failed["passed"] = false;

@@ -1,0 +1,100 @@
+# What somebody else has made beforehand under our names is refused with the way out, and what was
+# granted on purpose is left alone; the command's role needs no superuser, and what it lacks is named.
+use strict;
+use warnings;
+use ChronosTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = chronos_node('primary', options => { 'health-disk-free' => '0' });
+my $conf = $node->{chronos_conf};
+PostgreSQL::Test::Utils::append_to_file($conf, "pg1-user=backup\n");
+sub sql { return $node->safe_psql('postgres', $_[0]) }
+sub in_db { my ($database, $sql) = @_; return $node->safe_psql($database, $sql) }
+my $count = 0;
+# A database in which a stranger has prepared something; what CREATE EXTENSION says there.
+sub refused
+{
+	my ($name, $prepared, $message, $mended, %how) = @_;
+	my $database = 'stranger' . ++$count;
+	sql("CREATE DATABASE $database; GRANT CREATE ON DATABASE $database TO stranger");
+	in_db($database, $prepared);
+	my ($status, $out, $err) = $node->psql($database, 'CREATE EXTENSION chronos_backup');
+	isnt($status, 0, "$name: refused");
+	like($err, $message, 'by name');
+	like($err, qr/HINT: /, 'with what to do');
+	in_db($database, $mended);
+	($status, $out, $err) = $node->psql($database, 'CREATE EXTENSION chronos_backup');
+	is($status, 0, 'which helps') or diag($err);
+	in_db($database, 'DROP EXTENSION chronos_backup') if $status == 0;
+	return;
+}
+
+sql('CREATE ROLE stranger LOGIN CREATEROLE');
+refused('a schema', 'SET ROLE stranger; CREATE SCHEMA chronos', qr/schema "chronos" belongs to stranger, who is no superuser/, 'DROP SCHEMA chronos');
+refused('a schema given back', 'CREATE SCHEMA chronos; GRANT CREATE ON SCHEMA chronos TO stranger', qr/stranger may create objects in schema "chronos"/,
+	'REVOKE CREATE ON SCHEMA chronos FROM stranger');
+refused('a function', q{CREATE SCHEMA chronos; CREATE FUNCTION chronos.backup_now(text) RETURNS text LANGUAGE sql AS 'SELECT $1'; ALTER FUNCTION chronos.backup_now(text) OWNER TO stranger},
+	qr/backup_now\(text\) in schema "chronos" is not of chronos_backup/, 'DROP FUNCTION chronos.backup_now(text)');
+refused('a type', 'CREATE SCHEMA chronos; CREATE DOMAIN chronos.label AS text', qr/label in schema/, 'DROP DOMAIN chronos.label');
+
+# Roles, as the cluster would be without ours.
+sub without_roles
+{
+	sql('DROP EXTENSION IF EXISTS chronos_backup; DROP SCHEMA IF EXISTS chronos');
+	for my $n (1 .. $count) { in_db("stranger$n", 'DROP SCHEMA IF EXISTS chronos') }
+	sql('DROP ROLE IF EXISTS chronos_driller, chronos_operator, chronos_monitor');
+	return;
+}
+my $version = sql(q{SELECT current_setting('server_version_num')::int / 10000});
+without_roles();
+refused('a role that can log in', 'SET ROLE stranger; CREATE ROLE chronos_operator LOGIN', qr/role "chronos_operator" is there already, with attributes/,
+	'ALTER ROLE chronos_operator NOLOGIN; REVOKE chronos_operator FROM stranger');
+without_roles();
+refused('a role with its maker in it', 'SET ROLE stranger; CREATE ROLE chronos_operator; GRANT chronos_operator TO stranger' . ($version >= 16 ? ' WITH ADMIN OPTION' : ''),
+	qr/role "chronos_operator" is there already, and no superuser has decided that stranger is a member/,
+	'DROP ROLE chronos_operator');
+without_roles();
+
+# What superusers have decided stays, also for another database, and over an update.
+sql('CREATE EXTENSION chronos_backup; CREATE ROLE alice LOGIN; CREATE ROLE bob LOGIN; GRANT chronos_operator TO alice; GRANT chronos_operator TO bob WITH ADMIN OPTION');
+sql('CREATE DATABASE second');
+my ($status, $out, $err) = $node->psql('second', 'CREATE EXTENSION chronos_backup');
+like($err, qr/no superuser has decided that bob is a member/, 'who may pass it on is asked about');
+sql('REVOKE ADMIN OPTION FOR chronos_operator FROM bob');
+in_db('second', 'CREATE EXTENSION chronos_backup');
+pass('members that a superuser has made are taken as they are');
+sql('CREATE DATABASE third');
+sql('GRANT chronos_operator TO bob WITH ADMIN OPTION; CREATE ROLE carol; SET ROLE bob; GRANT chronos_operator TO carol; RESET ROLE');
+$node->psql('third', 'CREATE EXTENSION chronos_backup');
+sql(q{DROP EXTENSION chronos_backup});
+sql(q{REVOKE ADMIN OPTION FOR chronos_operator FROM bob CASCADE; CREATE EXTENSION chronos_backup VERSION '0.1.0'});
+sql('GRANT chronos_operator TO bob WITH ADMIN OPTION; SET ROLE bob; GRANT chronos_operator TO carol; RESET ROLE; CREATE VIEW chronos.mine AS SELECT 1 AS one');
+($status, $out, $err) = $node->psql('postgres', 'ALTER EXTENSION chronos_backup UPDATE');
+is($status, 0, 'an update refuses nothing that was granted, nor the view of an administrator') or diag($err);
+is(sql(q{SELECT pg_has_role('carol', 'chronos_operator', 'MEMBER') AND pg_has_role('alice', 'chronos_operator', 'MEMBER')}), 't', 'members are members');
+is(sql('SELECT one FROM chronos.mine'), '1', 'and it is there');
+
+# --- The role of the command.
+sub lacks { my ($status, $out, $err) = chronos($conf, '--no-archive-check', 'check'); return $out . $err }
+like(lacks(), qr/role "backup" does not exist/, 'a role that is not there');
+sql('CREATE ROLE backup LOGIN');
+my $said = lacks();
+like($said, qr/lacks what backups and checks need: .*pg_backup_start\(text, boolean\).*pg_monitor/s, 'what it lacks is named');
+unlike($said, qr/pg_backup_stop\(boolean\).*pg_backup_stop\(boolean\).*pg_backup_stop/s, 'once');
+like(sql(q{SELECT message FROM chronos."check"() WHERE test = 'role'}), qr/^role 'backup' lacks .*pg_switch_wal\(\)/, 'in SQL too');
+($status, $out, $err) = chronos($conf, '--type=full', 'backup');
+isnt($status, 0, 'a backup fails');
+like($out . $err, qr/GRANT pg_monitor.*pg_backup_start\(text, boolean\)/s, 'and says which grants it takes') or diag($out . $err);
+sql('GRANT pg_monitor TO backup');
+like(lacks(), qr/lacks .*pg_switch_wal/, 'half of them are not enough');
+sql('GRANT EXECUTE ON FUNCTION pg_backup_start(text, boolean), pg_backup_stop(boolean), pg_create_restore_point(text), pg_switch_wal() TO backup');
+($status, $out, $err) = chronos($conf, 'check');
+is($status, 0, 'with all of them check is content') or diag($out . $err);
+($status, $out, $err) = chronos($conf, '--type=full', 'backup');
+is($status, 0, 'and a backup is taken by a role that is no superuser') or diag($out . $err);
+($status, $out, $err) = chronos($conf, 'health');
+unlike($out . $err, qr/unable to ask the server/, 'which can ask about health') or diag($out . $err);
+is(sql(q{SELECT ok FROM chronos."check"() WHERE test = 'role'}), 't', 'SQL agrees');
+$node->stop;
+done_testing();
