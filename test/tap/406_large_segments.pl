@@ -69,9 +69,18 @@ C
 	chmod 0700, $dir;
 	my ($status, $out, $err) = chronos($conf, "--pg1-path=$dir", '--archive-mode=off', 'restore');
 	is($status, 0, "$name: restored") or diag($out . $err);
-	# The command of the recovery, in little memory.
+	# The command of the recovery, with a witness to its memory.
+	append_to_file("$base/witness", <<"W");
+#!/usr/bin/env python3
+import resource, subprocess, sys
+status = subprocess.call(sys.argv[1:])
+with open("$base/peaks", "a") as out:
+    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=out)
+sys.exit(status)
+W
+	chmod 0755, "$base/witness";
 	my $auto = slurp_file("$dir/postgresql.auto.conf");
-	$auto =~ s/^(restore_command = ')/$1ulimit -v 400000; /m or die $auto;
+	$auto =~ s/^(restore_command = ')/$1$base\/witness /m or die $auto;
 	append_to_file("$dir/postgresql.auto.conf", ($auto =~ /^(restore_command = .*)$/m)[0] . "\n");
 	my $again = restored_node("again_$size_mb", $dir, bare => 1);
 	is($again->safe_psql('postgres', 'SELECT count(*) FROM t'), $count, 'every row is back');
@@ -81,12 +90,15 @@ C
 	cmp_ok($fetched, '<=', 1, 'the last segment was fetched once') or diag($log);
 	is($fetched, 1, 'and it was put together') if $size_mb > 16;
 	$again->stop;
-	return $log;
+	my ($peak) = sort { $b <=> $a } split /\n/, slurp_file("$base/peaks");
+	diag("$name: at most $peak KiB");
+	return ($log, $peak);
 }
 
-my $log = lives(64, '32MiB', 40);
+my ($log, $peak) = lives(64, '32MiB', 40);
 is(() = $log =~ /WARN: WAL is not fetched ahead of the recovery: a segment of 64MB does not fit/g, 1, 'that nothing is fetched ahead is said, once');
 like($log, qr/archive-get-queue-max=256MiB/, 'and with what it would be');
-$log = lives(1, '32MiB', 3);
+($log, my $peak_of_small) = lives(1, '32MiB', 3);
+cmp_ok($peak, '<', $peak_of_small + 24 * 1024, 'memory does not grow with the segment');
 unlike($log, qr/not fetched ahead/, 'where it is, nothing is said');
 done_testing();
