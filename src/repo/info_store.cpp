@@ -37,8 +37,8 @@ Error not_read(const Repository& repository, const std::string& name, Error erro
 }
 
 /// One in 256 wrong passphrases yields padding that fits, and random bytes.
-bool is_decrypted(const Repository& repository, const std::string& pass, char first) {
-    return !repository.encrypted() || pass.empty() || first == '[';
+bool is_decrypted(const Repository& repository, const std::string& pass, bool begins_as_text) {
+    return !repository.encrypted() || pass.empty() || begins_as_text;
 }
 
 /// One of the two files, as a value.
@@ -47,7 +47,7 @@ Result<Value> load_one(const Repository& repository, const std::string& name,
                        const std::string& pass, Result<Value> (*parse)(std::string_view)) {
     Result<std::string> text = read_text(repository, name, pass);
     if (!text) return not_read(repository, name, std::move(text).error());
-    if (!is_decrypted(repository, pass, text->empty() ? '\0' : text->front()))
+    if (!is_decrypted(repository, pass, begins_as_section(*text)))
         return wrong_passphrase(repository, name, pass);
     return parse(*text);
 }
@@ -57,7 +57,7 @@ Result<Manifest> load_one_manifest(const Repository& repository, const std::stri
     ManifestSink sink;
     Result<> read = read_text_into(repository, name, pass, sink);
     if (!read) return not_read(repository, name, std::move(read).error());
-    if (!is_decrypted(repository, pass, sink.first()))
+    if (!is_decrypted(repository, pass, sink.first() == '['))
         return wrong_passphrase(repository, name, pass);
     return sink.take();
 }
@@ -214,7 +214,7 @@ Result<bool> add_unlisted(const Repository& repository, const std::string& stanz
 Result<std::string> read_info_text(const Repository& repository, const std::string& name) {
     const auto read = [&](const std::string& pass) -> Result<std::string> {
         std::string text = CHRONOS_TRY(read_text(repository, name, pass));
-        if (!is_decrypted(repository, pass, text.empty() ? '\0' : text.front()))
+        if (!is_decrypted(repository, pass, begins_as_section(text)))
             return wrong_passphrase(repository, name, pass);
         return text;
     };

@@ -57,13 +57,6 @@ Result<> check_encryption(const Repository& repository, const std::string& name,
     return {};
 }
 
-/// Whether what was decrypted begins as a text of the format does.
-bool looks_like_text(std::string_view beginning) {
-    return beginning.starts_with('[') &&
-           std::all_of(beginning.begin(), beginning.end(),
-                       [](char c) { return c == '\n' || static_cast<unsigned char>(c) >= 0x20; });
-}
-
 /// Passes on what a decryptor gives, and remembers whether it began as text of the format does. The
 /// first cipher block depends on the passphrase and on nothing behind it: with the right one it
 /// is text whatever happened to the rest.
@@ -78,7 +71,7 @@ public:
     Result<> finish() override { return next_.finish(); }
 
     bool is_text() const {
-        return beginning_.size() == kCipherBlock && looks_like_text(beginning_);
+        return beginning_.size() == kCipherBlock && begins_as_section(beginning_);
     }
 
 private:
@@ -106,6 +99,17 @@ Error not_decrypted(const Repository& repository, const std::string& name, const
 }
 
 }  // namespace
+
+bool begins_as_section(std::string_view text) {
+    constexpr std::size_t kLettersMin = 2;
+    if (!text.starts_with('[')) return false;
+    std::size_t end = 1;
+    while (end < std::min(text.size(), kCipherBlock) &&
+           ((text[end] >= 'a' && text[end] <= 'z') || text[end] == ':' || text[end] == '-'))
+        ++end;
+    const bool ends = end == kCipherBlock || (end < text.size() && text[end] == ']');
+    return ends && end > kLettersMin;
+}
 
 Error wrong_passphrase(const Repository& repository, const std::string& name,
                        const std::string& pass) {

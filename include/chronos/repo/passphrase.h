@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "chronos/base/result.h"
 #include "chronos/repo/repository.h"
@@ -12,6 +13,10 @@
 /// read_text() fails with kind crypto ("wrong passphrase", "is encrypted but", "is not encrypted
 /// but") only where the configuration is to be looked at, and with kind format where the file is.
 namespace chronos::repo {
+
+/// Whether `text`, or its beginning, is what a text of the format begins with: "[" and the name of
+/// a section. Of random bytes, which a wrong passphrase gives, one in ten million is.
+bool begins_as_section(std::string_view text);
 
 /// The text of archive.info, backup.info or the copy of one, with the passphrase of the repository
 /// or the one before. Of kind crypto if neither opens it, of kind format if one does and the file
