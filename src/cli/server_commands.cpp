@@ -5,13 +5,13 @@
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/db/server.h"
+#include "chronos/repo/annotations.h"
 #include "cli/per_repository.h"
 
 namespace chronos::cli {
 namespace {
 
 /// What info files can hold. Source: repository-format reference, section 2.4.
-constexpr std::size_t kAnnotationKeyMax = 66;
 
 std::string repo_option(const repo::Repository& repository, const char* name) {
     return "repo" + std::to_string(repository.key) + "-" + name;
@@ -33,16 +33,6 @@ Result<pgdata::ControlFile> control_file_of(const config::Config& config,
     return Error(ErrorKind::db_mismatch, "'" + pgdata + "' and the server that runs in '" +
                                              server.data_directory + "' are different clusters")
         .with_hint("The pg1-path and pg1-port settings likely reference different clusters.");
-}
-
-Result<> check_annotations(const std::map<std::string, std::string>& annotations) {
-    for (const auto& [key, value] : annotations)
-        if (key.empty() || key.size() > kAnnotationKeyMax ||
-            key.find_first_of("\"\\") != std::string::npos)
-            return Error(ErrorKind::option_invalid_value,
-                         "'" + key + "' is not allowed as the key of an annotation")
-                .with_hint("A key has 1 to 66 bytes and neither quotes nor backslashes.");
-    return {};
 }
 
 /// Each warning of the configuration as a note: what it means is not certain.
@@ -134,7 +124,7 @@ Result<ops::backup::BackupRequest> backup_request(const config::Config& config,
     CHRONOS_TRY(set_bundles(config, repository, request));
     request.exclude = config.get_list("exclude");
     request.annotations = config.get_hash("annotation");
-    CHRONOS_TRY(check_annotations(request.annotations));
+    CHRONOS_TRY(repo::check_annotations(request.annotations));
     request.process_max = static_cast<std::size_t>(config.get_int("process-max"));
     request.buffer_size = config.get_size("buffer-size");
     request.manifest_save_threshold = config.get_size("manifest-save-threshold");

@@ -10,6 +10,15 @@ bool is_one_line(const char* text, int length) {
     return true;
 }
 
+/// What the engine would refuse before it does anything, told to who asks instead of to the job.
+bool is_annotation_key(const char* text, int length) {
+    constexpr int kSizeMax = 66;  // pgBackRest's
+    return length > 0 && length <= kSizeMax && is_one_line(text, length) &&
+           memchr(text, '=', static_cast<size_t>(length)) == nullptr &&
+           memchr(text, '"', static_cast<size_t>(length)) == nullptr &&
+           memchr(text, '\\', static_cast<size_t>(length)) == nullptr;
+}
+
 void require_object(Jsonb* value, const char* what, const char* example) {
     if (JB_ROOT_IS_OBJECT(value)) return;
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -85,12 +94,13 @@ void append_annotations(StringInfo lines, Jsonb* annotations) {
         const bool is_text = value.type == jbvString;
         const char* text = is_text ? value.val.string.val : "";
         const int length = is_text ? value.val.string.len : 0;
-        if (token == WJB_KEY)
-            key_is_good = length > 0 && memchr(text, '=', static_cast<size_t>(length)) == nullptr;
+        if (token == WJB_KEY) key_is_good = is_annotation_key(text, length);
         if (!is_text || !key_is_good || !is_one_line(text, length))
             ereport(ERROR,
                     (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                     errmsg("annotations must have names without \"=\" and texts on one line")));
+                     errmsg("annotations must have names without \"=\" and texts on one line"),
+                     errhint("A name has 1 to 66 bytes, none of them a quote, backslash or control "
+                             "character.")));
         if (token == WJB_KEY)
             appendStringInfo(lines, "--annotation=%.*s=", length, text);
         else

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "chronos/pgdata/version_numbers.h"
+
 namespace chronos::pgdata {
 namespace {
 
@@ -27,6 +29,12 @@ constexpr std::array kVersions = {
 
 std::span<const Version> versions() {
     return kVersions;
+}
+
+std::optional<VersionNumbers> version_numbers(std::string_view version) {
+    for (const Version& one : kVersions)
+        if (one.name == version) return VersionNumbers{one.control_version, one.catalog_version};
+    return std::nullopt;
 }
 
 }  // namespace chronos::pgdata

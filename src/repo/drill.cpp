@@ -6,6 +6,7 @@
 #include <ctime>
 
 #include "chronos/base/text.h"
+#include "chronos/repo/proven_text.h"
 
 namespace chronos::repo {
 namespace {
@@ -89,7 +90,15 @@ Result<std::string> read_drill(const Repository& repository, const std::string& 
 
 Result<> save_drill(const Repository& repository, const std::string& stanza,
                     const std::string& name, const std::string& json, const std::string& pass) {
-    return write_text(repository, drill_path(stanza) + "/" + name, json, pass);
+    // The name is the record of those that do not ask for the report.
+    const auto read_back = [&](std::string_view text) -> Result<> {
+        const std::string_view object = trim(text);
+        if (parse_drill_name(name) && object.starts_with('{') && object.ends_with('}') &&
+            drill_recovery_time(text) == drill_recovery_time(json))
+            return {};
+        return Error(ErrorKind::format, "it is no report of a drill");
+    };
+    return write_text(repository, drill_path(stanza) + "/" + name, json, pass, read_back);
 }
 
 }  // namespace chronos::repo

@@ -1,6 +1,9 @@
 #include "chronos/repo/hold.h"
 
+#include <optional>
+
 #include "chronos/base/text.h"
+#include "chronos/repo/proven_text.h"
 
 namespace chronos::repo {
 namespace {
@@ -42,8 +45,12 @@ Result<std::vector<Hold>> list_holds(const Repository& repository, const std::st
 
 Result<> save_hold(const Repository& repository, const std::string& stanza, const Hold& hold,
                    const std::string& pass) {
+    const auto parse = [&](std::string_view text) {
+        return std::optional(parse_hold(hold.label, text));
+    };
     return write_text(repository, hold_path(stanza) + "/" + hold.label,
-                      std::to_string(hold.since) + " " + hold.reason, pass);
+                      std::to_string(hold.since) + " " + hold.reason, pass,
+                      reads_back_as(hold, parse));
 }
 
 Result<> remove_hold(const Repository& repository, const std::string& stanza,

@@ -1,21 +1,25 @@
 // Info files and manifests in a repository: the pairs of main file and copy, and what the
 // directory says about them. Repository-format reference, sections 1.3, 2.6 and 5.6.
 #include <algorithm>
+#include <functional>
 #include <mutex>
 #include <set>
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
-#include "chronos/compress/compress.h"
+#include "chronos/crypto/hash.h"
+#include "chronos/repo/annotations.h"
+#include "chronos/repo/archives.h"
 #include "chronos/repo/info.h"
+#include "chronos/repo/manifest_store.h"
 #include "chronos/repo/passphrase.h"
+#include "chronos/repo/proven_text.h"
 #include "repo/manifest_sink.h"
 
 namespace chronos::repo {
 namespace {
 
 constexpr std::size_t kAnnotationKeySizeMax = 66;
-constexpr int kHistoryLevel = 9;  // whatever the options of the backup
 
 constexpr std::string_view kArchiveInfoHints[] = {
     "archive.info cannot be opened but is required to push/get WAL segments.",
@@ -55,7 +59,7 @@ Result<Value> load_one(const Repository& repository, const std::string& name,
 Result<Manifest> load_one_manifest(const Repository& repository, const std::string& name,
                                    const std::string& pass) {
     ManifestSink sink;
-    Result<> read = read_text_into(repository, name, pass, sink);
+    Result<> read = read_bounded_text_into(repository, name, pass, sink, kManifestSizeMax);
     if (!read) return not_read(repository, name, std::move(read).error());
     if (!is_decrypted(repository, pass, sink.first() == '['))
         return wrong_passphrase(repository, name, pass);
@@ -72,6 +76,11 @@ Result<Value> load_info_file(const Repository& repository, const std::string& na
         return value;
     Result<Value> former = load_one(repository, name, repository.previous_passphrase, parse);
     return former ? std::move(former) : std::move(value);
+}
+
+/// Of an object below backup/ or archive/.
+std::string stanza_of(const std::string& name) {
+    return std::string(split(name, '/').at(1));
 }
 
 ErrorKind kind_of_both(ErrorKind main, ErrorKind copy) {
@@ -99,7 +108,11 @@ Error error_of_both(const Repository& repository, const std::string& what, const
         kind == ErrorKind::access || kind == ErrorKind::service || kind == ErrorKind::host_connect;
     if (not_reached && !main.hint().empty()) return std::move(error).with_hint(main.hint());
     for (const std::string_view hint : hints) error = std::move(error).with_hint(hint);
-    return error;
+    if (not_reached) return error;
+    const bool missing = kind == ErrorKind::not_found;
+    if (missing && hints.empty()) return error;  // a backup that is not there
+    return std::move(error).with_hint((missing ? "If the stanza is an old one: " : "") +
+                                      repair_hint(stanza_of(name)));
 }
 
 /// The passphrase that does not open `name` and its copy may open the other info file of the
@@ -112,7 +125,8 @@ Error judge_passphrase(const Repository& repository, const std::string& name,
     return Error(ErrorKind::format, "'" + repository.storage->describe(name) +
                                         "' and its copy are damaged, or encrypted with another "
                                         "passphrase than '" +
-                                        repository.storage->describe(other) + "', which opens");
+                                        repository.storage->describe(other) + "', which opens")
+        .with_hint(repair_hint(stanza_of(name)));
 }
 
 /// `load` is given the name of one of the two files.
@@ -131,23 +145,14 @@ auto load_pair(const Repository& repository, const std::string& what, const std:
                          hints);
 }
 
-/// Encrypted once: the two files have the same bytes.
-Result<> save_pair(const Repository& repository, const std::string& first,
-                   const std::string& second, std::string_view text, const std::string& pass) {
-    const std::string stored = CHRONOS_TRY(encode_text(repository, text, pass));
-    CHRONOS_TRY(storage::write_object(*repository.storage, first, stored));
-    return storage::write_object(*repository.storage, second, stored);
-}
-
-/// Of an info file either of the two may be the newer one, as long as each is whole: which it is
-/// where an object appears at once.
-Result<> save_info_pair(const Repository& repository, const std::string& name,
-                        std::string_view text) {
-    storage::Storage& storage = *repository.storage;
-    const std::string stored = CHRONOS_TRY(encode_text(repository, text, repository.passphrase));
-    return storage::at_once(
-        storage, {[&] { return storage::write_object(storage, name, stored); },
-                  [&] { return storage::write_object(storage, name + ".copy", stored); }});
+/// Either of the two may be the newer one, as long as each is whole: which it is where an object
+/// appears at once.
+template <class Info>
+Result<> save_info_pair(const Repository& repository, const std::string& name, const Info& info,
+                        std::string (*format)(const Info&),
+                        Result<Info> (*parse)(std::string_view)) {
+    return write_text_pair(repository, {name, name + ".copy", /*at_once=*/true}, format(info),
+                           repository.passphrase, reads_back_as(info, parse));
 }
 
 std::string archive_info_name(const std::string& stanza) {
@@ -248,12 +253,14 @@ Result<BackupInfo> load_backup_info(const Repository& repository, const std::str
 
 Result<> save_archive_info(const Repository& repository, const std::string& stanza,
                            const ArchiveInfo& info) {
-    return save_info_pair(repository, archive_info_name(stanza), format_archive_info(info));
+    return save_info_pair(repository, archive_info_name(stanza), info, format_archive_info,
+                          parse_archive_info);
 }
 
 Result<> save_backup_info(const Repository& repository, const std::string& stanza,
                           const BackupInfo& info) {
-    return save_info_pair(repository, backup_info_name(stanza), format_backup_info(info));
+    return save_info_pair(repository, backup_info_name(stanza), info, format_backup_info,
+                          parse_backup_info);
 }
 
 Result<ReconstructedInfo> load_backup_info_reconstructed(const Repository& repository,
@@ -315,30 +322,51 @@ Result<Manifest> load_manifest(const Repository& repository, const std::string& 
     return load_pair(repository, "backup manifest", manifest_name(stanza, label), load, {});
 }
 
-Result<> save_manifest_copy(const Repository& repository, const std::string& stanza,
-                            const std::string& label, std::string_view text,
-                            const std::string& backup_pass) {
-    return write_text(repository, manifest_name(stanza, label) + ".copy", text, backup_pass);
+Result<Manifest> read_manifest_file(const Repository& repository, const std::string& name,
+                                    const std::string& backup_pass, std::string* text_sha1) {
+    ManifestSink sink;
+    crypto::Sha1Sink text(sink);
+    CHRONOS_TRY(read_bounded_text_into(repository, name, backup_pass, text, kManifestSizeMax));
+    if (text_sha1 != nullptr) *text_sha1 = text.hex();
+    return sink.take();
 }
 
-Result<> save_manifest(const Repository& repository, const std::string& stanza,
-                       const std::string& label, std::string_view text,
-                       const std::string& backup_pass) {
-    const std::string name = manifest_name(stanza, label);
-    return save_pair(repository, name + ".copy", name, text, backup_pass);
+Result<Manifest> load_manifest_copy(const Repository& repository, const std::string& stanza,
+                                    const std::string& label, const std::string& backup_pass) {
+    return load_one_manifest(repository, manifest_name(stanza, label) + ".copy", backup_pass);
 }
 
-Result<> save_history_manifest(const Repository& repository, const std::string& stanza,
-                               const std::string& label, std::string_view text,
-                               const std::string& backup_pass) {
-    io::MemorySink packed;
-    const auto compressor = compress::make_compressor(compress::CompressType::gz, kHistoryLevel,
-                                                      compress::Form::normal, packed);
-    CHRONOS_TRY(compressor->write(io::bytes(text)));
-    CHRONOS_TRY(compressor->finish());
-    const std::string name = backup_path(stanza) + "/backup.history/" + label.substr(0, 4) + "/" +
-                             label + ".manifest.gz";
-    return write_text(repository, name, packed.content, backup_pass);
+std::string repair_hint(const std::string& stanza) {
+    return "'chronos --stanza=" + stanza + " repair' shows how to mend it.";
+}
+
+std::string entry_difference(const BackupEntry& listed, const BackupEntry& actual) {
+    if (listed.type != actual.type) return "type";
+    if (listed.archive_start != actual.archive_start) return "backup-archive-start";
+    if (listed.archive_stop != actual.archive_stop) return "backup-archive-stop";
+    if (listed.lsn_start != actual.lsn_start) return "backup-lsn-start";
+    if (listed.lsn_stop != actual.lsn_stop) return "backup-lsn-stop";
+    if (listed.prior != actual.prior) return "backup-prior";
+    if (listed.timestamp_stop != actual.timestamp_stop) return "backup-timestamp-stop";
+    if (listed.history_id != actual.history_id) return "db-id";
+    // Of a manifest whose sizes somebody changed, these are what is left of the old ones.
+    if (listed.size != actual.size) return "backup-info-size";
+    if (listed.size_delta != actual.size_delta) return "backup-info-size-delta";
+    if (listed.repo_size != actual.repo_size) return "backup-info-repo-size";
+    if (listed.repo_size_delta != actual.repo_size_delta) return "backup-info-repo-size-delta";
+    return "";
+}
+
+std::vector<HistoryEntry> archives_of(const std::vector<HistoryEntry>& history,
+                                      std::string_view version, std::uint64_t system_id,
+                                      std::uint64_t history_id) {
+    std::vector<HistoryEntry> archives;
+    for (const HistoryEntry& entry : history)
+        if (entry.version == version && entry.system_id == system_id) archives.push_back(entry);
+    std::ranges::sort(archives, std::greater(), [&](const HistoryEntry& entry) {
+        return std::pair(entry.id == history_id, entry.id);
+    });
+    return archives;
 }
 
 BackupEntry backup_entry_of(const Manifest& manifest) {
@@ -379,15 +407,29 @@ BackupEntry backup_entry_of(const Manifest& manifest) {
     return entry;
 }
 
+Result<> check_annotations(const std::map<std::string, std::string>& annotations) {
+    for (const auto& [key, value] : annotations) {
+        CHRONOS_TRY(check_annotation_key(key));
+        std::string plain = value;
+        std::erase_if(plain, [](char c) { return c == '\n' || c == '\t'; });
+        if (printable(plain, SIZE_MAX) == plain) continue;
+        return Error(ErrorKind::option_invalid_value, "the text of annotation '" + key +
+                                                          "' cannot be stored: '" +
+                                                          printable(value, 80) + "'")
+            .with_hint("It must be UTF-8 without control characters.");
+    }
+    return {};
+}
+
 Result<> check_annotation_key(std::string_view key) {
-    const bool plain = std::all_of(key.begin(), key.end(), [](char c) {
-        return static_cast<unsigned char>(c) >= 0x20 && c != '"' && c != '\\';
-    });
+    const bool plain =
+        key.find_first_of("\"\\") == std::string_view::npos && printable(key, SIZE_MAX) == key;
     if (plain && !key.empty() && key.size() <= kAnnotationKeySizeMax) return {};
     return Error(ErrorKind::option_invalid_value,
                  "'" + printable(key) + "' cannot be the key of an annotation")
         .with_hint(
-            "A key has 1 to 66 bytes, none of them a quote, backslash or control character.");
+            "A key has 1 to 66 bytes, in UTF-8, none of them a quote, backslash or control "
+            "character.");
 }
 
 }  // namespace chronos::repo

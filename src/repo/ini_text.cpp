@@ -9,6 +9,9 @@ namespace {
 
 constexpr std::string_view kFrame = "backrest";
 constexpr std::size_t kHashPiece = 64 * 1024;
+/// A bound for what is kept of a hostile text. The longest line of the format lists the bad pages
+/// of a file.
+constexpr std::size_t kLineSizeMax = std::size_t{64} << 20;
 
 /// The value of an entry read by `read`, a member function of JsonReader.
 template <class T>
@@ -100,7 +103,10 @@ void IniReader::feed(std::string_view piece) {
 bool IniReader::next(IniEntry& entry) {
     while (result_ && !rest_.empty()) {
         const std::size_t end = rest_.find('\n');
-        if (end == std::string_view::npos && !whole_) return false;
+        if (end == std::string_view::npos && !whole_) {
+            if (rest_.size() > kLineSizeMax) fail("line is too long", rest_.substr(0, 80));
+            return false;
+        }
         const std::string_view line = rest_.substr(0, end);
         rest_.remove_prefix(end == std::string_view::npos ? rest_.size() : end + 1);
         ++line_number_;

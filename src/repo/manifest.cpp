@@ -111,8 +111,14 @@ Result<> validate_manifest(const Manifest& manifest) {
     return Error(ErrorKind::format, "manifest validation failed:" + missing);
 }
 
+// An entry is one line, "<name>=<object>", and its name ends at the first '=' that leaves JSON.
+// That cannot be one inside the name: what is behind it would have to hold the '=' in front of the
+// object in a string, which the object's first quote ends, and then a word stands where none may.
+// So any name can be read back that stays on its line; a NUL would end it for programs written in
+// C.
 Result<> check_manifest_name(std::string_view name) {
-    if (!name.empty() && name.find('\n') == std::string_view::npos) return {};
+    constexpr std::string_view kEnds("\n\0", 2);
+    if (!name.empty() && name.find_first_of(kEnds) == std::string_view::npos) return {};
     return Error(ErrorKind::format,
                  "name '" + printable(name) + "' cannot be stored: a manifest has one line a name")
         .with_hint("Rename it: an empty name, or one with a line feed, cannot be backed up.");

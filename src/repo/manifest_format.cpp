@@ -5,6 +5,7 @@
 #include "chronos/repo/manifest.h"
 #include "repo/ini_text.h"
 #include "repo/json_text.h"
+#include "repo/manifest_sink.h"
 #include "repo/manifest_text.h"
 
 namespace chronos::repo {
@@ -70,6 +71,8 @@ public:
         : manifest_(manifest), ini_(manifest.backrest_version) {}
     /// All but what `sink`, if there is one, has got already.
     Result<std::string> write(io::Sink* sink) &&;
+    /// Without the lists.
+    std::string write_head() &&;
 
 private:
     void write_backup();
@@ -77,6 +80,7 @@ private:
     void write_options();
     void write_targets();
     void write_databases();
+    void write_cipher();
     void write_annotations();
     Result<> write_files(io::Sink* sink);
     void write_file(const ManifestFile& file);
@@ -164,6 +168,12 @@ void ManifestWriter::write_databases() {
         object_.number("db-last-system-id", database->last_system_oid);
         ini_.raw(database->name, object_.end());
     }
+}
+
+void ManifestWriter::write_cipher() {
+    if (manifest_.cipher_pass.empty()) return;
+    ini_.section(kCipherSection);
+    ini_.string(kCipherPassKey, manifest_.cipher_pass);
 }
 
 void ManifestWriter::write_annotations() {
@@ -274,15 +284,26 @@ Result<> ManifestWriter::write_files(io::Sink* sink) {
     return {};
 }
 
+std::string ManifestWriter::write_head() && {
+    write_backup();
+    write_database();
+    write_options();
+    write_cipher();
+    write_annotations();
+    ini_.section(kFileDefaultSection);
+    write_default_owner("group", manifest_.defaults.group);
+    ini_.string("mode", mode_text(manifest_.defaults.file_mode));
+    ini_.string("mode", mode_text(manifest_.defaults.path_mode));
+    write_default_owner("user", manifest_.defaults.user);
+    return std::move(ini_).finish();
+}
+
 Result<std::string> ManifestWriter::write(io::Sink* sink) && {
     write_backup();
     write_database();
     write_options();
     write_targets();
-    if (!manifest_.cipher_pass.empty()) {
-        ini_.section(kCipherSection);
-        ini_.string(kCipherPassKey, manifest_.cipher_pass);
-    }
+    write_cipher();
     write_databases();
     write_annotations();
     ini_.section(kFileSection);
@@ -300,6 +321,10 @@ Result<std::string> ManifestWriter::write(io::Sink* sink) && {
 
 std::string format_manifest(const Manifest& manifest) {
     return *ManifestWriter(manifest).write(nullptr);  // without a sink nothing can fail
+}
+
+std::string format_manifest_head(const Manifest& manifest) {
+    return ManifestWriter(manifest).write_head();
 }
 
 Result<> write_manifest(const Manifest& manifest, io::Sink& sink) {

@@ -6,6 +6,7 @@
 
 #include "chronos/base/text.h"
 #include "chronos/repo/manifest.h"
+#include "chronos/repo/manifest_store.h"
 #include "chronos/repo/repository.h"
 #include "repo/ini_text.h"
 #include "repo/json_text.h"
@@ -184,13 +185,88 @@ void complete_file(JsonReader& reader, const FileState& state, ManifestFile& fil
         reader.fail("'reference' is not a backup label");
 }
 
+Error not_as_meant(std::string_view what) {
+    return Error(ErrorKind::format, std::string(what) + " does not read back as what was meant");
+}
+
+/// As the reader leaves it: members that say nothing without another one do not survive.
+ManifestFile as_read(ManifestFile file) {
+    if (file.size == 0) file.checksum = {};
+    if (file.bundle_id == 0) file.bundle_offset = 0;
+    if (file.block_size == 0)
+        file.block_checksum_size = 0;
+    else if (file.block_checksum_size == 0)
+        file.block_checksum_size = kBlockChecksumSizeDefault;
+    if (!file.page_checked) file.page_error = false;
+    return file;
+}
+
+bool is_as_meant(const ManifestFile& read, const ManifestFile& meant) {
+    return read == meant || read == as_read(meant);
+}
+template <class Entry>
+bool is_as_meant(const Entry& read, const Entry& meant) {
+    return read == meant;
+}
+
+/// The entries of a list that was meant, in the order in which they are written.
+template <class Entry>
+class MeantList {
+public:
+    void set(const std::vector<Entry>& entries) {
+        entries_ = &entries;
+        const auto less = [](const Entry& a, const Entry& b) { return a.name < b.name; };
+        if (std::is_sorted(entries.begin(), entries.end(), less)) return;
+        sorted_ = entries;
+        std::stable_sort(sorted_.begin(), sorted_.end(), less);
+        entries_ = &sorted_;
+    }
+    Result<> compare(const Entry& read) {
+        if (next_ >= entries_->size() || !is_as_meant(read, (*entries_)[next_]))
+            return not_as_meant("the entry of '" + printable(read.name) + "'");
+        ++next_;
+        return {};
+    }
+    Result<> finish() const {
+        if (next_ == entries_->size()) return {};
+        return not_as_meant("the entry of '" + printable((*entries_)[next_].name) + "'");
+    }
+
+private:
+    const std::vector<Entry>* entries_ = nullptr;
+    std::vector<Entry> sorted_;
+    std::size_t next_ = 0;
+};
+
+/// What a text is compared with instead of being kept.
+struct Meant {
+    explicit Meant(const Manifest& meant) : manifest(meant) {
+        targets.set(meant.targets);
+        databases.set(meant.databases);
+        files.set(meant.files);
+        links.set(meant.links);
+        paths.set(meant.paths);
+    }
+    const Manifest& manifest;
+    MeantList<ManifestTarget> targets;
+    MeantList<ManifestDatabase> databases;
+    MeantList<ManifestFile> files;
+    MeantList<ManifestLink> links;
+    MeantList<ManifestPath> paths;
+};
+
 class ManifestParser {
 public:
     ManifestParser() = default;
     explicit ManifestParser(std::string_view text) : ini_(text) {}
+    explicit ManifestParser(const Manifest& meant) : meant_(meant) {}
     void feed(std::string_view piece);
+    /// What was wrong with it.
+    const Result<>& fed() const { return result_; }
     /// All has been fed.
     Result<Manifest> parse();
+    /// The same, of a parser that compares.
+    Result<> compare();
 
 private:
     using Handler = Result<> (ManifestParser::*)(const IniEntry&);
@@ -208,6 +284,12 @@ private:
     Result<> read_path(const IniEntry& entry);
     Result<> read_path_default(const IniEntry& entry) { return read_default(entry, path_); }
     static Result<> read_default(const IniEntry& entry, Defaults& defaults);
+    template <class Entry>
+    Result<> compare_last(std::vector<Entry>& list, MeantList<Entry> Meant::*meant);
+    template <class Entry>
+    Result<> compare_last(std::vector<Entry>& list, std::vector<unsigned char>& due,
+                          const Defaults& defaults, MeantList<Entry> Meant::*meant);
+    Result<> compare_defaults() const;
     Result<> complete();
     void resolve_defaults();
     void sort_lists();
@@ -217,6 +299,8 @@ private:
     Result<> result_;  ///< of what was fed
     std::string section_;
     Handler handler_ = nullptr;
+    std::optional<Meant> meant_;
+    bool has_data_target_ = false;
     Manifest manifest_;
     std::vector<unsigned char> file_due_, link_due_, path_due_;  ///< parallel to the lists
     Defaults file_{ManifestDefaults().file_mode, {}, {}};
@@ -396,8 +480,9 @@ Result<> ManifestParser::read_target(const IniEntry& entry) {
     if (target.path.empty()) reader.fail("missing 'path'");
     if (!is_manifest_name(entry.key)) reader.fail("not a name inside a backup");
     if (!reader.finished()) return value_error(entry, reader.error());
+    if (target.name == "pg_data") has_data_target_ = true;
     manifest_.targets.push_back(std::move(target));
-    return {};
+    return compare_last(manifest_.targets, &Meant::targets);
 }
 
 Result<> ManifestParser::read_database(const IniEntry& entry) {
@@ -419,7 +504,7 @@ Result<> ManifestParser::read_database(const IniEntry& entry) {
     if (!has_oid) reader.fail("missing 'db-id'");
     if (!reader.finished()) return value_error(entry, reader.error());
     manifest_.databases.push_back(std::move(database));
-    return {};
+    return compare_last(manifest_.databases, &Meant::databases);
 }
 
 Result<> ManifestParser::read_metadata(const IniEntry& entry) {
@@ -446,7 +531,7 @@ Result<> ManifestParser::read_file(const IniEntry& entry) {
     if (!is_manifest_name(entry.key)) reader.fail("not a name inside a backup");
     if (!reader.finished()) return value_error(entry, reader.error());
     file_due_.push_back(state.due);
-    return {};
+    return compare_last(manifest_.files, file_due_, file_, &Meant::files);
 }
 
 Result<> ManifestParser::read_link(const IniEntry& entry) {
@@ -472,7 +557,7 @@ Result<> ManifestParser::read_link(const IniEntry& entry) {
     if (!is_manifest_name(entry.key)) reader.fail("not a name inside a backup");
     if (!reader.finished()) return value_error(entry, reader.error());
     link_due_.push_back(due);
-    return {};
+    return compare_last(manifest_.links, link_due_, link_, &Meant::links);
 }
 
 Result<> ManifestParser::read_path(const IniEntry& entry) {
@@ -498,7 +583,7 @@ Result<> ManifestParser::read_path(const IniEntry& entry) {
     if (!is_manifest_name(entry.key)) reader.fail("not a name inside a backup");
     if (!reader.finished()) return value_error(entry, reader.error());
     path_due_.push_back(due);
-    return {};
+    return compare_last(manifest_.paths, path_due_, path_, &Meant::paths);
 }
 
 Result<> ManifestParser::read_default(const IniEntry& entry, Defaults& defaults) {
@@ -513,6 +598,52 @@ Result<> ManifestParser::read_default(const IniEntry& entry, Defaults& defaults)
         reader.skip();
     if (!reader.finished()) return value_error(entry, reader.error());
     return {};
+}
+
+// --- comparing instead of keeping
+
+template <class Entry>
+Result<> ManifestParser::compare_last(std::vector<Entry>& list, MeantList<Entry> Meant::*meant) {
+    if (!meant_) return {};
+    CHRONOS_TRY(((*meant_).*meant).compare(list.back()));
+    list.clear();
+    return {};
+}
+
+/// The defaults stand behind the list: those that were meant are taken, and compared at the end.
+template <class Entry>
+Result<> ManifestParser::compare_last(std::vector<Entry>& list, std::vector<unsigned char>& due,
+                                      const Defaults& defaults, MeantList<Entry> Meant::*meant) {
+    if (!meant_) return {};
+    const ManifestDefaults& all = meant_->manifest.defaults;
+    const mode_t mode = &defaults == &path_ ? all.path_mode : all.file_mode;
+    apply_defaults({mode, all.user, all.group}, due.back(), list.back());
+    due.clear();
+    return compare_last(list, meant);
+}
+
+Result<> ManifestParser::compare_defaults() const {
+    const ManifestDefaults& meant = meant_->manifest.defaults;
+    const auto same = [&](const Defaults& read, mode_t mode) {
+        return read.user == meant.user && read.group == meant.group && read.mode == mode;
+    };
+    // A section without a list in front of it is not written.
+    const bool links = meant_->manifest.links.empty() || same(link_, link_.mode);
+    if (same(file_, meant.file_mode) && same(path_, meant.path_mode) && links) return {};
+    return not_as_meant("what entries leave out");
+}
+
+Result<> ManifestParser::compare() {
+    const Manifest head = CHRONOS_TRY(parse());
+    CHRONOS_TRY(meant_->targets.finish());
+    CHRONOS_TRY(meant_->databases.finish());
+    CHRONOS_TRY(meant_->files.finish());
+    CHRONOS_TRY(meant_->links.finish());
+    CHRONOS_TRY(meant_->paths.finish());
+    CHRONOS_TRY(compare_defaults());
+    // All but the lists, and of those their defaults.
+    if (format_manifest_head(head) == format_manifest_head(meant_->manifest)) return {};
+    return not_as_meant("the head of it");
 }
 
 // --- the whole
@@ -582,9 +713,7 @@ Result<> ManifestParser::complete() {
     if (!is_pg_version(m.pg_version))
         return Error(ErrorKind::version_not_supported,
                      "invalid PostgreSQL version '" + printable(m.pg_version) + "' in manifest");
-    if (std::none_of(m.targets.begin(), m.targets.end(),
-                     [](const ManifestTarget& target) { return target.name == "pg_data"; }))
-        return missing("'pg_data' in [backup:target]");
+    if (!has_data_target_) return missing("'pg_data' in [backup:target]");
     resolve_defaults();
     sort_lists();
     collect_references();
@@ -623,6 +752,36 @@ Result<Manifest> ManifestParser::parse() {
 
 Result<Manifest> parse_manifest(std::string_view text) {
     return ManifestParser(text).parse();
+}
+
+struct ManifestComparer::State {
+    explicit State(const Manifest& meant) : parser(meant) {}
+    ManifestParser parser;
+};
+
+ManifestComparer::ManifestComparer(const Manifest& meant)
+    : state_(std::make_unique<State>(meant)) {}
+ManifestComparer::~ManifestComparer() = default;
+
+Result<> ManifestComparer::write(io::Bytes in) {
+    state_->parser.feed(io::text(in));
+    return state_->parser.fed();
+}
+
+Result<> ManifestComparer::finish() {
+    return state_->parser.compare();
+}
+
+Result<> compare_manifest(std::string_view text, const Manifest& meant) {
+    ManifestComparer comparer(meant);
+    CHRONOS_TRY(comparer.write(io::bytes(text)));
+    return comparer.finish();
+}
+
+Result<> prove_manifest(const Manifest& manifest) {
+    ManifestComparer comparer(manifest);
+    CHRONOS_TRY(write_manifest(manifest, comparer));
+    return comparer.finish();
 }
 
 struct ManifestSink::State {

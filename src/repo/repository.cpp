@@ -4,6 +4,7 @@
 
 #include "chronos/base/text.h"
 #include "chronos/repo/passphrase.h"
+#include "chronos/repo/proven_text.h"
 
 namespace chronos::repo {
 namespace {
@@ -21,7 +22,6 @@ bool is_label_part(std::string_view text, std::string_view types) {
 
 constexpr std::string_view kCipherMagic = "Salted__";
 constexpr std::size_t kCipherBlock = 16;
-constexpr std::size_t kTextSizeMax = std::size_t{1} << 30;
 
 std::string option_name(const Repository& repository, std::string_view option) {
     return "repo" + std::to_string(repository.key) + "-" + std::string(option);
@@ -98,6 +98,49 @@ Error not_decrypted(const Repository& repository, const std::string& name, const
     return wrong_passphrase(repository, name, pass);
 }
 
+/// A text as it is stored.
+struct Encoded {
+    std::string_view plain;
+    std::optional<std::string> encrypted;
+    std::string_view stored() const { return encrypted ? *encrypted : plain; }
+};
+
+Result<std::string> decrypted(std::string_view stored, const std::string& pass) {
+    io::MemorySink plain;
+    const auto decryptor = crypto::make_decryptor(pass, crypto::CipherForm::normal, plain);
+    CHRONOS_TRY(decryptor->write(io::bytes(stored)));
+    CHRONOS_TRY(decryptor->finish());
+    return std::move(plain.content);
+}
+
+Result<> prove(const Encoded& encoded, const std::string& pass, const ReadBack& read_back) {
+    if (encoded.stored().size() > kTextSizeMax)
+        return Error(ErrorKind::format, "it has " + std::to_string(encoded.stored().size()) +
+                                            " bytes, more than the " +
+                                            std::to_string(kTextSizeMax) + " that are read");
+    if (!encoded.encrypted) return read_back(encoded.stored());
+    const std::string plain = CHRONOS_TRY(decrypted(*encoded.encrypted, pass));
+    if (plain != encoded.plain)
+        return Error(ErrorKind::crypto, "it does not decrypt to what was encrypted");
+    return read_back(plain);
+}
+
+Result<Encoded> encode(const Repository& repository, const std::string& name,
+                       std::string_view content, const std::string& pass,
+                       const ReadBack& read_back) {
+    Encoded encoded{content, std::nullopt};
+    if (repository.encrypted() && !pass.empty()) {
+        io::MemorySink stored;
+        const auto encryptor = crypto::make_encryptor(pass, crypto::CipherForm::normal, stored);
+        CHRONOS_TRY(encryptor->write(io::bytes(content)));
+        CHRONOS_TRY(encryptor->finish());
+        encoded.encrypted = std::move(stored.content);
+    }
+    const Result<> proven = prove(encoded, pass, read_back);
+    if (!proven) return not_published(repository, name, proven.error());
+    return encoded;
+}
+
 }  // namespace
 
 bool begins_as_section(std::string_view text) {
@@ -127,6 +170,11 @@ Error wrong_passphrase(const Repository& repository, const std::string& name,
 
 Result<> read_text_into(const Repository& repository, const std::string& name,
                         const std::string& pass, io::Sink& sink) {
+    return read_bounded_text_into(repository, name, pass, sink, kTextSizeMax);
+}
+
+Result<> read_bounded_text_into(const Repository& repository, const std::string& name,
+                                const std::string& pass, io::Sink& sink, std::uint64_t size_max) {
     const bool decrypts = repository.encrypted() && !pass.empty();
     const auto source = CHRONOS_TRY(repository.storage->open(name));
     std::vector<std::byte> buffer(io::kBufferSize);
@@ -141,9 +189,9 @@ Result<> read_text_into(const Repository& repository, const std::string& name,
     Result<> taken;
     for (; count > 0; count = CHRONOS_TRY(source->read(buffer))) {
         size += count;
-        if (size > kTextSizeMax)
+        if (size > size_max)
             return Error(ErrorKind::format, "'" + repository.storage->describe(name) +
-                                                "' has more than " + std::to_string(kTextSizeMax) +
+                                                "' has more than " + std::to_string(size_max) +
                                                 " bytes");
         if (taken) taken = front.write({buffer.data(), count});
     }
@@ -159,20 +207,48 @@ Result<std::string> read_text(const Repository& repository, const std::string& n
     return std::move(text.content);
 }
 
-Result<std::string> encode_text(const Repository& repository, std::string_view content,
-                                const std::string& pass) {
-    if (!repository.encrypted() || pass.empty()) return std::string(content);
-    io::MemorySink stored;
-    const auto encryptor = crypto::make_encryptor(pass, crypto::CipherForm::normal, stored);
-    CHRONOS_TRY(encryptor->write(io::bytes(content)));
-    CHRONOS_TRY(encryptor->finish());
-    return std::move(stored.content);
+Error not_published(const Repository& repository, const std::string& name, const Error& why) {
+    // What could not be read back was not damaged on the way: whoever gets it has no other kind to
+    // branch on than that of content that is wrong.
+    return Error(ErrorKind::format,
+                 "'" + repository.storage->describe(name) +
+                     "' was not written, because nobody could read it: " + why.message())
+        .with_hint("What is stored under this name, if anything, is as it was before.");
 }
 
 Result<> write_text(const Repository& repository, const std::string& name, std::string_view content,
+                    const std::string& pass, const ReadBack& read_back) {
+    const Encoded encoded = CHRONOS_TRY(encode(repository, name, content, pass, read_back));
+    return storage::write_object(*repository.storage, name, encoded.stored());
+}
+
+// For what nobody parses; the project itself has no such text.
+Result<> write_text(const Repository& repository, const std::string& name, std::string_view content,
                     const std::string& pass) {
-    const std::string stored = CHRONOS_TRY(encode_text(repository, content, pass));
-    return storage::write_object(*repository.storage, name, stored);
+    return write_text(repository, name, content, pass,
+                      [](std::string_view) -> Result<> { return {}; });
+}
+
+Result<std::string> encode_text(const Repository& repository, std::string_view content,
+                                const std::string& pass) {
+    const ReadBack nothing = [](std::string_view) -> Result<> { return {}; };
+    return std::string(CHRONOS_TRY(encode(repository, "", content, pass, nothing)).stored());
+}
+
+Result<> write_text_pair(const Repository& repository, const TextPair& names,
+                         std::string_view content, const std::string& pass,
+                         const ReadBack& read_back) {
+    storage::Storage& storage = *repository.storage;
+    const Encoded encoded = CHRONOS_TRY(encode(repository, names.first, content, pass, read_back));
+    const auto first = [&] {
+        return storage::write_object(storage, names.first, encoded.stored());
+    };
+    const auto second = [&] {
+        return storage::write_object(storage, names.second, encoded.stored());
+    };
+    if (names.at_once) return storage::at_once(storage, {first, second});
+    CHRONOS_TRY(first());
+    return second();
 }
 
 std::string archive_path(const std::string& stanza) {

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "chronos/crypto/cipher.h"
+#include "chronos/repo/manifest_store.h"
 
 namespace chronos::repo {
 namespace {
@@ -100,7 +101,8 @@ Result<StanzaOutcome> create_new(const Repository& repository, const std::string
                                            : "backup directory and/or archive directory not empty";
         return Error(ErrorKind::path_not_empty, what)
             .with_hint("The info files of stanza '" + stanza + "' are missing on " +
-                       repo_name(repository) + " but other files are there.");
+                       repo_name(repository) + " but other files are there.")
+            .with_hint(repair_hint(stanza));
     }
     ArchiveInfo archive;
     archive.backrest_version = kFormatVersion;
@@ -130,10 +132,12 @@ void append(BackupInfo& info, const ClusterIdentity& cluster) {
     info.current_id = entry.id;
 }
 
-Error missing_kind(const Repository& repository, const char* present, const char* missing) {
+Error missing_kind(const Repository& repository, const std::string& stanza, const char* present,
+                   const char* missing) {
     return Error(ErrorKind::not_found, std::string(present) + " exists but " + missing +
                                            " is missing on " + repo_name(repository))
-        .with_hint(kCorruptionHint);
+        .with_hint(kCorruptionHint)
+        .with_hint(repair_hint(stanza));
 }
 
 /// archive.info is written first: without backup.info it is either what a creation left that was
@@ -143,7 +147,7 @@ Result<StanzaOutcome> complete_creation(const Repository& repository, const std:
     const ArchiveInfo archive = CHRONOS_TRY(load_archive_info(repository, stanza));
     const bool no_backup = CHRONOS_TRY(is_empty(repository, backup_path(stanza)));
     if (archive.history.size() != 1 || archive.current_id != 1 || !no_backup)
-        return missing_kind(repository, "archive.info", "backup.info");
+        return missing_kind(repository, stanza, "archive.info", "backup.info");
     CHRONOS_TRY(check_cluster(archive.current(), cluster));
     CHRONOS_TRY(save_archive_info(repository, stanza, archive));
     CHRONOS_TRY(write_backup_info(repository, stanza, cluster));
@@ -173,7 +177,8 @@ Result<StanzaOutcome> create_stanza(const Repository& repository, const std::str
     const Pair archive_files = CHRONOS_TRY(look_for(repository, archive_info_name(stanza)));
     const Pair backup_files = CHRONOS_TRY(look_for(repository, backup_info_name(stanza)));
     if (!archive_files.any() && !backup_files.any()) return create_new(repository, stanza, cluster);
-    if (!archive_files.any()) return missing_kind(repository, "backup.info", "archive.info");
+    if (!archive_files.any())
+        return missing_kind(repository, stanza, "backup.info", "archive.info");
     if (!backup_files.any()) return complete_creation(repository, stanza, cluster);
 
     const ArchiveInfo archive = CHRONOS_TRY(load_archive_info(repository, stanza));

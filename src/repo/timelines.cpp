@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "chronos/repo/proven_text.h"
+
 namespace chronos::repo {
 namespace {
 
@@ -89,7 +91,8 @@ Result<std::vector<std::string>> mend_histories(const Repository& repository,
         if (put_back)
             CHRONOS_TRY(write_text(repository,
                                    archive_path(stanza) + "/" + archive_id + "/" + lost.back(),
-                                   format_timeline_history(way), pass));
+                                   format_timeline_history(way), pass,
+                                   reads_back_as(way.switches, pgdata::parse_timeline_history)));
     }
     return lost;
 }

@@ -1,6 +1,7 @@
 #include "chronos/repo/verify_result.h"
 
 #include "chronos/base/text.h"
+#include "chronos/repo/proven_text.h"
 
 namespace chronos::repo {
 namespace {
@@ -27,6 +28,16 @@ void take_value(VerifySummary& summary, std::string_view key, std::string_view v
     if (key == "first-failure") summary.first_failure = value;
 }
 
+VerifySummary parse_summary(std::string_view text) {
+    VerifySummary summary;
+    for (const std::string_view one : split(text, '\n')) {
+        const std::size_t equals = one.find('=');
+        if (equals != std::string_view::npos)
+            take_value(summary, one.substr(0, equals), one.substr(equals + 1));
+    }
+    return summary;
+}
+
 }  // namespace
 
 Result<std::optional<VerifySummary>> load_verify_summary(const Repository& repository,
@@ -35,13 +46,7 @@ Result<std::optional<VerifySummary>> load_verify_summary(const Repository& repos
     const auto text = read_text(repository, object_of(stanza), pass);
     if (!text && text.error().kind() == ErrorKind::not_found) return std::optional<VerifySummary>();
     if (!text) return text.error();
-    VerifySummary summary;
-    for (const std::string_view one : split(*text, '\n')) {
-        const std::size_t equals = one.find('=');
-        if (equals != std::string_view::npos)
-            take_value(summary, one.substr(0, equals), one.substr(equals + 1));
-    }
-    return std::optional<VerifySummary>(std::move(summary));
+    return std::optional(parse_summary(*text));
 }
 
 Result<> save_verify_summary(const Repository& repository, const std::string& stanza,
@@ -53,7 +58,10 @@ Result<> save_verify_summary(const Repository& repository, const std::string& st
         line("notes", summary.notes) + line("backups", summary.backups) +
         line("wal-segments", summary.wal_segments) + line("bytes-read", summary.bytes_read) +
         "first-failure=" + printable(summary.first_failure, 1024) + "\n";
-    return write_text(repository, object_of(stanza), text, pass);
+    VerifySummary meant = summary;
+    meant.first_failure = printable(summary.first_failure, 1024);
+    const auto parse = [](std::string_view stored) { return std::optional(parse_summary(stored)); };
+    return write_text(repository, object_of(stanza), text, pass, reads_back_as(meant, parse));
 }
 
 }  // namespace chronos::repo

@@ -7,6 +7,7 @@
 #include "chronos/base/text.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/kept_aside.h"
+#include "chronos/repo/proven_text.h"
 
 namespace chronos::repo {
 namespace {
@@ -45,6 +46,14 @@ std::optional<CommitNote> parse_commit_note(std::string_view line) {
     const auto end = Lsn::parse(words[2]);
     if (!time || !end) return std::nullopt;
     return CommitNote{std::string(words[0]), static_cast<std::int64_t>(*time), *end};
+}
+
+/// Lines that are none are passed over.
+std::optional<std::vector<CommitNote>> parse_commit_notes(std::string_view text) {
+    std::vector<CommitNote> notes;
+    for (const std::string_view line : split(text, '\n'))
+        if (auto note = parse_commit_note(line)) notes.push_back(*std::move(note));
+    return notes;
 }
 
 template <class T>
@@ -89,9 +98,11 @@ Result<std::vector<WalGap>> list_gaps(const Repository& repository, const std::s
 
 Result<> save_gap(const Repository& repository, const std::string& stanza,
                   const std::string& archive_id, const WalGap& gap, const std::string& pass) {
+    const auto parse = [&](std::string_view text) { return parse_gap(gap.first, text); };
     return write_text(
         repository, notes_path(stanza, "gap", archive_id) + "/" + gap.first,
-        gap.last + " " + std::to_string(gap.since) + " " + std::to_string(gap.until) + "\n", pass);
+        gap.last + " " + std::to_string(gap.since) + " " + std::to_string(gap.until) + "\n", pass,
+        reads_back_as(gap, parse));
 }
 
 Result<> save_commit_notes(const Repository& repository, const std::string& stanza,
@@ -102,7 +113,7 @@ Result<> save_commit_notes(const Repository& repository, const std::string& stan
         text += note.segment + " " + std::to_string(note.time_us) + " " + note.end.str() + "\n";
     return write_text(repository,
                       notes_path(stanza, "commit", archive_id) + "/" + notes.front().segment, text,
-                      pass);
+                      pass, reads_back_as(notes, parse_commit_notes));
 }
 
 Result<std::optional<CommitNote>> last_commit_note(const Repository& repository,

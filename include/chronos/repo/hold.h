@@ -16,6 +16,7 @@ struct Hold {
     std::string label;
     std::string reason;
     UnixTime since = 0;
+    bool operator==(const Hold&) const = default;
 };
 
 /// Ascending by label. `pass` is BackupInfo::cipher_pass.
@@ -24,6 +25,7 @@ Result<std::vector<Hold>> list_holds(const Repository& repository, const std::st
 /// Their names alone, for which no passphrase is needed.
 Result<std::vector<std::string>> list_held_labels(const Repository& repository,
                                                   const std::string& stanza);
+/// The reason has no white space at its ends: the record would be read without it.
 Result<> save_hold(const Repository& repository, const std::string& stanza, const Hold& hold,
                    const std::string& pass);
 /// Succeeds if there was none.

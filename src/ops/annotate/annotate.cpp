@@ -4,6 +4,7 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "chronos/repo/annotations.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/lock.h"
 
@@ -14,9 +15,10 @@ Result<> check_request(const AnnotateRequest& request) {
     if (request.set != "latest" && !repo::is_backup_label(request.set))
         return Error(ErrorKind::option_invalid_value,
                      "'" + printable(request.set) + "' is not a valid backup label format");
-    for (const auto& [key, value] : request.annotations)
-        if (!value.empty()) CHRONOS_TRY(repo::check_annotation_key(key));
-    return {};
+    // What is removed may be whatever somebody else has put there.
+    auto added = request.annotations;
+    std::erase_if(added, [](const auto& one) { return one.second.empty(); });
+    return repo::check_annotations(added);
 }
 
 repo::BackupEntry* find(repo::BackupInfo& info, const std::string& set) {

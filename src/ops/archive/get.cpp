@@ -7,6 +7,7 @@
 #include "chronos/ops/archive_get.h"
 #include "chronos/ops/archive_stream.h"
 #include "chronos/pgdata/wal.h"
+#include "chronos/repo/archives.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/wal_archive.h"
 #include "missing.h"
@@ -84,13 +85,10 @@ Result<> Get::search(const repo::Repository& repository) {
     const repo::ArchiveInfo info =
         CHRONOS_TRY(repo::load_archive_info(repository, settings_.stanza));
     const std::size_t count_before = candidates_.size();
-    bool known = false;
-    for (auto entry = info.history.rbegin(); entry != info.history.rend(); ++entry) {
-        if (!cluster_.is(*entry)) continue;
-        known = true;
-        CHRONOS_TRY(search_archive({&repository, entry->archive_id(), info.cipher_pass, {}}));
-    }
-    if (!known)
+    const auto archives = repo::archives_of(info.history, cluster_.version, cluster_.system_id);
+    for (const repo::HistoryEntry& entry : archives)
+        CHRONOS_TRY(search_archive({&repository, entry.archive_id(), info.cipher_pass, {}}));
+    if (archives.empty())
         return Error(ErrorKind::archive_mismatch,
                      "unable to retrieve the archive id for database version '" + cluster_.version +
                          "' and system-id '" + std::to_string(cluster_.system_id) + "'");

@@ -11,6 +11,7 @@
 #include "chronos/crypto/hash.h"
 #include "chronos/ops/archive_stream.h"
 #include "chronos/pgdata/wal.h"
+#include "chronos/repo/archives.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/wal_notes.h"
 #include "missing.h"
@@ -99,8 +100,8 @@ Result<> StreamedGet::search(const repo::Repository& repository) {
     const repo::ArchiveInfo info =
         CHRONOS_TRY(repo::load_archive_info(repository, settings_.stanza));
     const repo::ClusterIdentity cluster = repo::ClusterIdentity::of(control_);
-    for (const repo::HistoryEntry& entry : info.history) {
-        if (!cluster.is(entry)) continue;
+    for (const repo::HistoryEntry& entry :
+         repo::archives_of(info.history, cluster.version, cluster.system_id)) {
         Chain chain{&repository, entry.archive_id(), info.cipher_pass, {}, 0};
         chain.pieces = repo::joined_pieces(CHRONOS_TRY(
             repo::list_wal_pieces(repository, settings_.stanza, chain.archive_id, segment_)));

@@ -13,7 +13,9 @@
 #include "chronos/db/config_places.h"
 #include "chronos/db/server.h"
 #include "chronos/pgdata/wal.h"
+#include "chronos/repo/annotations.h"
 #include "chronos/repo/lock.h"
+#include "chronos/repo/manifest_store.h"
 #include "chronos/repo/outside_config.h"
 #include "ops/backup/clock_gate.h"
 #include "ops/backup/companions.h"
@@ -70,6 +72,7 @@ public:
     Result<> wait_for_wal();
     Result<> complete_manifest();
     Result<> publish();
+    Result<> prove_directory();
     BackupResult result() const;
 
 private:
@@ -82,6 +85,7 @@ private:
     Result<> step(const char* phase);
     void fill_options();
     Result<EndedBackup> end_on_server();
+    void list_database(const db::Database& database);
     Result<> make_paths();
     Result<> save_partial();
     CopySettings copy_settings();
@@ -134,6 +138,7 @@ Result<> Run::step(const char* phase) {
 }
 
 Result<> Run::take_locks() {
+    CHRONOS_TRY(repo::check_annotations(request_.annotations));
     CHRONOS_TRY(repo::check_stop_file(request_.lock_path, request_.stanza));
     for (const unsigned key : request_.lock_keys) {
         locks_.push_back(CHRONOS_TRY(repo::Lock::acquire(
@@ -322,6 +327,8 @@ StoreForm Run::store_form() const {
 }
 
 Result<> Run::prepare_directory() {
+    // Before hours of copying: what cannot be read back now will not at the end.
+    CHRONOS_TRY_DOING(repo::prove_manifest(manifest_), "prepare the manifest");
     if (request_.resume) CHRONOS_TRY(save_partial());
     // A full backup on a file system can be read without us: every directory is there, and every
     // tablespace where a cluster has it. One with bundles cannot.
@@ -467,8 +474,7 @@ Result<> Run::stop_on_server() {
     EndedBackup ended = CHRONOS_TRY(
         company_.companions ? company_.companions->stop(company_.member, leave, cancel_) : leave());
     manifest_.databases.clear();
-    for (const db::Database& database : ended.databases)
-        manifest_.databases.push_back({database.name, database.oid, database.last_system_oid});
+    for (const db::Database& database : ended.databases) list_database(database);
     stopped_ = std::move(ended.stopped);
     manifest_.lsn_start = started_.lsn;
     manifest_.lsn_stop = stopped_.lsn;
@@ -478,6 +484,18 @@ Result<> Run::stop_on_server() {
     log_info("backup stop archive = " + manifest_.archive_stop + ", lsn = " + stopped_.lsn.str());
     manifest_.timestamp_stop = ended.timestamp;
     return {};
+}
+
+/// Whose name cannot stand in a manifest is backed up all the same: what it is called is known to
+/// its own catalog. Only a selective restore cannot be told of it by name.
+void Run::list_database(const db::Database& database) {
+    if (repo::check_manifest_name(database.name))
+        manifest_.databases.push_back({database.name, database.oid, database.last_system_oid});
+    else
+        log_warn("database '" + printable(database.name) + "' (oid " +
+                 std::to_string(database.oid) +
+                 ") is backed up without its name, which a manifest cannot hold: a selective "
+                 "restore can leave it out, but not choose it");
 }
 
 Result<EndedBackup> Run::end_on_server() {
@@ -557,6 +575,7 @@ Result<> Run::complete_manifest() {
 Result<> Run::publish() {
     CHRONOS_TRY(cancel_.check());
     log_info("new backup label = " + manifest_.label);
+    CHRONOS_TRY(prove_directory());
     const Publication to = publication();
     const auto manifest = [&]() -> Result<> {
         CHRONOS_TRY_DOING(save_manifest(to, manifest_), "save the manifest");
@@ -571,6 +590,12 @@ Result<> Run::publish() {
     CHRONOS_TRY(link_latest(to, manifest_.label));
     keep_configuration();
     return list_backup(to, info_, repo::backup_entry_of(manifest_));
+}
+
+/// The last look at the backup's directory before anybody takes it for a backup. Whatever must
+/// still be true of it belongs here: nothing is published if it is not.
+Result<> Run::prove_directory() {
+    return repo::prove_stored(request_.repository, request_.stanza, manifest_);
 }
 
 // Rules of object stores that remove what is old go by the time of the last write.

@@ -4,6 +4,7 @@
 
 #include "chronos/base/log.h"
 #include "chronos/repo/info.h"
+#include "chronos/repo/manifest_store.h"
 #include "chronos/repo/stored_file.h"
 
 namespace chronos::ops::backup {
@@ -37,18 +38,19 @@ struct Found {
     std::string obstacle;
 };
 
-Found look_into(const repo::Repository& repository, const std::string& directory,
-                const std::string& backup_pass, const ResumeTerms& terms) {
+Found look_into(const repo::Repository& repository, const std::string& stanza,
+                const std::string& label, const std::string& backup_pass,
+                const ResumeTerms& terms) {
     if (terms.type != repo::BackupType::full) return {{}, "resume only valid for full backup"};
     if (!terms.enabled) return {{}, "resume is disabled"};
-    const std::string name = directory + "/" + std::string(kPartialManifest);
-    auto text = repo::read_text(repository, name, backup_pass);
-    if (!text && text.error().kind() == ErrorKind::not_found)
+    auto manifest = repo::load_manifest_copy(repository, stanza, label, backup_pass);
+    if (!manifest && manifest.error().kind() == ErrorKind::not_found)
         return {{}, "partially deleted by prior resume or invalid"};
-    const std::string unreadable = "unable to read " + repository.storage->describe(name);
-    if (!text) return {{}, unreadable};
-    auto manifest = repo::parse_manifest(*text);
-    if (!manifest) return {{}, unreadable};
+    if (!manifest)
+        return {
+            {},
+            "unable to read " + repository.storage->describe(repo::backup_path(stanza, label) +
+                                                             "/" + std::string(kPartialManifest))};
     std::string reason = obstacle(*manifest, terms);
     return {*std::move(manifest), std::move(reason)};
 }
@@ -102,7 +104,7 @@ Result<std::optional<repo::Manifest>> find_resumable(const repo::Repository& rep
         return std::optional<repo::Manifest>{};
     const std::string& label = known.labels.back();
     const std::string directory = repo::backup_path(stanza, label);
-    Found found = look_into(repository, directory, known.info.cipher_pass, terms);
+    Found found = look_into(repository, stanza, label, known.info.cipher_pass, terms);
     if (found.obstacle.empty()) {
         log_warn("resumable backup " + label +
                  " of same type exists -- invalid files will be removed then the backup will"

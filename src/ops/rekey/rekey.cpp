@@ -7,6 +7,7 @@
 #include "chronos/base/log.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/lock.h"
+#include "chronos/repo/proven_text.h"
 #include "chronos/repo/stanza.h"
 
 namespace chronos::ops::rekey {
@@ -145,7 +146,14 @@ Error Run::unreadable(const std::string& name) const {
 
 Result<> Run::write(const InfoPair& pair, const std::string& name, const std::string& pass,
                     const std::string& reason) {
-    CHRONOS_TRY(repo::write_text(repository_, name, pair.text(), pass));
+    const auto read_back = [&](std::string_view text) -> Result<> {
+        if (pair.of_archive)
+            CHRONOS_TRY(repo::parse_archive_info(text));
+        else
+            CHRONOS_TRY(repo::parse_backup_info(text));
+        return {};
+    };
+    CHRONOS_TRY(repo::write_text(repository_, name, pair.text(), pass, read_back));
     log_info("repo" + std::to_string(repository_.key) + ": " + name + " written, " + reason);
     done_.push_back({pair.stanza, name, true, reason});
     return {};

@@ -6,6 +6,7 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "chronos/repo/archives.h"
 
 namespace chronos::ops {
 namespace {
@@ -71,15 +72,16 @@ private:
                                     ": cannot see the WAL archive: " + info.error().text());
                 continue;
             }
-            for (const repo::HistoryEntry& entry : info->history) {
-                if (!entry.same_cluster(cluster)) continue;
+            std::vector<ArchiveLocation> found;
+            for (const repo::HistoryEntry& entry :
+                 repo::archives_of(info->history, cluster.version, cluster.system_id,
+                                   i == first ? cluster.id : 0)) {
                 const std::string id = entry.archive_id();
-                ArchiveLocation location{&repository,
-                                         repo::archive_path(request_.stanza) + "/" + id,
-                                         info->cipher_pass, id};
-                archives.insert(i == first ? archives.begin() : archives.end(),
-                                std::move(location));
+                found.push_back({&repository, repo::archive_path(request_.stanza) + "/" + id,
+                                 info->cipher_pass, id});
             }
+            archives.insert(i == first ? archives.begin() : archives.end(), found.begin(),
+                            found.end());
         }
         return archives;
     }

@@ -9,6 +9,7 @@
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/crypto/hash.h"
+#include "chronos/repo/proven_text.h"
 
 namespace chronos::ops::verify {
 namespace {
@@ -52,6 +53,26 @@ std::string format_prints(const std::vector<std::uint64_t>& prints) {
     return text;
 }
 
+struct Content {
+    std::string key;
+    std::vector<std::uint64_t> prints;
+    bool operator==(const Content&) const = default;
+};
+
+/// nullopt if it is no ledger of this version.
+std::optional<Content> parse(std::string_view text) {
+    const auto line = [&] {
+        const std::string_view first = text.substr(0, text.find('\n'));
+        text.remove_prefix(std::min(text.size(), first.size() + 1));
+        return first;
+    };
+    if (line() != kTitle) return std::nullopt;
+    Content content;
+    content.key = line();
+    content.prints = parse_prints(text);
+    return content;
+}
+
 }  // namespace
 
 std::string ledger_path(const std::string& stanza) {
@@ -70,15 +91,10 @@ Ledger Ledger::load(Place place) {
     const auto text =
         repo::read_text(*ledger.place_.repository, ledger.place_.object, ledger.place_.pass);
     if (!text) return ledger;
-    std::string_view rest = *text;
-    const auto line = [&] {
-        const std::string_view first = rest.substr(0, rest.find('\n'));
-        rest.remove_prefix(std::min(rest.size(), first.size() + 1));
-        return first;
-    };
-    if (line() != kTitle) return ledger;
-    ledger.key_ = line();
-    ledger.known_ = parse_prints(rest);
+    if (auto content = parse(*text)) {
+        ledger.key_ = std::move(content->key);
+        ledger.known_ = std::move(content->prints);
+    }
     return ledger;
 }
 
@@ -119,7 +135,9 @@ void Ledger::save_locked() {
     std::ranges::sort(good_);
     good_.erase(std::unique(good_.begin(), good_.end()), good_.end());
     const std::string text = std::string(kTitle) + "\n" + key_ + "\n" + format_prints(good_);
-    const Result<> saved = repo::write_text(*place_.repository, place_.object, text, place_.pass);
+    const Content meant{key_, good_};
+    const Result<> saved = repo::write_text(*place_.repository, place_.object, text, place_.pass,
+                                            repo::reads_back_as(meant, parse));
     if (!saved) log_detail("what was verified is not written down: " + saved.error().message());
     changed_ = false;
     saved_ = std::chrono::steady_clock::now();

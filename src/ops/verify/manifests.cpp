@@ -1,15 +1,15 @@
 #include "ops/verify/manifests.h"
+#include "chronos/repo/manifest_store.h"
 
 #include <algorithm>
-
-#include "chronos/crypto/hash.h"
 
 namespace chronos::ops::verify {
 namespace {
 
-/// One of the two files: its text, or why there is none.
+/// One of the two files: the checksum of its text and what it says, or why there is none. The text
+/// itself may be too large to be kept.
 struct ManifestText {
-    std::optional<std::string> text;
+    std::optional<std::string> checksum;
     std::optional<repo::Manifest> manifest;
     std::optional<Error> error;
 };
@@ -17,15 +17,12 @@ struct ManifestText {
 Result<ManifestText> read_manifest(const Scope& scope, const std::string& label,
                                    const std::string& name, const std::string& pass) {
     ManifestText result;
-    auto text = repo::read_text(scope.repository,
-                                repo::backup_path(scope.stanza(), label) + "/" + name, pass);
-    if (!text && !is_about_content(text.error())) return std::move(text).error();
-    if (!text) {
-        result.error = std::move(text).error();
-        return result;
-    }
-    auto manifest = repo::parse_manifest(*text);
-    result.text = std::move(text).value();
+    std::string checksum;
+    auto manifest = repo::read_manifest_file(
+        scope.repository, repo::backup_path(scope.stanza(), label) + "/" + name, pass, &checksum);
+    if (!checksum.empty()) result.checksum = std::move(checksum);
+    if (!manifest && !result.checksum && !is_about_content(manifest.error()))
+        return std::move(manifest).error();
     if (manifest)
         result.manifest = std::move(manifest).value();
     else
@@ -47,24 +44,6 @@ void report_copy(const Scope& scope, const std::string& label, const ManifestTex
                             only_main(label));
 }
 
-/// What restore and the next backup read in backup.info instead of the manifest.
-std::string difference(const repo::BackupEntry& listed, const repo::BackupEntry& actual) {
-    if (listed.type != actual.type) return "type";
-    if (listed.archive_start != actual.archive_start) return "backup-archive-start";
-    if (listed.archive_stop != actual.archive_stop) return "backup-archive-stop";
-    if (listed.lsn_start != actual.lsn_start) return "backup-lsn-start";
-    if (listed.lsn_stop != actual.lsn_stop) return "backup-lsn-stop";
-    if (listed.prior != actual.prior) return "backup-prior";
-    if (listed.timestamp_stop != actual.timestamp_stop) return "backup-timestamp-stop";
-    if (listed.history_id != actual.history_id) return "db-id";
-    // Of a manifest whose sizes somebody changed, these are what is left of the old ones.
-    if (listed.size != actual.size) return "backup-info-size";
-    if (listed.size_delta != actual.size_delta) return "backup-info-size-delta";
-    if (listed.repo_size != actual.repo_size) return "backup-info-repo-size";
-    if (listed.repo_size_delta != actual.repo_size_delta) return "backup-info-repo-size-delta";
-    return "";
-}
-
 }  // namespace
 
 Result<LoadedManifest> load_manifest_pair(const Scope& scope, const Listing& listing,
@@ -73,7 +52,7 @@ Result<LoadedManifest> load_manifest_pair(const Scope& scope, const Listing& lis
     LoadedManifest result;
     ManifestText main =
         CHRONOS_TRY(read_manifest(scope, label, "backup.manifest", info.cipher_pass));
-    if (main.text) ledger.expect(crypto::sha1_hex(*main.text));
+    if (main.checksum) ledger.expect(*main.checksum);
     const storage::Entry* copy_entry = listing.find(label + "/backup.manifest.copy");
     // Compared before, and unchanged since.
     if (main.manifest && copy_entry != nullptr && ledger.knows(*copy_entry)) {
@@ -82,7 +61,7 @@ Result<LoadedManifest> load_manifest_pair(const Scope& scope, const Listing& lis
     }
     ManifestText copy =
         CHRONOS_TRY(read_manifest(scope, label, "backup.manifest.copy", info.cipher_pass));
-    if (!main.error && !copy.error && main.text == copy.text) {
+    if (!main.error && !copy.error && main.checksum == copy.checksum) {
         if (copy_entry != nullptr) ledger.add(*copy_entry);
         result.manifest = std::move(main.manifest);
         return result;
@@ -99,7 +78,7 @@ Result<LoadedManifest> load_manifest_pair(const Scope& scope, const Listing& lis
         return result;
     }
     scope.findings.explain(result.finding, "backup " + label + " hangs on backup.manifest.copy");
-    ledger.expect(crypto::sha1_hex(*copy.text));
+    ledger.expect(*copy.checksum);
     result.manifest = std::move(copy.manifest);
     return result;
 }
@@ -125,7 +104,7 @@ bool check_manifest(const Scope& scope, const repo::BackupInfo& info, const std:
                     ") is not in the backup.info history");
     const repo::BackupEntry* listed = info.find(label);
     if (listed == nullptr) return true;
-    const std::string key = difference(*listed, repo::backup_entry_of(manifest));
+    const std::string key = repo::entry_difference(*listed, repo::backup_entry_of(manifest));
     return key.empty() ? true : fail("does not agree with backup.info on " + key);
 }
 

@@ -9,6 +9,8 @@ SELECT chronos.start_backup('full', '{"a": {"b": "c"}}');
 SELECT chronos.start_backup('full', '{"a=b": "c"}');
 SELECT chronos.start_backup('full', '{"": "c"}');
 SELECT chronos.start_backup('full', '{"a": "two\nlines"}');
+SELECT chronos.start_backup('full', '{"two\nlines": "c"}');
+SELECT chronos.start_backup('full', '{"a\"b": "c"}');
 SELECT chronos.start_backup('full', jsonb_build_object('a', repeat('x', 5000)));
 SELECT chronos.start_job(NULL);
 SELECT chronos.start_job('restore');

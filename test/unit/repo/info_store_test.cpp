@@ -116,7 +116,9 @@ TEST(InfoStore, BothFilesAreNamedWhenNeitherLoads) {
                   "HINT: is archive_command configured correctly in postgresql.conf?\n"
                   "HINT: has a stanza-create been performed?\n"
                   "HINT: use --no-archive-check to disable archive checks during backup if you "
-                  "have an alternate archiving scheme.");
+                  "have an alternate archiving scheme.\n"
+                  "HINT: If the stanza is an old one: 'chronos --stanza=main repair' shows how to "
+                  "mend it.");
     const auto manifest = load_manifest(empty.repository, kStanza, kFull, "");
     EXPECT_ERROR(ErrorKind::not_found, manifest);
     EXPECT_TRUE(manifest.error().message().starts_with("unable to load backup manifest file '"));

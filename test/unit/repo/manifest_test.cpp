@@ -1,8 +1,14 @@
 #include "chronos/repo/manifest.h"
+#include "chronos/repo/manifest_store.h"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <iomanip>
+#include <random>
+
 #include "info_samples.h"
+#include "random_bytes.h"
 #include "repo/manifest_sink.h"
 #include "result_matchers.h"
 
@@ -233,7 +239,112 @@ TEST(Manifest, SizesCountReferencedFilesOnceAndStoredBytesWhereKnown) {
 TEST(Manifest, ANameThatWouldBreakTheFileIsRefused) {
     EXPECT_OK(check_manifest_name("pg_data/a=b \"c\""));
     EXPECT_ERROR(ErrorKind::format, check_manifest_name("pg_data/a\nb"));
+    EXPECT_ERROR(ErrorKind::format, check_manifest_name("\n"));
+    EXPECT_ERROR(ErrorKind::format, check_manifest_name(std::string_view("pg_data/a\0b", 11)));
     EXPECT_ERROR(ErrorKind::format, check_manifest_name(""));
+    const Result<> refused = check_manifest_name("pg_data/\x1b[31m\xff\n");
+    EXPECT_EQ(refused.error().message(),
+              "name 'pg_data/?[31m?"
+              "?' cannot be stored: a manifest has one line a name");
+}
+
+/// Up to 12 bytes, most of them ones that mean something to a reader of manifests.
+std::string hostile_text(std::mt19937_64& random) {
+    using namespace std::string_view_literals;
+    constexpr std::string_view kSpecial =
+        "=[]{}\"\"\\:,#;\n\r\t \0\x01\x7f\xff\xc3"
+        "anull10"sv;
+    std::string text;
+    for (std::size_t size = random() % 12 + 1; text.size() < size;)
+        text +=
+            random() % 4 == 0 ? static_cast<char>(random()) : kSpecial[random() % kSpecial.size()];
+    return text;
+}
+
+// Wherever a name or a text of the outer world stands.
+Manifest with_name(const std::string& name, const std::string& text) {
+    Manifest m = sample();
+    const std::string in_data = "pg_data/base/" + name;
+    for (ManifestFile& file : m.files)
+        if (file.name == "pg_data/base/1/1247") file.name = in_data;
+    m.databases.push_back({name, 99, 4});
+    m.links.push_back({in_data, text, text, std::nullopt});
+    m.targets.push_back({in_data, true, text, "", 0, ""});
+    m.targets.push_back({"pg_tblspc/77", true, text, "", 77, text});
+    m.paths.push_back({in_data, 0700, text, text});
+    m.annotations["key"] = text;
+    const auto sort = [](auto& list) {
+        std::ranges::sort(list, {}, [](auto& e) { return e.name; });
+    };
+    sort(m.databases), sort(m.links), sort(m.targets), sort(m.paths), sort(m.files);
+    return m;
+}
+
+TEST(Manifest, EveryNameThatIsAllowedAndEveryTextComesBack) {
+    std::mt19937_64 random(test_seed());
+    SCOPED_TRACE("seed " + std::to_string(test_seed()));
+    std::size_t refused = 0;
+    for (int i = 0; i < 3000; ++i) {
+        std::string name = hostile_text(random);
+        std::erase(name, '/');  // what a directory cannot have is not the question here
+        const std::string text = hostile_text(random);
+        if (!check_manifest_name(name) || name == "." || name == "..") {
+            ++refused;
+            continue;
+        }
+        const Manifest meant = with_name(name, text);
+        const auto read = parse_manifest(format_manifest(meant));
+        ASSERT_TRUE(read) << std::quoted(name);
+        ASSERT_EQ(*read, meant) << std::quoted(name) << " " << std::quoted(text);
+    }
+    EXPECT_GT(refused, 100u);
+    EXPECT_LT(refused, 2500u);
+}
+
+TEST(Manifest, WhatIsWrittenIsProvenToSayWhatWasMeant) {
+    EXPECT_OK(prove_manifest(sample()));
+    const std::string text = format_manifest(sample());
+    const auto differs = [&](auto change) {
+        Manifest meant = sample();
+        change(meant);
+        const Result<> result = compare_manifest(text, meant);
+        return !result && result.error().kind() == ErrorKind::format;
+    };
+    EXPECT_FALSE(differs([](Manifest&) {}));
+    EXPECT_TRUE(differs([](Manifest& m) { m.annotations["key two"] += "x"; }));
+    EXPECT_TRUE(differs([](Manifest& m) { m.options.delta = !m.options.delta; }));
+    EXPECT_TRUE(differs([](Manifest& m) { m.defaults.path_mode = 0755; }));
+    EXPECT_TRUE(differs([](Manifest& m) { m.defaults.group = "other"; }));
+    EXPECT_TRUE(differs([](Manifest& m) { m.files[2].size_original += 1; }));
+    EXPECT_TRUE(differs([](Manifest& m) { m.files.back().user = "somebody"; }));
+    EXPECT_TRUE(differs([](Manifest& m) { m.files.pop_back(); }));
+    EXPECT_TRUE(differs([](Manifest& m) { m.files.push_back(m.files.back()); }));
+    EXPECT_TRUE(differs([](Manifest& m) { m.databases[0].oid += 1; }));
+    EXPECT_TRUE(differs([](Manifest& m) { m.links[0].destination += "/"; }));
+    EXPECT_TRUE(differs([](Manifest& m) { m.paths.pop_back(); }));
+    EXPECT_TRUE(differs([](Manifest& m) { m.targets[0].path += "/x"; }));
+}
+
+TEST(Manifest, ANameThatCannotBeReadBackIsFoundBeforeItIsStored) {
+    Manifest m = sample();
+    m.files.front().name = "pg_data/a\nb";
+    EXPECT_ERROR(ErrorKind::format, prove_manifest(m));
+    m = sample();
+    m.databases.front().name = "a\nb";
+    EXPECT_ERROR(ErrorKind::format, prove_manifest(m));
+    m = sample();
+    m.annotations["a\nb"] = "x";
+    EXPECT_ERROR(ErrorKind::format, prove_manifest(m));
+    m = sample();
+    m.annotations["a\"b"] = "x";
+    EXPECT_FALSE(prove_manifest(m));
+}
+
+TEST(Manifest, MembersThatSayNothingNeedNotComeBack) {
+    Manifest m = sample();
+    for (ManifestFile& file : m.files)
+        if (file.size == 0) file.checksum = std::string(40, 'a');
+    EXPECT_OK(prove_manifest(m));
 }
 
 TEST(Sha1Text, StandsForAStringWhereOneGoes) {

@@ -1012,6 +1012,34 @@ TEST_F(RunBackup, OnlyOneAtATime) {
     EXPECT_ERROR(ErrorKind::lock_acquire, run());
 }
 
+TEST_F(RunBackup, WhatIsNotThereAnyMoreAtTheEndIsNoBackup) {
+    faults_->watch = [&](Operation operation, const std::string& name) {
+        if (operation == Operation::sync_tree) (void)memory_.remove(name + "/pg_data/PG_VERSION");
+    };
+    const auto refused = run();
+    EXPECT_ERROR(ErrorKind::repo_invalid, refused);
+    EXPECT_THAT(refused.error().message(), HasSubstr("/pg_data/PG_VERSION' is missing"));
+    EXPECT_TRUE(info().backups.empty());
+    for (const auto& change : faults_->changes())
+        EXPECT_FALSE(change.ends_with("/backup.manifest")) << change;
+}
+
+TEST_F(RunBackup, ADatabaseWhoseNameAManifestCannotHoldIsBackedUpWithoutIt) {
+    server_.on("pg_database", {{"a\nb", "16385", "4"}, {"a=b [c]", "16386", "4"}});
+    const auto done = run();
+    ASSERT_OK(done);
+    const repo::Manifest backup = manifest(done->entry.label);
+    ASSERT_EQ(backup.databases.size(), 1u);
+    EXPECT_EQ(backup.databases[0].name, "a=b [c]");
+    expect_valid();
+}
+
+TEST_F(RunBackup, AnAnnotationThatCannotBeReadBackIsRefusedBeforeAnythingIsDone) {
+    request_.annotations = {{"a\nb", "x"}};
+    EXPECT_ERROR(ErrorKind::option_invalid_value, run());
+    EXPECT_TRUE(faults_->changes().empty());
+}
+
 TEST_F(RunBackup, AStopFileForbidsIt) {
     std::ofstream(locks_ / "main.stop") << "";
     EXPECT_ERROR(ErrorKind::stop, run());

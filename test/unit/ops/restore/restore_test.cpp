@@ -391,6 +391,29 @@ TEST_F(RestoreTest, MissingWalIsNamed) {
     EXPECT_FALSE(fs::exists(pg()));
 }
 
+TEST_F(RestoreTest, WalOfAClusterThatLeftAndCameBackIsFoundUnderAllItsIds) {
+    RestoreRequest request = request_for("zst-bundle-block");
+    request.target_timeline = "current";
+    const repo::Repository& repository = request.repositories.front();
+    auto info = repo::load_archive_info(repository, "main");
+    ASSERT_OK(info);
+    repo::HistoryEntry other = info->history.front();
+    other.id = 2;
+    other.system_id += 1;
+    repo::HistoryEntry back = info->history.front();
+    back.id = info->current_id = 3;
+    info->history.insert(info->history.end(), {other, back});
+    ASSERT_OK(repo::save_archive_info(repository, "main", *info));
+    const auto before = plan_restore(request);
+    ASSERT_OK(before);
+    EXPECT_GT(before->wal.count, 0u);
+    fs::rename(root_ / "repo/archive/main/15-1", root_ / "repo/archive/main/15-3");
+    const auto after = plan_restore(request);
+    ASSERT_OK(after);
+    EXPECT_EQ(after->wal.count, before->wal.count);
+    EXPECT_TRUE(after->problems.empty());
+}
+
 TEST_F(RestoreTest, TablespaceGoesWhereItIsMapped) {
     RestoreRequest request = request_for("lz4-aes-tblspc");
     request.tablespace_map["ts1"] = root_ / "ts";
