@@ -246,7 +246,14 @@ Result<std::string> read_note_file(const std::string& pgdata, const char* name) 
     return storage::read_object(*storage, name, kSizeMax);
 }
 
+/// What could not be read back is not written.
 Result<> write_note_file(const std::string& pgdata, const char* name, std::string_view text) {
+    std::string read;
+    CHRONOS_TRY(
+        each_message(text, [&](const Message& message) { read += control::encode(message); }));
+    if (read != text || text.size() > kSizeMax)
+        return Error(ErrorKind::format,
+                     "'" + std::string(name) + "' was not written, because nobody could read it");
     const auto storage =
         storage::make_posix_storage(pgdata + kDirectory, {.file_mode = 0600, .path_mode = 0700});
     return storage::write_object(*storage, name, text);
