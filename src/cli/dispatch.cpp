@@ -12,6 +12,7 @@
 #include <new>
 
 #include "chronos/base/log.h"
+#include "chronos/base/text.h"
 #include "cli/commands.h"
 #include "cli/log_output.h"
 #include "cli/process.h"
@@ -130,7 +131,7 @@ Result<int> run_command(Context& context, LogOutput& output, const std::string& 
     output.open_file();
     if (!config::find_command(context.config.command())->quiet)
         log_info(context.config.command() + " command begin chronos " CHRONOS_VERSION " by " + who +
-                 ": " + context.config.describe());
+                 ": " + printable(context.config.describe(), SIZE_MAX));
     return run_guarded(command, context);
 }
 
