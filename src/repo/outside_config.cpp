@@ -5,6 +5,7 @@
 
 #include "chronos/base/text.h"
 #include "chronos/pgdata/server_config.h"
+#include "chronos/repo/proven_text.h"
 
 namespace chronos::repo {
 namespace {
@@ -112,7 +113,7 @@ Result<> save_outside_config(const Repository& repository, const std::string& st
                              const std::string& label, const OutsideConfig& config,
                              const std::string& pass) {
     return write_text(repository, config_path(stanza) + "/" + label, format_outside_config(config),
-                      pass);
+                      pass, reads_back_as(config, parse_outside_config));
 }
 
 Result<OutsideConfig> load_outside_config(const Repository& repository, const std::string& stanza,

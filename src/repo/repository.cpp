@@ -222,19 +222,6 @@ Result<> write_text(const Repository& repository, const std::string& name, std::
     return storage::write_object(*repository.storage, name, encoded.stored());
 }
 
-// For what nobody parses; the project itself has no such text.
-Result<> write_text(const Repository& repository, const std::string& name, std::string_view content,
-                    const std::string& pass) {
-    return write_text(repository, name, content, pass,
-                      [](std::string_view) -> Result<> { return {}; });
-}
-
-Result<std::string> encode_text(const Repository& repository, std::string_view content,
-                                const std::string& pass) {
-    const ReadBack nothing = [](std::string_view) -> Result<> { return {}; };
-    return std::string(CHRONOS_TRY(encode(repository, "", content, pass, nothing)).stored());
-}
-
 Result<> write_text_pair(const Repository& repository, const TextPair& names,
                          std::string_view content, const std::string& pass,
                          const ReadBack& read_back) {
