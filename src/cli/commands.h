@@ -19,6 +19,7 @@ Result<int> run_hold(Context& context);
 Result<int> run_info(Context& context);
 Result<int> run_maintenance(Context& context);
 Result<int> run_rekey(Context& context);
+Result<int> run_repair(Context& context);
 Result<int> run_repo_get(Context& context);
 Result<int> run_repo_ls(Context& context);
 Result<int> run_repo_usage(Context& context);

@@ -42,6 +42,7 @@ constexpr std::array kCommands{
     Entry{"info", run_info},
     Entry{"maintenance", run_maintenance},
     Entry{"rekey", run_rekey},
+    Entry{"repair", run_repair},
     Entry{"repo-get", run_repo_get},
     Entry{"repo-ls", run_repo_ls},
     Entry{"repo-usage", run_repo_usage},

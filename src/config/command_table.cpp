@@ -106,6 +106,15 @@ constexpr std::array kCommands{
                 .log_file = true,
                 .details = "Encrypts the info files of every stanza with a new passphrase; no "
                            "backup and no WAL is rewritten. See docs/rekey.md for the procedure."},
+    CommandInfo{.id = CommandId::repair,
+                .name = "repair",
+                .summary = "Mend the files that say what is in a repository.",
+                .log_file = true,
+                .details = "Finds info files and manifests that cannot be read, or do not say what "
+                           "is there, and says how they can be mended from each other. Nothing is "
+                           "changed without --force, and nothing is deleted with it. The exit "
+                           "status is 0 if nothing is left to do, 2 if --force would do something, "
+                           "3 if something cannot be mended. See docs/repair.md."},
     CommandInfo{.id = CommandId::repo_get,
                 .name = "repo-get",
                 .summary = "Get a file from a repository.",

@@ -22,6 +22,7 @@ constexpr Commands kHold = only(CommandId::hold);
 constexpr Commands kInfo = only(CommandId::info);
 constexpr Commands kMaintenance = only(CommandId::maintenance);
 constexpr Commands kRekey = only(CommandId::rekey);
+constexpr Commands kRepair = only(CommandId::repair);
 constexpr Commands kRepoGet = only(CommandId::repo_get);
 constexpr Commands kRepoLs = only(CommandId::repo_ls);
 constexpr Commands kRepoUsage = only(CommandId::repo_usage);
@@ -39,7 +40,7 @@ constexpr Commands kVersion = only(CommandId::version);
 /// Those that open a repository.
 constexpr Commands kRepository =
     kAnnotate | kArchiveGet | kArchivePush | kBackup | kCheck | kDrill | kExpire | kHold | kInfo |
-    kMaintenance | kRekey | kRepoGet | kRepoLs | kRepoUsage | kRestore | kStanzaCreate |
+    kMaintenance | kRekey | kRepair | kRepoGet | kRepoLs | kRepoUsage | kRestore | kStanzaCreate |
     kStanzaDelete | kStanzaUpgrade | kUnhold | kVerify | kHealth | kServe;
 /// Those that judge by rules.
 constexpr Commands kHealthRules = kHealth | kServe;
@@ -369,7 +370,7 @@ constexpr std::array kOptions{
     Option{.name = "force",
            .type = Type::boolean,
            .section = Section::command_line,
-           .commands = kBackup | kRestore | kStanzaCreate | kStanzaDelete | kStop,
+           .commands = kBackup | kRepair | kRestore | kStanzaCreate | kStanzaDelete | kStop,
            .default_text = "n",
            .summary = "go on where it is safe only if you know what you do",
            .details = "For stanza-create it is accepted and ignored, with a warning."},
@@ -645,8 +646,8 @@ constexpr std::array kOptions{
            .type = Type::string,
            .section = Section::command_line,
            .commands = kDrill | kAnnotate | kArchiveGet | kConfigList | kExpire | kHealth | kHold |
-                       kInfo | kMaintenance | kRekey | kRepoLs | kRepoUsage | kStanzaUpgrade |
-                       kUnhold | kVersion | kHelp | kVerify,
+                       kInfo | kMaintenance | kRekey | kRepair | kRepoLs | kRepoUsage |
+                       kStanzaUpgrade | kUnhold | kVersion | kHelp | kVerify,
            .default_text = "text",
            .other_default_commands = kVerify,
            .other_default = "none",
@@ -678,8 +679,8 @@ constexpr std::array kOptions{
            .type = Type::path,
            .group = Group::pg,
            .section = Section::stanza,
-           .commands = kDrill | kArchiveGet | kArchivePush | kBackup | kCheck | kHealth | kRestore |
-                       kServe | kStanzaCreate | kStanzaDelete | kStanzaUpgrade,
+           .commands = kDrill | kArchiveGet | kArchivePush | kBackup | kCheck | kHealth | kRepair |
+                       kRestore | kServe | kStanzaCreate | kStanzaDelete | kStanzaUpgrade,
            .required = kArchiveGet | kBackup | kCheck | kRestore | kStanzaCreate | kStanzaUpgrade |
                        kStanzaDelete,
            .aliases = "db-path db?-path",
@@ -815,8 +816,8 @@ constexpr std::array kOptions{
            .type = Type::integer,
            .section = Section::command_line,
            .commands = kDrill | kArchiveGet | kAnnotate | kBackup | kExpire | kHealth | kHold |
-                       kInfo | kMaintenance | kRekey | kRestore | kRepoGet | kRepoLs | kRepoUsage |
-                       kStanzaDelete | kUnhold | kVerify,
+                       kInfo | kMaintenance | kRekey | kRepair | kRestore | kRepoGet | kRepoLs |
+                       kRepoUsage | kStanzaDelete | kUnhold | kVerify,
            .minimum = 1,
            .maximum = 256,
            .help_default = "all, or the first one",

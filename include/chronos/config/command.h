@@ -23,6 +23,7 @@ enum class CommandId {
     info,
     maintenance,
     rekey,
+    repair,
     repo_get,
     repo_ls,
     repo_usage,
