@@ -532,12 +532,13 @@ sub reason_holds
 
 sub lost_rows
 {
-	my ($got) = @_;
+	my ($got, $plan) = @_;
 	my %got = map { $_ => 1 } @$got;
 	my @lost;
 	for my $row (archived_rows())
 	{
 		next if $got{ $row->{n} };
+		next if $plan =~ /timeline $row->{timeline}, which left .* is not on the way/;
 		# Given up by a recovery to a point in time, or by the restore after a loss, on purpose.
 		my $given_up = 0;
 		for my $timeline (values %{ $h->{timelines} })
@@ -601,7 +602,7 @@ sub try_restore
 	if ($request->{kind} eq 'default')
 	{
 		fail_with("the server ended on timeline $from, the plan on $plan->{timeline}", $request, $detail->()) if $from != $plan->{timeline};
-		my @lost = $request->{timeline} eq '' ? lost_rows($got) : ();
+		my @lost = $request->{timeline} eq '' ? lost_rows($got, $out) : ();
 		fail_with('rows are lost without a word: ' . join(',', @lost), $request, $detail->()) if @lost;
 	}
 	++$h->{restored};

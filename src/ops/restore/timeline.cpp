@@ -199,6 +199,29 @@ Result<> TimelineGuide::decide(const RestoreRequest& request, const std::string&
                            number_text(orphan_) + ".");
     if (!refused_ && target_ != 0) CHRONOS_TRY(judge_forks());
     if (!refused_ && wish_.type == RecoveryType::default_) CHRONOS_TRY(judge_note(request));
+    return name_branches();
+}
+
+/// Timelines that are not on the way, and that nobody would miss before it is too late.
+Result<> TimelineGuide::name_branches() {
+    const Timeline target = target_of(newest_);
+    const repo::Timelines::Way* way = timelines_.way_to(target);
+    for (const auto& [timeline, own] : timelines_.ways) {
+        const bool on_way = way != nullptr && std::ranges::find(way->switches, timeline,
+                                                                &pgdata::TimelineSwitch::parent) !=
+                                                  way->switches.end();
+        if (timeline == target || on_way) continue;
+        for (const ArchiveLocation& archive : archives_) {
+            if (CHRONOS_TRY(last_stored_on(archive, timeline)) == 0) continue;
+            warnings_.push_back("timeline " + number_text(timeline) + ", which left timeline " +
+                                number_text(own.switches.back().parent) + " at " +
+                                own.switches.back().switch_lsn.str() +
+                                ", is not on the way to timeline " + number_text(target) +
+                                ": what was written on it (" + what_is_on(timeline) +
+                                ") is not restored");
+            break;
+        }
+    }
     return {};
 }
 

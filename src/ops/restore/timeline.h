@@ -94,6 +94,7 @@ private:
     Result<> find_newest();
     Result<> decide(const RestoreRequest& request, const std::string& pg_version);
     Result<> judge_forks();
+    Result<> name_branches();
     Result<> judge_note(const RestoreRequest& request);
     Result<UnixTime> last_stored_on(const ArchiveLocation& archive, Timeline timeline) const;
     Result<Behind> look_behind(Timeline parent, Timeline child, Lsn left) const;
