@@ -383,9 +383,11 @@ Result<TimelineGuide::Behind> TimelineGuide::look_behind(Timeline parent, Timeli
 Result<> TimelineGuide::look_at_archive(const ArchiveLocation& archive, Behind& behind) const {
     storage::Storage& storage = *archive.repository->storage;
     const repo::Timelines::Way* born = timelines_.way_to(behind.child);
-    // Files that were copied without their times say nothing of what came first: then a segment
-    // that must have been there when the timeline was left is younger than it.
-    bool times_known = born != nullptr;
+    // Files that were copied without their times say nothing of what came first: then segments that
+    // must have been there when the timeline was left are younger than it - more of them than an
+    // archiver that lags behind a streaming standby accounts for.
+    constexpr std::size_t kLagMax = 2;
+    std::size_t younger = 0;
     bool goes_on = false;
     std::uint32_t size = 0;
     std::string fork;
@@ -409,7 +411,7 @@ Result<> TimelineGuide::look_at_archive(const ArchiveLocation& archive, Behind& 
             }
             const std::string name = entry.name.substr(0, kSegmentSize);
             if (name < fork) {
-                if (born != nullptr && entry.modified > born->stored) times_known = false;
+                if (born != nullptr && entry.modified > born->stored) ++younger;
                 continue;
             }
             if (name == fork) {
@@ -425,7 +427,7 @@ Result<> TimelineGuide::look_at_archive(const ArchiveLocation& archive, Behind& 
             goes_on = goes_on || (born != nullptr && entry.modified > born->stored);
         }
     }
-    behind.goes_on = behind.goes_on || (goes_on && times_known);
+    behind.goes_on = behind.goes_on || (goes_on && younger <= kLagMax);
     if (behind.left_us || size == 0) return {};
     const std::string before =
         pgdata::wal_segment_name_before(behind.parent, pgdata::wal_segment_start(fork, size), size);
