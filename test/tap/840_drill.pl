@@ -227,7 +227,7 @@ sub stops_at_a_time
 	like($report->{failure}{message}, qr/has no restore point 'never_made'/, 'and named');
 	# In the last segment, but behind what was written of it: only the server finds that out.
 	my ($segment) = sort { $b cmp $a } map { m{/([0-9A-F]{24})-[^/]*$} ? $1 : () }
-	  glob "$node->{chronos_repo}/archive/main/15-1/*/*";
+	  glob "$node->{chronos_repo}/archive/main/*/*/*";
 	my $behind = sprintf '%X/%X', hex(substr $segment, 8, 8), (hex(substr $segment, 16) << 24) + 0xFFFFF0;
 	($status, $out, $err) = drill('--type=lsn', "--target=$behind", '--output=json');
 	isnt($status, 0, 'a target that is not reached is a failure');

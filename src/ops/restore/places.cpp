@@ -30,9 +30,11 @@ bool is_plain_path(std::string_view path) {
     return path.find('\0') == std::string_view::npos;
 }
 
-bool is_absolute_plain(std::string_view path) {
-    while (path.size() > 1 && path.ends_with('/')) path.remove_suffix(1);
-    return path == "/" || (path.starts_with('/') && is_plain_path(path.substr(1)));
+/// As somebody may have made a link by hand, but it leads where it says.
+bool is_absolute(std::string_view path) {
+    for (const std::string_view component : split(path, '/'))
+        if (component == "..") return false;
+    return path.starts_with('/') && path.find('\0') == std::string_view::npos;
 }
 
 /// The name of the target that a link in the data directory belongs to.
@@ -88,7 +90,7 @@ private:
                 std::string(kTablespaces) + "/" + std::to_string(target.tablespace_oid);
             if (target.name != expected || !target.file.empty())
                 return bad_name(manifest_, "target", target.name, "is no tablespace's");
-            if (!is_absolute_plain(target.path))
+            if (!is_absolute(target.path))
                 return bad_name(manifest_, "target", target.name,
                                 "leads to '" + printable(target.path) + "'");
             return {};

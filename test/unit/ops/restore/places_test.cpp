@@ -1,11 +1,15 @@
 #include "ops/restore/places.h"
 
+#include <unistd.h>
+
 #include <filesystem>
 #include <random>
 #include <set>
 
 #include "ops/restore/mapping.h"
+#include "ops/restore/ownership.h"
 #include "result_matchers.h"
+#include "temporary_directory.h"
 
 namespace chronos::ops {
 namespace {
@@ -119,6 +123,24 @@ TEST(Places, NoBitGivesAwayMoreThanTheContent) {
     bound_modes(manifest);
     EXPECT_EQ(manifest.files[0].mode, 0755u);
     EXPECT_EQ(manifest.paths[0].mode, 0777u);
+}
+
+// A cluster with files of root's cannot be started, and is no way to make some.
+TEST(Places, NothingIsGivenToRoot) {
+    if (geteuid() != 0) GTEST_SKIP() << "only root gives files away";
+    const test::TemporaryDirectory directory;
+    ASSERT_EQ(chown(directory.path().c_str(), 1234, 2345), 0);
+    repo::Manifest manifest = good_manifest();
+    for (const char* user : {"root", "no_such_user_here"}) {
+        const repo::OwnerName owner{std::string(user)};
+        for (repo::ManifestFile& file : manifest.files) file.user = file.group = owner;
+        const Ownership ownership(manifest, directory.path());
+        const auto given = ownership.owner_of(owner, repo::OwnerName{});
+        ASSERT_TRUE(given);
+        EXPECT_EQ(given->user, 1234u) << user;
+        EXPECT_EQ(given->group, 2345u) << user;
+        EXPECT_FALSE(ownership.warnings().empty()) << user;
+    }
 }
 
 // Whatever is accepted ends, by its name alone, below the data directory, and where that goes
