@@ -146,7 +146,8 @@ private:
             return;
         }
         const io::Bytes record = io::bytes(record_);
-        if (crc_of(record) != load<std::uint32_t>(record, kCrcAt)) return;
+        if (position < target_.from.value || crc_of(record) != load<std::uint32_t>(record, kCrcAt))
+            return;
         if (point)
             add_restore_point(record.subspan(*data));
         else

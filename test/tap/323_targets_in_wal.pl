@@ -14,6 +14,8 @@ my $node = chronos_node('origin');
 my $conf = $node->{chronos_conf};
 sub at { return $node->safe_psql('postgres', $_[0]) }
 at('CREATE TABLE t (n int); INSERT INTO t VALUES (1)');
+my $before = at('INSERT INTO t VALUES (1) RETURNING pg_current_xact_id()');
+at('DELETE FROM t WHERE ctid = (SELECT max(ctid) FROM t)');
 my ($rc, $out, $err) = chronos($conf, '--type=full', 'backup');
 is($rc, 0, 'backup') or diag $out . $err;
 my $xid = at('INSERT INTO t VALUES (2) RETURNING pg_current_xact_id()');
@@ -42,7 +44,7 @@ for my $case ([ 'xid', $xid ], [ 'xid', $aborted ], [ 'xid', $last ], [ 'name', 
 	is($rc, 0, "$type $target can be reached") or diag $out . $err;
 	like($out, qr/verdict: +can be done/, 'and the plan says so');
 }
-for my $case ([ 'xid', $next ], [ 'xid', 3 ], [ 'name', 'nowhere' ], [ 'name', 'her' ], [ 'time', $after ])
+for my $case ([ 'xid', $next ], [ 'xid', $before ], [ 'xid', 3 ], [ 'name', 'nowhere' ], [ 'name', 'her' ], [ 'time', $after ])
 {
 	my ($type, $target) = @$case;
 	($rc, $out, $err) = plan_of("--type=$type", "--target=$target");

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "chronos/base/lsn.h"
 #include "chronos/io/stream.h"
 
 namespace chronos::pgdata {
@@ -12,6 +13,8 @@ namespace chronos::pgdata {
 struct WalTarget {
     std::optional<std::uint32_t> xid;  ///< the end of a transaction
     std::string name;                  ///< a restore point; "" for none
+    /// Where the backup ends: a server refuses to stop before it is consistent.
+    Lsn from;
 };
 
 /// What a segment says about it.
@@ -20,8 +23,9 @@ struct TargetInWal {
     /// It may be there all the same: in a record that the next segment completes, or as the end of
     /// a prepared transaction.
     bool uncertain = false;
-    /// The latest end of a transaction, commit or abort, by the clock of the server that wrote it,
-    /// since 1970 UTC: a recovery to a time stops at the first one behind it, and only there.
+    /// The latest end of a transaction in the segment, commit or abort, by the clock of the server
+    /// that wrote it, since 1970 UTC: a recovery to a time stops at the first one behind it, and
+    /// only there.
     std::optional<std::int64_t> last_end_us;
 
     void add(const TargetInWal& other);

@@ -86,6 +86,7 @@ Result<std::string> read_segment(const Segment& segment) {
 
 pgdata::WalTarget target_of(const RestorePlan& plan) {
     pgdata::WalTarget target;
+    target.from = plan.manifest.lsn_stop.value_or(Lsn{});
     if (plan.type == RecoveryType::name) target.name = plan.target_setting;
     // The WAL knows the lower half of a transaction id, without the epoch.
     if (plan.type == RecoveryType::xid)

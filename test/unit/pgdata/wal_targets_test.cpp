@@ -63,13 +63,13 @@ TEST(WalTargets, EndsOfTransactionsAreFoundWithTheLatestTime) {
     put(content, 160, end_of(701, kEpochUs + 9000, 0x20));
     put(content, 2 * kPage - 32, end_of(702, kEpochUs + 7000, 0x00, 9000));
     for (const std::uint32_t xid : {700u, 701u, 702u}) {
-        const TargetInWal found = find_target_in_wal(io::bytes(content), {xid, ""});
+        const TargetInWal found = find_target_in_wal(io::bytes(content), {xid, "", {}});
         EXPECT_TRUE(found.found) << xid;
         EXPECT_FALSE(found.uncertain);
         EXPECT_EQ(found.last_end_us, kEpochUs + 9000);
     }
-    EXPECT_FALSE(find_target_in_wal(io::bytes(content), {703, ""}).found);
-    EXPECT_FALSE(find_target_in_wal(io::bytes(content), {std::nullopt, "x"}).found);
+    EXPECT_FALSE(find_target_in_wal(io::bytes(content), {703, "", {}}).found);
+    EXPECT_FALSE(find_target_in_wal(io::bytes(content), {std::nullopt, "x", {}}).found);
 }
 
 TEST(WalTargets, RestorePointsAreFoundByTheirWholeName) {
@@ -77,10 +77,18 @@ TEST(WalTargets, RestorePointsAreFoundByTheirWholeName) {
     std::string content = empty_wal();
     put(content, 40, restore_point("before"));
     put(content, kPage - 40, restore_point(longest));
-    EXPECT_TRUE(find_target_in_wal(io::bytes(content), {{}, "before"}).found);
-    EXPECT_TRUE(find_target_in_wal(io::bytes(content), {{}, longest}).found);
+    EXPECT_TRUE(find_target_in_wal(io::bytes(content), {{}, "before", {}}).found);
+    EXPECT_TRUE(find_target_in_wal(io::bytes(content), {{}, longest, {}}).found);
     for (const char* name : {"befor", "before2", "Before", "n"})
-        EXPECT_FALSE(find_target_in_wal(io::bytes(content), {{}, name}).found) << name;
+        EXPECT_FALSE(find_target_in_wal(io::bytes(content), {{}, name, {}}).found) << name;
+}
+
+// A server that has not come to the end of the backup refuses to stop.
+TEST(WalTargets, WhatLiesBeforeTheEndOfTheBackupDoesNotCount) {
+    std::string content = empty_wal();
+    put(content, 40, end_of(700, kEpochUs + 5000));
+    EXPECT_TRUE(find_target_in_wal(io::bytes(content), {700, "", Lsn{kStart + 40}}).found);
+    EXPECT_FALSE(find_target_in_wal(io::bytes(content), {700, "", Lsn{kStart + 48}}).found);
 }
 
 // What cannot be seen whole is not denied.
@@ -90,13 +98,13 @@ TEST(WalTargets, WhatGoesOnElsewhereIsUncertain) {
         const std::size_t page = content.size() - kPage;
         put(content, page + 24, record_of(10, 0, 0, std::string(kPage - 24 - before - 29, 'x')));
         put(content, content.size() - before, restore_point("edge"));
-        const TargetInWal found = find_target_in_wal(io::bytes(content), {{}, "edge"});
+        const TargetInWal found = find_target_in_wal(io::bytes(content), {{}, "edge", {}});
         EXPECT_FALSE(found.found);
         EXPECT_TRUE(found.uncertain) << before;
     }
     std::string content = empty_wal();
     put(content, 40, end_of(700, kEpochUs + 5000, 0x30));
-    EXPECT_TRUE(find_target_in_wal(io::bytes(content), {701, ""}).uncertain);
+    EXPECT_TRUE(find_target_in_wal(io::bytes(content), {701, "", {}}).uncertain);
 }
 
 TEST(WalTargets, DamageAndOtherRecordsSayNothing) {
@@ -106,10 +114,10 @@ TEST(WalTargets, DamageAndOtherRecordsSayNothing) {
         bad[i] = static_cast<char>(bad[i] ^ 0x01);
         std::string content = empty_wal();
         put(content, 40, bad);
-        EXPECT_FALSE(find_target_in_wal(io::bytes(content), {700, ""}).found) << i;
+        EXPECT_FALSE(find_target_in_wal(io::bytes(content), {700, "", {}}).found) << i;
     }
-    EXPECT_FALSE(find_target_in_wal({}, {700, ""}).found);
-    EXPECT_FALSE(find_target_in_wal(io::bytes("short"), {700, ""}).uncertain);
+    EXPECT_FALSE(find_target_in_wal({}, {700, "", {}}).found);
+    EXPECT_FALSE(find_target_in_wal(io::bytes("short"), {700, "", {}}).uncertain);
 }
 
 }  // namespace
