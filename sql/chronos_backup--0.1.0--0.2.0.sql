@@ -128,3 +128,14 @@ COMMENT ON VIEW chronos.heartbeats IS 'what chronos.heartbeats() returns';
 REVOKE ALL ON FUNCTION chronos.heartbeats() FROM PUBLIC;
 GRANT SELECT ON chronos.heartbeats TO chronos_monitor;
 GRANT EXECUTE ON FUNCTION chronos.heartbeats() TO chronos_monitor;
+
+-- Whose a stanza is
+
+CREATE FUNCTION chronos.stanza_claim()
+	RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+	SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'chronos_stanza_claim';
+COMMENT ON FUNCTION chronos.stanza_claim() IS
+	'after a move: make this server the one that the stanza belongs to; the former one is refused from then on';
+REVOKE ALL ON FUNCTION chronos.stanza_claim() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION chronos.stanza_claim() TO chronos_operator;

@@ -6,6 +6,8 @@
 #include <array>
 #include <climits>
 
+#include "cli/places.h"
+
 namespace chronos::cli {
 namespace {
 
@@ -27,6 +29,7 @@ Result<> check_working_directory(const std::string& pg_path) {
 }  // namespace
 
 Result<ops::archive::PushSettings> archive_push_settings(const config::Config& config) {
+    CHRONOS_TRY(check_places(config, config.get_string("pg1-path")));
     ops::archive::PushSettings settings;
     for (const unsigned key : config.repo_keys())
         settings.repositories.push_back(CHRONOS_TRY(open_repository(config, key)));

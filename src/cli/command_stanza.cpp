@@ -1,8 +1,11 @@
 #include <nlohmann/json.hpp>
 
 #include "chronos/base/log.h"
+#include "chronos/repo/info.h"
+#include "chronos/repo/owner.h"
 #include "cli/commands.h"
 #include "cli/per_repository.h"
+#include "cli/places.h"
 #include "cli/server_commands.h"
 
 namespace chronos::cli {
@@ -10,7 +13,8 @@ namespace {
 
 Result<ops::stanza::StanzaRequest> stanza_request(const config::Config& config) {
     return ops::stanza::StanzaRequest{config.stanza(), CHRONOS_TRY(open_repositories(config)),
-                                      config.get_string("lock-path"), config.get_string("exec-id")};
+                                      config.get_string("lock-path"), config.get_string("exec-id"),
+                                      config.get_string("spool-path")};
 }
 
 nlohmann::json as_json(const ops::stanza::StanzaOutcome& outcome) {
@@ -23,6 +27,18 @@ nlohmann::json as_json(const ops::stanza::StanzaOutcome& outcome) {
 
 }  // namespace
 
+Result<int> run_stanza_claim(Context& context) {
+    const config::Config& config = context.config;
+    const auto self = CHRONOS_TRY(repo::identify_server(config.get_string("pg1-path")));
+    for (const repo::Repository& repository : CHRONOS_TRY(open_repositories(config))) {
+        CHRONOS_TRY(repo::load_archive_info(repository, config.stanza()));
+        CHRONOS_TRY(repo::StanzaOwner(repository, config.stanza()).claim(self));
+        log_info("stanza '" + config.stanza() + "' on repo" + std::to_string(repository.key) +
+                 " belongs to " + repo::describe(self));
+    }
+    return 0;
+}
+
 Result<int> run_stanza_create(Context& context) {
     const config::Config& config = context.config;
     // Runbooks have it. A stanza that is half lost is not overwritten, whatever is asked.
@@ -33,6 +49,7 @@ Result<int> run_stanza_create(Context& context) {
         return 0;
     }
     const auto control = CHRONOS_TRY(pgdata::read_control_file(config.get_string("pg1-path")));
+    CHRONOS_TRY(check_places(config, config.get_string("pg1-path")));
     const auto request = CHRONOS_TRY(stanza_request(config));
     CHRONOS_TRY(ops::stanza::create_stanza(request, control));
     return 0;

@@ -25,6 +25,7 @@ Result<int> run_repo_ls(Context& context);
 Result<int> run_repo_usage(Context& context);
 Result<int> run_restore(Context& context);
 Result<int> run_serve(Context& context);
+Result<int> run_stanza_claim(Context& context);
 Result<int> run_stanza_create(Context& context);
 Result<int> run_stanza_delete(Context& context);
 Result<int> run_stanza_upgrade(Context& context);

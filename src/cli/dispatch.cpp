@@ -13,6 +13,7 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "chronos/io/local_file.h"
 #include "cli/commands.h"
 #include "cli/log_output.h"
 #include "cli/process.h"
@@ -48,6 +49,7 @@ constexpr std::array kCommands{
     Entry{"repo-usage", run_repo_usage},
     Entry{"restore", run_restore},
     Entry{"serve", run_serve},
+    Entry{"stanza-claim", run_stanza_claim},
     Entry{"stanza-create", run_stanza_create},
     Entry{"stanza-delete", run_stanza_delete},
     Entry{"stanza-upgrade", run_stanza_upgrade},
@@ -129,11 +131,16 @@ Result<int> run_command(Context& context, LogOutput& output, const std::string& 
     const Command command = find_command_function(context.config.command());
     if (command == nullptr) return not_in_this_version(context.config.command());
     CHRONOS_TRY(apply_process_options(context.config));
+    const std::string pg_path = context.config.get_string("pg1-path");
+    io::give_local_files_to_owner_of(pg_path);
     output.open_file();
     if (!config::find_command(context.config.command())->quiet)
         log_info(context.config.command() + " command begin chronos " CHRONOS_VERSION " by " + who +
                  ": " + printable(context.config.describe(), SIZE_MAX));
-    return run_guarded(command, context);
+    Result<int> result = run_guarded(command, context);
+    // A restore may have made the directory, or given it its owner.
+    io::give_local_files_to_owner_of(pg_path);
+    return result;
 }
 
 int report(const std::string& command, const Result<int>& result, std::chrono::milliseconds took) {

@@ -2,6 +2,7 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "chronos/repo/owner.h"
 #include "cli/alert.h"
 #include "cli/engine_connection.h"
 #include "cli/engine_roles.h"
@@ -120,6 +121,26 @@ void send_metrics(EngineChannel& channel, const HealthView& view) {
         }
 }
 
+/// Also keeps the stanza of a server that has nothing to archive for long. A standby uses none.
+void look_at_owners(const std::vector<repo::Repository>& repositories, const std::string& pgdata,
+                    HealthView& view) {
+    if (!view.server || view.server->in_recovery || view.server->archive_mode == "off") return;
+    const auto self = repo::identify_server(pgdata);
+    if (!self) return;
+    for (std::size_t i = 0; i < repositories.size(); ++i) {
+        ops::health::RepositoryFacts& facts = view.snapshot.repositories[i];
+        if (facts.history.empty() || facts.archives.empty() ||
+            facts.archives.back().database.system_id != self->system_id)
+            continue;
+        const repo::StanzaOwner owner(repositories[i], view.snapshot.stanza);
+        (void)owner.use(*self, repo::StanzaUse::archive,
+                        facts.archives.back().database.archive_id());
+        if (const auto another = owner.owned_by_another(*self)) facts.owner = *another;
+        const auto refused = owner.recently_refused();
+        if (facts.owner.empty() && refused) facts.refused = *refused;
+    }
+}
+
 }  // namespace
 
 Result<> serve_health(Context& context, EngineChannel& channel) {
@@ -132,6 +153,7 @@ Result<> serve_health(Context& context, EngineChannel& channel) {
     HealthView view;
     view.snapshot = look_at_configured_repositories(config, repositories, wal_memory);
     view.server = CHRONOS_TRY(ops::health::look_at_server(connection, pgdata, unix_now()));
+    look_at_owners(repositories, pgdata, view);
     view.running = look_for_running_backups(config, repositories);
     view.now = unix_now();
     view.rules = ops::health::evaluate(view.snapshot, view.server, limits_of(config), view.now);

@@ -52,6 +52,7 @@ Result<ops::expire::ExpireRequest> expire_request(const config::Config& config) 
     request.lock_keys = lock_keys(config);
     request.lock_path = config.get_string("lock-path");
     request.exec_id = config.get_string("exec-id");
+    request.pg_path = config.get_string("pg1-path");
     return request;
 }
 

@@ -256,6 +256,7 @@ Result<> write_note_file(const std::string& pgdata, const char* name, std::strin
                      "'" + std::string(name) + "' was not written, because nobody could read it");
     const auto storage =
         storage::make_posix_storage(pgdata + kDirectory, {.file_mode = 0600, .path_mode = 0700});
+    CHRONOS_TRY(storage->make_path(""));
     return storage::write_object(*storage, name, text);
 }
 

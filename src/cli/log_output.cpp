@@ -15,6 +15,7 @@
 
 #include "chronos/base/text.h"
 #include "chronos/config/command.h"
+#include "chronos/io/local_file.h"
 
 namespace chronos::cli {
 namespace {
@@ -173,7 +174,7 @@ void LogOutput::open_file() {
     const std::string name = config_.get_string("log-path") + "/" +
                              (config_.stanza().empty() ? "all" : config_.stanza()) + "-" +
                              config_.command() + ".log";
-    file_ = open(name.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    file_ = io::open_local_file(name, O_WRONLY | O_APPEND).release();
     if (file_ < 0) {
         if (config_.has("log-path"))
             log_warn(

@@ -2,6 +2,7 @@
 
 #include <string_view>
 
+#include "chronos/base/standard_files.h"
 #include "cli/archive_get_status.h"
 #include "cli/dispatch.h"
 #include "cli/engine.h"
@@ -9,6 +10,7 @@
 
 int main(int argc, char** argv) {
     using namespace chronos::cli;
+    chronos::open_standard_files();
     // Before there is a guard: it would be one process too many. If it fails the role says why.
     if (argc > 2 && argv[1] == std::string_view("engine") && argv[2] == std::string_view("serve"))
         become_serve_program();

@@ -6,7 +6,10 @@
 #include "chronos/base/text.h"
 #include "chronos/db/server.h"
 #include "chronos/repo/annotations.h"
+#include "chronos/repo/stanza_memory.h"
+#include "cli/local_paths.h"
 #include "cli/per_repository.h"
+#include "cli/places.h"
 
 namespace chronos::cli {
 namespace {
@@ -20,7 +23,7 @@ std::string repo_option(const repo::Repository& repository, const char* name) {
 ops::stanza::StanzaRequest stanza_request(const config::Config& config,
                                           std::vector<repo::Repository> repositories) {
     return {config.stanza(), std::move(repositories), config.get_string("lock-path"),
-            config.get_string("exec-id")};
+            config.get_string("exec-id"), config.get_string("spool-path")};
 }
 
 /// The control file of the configured data directory or, without one, of the server's.
@@ -162,6 +165,19 @@ bool is_only_repository(const config::Config& config) {
     return config.repo_keys().size() == 1;
 }
 
+/// A repository that is away, or not mounted, is no reason to be without a backup in another one.
+void ensure_others(const config::Config& config, unsigned key, const pgdata::ControlFile& control) {
+    for (const unsigned other : config.repo_keys()) {
+        if (other == key || config.has("repo")) continue;
+        const auto ensure = [&]() -> Result<bool> {
+            return ops::stanza::ensure_stanza(
+                stanza_request(config, {CHRONOS_TRY(open_repository(config, other))}), control);
+        };
+        if (const auto ensured = ensure(); !ensured)
+            log_warn("repo" + std::to_string(other) + ": " + ensured.error().text());
+    }
+}
+
 /// Creates the stanza where it is missing: there, and in the others if only one is backed up to.
 Result<ops::backup::BackupRequest> prepare_backup(const config::Config& config, unsigned key,
                                                   const pgdata::ControlFile& control) {
@@ -169,11 +185,8 @@ Result<ops::backup::BackupRequest> prepare_backup(const config::Config& config, 
     CHRONOS_TRY(check_supported(config, repository));
     auto request = CHRONOS_TRY(backup_request(config, repository));
     if (is_only_repository(config)) return request;
-    const bool alone = config.get_string("backup-repos").empty();
-    auto repositories =
-        alone ? CHRONOS_TRY(open_repositories(config)) : std::vector<repo::Repository>{repository};
-    CHRONOS_TRY(
-        ops::stanza::ensure_stanza(stanza_request(config, std::move(repositories)), control));
+    CHRONOS_TRY(ops::stanza::ensure_stanza(stanza_request(config, {repository}), control));
+    if (config.get_string("backup-repos").empty()) ensure_others(config, key, control);
     return request;
 }
 
@@ -216,6 +229,7 @@ Result<std::vector<RepositoryBackup>> backup_over(Context& context, db::Connecti
     const std::vector<unsigned> keys = CHRONOS_TRY(backup_keys(config));
     const auto server = CHRONOS_TRY(db::read_server_facts(connection));
     const auto control = CHRONOS_TRY(control_file_of(config, server));
+    CHRONOS_TRY(check_places(config, server.data_directory));
     std::vector<RepositoryBackup> backups;
     std::vector<std::size_t> begun;  // their places in `backups`
     std::vector<ops::backup::BackupRequest> requests;
@@ -235,8 +249,12 @@ Result<std::vector<RepositoryBackup>> backup_over(Context& context, db::Connecti
     if (results.size() == 1 &&
         CHRONOS_TRY(stanza_was_missing(config, requests.front(), results.front(), control)))
         results = run();
-    for (std::size_t i = 0; i < results.size(); ++i)
+    const repo::StanzaMemory memory(
+        {config.get_string("spool-path"), config.get_string("lock-path"), config.stanza()});
+    for (std::size_t i = 0; i < results.size(); ++i) {
+        if (results[i]) memory.remember(requests[i].repository, control.system_id);
         backups[begun[i]].result = std::move(results[i]);
+    }
     return backups;
 }
 
@@ -259,7 +277,15 @@ Result<std::vector<ops::check::CheckFinding>> check_over(Context& context,
     request.archive_check = config.get_bool("archive-check");
     request.archive_mode_check = config.get_bool("archive-mode-check");
     request.archive_timeout = config.get_time("archive-timeout");
+    const auto server = CHRONOS_TRY(db::read_server_facts(connection));
     auto findings = configuration_findings(config);
+    for (ops::check::CheckFinding& finding : check_local_paths(config, server.data_directory))
+        findings.push_back(std::move(finding));
+    if (const auto placed = check_places(config, server.data_directory); !placed)
+        findings.push_back({"places", ops::check::CheckStatus::failure, placed.error().message(),
+                            placed.error().hint(), placed.error().kind()});
+    // Nothing is archived then: waiting for WAL would only hide why.
+    if (!ops::check::check_outcome(findings)) return findings;
     for (ops::check::CheckFinding& finding :
          CHRONOS_TRY(ops::check::run_check(request, connection, context.progress, context.cancel)))
         findings.push_back(std::move(finding));
@@ -273,7 +299,9 @@ Result<pgdata::ControlFile> control_file_over(Context& context, db::Connection& 
 Result<std::vector<ops::stanza::StanzaOutcome>> create_stanza_over(Context& context,
                                                                    db::Connection& connection) {
     const config::Config& config = context.config;
-    const auto control = CHRONOS_TRY(control_file_over(context, connection));
+    const auto server = CHRONOS_TRY(db::read_server_facts(connection));
+    const auto control = CHRONOS_TRY(control_file_of(config, server));
+    CHRONOS_TRY(check_places(config, server.data_directory));
     const auto request = stanza_request(config, CHRONOS_TRY(open_repositories(config)));
     return ops::stanza::create_stanza(request, control);
 }

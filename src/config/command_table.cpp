@@ -145,6 +145,14 @@ constexpr std::array kCommands{
                 .details = "Needs the repository and the configuration, but no server. Paths: / "
                            "for people, /health, /healthz, /readyz, /metrics (Prometheus) and "
                            "/api/status.json. Ends with SIGTERM."},
+    CommandInfo{.id = CommandId::stanza_claim,
+                .name = "stanza-claim",
+                .summary = "Make this server the one that the stanza belongs to.",
+                .log_file = true,
+                .details = "A stanza takes WAL and backups of one server. A copy of its data "
+                           "directory, elsewhere and under the same configuration, is refused "
+                           "while the original is alive. After a move this ends the protection "
+                           "of the former server, which is refused from then on."},
     CommandInfo{.id = CommandId::stanza_create,
                 .name = "stanza-create",
                 .summary = "Create the stanza in every repository.",

@@ -28,6 +28,7 @@ constexpr Commands kRepoLs = only(CommandId::repo_ls);
 constexpr Commands kRepoUsage = only(CommandId::repo_usage);
 constexpr Commands kRestore = only(CommandId::restore);
 constexpr Commands kServe = only(CommandId::serve);
+constexpr Commands kStanzaClaim = only(CommandId::stanza_claim);
 constexpr Commands kStanzaCreate = only(CommandId::stanza_create);
 constexpr Commands kStanzaDelete = only(CommandId::stanza_delete);
 constexpr Commands kStanzaUpgrade = only(CommandId::stanza_upgrade);
@@ -40,8 +41,8 @@ constexpr Commands kVersion = only(CommandId::version);
 /// Those that open a repository.
 constexpr Commands kRepository =
     kAnnotate | kArchiveGet | kArchivePush | kBackup | kCheck | kDrill | kExpire | kHold | kInfo |
-    kMaintenance | kRekey | kRepair | kRepoGet | kRepoLs | kRepoUsage | kRestore | kStanzaCreate |
-    kStanzaDelete | kStanzaUpgrade | kUnhold | kVerify | kHealth | kServe;
+    kMaintenance | kRekey | kRepair | kRepoGet | kRepoLs | kRepoUsage | kRestore | kStanzaClaim |
+    kStanzaCreate | kStanzaDelete | kStanzaUpgrade | kUnhold | kVerify | kHealth | kServe;
 /// Those that judge by rules.
 constexpr Commands kHealthRules = kHealth | kServe;
 constexpr Commands kAll = kRepository | kConfigList | kStart | kStop;
@@ -679,10 +680,11 @@ constexpr std::array kOptions{
            .type = Type::path,
            .group = Group::pg,
            .section = Section::stanza,
-           .commands = kDrill | kArchiveGet | kArchivePush | kBackup | kCheck | kHealth | kRepair |
-                       kRestore | kServe | kStanzaCreate | kStanzaDelete | kStanzaUpgrade,
-           .required = kArchiveGet | kBackup | kCheck | kRestore | kStanzaCreate | kStanzaUpgrade |
-                       kStanzaDelete,
+           .commands = kDrill | kArchiveGet | kArchivePush | kBackup | kCheck | kExpire | kHealth |
+                       kRepair | kRestore | kServe | kStanzaClaim | kStanzaCreate | kStanzaDelete |
+                       kStanzaUpgrade,
+           .required = kArchiveGet | kBackup | kCheck | kRestore | kStanzaClaim | kStanzaCreate |
+                       kStanzaUpgrade | kStanzaDelete,
            .aliases = "db-path db?-path",
            .summary = "data directory"},
     Option{.name = "pg-port",
@@ -1362,11 +1364,13 @@ constexpr std::array kOptions{
            .summary = "order of names"},
     Option{.name = "spool-path",
            .type = Type::path,
-           .commands = kDrill | kArchiveGet | kArchivePush | kRestore | kServe,
+           .commands = kDrill | kArchiveGet | kArchivePush | kBackup | kCheck | kRestore | kServe,
            .default_text = "/var/spool/pgbackrest",
            .summary = "directory of WAL that was fetched ahead",
            .details = "On the file system of the data directory it is handed over without a copy. "
-                      "Where it cannot be written to nothing is fetched ahead."},
+                      "Where it cannot be written to nothing is fetched ahead. It is also "
+                      "remembered there which repositories were seen, so that a directory whose "
+                      "disk is not mounted is not taken for a new one."},
     Option{.name = "stanza",
            .type = Type::string,
            .section = Section::command_line,

@@ -1,5 +1,8 @@
 #include "chronos/db/server.h"
 
+#include <algorithm>
+#include <chrono>
+
 #include "chronos/base/text.h"
 
 namespace chronos::db {
@@ -69,6 +72,40 @@ constexpr std::string_view kMissingGrantsQuery =
     " UNION ALL SELECT 'CREATE ROLE: there is no such role'"
     "  WHERE NOT EXISTS (SELECT FROM who)"
     " ORDER BY 1";
+
+/// The number of pgBackRest's lock, as its sessions show it.
+constexpr std::string_view kTakeLock =
+    "SELECT pg_catalog.pg_try_advisory_lock(12340078987004321)::text";
+constexpr std::string_view kReleaseLock =
+    "SELECT pg_catalog.pg_advisory_unlock(12340078987004321)::text";
+/// Such locks are of one database each, and whoever backs up may have chosen another one.
+constexpr std::string_view kLockHolders =
+    "SELECT l.pid::text, coalesce(a.application_name, ''),"
+    " (l.pid = pg_catalog.pg_backend_pid())::text FROM pg_catalog.pg_locks l"
+    " LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory'"
+    " AND l.granted AND l.objsubid = 1"
+    " AND (l.classid::bigint << 32) + l.objid::bigint = 12340078987004321";
+
+/// An engine that was killed leaves its lock to a session that has yet to notice.
+constexpr std::chrono::seconds kLockPatience(3);
+constexpr std::chrono::milliseconds kLockPause(100);
+
+Error lock_is_taken(const Rows& holders) {
+    std::string message = "unable to acquire pgBackRest advisory lock";
+    for (const Row& row : holders)
+        if (row.size() == 3 && !truth(row[2]))
+            message += ": server process " + row[0].value_or("?") + " (" +
+                       printable(row[1].value_or("")) + ") holds it";
+    return Error(ErrorKind::lock_acquire, std::move(message))
+        .with_hint(
+            "Is another backup of this cluster running, with other lock files or on another"
+            " host?");
+}
+
+bool held_by_others(const Rows& holders) {
+    return std::ranges::any_of(holders,
+                               [](const Row& row) { return row.size() != 3 || !truth(row[2]); });
+}
 
 bool names_an_archiver(const std::string& command) {
     return command.find("pgbackrest") != std::string::npos ||
@@ -184,6 +221,37 @@ Result<Lsn> start_backup(Connection& connection, const std::string& label, bool 
         CHRONOS_TRY(one_row(connection, "SELECT pg_catalog.pg_backup_start($1, $2::boolean)::text",
                             {label, fast ? "true" : "false"}, 1, what));
     return lsn_of(row[0], what);
+}
+
+Result<std::string> take_backup_lock(Connection& connection, const Cancellation& cancel) {
+    constexpr std::string_view what = "the backup lock";
+    const Deadline patience(kLockPatience);
+    for (;;) {
+        const Row taken = CHRONOS_TRY(one_row(connection, kTakeLock, {}, 1, what));
+        const Rows holders = CHRONOS_TRY_DOING(connection.query(kLockHolders), "look at locks");
+        if (truth(taken[0]) && !held_by_others(holders)) break;
+        if (truth(taken[0])) release_backup_lock(connection);
+        if (patience.passed()) return lock_is_taken(holders);
+        CHRONOS_TRY(cancel.sleep(kLockPause));
+    }
+    Row row = CHRONOS_TRY(
+        one_row(connection,
+                "SELECT (SELECT system_identifier::text FROM pg_catalog.pg_control_system())"
+                " || '-' || floor(extract(epoch FROM pg_catalog.pg_postmaster_start_time())"
+                " * 1000000)::bigint::text",
+                {}, 1, what));
+    return std::move(row[0]).value_or("");
+}
+
+// A session that is gone has given it back.
+void release_backup_lock(Connection& connection) {
+    (void)connection.query(kReleaseLock);
+}
+
+Result<bool> has_backup_lock(Connection& connection) {
+    const Rows holders = CHRONOS_TRY_DOING(connection.query(kLockHolders), "look at locks");
+    return std::ranges::any_of(holders,
+                               [](const Row& row) { return row.size() == 3 && truth(row[2]); });
 }
 
 Result<StoppedBackup> stop_backup(Connection& connection) {

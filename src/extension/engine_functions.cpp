@@ -256,8 +256,8 @@ CHRONOS_AUDITED(chronos_expire, "expire", calls) {
     require_preloaded();
     require_primary("expire");
     require_not_null(fcinfo, 0, "dry_run");
-    const char* options[4] = {"--output=json"};
-    int count = 1;
+    const char* options[5] = {"--output=json", psprintf("--pg1-path=%s", DataDir)};
+    int count = 2;
     if (PG_GETARG_BOOL(0)) options[count++] = "--dry-run";
     if (!PG_ARGISNULL(1)) {
         check_label(TextDatumGetCString(PG_GETARG_DATUM(1)));
@@ -336,5 +336,14 @@ CHRONOS_AUDITED(chronos_stanza_upgrade, "stanza_upgrade", calls) {
     // What the upgrade wants to know stands in pg_control: no connection is needed.
     const char* options[] = {"--no-online", psprintf("--pg1-path=%s", DataDir), nullptr};
     output_of("stanza-upgrade", options);
+    PG_RETURN_VOID();
+}
+
+CHRONOS_AUDITED(chronos_stanza_claim, "stanza_claim", calls) {
+    using namespace chronos::extension;
+    require_preloaded();
+    require_primary("the claim of a stanza");
+    const char* options[] = {psprintf("--pg1-path=%s", DataDir), nullptr};
+    output_of("stanza-claim", options);
     PG_RETURN_VOID();
 }

@@ -14,7 +14,7 @@ constexpr JobType kTypes[] = {
     {"incr", "incr backup", "backup", "--type=incr", kBackupOptions, true, true, true, true},
     {"verify", "verify", "verify", nullptr, "|full|process-max|rate-limit|repo|set|", false, false,
      false, true},
-    {"expire", "expire", "expire", nullptr, "|dry-run|process-max|repo|set|", false, true, false,
+    {"expire", "expire", "expire", nullptr, "|dry-run|process-max|repo|set|", false, true, true,
      true},
     {"maintenance", "maintenance", "maintenance", nullptr, "|dry-run|repo|upload-age|", false,
      false, false, false},

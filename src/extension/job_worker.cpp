@@ -253,12 +253,44 @@ void enter(const char* phase) {
     LWLockRelease(shared->lock);
 }
 
+/// pgBackRest's advisory lock, which the engine of a backup takes in the database of this session.
+/// Such locks are of one database each: pgBackRest looks in "postgres", so it is held there too.
+bool lock_default_database(const JobType* type) {
+    constexpr uint64 kBackupLock = UINT64CONST(12340078987004321);
+    if (!type->in_session) return true;
+    StartTransactionCommand();
+    const Oid database = get_database_oid("postgres", true);
+    bool locked = true;
+    if (OidIsValid(database) && database != MyDatabaseId) {
+        LOCKTAG tag;
+        SET_LOCKTAG_ADVISORY(tag, database, static_cast<uint32>(kBackupLock >> 32),
+                             static_cast<uint32>(kBackupLock), 1);
+        locked = LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
+    }
+    CommitTransactionCommand();
+    return locked;
+}
+
+/// What an engine has left locked that was killed, too: the next job may begin before this process
+/// has ended.
+void unlock_all() {
+    LockReleaseSession(USER_LOCKMETHOD);
+}
+
+SessionResult run_locked(const JobType* type, JobSlot* job) {
+    if (lock_default_database(type)) return run_command(type, job->options);
+    return SessionResult{SessionOutcome::failed, 50,
+                         "unable to acquire pgBackRest advisory lock in database postgres",
+                         "Is another backup of this cluster running, with other lock files or on"
+                         " another host?"};
+}
+
 /// The start command, then the job. Raises what its session raises.
 SessionResult run_to_outcome(const JobType* type, JobSlot* job) {
     if (settings.job_start_command != nullptr && *settings.job_start_command != '\0')
         enter("start-command");
     SessionResult result = run_start_hook(job, cancel_requested);
-    return result.outcome == SessionOutcome::done ? run_command(type, job->options) : result;
+    return result.outcome == SessionOutcome::done ? run_locked(type, job) : result;
 }
 
 /// With the outcome known, and before anybody who waits for the job learns of it.
@@ -295,6 +327,7 @@ void run_job(const JobType* type) {
     PG_CATCH();
     { *result = outcome_of_error(context); }
     PG_END_TRY();
+    unlock_all();
     close_to_cancel();
     report_outcome(result, type);
     decided = result;

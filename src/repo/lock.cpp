@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,7 +16,9 @@
 #include <system_error>
 #include <thread>
 
+#include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "chronos/io/local_file.h"
 #include "repo/json_text.h"
 
 namespace chronos::repo {
@@ -134,19 +137,13 @@ Error lock_error(const std::string& path, int error_number, const std::optional<
 }
 
 Result<Descriptor> open_lock_file(const std::string& path) {
-    int number = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, kFileMode);
-    if (number < 0 && errno == ENOENT) {
-        const std::string directory = std::filesystem::path(path).parent_path();
-        std::error_code failure;
-        if (std::filesystem::create_directories(directory, failure))
-            std::filesystem::permissions(directory, std::filesystem::perms{kPathMode}, failure);
-        if (failure)
-            return system_error(ErrorKind::path_create, "unable to create path '" + directory + "'",
-                                failure.value());
-        number = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, kFileMode);
+    io::FileDescriptor file = io::open_local_file(path, O_RDWR, kFileMode);
+    if (!file.valid() && errno == ENOENT) {
+        CHRONOS_TRY(io::make_local_path(std::filesystem::path(path).parent_path(), kPathMode));
+        file = io::open_local_file(path, O_RDWR, kFileMode);
     }
-    if (number < 0) return lock_error(path, errno, {});
-    return Descriptor(number);
+    if (!file.valid()) return lock_error(path, errno, {});
+    return Descriptor(file.release());
 }
 
 /// The file that is locked may have been unlinked by its former holder after we opened it.
@@ -206,6 +203,62 @@ bool is_lock_of(std::string_view name, std::string_view stanza) {
             return true;
     }
     return false;
+}
+
+/// Whether the process has the very file open that `descriptor` is. A lock ends with its holder,
+/// but the text in the file may name a process of former times, whose id is another one's now.
+Result<bool> has_open(pid_t pid, int descriptor) {
+    struct stat locked = {};
+    if (::fstat(descriptor, &locked) != 0) return false;
+    std::error_code failure;
+    const std::string directory = "/proc/" + std::to_string(pid) + "/fd";
+    const std::filesystem::directory_iterator entries(directory, failure);
+    if (failure && failure != std::errc::no_such_file_or_directory)
+        return system_error(ErrorKind::kernel,
+                            "unable to look at what process " + std::to_string(pid) + " has open",
+                            failure.value());
+    for (const auto& entry : entries) {
+        struct stat open = {};
+        if (::stat(entry.path().c_str(), &open) == 0 && open.st_dev == locked.st_dev &&
+            open.st_ino == locked.st_ino)
+            return true;
+    }
+    return false;
+}
+
+/// A handle of the process, which does not become another one's; -1 where there are none.
+Descriptor open_process(pid_t pid) {
+#ifdef SYS_pidfd_open
+    return Descriptor(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+#else
+    return Descriptor();
+#endif
+}
+
+int send_signal(const Descriptor& process, pid_t pid, int number) {
+#ifdef SYS_pidfd_send_signal
+    if (process.get() >= 0)
+        return static_cast<int>(
+            ::syscall(SYS_pidfd_send_signal, process.get(), number, nullptr, 0));
+#endif
+    return ::kill(pid, number);
+}
+
+/// Whether SIGTERM was sent to the process that holds the lock on the file.
+Result<bool> terminate_holder(pid_t pid, int file, const std::string& path) {
+    // The handle first: what is found out then is about the process that it is of.
+    const Descriptor process = open_process(pid);
+    if (::kill(pid, 0) != 0 && errno == ESRCH) return false;
+    if (!CHRONOS_TRY(has_open(pid, file))) {
+        log_warn("'" + path + "' names process " + std::to_string(pid) +
+                 ", which does not have it open: no signal was sent");
+        return false;
+    }
+    if (send_signal(process, pid, SIGTERM) == 0) return true;
+    if (errno == ESRCH) return false;
+    return system_error(
+        ErrorKind::kernel,
+        "unable to end process " + std::to_string(pid) + ", which holds '" + path + "'", errno);
 }
 
 }  // namespace
@@ -303,14 +356,9 @@ Result<bool> has_stop_file(const std::string& lock_path, const std::string& stan
 Result<bool> write_stop_file(const std::string& lock_path, const std::string& stanza) {
     const std::string path = stop_file_path(lock_path, stanza);
     if (CHRONOS_TRY(has_stop_file(lock_path, stanza))) return false;
-    std::error_code failure;
-    if (std::filesystem::create_directories(lock_path, failure))
-        std::filesystem::permissions(lock_path, std::filesystem::perms{kStopPathMode}, failure);
-    if (failure)
-        return system_error(ErrorKind::path_create, "unable to create path '" + lock_path + "'",
-                            failure.value());
-    const Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, kFileMode));
-    if (file.get() < 0)
+    CHRONOS_TRY(io::make_local_path(lock_path, kStopPathMode));
+    const io::FileDescriptor file = io::open_local_file(path, O_WRONLY, kFileMode);
+    if (!file.valid())
         return system_error(ErrorKind::file_open, "unable to create '" + path + "'", errno);
     return true;
 }
@@ -339,13 +387,8 @@ Result<std::vector<int>> terminate_lock_holders(const std::string& lock_path,
         if (!holder || holder->pid <= 1 || holder->pid == ::getpid() ||
             std::find(terminated.begin(), terminated.end(), holder->pid) != terminated.end())
             continue;
-        if (::kill(holder->pid, SIGTERM) == 0)
+        if (CHRONOS_TRY(terminate_holder(holder->pid, file.get(), path)))
             terminated.push_back(holder->pid);
-        else if (errno != ESRCH)
-            return system_error(ErrorKind::kernel,
-                                "unable to end process " + std::to_string(holder->pid) +
-                                    ", which holds '" + path + "'",
-                                errno);
     }
     if (failure && failure != std::errc::no_such_file_or_directory)
         return system_error(ErrorKind::path_open, "unable to list '" + lock_path + "'",

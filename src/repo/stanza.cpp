@@ -104,6 +104,8 @@ Result<StanzaOutcome> create_new(const Repository& repository, const std::string
                        repo_name(repository) + " but other files are there.")
             .with_hint(repair_hint(stanza));
     }
+    // Nothing else makes the directory of a repository.
+    CHRONOS_TRY(repository.storage->make_path(""));
     ArchiveInfo archive;
     archive.backrest_version = kFormatVersion;
     archive.current_id = 1;

@@ -29,6 +29,7 @@ enum class CommandId {
     repo_usage,
     restore,
     serve,
+    stanza_claim,
     stanza_create,
     stanza_delete,
     stanza_upgrade,

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "chronos/base/cancel.h"
 #include "chronos/base/clock.h"
 #include "chronos/base/lsn.h"
 #include "chronos/db/connection.h"
@@ -68,6 +69,17 @@ Result<Lsn> current_insert_lsn(Connection& connection);
 /// Enters backup mode and returns the start LSN. `fast` asks for an immediate checkpoint; without
 /// it the call lasts until the next regular one. The mode ends with the session.
 Result<Lsn> start_backup(Connection& connection, const std::string& label, bool fast);
+
+/// The advisory lock of pgBackRest, which every one of its backups of a cluster holds, wherever its
+/// lock files lie: so neither tool backs up a cluster while the other does, nor one of ours from
+/// another host. It belongs to the session and ends with it; taken twice it is given back twice.
+///
+/// Returns a name of this run of the server, whose lock it is. Kind lock_acquire if another session
+/// has it, in whatever database, still after a moment.
+Result<std::string> take_backup_lock(Connection& connection, const Cancellation& cancel);
+void release_backup_lock(Connection& connection);
+/// Whether this session has it.
+Result<bool> has_backup_lock(Connection& connection);
 
 struct StoppedBackup {
     Lsn lsn;

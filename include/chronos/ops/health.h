@@ -137,6 +137,8 @@ struct RepositoryFacts {
     std::optional<DrillFacts> drill;
     std::vector<DrillEntry> drills;  ///< the last ones, oldest first
     std::vector<HoldFacts> holds;    ///< ascending label
+    std::string owner;    ///< another server that owns the stanza and is alive; "" if none does
+    std::string refused;  ///< another server that was refused within the last day; "" if none was
 
     std::uint64_t backup_bytes() const;  ///< stored, each object once
     std::uint64_t wal_bytes() const;

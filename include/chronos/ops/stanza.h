@@ -15,6 +15,8 @@ struct StanzaRequest {
     std::vector<repo::Repository> repositories;
     std::string lock_path = "/tmp/pgbackrest";
     std::string exec_id;  ///< "<pid>-<8 hex digits>"
+    /// Where it is remembered which stanzas were seen; "": nowhere.
+    std::string spool_path = "";
 };
 
 struct StanzaOutcome {
@@ -49,8 +51,9 @@ struct DeleteRequest {
 Result<> delete_stanza(const DeleteRequest& request);
 
 /// For the first push or backup: creates the stanza in those repositories that have none, and
-/// looks no further where there is one. A repository whose own directory is missing is
-/// an error of kind path_missing: more likely than a new repository, its disk is not mounted.
+/// looks no further where there is one. A repository whose own directory is missing, or in which
+/// this machine has seen the stanza before, is an error of kind path_missing: more likely than a
+/// new repository, its disk is not mounted.
 /// Whether one was missing.
 Result<bool> ensure_stanza(const StanzaRequest& request, const pgdata::ControlFile& cluster);
 

@@ -6,6 +6,7 @@
 #include "chronos/base/text.h"
 #include "chronos/repo/annotations.h"
 #include "chronos/repo/info.h"
+#include "chronos/repo/lease.h"
 #include "chronos/repo/lock.h"
 
 namespace chronos::ops::annotate {
@@ -31,6 +32,8 @@ repo::BackupEntry* find(repo::BackupInfo& info, const std::string& set) {
 /// nullopt if the repository does not list the backup.
 Result<std::optional<Annotated>> annotate_in(const AnnotateRequest& request,
                                              const repo::Repository& repository) {
+    const auto lease =
+        CHRONOS_TRY(repo::Lease::take(repository, {request.stanza, "annotate", request.exec_id}));
     auto loaded = CHRONOS_TRY(repo::load_backup_info_reconstructed(repository, request.stanza));
     repo::BackupEntry* entry = find(loaded.info, request.set);
     if (entry == nullptr) return std::optional<Annotated>();

@@ -12,6 +12,7 @@
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/io/file_descriptor.h"
+#include "chronos/io/local_file.h"
 #include "chronos/ops/archive_ahead.h"
 #include "chronos/ops/archive_dropped.h"
 #include "chronos/pgdata/wal.h"
@@ -149,10 +150,7 @@ Result<std::uint64_t> DroppedWal::segment_size(const std::string& path) const {
 }
 
 Result<> DroppedWal::drop(const std::string& name, const std::string& path) {
-    std::error_code code;
-    fs::create_directories(directory_, code);
-    if (code)
-        return system_error(ErrorKind::path_create, "create '" + directory_ + "'", code.value());
+    CHRONOS_TRY(io::make_local_path(directory_));
     if (pgdata::is_wal_segment(name))
         CHRONOS_TRY(record_segment(name, path));
     else if (!pgdata::is_wal_partial(name))  // a partial one is never asked for

@@ -15,6 +15,7 @@
 #include "commit_log.h"
 #include "compressed.h"
 #include "packed_segment.h"
+#include "stored_check.h"
 #include "targets.h"
 #include "wal_source.h"
 
@@ -129,6 +130,7 @@ private:
     void store_segment(Job& job, const std::string& checksum, const Content& content) const;
     void stream_segment(Job& job, const WalSource& source, const std::string& checksum) const;
     void store(Job& job, const Content& content, const ObjectName& object_name) const;
+    void confirm(Job& job, const std::vector<Target>& chosen);
 
     PushSettings settings_;
     std::deque<StanzaWatch> watches_;  // a deque: they cannot be moved
@@ -146,7 +148,9 @@ Result<> ArchivePusher::Impl::push(const std::string& name, const std::string& p
     CHRONOS_TRY(repo::check_stop_file(settings_.lock_path, settings_.stanza));
     Job job{.name = name, .path = path, .targets = {}, .found = {}, .errors = {}};
     CHRONOS_TRY(select_targets(job));
+    const std::vector<Target> chosen = job.targets;
     CHRONOS_TRY(push_file(job));
+    confirm(job, chosen);
     if (!job.errors.empty())
         return combine(ErrorKind::command,
                        "archive-push command encountered error(s):", job.errors);
@@ -422,8 +426,8 @@ Result<bool> ArchivePusher::Impl::is_stored(const Job& job, const Target& target
     if (found.empty()) return false;
     const std::string archive =
         " in the repo" + std::to_string(target.repository->key) + " archive";
-    const bool there = std::ranges::any_of(
-        found, [&](const repo::ArchivedSegment& one) { return one.checksum == checksum; });
+    const auto same = std::ranges::find(found, checksum, &repo::ArchivedSegment::checksum);
+    const bool there = same != found.end();
     if (found.size() > 1 && !(there && pgdata::is_wal_partial(job.name))) {
         std::string names;
         for (const repo::ArchivedSegment& one : found)
@@ -436,6 +440,13 @@ Result<bool> ArchivePusher::Impl::is_stored(const Job& job, const Target& target
     if (!there)
         return Error(ErrorKind::archive_duplicate, "WAL file '" + job.name + "' already exists" +
                                                        archive + " with a different checksum");
+    if (!CHRONOS_TRY(is_stored_for_good(target, *same))) {
+        log_warn("WAL file '" + job.name + "' exists" + archive +
+                 " but cannot be read: it is stored again");
+        // Its name may end in that of another codec, and two of them would be a conflict.
+        CHRONOS_TRY(target.repository->storage->remove(same->object));
+        return false;
+    }
     if (settings_.duplicate_warn)
         log_warn("WAL file '" + job.name + "' already exists" + archive +
                  " with the same checksum\nHINT: this is valid in some recovery scenarios but may "
@@ -460,6 +471,21 @@ void ArchivePusher::Impl::store(Job& job, const Content& content,
     for (Branch& branch : branches) {
         if (!branch.error && !copied) branch.error = copied.error();
         if (branch.error) job.errors.push_back({branch.key, *branch.error});
+    }
+}
+
+/// What is known of a stanza is some seconds old where asking costs a round trip. Nothing that was
+/// stored under the passphrase of a stanza that is gone is acknowledged.
+void ArchivePusher::Impl::confirm(Job& job, const std::vector<Target>& chosen) {
+    for (const Target& target : chosen) {
+        const unsigned key = target.repository->key;
+        const bool failed = std::ranges::any_of(
+            job.errors, [&](const RepositoryError& error) { return error.key == key; });
+        if (failed) continue;
+        for (StanzaWatch& watch : watches_)
+            if (watch.key() == key)
+                if (Result<> confirmed = watch.confirm(target); !confirmed)
+                    job.errors.push_back({key, std::move(confirmed).error()});
     }
 }
 

@@ -13,6 +13,7 @@
 #include <memory>
 #include <thread>
 
+#include "chronos/io/local_file.h"
 #include "chronos/ops/archive_spool.h"
 #include "chronos/pgdata/wal.h"
 #include "verified_file.h"
@@ -147,10 +148,8 @@ bool Spool::is_low(const std::string& segment) const {
 Result<> Spool::make_directory() const {
     struct stat status = {};
     if (::lstat(directory_.c_str(), &status) != 0) {
-        std::error_code code;
-        fs::create_directories(fs::path(directory_).parent_path(), code);
-        if (::mkdir(directory_.c_str(), 0700) != 0 && errno != EEXIST)
-            return system_error(ErrorKind::path_create, "create '" + directory_ + "'", errno);
+        CHRONOS_TRY(io::make_local_path(fs::path(directory_).parent_path()));
+        CHRONOS_TRY(io::make_local_path(directory_, 0700));
         if (::lstat(directory_.c_str(), &status) != 0)
             return system_error(ErrorKind::file_info, "look at '" + directory_ + "'", errno);
     }

@@ -1,8 +1,6 @@
 #include "targets.h"
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 
 #include "chronos/base/log.h"
 
@@ -14,6 +12,12 @@ using Clock = std::chrono::steady_clock;
 /// Looking costs a request where there are no directories; a changed stanza is noticed late there,
 /// which only matters to somebody who deletes and creates it under a running server.
 constexpr auto kRemoteLookInterval = std::chrono::seconds(10);
+
+/// Often enough for the owner of a stanza to be seen alive, rarely for a bucket.
+constexpr auto kOwnerInterval = std::chrono::seconds(60);
+
+/// Times of objects have seconds.
+constexpr UnixTime kStampResolution_s = 2;
 
 std::string repo_name(const repo::Repository& repository) {
     return "repo" + std::to_string(repository.key);
@@ -69,14 +73,32 @@ Error combine(ErrorKind kind, const std::string& summary,
 }
 
 StanzaWatch::StanzaWatch(const PushSettings& settings, const repo::Repository& repository)
-    : settings_(settings), repository_(repository) {}
+    : settings_(settings),
+      repository_(repository),
+      memory_({settings.spool_path, settings.lock_path, settings.stanza}) {}
 
 Result<Target> StanzaWatch::target(const std::optional<repo::ClusterIdentity>& cluster) {
     const std::lock_guard lock(mutex_);
     CHRONOS_TRY(refresh(cluster));
     const repo::HistoryEntry& current = info_->current();
     if (cluster && !cluster->is(current)) return mismatch(*cluster, repository_, current);
+    CHRONOS_TRY(check_owner());
     return Target{&repository_, current, info_->cipher_pass};
+}
+
+/// A copy of the data directory has the same configuration, and its WAL the same names.
+Result<> StanzaWatch::check_owner() {
+    const bool known = owner_asked_at_ && Clock::now() - *owner_asked_at_ < kOwnerInterval;
+    if (settings_.pg_path.empty() || known) return {};
+    const repo::ServerIdentity self = CHRONOS_TRY(repo::identify_server(settings_.pg_path));
+    if (self.system_id != info_->current().system_id) return {};
+    const auto use = repo::StanzaOwner(repository_, settings_.stanza)
+                         .use(self, repo::StanzaUse::archive, info_->current().archive_id());
+    if (!use && use.error().kind() == ErrorKind::archive_mismatch) return use;
+    // A server is not without an archive because nothing beside it can be read or written.
+    if (!use) log_detail("whose the stanza is was not found out: " + use.error().message());
+    owner_asked_at_ = Clock::now();
+    return {};
 }
 
 Result<> StanzaWatch::refresh(const std::optional<repo::ClusterIdentity>& cluster) {
@@ -89,18 +111,64 @@ Result<> StanzaWatch::refresh(const std::optional<repo::ClusterIdentity>& cluste
     }
     info_.reset();
     Result<repo::ArchiveInfo> loaded = repo::load_archive_info(repository_, settings_.stanza);
-    if (!loaded && loaded.error().kind() == ErrorKind::not_found &&
-        CHRONOS_TRY(may_create(cluster))) {
-        CHRONOS_TRY(create(*cluster));
-        loaded = repo::load_archive_info(repository_, settings_.stanza);
+    if (!loaded && loaded.error().kind() == ErrorKind::not_found) {
+        const Result<bool> creatable = may_create(cluster);
+        if (!creatable) return std::move(loaded).error().with_hint(creatable.error().hint());
+        if (*creatable) {
+            CHRONOS_TRY(create(*cluster));
+            loaded = repo::load_archive_info(repository_, settings_.stanza);
+        }
     }
     info_ = CHRONOS_TRY(std::move(loaded));
     // The stamp from before loading: if the file changed meanwhile, the next look sees that.
     stamp_ = found;
+    stamp_is_young_ = found && found->modified + kStampResolution_s >= unix_now();
     looked_at_ = Clock::now();
-    if (!seen_) remember();
+    if (!seen_) memory_.remember(repository_, info_->current().system_id);
     seen_ = true;
     return {};
+}
+
+Result<> StanzaWatch::confirm(const Target& target) {
+    std::unique_lock lock(confirm_mutex_);
+    const std::uint64_t own = ++asked_;
+    while (answered_ < own) {
+        if (asking_) {
+            confirmed_.wait(lock);
+            continue;
+        }
+        asking_ = true;
+        const std::uint64_t answers = asked_;
+        lock.unlock();
+        const Result<> looked = look_again();
+        lock.lock();
+        asking_ = false;
+        if (looked) answered_ = answers;
+        confirmed_.notify_all();
+        CHRONOS_TRY(looked);
+    }
+    lock.unlock();
+    return compare(target);
+}
+
+Result<> StanzaWatch::look_again() {
+    const std::optional<Stamp> found = CHRONOS_TRY(stamp());
+    const std::lock_guard lock(mutex_);
+    if (info_ && found && found == stamp_ && !stamp_is_young_) return {};
+    info_.reset();
+    return refresh(std::nullopt);
+}
+
+Result<> StanzaWatch::compare(const Target& target) const {
+    const std::lock_guard lock(mutex_);
+    if (info_ && info_->cipher_pass == target.passphrase &&
+        info_->current().id == target.cluster.id && info_->current().same_cluster(target.cluster))
+        return {};
+    return Error(ErrorKind::archive_mismatch,
+                 "stanza '" + settings_.stanza + "' on " + repo_name(repository_) +
+                     " was created anew or upgraded while a file was stored in it")
+        .with_hint("The file will be stored again.")
+        .as_transient();
 }
 
 Result<std::optional<StanzaWatch::Stamp>> StanzaWatch::stamp() const {
@@ -110,38 +178,11 @@ Result<std::optional<StanzaWatch::Stamp>> StanzaWatch::stamp() const {
     return std::optional(Stamp{entry->size, entry->modified});
 }
 
-/// A file system that is not mounted looks like a repository without stanzas. WAL must not be
-/// stored below the mount point, so the root has to be there, and a stanza that was seen once, by
-/// this process or one before it, is not created again.
+/// A stanza that was seen once, by this process or one before it, is not created again.
 Result<bool> StanzaWatch::may_create(const std::optional<repo::ClusterIdentity>& cluster) const {
     if (!settings_.create_stanza || !cluster || seen_) return false;
-    if (!repository_.storage->features().paths) return true;
-    return !remembered(cluster->system_id) &&
-           CHRONOS_TRY(repository_.storage->info("")).has_value();
-}
-
-std::string StanzaWatch::memory_path(std::uint64_t system_id) const {
-    return settings_.spool_path + "/chronos/" + settings_.stanza + "/seen-" +
-           std::to_string(system_id) + "-" + repo_name(repository_);
-}
-
-/// Where there is no spool nothing is remembered: then it is as if it were the first time.
-void StanzaWatch::remember() const {
-    if (settings_.spool_path.empty() || !repository_.storage->features().paths) return;
-    const std::uint64_t system_id = info_->current().system_id;
-    if (remembered(system_id)) return;
-    const std::filesystem::path path = memory_path(system_id);
-    std::error_code ignored;
-    std::filesystem::create_directories(path.parent_path(), ignored);
-    std::ofstream(path) << repository_.storage->describe("");
-}
-
-/// The name of the place is part of it: at another one a stanza may well be missing.
-bool StanzaWatch::remembered(std::uint64_t system_id) const {
-    if (settings_.spool_path.empty()) return false;
-    std::ifstream file(memory_path(system_id));
-    const std::string place{std::istreambuf_iterator<char>(file), {}};
-    return !place.empty() && place == repository_.storage->describe("");
+    CHRONOS_TRY(memory_.check_first_use(repository_, cluster->system_id));
+    return true;
 }
 
 Result<> StanzaWatch::create(const repo::ClusterIdentity& cluster) {

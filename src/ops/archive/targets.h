@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <condition_variable>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -8,7 +9,9 @@
 
 #include "chronos/ops/archive_push.h"
 #include "chronos/repo/info.h"
+#include "chronos/repo/owner.h"
 #include "chronos/repo/stanza.h"
+#include "chronos/repo/stanza_memory.h"
 
 namespace chronos::ops::archive {
 
@@ -44,6 +47,12 @@ public:
     /// `cluster` nullopt: whatever cluster the stanza says. Kind archive_mismatch if it is another.
     Result<Target> target(const std::optional<repo::ClusterIdentity>& cluster);
 
+    /// Whether the stanza is still the one that the target is of, by a question that is asked after
+    /// the call has begun; many that wait share one. The error is transient if it is another one.
+    Result<> confirm(const Target& target);
+
+    unsigned key() const { return repository_.key; }
+
 private:
     /// What tells a changed archive.info from an unchanged one.
     struct Stamp {
@@ -53,19 +62,29 @@ private:
     };
     Result<> refresh(const std::optional<repo::ClusterIdentity>& cluster);
     Result<std::optional<Stamp>> stamp() const;
+    Result<> check_owner();
+    Result<> look_again();
+    Result<> compare(const Target& target) const;
     Result<bool> may_create(const std::optional<repo::ClusterIdentity>& cluster) const;
     Result<> create(const repo::ClusterIdentity& cluster);
-    std::string memory_path(std::uint64_t system_id) const;
-    void remember() const;
-    bool remembered(std::uint64_t system_id) const;
 
     const PushSettings& settings_;
     const repo::Repository& repository_;
+    const repo::StanzaMemory memory_;
     mutable std::mutex mutex_;
     std::optional<repo::ArchiveInfo> info_;
     std::optional<Stamp> stamp_;
+    /// Loaded so soon after it was written that a later content may have the same stamp.
+    bool stamp_is_young_ = false;
     std::chrono::steady_clock::time_point looked_at_{};
+    std::optional<std::chrono::steady_clock::time_point> owner_asked_at_;
     bool seen_ = false;  ///< it existed once: if it is gone now, something is wrong
+
+    std::mutex confirm_mutex_;
+    std::condition_variable confirmed_;
+    std::uint64_t asked_ = 0;     ///< calls of confirm()
+    std::uint64_t answered_ = 0;  ///< of them, those that have begun before the last question
+    bool asking_ = false;
 };
 
 }  // namespace chronos::ops::archive

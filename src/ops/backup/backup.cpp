@@ -14,9 +14,12 @@
 #include "chronos/db/server.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/annotations.h"
+#include "chronos/repo/lease.h"
 #include "chronos/repo/lock.h"
 #include "chronos/repo/manifest_store.h"
 #include "chronos/repo/outside_config.h"
+#include "chronos/repo/owner.h"
+#include "chronos/repo/places.h"
 #include "ops/backup/clock_gate.h"
 #include "ops/backup/companions.h"
 #include "ops/backup/copy.h"
@@ -31,6 +34,7 @@
 #include "ops/backup/stock.h"
 #include "ops/backup/throughput.h"
 #include "ops/backup/wal.h"
+#include "ops/backup/witness.h"
 
 namespace chronos::ops::backup {
 namespace {
@@ -54,6 +58,11 @@ public:
           progress_(std::move(progress)),
           cancel_(cancel),
           company_(company) {}
+    ~Run() {
+        if (!server_.empty()) db::release_backup_lock(connection_);
+    }
+    Run(const Run&) = delete;
+    Run& operator=(const Run&) = delete;
 
     Result<> take_locks();
     Result<> load_infos();
@@ -93,6 +102,11 @@ private:
     void take_outcome(const PlannedFile& planned, const CopyOutcome& outcome);
     void drop_vanished();
     void warn_about_pages(const repo::ManifestFile& file) const;
+    Result<> note(const std::string& name) {
+        return witness_.note(storage(), directory() + "/" + name);
+    }
+    Result<> prove_ours();
+    Result<> reload_info();
     Result<> touch_archive_info();
     void find_configuration();
     void keep_configuration();
@@ -107,6 +121,9 @@ private:
 
     std::vector<std::unique_ptr<repo::Lock>> locks_;
     repo::Lock* progress_lock_ = nullptr;
+    std::string server_;  ///< whose backup lock is held
+    std::unique_ptr<repo::Lease> lease_;
+    Witness witness_;
     repo::ReconstructedInfo known_;  ///< as it was at the start
     repo::BackupInfo& info_ = known_.info;
     repo::ArchiveInfo archive_;
@@ -145,6 +162,10 @@ Result<> Run::take_locks() {
             {request_.lock_path, request_.stanza, repo::LockType::backup, key, request_.exec_id})));
         if (key == request_.repository.key) progress_lock_ = locks_.back().get();
     }
+    // Others may have other lock files: what they share is the server, and the repository.
+    server_ = CHRONOS_TRY(db::take_backup_lock(connection_, cancel_));
+    lease_ = CHRONOS_TRY(repo::Lease::take(request_.repository,
+                                           {request_.stanza, "backup", request_.exec_id, server_}));
     return {};
 }
 
@@ -165,7 +186,10 @@ Result<> Run::look_at_cluster() {
     cluster_ = CHRONOS_TRY(backup::look_at_cluster(request_, connection_, info_.current()));
     find_configuration();
     const repo::HistoryEntry& archive = archive_.current();
-    if (archive.id == info_.current_id && archive.same_cluster(info_.current())) return {};
+    if (archive.id == info_.current_id && archive.same_cluster(info_.current()))
+        return repo::StanzaOwner(request_.repository, request_.stanza)
+            .use(CHRONOS_TRY(repo::identify_server(cluster_.pgdata)), repo::StanzaUse::change,
+                 archive.archive_id());
     return Error(ErrorKind::file_invalid, "backup info file and archive info file do not match")
         .with_hint("This may be a symptom of repository corruption.");
 }
@@ -215,9 +239,11 @@ Result<> Run::choose_prior() {
     manifest_.block_incr = request_.bundle && request_.block;
     // What a full backup decides holds for all that refer to it.
     if (!prior_) manifest_.bundle_raw = manifest_.block_incr;
-    resumed_ =
-        CHRONOS_TRY(find_resumable(request_.repository, request_.stanza, known_,
-                                   {request_.resume, request_.type, request_.compress_type}));
+    resumed_ = CHRONOS_TRY(find_resumable(
+        request_.repository, request_.stanza, known_,
+        {request_.resume, request_.type, request_.compress_type,
+         repo::timeline_history_object(request_.stanza, archive_.current().archive_id(),
+                                       cluster_.control.timeline)}));
     if (resumed_) manifest_.cipher_pass = resumed_->cipher_pass;
     fill_options();
     return {};
@@ -268,6 +294,11 @@ Result<> Run::list_files() {
     CHRONOS_TRY(step("list"));
     const Listing listing = CHRONOS_TRY(list_for_backup(request_, cluster_, connection_));
     left_out_ = listing.left_out;
+    std::vector<repo::Place> places;
+    for (const pgdata::ClusterLink& link : listing.list.links)
+        if (!link.to_file)
+            places.push_back({"link", cluster_.pgdata + link.name.substr(link.name.find('/'))});
+    CHRONOS_TRY(repo::check_repository_place(request_.repository, places));
     release_free_memory();  // the manifest is about to be made, beside the prior's
     listed_at_ = CHRONOS_TRY(db::server_time(connection_));
     gate_.emplace(connection_, listed_at_);
@@ -349,7 +380,10 @@ Result<> Run::make_paths() {
 }
 
 Result<> Run::save_partial() {
-    return save_partial_manifest(publication(), manifest_, manifest_mutex_);
+    // What somebody else wrote meanwhile would be lost with the proof of it.
+    CHRONOS_TRY(witness_.check(storage()));
+    CHRONOS_TRY(save_partial_manifest(publication(), manifest_, manifest_mutex_));
+    return note("backup.manifest.copy");
 }
 
 CopySettings Run::copy_settings() {
@@ -508,7 +542,10 @@ Result<EndedBackup> Run::end_on_server() {
 }
 
 Result<> Run::store_labels() {
-    CHRONOS_TRY(store_text("pg_data/backup_label", stopped_.backup_label));
+    const std::string label = "pg_data/backup_label";
+    CHRONOS_TRY(store_text(label, stopped_.backup_label));
+    CHRONOS_TRY(
+        witness_.note(storage(), stored_name(directory(), label, store_form().compress_type)));
     if (trim(stopped_.tablespace_map).empty()) return {};
     return store_text("pg_data/tablespace_map", stopped_.tablespace_map);
 }
@@ -572,8 +609,43 @@ Result<> Run::complete_manifest() {
     return {};
 }
 
+/// What others have listed or removed since the beginning is not undone.
+Result<> Run::reload_info() {
+    repo::ReconstructedInfo now =
+        CHRONOS_TRY(repo::load_backup_info_reconstructed(request_.repository, request_.stanza));
+    if (now.info.current_id != info_.current_id || now.info.cipher_pass != info_.cipher_pass)
+        return Error(ErrorKind::lock_acquire, "stanza '" + request_.stanza +
+                                                  "' was upgraded or created anew while the backup"
+                                                  " was made")
+            .with_hint("Take the backup again.");
+    if (now.info.find(manifest_.label) != nullptr)
+        return Error(ErrorKind::lock_acquire,
+                     "somebody else has completed backup '" + manifest_.label + "'")
+            .with_hint("Is another backup of this stanza running, perhaps on another host?");
+    if (!manifest_.prior.empty() && now.info.find(manifest_.prior) == nullptr)
+        return Error(ErrorKind::backup_set_invalid, "backup '" + manifest_.prior +
+                                                        "', which this one is based on, was"
+                                                        " removed while it was made")
+            .with_hint("Take the backup again: it will be based on another one, or be full.");
+    known_ = std::move(now);
+    return {};
+}
+
+/// Locks may fail, and others may not know them: what is published was made by this run alone.
+Result<> Run::prove_ours() {
+    // A session that is gone proves nothing either way, and the backup does not need it any more.
+    const auto locked = db::has_backup_lock(connection_);
+    if (locked && !*locked)
+        return Error(ErrorKind::lock_acquire, "the session has lost pgBackRest's advisory lock")
+            .with_hint("Does a connection pooler stand between this command and the server?");
+    if (lease_) CHRONOS_TRY(lease_->prove());
+    CHRONOS_TRY(witness_.check(storage()));
+    return reload_info();
+}
+
 Result<> Run::publish() {
     CHRONOS_TRY(cancel_.check());
+    CHRONOS_TRY_DOING(prove_ours(), "publish backup '" + manifest_.label + "'");
     log_info("new backup label = " + manifest_.label);
     CHRONOS_TRY(prove_directory());
     const Publication to = publication();

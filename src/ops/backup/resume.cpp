@@ -11,6 +11,8 @@ namespace chronos::ops::backup {
 namespace {
 
 constexpr std::string_view kPartialManifest = "backup.manifest.copy";
+/// Longer than one file of a cluster takes, a gigabyte.
+constexpr UnixTime kQuietOfTheDead_s = 600;
 
 std::string quoted(std::string_view text) {
     return "'" + std::string(text) + "'";
@@ -94,6 +96,25 @@ std::string_view without_extension(std::string_view object, compress::CompressTy
     return object;
 }
 
+Result<> check_not_of_former_primary(storage::Storage& storage, const std::string& label,
+                                     const std::string& directory, const std::string& history) {
+    if (history.empty()) return {};
+    const auto promoted = CHRONOS_TRY(storage.info(history));
+    if (!promoted) return {};
+    const std::vector<storage::Entry> files = CHRONOS_TRY(storage.list_tree(directory));
+    if (files.empty()) return {};
+    const auto [oldest, newest] = std::ranges::minmax(files, {}, &storage::Entry::modified);
+    const UnixTime quiet = unix_now() - newest.modified;
+    if (oldest.modified > promoted->modified || quiet > kQuietOfTheDead_s) return {};
+    return Error(ErrorKind::lock_acquire,
+                 "unfinished backup '" + label +
+                     "' was begun before this server was promoted, and was written to " +
+                     std::to_string(quiet) +
+                     " seconds ago: the former primary may still be backed up")
+        .with_hint("End that backup, or wait until nothing was written for " +
+                   std::to_string(kQuietOfTheDead_s) + " seconds.");
+}
+
 }  // namespace
 
 Result<std::optional<repo::Manifest>> find_resumable(const repo::Repository& repository,
@@ -104,6 +125,8 @@ Result<std::optional<repo::Manifest>> find_resumable(const repo::Repository& rep
         return std::optional<repo::Manifest>{};
     const std::string& label = known.labels.back();
     const std::string directory = repo::backup_path(stanza, label);
+    CHRONOS_TRY(
+        check_not_of_former_primary(*repository.storage, label, directory, terms.timeline_history));
     Found found = look_into(repository, stanza, label, known.info.cipher_pass, terms);
     if (found.obstacle.empty()) {
         log_warn("resumable backup " + label +

@@ -15,11 +15,18 @@ struct ResumeTerms {
     bool enabled = true;  ///< the option
     repo::BackupType type = repo::BackupType::full;
     compress::CompressType compress_type = compress::CompressType::none;
+    /// The object that came with the promotion of this server; "" if it never was a standby.
+    std::string timeline_history = "";
 };
 
 /// The partial manifest of the newest backup that `known` has a directory of, if that was
 /// interrupted and can be resumed. One that cannot is removed: nothing refers to it, and it would
 /// only take space. Source: repository-format reference, section 7.6.
+///
+/// The caller holds the server's backup lock and the lease of the repository, so that nobody makes
+/// it any more who would have either. One that was begun before this server was promoted and shows
+/// signs of life is an error of kind lock_acquire: the former primary may have it made by
+/// pgBackRest, and its lock is another one.
 Result<std::optional<repo::Manifest>> find_resumable(const repo::Repository& repository,
                                                      const std::string& stanza,
                                                      const repo::ReconstructedInfo& known,

@@ -8,7 +8,9 @@
 #include "chronos/base/text.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/hold.h"
+#include "chronos/repo/lease.h"
 #include "chronos/repo/lock.h"
+#include "chronos/repo/owner.h"
 #include "chronos/repo/wal_notes.h"
 #include "ops/expire/retention.h"
 #include "ops/expire/wal.h"
@@ -41,8 +43,11 @@ public:
 
     Result<> go() {
         warn_of_unset_retention();
+        CHRONOS_TRY(take_lease());
         CHRONOS_TRY(load());
         CHRONOS_TRY(decide());
+        CHRONOS_TRY(check_owner());
+        if (lease_) CHRONOS_TRY(lease_->prove());
         CHRONOS_TRY(remove_manifests());
         CHRONOS_TRY(save_info());
         CHRONOS_TRY(remove_directories());
@@ -55,7 +60,10 @@ public:
 
 private:
     void warn_of_unset_retention() const;
+    Result<> take_lease();
+    Result<> check_owner() const;
     Result<> load();
+    Result<> protect_prior_in_use();
     Result<std::optional<std::string>> read_if_there(const std::string& name);
     Result<bool> copies_agree();
     Result<> load_holds();
@@ -110,7 +118,9 @@ private:
     repo::BackupInfo info_;
     repo::ArchiveInfo archive_info_;
     bool info_changed_ = false;
+    std::unique_ptr<repo::Lease> lease_;
     std::set<std::string> held_;
+    std::string in_use_;  ///< also in held_: a backup that is being made is based on it
     std::vector<std::string> expired_;  // ascending
     std::string former_latest_;
     bool found_ = false;
@@ -148,6 +158,23 @@ void Run::warn_of_unset_retention() const {
         log_warn(no_wal + "option '" + begin + "archive' is not set");
 }
 
+/// Of a host that does not share our lock files. Whoever only looks takes none.
+Result<> Run::take_lease() {
+    if (request_.dry_run) return {};
+    lease_ =
+        CHRONOS_TRY(repo::Lease::take(repository_, {request_.stanza, "expire", request_.exec_id}));
+    return {};
+}
+
+/// What a copy of the data directory thinks to be its own is the original's.
+Result<> Run::check_owner() const {
+    if (request_.dry_run || request_.pg_path.empty()) return {};
+    const auto self = repo::identify_server(request_.pg_path);
+    if (!self || self->system_id != archive_info_.current().system_id) return {};
+    return repo::StanzaOwner(repository_, request_.stanza)
+        .use(*self, repo::StanzaUse::change, archive_info_.current().archive_id());
+}
+
 Result<> Run::load() {
     repo::ReconstructedInfo known;
     bool agree = false;
@@ -180,7 +207,25 @@ Result<> Run::load() {
                          "archive expiration cannot continue - archive and backup history lists do "
                          "not match");
     }
+    CHRONOS_TRY(protect_prior_in_use());
     return held.empty() ? Result<>() : load_holds();
+}
+
+/// pgBackRest on another host may be making a backup, of which only its directory is seen from
+/// here: what that is based on stays until it is done, or has been given up for long.
+Result<> Run::protect_prior_in_use() {
+    if (directories_.empty()) return {};
+    const std::string& newest = directories_.back();
+    if (info_.find(newest) != nullptr || complete_.contains(newest)) return {};
+    const auto partial = CHRONOS_TRY(storage_.info(manifest_name(newest) + ".copy"));
+    if (!partial || unix_now() - partial->modified > kDay_s) return {};
+    const auto manifest =
+        repo::load_manifest(repository_, request_.stanza, newest, info_.cipher_pass);
+    if (!manifest || manifest->prior.empty() || info_.find(manifest->prior) == nullptr) return {};
+    in_use_ = manifest->prior;
+    held_.insert(in_use_);
+    say("backup " + in_use_ + " stays: unfinished backup " + newest + " is based on it");
+    return {};
 }
 
 Result<std::optional<std::string>> Run::read_if_there(const std::string& name) {
@@ -247,7 +292,14 @@ Result<> Run::check_may_go(const BackupEntry& entry) const {
     const auto protect = protected_backups(info_.backups, held_);
     if (!protect.contains(entry.label)) return {};
     for (const std::string& each : with_dependents(info_.backups, entry.label))
-        if (held_.contains(each))
+        if (each == in_use_)
+            return Error(ErrorKind::backup_set_invalid,
+                         "backup " + entry.label +
+                             " cannot be expired: an unfinished backup is"
+                             " based on " +
+                             each)
+                .with_hint("Wait until that is done, or take a backup, which removes it.");
+        else if (held_.contains(each))
             return Error(ErrorKind::backup_set_invalid,
                          "backup " + entry.label + " cannot be expired: " +
                              (each == entry.label ? "it is held"

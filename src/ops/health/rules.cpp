@@ -509,12 +509,36 @@ Rule heartbeat(const View& view) {
     return rule;
 }
 
+Rule stanza_owner(const View& view) {
+    Rule rule = found("stanza_owner", RuleState::ok, "no other server uses the stanza");
+    for (const RepositoryFacts& repository : view.snapshot.repositories) {
+        if (!repository.owner.empty()) {
+            rule.state = RuleState::critical;
+            rule.message = "in " + repo_name(repository) + " the stanza belongs to " +
+                           repository.owner + ": nothing of this server is taken";
+            rule.hint =
+                "If this server has replaced the other one, run chronos stanza-claim here;"
+                " if it is a copy, give it a stanza of its own.";
+            return rule;
+        }
+        if (repository.refused.empty()) continue;
+        rule.state = RuleState::warning;
+        rule.message =
+            "in " + repo_name(repository) +
+            " another server was refused that wanted to use the stanza: " + repository.refused;
+        rule.hint =
+            "Is it a copy of this one? It has the same configuration: change that, or set"
+            " archive_mode = off there.";
+    }
+    return rule;
+}
+
 constexpr std::array kRules{repo_unreachable, backup_age,  backup_failed,
                             backup_duration,  verify,      wal_lag,
                             wal_gap,          rpo,         timelines_diverge,
                             wal_conflict,     disk_pg_wal, repo_size,
                             repo_growth,      drill,       rto,
-                            heartbeat};
+                            heartbeat,        stanza_owner};
 
 constexpr std::array<std::pair<RuleState, std::string_view>, 4> kStateNames{
     {{RuleState::ok, "ok"},

@@ -8,6 +8,7 @@
 #include "chronos/base/text.h"
 #include "chronos/ops/restore.h"
 #include "chronos/pgdata/control_file.h"
+#include "chronos/repo/places.h"
 #include "chronos/repo/stored_file.h"
 #include "chronos/repo/wal_notes.h"
 #include "destination.h"
@@ -437,6 +438,18 @@ Result<> load_selected(const RestoreRequest& request, const SelectedBackup& sele
     return {};
 }
 
+/// What a restore cleans, or fills, must not be where it reads.
+void check_repositories(const RestoreRequest& request, RestorePlan& plan) {
+    std::vector<repo::Place> places;
+    for (const Destination& destination : destinations_of(plan.manifest))
+        if (destination.file.empty())
+            places.push_back({destination.name == "pg_data" ? "data directory" : destination.name,
+                              destination.path});
+    for (const repo::Repository& repository : request.repositories)
+        if (auto checked = repo::check_repository_place(repository, places); !checked)
+            plan.problems.push_back({std::move(checked).error()});
+}
+
 }  // namespace
 
 Result<RestorePlan> plan_restore(const RestoreRequest& given) {
@@ -467,6 +480,7 @@ Result<RestorePlan> plan_restore(const RestoreRequest& given) {
     if (plan.manifest.find_file("pg_data/global/pg_control") == nullptr)
         plan.warnings.push_back(
             "backup does not contain 'global/pg_control' -- cluster will not start");
+    check_repositories(request, plan);
     for (const Destination& destination : destinations_of(plan.manifest))
         if (auto checked = check_destination(plan, destination); !checked)
             plan.problems.push_back({std::move(checked).error()});

@@ -5,7 +5,9 @@
 
 #include "chronos/base/log.h"
 #include "chronos/repo/hold.h"
+#include "chronos/repo/lease.h"
 #include "chronos/repo/stanza.h"
+#include "chronos/repo/stanza_memory.h"
 
 namespace chronos::ops::stanza {
 namespace {
@@ -82,15 +84,6 @@ Result<bool> is_incomplete(const repo::Repository& repository, const std::string
     return !archive || !backup;
 }
 
-Result<> check_root_exists(const repo::Repository& repository) {
-    storage::Storage& storage = *repository.storage;
-    if (!storage.features().paths || CHRONOS_TRY(storage.info("")).has_value()) return {};
-    return Error(ErrorKind::path_missing, "repository directory '" + storage.describe("") +
-                                              "' of repo" + std::to_string(repository.key) +
-                                              " does not exist")
-        .with_hint("Is its disk mounted? If the repository is to be new, run stanza-create.");
-}
-
 }  // namespace
 
 Result<std::vector<StanzaOutcome>> create_stanza(const StanzaRequest& request,
@@ -120,6 +113,8 @@ Result<std::vector<StanzaOutcome>> upgrade_stanza(const StanzaRequest& request,
     for (const repo::Repository& repository : request.repositories) {
         const std::string number = std::to_string(repository.key);
         log_info("stanza-upgrade for stanza '" + request.stanza + "' on repo" + number);
+        const auto lease = CHRONOS_TRY(
+            repo::Lease::take(repository, {request.stanza, "stanza-upgrade", request.exec_id}));
         const repo::StanzaOutcome state =
             CHRONOS_TRY(repo::upgrade_stanza(repository, request.stanza, identity));
         outcomes.push_back({repository.key, state});
@@ -139,6 +134,8 @@ Result<> delete_stanza(const DeleteRequest& request) {
     const auto locks =
         CHRONOS_TRY(repo::lock_stanza({request.lock_path, request.stanza, repo::LockType::archive,
                                        request.repository.key, request.exec_id}));
+    const auto lease = CHRONOS_TRY(
+        repo::Lease::take(request.repository, {request.stanza, "stanza-delete", request.exec_id}));
     CHRONOS_TRY(repo::delete_stanza(request.repository, request.stanza));
     CHRONOS_TRY(repo::remove_stop_file(request.lock_path, request.stanza));
     return {};
@@ -147,9 +144,10 @@ Result<> delete_stanza(const DeleteRequest& request) {
 Result<bool> ensure_stanza(const StanzaRequest& request, const pgdata::ControlFile& cluster) {
     StanzaRequest missing = request;
     missing.repositories.clear();
+    const repo::StanzaMemory memory({request.spool_path, request.lock_path, request.stanza});
     for (const repo::Repository& repository : request.repositories) {
         if (!CHRONOS_TRY(is_incomplete(repository, request.stanza))) continue;
-        CHRONOS_TRY(check_root_exists(repository));
+        CHRONOS_TRY(memory.check_first_use(repository, cluster.system_id));
         missing.repositories.push_back(repository);
     }
     if (missing.repositories.empty()) return false;

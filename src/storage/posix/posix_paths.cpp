@@ -124,7 +124,8 @@ Result<> make_path_and_parents(const std::string& path, const PosixOptions& opti
     struct stat stat {};
     if (::stat(path.c_str(), &stat) == 0 && S_ISDIR(stat.st_mode)) return {};
     if (path == existing)
-        return Error(ErrorKind::path_missing, "path '" + path + "' is not there any more")
+        return Error(ErrorKind::path_missing, "path '" + path + "' is not there")
+            .with_hint("Is its disk mounted?")
             .as_transient();
     const std::string parent = parent_path(path);
     if (parent != path) CHRONOS_TRY(make_path_and_parents(parent, options, durable, existing));

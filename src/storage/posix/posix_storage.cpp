@@ -44,8 +44,8 @@ private:
     Result<std::string> object_path(const ObjectName& name) const;
     Result<std::string> directory_path(const ObjectName& name) const;
     Result<> sync_parents(const std::string& path) const;
-    /// A root that was there once is not made again: a file system that is not mounted any more
-    /// must not be taken for an empty repository.
+    /// Only make_path("") makes the root, and not one that was there once: a file system that is
+    /// not mounted must not be taken for an empty repository.
     std::string look_at_root() {
         struct stat stat {};
         if (!root_seen_ && !root_.empty() && ::stat(root_.c_str(), &stat) == 0) root_seen_ = true;
@@ -165,9 +165,8 @@ Result<std::unique_ptr<io::Source>> PosixStorage::open(const ObjectName& name, R
 
 Result<std::unique_ptr<io::Sink>> PosixStorage::create(const ObjectName& name, WriteMode mode) {
     const std::string path = CHRONOS_TRY(object_path(name));
-    auto sink = CHRONOS_TRY(
-        open_posix_sink(path, mode, options_, look_at_root(), file_systems_, written_files_));
-    look_at_root();  // which this may have made
+    auto sink =
+        CHRONOS_TRY(open_posix_sink(path, mode, options_, root_, file_systems_, written_files_));
     return sink;
 }
 
@@ -210,15 +209,15 @@ Result<> PosixStorage::remove_tree(const ObjectName& directory) {
 }
 
 Result<> PosixStorage::make_path(const ObjectName& directory) {
+    const bool root = directory.empty();
     return make_path_and_parents(CHRONOS_TRY(directory_path(directory)), options_,
-                                 /*durable=*/false, look_at_root());
+                                 /*durable=*/root, root ? look_at_root() : root_);
 }
 
 Result<> PosixStorage::make_link(const ObjectName& name, const std::string& destination) {
     const std::string path = CHRONOS_TRY(object_path(name));
     const std::string temporary = path + std::string(kTemporarySuffix);
-    CHRONOS_TRY(
-        make_path_and_parents(parent_path(path), options_, /*durable=*/true, look_at_root()));
+    CHRONOS_TRY(make_path_and_parents(parent_path(path), options_, /*durable=*/true, root_));
     // Made aside and renamed, so that there is a link at every moment.
     ::unlink(temporary.c_str());
     if (::symlink(destination.c_str(), temporary.c_str()) != 0)

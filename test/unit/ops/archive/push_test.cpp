@@ -366,6 +366,54 @@ TEST_F(ArchivePushDurability, FailureAtAnyStepLeavesNothingAndCanBeRepeated) {
     EXPECT_EQ(stored(1).size(), 1u);
 }
 
+// It is acknowledged only if it is there: an engine may have been killed, power may have failed.
+TEST_F(ArchivePush, DamagedSegmentOfThatNameIsStoredAgain) {
+    for (const bool encrypted : {false, true}) {
+        add_repository(encrypted);
+        ASSERT_OK(push(kSegment, make_segment(3)));
+        const unsigned key = repositories_.back().key;
+        const std::string path = stored_path(key, stored(key).front());
+        for (const auto& damage : std::vector<std::function<void()>>{
+                 [&] { std::filesystem::resize_file(path, 1000); },
+                 [&] { std::filesystem::resize_file(path, 0); },
+                 [&] { write_file(path, std::string(std::filesystem::file_size(path), '\0')); }}) {
+            damage();
+            PushSettings settings = push_settings();
+            EXPECT_OK(ArchivePusher(settings).push(kSegment, wal_path(kSegment)));
+            EXPECT_EQ(stored(key).size(), 1u);
+            EXPECT_EQ(*get(kSegment), GetOutcome::found);
+            EXPECT_TRUE(read_file(destination()) == make_segment(3));
+        }
+    }
+}
+
+/// As a bucket: asking costs a round trip, so what is known is some seconds old.
+class Distant final : public storage::ForwardingStorage {
+public:
+    using ForwardingStorage::ForwardingStorage;
+    storage::Features features() const override { return {.remote = true}; }
+};
+
+// Stored under the passphrase of a stanza that is gone nothing could be read again.
+TEST_F(ArchivePush, StanzaCreatedAnewUnderARunningServerGetsItsOwnPassphrase) {
+    repo::Repository repository = add_repository(/*encrypted=*/true);
+    repository.storage = std::make_shared<Distant>(repository.storage);
+    repositories_.front() = repository;
+    write_file(wal_path("000000010000000000000002"), make_segment(2));
+    write_file(wal_path(kSegment), make_segment(3));
+    ArchivePusher pusher(push_settings());
+    ASSERT_OK(pusher.push("000000010000000000000002", wal_path("000000010000000000000002")));
+    ASSERT_OK(repo::delete_stanza(repository, kStanza));
+    const auto control = pgdata::read_control_file(pg_path());
+    ASSERT_OK(control);
+    ASSERT_OK(repo::create_stanza(repository, kStanza, repo::ClusterIdentity::of(*control)));
+    const auto pushed = pusher.push(kSegment, wal_path(kSegment));
+    EXPECT_FALSE(pushed) << "acknowledged under the passphrase of the former stanza";
+    EXPECT_OK(pusher.push(kSegment, wal_path(kSegment)));
+    EXPECT_EQ(*get(kSegment), GetOutcome::found);
+    EXPECT_TRUE(read_file(destination()) == make_segment(3));
+}
+
 // Whoever upgrades the stanza must not have to restart anything: the next file goes to the new
 // archive id.
 TEST_F(ArchivePush, ChangedArchiveInfoIsNoticed) {

@@ -106,9 +106,22 @@ protected:
         server_.on("pg_tablespace", db::Rows{});
         server_.on("pg_database", {{"postgres", "5", "4"}});
         server_.on("SELECT 1", {{"1"}});
+        server_.on("pg_try_advisory_lock", {{"true"}});
+        server_.on("pg_advisory_unlock", {{"true"}});
+        server_.on("pg_locks", {{"7", "chronos", "true"}});
+        server_.on("pg_postmaster_start_time", {{"7710195861716093438-1"}});
     }
     void server_says(const test::FakeFacts& facts) {
         server_.on(test::FakeFacts::kQuestion, facts.rows());
+    }
+
+    /// Without what lies beside: signs of life, and whose the stanza is.
+    std::vector<std::string> changes_of_backup() const {
+        std::vector<std::string> changes = faults_->changes();
+        std::erase_if(changes, [](const std::string& change) {
+            return change.find(" chronos/") != std::string::npos;
+        });
+        return changes;
     }
 
     void touch(const std::string& name, std::chrono::hours age) {
@@ -188,8 +201,12 @@ protected:
     Cancellation cancel_;
 };
 
-/// "<label>" for the label, which depends on the time.
+/// "<label>" for the label, which depends on the time. Signs of life are left out: nothing of a
+/// backup rests on them.
 std::vector<std::string> without_label(std::vector<std::string> changes, const std::string& label) {
+    std::erase_if(changes, [](const std::string& change) {
+        return change.find(" chronos/main/") != std::string::npos;
+    });
     for (std::string& change : changes)
         for (std::size_t at; (at = change.find(label)) != std::string::npos;)
             change.replace(at, label.size(), "<label>");
@@ -300,6 +317,91 @@ std::string form_name(const testing::TestParamInfo<Form>& tested) {
 
 INSTANTIATE_TEST_SUITE_P(Forms, CutOff, testing::Values(Form::files, Form::bundles, Form::blocks),
                          form_name);
+
+// The lock is one of the server: others have other lock files.
+TEST_F(RunBackup, IsRefusedWhileAnotherSessionHoldsTheLock) {
+    server_.on("pg_try_advisory_lock", {{"false"}});
+    server_.on("pg_locks", {{"4711", "pgBackRest [backup]", "false"}});
+    const auto refused = run();
+    EXPECT_ERROR(ErrorKind::lock_acquire, refused);
+    EXPECT_THAT(refused.error().message(), HasSubstr("4711 (pgBackRest [backup])"));
+    EXPECT_THAT(faults_->changes(), testing::IsEmpty());
+}
+
+// Advisory locks are of one database each.
+TEST_F(RunBackup, IsRefusedWhileTheLockIsHeldInAnotherDatabase) {
+    server_.on("pg_locks", {{"7", "chronos", "true"}, {"4711", "pgBackRest [backup]", "false"}});
+    EXPECT_ERROR(ErrorKind::lock_acquire, run());
+    EXPECT_TRUE(server_.was_asked("pg_advisory_unlock"));
+}
+
+TEST_F(RunBackup, GivesTheLockBack) {
+    ASSERT_OK(run());
+    EXPECT_THAT(server_.asked.back(), HasSubstr("pg_advisory_unlock"));
+}
+
+/// Something that happens while files are copied.
+class Meanwhile : public RunBackup {
+protected:
+    /// Runs it once the first data file is being stored.
+    void meanwhile(std::function<void(const std::string& label)> event) {
+        faults_->watch = [this, event = std::move(event)](Operation operation,
+                                                          const std::string& name) {
+            const std::size_t at = name.find("/pg_data/base/5/1259");
+            if (operation != Operation::create || at == std::string::npos || happened_) return;
+            happened_ = true;
+            event(name.substr(0, at).substr(name.substr(0, at).rfind('/') + 1));
+        };
+    }
+    bool happened_ = false;
+};
+
+TEST_F(Meanwhile, AnotherOneWritesThePartialManifest) {
+    meanwhile([&](const std::string& label) {
+        ASSERT_OK(storage::write_object(memory_, "backup/main/" + label + "/backup.manifest.copy",
+                                        "of somebody else"));
+    });
+    EXPECT_ERROR(ErrorKind::lock_acquire, run());
+    EXPECT_TRUE(happened_);
+    EXPECT_THAT(info().backups, testing::IsEmpty());
+}
+
+TEST_F(Meanwhile, ThePriorIsRemoved) {
+    const auto full = run();
+    ASSERT_OK(full);
+    data_.write("base/5/1259", std::string(3 * 8192, 'x'));
+    request_.type = repo::BackupType::incr;
+    meanwhile([&](const std::string&) {
+        ASSERT_OK(memory_.remove_tree("backup/main/" + full->entry.label));
+    });
+    EXPECT_ERROR(ErrorKind::backup_set_invalid, run());
+    EXPECT_TRUE(happened_);
+    EXPECT_THAT(info().backups, testing::IsEmpty());
+}
+
+// Their backups are not forgotten by the one who comes last.
+TEST_F(Meanwhile, AnotherBackupIsListed) {
+    const auto full = run();
+    ASSERT_OK(full);
+    data_.write("base/5/1259", std::string(3 * 8192, 'x'));
+    request_.type = repo::BackupType::incr;
+    meanwhile([&](const std::string&) {
+        auto known = repo::load_backup_info(request_.repository, "main");
+        ASSERT_OK(known);
+        known->backups.front().annotations["by"] = "somebody else";
+        ASSERT_OK(repo::save_backup_info(request_.repository, "main", *known));
+    });
+    ASSERT_OK(run());
+    EXPECT_TRUE(happened_);
+    ASSERT_EQ(info().backups.size(), 2u);
+    EXPECT_EQ(info().backups.front().annotations.at("by"), "somebody else");
+}
+
+TEST_F(Meanwhile, TheLockIsLost) {
+    meanwhile([&](const std::string&) { server_.on("pg_locks", db::Rows{}); });
+    EXPECT_ERROR(ErrorKind::lock_acquire, run());
+    EXPECT_THAT(info().backups, testing::IsEmpty());
+}
 
 /// A full backup that was cut off when all was copied and nothing published.
 class Resume : public RunBackup {
@@ -946,12 +1048,12 @@ TEST_F(RunBackup, OfAnotherClusterIsRefusedBeforeAnythingIsWritten) {
     stranger.system_id += 1;
     request_.stanza = "other";
     ASSERT_OK(repo::create_stanza(request_.repository, "other", stranger));
-    const std::size_t changes = faults_->changes().size();
+    const std::size_t changes = changes_of_backup().size();
     const auto result = run();
     ASSERT_FALSE(static_cast<bool>(result));
     EXPECT_EQ(result.error().kind(), ErrorKind::backup_mismatch);
     EXPECT_THAT(result.error().message(), HasSubstr("do not match stanza version 15"));
-    EXPECT_EQ(faults_->changes().size(), changes);
+    EXPECT_EQ(changes_of_backup().size(), changes);
 }
 
 TEST_F(RunBackup, OfAServerInRecoveryOrWithoutArchivingIsRefused) {
@@ -980,7 +1082,7 @@ TEST_F(RunBackup, WaitsInVainForWalThatIsNotArchived) {
 TEST_F(RunBackup, CopiesNothingBeforeArchivingIsProved) {
     server_.on("pg_current_wal_insert_lsn", {{"0/5000100"}});
     EXPECT_ERROR(ErrorKind::archive_timeout, run());
-    EXPECT_TRUE(faults_->changes().empty());
+    EXPECT_TRUE(changes_of_backup().empty());
 }
 
 TEST_F(RunBackup, SwitchesTheSegmentIfTheStartDidNot) {

@@ -111,6 +111,15 @@ TEST_F(ExpireTest, RemovesBackupsDataAndWalThatRetentionNoLongerWants) {
     EXPECT_THAT(warnings_, IsEmpty());
 }
 
+/// Without signs of life, which nothing rests on.
+std::vector<std::string> changes_of(const test::FaultStorage& storage) {
+    std::vector<std::string> changes = storage.changes();
+    std::erase_if(changes, [](const std::string& change) {
+        return change.find(" chronos/main/run/") != std::string::npos;
+    });
+    return changes;
+}
+
 TEST_F(ExpireTest, WritesInTheOrderThatSurvivesAKill) {
     stanza_.add(kOld, 2, 3);
     stanza_.add(kOldDiff, 5, 5, kOld);
@@ -120,7 +129,7 @@ TEST_F(ExpireTest, WritesInTheOrderThatSurvivesAKill) {
     auto fault = std::make_shared<test::FaultStorage>(*memory_);
     ASSERT_OK(only(expire(request(stanza_.through(fault), 1))));
     const std::string backup = "backup/main/";
-    EXPECT_THAT(fault->changes(),
+    EXPECT_THAT(changes_of(*fault),
                 ElementsAre("remove " + backup + kOldDiff + "/backup.manifest.copy",
                             "remove " + backup + kOldDiff + "/backup.manifest",
                             "remove " + backup + kOld + "/backup.manifest.copy",
@@ -234,7 +243,7 @@ TEST_F(ExpireTest, HoldThatCannotBeReadStopsIt) {
     ASSERT_OK(repo::save_hold(stanza_.repository(), "main", {kOldDiff, "audit", 5}, ""));
     fault->add({.operation = test::Operation::open, .pattern = "chronos/*"});
     EXPECT_ERROR(ErrorKind::service, only(expire(request(stanza_.through(fault), 1))));
-    EXPECT_THAT(fault->changes(), IsEmpty());
+    EXPECT_THAT(changes_of(*fault), IsEmpty());
 }
 
 TEST_F(ExpireTest, ByNameTakesTheDependentsToo) {
@@ -350,9 +359,13 @@ TEST_F(ExpireTest, RemovesAnUnfinishedBackupWhoseBaseIsGone) {
                                        repo::format_manifest(stanza_.manifest_of(entry)), ""));
     ASSERT_OK(only(expire(request(stanza_.repository(), 9))));
     EXPECT_TRUE(has(stanza_.data_of(entry.label)));
+    // Somebody may be making it, elsewhere.
     ExpireRequest by_name = request(stanza_.repository(), 9);
     by_name.set = kNewIncr;
-    ASSERT_OK(only(expire(by_name)));
+    EXPECT_ERROR(ErrorKind::backup_set_invalid, only(expire(by_name)));
+    EXPECT_TRUE(has(stanza_.data_of(kNewIncr)));
+    ASSERT_OK(memory_->remove_tree(repo::backup_path("main", kNewIncr)));
+    ASSERT_OK(only(expire(request(stanza_.repository(), 9))));
     EXPECT_FALSE(has(stanza_.data_of(entry.label)));
 }
 
@@ -367,8 +380,10 @@ TEST_F(ExpireTest, LeavesABackupAloneThatAppearsMeanwhile) {
     stanza_.write(stanza_.data_of(other), "data");
     const std::string later = "20260402-000001F";
     bool acted = false;
+    unsigned changes = 0;
     const auto act = [&] {
-        if (std::exchange(acted, true)) return;
+        // The first one is the sign of life, which comes before anything is decided.
+        if (++changes < 2 || std::exchange(acted, true)) return;
         for (const std::string& label : {other, later}) {
             entry.label = label;
             stanza_.write(stanza_.data_of(label), "data");

@@ -1,0 +1,77 @@
+#include "chronos/base/process_id.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <array>
+#include <climits>
+#include <fstream>
+#include <iterator>
+
+#include "chronos/base/text.h"
+
+namespace chronos {
+namespace {
+
+constexpr std::size_t kStartField = 19;  // of /proc/<pid>/stat, counted behind the command
+
+std::string host_name() {
+    std::array<char, HOST_NAME_MAX + 1> name{};
+    return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
+}
+
+std::string own_pid_namespace() {
+    std::array<char, 64> target{};
+    const ssize_t size = ::readlink("/proc/self/ns/pid", target.data(), target.size());
+    return size > 0 ? std::string(target.data(), static_cast<std::size_t>(size)) : "";
+}
+
+struct Status {
+    bool ended = false;  ///< nobody has asked for its exit status yet
+    std::uint64_t start_ticks = 0;
+};
+
+std::optional<Status> read_status(pid_t pid) {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    // The command is in parentheses and may hold anything, parentheses too.
+    const std::size_t command_end = text.rfind(')');
+    if (command_end == std::string::npos || command_end + 2 > text.size()) return std::nullopt;
+    const auto fields = split(std::string_view(text).substr(command_end + 2), ' ');
+    const auto start = fields.size() > kStartField ? parse_uint(fields[kStartField]) : std::nullopt;
+    if (!start) return std::nullopt;
+    return Status{fields[0] == "Z" || fields[0] == "X", *start};
+}
+
+}  // namespace
+
+std::optional<std::uint64_t> process_start_ticks(pid_t pid) {
+    const auto status = read_status(pid);
+    return status && !status->ended ? std::optional(status->start_ticks) : std::nullopt;
+}
+
+std::string machine_boot_id() {
+    std::string id;
+    std::ifstream("/proc/sys/kernel/random/boot_id") >> id;
+    return id;
+}
+
+ProcessIdentity ProcessIdentity::of_this_process() {
+    const pid_t pid = ::getpid();
+    return {host_name(), machine_boot_id(), own_pid_namespace(), pid,
+            process_start_ticks(pid).value_or(0)};
+}
+
+std::optional<bool> still_runs(const ProcessIdentity& process) {
+    if (process.boot_id.empty() || process.pid_namespace.empty() || process.pid <= 0 ||
+        process.boot_id != machine_boot_id() || process.pid_namespace != own_pid_namespace())
+        return std::nullopt;
+    if (::kill(process.pid, 0) != 0 && errno == ESRCH) return false;
+    const auto status = read_status(process.pid);
+    if (!status) return true;
+    return !status->ended &&
+           (process.start_ticks == 0 || status->start_ticks == process.start_ticks);
+}
+
+}  // namespace chronos

@@ -1,0 +1,211 @@
+#include "chronos/repo/lease.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "chronos/base/log.h"
+#include "chronos/base/process_id.h"
+#include "chronos/base/text.h"
+#include "repo/json_text.h"
+
+namespace chronos::repo {
+namespace {
+
+constexpr std::chrono::seconds kRenewal(30);
+/// Renewals may be late by what a slow repository needs, a few of them.
+constexpr UnixTime kDeadAfter_s = 180;
+constexpr std::size_t kSizeMax = 16384;
+
+/// What a sign of life says.
+struct Holder {
+    std::string what;
+    std::string server;
+    ProcessIdentity process;
+};
+
+std::string lease_path(const std::string& stanza) {
+    return "chronos/" + stanza + "/run";
+}
+
+std::string format(const Holder& holder) {
+    std::string text = "{";
+    const auto add = [&](std::string_view key, const std::string& value) {
+        if (text.size() > 1) text += ",";
+        append_json_string(text, key);
+        text += ":";
+        append_json_string(text, value);
+    };
+    add("what", holder.what);
+    add("server", holder.server);
+    add("host", holder.process.host);
+    add("boot", holder.process.boot_id);
+    add("namespace", holder.process.pid_namespace);
+    add("pid", std::to_string(holder.process.pid));
+    add("start", std::to_string(holder.process.start_ticks));
+    return text + "}\n";
+}
+
+/// What does not parse says nothing but that it is there.
+Holder parse(std::string_view text) {
+    Holder holder;
+    JsonReader reader(trim(text));
+    std::string_view key;
+    for (reader.begin_object(); reader.next_key(key);) {
+        const std::string value = reader.string();
+        if (key == "what") holder.what = value;
+        if (key == "server") holder.server = value;
+        if (key == "host") holder.process.host = value;
+        if (key == "boot") holder.process.boot_id = value;
+        if (key == "namespace") holder.process.pid_namespace = value;
+        if (key == "pid") holder.process.pid = static_cast<pid_t>(parse_uint(value).value_or(0));
+        if (key == "start") holder.process.start_ticks = parse_uint(value).value_or(0);
+    }
+    return holder;
+}
+
+/// A name of the run: its exec id, where that can be one.
+std::string run_name(const std::string& exec_id, const ProcessIdentity& process) {
+    const bool plain =
+        !exec_id.empty() && exec_id.size() <= 64 && std::ranges::all_of(exec_id, [](char c) {
+            return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '-';
+        });
+    if (plain) return exec_id;
+    return std::to_string(process.pid) + "-" + std::to_string(process.start_ticks);
+}
+
+}  // namespace
+
+struct Lease::State {
+    Repository repository;
+    std::string stanza;
+    std::string run;
+    Holder self;
+
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool ending = false;
+    std::thread renewer;
+
+    storage::Storage& storage() { return *repository.storage; }
+    std::string path(const std::string& name) const { return lease_path(stanza) + "/" + name; }
+    Result<> write() { return storage::write_object(storage(), path(run), format(self)); }
+    void renew();
+    void remove_empty_paths();
+    Result<> refuse_others(bool remove_dead);
+    Result<bool> is_dead(const storage::Entry& entry, UnixTime now, std::string& who);
+};
+
+/// A repository in which nobody works looks as if nobody had.
+void Lease::State::remove_empty_paths() {
+    if (!storage().features().paths) return;
+    for (const std::string& name :
+         {lease_path(stanza), "chronos/" + stanza, std::string("chronos")})
+        if (::rmdir(storage().describe(name).c_str()) != 0 && errno != ENOENT) return;
+}
+
+/// Renewed is what is still there: somebody who removed it took this run for dead, or deleted the
+/// stanza, and is not to be bothered.
+void Lease::State::renew() {
+    std::unique_lock lock(mutex);
+    while (!changed.wait_for(lock, kRenewal, [this] { return ending; })) {
+        lock.unlock();
+        const auto there = storage::exists(storage(), path(run));
+        // Nothing depends on a single one: prove() decides before anything is published.
+        if (there && *there)
+            if (const Result<> written = write(); !written)
+                log(LogLevel::debug, "sign of life not renewed: " + written.error().message());
+        lock.lock();
+    }
+}
+
+Result<bool> Lease::State::is_dead(const storage::Entry& entry, UnixTime now, std::string& who) {
+    const auto text = storage::read_object(storage(), path(entry.name), kSizeMax);
+    if (!text && text.error().kind() == ErrorKind::not_found) return true;  // has just ended
+    const Holder other = text ? parse(*text) : Holder{};
+    who = (other.what.empty() ? "another command" : "'" + printable(other.what) + "'") +
+          " of process " + std::to_string(other.process.pid) + " on host '" +
+          printable(other.process.host) + "'";
+    if (const auto runs = still_runs(other.process)) return !*runs;
+    if (!self.server.empty() && other.server == self.server) return true;
+    return now - entry.modified > kDeadAfter_s;
+}
+
+Result<> Lease::State::refuse_others(bool remove_dead) {
+    const std::vector<storage::Entry> entries = CHRONOS_TRY(storage().list(lease_path(stanza)));
+    UnixTime now = 0;
+    for (const storage::Entry& entry : entries) now = std::max(now, entry.modified);
+    for (const storage::Entry& entry : entries) {
+        if (entry.name == run || entry.type != storage::EntryType::file) continue;
+        std::string who;
+        if (CHRONOS_TRY(is_dead(entry, now, who))) {
+            if (remove_dead) CHRONOS_TRY(storage().remove(path(entry.name)));
+            continue;
+        }
+        return Error(ErrorKind::lock_acquire, self.what + " of stanza '" + stanza + "' on repo" +
+                                                  std::to_string(repository.key) +
+                                                  " is not possible while " + who + " works on it")
+            .with_hint("Its last sign of life is " + std::to_string(now - entry.modified) +
+                       " seconds old. If that host is lost, try again when it is more than " +
+                       std::to_string(kDeadAfter_s) + " seconds old.");
+    }
+    return {};
+}
+
+Lease::Lease(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Lease::~Lease() {
+    {
+        const std::lock_guard lock(state_->mutex);
+        state_->ending = true;
+    }
+    state_->changed.notify_all();
+    if (state_->renewer.joinable()) state_->renewer.join();
+    // What stays is taken for dead.
+    (void)state_->storage().remove(state_->path(state_->run));
+    state_->remove_empty_paths();
+}
+
+// Written first and then looked around: of two that come at the same moment at least one sees the
+// other. Both may be refused; never are both let in.
+Result<std::unique_ptr<Lease>> Lease::take(const Repository& repository,
+                                           const LeaseRequest& request) {
+    const std::string info = backup_path(request.stanza) + "/backup.info";
+    if (!CHRONOS_TRY(storage::exists(*repository.storage, info)) &&
+        !CHRONOS_TRY(storage::exists(*repository.storage, info + ".copy")))
+        return std::unique_ptr<Lease>();
+    auto state = std::make_unique<State>();
+    state->repository = repository;
+    state->stanza = request.stanza;
+    state->self = {request.what, request.server, ProcessIdentity::of_this_process()};
+    state->run = run_name(request.exec_id, state->self.process);
+    std::unique_ptr<Lease> lease(new Lease(std::move(state)));
+    State& held = *lease->state_;
+    // Somebody else may just remove the directory, empty, that this is to be in.
+    if (!held.write())
+        CHRONOS_TRY_DOING(held.write(),
+                          "leave a sign of life in repo" + std::to_string(repository.key));
+    CHRONOS_TRY(held.refuse_others(/*remove_dead=*/true));
+    held.renewer = std::thread([&held] {
+        try {
+            held.renew();
+        } catch (const std::exception& exception) {
+            log(LogLevel::debug, std::string("sign of life not renewed: ") + exception.what());
+        }
+    });
+    return lease;
+}
+
+Result<> Lease::prove() {
+    return state_->refuse_others(/*remove_dead=*/false);
+}
+
+}  // namespace chronos::repo

@@ -1,0 +1,123 @@
+# Two backups of one cluster never run at once, wherever their lock files lie and whichever tool makes
+# them: the second is refused, the first comes to its end, and all that is listed verifies and restores.
+# What a backup writes is published only if nobody else has been there.
+use strict;
+use warnings;
+use lib 'test/tap/lib';
+use ChronosTest;
+use IPC::Run ();
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $base = PostgreSQL::Test::Utils::tempdir();
+# Slow, so that a second one comes in time.
+my %slow = ('compress-type' => 'bz2', 'compress-level' => 9, 'process-max' => 1, 'repo1-bundle' => 'n',
+	'archive-timeout' => 60);
+my $node = chronos_node('source', options => {%slow});
+my $here = $node->{chronos_conf};
+my $repo = $node->{chronos_repo};
+my $elsewhere = write_config("$base/elsewhere.conf", path => $repo, pg => $node->data_dir, port => $node->port,
+	socket => $node->host, %slow);
+$node->safe_psql('postgres',
+	"CREATE TABLE t$_ AS SELECT i, md5(random()::text) || md5(random()::text) AS t FROM generate_series(1, 40000) i")
+  for 1 .. 3;
+$node->safe_psql('postgres', 'CHECKPOINT');
+my $state = table_state($node, 't2');
+is((chronos($here, 'stanza-create'))[0], 0, 'stanza');
+
+my $refused = qr/\[050\]: unable to acquire pgBackRest advisory lock/;
+my @tools = ([ chronos => 'chronos' ], [ chronos => 'pgbackrest' ], [ pgbackrest => 'chronos' ]);
+for my $pair (@tools)
+{
+	my ($first, $second) = @$pair;
+	my $running = begin($first, $here, '--type=full', unchecked($first), 'backup');
+	my ($status, $out, $err) = run_second($second);
+	is($status, 50, "$second is refused while $first backs up");
+	like($out . $err, $refused, '... by the lock that both know');
+	if ($first eq 'chronos' && $second eq 'chronos')
+	{
+		($status, $out, $err) = chronos($elsewhere, 'expire');
+		is($status, 104, 'expire of another host is refused');
+		like($out . $err, qr/expire of stanza 'main' on repo1 is not possible while 'backup' of process \d+ on host/,
+			'... and says who is at work');
+		is($node->safe_psql('postgres', "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), 1,
+			'the lock is held by the session of the backup');
+	}
+	is(ended($running), 0, "$first comes to its end");
+}
+ok(!-e "$repo/chronos/main/run", 'nothing is left of those that were at work');
+
+subtest 'a job in another database' => sub {
+	$node->safe_psql('postgres', 'CREATE DATABASE other');
+	$node->append_conf('postgresql.conf', "chronos.database = 'other'");
+	$node->restart;
+	$node->safe_psql('other', 'CREATE EXTENSION chronos_backup');
+	my $before = () = glob "$repo/backup/main/2*F";
+	$node->safe_psql('other', q{SELECT chronos.start_backup('full')});
+	poll_until(sub { (() = glob "$repo/backup/main/2*F/backup.manifest.copy") > $before }, 'the job does not copy', 60);
+	my ($status, $out, $err) = run_second('pgbackrest');
+	is($status, 50, 'pgBackRest is refused');
+	($status, $out, $err) = run_second('chronos');
+	is($status, 50, 'the command is refused');
+	poll_until(sub { $node->safe_psql('other', q{SELECT state FROM chronos.jobs ORDER BY id DESC LIMIT 1}) !~
+			/queued|starting|running/ }, 'the job does not end', 120);
+	is($node->safe_psql('other', q{SELECT state FROM chronos.jobs ORDER BY id DESC LIMIT 1}), 'succeeded', 'the job');
+	is($node->safe_psql('postgres', "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), 0, 'no lock is left');
+};
+
+subtest 'somebody else has been in the directory' => sub {
+	my $listed = `grep -c '^2' $repo/backup/main/backup.info`;
+	my $running = begin('chronos', $here, '--type=full', 'backup');
+	my ($partial) = reverse sort glob "$repo/backup/main/2*F/backup.manifest.copy";
+	append_to_file($partial, 'of somebody else');
+	is(ended($running), 50, 'the backup fails');
+	like($running->{out}, qr/was changed since this backup wrote it/, '... and says why');
+	is(`grep -c '^2' $repo/backup/main/backup.info`, $listed, 'nothing is listed');
+	is((chronos($here, '--type=full', 'backup'))[0], 0, 'the next one works');
+};
+
+subtest 'all that is listed can be restored' => sub {
+	my ($status, $out, $err) = chronos($here, 'verify');
+	is($status, 0, 'verify') or diag($out . $err);
+	is((chronos($here, "--pg1-path=$base/restored", 'restore'))[0], 0, 'restore');
+	my $restored = restored_node('restored', "$base/restored");
+	is(table_state($restored, 't2'), $state, 'the data');
+	$restored->stop;
+};
+$node->stop;
+done_testing();
+
+# pgBackRest looks for itself in archive_command, where archive_library has taken its place.
+sub unchecked { return $_[0] eq 'chronos' ? () : ('--no-archive-check') }
+
+# Starts a backup and waits until it copies.
+sub begin
+{
+	my ($tool, $conf, @arguments) = @_;
+	my %before = map { $_ => 1 } glob "$repo/backup/main/2*F/backup.manifest.copy";
+	my %run = (out => '');
+	$run{harness} = IPC::Run::start([ $tool eq 'chronos' ? $chronos : 'pgbackrest', "--config=$conf", '--stanza=main',
+			@arguments ], '<', \undef, '>&', \$run{out}, IPC::Run::timeout(180));
+	poll_until(
+		sub {
+			$run{harness}->pump_nb;
+			return grep { !$before{$_} } glob "$repo/backup/main/2*F/backup.manifest.copy";
+		},
+		"$tool does not copy", 60);
+	return \%run;
+}
+
+sub ended
+{
+	my ($run) = @_;
+	$run->{harness}->finish;
+	return $run->{harness}->result(0);
+}
+
+sub run_second
+{
+	my ($tool) = @_;
+	my @arguments = ($elsewhere, '--type=full', unchecked($tool), 'backup');
+	return $tool eq 'chronos' ? chronos(@arguments) : pgbackrest(@arguments);
+}

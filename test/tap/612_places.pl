@@ -1,0 +1,94 @@
+# A directory whose file system is not mounted is no new repository, for whoever writes; and a
+# repository never lies in the cluster that it holds, nor around it.
+use strict;
+use warnings;
+use lib 'test/tap/lib';
+use ChronosTest;
+use File::Path qw(make_path remove_tree);
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $base = PostgreSQL::Test::Utils::tempdir();
+my $node = chronos_node('source');
+my $repo = $node->{chronos_repo};
+my $conf = $node->{chronos_conf};
+is((chronos($conf, '--type=full', 'backup'))[0], 0, 'first use makes the stanza');
+
+subtest 'not mounted' => sub {
+	rename $repo, "$repo.away" or die $!;
+	for my $state ('missing', 'empty')
+	{
+		if ($state eq 'empty') { mkdir $repo or die $! }
+		for my $command (qw(backup check expire verify annotate))
+		{
+			my @more = $command eq 'annotate' ? ('--set=latest', '--annotation=a=b') : ();
+			my ($status, $out, $err) = chronos($conf, '--archive-timeout=1', @more, $command);
+			isnt($status, 0, "$command of a directory that is $state fails");
+			like($out . $err, qr/mounted/, '... and asks for the mount') if $command eq 'backup' || $command eq 'check' && $state eq 'missing';
+		}
+		my $job = $node->safe_psql('postgres', q{SELECT chronos.start_backup('full')});
+		$node->psql('postgres', "SELECT chronos.wait($job)");
+		is($node->safe_psql('postgres', "SELECT state FROM chronos.jobs WHERE id = $job"), 'failed', 'and so does a job');
+		ok(!-e "$repo/$_/main", "no $_ is made") for qw(archive backup);
+		ok(!-e $repo, 'nor the directory') if $state eq 'missing';
+	}
+	remove_tree($repo);
+	rename "$repo.away", $repo or die $!;
+	is((chronos($conf, '--type=incr', 'backup'))[0], 0, 'it goes on when it is back');
+	my $new = "$base/new";
+	mkdir $new or die $!;
+	is((chronos($conf, "--repo1-path=$new", 'stanza-create'))[0], 0, 'another place begins anew');
+};
+
+subtest 'one of two is away' => sub {
+	my $two = write_config("$base/two.conf", path => $repo, pg => $node->data_dir, port => $node->port,
+		socket => $node->host, 'repo2-path' => "$base/second", 'repo2-retention-full' => 2, 'archive-timeout' => 5);
+	my ($status, $out, $err) = chronos($two, '--type=incr', 'backup');
+	is($status, 0, 'the backup to the other one is made') or diag($out . $err);
+	like($out . $err, qr/WARN: repo2: .*does not exist/, '... and the loss is said');
+	ok(!-e "$base/second", 'the missing one is not made');
+};
+
+subtest 'in the cluster, and around it' => sub {
+	my $data = $node->data_dir;
+	my $tablespace = "$base/tablespace";
+	mkdir $tablespace or die $!;
+	$node->safe_psql('postgres', "CREATE TABLESPACE t LOCATION '$tablespace'");
+	symlink $data, "$base/link" or die $!;
+	my %places = ("$data/backup" => 'lies in the data directory', "$base/link/backup" => 'lies in the data directory',
+		"$tablespace/repo" => 'lies in the tablespace', $node->basedir => 'holds the data directory',
+		"$base" => 'holds the tablespace');
+	for my $path (sort keys %places)
+	{
+		my $bad = write_config("$base/bad.conf", path => $path, pg => $data, port => $node->port,
+			socket => $node->host, 'archive-timeout' => 1);
+		for my $command ([ 'stanza-create' ], [ 'backup' ], [ 'check' ], [ 'archive-push', "$data/pg_wal/000000010000000000000001" ])
+		{
+			my ($status, $out, $err) = chronos($bad, @$command);
+			is($status, 32, "$command->[0] refuses $path");
+			like($out . $err, qr/repo1-path '.*' \Q$places{$path}\E/, '... and says why');
+		}
+	}
+	ok(!-e "$data/backup", 'nothing was made');
+	symlink $repo, "$base/same" or die $!;
+	my $same = write_config("$base/same.conf", path => $repo, pg => $data, port => $node->port, socket => $node->host,
+		'repo2-path' => "$base/same", 'repo2-retention-full' => 1);
+	my ($status, $out, $err) = chronos($same, 'backup');
+	is($status, 32, 'two repositories in one place are refused');
+	like($out . $err, qr/repo1 and repo2 are the same place/, '... and named');
+};
+
+$node->stop;
+
+subtest 'a restore whose destination holds the repository' => sub {
+	my $destination = "$base/destination";
+	make_path("$destination/inside");
+	system('cp', '-a', $repo, "$destination/inside/repo") == 0 or die;
+	my ($status, $out, $err) = chronos($conf, "--repo1-path=$destination/inside/repo", "--pg1-path=$destination",
+		'--delta', 'restore');
+	is($status, 32, 'is refused');
+	like($out . $err, qr/lies in the data directory/, '... and says why');
+	ok(-e "$destination/inside/repo/backup/main/backup.info", 'the repository is as it was');
+};
+done_testing();

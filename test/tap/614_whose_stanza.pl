@@ -1,0 +1,88 @@
+# A copy of a data directory that is started with the configuration it brought along puts no WAL and no
+# backups into the stanza of the original, expires nothing there, and both are told. A server that has
+# moved claims its stanza; one that is promoted need not.
+use strict;
+use warnings;
+use lib 'test/tap/lib';
+use ChronosTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = chronos_node('original');
+my $conf = $node->{chronos_conf};
+my $repo = $node->{chronos_repo};
+is((chronos($conf, '--type=full', 'backup'))[0], 0, 'backup of the original');
+$node->backup('image');
+
+my $copy = PostgreSQL::Test::Cluster->new('copy');
+$copy->init_from_backup($node, 'image');
+$copy->start;
+my $offset = 0;
+subtest 'a copy is refused' => sub {
+	$copy->safe_psql('postgres', 'CREATE TABLE of_the_copy (); SELECT pg_switch_wal()');
+	ok($copy->poll_query_until('postgres', 'SELECT failed_count > 0 FROM pg_stat_archiver'), 'its WAL');
+	like(slurp_file($copy->logfile), qr/stanza 'main' on repo1 belongs to another server, which is alive/,
+		'... for a reason');
+	my ($status, $out, $err) = $copy->psql('postgres', 'SELECT * FROM chronos.expire(false)');
+	like($err, qr/belongs to another server|encountered 1 error/, 'what it wants to expire');
+	for my $job (q{start_backup('full')}, q{start_job('expire')})
+	{
+		my $id = $copy->safe_psql('postgres', "SELECT chronos.$job");
+		$copy->psql('postgres', "SELECT chronos.wait($id)");
+		like($copy->safe_psql('postgres', "SELECT state || ' ' || error FROM chronos.jobs WHERE id = $id"),
+			qr/^failed .*(?:belongs to another server|encountered 1 error)/, $job);
+	}
+	is($copy->safe_psql('postgres', 'SELECT archived_count FROM pg_stat_archiver'), 0, 'nothing of it was taken');
+};
+subtest 'the original goes on' => sub {
+	$node->safe_psql('postgres', 'CREATE TABLE of_the_original (); SELECT pg_switch_wal()');
+	wait_archived($node);
+	my ($status, $out, $err) = chronos($conf, '--type=incr', 'backup');
+	is($status, 0, 'with backups too') or diag($out . $err);
+	is((chronos($conf, 'verify'))[0], 0, 'all of it is sound');
+};
+subtest 'both are told' => sub {
+	my %rule = (original => [ $node, 'warning' ], copy => [ $copy, 'critical' ]);
+	for my $name (sort keys %rule)
+	{
+		my ($server, $state) = @{ $rule{$name} };
+		$server->safe_psql('postgres', q{ALTER SYSTEM SET chronos.health_interval = 1; SELECT pg_reload_conf()});
+		ok($server->poll_query_until('postgres',
+				"SELECT count(*) = 1 FROM chronos.health() WHERE rule = 'stanza_owner' AND state = '$state'"),
+			"$name: $state");
+	}
+};
+$copy->stop;
+
+subtest 'a server that has moved' => sub {
+	$node->stop;
+	my $moved = PostgreSQL::Test::Cluster->new('moved');
+	mkdir $moved->basedir if !-d $moved->basedir;
+	system('cp', '-a', $node->data_dir, $moved->data_dir) == 0 or die;
+	$moved->append_conf('postgresql.conf', 'port = ' . $moved->port . "\nunix_socket_directories = '" . $moved->host . "'");
+	$moved->start;
+	$moved->safe_psql('postgres', 'CREATE TABLE moved (); SELECT pg_switch_wal()');
+	ok($moved->poll_query_until('postgres', 'SELECT failed_count > 0 FROM pg_stat_archiver'), 'is taken for a copy');
+	my ($status, $out, $err) = chronos($conf, '--pg1-path=' . $moved->data_dir, 'stanza-claim');
+	is($status, 0, 'and claims its stanza') or diag($out . $err);
+	wait_archived($moved);
+	my $id = $moved->safe_psql('postgres', q{SELECT chronos.start_backup('incr')});
+	$moved->psql('postgres', "SELECT chronos.wait($id)");
+	is($moved->safe_psql('postgres', "SELECT state FROM chronos.jobs WHERE id = $id"), 'succeeded', 'a backup');
+
+	$moved->backup('standby');
+	my $standby = PostgreSQL::Test::Cluster->new('standby');
+	$standby->init_from_backup($moved, 'standby', has_streaming => 1);
+	$standby->start;
+	$moved->stop('immediate');
+	$standby->promote;
+	$standby->safe_psql('postgres', 'CREATE TABLE promoted (); SELECT pg_switch_wal()');
+	wait_archived($standby);
+	$id = $standby->safe_psql('postgres', q{SELECT chronos.start_backup('full')});
+	$standby->psql('postgres', "SELECT chronos.wait($id)");
+	is($standby->safe_psql('postgres', "SELECT state || ' ' || coalesce(error, '') FROM chronos.jobs WHERE id = $id"),
+		'succeeded ', 'a promoted standby need not');
+	$standby->stop;
+};
+done_testing();

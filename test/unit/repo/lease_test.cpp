@@ -1,0 +1,129 @@
+#include "chronos/repo/lease.h"
+
+#include <gmock/gmock.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+
+#include "chronos/base/process_id.h"
+#include "result_matchers.h"
+#include "temporary_directory.h"
+
+namespace chronos::repo {
+namespace {
+
+using testing::HasSubstr;
+
+/// A repository with a stanza, as far as a lease looks.
+class TakeLease : public testing::Test {
+protected:
+    TakeLease() {
+        repository_.storage = storage::make_posix_storage(directory_.path());
+        std::filesystem::create_directories(directory_ / "backup/main");
+        std::ofstream(directory_ / "backup/main/backup.info") << "of no interest";
+    }
+    auto take(const std::string& exec_id, const std::string& server = "") {
+        return Lease::take(repository_, {"main", "backup", exec_id, server});
+    }
+    std::string path(const std::string& name) const {
+        return directory_ / ("chronos/main/run/" + name);
+    }
+    /// What another run has left, `age` ago.
+    void leave(const ProcessIdentity& process, std::chrono::seconds age = {},
+               const std::string& server = "") {
+        std::filesystem::create_directories(directory_ / "chronos/main/run");
+        std::ofstream(path("7-other"))
+            << R"({"what":"expire","server":")" << server << R"(","host":")" << process.host
+            << R"(","boot":")" << process.boot_id << R"(","namespace":")" << process.pid_namespace
+            << R"(","pid":")" << process.pid << R"(","start":")" << process.start_ticks << "\"}\n";
+        std::filesystem::last_write_time(path("7-other"),
+                                         std::filesystem::file_time_type::clock::now() - age);
+    }
+    static ProcessIdentity elsewhere() { return {"far", "boot", "pid:[1]", 7, 7}; }
+
+    test::TemporaryDirectory directory_;
+    Repository repository_;
+};
+
+TEST_F(TakeLease, KeepsOthersOutAndLeavesNothing) {
+    {
+        const auto first = take("1-first");
+        ASSERT_OK(first);
+        ASSERT_TRUE(*first);
+        EXPECT_OK((*first)->prove());
+        const auto second = take("1-second");
+        EXPECT_ERROR(ErrorKind::lock_acquire, second);
+        EXPECT_THAT(second.error().message(),
+                    HasSubstr("'backup' of process " + std::to_string(getpid())));
+        EXPECT_TRUE(std::filesystem::exists(path("1-first")));
+        EXPECT_FALSE(std::filesystem::exists(path("1-second")));
+    }
+    EXPECT_OK(take("1-second"));
+    EXPECT_FALSE(std::filesystem::exists(directory_ / "chronos"));
+}
+
+TEST_F(TakeLease, OfTheSameCommandTwice) {
+    const auto first = take("1-first");
+    ASSERT_OK(first);
+    EXPECT_OK(take("1-first"));
+}
+
+TEST_F(TakeLease, WhoseHolderHasEndedOnThisMachine) {
+    ProcessIdentity gone = ProcessIdentity::of_this_process();
+    gone.pid = fork();
+    if (gone.pid == 0) _exit(0);
+    waitpid(gone.pid, nullptr, 0);
+    leave(gone);
+    EXPECT_OK(take("1-first"));
+    EXPECT_FALSE(std::filesystem::exists(path("7-other")));
+}
+
+// The id of a process is given to another one some day.
+TEST_F(TakeLease, WhoseHolderHadTheIdOfALivingProcess) {
+    ProcessIdentity former = ProcessIdentity::of_this_process();
+    former.start_ticks -= 1;
+    leave(former);
+    EXPECT_OK(take("1-first"));
+}
+
+TEST_F(TakeLease, OfAnotherHostWhileItIsRenewed) {
+    leave(elsewhere(), std::chrono::seconds(60));
+    EXPECT_ERROR(ErrorKind::lock_acquire, take("1-first"));
+    leave(elsewhere(), std::chrono::seconds(300));
+    EXPECT_OK(take("1-first"));
+}
+
+// Its session has ended: this one holds the lock that belongs to it.
+TEST_F(TakeLease, OfAnotherHostWithTheSameServerOnceItsLockIsOurs) {
+    leave(elsewhere(), {}, "1-2");
+    EXPECT_ERROR(ErrorKind::lock_acquire, take("1-first", "1-3"));
+    EXPECT_OK(take("1-first", "1-2"));
+}
+
+TEST_F(TakeLease, IsNoProofOnceSomebodyElseHasCome) {
+    const auto lease = take("1-first");
+    ASSERT_OK(lease);
+    leave(elsewhere());
+    EXPECT_ERROR(ErrorKind::lock_acquire, (*lease)->prove());
+}
+
+TEST_F(TakeLease, WithAnUnreadableOtherOneIsRefused) {
+    std::filesystem::create_directories(directory_ / "chronos/main/run");
+    std::ofstream(path("7-other")) << "no json";
+    EXPECT_ERROR(ErrorKind::lock_acquire, take("1-first"));
+}
+
+// The directory may be one whose file system is not mounted.
+TEST_F(TakeLease, WritesNothingWhereThereIsNoStanza) {
+    std::filesystem::remove_all(directory_ / "backup");
+    const auto lease = take("1-first");
+    ASSERT_OK(lease);
+    EXPECT_FALSE(*lease);
+    EXPECT_TRUE(std::filesystem::is_empty(directory_.path()));
+}
+
+}  // namespace
+}  // namespace chronos::repo

@@ -1,0 +1,172 @@
+#include "chronos/repo/owner.h"
+
+#include <gmock/gmock.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+
+#include "result_matchers.h"
+#include "temporary_directory.h"
+
+namespace chronos::repo {
+namespace {
+
+using testing::HasSubstr;
+
+/// A stanza and servers that want to use it.
+class UseStanza : public testing::Test {
+protected:
+    UseStanza() { repository_.storage = storage::make_posix_storage(directory_.path()); }
+
+    static ServerIdentity original() {
+        return {"db1", "boot-1", "/srv/pg", 10, 100, 1000, 4711, 1};
+    }
+    static ServerIdentity copy_on_the_same_host() {
+        ServerIdentity copy = original();
+        copy.path = "/srv/copy";
+        copy.inode = 101;
+        return copy;
+    }
+    static ServerIdentity copy_elsewhere() {
+        ServerIdentity copy = original();
+        copy.host = "test";
+        copy.boot_id = "boot-2";
+        return copy;
+    }
+    Result<> use(const ServerIdentity& server, StanzaUse what = StanzaUse::archive) {
+        return StanzaOwner(repository_, "main").use(server, what, "15-1");
+    }
+    void age(const std::string& object, std::chrono::seconds by) {
+        std::filesystem::last_write_time(directory_ / object,
+                                         std::filesystem::file_time_type::clock::now() - by);
+    }
+    /// The history file of timeline 2, stored `ago`.
+    void promoted(std::chrono::seconds ago) {
+        std::filesystem::create_directories(directory_ / "archive/main/15-1");
+        std::ofstream(directory_ / "archive/main/15-1/00000002.history") << "1\t0/3000000\n";
+        age("archive/main/15-1/00000002.history", ago);
+    }
+    static constexpr const char* kRecord = "chronos/main/owner";
+
+    test::TemporaryDirectory directory_;
+    Repository repository_;
+};
+
+TEST_F(UseStanza, IsForTheFirstOneToCome) {
+    for (const auto& copy : {copy_on_the_same_host(), copy_elsewhere()}) {
+        EXPECT_OK(use(original()));
+        for (const StanzaUse what : {StanzaUse::archive, StanzaUse::change}) {
+            const auto refused = use(copy, what);
+            EXPECT_ERROR(ErrorKind::archive_mismatch, refused);
+            EXPECT_THAT(refused.error().message(), HasSubstr("'/srv/pg' on host 'db1'"));
+            EXPECT_THAT(refused.error().hint(), HasSubstr("stanza-claim"));
+        }
+        EXPECT_OK(use(original(), StanzaUse::change));
+    }
+}
+
+// Started again it may have another boot id, a container another host name, a restore in place
+// another directory.
+TEST_F(UseStanza, GoesOnForTheSameServer) {
+    ServerIdentity rebooted = original();
+    rebooted.boot_id = "boot-7";
+    ServerIdentity container = original();
+    container.host = "9f86d081884c";
+    ServerIdentity restored = original();
+    restored.inode = 555;
+    for (const auto& server : {rebooted, container, restored}) {
+        ASSERT_OK(StanzaOwner(repository_, "main").claim(original()));
+        EXPECT_OK(use(server, StanzaUse::change));
+        EXPECT_OK(use(server));
+    }
+}
+
+TEST_F(UseStanza, IsTakenFromOneThatIsQuiet) {
+    ASSERT_OK(use(original()));
+    age(kRecord, std::chrono::seconds(300));
+    EXPECT_ERROR(ErrorKind::archive_mismatch, use(copy_elsewhere()));
+    age(kRecord, std::chrono::seconds(400));
+    EXPECT_OK(use(copy_elsewhere()));
+}
+
+// A quiet server is not dead: it was there first, and what it has is its own.
+TEST_F(UseStanza, IsGivenBackToOneThatWasOnlyQuiet) {
+    ASSERT_OK(use(original()));
+    age(kRecord, std::chrono::seconds(400));
+    ASSERT_OK(use(copy_elsewhere()));
+    EXPECT_OK(use(original()));
+    EXPECT_ERROR(ErrorKind::archive_mismatch, use(copy_elsewhere()));
+    EXPECT_OK(use(original()));
+}
+
+TEST_F(UseStanza, IsKeptByOneThatHasClaimedIt) {
+    ASSERT_OK(use(original()));
+    ASSERT_OK(StanzaOwner(repository_, "main").claim(copy_elsewhere()));
+    EXPECT_ERROR(ErrorKind::archive_mismatch, use(original()));
+    EXPECT_OK(use(copy_elsewhere(), StanzaUse::change));
+}
+
+TEST_F(UseStanza, GoesToAPromotedStandby) {
+    ASSERT_OK(use(original()));
+    age(kRecord, std::chrono::seconds(20));
+    promoted(std::chrono::seconds(10));
+    ServerIdentity standby = copy_elsewhere();
+    standby.timeline = 2;
+    EXPECT_OK(use(standby));
+    EXPECT_OK(use(standby, StanzaUse::change));
+    // The former primary comes back, not rewound: its WAL is in nobody's way, its backups are.
+    EXPECT_OK(use(original()));
+    EXPECT_ERROR(ErrorKind::archive_mismatch, use(original(), StanzaUse::change));
+}
+
+// A test system that was recovered from a backup, while the original goes on.
+TEST_F(UseStanza, StaysWithOneThatUsesItAfterAPromotion) {
+    ASSERT_OK(use(original()));
+    promoted(std::chrono::seconds(20));
+    age(kRecord, std::chrono::seconds(10));
+    ServerIdentity test_system = copy_elsewhere();
+    test_system.timeline = 2;
+    EXPECT_OK(use(test_system));
+    EXPECT_ERROR(ErrorKind::archive_mismatch, use(test_system, StanzaUse::change));
+    EXPECT_OK(use(original(), StanzaUse::change));
+}
+
+TEST_F(UseStanza, IsReportedToBothWhenOneIsRefused) {
+    const StanzaOwner owner(repository_, "main");
+    ASSERT_OK(use(original()));
+    EXPECT_EQ(*owner.recently_refused(), "");
+    EXPECT_EQ(*owner.owned_by_another(original()), "");
+    ASSERT_FALSE(use(copy_elsewhere()));
+    EXPECT_EQ(*owner.recently_refused(), "data directory '/srv/pg' on host 'test'");
+    EXPECT_EQ(*owner.owned_by_another(copy_elsewhere()), "data directory '/srv/pg' on host 'db1'");
+    ASSERT_OK(owner.claim(copy_elsewhere()));
+    EXPECT_EQ(*owner.recently_refused(), "");
+}
+
+TEST_F(UseStanza, LosesNothingWithItsRecord) {
+    ASSERT_OK(use(original()));
+    std::ofstream(directory_ / kRecord) << "damaged";
+    EXPECT_OK(use(original()));
+    std::filesystem::remove_all(directory_ / "chronos");
+    EXPECT_OK(use(original(), StanzaUse::change));
+    EXPECT_ERROR(ErrorKind::archive_mismatch, use(copy_elsewhere()));
+}
+
+TEST_F(UseStanza, IsWrittenRarely) {
+    ASSERT_OK(use(original()));
+    age(kRecord, std::chrono::seconds(100));
+    const auto written = std::filesystem::last_write_time(directory_ / kRecord);
+    ASSERT_OK(use(original()));
+    EXPECT_EQ(std::filesystem::last_write_time(directory_ / kRecord), written);
+    auto text = storage::read_object(*repository_.storage, kRecord);
+    ASSERT_OK(text);
+    const std::string name = "\"renewed-at\":\"";
+    text->replace(text->find(name) + name.size(), 10, std::to_string(unix_now() - 130));
+    ASSERT_OK(storage::write_object(*repository_.storage, kRecord, *text));
+    ASSERT_OK(use(original()));
+    EXPECT_NE(*storage::read_object(*repository_.storage, kRecord), *text);
+}
+
+}  // namespace
+}  // namespace chronos::repo
