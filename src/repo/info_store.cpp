@@ -253,7 +253,10 @@ Result<BackupInfo> load_backup_info(const Repository& repository, const std::str
 
 Result<> save_archive_info(const Repository& repository, const std::string& stanza,
                            const ArchiveInfo& info) {
-    return save_info_pair(repository, archive_info_name(stanza), info, format_archive_info,
+    ArchiveInfo stored = info;
+    // These stand in backup.info only.
+    for (HistoryEntry& entry : stored.history) entry.catalog_version = entry.control_version = 0;
+    return save_info_pair(repository, archive_info_name(stanza), stored, format_archive_info,
                           parse_archive_info);
 }
 
