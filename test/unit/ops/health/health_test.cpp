@@ -296,6 +296,7 @@ TEST_F(Health, AFailedJobStaysUntilOneSucceeds) {
     EXPECT_EQ(failed.state, RuleState::critical);
     EXPECT_THAT(failed.message, HasSubstr("no space left"));
     server.last_backup_job->state = "succeeded";
+    server.last_backup_job->error.clear();
     EXPECT_EQ(rule(look(), "backup_failed", server).state, RuleState::ok);
 }
 
