@@ -60,9 +60,18 @@ void continue_numbers() {
     LWLockRelease(shared->lock);
 }
 
+/// Options that fitted as text of the database may be longer in UTF-8, and half of them are others.
+void require_room(const char* options) {
+    if (strlen(options) < sizeof JobSlot::options) return;
+    ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                    errmsg("options are longer than %d bytes",
+                           static_cast<int>(sizeof JobSlot::options) - 1)));
+}
+
 }  // namespace
 
 JobIdentity queue_job(const JobRequest* request) {
+    require_room(request->options);
     continue_numbers();
     JobIdentity identity = {};
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);

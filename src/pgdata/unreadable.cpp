@@ -37,7 +37,6 @@ std::string owner_and_mode(const struct stat& stat) {
 Unreadable::Unreadable() : user_(::geteuid()), groups_(groups_of_process()) {}
 
 bool Unreadable::mode_permits(const struct stat& stat) const {
-    if (user_ == 0) return true;
     if (stat.st_uid == user_) return (stat.st_mode & S_IRUSR) != 0;
     if (std::ranges::find(groups_, stat.st_gid) != groups_.end())
         return (stat.st_mode & S_IRGRP) != 0;
@@ -47,7 +46,7 @@ bool Unreadable::mode_permits(const struct stat& stat) const {
 void Unreadable::judge(int directory_fd, const std::string& file_name, const std::string& path,
                        const struct stat& stat) {
     if (mode_permits(stat)) return;
-    // An access control list may permit what the mode does not.
+    // An access control list, or being root where that counts, permits what the mode does not.
     if (::faccessat(directory_fd, file_name.c_str(), R_OK, AT_EACCESS) == 0 || errno != EACCES)
         return;
     add(path, &stat);

@@ -17,7 +17,7 @@ class Unreadable {
 public:
     Unreadable();
     /// An entry that is about to be listed. Costs no system call where mode and owner permit
-    /// reading, as they do for all files of a sane cluster.
+    /// reading, as they do for all files of a sane cluster and the user whose it is.
     void judge(int directory_fd, const std::string& file_name, const std::string& path,
                const struct stat& stat);
     /// One that has turned out to be unreadable. `stat` is nullptr where not even that is known.
