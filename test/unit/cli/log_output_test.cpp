@@ -146,7 +146,7 @@ TEST(LogOutput, LevelsDecideWhereALineGoes) {
 }
 
 TEST(LogOutput, ANameCannotCommandATerminal) {
-    const Captured captured = capture(expire({"--log-level-console=info"}), [](LogOutput&) {
+    const Captured captured = capture(expire({"--log-level-stderr=off"}), [](LogOutput&) {
         log_warn("file 'a\x1b[2J\r\x7f\xc3\xa4'\nHINT: \tRename it.");
     });
     EXPECT_EQ(captured.out, "P00   WARN: file 'a?[2J??\xc3\xa4'\n            HINT: \tRename it.\n");

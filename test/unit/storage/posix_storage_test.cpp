@@ -94,7 +94,9 @@ TEST_F(PosixStorageTest, UmaskAppliesIfItIsNotNeutral) {
 TEST_F(PosixStorageTest, RootThatWasThereIsNotMadeAgain) {
     const std::string root = directory_ / "root";
     const auto storage = make_posix_storage(root);
-    ASSERT_OK(write_object(*storage, "a/first", "x"));  // a new repository is made
+    EXPECT_ERROR(ErrorKind::path_missing, write_object(*storage, "a/first", "x"));
+    ASSERT_OK(storage->make_path(""));  // a new repository is made, by name
+    ASSERT_OK(write_object(*storage, "a/first", "x"));
     std::filesystem::rename(root, root + ".away");
     for (const WriteMode mode : {WriteMode::atomic, WriteMode::plain})
         EXPECT_ERROR(ErrorKind::path_missing, write_object(*storage, "a/second", "x", mode));
