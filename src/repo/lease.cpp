@@ -180,7 +180,7 @@ Result<std::unique_ptr<Lease>> Lease::take(const Repository& repository,
                                            const LeaseRequest& request) {
     const std::string info = backup_path(request.stanza) + "/backup.info";
     if (!CHRONOS_TRY(storage::exists(*repository.storage, info)) &&
-        !CHRONOS_TRY(storage::exists(*repository.storage, info + ".copy")))
+        CHRONOS_TRY(repository.storage->list(backup_path(request.stanza))).empty())
         return std::unique_ptr<Lease>();
     auto state = std::make_unique<State>();
     state->repository = repository;

@@ -7,6 +7,7 @@
 #include "chronos/base/clock.h"
 #include "chronos/base/text.h"
 #include "chronos/crypto/cipher.h"
+#include "chronos/repo/lease.h"
 #include "ops/repair/archives.h"
 #include "ops/repair/backups.h"
 #include "ops/repair/history.h"
@@ -49,11 +50,15 @@ public:
 
     Result<std::vector<Step>> go() {
         std::vector<std::unique_ptr<repo::Lock>> locks;
+        std::unique_ptr<repo::Lease> lease;
         if (request_.force)
             locks = CHRONOS_TRY(repo::lock_stanza({.lock_path = request_.lock_path,
                                                    .stanza = request_.stanza,
                                                    .repo_key = request_.repository.key,
                                                    .exec_id = request_.exec_id}));
+        if (request_.force)
+            lease = CHRONOS_TRY(repo::Lease::take(request_.repository,
+                                                  {request_.stanza, "repair", request_.exec_id}));
         // Each adds what it finds to the plan; later ones use what earlier ones have found out.
         using Rule = Result<> (Run::*)();
         constexpr Rule kRules[] = {&Run::look,          &Run::judge_keys,    &Run::judge_manifests,

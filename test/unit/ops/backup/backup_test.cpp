@@ -369,7 +369,7 @@ TEST_F(Meanwhile, AnotherOneWritesThePartialManifest) {
 TEST_F(Meanwhile, ThePriorIsRemoved) {
     const auto full = run();
     ASSERT_OK(full);
-    data_.write("base/5/1259", std::string(3 * 8192, 'x'));
+    data_.write("base/5/1259", std::string(4 * 8192, 'x'));
     request_.type = repo::BackupType::incr;
     meanwhile([&](const std::string&) {
         ASSERT_OK(memory_.remove_tree("backup/main/" + full->entry.label));
@@ -383,7 +383,7 @@ TEST_F(Meanwhile, ThePriorIsRemoved) {
 TEST_F(Meanwhile, AnotherBackupIsListed) {
     const auto full = run();
     ASSERT_OK(full);
-    data_.write("base/5/1259", std::string(3 * 8192, 'x'));
+    data_.write("base/5/1259", std::string(4 * 8192, 'x'));
     request_.type = repo::BackupType::incr;
     meanwhile([&](const std::string&) {
         auto known = repo::load_backup_info(request_.repository, "main");
