@@ -87,7 +87,7 @@ constexpr std::string_view kLockHolders =
     " AND (l.classid::bigint << 32) + l.objid::bigint = 12340078987004321";
 
 /// An engine that was killed leaves its lock to a session that has yet to notice.
-constexpr std::chrono::seconds kLockPatience(3);
+constexpr std::chrono::seconds kLockPatience(1);
 constexpr std::chrono::milliseconds kLockPause(100);
 
 Error lock_is_taken(const Rows& holders) {
