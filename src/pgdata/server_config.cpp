@@ -135,8 +135,7 @@ public:
         }
         auto content = source_.read(path);
         if (!content) {
-            config.problems.push_back("cannot read " + printable(path) + ": " +
-                                      content.error().text());
+            config.unread.push_back(printable(path) + ": " + content.error().text());
             return;
         }
         if (!*content) {

@@ -8,6 +8,7 @@
 
 #include "chronos/compress/compress.h"
 #include "chronos/crypto/cipher.h"
+#include "chronos/crypto/hash.h"
 
 // Source: block-and-crypto reference, sections 2.2, 3.5 and 4.
 namespace chronos::repo {
@@ -409,6 +410,34 @@ Result<> read_blocks(const Repository& repository, const std::string& stanza,
     const std::vector<SuperBlock> super_blocks =
         CHRONOS_TRY_DOING(group(map, numbers), "read file '" + file.name + "'");
     return BlockReader(context, map, receive).read(super_blocks);
+}
+
+Result<std::string> read_small_file(const Repository& repository, const std::string& stanza,
+                                    const Manifest& manifest, const ManifestFile& file,
+                                    std::uint64_t size_max_bytes) {
+    if (file.size > size_max_bytes)
+        return Error(ErrorKind::file_read,
+                     "file '" + file.name + "' has " + std::to_string(file.size) +
+                         " bytes, more than the " + std::to_string(size_max_bytes) +
+                         " that such a file may have");
+    io::MemorySink whole(static_cast<std::size_t>(file.size));
+    if (!file.block_incremental()) {
+        CHRONOS_TRY(read_whole_file(repository, stanza, manifest, file, whole));
+    } else {
+        whole.content.resize(static_cast<std::size_t>(file.size));
+        const BlockMap map = CHRONOS_TRY(read_block_map(repository, stanza, manifest, file));
+        const auto put = [&](std::uint64_t number, io::Bytes content) -> Result<> {
+            whole.content.replace(number * file.block_size, content.size(), io::text(content));
+            return {};
+        };
+        CHRONOS_TRY(read_blocks(repository, stanza, manifest, file, map, {}, put));
+    }
+    if (file.size > 0 && file.checksum != crypto::sha1_hex(whole.content))
+        return Error(ErrorKind::checksum, "the content of file '" + file.name +
+                                              "' has another checksum than the manifest of backup "
+                                              "'" +
+                                              manifest.label + "' says");
+    return std::move(whole.content);
 }
 
 }  // namespace chronos::repo

@@ -77,12 +77,19 @@ for my $case ([ 'C:\\new', '2' ], [ "two\nlines\\", '2' ])
 	$named->stop;
 }
 
-# The file that the server reads gives back what was given to us, whatever the bytes.
+# The file that the server reads gives back what was given to us, whatever the bytes. A name has to be
+# that of a restore point; a database without an encoding of its own makes them of any bytes.
 seed();
-for my $round (1 .. 12)
+$node->safe_psql('postgres', q{CREATE DATABASE bytes TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'});
+my @values = map {
+	join '', map { ("'", '\\', '$', '"', '`', '%', '#', ' ', "\n", "\t", "\r", chr(1 + int rand 255))[ int rand 12 ] }
+	  1 .. 1 + int rand 30
+} 1 .. 12;
+$node->safe_psql('bytes', join ';', map { sprintf q{SELECT pg_create_restore_point(E'%s')}, join '', map { sprintf '\\x%02x', ord } split // } @values);
+wait_archived($node);
+for my $round (1 .. @values)
 {
-	my $value = join '', map { ("'", '\\', '$', '"', '`', '%', '#', ' ', "\n", "\t", "\r", chr(1 + int rand 255))[ int rand 12 ] }
-	  1 .. 1 + int rand 30;
+	my $value = $values[ $round - 1 ];
 	my $dir = "$base/round";
 	system('rm', '-rf', $dir);
 	mkdir $dir, 0700;

@@ -109,8 +109,9 @@ $server->command('crash');
 $link->command('reset');
 ok($restore->finish, 'a restore whose repository dies ends well') or diag($restore_out . $restore_err);
 my $copied = () = $restore_out =~ /DETAIL: restore file /g;
-my @stood_in = $restore_out =~ /WARN: (repo1: .*; repo2 stood in)/g;
-cmp_ok(scalar @stood_in, '>', 0, 'with files from the other repository, which it says') or diag($restore_out);
+# Warnings go to standard error, what is told in detail to standard output.
+my @stood_in = $restore_err =~ /WARN: (repo1: .*; repo2 stood in)/g;
+cmp_ok(scalar @stood_in, '>', 0, 'with files from the other repository, which it says') or diag($restore_out . $restore_err);
 cmp_ok(scalar @stood_in, '<', 100, 'but not of each of them');
 cmp_ok($copied, '>', 500, 'each file of which is told in detail');
 # That the WAL ends somewhere nobody says without the first.

@@ -38,4 +38,11 @@ Result<> read_blocks(const Repository& repository, const std::string& stanza,
                      const Manifest& manifest, const ManifestFile& file, const BlockMap& map,
                      const std::vector<bool>& wanted, const BlockReceiver& receive);
 
+/// The content of a small file of the backup, however it is stored: whole, by block, or not at all
+/// because it is empty. Compared with the checksum of the manifest. A file larger than
+/// `size_max_bytes` is an error of kind file_read, and nothing of it is read.
+Result<std::string> read_small_file(const Repository& repository, const std::string& stanza,
+                                    const Manifest& manifest, const ManifestFile& file,
+                                    std::uint64_t size_max_bytes);
+
 }  // namespace chronos::repo

@@ -97,12 +97,11 @@ pgdata::WalTarget target_of(const RestorePlan& plan) {
 /// As the backup has it.
 void add_control_file(const RestoreRequest& request, RestorePlan& plan) {
     const repo::ManifestFile* file = plan.manifest.find_file("pg_data/global/pg_control");
-    if (file == nullptr || file->size == 0 || file->block_incremental()) return;
-    io::MemorySink content(std::size_t{1} << 16);
-    if (!repo::read_whole_file(request.repositories[plan.repository_index], request.stanza,
-                               plan.manifest, *file, content))
-        return;
-    if (const auto found = pgdata::parameters_in_control_file(io::bytes(content.content)))
+    if (file == nullptr) return;
+    const auto content = repo::read_small_file(request.repositories[plan.repository_index],
+                                               request.stanza, plan.manifest, *file, 1u << 16);
+    if (!content) return;
+    if (const auto found = pgdata::parameters_in_control_file(io::bytes(*content)))
         plan.required_parameters.raise(*found);
 }
 

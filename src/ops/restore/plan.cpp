@@ -82,12 +82,11 @@ void guard_other_cluster(const RestoreRequest& request, RestorePlan& plan) {
 std::uint32_t segment_size(const RestoreRequest& request, const RestorePlan& plan) {
     constexpr std::uint32_t kDefault = 16u << 20;
     const repo::ManifestFile* file = plan.manifest.find_file("pg_data/global/pg_control");
-    if (file == nullptr || file->size == 0 || file->block_incremental()) return kDefault;
-    io::MemorySink content(1u << 16);
-    const auto read = repo::read_whole_file(request.repositories[plan.repository_index],
-                                            request.stanza, plan.manifest, *file, content);
-    if (!read) return kDefault;
-    const auto control = pgdata::parse_control_file(io::bytes(content.content));
+    if (file == nullptr) return kDefault;
+    const auto content = repo::read_small_file(request.repositories[plan.repository_index],
+                                               request.stanza, plan.manifest, *file, 1u << 16);
+    if (!content) return kDefault;
+    const auto control = pgdata::parse_control_file(io::bytes(*content));
     return control && control->wal_segment_size != 0 ? control->wal_segment_size : kDefault;
 }
 

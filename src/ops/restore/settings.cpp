@@ -57,13 +57,9 @@ private:
         const repo::ManifestFile* file = plan_.manifest.find_file(name);
         if (file == nullptr) return std::optional<std::string>{};
         constexpr std::uint64_t kSizeMax = std::uint64_t{4} << 20;
-        if (file->size == 0) return std::optional<std::string>("");
-        if (file->size > kSizeMax || file->block_incremental())
-            return Error(ErrorKind::file_read, "it is too large for a configuration file");
-        io::MemorySink content(static_cast<std::size_t>(file->size));
-        CHRONOS_TRY(repo::read_whole_file(request_.repositories[plan_.repository_index],
-                                          request_.stanza, plan_.manifest, *file, content));
-        return std::optional(std::move(content.content));
+        return std::optional(
+            CHRONOS_TRY(repo::read_small_file(request_.repositories[plan_.repository_index],
+                                              request_.stanza, plan_.manifest, *file, kSizeMax)));
     }
     Result<std::optional<std::vector<std::string>>> list(const std::string& path) const {
         const std::string name = name_of(path);
@@ -186,6 +182,9 @@ void name_what_stays(const pgdata::ServerConfig& config, RestorePlan& plan) {
             shown(*setting));
     for (const std::string& problem : config.problems)
         plan.warnings.push_back("the server will not start with this configuration: " + problem);
+    for (const std::string& file : config.unread)
+        plan.warnings.push_back("the plan does not know the settings of a configuration file: " +
+                                file);
 }
 
 /// Targets that the files set, and that are still set when our block has been read.

@@ -45,6 +45,19 @@ TEST(ServerConfig, TheLastLineCountsWhateverItsCase) {
     EXPECT_THAT(config.problems, testing::IsEmpty());
 }
 
+TEST(ServerConfig, WhatWeCannotReadIsNoProblemOfTheServer) {
+    ConfigSource source;
+    source.read = [](const std::string& path) -> Result<std::optional<std::string>> {
+        if (path == "/d/postgresql.auto.conf") return std::optional<std::string>("x = 1\n");
+        return Error(ErrorKind::file_read, "the link is down");
+    };
+    const ServerConfig config =
+        read_server_config("/d/postgresql.conf", "/d/postgresql.auto.conf", source);
+    EXPECT_THAT(config.problems, testing::IsEmpty());
+    EXPECT_THAT(config.unread, testing::ElementsAre("/d/postgresql.conf: the link is down"));
+    EXPECT_EQ(config.value_of("x", ""), "1");
+}
+
 TEST(ServerConfig, IncludesAreFollowedInPlace) {
     const ServerConfig config =
         read({{"/d/postgresql.conf",

@@ -334,6 +334,38 @@ TEST_F(BlockFile, SuperBlocksWithAGapBetweenThemAreReadApart) {
     EXPECT_EQ(memory->reads.size(), 3u);
 }
 
+TEST_F(BlockFile, IsASmallFileAsOthersAre) {
+    for (const bool encrypted : {false, true}) {
+        if (encrypted) encrypt();
+        write();
+        file.checksum = crypto::sha1_hex(content);
+        const auto read = read_small_file(repository, kStanza, manifest, file, kSize);
+        ASSERT_OK(read);
+        EXPECT_EQ(*read, content);
+    }
+    memory->reads.clear();
+    EXPECT_ERROR(ErrorKind::file_read,
+                 read_small_file(repository, kStanza, manifest, file, kSize - 1));
+    EXPECT_TRUE(memory->reads.empty());
+    file.checksum = crypto::sha1_hex(content + "x");
+    EXPECT_ERROR(ErrorKind::checksum, read_small_file(repository, kStanza, manifest, file, kSize));
+}
+
+TEST_F(StoredFile, SmallFileIsReadWholeOrNotAtAll) {
+    file.size = 3;
+    file.checksum = crypto::sha1_hex("abc");
+    memory->objects[locate(kStanza, manifest, file).object] = stored("abc", false);
+    const auto read = read_small_file(repository, kStanza, manifest, file, 3);
+    ASSERT_OK(read);
+    EXPECT_EQ(*read, "abc");
+    EXPECT_ERROR(ErrorKind::file_read, read_small_file(repository, kStanza, manifest, file, 2));
+    file.size = 0;
+    memory->objects.clear();
+    const auto empty = read_small_file(repository, kStanza, manifest, file, 2);
+    ASSERT_OK(empty);
+    EXPECT_EQ(*empty, "");
+}
+
 TEST_F(BlockFile, LiesInABundleAtAnyOffset) {
     const std::string in_full = "backup/main/" + kFull + "/bundle/3";
     const std::string in_diff = "backup/main/" + kDiff + "/bundle/9";
