@@ -19,7 +19,8 @@ std::optional<RestoreNote> parse_note(std::string_view text) {
         gap == std::string_view::npos ? std::nullopt : parse_uint(lines[0].substr(gap + 1));
     if (!made || !timeline || *timeline > UINT32_MAX) return std::nullopt;
     return RestoreNote{static_cast<UnixTime>(*made), static_cast<Timeline>(*timeline),
-                       std::string(lines[1]), std::string(lines[2])};
+                       std::string(lines[1]), std::string(lines[2]),
+                       std::string(lines.size() > 3 ? lines[3] : "")};
 }
 
 }  // namespace
@@ -30,13 +31,15 @@ Result<> save_restore_note(const Repository& repository, const std::string& stan
     const auto read_back = [&](std::string_view text) -> Result<> {
         const auto read = parse_note(text);
         if (read && read->made == note.made && read->timeline == note.timeline &&
-            read->pg_path == printable(note.pg_path) && read->target == printable(note.target))
+            read->pg_path == printable(note.pg_path) && read->target == printable(note.target) &&
+            read->last_segment == note.last_segment)
             return {};
         return Error(ErrorKind::format, "it does not read back as what was meant");
     };
     return write_text(repository, note_object(stanza, archive_id),
                       std::to_string(note.made) + " " + std::to_string(note.timeline) + "\n" +
-                          printable(note.pg_path) + "\n" + printable(note.target) + "\n",
+                          printable(note.pg_path) + "\n" + printable(note.target) + "\n" +
+                          note.last_segment + "\n",
                       pass, read_back);
 }
 

@@ -3,12 +3,13 @@
 use strict;
 use warnings;
 use ChronosTest;
+use File::Basename qw(basename);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = chronos_node('primary');
 my ($conf, $repo) = @$node{qw(chronos_conf chronos_repo)};
-my $archive = "$repo/archive/main/15-1";
+my $archive = archive_directory($node);
 
 sub directory { my $dir = PostgreSQL::Test::Utils::tempdir(); chmod 0700, $dir; return $dir }
 
@@ -61,11 +62,22 @@ like($out . $err, qr/was given up.*--target-timeline=1/s, 'and where it is, is s
 
 # Not even the history has arrived: only that the restore was made is on record.
 unlink "$archive/00000002.history" or die $!;
+# Whether WAL has come since is not a question of times: those of a bucket are another machine's.
+my @stored = sort glob "$archive/00000001*/*-*";
+utime time + 3600, time + 3600, @stored or die $!;
 ($status, $out, $err) = chronos($conf, '--delta', 'restore');
 is($status, 58, 'what the last restore meant is not undone without a word');
 like($out . $err, qr/was restored with --type=lsn.*--target-timeline=1/s, 'and the choice has its command');
 ($rows, $words) = restored('elsewhere');
 is($rows, '1,2,3', 'elsewhere it is no more than a warning: a test restore is no fork');
 like($words, qr/was restored with --type=lsn/, 'which is given');
+# Somebody goes on with the timeline: what was restored elsewhere took nothing from it.
+utime 1, 1, @stored or die $!;
+my ($directory, $last, $rest) = $stored[-1] =~ m{(.*)/([0-9A-F]{24})(-.*)} or die;
+my $later = sprintf '%s/%s%08X%s', $directory, substr($last, 0, 16), hex(substr $last, 16) + 1, $rest;
+link $stored[-1], $later or die $!;
+my $plan = join '', (chronos($conf, '--pg1-path=' . directory(), '--plan', 'restore'))[1, 2];
+like($plan, qr/wal in archive:\s+up to \Q@{[ basename($later) =~ s{-.*}{}r ]}\E/, 'later WAL');
+unlike($plan, qr/was restored with --type=lsn/, 'ends the warning');
 
 done_testing();

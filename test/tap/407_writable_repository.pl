@@ -52,8 +52,7 @@ damages('a bit of a bundle', sub { $flip->($_[0], int(length($_[0]) / 2)) }, $bu
 damages('the bundle of another backup', sub { slurp_file($theirs) }, $bundles[0]);
 
 # WAL: what is not the segment is no answer, and no end of the archive either.
-my @wal = sort glob "$repo/archive/main/15-1/*/*-*";
-@wal = sort glob "$repo/archive/main/*-1/*/*-*" if !@wal;
+my @wal = sort glob "$repo/archive/main/*-1/*/*-*";
 my @segments = grep { m{/[0-9A-F]{24}-[0-9a-f]{40}} } @wal;
 my ($segment) = $segments[-1] =~ m{/([0-9A-F]{24})-};
 for ([ 'a bit of a segment', sub { $flip->($_[0], int(length($_[0]) / 2)) } ], [ 'the content of another segment', sub { slurp_file($segments[0]) } ])

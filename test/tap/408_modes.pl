@@ -53,7 +53,7 @@ value('INSERT INTO t SELECT i, repeat(md5(i::text), 500) FROM generate_series(1,
 my $segment = wait_archived($node);
 value('INSERT INTO t VALUES (0)');
 $node->poll_query_until('postgres', 'SELECT exposed_bytes = 0 FROM chronos.wal_status') or die 'not streamed';
-($segment) = map { m{/([0-9A-F]{24})-} ? $1 : () } reverse sort glob "$repo/archive/main/15-1/*/*";
+($segment) = map { m{/([0-9A-F]{24})-} ? $1 : () } reverse sort glob "$repo/archive/main/*-1/*/*";
 does('verify', 'verify');
 does('expire', 'expire');
 does('drill', '--keep', 'drill');

@@ -18,6 +18,9 @@ struct RestoreNote {
     Timeline timeline = 0;  ///< that the recovery followed
     std::string pg_path;    ///< one line
     std::string target;     ///< options of the restore, for people; one line
+    /// The last one of the timeline in the archive when the restore was made; "" if there was none,
+    /// it could not be found out, or the note is of an older version.
+    std::string last_segment;
 };
 
 /// Replaces the note before: chronos/<stanza>/restore/<archive id>.

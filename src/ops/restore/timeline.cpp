@@ -56,6 +56,34 @@ std::string wanted_timeline(const RestoreRequest& request) {
     return "";
 }
 
+struct LastSegment {
+    std::string name;     ///< "" if the timeline has none
+    UnixTime stored = 0;  ///< of the youngest file beside it
+};
+
+/// Of a timeline, in the directory of an archive.
+Result<LastSegment> last_segment_on(storage::Storage& storage, const std::string& directory,
+                                    Timeline timeline) {
+    LastSegment last;
+    const auto parts = CHRONOS_TRY(storage.list(directory, prefix_of(timeline)));
+    for (auto part = parts.rbegin(); part != parts.rend() && last.name.empty(); ++part) {
+        if (part->name.size() != kDirectorySize) continue;
+        for (const auto& entry : CHRONOS_TRY(storage.list(directory + "/" + part->name))) {
+            if (!is_segment_entry(entry.name)) continue;
+            last.name = std::max(last.name, entry.name.substr(0, kSegmentSize));
+            last.stored = std::max(last.stored, entry.modified);
+        }
+    }
+    return last;
+}
+
+/// WAL of the timeline has come behind what was there when the note was made. By name: times have
+/// seconds only, and those of a bucket are another machine's.
+bool has_gone_on(const repo::RestoreNote& note, const LastSegment& last) {
+    if (note.last_segment.empty()) return last.stored > note.made;
+    return last.name > note.last_segment;
+}
+
 std::string option_for(Timeline timeline) {
     return "--target-timeline=" + number_text(timeline);
 }
@@ -104,6 +132,10 @@ void note_restore(const RestoreRequest& request, const RestorePlan& plan) {
             if (entry.version != plan.manifest.pg_version ||
                 entry.system_id != plan.manifest.system_id)
                 continue;
+            const std::string directory =
+                repo::archive_path(request.stanza) + "/" + entry.archive_id();
+            const auto last = last_segment_on(*repository.storage, directory, note.timeline);
+            note.last_segment = last ? last->name : "";
             const Result<> saved = repo::save_restore_note(
                 repository, request.stanza, entry.archive_id(), note, info->cipher_pass);
             if (!saved)
@@ -212,7 +244,10 @@ Result<> TimelineGuide::name_branches() {
                                                   way->switches.end();
         if (timeline == target || on_way) continue;
         for (const ArchiveLocation& archive : archives_) {
-            if (CHRONOS_TRY(last_stored_on(archive, timeline)) == 0) continue;
+            if (CHRONOS_TRY(
+                    last_segment_on(*archive.repository->storage, archive.directory, timeline))
+                    .name.empty())
+                continue;
             warnings_.push_back("timeline " + number_text(timeline) + ", which left timeline " +
                                 number_text(own.switches.back().parent) + " at " +
                                 own.switches.back().switch_lsn.str() +
@@ -236,7 +271,9 @@ Result<> TimelineGuide::judge_note(const RestoreRequest& request) {
         if (::access((request.pg_path + "/recovery.signal").c_str(), F_OK) == 0 &&
             request.pg_path == (*note)->pg_path)
             continue;
-        if (CHRONOS_TRY(last_stored_on(archive, (*note)->timeline)) >= (*note)->made) continue;
+        if (has_gone_on(**note, CHRONOS_TRY(last_segment_on(*archive.repository->storage,
+                                                            archive.directory, (*note)->timeline))))
+            continue;
         const std::string number = number_text((*note)->timeline);
         const std::string what = "'" + printable((*note)->pg_path) + "' was restored with " +
                                  printable((*note)->target) + " at " +
@@ -256,19 +293,6 @@ Result<> TimelineGuide::judge_note(const RestoreRequest& request) {
         return {};
     }
     return {};
-}
-
-Result<UnixTime> TimelineGuide::last_stored_on(const ArchiveLocation& archive,
-                                               Timeline timeline) const {
-    storage::Storage& storage = *archive.repository->storage;
-    UnixTime last = 0;
-    const auto parts = CHRONOS_TRY(storage.list(archive.directory, prefix_of(timeline)));
-    for (auto part = parts.rbegin(); part != parts.rend() && last == 0; ++part) {
-        if (part->name.size() != kDirectorySize) continue;
-        for (const auto& entry : CHRONOS_TRY(storage.list(archive.directory + "/" + part->name)))
-            if (is_segment_entry(entry.name)) last = std::max(last, entry.modified);
-    }
-    return last;
 }
 
 Timeline TimelineGuide::target_of(Timeline backup) const {

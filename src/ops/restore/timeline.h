@@ -96,7 +96,6 @@ private:
     Result<> judge_forks();
     Result<> name_branches();
     Result<> judge_note(const RestoreRequest& request);
-    Result<UnixTime> last_stored_on(const ArchiveLocation& archive, Timeline timeline) const;
     Result<Behind> look_behind(Timeline parent, Timeline child, Lsn left) const;
     Result<> look_at_archive(const ArchiveLocation& archive, Behind& behind) const;
     Result<> look_at_fork(const ArchiveLocation& archive, const std::string& object,

@@ -15,7 +15,7 @@ use Test::More;
 use Time::HiRes qw(usleep time);
 
 our @EXPORT = qw(chronos_node write_config chronos pgbackrest run_tool restored_node poll_until
-  table_state slurp_tree seed engines_below wait_archived $chronos);
+  table_state slurp_tree seed engines_below wait_archived archive_directory $chronos);
 
 our $chronos = $ENV{CHRONOS} // 'chronos';
 
@@ -80,6 +80,13 @@ C
 		$node->safe_psql('postgres', 'CREATE EXTENSION chronos_backup');
 	}
 	return $node;
+}
+
+# Where the archive of the node's first stanza lies in its repository, whether it exists already or not.
+sub archive_directory
+{
+	my ($node) = @_;
+	return "$node->{chronos_repo}/archive/main/" . PostgreSQL::Test::Utils::slurp_file($node->data_dir . '/PG_VERSION') =~ s/\s+$//r . '-1';
 }
 
 # Runs a program to its end; returns (exit status or 128 + signal, stdout, stderr).
