@@ -15,6 +15,8 @@ my $conf = $node->{chronos_conf};
 $node->safe_psql('postgres', 'CREATE TABLE t (n int); INSERT INTO t VALUES (1)');
 my ($rc, $out, $err) = chronos($conf, '--type=full', 'backup');
 is($rc, 0, 'backup') or diag $out . $err;
+my $early = $node->safe_psql('postgres', 'SELECT pg_current_wal_lsn()');
+$node->safe_psql('postgres', 'SELECT pg_switch_wal() FROM pg_logical_emit_message(false, $$t$$, $$x$$)') for 1 .. 3;
 my %before = map { $_ => $node->safe_psql('postgres', "SHOW $_") }
   qw(max_connections max_worker_processes max_wal_senders max_prepared_transactions max_locks_per_transaction);
 my %raised = map { $_ => $before{$_} + 20 } keys %before;
@@ -33,6 +35,9 @@ mkdir $data, 0700;
 ($rc, $out, $err) = chronos($conf, "--pg1-path=$data", 'restore', '--plan');
 is($rc, 0, 'plan') or diag $out . $err;
 like($out, qr/^ +setting: +$_ = '$raised{$_}' for this recovery$/m, "the plan raises $_") for sort keys %raised;
+($rc, $out, $err) = chronos($conf, "--pg1-path=$data", '--type=lsn', "--target=$early", 'restore', '--plan');
+is($rc, 0, 'plan to an end before that') or diag $out . $err;
+unlike($out, qr/^ +setting: /m, 'which needs none of them');
 ($rc, $out, $err) = chronos($conf, "--pg1-path=$data", 'restore');
 is($rc, 0, 'restore') or diag $out . $err;
 my $restored = restored_node('restored', $data);

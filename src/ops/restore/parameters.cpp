@@ -19,8 +19,12 @@
 namespace chronos::ops {
 namespace {
 
-/// Longer than this nobody waits for a plan.
+/// Longer than this nobody waits for a plan that finds a target, which would else be missed after
+/// everything was restored.
 constexpr std::chrono::seconds kTimeMax{30};
+/// Raised settings alone are worth less: a restore with much WAL shall not wait for what is seldom
+/// there.
+constexpr std::chrono::seconds kTimeMaxWithoutTarget{5};
 /// No segment is larger.
 constexpr std::size_t kSegmentSizeMax = std::size_t{1} << 30;
 
@@ -33,16 +37,36 @@ struct Segment {
     std::string compressed_as;  ///< the name, which ends in how it is compressed
 };
 
-/// What the archives hold of the way, from the segment on that the backup began in; each once.
+/// Whether the WAL is asked for more than settings.
+bool seeks_target(const RestorePlan& plan) {
+    return plan.type == RecoveryType::time || plan.type == RecoveryType::xid ||
+           plan.type == RecoveryType::name;
+}
+
+/// The last segment that recovery may read, as it ends on every timeline: that behind the one with
+/// the target, should the record at the target begin there.
+std::string last_wanted(const RestoreRequest& request, const RestorePlan& plan,
+                        std::uint32_t segment_size) {
+    if (plan.type != RecoveryType::lsn) return kNoEnd;
+    const auto target = Lsn::parse(request.target);
+    if (!target) return kNoEnd;
+    return pgdata::wal_segment_name_before(1, Lsn{target->value + segment_size}, segment_size)
+        .substr(8);
+}
+
+/// What the archives hold of the way, from the segment on that the backup ended in (its pg_control
+/// knows what was before) up to `last`; each once.
 std::vector<Segment> segments_on(const std::vector<ArchiveLocation>& archives,
                                  const TimelinePath& path, std::uint32_t segment_size,
-                                 const RestorePlan& plan) {
+                                 const std::string& last, const RestorePlan& plan) {
     // By timeline: the last segment of it that is on the way.
     std::map<Timeline, std::string> timelines{{path.backup, kNoEnd}, {path.target, kNoEnd}};
     for (const pgdata::TimelineSwitch& fork : path.switches)
         timelines[fork.parent] =
             pgdata::wal_segment_name_before(fork.parent, fork.switch_lsn, segment_size).substr(8);
-    const std::string first = plan.manifest.archive_start.substr(8);
+    const std::string& from = plan.manifest.archive_stop.empty() ? plan.manifest.archive_start
+                                                                 : plan.manifest.archive_stop;
+    const std::string first = from.substr(8);
     std::map<std::string, Segment> segments;
     for (const ArchiveLocation& archive : archives) {
         const auto directories = archive.repository->storage->list(archive.directory);
@@ -57,7 +81,7 @@ std::vector<Segment> segments_on(const std::vector<ArchiveLocation>& archives,
             if (!entries) continue;
             for (const storage::Entry& entry : *entries)
                 if (entry.name.size() >= 65 && entry.name[24] == '-' &&
-                    entry.name.substr(8, 16) >= first &&
+                    entry.name.substr(8, 16) >= first && entry.name.substr(8, 16) <= last &&
                     entry.name.substr(8, 16) <=
                         timelines[pgdata::timeline_of_segment(entry.name.substr(0, 24))])
                     segments.try_emplace(entry.name.substr(0, 24),
@@ -120,10 +144,12 @@ WalKnowledge look_into_wal(const RestoreRequest& request,
     if (major_of(plan.manifest.pg_version) < 12 || plan.type == RecoveryType::none) return known;
     add_control_file(request, plan);
     if (plan.type == RecoveryType::immediate || archives.empty()) return known;
-    const std::vector<Segment> segments = segments_on(archives, path, segment_size, plan);
+    const std::vector<Segment> segments =
+        segments_on(archives, path, segment_size, last_wanted(request, plan, segment_size), plan);
     if (segments.empty()) return known;
     const pgdata::WalTarget target = target_of(plan);
-    const auto end = std::chrono::steady_clock::now() + kTimeMax;
+    const auto end =
+        std::chrono::steady_clock::now() + (seeks_target(plan) ? kTimeMax : kTimeMaxWithoutTarget);
     std::atomic<std::size_t> unread{0};
     std::mutex mutex;
     const Cancellation never;
