@@ -119,7 +119,7 @@ check_version() {
 	engine_dir=$(portable_engine "$build/chronos") || return 1
 	enter_root "$root" "$top:/check/src" "$engine_dir:/opt/chronos" \
 		env PG_MAJOR="$1" CHECK_ENGINE=/opt/chronos/chronos CHECK_SCREENSHOTS=/tmp/screenshots PROVE_FLAGS="${PROVE_FLAGS:-}" \
-		PROVE_TESTS="${PROVE_TESTS:-}" TEST_SEED="${TEST_SEED:-}" TEST_STEPS="${TEST_STEPS:-}" CHECK_LONG="${CHECK_LONG:-}" \
+		PROVE_TESTS="${PROVE_TESTS:-}" CHECK_LONG="${CHECK_LONG:-}" ${TEST_SEED:+TEST_SEED="$TEST_SEED"} ${TEST_STEPS:+TEST_STEPS="$TEST_STEPS"} \
 		/check/src/scripts/check.sh $steps
 }
 

@@ -34,7 +34,14 @@ sub names_and_text
 	my ($status, $out, $err) = chronos($conf, '--type=full', 'backup');
 	is($status, 0, 'a backup by command') or diag("$out$err");
 	my ($label, $warnings) = ('', '');
-	$node->psql('postgres', qq{SELECT chronos.backup_now('full', '{"note": "th$own"}')}, stdout => \$label, stderr => \$warnings);
+	# An annotation is text for both tools: bytes that are none are refused, not stored.
+	my $note = $encoding eq 'SQL_ASCII' ? 'the' : "th$own";
+	if ($encoding eq 'SQL_ASCII')
+	{
+		$node->psql('postgres', qq{SELECT chronos.backup_now('full', '{"note": "th$own"}')}, stderr => \$err);
+		like($err, qr/annotation 'note' cannot be stored/, 'what is no text is no annotation');
+	}
+	$node->psql('postgres', qq{SELECT chronos.backup_now('full', '{"note": "$note"}')}, stdout => \$label, stderr => \$warnings);
 	is($warnings, '', 'and one by SQL');
 	my @manifests = glob "$node->{chronos_repo}/backup/main/*F/backup.manifest";
 	is(scalar @manifests, 2, 'there are two');

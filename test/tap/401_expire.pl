@@ -186,7 +186,8 @@ sub failing_repository
 		my ($status, $out) = $tool eq 'chronos' ? chronos($conf, 'expire') : pgbackrest($conf, 'expire');
 		is($status, 104, "$tool: one of two repositories failed");
 		is_deeply([ SyntheticRepo::listed($repo->{path}) ], ['20260103-000001F'], "$tool: the other one is done");
-		$said{$tool} = [ map { s/-(chronos|pgbackrest)//gr } said($out) ];
+		# Ours also says how a stanza that is there is mended.
+		$said{$tool} = [ map { s/-(chronos|pgbackrest)//gr } grep { !/ repair' shows / } said($out) ];
 	}
 	is_deeply([ sort @{ $said{chronos} } ], [ sort @{ $said{pgbackrest} } ], 'and both say so');
 	return;

@@ -24,10 +24,9 @@ my @libraries = `readelf -d $module` =~ /\(NEEDED\)\s+Shared library: \[([^\]]+)
 is(join(' ', grep { !/^lib(?:stdc\+\+|gcc_s|c|m)\.so\.\d+$/ } @libraries), '',
 	'no library for storage, encryption or compression');
 
-# Script and module agree on the functions.
+# Scripts and module agree on the functions: a new installation runs one script after the other.
 my ($share) = `pg_config --sharedir` =~ /(\S+)/;
-my ($version) = slurp_file("$share/extension/chronos_backup.control") =~ /default_version = '(.*)'/;
-my %used = map { $_ => 1 } slurp_file("$share/extension/chronos_backup--$version.sql") =~ /'MODULE_PATHNAME', '(\w+)'/g;
+my %used = map { $_ => 1 } map { slurp_file($_) =~ /'MODULE_PATHNAME', '(\w+)'/g } glob "$share/extension/chronos_backup--*.sql";
 is(join(' ', sort keys %used), join(' ', sort grep { !/^chronos_test_/ } @functions),
 	'every function is one of SQL, those for tests aside');
 done_testing();
