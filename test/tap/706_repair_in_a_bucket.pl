@@ -12,7 +12,7 @@ use Test::More;
 
 my $server = S3Server->new(buckets => ['one']);
 my $node = chronos_node('main', options => { $server->options('one'), 'repo1-path' => '/repo', 'compress-type' => 'gz',
-	'repo1-cipher-type' => 'aes-256-cbc', 'repo1-cipher-pass' => 'correct horse battery', 'archive-timeout' => 60 });
+	'repo1-cipher-type' => 'aes-256-cbc', 'repo1-cipher-pass' => 'mends what is broken', 'archive-timeout' => 60 });
 my $conf = $node->{chronos_conf};
 for my $type ('full', 'incr', 'full')
 {
@@ -20,7 +20,7 @@ for my $type ('full', 'incr', 'full')
 	is($status, 0, "a $type backup") or diag "$out$err";
 }
 my %seen;
-my ($full, $incr, $last) = grep { !$seen{$_}++ } map { m{repo/backup/main/(2\w+-\w+)/} ? $1 : () } keys_of('backup/main/2');
+my ($full, $incr, $last) = grep { !$seen{$_}++ } map { m{repo/backup/main/(2[\w-]+)/} ? $1 : () } keys_of('backup/main/2');
 
 my $early = get('backup/main/backup.info');
 is(status(), 0, 'nothing to repair');
