@@ -277,11 +277,13 @@ Result<std::vector<ops::check::CheckFinding>> check_over(Context& context,
     request.archive_check = config.get_bool("archive-check");
     request.archive_mode_check = config.get_bool("archive-mode-check");
     request.archive_timeout = config.get_time("archive-timeout");
-    const auto server = CHRONOS_TRY(db::read_server_facts(connection));
+    const auto server = db::read_server_facts(connection);
+    // What the role may not ask is a finding of its own, below.
+    const std::string directory = server ? server->data_directory : request.pgdata;
     auto findings = configuration_findings(config);
-    for (ops::check::CheckFinding& finding : check_local_paths(config, server.data_directory))
+    for (ops::check::CheckFinding& finding : check_local_paths(config, directory))
         findings.push_back(std::move(finding));
-    if (const auto placed = check_places(config, server.data_directory); !placed)
+    if (const auto placed = check_places(config, directory); !placed)
         findings.push_back({"places", ops::check::CheckStatus::failure, placed.error().message(),
                             placed.error().hint(), placed.error().kind()});
     // Nothing is archived then: waiting for WAL would only hide why.
