@@ -183,7 +183,8 @@ void Service::save_memory() {
     for (const std::string& directory : memory_directories(config_)) {
         if (directory.empty()) continue;
         const auto storage = storage::make_posix_storage(directory, {.file_mode = 0600});
-        if (storage::write_object(*storage, memory_name(config_), text)) return;
+        if (storage->make_path("") && storage::write_object(*storage, memory_name(config_), text))
+            return;
     }
 }
 
