@@ -133,11 +133,16 @@ void look_at_owners(const std::vector<repo::Repository>& repositories, const std
             facts.archives.back().database.system_id != self->system_id)
             continue;
         const repo::StanzaOwner owner(repositories[i], view.snapshot.stanza);
-        (void)owner.use(*self, repo::StanzaUse::archive,
-                        facts.archives.back().database.archive_id());
+        (void)owner.use(*self, repo::StanzaUse::archive);
         if (const auto another = owner.owned_by_another(*self)) facts.owner = *another;
-        const auto refused = owner.recently_refused();
+        const auto refused = owner.recently_refused(*self);
         if (facts.owner.empty() && refused) facts.refused = *refused;
+        const auto beside = owner.beside(*self, facts.archives.back().database.archive_id());
+        if (beside && *beside) {
+            facts.beside = (*beside)->server;
+            facts.beside_timeline = (*beside)->timeline;
+            facts.beside_is_newer = (*beside)->timeline > self->timeline;
+        }
     }
 }
 

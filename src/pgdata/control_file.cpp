@@ -24,6 +24,10 @@ constexpr std::size_t kControlDataSize = 512;
 constexpr std::size_t kSystemIdAt = 0;
 constexpr std::size_t kControlVersionAt = 8;
 constexpr std::size_t kCatalogVersionAt = 12;
+/// The server's DBState. Two of its values are recovery: shut down in it, and running.
+constexpr std::size_t kStateAt = 16;
+constexpr std::uint32_t kShutDownInRecovery = 2;
+constexpr std::uint32_t kInArchiveRecovery = 5;
 constexpr std::size_t kCheckpointAt = 32;
 constexpr std::size_t kTimelineAt = 48;
 
@@ -122,6 +126,10 @@ unsigned ControlFile::major() const {
     return result;
 }
 
+Timeline ControlFile::current_timeline() const {
+    return std::max(timeline, recovery_timeline);
+}
+
 std::string ControlFile::tablespace_directory() const {
     return "PG_" + version + "_" + std::to_string(catalog_version);
 }
@@ -137,6 +145,9 @@ Result<ControlFile> parse_control_file(io::Bytes content) {
     control.version = version->name;
     control.checkpoint = Lsn{load<std::uint64_t>(content, kCheckpointAt)};
     control.timeline = load<std::uint32_t>(content, kTimelineAt);
+    control.recovery_timeline = load<std::uint32_t>(content, version->control.recovery_timeline);
+    const auto state = load<std::uint32_t>(content, kStateAt);
+    control.in_recovery = state == kShutDownInRecovery || state == kInArchiveRecovery;
     control.page_size = load<std::uint32_t>(content, version->control.page_size);
     control.wal_segment_size = load<std::uint32_t>(content, version->control.wal_segment_size);
     control.data_checksum_version =

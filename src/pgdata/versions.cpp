@@ -8,9 +8,9 @@ namespace chronos::pgdata {
 namespace {
 
 constexpr ControlLayout kUnknown{};
-constexpr ControlLayout kControl11{208, 220, 244, 280};
-constexpr ControlLayout kControl12{216, 228, 252, 288};  // the same until 17
-constexpr ControlLayout kControl18{216, 228, 252, 292};
+constexpr ControlLayout kControl11{208, 220, 244, 136, 280};
+constexpr ControlLayout kControl12{216, 228, 252, 144, 288};  // the same until 17
+constexpr ControlLayout kControl18{216, 228, 252, 144, 292};
 
 constexpr std::array kVersions = {
     Version{"9.6", 9, 0xD093, 960, 201608131, kUnknown},

@@ -12,7 +12,8 @@ struct ControlLayout {
     std::size_t page_size = 0;
     std::size_t wal_segment_size = 0;
     std::size_t data_checksum_version = 0;
-    std::size_t crc = 0;  ///< of all bytes before it; 0: the layout is not known
+    std::size_t recovery_timeline = 0;  ///< what is replayed, or was when recovery ended
+    std::size_t crc = 0;                ///< of all bytes before it; 0: the layout is not known
 };
 
 /// What distinguishes the files of one major version.

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <filesystem>
 
@@ -23,7 +24,24 @@ constexpr UnixTime kDeadAfter_s = 360;
 /// An owner that was taken for dead, and was not, gets back what is its own.
 constexpr UnixTime kReturn_s = 86400;
 constexpr UnixTime kRefusedShown_s = 86400;
+/// So long after a promotion a former primary may still archive what it has.
+constexpr UnixTime kDraining_s = 60;
 constexpr std::size_t kSizeMax = 16384;
+
+std::string timeline_name(Timeline timeline) {
+    std::array<char, 16> name{};
+    std::snprintf(name.data(), name.size(), "%08X", timeline);
+    return name.data();
+}
+
+/// nullopt: the name is not that of a timeline.
+std::optional<Timeline> timeline_of(std::string_view name) {
+    Timeline timeline = 0;
+    const auto [end, failure] =
+        std::from_chars(name.data(), name.data() + name.size(), timeline, 16);
+    if (failure != std::errc() || timeline_name(timeline) != name) return std::nullopt;
+    return timeline;
+}
 
 void append(std::string& text, std::string_view key, const std::string& value) {
     text += text.empty() || text.back() == '{' ? "" : ",";
@@ -57,7 +75,7 @@ void set(ServerIdentity& server, std::string_view key, const std::string& value)
 
 bool is_same_now(const ServerIdentity& a, const ServerIdentity& b) {
     return a.host == b.host && a.boot_id == b.boot_id && a.path == b.path && a.device == b.device &&
-           a.inode == b.inode && a.system_id == b.system_id && a.timeline == b.timeline;
+           a.inode == b.inode && a.system_id == b.system_id;
 }
 
 }  // namespace
@@ -91,7 +109,8 @@ Result<ServerIdentity> identify_server(const std::string& pg_path) {
     server.inode = status.st_ino;
     server.file_system = file_system.f_fsid;
     server.system_id = control.system_id;
-    server.timeline = control.timeline;
+    server.timeline = control.current_timeline();
+    server.standby = control.in_recovery;
     return server;
 }
 
@@ -105,9 +124,7 @@ bool is_same_server(const ServerIdentity& a, const ServerIdentity& b) {
 std::string timeline_history_object(const std::string& stanza, const std::string& archive_id,
                                     Timeline timeline) {
     if (timeline <= 1) return "";
-    std::array<char, 32> name{};
-    std::snprintf(name.data(), name.size(), "%08X.history", timeline);
-    return archive_path(stanza) + "/" + archive_id + "/" + name.data();
+    return archive_path(stanza) + "/" + archive_id + "/" + timeline_name(timeline) + ".history";
 }
 
 std::string describe(const ServerIdentity& server) {
@@ -115,8 +132,8 @@ std::string describe(const ServerIdentity& server) {
            "'";
 }
 
-Result<std::optional<StanzaOwner::Record>> StanzaOwner::load() const {
-    auto text = storage::read_object(*repository_.storage, object(), kSizeMax);
+Result<std::optional<StanzaOwner::Record>> StanzaOwner::load(Timeline timeline) const {
+    auto text = storage::read_object(*repository_.storage, object(timeline), kSizeMax);
     if (!text && text.error().kind() == ErrorKind::not_found) return std::optional<Record>();
     if (!text) return std::move(text).error().while_doing("read whose stanza '" + stanza_ + "' is");
     Record record;
@@ -140,8 +157,8 @@ Result<std::optional<StanzaOwner::Record>> StanzaOwner::load() const {
 }
 
 /// Costs a round trip, which an owner need not make.
-Result<> StanzaOwner::look_at_age(Record& record) const {
-    const auto entry = CHRONOS_TRY(repository_.storage->info(object()));
+Result<> StanzaOwner::look_at_age(Record& record, Timeline timeline) const {
+    const auto entry = CHRONOS_TRY(repository_.storage->info(object(timeline)));
     record.modified = entry ? entry->modified : 0;
     record.age = unix_now() - record.modified;
     return {};
@@ -155,24 +172,14 @@ Result<> StanzaOwner::save(const ServerIdentity& self, const std::optional<Serve
     append(text, "taken-at", std::to_string(unix_now()));
     append(text, "renewed-at", std::to_string(unix_now()));
     if (former) append(text, "former-", *former);
-    return storage::write_object(*repository_.storage, object(), text + "}\n");
+    return storage::write_object(*repository_.storage, object(self.timeline), text + "}\n");
 }
 
-/// Whether an owner on another timeline has made room for the server. The times are of one clock.
-Result<bool> StanzaOwner::gives_way(const Record& record, const ServerIdentity& self,
-                                    const std::string& archive_id) const {
-    if (self.timeline < record.server.timeline) return false;
-    const auto promoted = CHRONOS_TRY(
-        repository_.storage->info(timeline_history_object(stanza_, archive_id, self.timeline)));
-    return !promoted || record.modified <= promoted->modified;
-}
-
-Result<> StanzaOwner::use(const ServerIdentity& self, StanzaUse what,
-                          const std::string& archive_id) const {
-    auto record = CHRONOS_TRY(load());
+Result<> StanzaOwner::use(const ServerIdentity& self, StanzaUse what) const {
+    if (self.standby) return {};
+    auto record = CHRONOS_TRY(load(self.timeline));
     if (!record || record->server.system_id != self.system_id)
         return save(self, std::nullopt, /*claimed=*/false);
-    const std::string repo = "repo" + std::to_string(repository_.key);
     if (is_same_server(record->server, self)) {
         const UnixTime since = unix_now() - record->renewed_at;
         if (is_same_now(record->server, self) && since >= 0 && since < kRenewal_s) return {};
@@ -180,39 +187,35 @@ Result<> StanzaOwner::use(const ServerIdentity& self, StanzaUse what,
         return save(self, has_former ? std::optional(record->former) : std::nullopt,
                     record->claimed);
     }
-    CHRONOS_TRY(look_at_age(*record));
+    CHRONOS_TRY(look_at_age(*record, self.timeline));
     const bool dead = !record->alive();
-    const bool returns =
-        !record->claimed && !record->former.path.empty() && is_same_server(record->former, self) &&
-        record->server.timeline == self.timeline && unix_now() - record->taken_at < kReturn_s;
-    const bool other_timeline = record->server.timeline != self.timeline;
-    if (what == StanzaUse::archive && other_timeline && !dead) return {};
-    const bool promoted = other_timeline && CHRONOS_TRY(gives_way(*record, self, archive_id));
-    if (dead || returns || promoted) {
-        log_warn(repo + ": stanza '" + stanza_ + "' is taken over by " + describe(self) + " from " +
-                 describe(record->server) +
-                 (dead ? ", which has not used it for " + std::to_string(record->age) + " seconds"
-                  : promoted ? ", after a promotion"
-                             : ", which took it while this server was quiet"));
-        // Who comes back is not taken from again.
-        return save(self, dead ? std::optional(record->server) : std::nullopt, returns);
-    }
-    return refuse(self, *record, what);
+    const bool returns = !record->claimed && !record->former.path.empty() &&
+                         is_same_server(record->former, self) &&
+                         unix_now() - record->taken_at < kReturn_s;
+    if (!dead && !returns) return refuse(self, *record, what);
+    log_warn("repo" + std::to_string(repository_.key) + ": stanza '" + stanza_ +
+             "' is taken over by " + describe(self) + " from " + describe(record->server) +
+             (dead ? ", which has not used it for " + std::to_string(record->age) + " seconds"
+                   : ", which took it while this server was quiet"));
+    // Who comes back is not taken from again.
+    return save(self, dead ? std::optional(record->server) : std::nullopt, returns);
 }
 
 Error StanzaOwner::refuse(const ServerIdentity& self, const Record& record, StanzaUse what) const {
     // The owner is to know; that it cannot be told is no reason to let the other one in.
-    const auto noted = repository_.storage->info(refused_object());
+    const auto noted = repository_.storage->info(refused_object(self.timeline));
     if (!noted || !*noted || unix_now() - (*noted)->modified >= kRenewal_s) {
         std::string text = "{";
         append(text, "", self);
-        (void)storage::write_object(*repository_.storage, refused_object(), text + "}\n");
+        (void)storage::write_object(*repository_.storage, refused_object(self.timeline),
+                                    text + "}\n");
     }
     const std::string use = what == StanzaUse::archive ? "WAL" : "backups";
     return Error(ErrorKind::archive_mismatch,
                  "stanza '" + stanza_ + "' on repo" + std::to_string(repository_.key) +
-                     " belongs to another server, which is alive: " + describe(record.server) +
-                     "; no " + use + " of " + describe(self) + " are taken")
+                     " belongs to another server, which is alive, on the same timeline: " +
+                     describe(record.server) + "; no " + use + " of " + describe(self) +
+                     " are taken")
         .with_hint(
             "Is this a copy? Then give it a stanza or a repository of its own, or set"
             " archive_mode = off and clear chronos.schedules.")
@@ -222,14 +225,14 @@ Error StanzaOwner::refuse(const ServerIdentity& self, const Record& record, Stan
 
 Result<> StanzaOwner::claim(const ServerIdentity& self) const {
     CHRONOS_TRY(save(self, std::nullopt, /*claimed=*/true));
-    return repository_.storage->remove(refused_object());
+    return repository_.storage->remove(refused_object(self.timeline));
 }
 
-Result<std::string> StanzaOwner::recently_refused() const {
-    const auto entry = CHRONOS_TRY(repository_.storage->info(refused_object()));
+Result<std::string> StanzaOwner::recently_refused(const ServerIdentity& self) const {
+    const auto entry = CHRONOS_TRY(repository_.storage->info(refused_object(self.timeline)));
     if (!entry || unix_now() - entry->modified > kRefusedShown_s) return std::string();
-    const std::string text =
-        CHRONOS_TRY(storage::read_object(*repository_.storage, refused_object(), kSizeMax));
+    const std::string text = CHRONOS_TRY(
+        storage::read_object(*repository_.storage, refused_object(self.timeline), kSizeMax));
     ServerIdentity server;
     JsonReader reader(trim(text));
     std::string_view key;
@@ -238,13 +241,49 @@ Result<std::string> StanzaOwner::recently_refused() const {
 }
 
 Result<std::string> StanzaOwner::owned_by_another(const ServerIdentity& self) const {
-    auto record = CHRONOS_TRY(load());
+    auto record = CHRONOS_TRY(load(self.timeline));
     if (!record || record->server.system_id != self.system_id ||
         is_same_server(record->server, self))
         return std::string();
-    CHRONOS_TRY(look_at_age(*record));
+    CHRONOS_TRY(look_at_age(*record, self.timeline));
     if (!record->alive()) return std::string();
     return describe(record->server);
+}
+
+Result<std::optional<ServerBeside>> StanzaOwner::beside(const ServerIdentity& self,
+                                                        const std::string& archive_id) const {
+    std::optional<ServerBeside> found;
+    for (const storage::Entry& entry : CHRONOS_TRY(repository_.storage->list(directory()))) {
+        const auto timeline = timeline_of(entry.name);
+        if (!timeline || *timeline == self.timeline) continue;
+        auto record = CHRONOS_TRY(load(*timeline));
+        if (!record || record->server.system_id != self.system_id ||
+            is_same_server(record->server, self))
+            continue;
+        CHRONOS_TRY(look_at_age(*record, *timeline));
+        if (!record->alive()) continue;
+        if (*timeline < self.timeline && !CHRONOS_TRY(outlives(*record, self, archive_id)))
+            continue;
+        if (!found || *timeline > found->timeline) found = {describe(record->server), *timeline};
+    }
+    return found;
+}
+
+/// A former primary is not taken for one that goes on because of what it did before it was stopped.
+/// Both times are of the clock of the repository.
+Result<bool> StanzaOwner::outlives(const Record& record, const ServerIdentity& self,
+                                   const std::string& archive_id) const {
+    const auto promoted = CHRONOS_TRY(
+        repository_.storage->info(timeline_history_object(stanza_, archive_id, self.timeline)));
+    return !promoted || record.modified > promoted->modified + kDraining_s;
+}
+
+std::string StanzaOwner::object(Timeline timeline) const {
+    return directory() + "/" + timeline_name(timeline);
+}
+
+std::string StanzaOwner::refused_object(Timeline timeline) const {
+    return object(timeline) + ".refused";
 }
 
 }  // namespace chronos::repo

@@ -22,7 +22,7 @@ my $offset = 0;
 subtest 'a copy is refused' => sub {
 	$copy->safe_psql('postgres', 'CREATE TABLE of_the_copy (); SELECT pg_switch_wal()');
 	ok($copy->poll_query_until('postgres', 'SELECT failed_count > 0 FROM pg_stat_archiver'), 'its WAL');
-	like(slurp_file($copy->logfile), qr/stanza 'main' on repo1 belongs to another server, which is alive/,
+	like(slurp_file($copy->logfile), qr/stanza 'main' on repo1 belongs to another server, which is alive, on the same timeline/,
 		'... for a reason');
 	my ($status, $out, $err) = $copy->psql('postgres', 'SELECT * FROM chronos.expire(false)');
 	like($err, qr/belongs to another server|encountered 1 error/, 'what it wants to expire');
@@ -55,9 +55,19 @@ subtest 'both are told' => sub {
 };
 $copy->stop;
 
+sub succeeds
+{
+	my ($server, $job, $name) = @_;
+	my $id = $server->safe_psql('postgres', "SELECT chronos.$job");
+	$server->psql('postgres', "SELECT chronos.wait($id)");
+	return is($server->safe_psql('postgres', "SELECT state || ' ' || coalesce(error, '') FROM chronos.jobs WHERE id = $id"),
+		'succeeded ', $name);
+}
+
+my $moved = PostgreSQL::Test::Cluster->new('moved');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
 subtest 'a server that has moved' => sub {
 	$node->stop;
-	my $moved = PostgreSQL::Test::Cluster->new('moved');
 	mkdir $moved->basedir if !-d $moved->basedir;
 	system('cp', '-a', $node->data_dir, $moved->data_dir) == 0 or die;
 	$moved->append_conf('postgresql.conf', 'port = ' . $moved->port . "\nunix_socket_directories = '" . $moved->host . "'");
@@ -67,22 +77,39 @@ subtest 'a server that has moved' => sub {
 	my ($status, $out, $err) = chronos($conf, '--pg1-path=' . $moved->data_dir, 'stanza-claim');
 	is($status, 0, 'and claims its stanza') or diag($out . $err);
 	wait_archived($moved);
-	my $id = $moved->safe_psql('postgres', q{SELECT chronos.start_backup('incr')});
-	$moved->psql('postgres', "SELECT chronos.wait($id)");
-	is($moved->safe_psql('postgres', "SELECT state FROM chronos.jobs WHERE id = $id"), 'succeeded', 'a backup');
+	succeeds($moved, q{start_backup('incr')}, 'a backup');
 
 	$moved->backup('standby');
-	my $standby = PostgreSQL::Test::Cluster->new('standby');
 	$standby->init_from_backup($moved, 'standby', has_streaming => 1);
 	$standby->start;
 	$moved->stop('immediate');
 	$standby->promote;
 	$standby->safe_psql('postgres', 'CREATE TABLE promoted (); SELECT pg_switch_wal()');
 	wait_archived($standby);
-	$id = $standby->safe_psql('postgres', q{SELECT chronos.start_backup('full')});
-	$standby->psql('postgres', "SELECT chronos.wait($id)");
-	is($standby->safe_psql('postgres', "SELECT state || ' ' || coalesce(error, '') FROM chronos.jobs WHERE id = $id"),
-		'succeeded ', 'a promoted standby need not');
-	$standby->stop;
+	succeeds($standby, q{start_backup('full')}, 'a promoted standby need not');
+};
+
+# The former primary comes back, not rewound; or the promotion was an accident.
+subtest 'two primaries' => sub {
+	$moved->start;
+	$moved->safe_psql('postgres', 'CREATE TABLE goes_on (); SELECT pg_switch_wal()');
+	wait_archived($moved);
+	succeeds($moved, q{start_backup('full')}, 'backup of the former one');
+	$standby->safe_psql('postgres', 'CREATE TABLE goes_on (); SELECT pg_switch_wal()');
+	wait_archived($standby);
+	succeeds($standby, q{start_backup('incr')}, 'backup of the promoted one');
+	# Time passes.
+	my ($history) = glob "$repo/archive/main/*/00000002.history";
+	utime time - 200, time - 200, $history or die "$history: $!";
+	my %told = ('another one was promoted to timeline 2' => $moved, 'the one of timeline 1 goes on' => $standby);
+	for my $words (sort keys %told)
+	{
+		my $server = $told{$words};
+		$server->safe_psql('postgres', q{ALTER SYSTEM SET chronos.health_interval = 1; SELECT pg_reload_conf()});
+		ok($server->poll_query_until('postgres', "SELECT count(*) = 1 FROM chronos.health()"
+			  . " WHERE rule = 'stanza_owner' AND state = 'critical' AND message LIKE '%two servers use the stanza: $words%'"),
+			"told: $words");
+	}
+	$_->stop for $standby, $moved;
 };
 done_testing();

@@ -139,6 +139,10 @@ struct RepositoryFacts {
     std::vector<HoldFacts> holds;    ///< ascending label
     std::string owner;    ///< another server that owns the stanza and is alive; "" if none does
     std::string refused;  ///< another server that was refused within the last day; "" if none was
+    std::string
+        beside;  ///< another server that uses the stanza on another timeline; "" if none does
+    std::uint32_t beside_timeline = 0;
+    bool beside_is_newer = false;  ///< its timeline is later than that of the server at hand
 
     std::uint64_t backup_bytes() const;  ///< stored, each object once
     std::uint64_t wal_bytes() const;

@@ -20,12 +20,17 @@ struct ControlFile {
     std::uint32_t catalog_version = 0;
     std::string version;  ///< "15"
     Lsn checkpoint;
-    Timeline timeline = 0;
+    Timeline timeline = 0;           ///< of the last checkpoint
+    Timeline recovery_timeline = 0;  ///< 0 once there was a checkpoint after recovery
+    bool in_recovery = false;        ///< a standby, or one that recovers from a backup
     std::uint32_t page_size = 8192;
     std::uint32_t wal_segment_size = 0;
     std::uint32_t data_checksum_version = 0;  ///< 0: off
 
     unsigned major() const;
+    /// The one that the server writes: after a promotion another one than that of the checkpoint,
+    /// until the next checkpoint, which may take minutes.
+    Timeline current_timeline() const;
     /// "PG_15_202209061", the directory in tablespaces.
     std::string tablespace_directory() const;
 };

@@ -21,7 +21,8 @@ struct ServerIdentity {
     std::uint64_t inode = 0;
     std::uint64_t file_system = 0;  ///< an id of it, the same wherever it is mounted
     std::uint64_t system_id = 0;
-    Timeline timeline = 0;
+    Timeline timeline = 0;  ///< that it writes, or follows
+    bool standby = false;   ///< it follows another server
 };
 /// Of the cluster in a data directory; reads its control file.
 Result<ServerIdentity> identify_server(const std::string& pg_path);
@@ -40,44 +41,59 @@ std::string describe(const ServerIdentity& server);
 
 /// What a server wants of a stanza that another one may own.
 enum class StanzaUse {
-    archive,  ///< WAL: of another timeline it harms nobody, of the same one it blocks the owner's
-    change,   ///< backups and what expires: for one server alone
+    archive,
+    change,  ///< backups and what expires
 };
 
-/// The record of the owner, "chronos/<stanza>/owner", which the owner renews as long as it uses the
-/// stanza. Whoever comes while there is none, or when it was not renewed for six minutes, becomes
-/// the owner; so does a server that is the same one, and whoever claims the stanza. Another server
-/// is refused while the owner is alive, which is noted beside the record for the owner to see. A
-/// promoted standby is not refused, unless the owner has used the stanza after the promotion.
-/// Losing the record loses nothing: the next one to come makes it again.
+/// A server that uses the stanza on another timeline.
+struct ServerBeside {
+    std::string server;  ///< as described
+    Timeline timeline = 0;
+};
+
+/// Who owns a stanza: on each timeline one server, whose record
+/// "chronos/<stanza>/owners/<timeline>" it renews as long as it uses the stanza. Whoever comes
+/// while there is none, or when it was not renewed for six minutes, becomes the owner; so does a
+/// server that is the same one, and whoever claims the stanza. Another server *on the same
+/// timeline* is refused while the owner is alive, which is noted beside the record for the owner to
+/// see. A promotion begins a timeline, so whoever was promoted is never refused because of the
+/// server that it replaces, and neither is that one if the promotion was an accident: their WAL has
+/// other names. That two go on is told by beside(). Losing the records loses nothing: the next one
+/// to come makes its own again.
 class StanzaOwner {
 public:
     StanzaOwner(const Repository& repository, std::string stanza)
         : repository_(repository), stanza_(std::move(stanza)) {}
 
-    /// Kind archive_mismatch, with the way to claim it, if the stanza belongs to another server
-    /// that is alive. Writes at most every two minutes; reads once.
-    /// `archive_id` is that of the cluster's WAL.
-    Result<> use(const ServerIdentity& self, StanzaUse what, const std::string& archive_id) const;
-    /// Makes `self` the owner, whoever is.
+    /// Kind archive_mismatch, with the way to claim it, if on its timeline the stanza belongs to
+    /// another server that is alive. Writes at most every two minutes; reads once. A standby is
+    /// neither refused nor made the owner: what it has is its primary's.
+    Result<> use(const ServerIdentity& self, StanzaUse what) const;
+    /// Makes `self` the owner on its timeline, whoever is.
     Result<> claim(const ServerIdentity& self) const;
 
-    /// Another server that was refused within the last day; as described, "" if none was.
-    Result<std::string> recently_refused() const;
-    /// Whether another server that is alive owns the stanza; as described, "" if not.
+    /// Another server that was refused within the last day, on the timeline of `self`; as
+    /// described, "" if none was.
+    Result<std::string> recently_refused(const ServerIdentity& self) const;
+    /// Whether another server that is alive owns the timeline of `self`; as described, "" if not.
     Result<std::string> owned_by_another(const ServerIdentity& self) const;
+    /// Another server that is alive on a later timeline, or has gone on on an earlier one since
+    /// `self` left that; the one on the latest timeline. `archive_id` is that of the cluster's WAL.
+    Result<std::optional<ServerBeside>> beside(const ServerIdentity& self,
+                                               const std::string& archive_id) const;
 
 private:
     struct Record;
-    Result<bool> gives_way(const Record& record, const ServerIdentity& self,
-                           const std::string& archive_id) const;
-    Result<std::optional<Record>> load() const;
-    Result<> look_at_age(Record& record) const;
+    Result<std::optional<Record>> load(Timeline timeline) const;
+    Result<> look_at_age(Record& record, Timeline timeline) const;
     Result<> save(const ServerIdentity& self, const std::optional<ServerIdentity>& former,
                   bool claimed) const;
+    Result<bool> outlives(const Record& record, const ServerIdentity& self,
+                          const std::string& archive_id) const;
     Error refuse(const ServerIdentity& self, const Record& record, StanzaUse what) const;
-    std::string object() const { return "chronos/" + stanza_ + "/owner"; }
-    std::string refused_object() const { return "chronos/" + stanza_ + "/owner-refused"; }
+    std::string directory() const { return "chronos/" + stanza_ + "/owners"; }
+    std::string object(Timeline timeline) const;
+    std::string refused_object(Timeline timeline) const;
 
     const Repository& repository_;
     std::string stanza_;

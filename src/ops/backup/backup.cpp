@@ -188,8 +188,7 @@ Result<> Run::look_at_cluster() {
     const repo::HistoryEntry& archive = archive_.current();
     if (archive.id == info_.current_id && archive.same_cluster(info_.current()))
         return repo::StanzaOwner(request_.repository, request_.stanza)
-            .use(CHRONOS_TRY(repo::identify_server(cluster_.pgdata)), repo::StanzaUse::change,
-                 archive.archive_id());
+            .use(CHRONOS_TRY(repo::identify_server(cluster_.pgdata)), repo::StanzaUse::change);
     return Error(ErrorKind::file_invalid, "backup info file and archive info file do not match")
         .with_hint("This may be a symptom of repository corruption.");
 }
@@ -243,7 +242,7 @@ Result<> Run::choose_prior() {
         request_.repository, request_.stanza, known_,
         {request_.resume, request_.type, request_.compress_type,
          repo::timeline_history_object(request_.stanza, archive_.current().archive_id(),
-                                       cluster_.control.timeline)}));
+                                       cluster_.control.current_timeline())}));
     if (resumed_) manifest_.cipher_pass = resumed_->cipher_pass;
     fill_options();
     return {};

@@ -171,8 +171,7 @@ Result<> Run::check_owner() const {
     if (request_.dry_run || request_.pg_path.empty()) return {};
     const auto self = repo::identify_server(request_.pg_path);
     if (!self || self->system_id != archive_info_.current().system_id) return {};
-    return repo::StanzaOwner(repository_, request_.stanza)
-        .use(*self, repo::StanzaUse::change, archive_info_.current().archive_id());
+    return repo::StanzaOwner(repository_, request_.stanza).use(*self, repo::StanzaUse::change);
 }
 
 Result<> Run::load() {

@@ -509,6 +509,15 @@ Rule heartbeat(const View& view) {
     return rule;
 }
 
+std::string two_primaries(const RepositoryFacts& repository) {
+    const std::string timeline = "timeline " + std::to_string(repository.beside_timeline);
+    return "in " + repo_name(repository) + " two servers use the stanza: " +
+           (repository.beside_is_newer
+                ? "another one was promoted to " + timeline
+                : "the one of " + timeline + " goes on, which this server has left") +
+           ": " + repository.beside;
+}
+
 Rule stanza_owner(const View& view) {
     Rule rule = found("stanza_owner", RuleState::ok, "no other server uses the stanza");
     for (const RepositoryFacts& repository : view.snapshot.repositories) {
@@ -519,6 +528,14 @@ Rule stanza_owner(const View& view) {
             rule.hint =
                 "If this server has replaced the other one, run chronos stanza-claim here;"
                 " if it is a copy, give it a stanza of its own.";
+            return rule;
+        }
+        if (!repository.beside.empty()) {
+            rule.state = RuleState::critical;
+            rule.message = two_primaries(repository);
+            rule.hint =
+                "Find out which one is production and stop the other one. Until then both go on to"
+                " archive, each its own timeline, and to back up.";
             return rule;
         }
         if (repository.refused.empty()) continue;

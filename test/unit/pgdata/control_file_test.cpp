@@ -37,6 +37,34 @@ TEST(ParseControlFile, ReadsWhatInitdbWrote) {
     EXPECT_EQ(control->tablespace_directory(), "PG_15_202209061");
 }
 
+/// `content` with a number in another place, and its CRC made right.
+std::string with_number(std::string content, std::size_t at, unsigned char value) {
+    content[at] = static_cast<char>(value);
+    return *invalidate_checkpoint(content.replace(288, 4, [&] {
+        const std::uint32_t crc = crc32c(io::bytes(content).first(288));
+        std::string bytes(4, 0);
+        for (std::size_t i = 0; i < 4; ++i) bytes[i] = static_cast<char>(crc >> (8 * i));
+        return bytes;
+    }()));
+}
+
+// Between a promotion and the checkpoint after it, which may take minutes.
+TEST(ParseControlFile, PromotedServerIsOnItsNewTimeline) {
+    EXPECT_EQ(parse_control_file(io::bytes(control_15()))->current_timeline(), 1u);
+    const auto control = parse_control_file(io::bytes(with_number(control_15(), 144, 3)));
+    ASSERT_OK(control);
+    EXPECT_EQ(control->timeline, 1u);
+    EXPECT_EQ(control->current_timeline(), 3u);
+}
+
+TEST(ParseControlFile, StandbyIsTold) {
+    for (const unsigned char state : {1, 2, 4, 5, 6}) {
+        const auto control = parse_control_file(io::bytes(with_number(control_15(), 16, state)));
+        ASSERT_OK(control);
+        EXPECT_EQ(control->in_recovery, state == 2 || state == 5);
+    }
+}
+
 TEST(ParseControlFile, AnyChangedByteIsNoticed) {
     const std::string good = control_15();
     for (std::size_t at = 16; at < 292; ++at) {

@@ -35,7 +35,7 @@ protected:
         return copy;
     }
     Result<> use(const ServerIdentity& server, StanzaUse what = StanzaUse::archive) {
-        return StanzaOwner(repository_, "main").use(server, what, "15-1");
+        return StanzaOwner(repository_, "main").use(server, what);
     }
     void age(const std::string& object, std::chrono::seconds by) {
         std::filesystem::last_write_time(directory_ / object,
@@ -47,7 +47,7 @@ protected:
         std::ofstream(directory_ / "archive/main/15-1/00000002.history") << "1\t0/3000000\n";
         age("archive/main/15-1/00000002.history", ago);
     }
-    static constexpr const char* kRecord = "chronos/main/owner";
+    static constexpr const char* kRecord = "chronos/main/owners/00000001";
 
     test::TemporaryDirectory directory_;
     Repository repository_;
@@ -107,41 +107,81 @@ TEST_F(UseStanza, IsKeptByOneThatHasClaimedIt) {
     EXPECT_OK(use(copy_elsewhere(), StanzaUse::change));
 }
 
-TEST_F(UseStanza, GoesToAPromotedStandby) {
-    ASSERT_OK(use(original()));
-    age(kRecord, std::chrono::seconds(20));
-    promoted(std::chrono::seconds(10));
-    ServerIdentity standby = copy_elsewhere();
-    standby.timeline = 2;
-    EXPECT_OK(use(standby));
-    EXPECT_OK(use(standby, StanzaUse::change));
-    // The former primary comes back, not rewound: its WAL is in nobody's way, its backups are.
-    EXPECT_OK(use(original()));
-    EXPECT_ERROR(ErrorKind::archive_mismatch, use(original(), StanzaUse::change));
+// However alive the former primary still looks: it may archive what it has while it is stopped.
+TEST_F(UseStanza, GoesOnForAPromotedStandbyAtOnce) {
+    ServerIdentity latest = original();
+    for (Timeline timeline = 2; timeline < 5; ++timeline) {
+        ASSERT_OK(use(latest));
+        ServerIdentity standby = original();
+        standby.path = "/srv/standby" + std::to_string(timeline);
+        standby.inode = 200 + timeline;
+        standby.timeline = timeline;
+        EXPECT_OK(use(standby));
+        EXPECT_OK(use(standby, StanzaUse::change));
+        EXPECT_OK(use(latest));
+        latest = standby;
+    }
 }
 
-// A test system that was recovered from a backup, while the original goes on.
-TEST_F(UseStanza, StaysWithOneThatUsesItAfterAPromotion) {
+// A standby was promoted by accident, or a test system was recovered from a backup.
+TEST_F(UseStanza, GoesOnForTheOneThatWasLeftByAPromotion) {
     ASSERT_OK(use(original()));
-    promoted(std::chrono::seconds(20));
-    age(kRecord, std::chrono::seconds(10));
-    ServerIdentity test_system = copy_elsewhere();
-    test_system.timeline = 2;
-    EXPECT_OK(use(test_system));
-    EXPECT_ERROR(ErrorKind::archive_mismatch, use(test_system, StanzaUse::change));
+    ServerIdentity promoted = copy_elsewhere();
+    promoted.timeline = 2;
+    ASSERT_OK(use(promoted, StanzaUse::change));
+    EXPECT_OK(use(original()));
     EXPECT_OK(use(original(), StanzaUse::change));
+    // On each of the two timelines a copy is one.
+    EXPECT_ERROR(ErrorKind::archive_mismatch, use(copy_on_the_same_host()));
+    ServerIdentity copy_of_the_promoted = copy_on_the_same_host();
+    copy_of_the_promoted.timeline = 2;
+    EXPECT_ERROR(ErrorKind::archive_mismatch, use(copy_of_the_promoted));
+}
+
+TEST_F(UseStanza, OnTwoTimelinesIsToldToBoth) {
+    const StanzaOwner owner(repository_, "main");
+    const auto timeline_beside = [&](const ServerIdentity& self) {
+        const auto beside = owner.beside(self, "15-1");
+        EXPECT_OK(beside);
+        return beside && *beside ? (*beside)->timeline : 0;
+    };
+    ServerIdentity standby = copy_elsewhere();
+    standby.timeline = 2;
+    ASSERT_OK(use(original()));
+    EXPECT_EQ(timeline_beside(original()), 0u);
+    ASSERT_OK(use(standby));
+    promoted(std::chrono::seconds(30));
+    // Seen after the promotion, but it may have been on its way down.
+    EXPECT_EQ(timeline_beside(standby), 0u);
+    EXPECT_EQ(timeline_beside(original()), 2u);
+    EXPECT_EQ((*owner.beside(original(), "15-1"))->server,
+              "data directory '/srv/pg' on host 'test'");
+    promoted(std::chrono::seconds(90));
+    EXPECT_EQ(timeline_beside(standby), 1u);
+    age(kRecord, std::chrono::seconds(400));
+    EXPECT_EQ(timeline_beside(standby), 0u);
+}
+
+// It may archive too (archive_mode = always), before its primary does.
+TEST_F(UseStanza, IsNotForAStandby) {
+    ServerIdentity standby = copy_elsewhere();
+    standby.standby = true;
+    EXPECT_OK(use(standby));
+    EXPECT_OK(use(original()));
+    EXPECT_OK(use(standby));
+    EXPECT_EQ(*StanzaOwner(repository_, "main").recently_refused(original()), "");
 }
 
 TEST_F(UseStanza, IsReportedToBothWhenOneIsRefused) {
     const StanzaOwner owner(repository_, "main");
     ASSERT_OK(use(original()));
-    EXPECT_EQ(*owner.recently_refused(), "");
+    EXPECT_EQ(*owner.recently_refused(original()), "");
     EXPECT_EQ(*owner.owned_by_another(original()), "");
     ASSERT_FALSE(use(copy_elsewhere()));
-    EXPECT_EQ(*owner.recently_refused(), "data directory '/srv/pg' on host 'test'");
+    EXPECT_EQ(*owner.recently_refused(original()), "data directory '/srv/pg' on host 'test'");
     EXPECT_EQ(*owner.owned_by_another(copy_elsewhere()), "data directory '/srv/pg' on host 'db1'");
     ASSERT_OK(owner.claim(copy_elsewhere()));
-    EXPECT_EQ(*owner.recently_refused(), "");
+    EXPECT_EQ(*owner.recently_refused(original()), "");
 }
 
 TEST_F(UseStanza, LosesNothingWithItsRecord) {
