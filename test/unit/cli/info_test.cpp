@@ -10,6 +10,7 @@
 
 #include "chronos/base/text.h"
 #include "cli/info_output.h"
+#include "fixtures_directory.h"
 #include "result_matchers.h"
 
 namespace chronos::cli {

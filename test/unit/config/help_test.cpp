@@ -7,6 +7,7 @@
 
 #include "chronos/base/text.h"
 #include "config/option_table.h"
+#include "fixtures_directory.h"
 #include "result_matchers.h"
 
 namespace chronos::config {

@@ -16,6 +16,7 @@
 #include "chronos/base/text.h"
 #include "chronos/crypto/hash.h"
 #include "chronos/storage/forwarding.h"
+#include "fixtures_directory.h"
 #include "result_matchers.h"
 
 /// Restores from repositories that pgBackRest wrote (test/fixtures).
