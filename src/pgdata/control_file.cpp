@@ -8,9 +8,12 @@
 #include <cerrno>
 #include <charconv>
 #include <chrono>
+#include <fstream>
 #include <thread>
 
+#include "chronos/base/text.h"
 #include "chronos/io/file_descriptor.h"
+#include "chronos/pgdata/version_numbers.h"
 #include "pgdata/crc32c.h"
 #include "pgdata/little_endian.h"
 #include "pgdata/versions.h"
@@ -30,6 +33,8 @@ constexpr std::uint32_t kShutDownInRecovery = 2;
 constexpr std::uint32_t kInArchiveRecovery = 5;
 constexpr std::size_t kCheckpointAt = 32;
 constexpr std::size_t kTimelineAt = 48;
+/// Off, on, and what betas of 19 have while it is changed under a running server.
+constexpr std::uint32_t kChecksumStateMax = 3;
 
 Result<> check_size(io::Bytes content) {
     if (content.size() < kControlDataSize)
@@ -39,17 +44,41 @@ Result<> check_size(io::Bytes content) {
     return {};
 }
 
+std::uint32_t control_version_in(io::Bytes content) {
+    return load<std::uint32_t>(content, kControlVersionAt);
+}
+
+std::uint32_t catalog_version_in(io::Bytes content) {
+    return load<std::uint32_t>(content, kCatalogVersionAt);
+}
+
+/// The major version that a control version is called after: 1905 belongs to 19. "" if it is called
+/// after none.
+std::string named_after(std::uint32_t control_version) {
+    constexpr std::uint32_t kFirst = 1000;
+    constexpr std::uint32_t kLast = 9999;
+    if (control_version < kFirst || control_version > kLast) return "";
+    return std::to_string(control_version / 100);
+}
+
+/// `version` is what the file PG_VERSION says, or "" where there is none.
+Error unknown_version(io::Bytes content, std::string version) {
+    const std::uint32_t control_version = control_version_in(content);
+    if (version.empty()) version = named_after(control_version);
+    std::string message = "unexpected control version = " + std::to_string(control_version) +
+                          " and catalog version = " + std::to_string(catalog_version_in(content));
+    if (!version.empty()) message += ", of PostgreSQL " + version;
+    return Error(ErrorKind::version_not_supported, std::move(message))
+        .with_hint("This chronos knows the releases of PostgreSQL " + supported_versions() +
+                   ". Newer ones need a newer chronos; betas and release candidates that differ "
+                   "from the release are not supported.");
+}
+
 Result<const Version*> version_of(io::Bytes content) {
-    const auto control_version = load<std::uint32_t>(content, kControlVersionAt);
-    const auto catalog_version = load<std::uint32_t>(content, kCatalogVersionAt);
-    for (const Version& version : versions())
-        if (version.control_version == control_version &&
-            version.catalog_version == catalog_version && version.control.crc != 0)
-            return &version;
-    return Error(ErrorKind::version_not_supported,
-                 "unexpected control version = " + std::to_string(control_version) +
-                     " and catalog version = " + std::to_string(catalog_version))
-        .with_hint("Is this version of PostgreSQL supported?");
+    if (const Version* found =
+            find_version(control_version_in(content), catalog_version_in(content)))
+        return found;
+    return unknown_version(content, "");
 }
 
 Result<> check_crc(io::Bytes content, const ControlLayout& layout) {
@@ -68,11 +97,31 @@ Result<> check_plausible(const ControlFile& control) {
         return Error(ErrorKind::format, "page size is " + std::to_string(control.page_size) +
                                             " but must be a power of two between 1024 and 32768 "
                                             "inclusive");
-    if (control.data_checksum_version > 1)
-        return Error(ErrorKind::format, "data checksum version is " +
-                                            std::to_string(control.data_checksum_version) +
-                                            " but only 0 and 1 are known");
+    if (control.data_checksum_version > kChecksumStateMax)
+        return Error(ErrorKind::format,
+                     "data checksum version is " + std::to_string(control.data_checksum_version) +
+                         " but only 0 to " + std::to_string(kChecksumStateMax) + " are known");
     return {};
+}
+
+/// What the server of a data directory calls itself: "19", or "20devel"; "" if there is no such
+/// file, as in the directory of a restore that was interrupted.
+std::string pg_version_in(const std::string& pgdata) {
+    constexpr std::size_t kSizeMax = 32;
+    std::ifstream stream(pgdata + "/PG_VERSION");
+    std::string line;
+    std::getline(stream, line);
+    return line.size() > kSizeMax ? "" : printable(trim(line));
+}
+
+/// A catalog version that is not that of the release says less about the version than the file that
+/// exists for it.
+Result<> check_version_file(io::Bytes content, const ControlFile& control,
+                            const std::string& pgdata) {
+    if (version_numbers(control.version)->catalog_version == control.catalog_version) return {};
+    const std::string said = pg_version_in(pgdata);
+    if (said.empty() || said == control.version) return {};
+    return unknown_version(content, said);
 }
 
 /// The first kControlDataSize bytes, fewer if the file is shorter.
@@ -109,7 +158,14 @@ Result<CheckedContent> read_checked(const std::string& pgdata) {
     for (int attempt = 1;; ++attempt) {
         std::string content = CHRONOS_TRY(read_once(path));
         auto control = parse_control_file(io::bytes(content));
-        if (control) return CheckedContent{std::move(content), std::move(*control)};
+        if (control) {
+            CHRONOS_TRY_DOING(check_version_file(io::bytes(content), *control, pgdata),
+                              "read '" + path + "'");
+            return CheckedContent{std::move(content), std::move(*control)};
+        }
+        if (control.error().kind() == ErrorKind::version_not_supported)
+            return unknown_version(io::bytes(content), pg_version_in(pgdata))
+                .while_doing("read '" + path + "'");
         const bool may_be_torn = control.error().kind() == ErrorKind::checksum;
         if (!may_be_torn || content == previous || attempt == kAttempts)
             return std::move(control).error().while_doing("read '" + path + "'");
@@ -141,7 +197,7 @@ Result<ControlFile> parse_control_file(io::Bytes content) {
     ControlFile control;
     control.system_id = load<std::uint64_t>(content, kSystemIdAt);
     control.control_version = version->control_version;
-    control.catalog_version = version->catalog_version;
+    control.catalog_version = catalog_version_in(content);
     control.version = version->name;
     control.checkpoint = Lsn{load<std::uint64_t>(content, kCheckpointAt)};
     control.timeline = load<std::uint32_t>(content, kTimelineAt);
@@ -174,11 +230,6 @@ Result<std::string> invalidate_checkpoint(std::string content) {
     store(writable, kCheckpointAt, kInvalidCheckpoint);
     store(writable, version->control.crc, crc32c(io::bytes(content).first(version->control.crc)));
     return content;
-}
-
-std::uint32_t catalog_version_of(unsigned major) {
-    const auto found = std::ranges::find(versions(), major, &Version::major);
-    return found == versions().end() ? 0 : found->catalog_version;
 }
 
 }  // namespace chronos::pgdata

@@ -28,9 +28,6 @@ constexpr std::uint16_t kShortData = 0x1CFF;       ///< 0xFF, then 28
 /// No server has more of anything.
 constexpr std::uint32_t kValueMax = 1u << 23;
 
-/// Where the five values are in pg_control, before the size of a page.
-constexpr std::size_t kBeforePageSize = 36;
-
 std::optional<ServerParameters> load_values(io::Bytes from) {
     ServerParameters parameters;
     for (std::size_t i = 0; i < ServerParameters::kCount; ++i) {
@@ -71,13 +68,16 @@ std::optional<ServerParameters> values_of(const std::array<std::byte, kRecordSiz
 
 }  // namespace
 
-const std::array<ServerParameters::Name, ServerParameters::kCount>& ServerParameters::names() {
-    static constexpr std::array<Name, kCount> kNames{{{"max_connections", 100},
-                                                      {"max_worker_processes", 8},
-                                                      {"max_wal_senders", 10},
-                                                      {"max_prepared_transactions", 0},
-                                                      {"max_locks_per_transaction", 64}}};
-    return kNames;
+std::array<ServerParameters::Setting, ServerParameters::kCount> ServerParameters::settings(
+    unsigned major) {
+    const auto version = std::ranges::find(versions(), major, &Version::major);
+    return {{{"max_connections", 100},
+             {"max_worker_processes", 8},
+             {"max_wal_senders", 10},
+             {"max_prepared_transactions", 0},
+             {"max_locks_per_transaction", version == versions().end()
+                                               ? Version{}.max_locks_per_transaction
+                                               : version->max_locks_per_transaction}}};
 }
 
 void ServerParameters::raise(const ServerParameters& other) {
@@ -87,10 +87,8 @@ void ServerParameters::raise(const ServerParameters& other) {
 std::optional<ServerParameters> parameters_in_control_file(io::Bytes content) {
     const auto control = parse_control_file(content);
     if (!control || control->major() < 12) return std::nullopt;
-    for (const Version& version : versions())
-        if (version.name == control->version)
-            return load_values(content.subspan(version.control.page_size - kBeforePageSize));
-    return std::nullopt;
+    const Version* version = find_version(control->control_version, control->catalog_version);
+    return load_values(content.subspan(version->control.max_connections));
 }
 
 std::optional<ServerParameters> parameters_in_wal(io::Bytes content) {

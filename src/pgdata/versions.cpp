@@ -1,5 +1,6 @@
 #include "pgdata/versions.h"
 
+#include <algorithm>
 #include <array>
 
 #include "chronos/pgdata/version_numbers.h"
@@ -8,9 +9,10 @@ namespace chronos::pgdata {
 namespace {
 
 constexpr ControlLayout kUnknown{};
-constexpr ControlLayout kControl11{208, 220, 244, 136, 280};
-constexpr ControlLayout kControl12{216, 228, 252, 144, 288};  // the same until 17
-constexpr ControlLayout kControl18{216, 228, 252, 144, 292};
+constexpr ControlLayout kControl11{208, 220, 244, 136, 176, 280};
+constexpr ControlLayout kControl12{216, 228, 252, 144, 180, 288};  // the same until 17
+constexpr ControlLayout kControl18{216, 228, 252, 144, 180, 292};
+constexpr ControlLayout kControl19{224, 240, 268, 152, 188, 308};
 
 constexpr std::array kVersions = {
     Version{"9.6", 9, 0xD093, 960, 201608131, kUnknown},
@@ -23,12 +25,31 @@ constexpr std::array kVersions = {
     Version{"16", 16, 0xD113, 1300, 202307071, kControl12},
     Version{"17", 17, 0xD116, 1700, 202406281, kControl12},
     Version{"18", 18, 0xD118, 1800, 202506291, kControl18},
+    Version{"19", 19, 0xD122, 1905, 202610061, kControl19, 128},
 };
 
 }  // namespace
 
 std::span<const Version> versions() {
     return kVersions;
+}
+
+const Version* find_version(std::uint32_t control_version, std::uint32_t catalog_version) {
+    const Version* only = nullptr;
+    std::size_t with_control_version = 0;
+    for (const Version& one : kVersions) {
+        if (one.control_version != control_version || one.control.crc == 0) continue;
+        if (one.catalog_version == catalog_version) return &one;
+        only = &one;
+        ++with_control_version;
+    }
+    return with_control_version == 1 && catalog_version > only->catalog_version ? only : nullptr;
+}
+
+std::string supported_versions() {
+    const auto first =
+        std::ranges::find_if(kVersions, [](const Version& one) { return one.control.crc != 0; });
+    return std::string(first->name) + " to " + std::string(kVersions.back().name);
 }
 
 std::optional<VersionNumbers> version_numbers(std::string_view version) {

@@ -72,7 +72,12 @@ Result<const Version*> version_of_magic(std::uint16_t magic) {
     if (found == versions().end())
         return Error(ErrorKind::version_not_supported,
                      "unexpected WAL magic " + std::to_string(magic))
-            .with_hint("Is this version of PostgreSQL supported?");
+            .with_hint(magic > versions().back().wal_magic
+                           ? "It is later than that of PostgreSQL " +
+                                 std::string(versions().back().name) +
+                                 ", the newest that this chronos knows: newer ones need a newer "
+                                 "chronos."
+                           : "No release of PostgreSQL that this chronos knows writes such WAL.");
     return &*found;
 }
 

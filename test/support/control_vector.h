@@ -1,15 +1,24 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "chronos/base/text.h"
 
 namespace chronos::pgdata {
 
+inline std::string control_of(std::string_view hexadecimal) {
+    const auto bytes = from_hex(hexadecimal);
+    std::string content(512, '\0');
+    for (std::size_t at = 0; at < bytes->size(); ++at)
+        content[at] = static_cast<char>((*bytes)[at]);
+    return content;
+}
+
 /// The first 512 bytes of a pg_control that initdb 15 made with --data-checksums:
 /// system identifier 7710195861716093438, checkpoint 0/17529B0 on timeline 1.
 inline std::string control_15() {
-    const auto bytes = from_hex(
+    return control_of(
         "fe49462e491e006b1405000025770d0c0100000000000000491e006b00000000b029750100000000"
         "b02975010000000001000000010000000100000000000000d4020000000000000535000001000000"
         "00000000cc02000001000000010000000100000000000000491e006b000000000000000000000000"
@@ -18,10 +27,21 @@ inline std::string control_15() {
         "00000000080000000000000087d63241002000000000020000200000000000014000000020000000"
         "cc07000000080000010000000100000057cef193926e904a520653072cb0331bb1bfa5853a2a09a0"
         "606f9e48cae3caf839686e9c00000000");
-    std::string content(512, '\0');
-    for (std::size_t at = 0; at < bytes->size(); ++at)
-        content[at] = static_cast<char>((*bytes)[at]);
-    return content;
+}
+
+/// Likewise of a server of 19 with --wal-segsize=4 that was stopped: system identifier
+/// 7713638696791722663, checkpoint 0/B50018, max_connections = 77, max_worker_processes = 11,
+/// max_wal_senders = 6, max_prepared_transactions = 5, max_locks_per_transaction = 99.
+inline std::string control_19() {
+    return control_of(
+        "a74afaaf86590c6b710700008d95130c010000000000000087590c6b000000001800b50000000000"
+        "1800b500000000000100000001000000010000000200000001000000000000009602000000000000"
+        "aa3500000100000001000000000000008e02000001000000010000000100000087590c6b00000000"
+        "96020000960200000000000000000000e80300000000000000000000000000000000000000000000"
+        "000000000000000000000000000000000000000002000000000000004d0000000b00000006000000"
+        "050000006300000001000000080000000000000087d6324100200000000002002000000000200000"
+        "000040004000000020000000cc07000000080000010000000100000001000000012056ed701e93c2"
+        "95dc3edfc7455200b5d27701188e18171c274b0128dd8719ef0000000774a56c");
 }
 
 }  // namespace chronos::pgdata

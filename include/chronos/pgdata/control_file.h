@@ -25,7 +25,10 @@ struct ControlFile {
     bool in_recovery = false;        ///< a standby, or one that recovers from a backup
     std::uint32_t page_size = 8192;
     std::uint32_t wal_segment_size = 0;
-    std::uint32_t data_checksum_version = 0;  ///< 0: off
+    std::uint32_t data_checksum_version = 0;  ///< 0: off, 1: on; else pages are being changed
+
+    /// Whether a page without a right checksum is a bad one: not so while only some have got one.
+    bool pages_have_checksums() const { return data_checksum_version == 1; }
 
     unsigned major() const;
     /// The one that the server writes: after a promotion another one than that of the checkpoint,
@@ -45,8 +48,5 @@ Result<std::string> read_control_file_content(const std::string& pgdata);
 
 /// `content` with the checkpoint set to kInvalidCheckpoint and the CRC made right again.
 Result<std::string> invalidate_checkpoint(std::string content);
-
-/// The catalog version belonging to a major version, 0 if unknown.
-std::uint32_t catalog_version_of(unsigned major);
 
 }  // namespace chronos::pgdata

@@ -13,13 +13,13 @@ namespace chronos::pgdata {
 
 struct ServerParameters {
     static constexpr std::size_t kCount = 5;
-    struct Name {
+    struct Setting {
         std::string_view name;
         std::uint32_t standard;  ///< the value of a server that is told nothing
     };
-    static const std::array<Name, kCount>& names();
+    static std::array<Setting, kCount> settings(unsigned major);
 
-    std::array<std::uint32_t, kCount> values{};  ///< in the order of names()
+    std::array<std::uint32_t, kCount> values{};  ///< in the order of settings()
 
     /// Raises each value to that of `other`.
     void raise(const ServerParameters& other);

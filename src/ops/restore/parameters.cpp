@@ -187,8 +187,9 @@ WalKnowledge look_into_wal(const RestoreRequest& request,
 
 void raise_parameters(const RestoreRequest& request, const pgdata::ServerConfig& config,
                       RestorePlan& plan) {
-    for (std::size_t i = 0; i < pgdata::ServerParameters::kCount; ++i) {
-        const auto& [view, standard] = pgdata::ServerParameters::names()[i];
+    const auto settings = pgdata::ServerParameters::settings(major_of(plan.manifest.pg_version));
+    for (std::size_t i = 0; i < settings.size(); ++i) {
+        const auto& [view, standard] = settings[i];
         const std::string name(view);
         const std::uint32_t required = plan.required_parameters.values[i];
         const auto configured = parse_uint(config.value_of(name, std::to_string(standard)));

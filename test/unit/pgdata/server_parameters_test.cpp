@@ -44,7 +44,17 @@ TEST(ServerParameters, AreThoseOfTheControlFile) {
     const auto found = parameters_in_control_file(io::bytes(control_15()));
     ASSERT_TRUE(found);
     EXPECT_EQ(found->values, (std::array<std::uint32_t, 5>{100, 8, 10, 0, 64}));
+    const auto later = parameters_in_control_file(io::bytes(control_19()));
+    ASSERT_TRUE(later);
+    EXPECT_EQ(later->values, (std::array<std::uint32_t, 5>{77, 11, 6, 5, 99}));
     EXPECT_FALSE(parameters_in_control_file(io::bytes("too short")));
+}
+
+// What is not set is as high as the server has it: 128 locks in 19, 64 before.
+TEST(ServerParameters, StandardIsThatOfTheVersion) {
+    EXPECT_EQ(ServerParameters::settings(18)[4].standard, 64u);
+    EXPECT_EQ(ServerParameters::settings(19)[4].standard, 128u);
+    EXPECT_EQ(ServerParameters::settings(19)[0].standard, 100u);
 }
 
 TEST(ServerParameters, TheHighestOfAllRecordsCounts) {
