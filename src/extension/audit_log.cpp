@@ -197,7 +197,7 @@ CHRONOS_FUNCTION(chronos_audit_change) {
     SPI_connect();
     insert_audit_entry(entry);
     SPI_finish();
-    return PointerGetDatum(nullptr);
+    return static_cast<Datum>(0);
 }
 
 CHRONOS_FUNCTION(chronos_audit_log_append_only) {
@@ -208,7 +208,7 @@ CHRONOS_FUNCTION(chronos_audit_log_append_only) {
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                         errmsg("chronos.audit_log can only be added to"),
                         errhint("chronos.prune_audit_log() removes old rows, and records that.")));
-    return PointerGetDatum(nullptr);
+    return static_cast<Datum>(0);
 }
 
 CHRONOS_AUDITED(chronos_prune_audit_log, "prune_audit_log", failures) {

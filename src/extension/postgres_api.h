@@ -1,7 +1,7 @@
 #pragma once
 
 /// The only door to the server: no other file includes its headers, and what differs between
-/// PostgreSQL 15, 16, 17 and 18 is settled here. A file that includes this one is on the server's
+/// PostgreSQL 15 to 19 is settled here. A file that includes this one is on the server's
 /// side of the line that engine_process.h describes: any call in it may end in a longjmp, so it
 /// holds no object with a destructor and includes no C++ library header.
 
@@ -15,6 +15,7 @@ extern "C" {
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type_d.h"
 #include "commands/dbcommands.h"

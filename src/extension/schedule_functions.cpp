@@ -196,7 +196,7 @@ CHRONOS_FUNCTION(chronos_schedules_changed) {
     if (!CALLED_AS_TRIGGER(fcinfo)) elog(ERROR, "not called as a trigger");
     // Without the module in shared_preload_libraries there is nobody to tell.
     if (shared != nullptr) note_change();
-    return PointerGetDatum(nullptr);
+    return static_cast<Datum>(0);
 }
 
 /// For tests: the clock of schedules shows that time from now on, until the server restarts. The
