@@ -2,21 +2,18 @@
 
 namespace chronos::db {
 
-Result<ConfigPlaces> config_places(Connection& connection) {
-    // Of settings that the role may not see pg_settings has no row, where current_setting() fails.
+Result<ServerFiles> config_places(Connection& connection) {
+    // Of settings that the role may not see, or the server does not have, pg_settings has no row,
+    // where current_setting() fails.
     const Rows rows =
         CHRONOS_TRY(connection.query("SELECT name, setting FROM pg_catalog.pg_settings"
-                                     " WHERE name IN ('config_file', 'hba_file', 'ident_file')",
+                                     " WHERE name LIKE '%\\_file'",
                                      {}));
-    ConfigPlaces places;
-    for (const auto& row : rows) {
-        if (row.size() < 2) continue;
-        const std::string name = row[0].value_or("");
-        const std::string path = row[1].value_or("");
-        if (name == "config_file") places.config_file = path;
-        if (name == "hba_file") places.hba_file = path;
-        if (name == "ident_file") places.ident_file = path;
-    }
+    ServerFiles places;
+    for (const auto& row : rows)
+        for (const ServerFileSetting& setting : kServerFileSettings)
+            if (row.size() == 2 && row[0] == setting.name)
+                places.*setting.path = row[1].value_or("");
     return places;
 }
 

@@ -20,7 +20,7 @@ std::string config_path(const std::string& stanza) {
     return "chronos/" + stanza + "/config";
 }
 
-std::string item(const char* kind, const std::string& path, const std::string& content) {
+std::string item(std::string_view kind, const std::string& path, const std::string& content) {
     return std::string(kind) + " " + std::to_string(path.size()) + " " +
            std::to_string(content.size()) + "\n" + path + content + "\n";
 }
@@ -43,16 +43,17 @@ const OutsideFile* OutsideConfig::find(const std::string& path) const {
     return found == files.end() ? nullptr : &*found;
 }
 
-OutsideConfig find_outside_config(const std::string& config_file, const std::string& hba_file,
-                                  const std::string& ident_file, const std::string& pgdata,
+OutsideConfig find_outside_config(const ServerFiles& server, const std::string& pgdata,
                                   std::vector<std::string>& unread) {
     const pgdata::ConfigSource source = pgdata::local_config_source();
     std::vector<std::string> paths;
-    if (!config_file.empty())
+    if (!server.config_file.empty())
         paths =
-            pgdata::read_server_config(config_file, pgdata + "/postgresql.auto.conf", source).files;
-    for (const std::string* path : {&hba_file, &ident_file})
-        if (!path->empty()) paths.push_back(*path);
+            pgdata::read_server_config(server.config_file, pgdata + "/postgresql.auto.conf", source)
+                .files;
+    for (const ServerFileSetting& setting : kServerFileSettings)
+        if (setting.path != &ServerFiles::config_file && !(server.*setting.path).empty())
+            paths.push_back(server.*setting.path);
     OutsideConfig config;
     for (const std::string& given : paths) {
         const std::string path = fs::path(given).lexically_normal().string();
@@ -63,18 +64,16 @@ OutsideConfig find_outside_config(const std::string& config_file, const std::str
             continue;
         }
         config.files.push_back({path, std::move(**content)});
-        if (given == config_file) config.config_file = path;
-        if (given == hba_file) config.hba_file = path;
-        if (given == ident_file) config.ident_file = path;
+        for (const ServerFileSetting& setting : kServerFileSettings)
+            if (given == server.*setting.path) config.server.*setting.path = path;
     }
     return config;
 }
 
 std::string format_outside_config(const OutsideConfig& config) {
     std::string text(kHeading);
-    text += item("config_file", config.config_file, "");
-    text += item("hba_file", config.hba_file, "");
-    text += item("ident_file", config.ident_file, "");
+    for (const ServerFileSetting& setting : kServerFileSettings)
+        text += item(setting.name, config.server.*setting.path, "");
     for (const OutsideFile& file : config.files) text += item("file", file.path, file.content);
     return text;
 }
@@ -97,12 +96,10 @@ Result<OutsideConfig> parse_outside_config(std::string_view text) {
         std::string path(text.substr(0, *path_size));
         std::string content(text.substr(*path_size, *content_size));
         text.remove_prefix(*path_size + *content_size + 1);
-        if (words[0] == "config_file")
-            config.config_file = std::move(path);
-        else if (words[0] == "hba_file")
-            config.hba_file = std::move(path);
-        else if (words[0] == "ident_file")
-            config.ident_file = std::move(path);
+        const auto setting =
+            std::ranges::find(kServerFileSettings, words[0], &ServerFileSetting::name);
+        if (setting != kServerFileSettings.end())
+            config.server.*setting->path = std::move(path);
         else if (words[0] == "file")
             config.files.push_back({std::move(path), std::move(content)});
     }

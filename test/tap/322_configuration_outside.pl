@@ -14,15 +14,19 @@ my $base = PostgreSQL::Test::Utils::tempdir();
 my $node = chronos_node('origin', start => 0);
 my $conf = $node->{chronos_conf};
 my $data = $node->data_dir;
-my $etc = "$base/etc/15 main";
+my $etc = "$base/etc/some main";
 mkdir $_ or die "mkdir $_: $!" for "$base/etc", $etc, "$etc/conf.d";
-rename "$data/$_", "$etc/$_" or die "$_: $!" for qw(postgresql.conf pg_hba.conf pg_ident.conf);
+# Since 19 there is a fourth one.
+my $hosts = -f "$data/pg_hosts.conf";
+my @files = (qw(postgresql.conf pg_hba.conf pg_ident.conf), $hosts ? 'pg_hosts.conf' : ());
+rename "$data/$_", "$etc/$_" or die "$_: $!" for @files;
 append_to_file("$etc/postgresql.conf", <<"C");
 data_directory = '$data'
 hba_file = '$etc/pg_hba.conf'
 ident_file = '$etc/pg_ident.conf'
 include_dir = 'conf.d'
 C
+append_to_file("$etc/postgresql.conf", "hosts_file = '$etc/pg_hosts.conf'\n") if $hosts;
 append_to_file("$etc/conf.d/site.conf", "work_mem = '7MB'\nrecovery_target_name = 'stale'\n");
 system('pg_ctl', '-w', '-s', '-D', $data, '-l', $node->logfile, '-o', qq{-c config_file="$etc/postgresql.conf"}, 'start')
   == 0 or die 'pg_ctl start';
@@ -55,8 +59,8 @@ ok(!-e "$new/chronos_config", 'and changes nothing');
 ($rc, $out, $err) = chronos($conf, "--pg1-path=$new", 'restore');
 is($rc, 0, 'restore') or diag $out . $err;
 my $there = "$new/chronos_config$etc";
-is(slurp_file("$there/$_"), slurp_file("$base/gone/15 main/$_"), "$_ is handed out")
-  for qw(postgresql.conf pg_hba.conf pg_ident.conf conf.d/site.conf);
+is(slurp_file("$there/$_"), slurp_file("$base/gone/some main/$_"), "$_ is handed out")
+  for @files, 'conf.d/site.conf';
 is((stat "$there/pg_hba.conf")[2] & 07777, 0600, 'for the owner only');
 my ($command) = ($out . $err) =~ /(pg_ctl -D .* start)$/m;
 ok(defined $command, 'and the command that starts the server is printed') or diag $out . $err;
@@ -65,5 +69,7 @@ is(system("$command >'$base/start.log' 2>&1 </dev/null"), 0, 'which does') or di
 ok($node->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()'), 'recovery ends');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM t'), '2', 'with all rows');
 is($node->safe_psql('postgres', 'SHOW work_mem'), '7MB', 'and the settings of the cluster');
+is($node->safe_psql('postgres', "SELECT count(*) FROM pg_settings WHERE name IN ('config_file', 'hba_file', 'ident_file',"
+		  . " 'hosts_file') AND starts_with(setting, '$there/')"), scalar @files, 'all of it as it was handed out');
 system('pg_ctl', '-w', '-s', '-D', $new, '-m', 'fast', 'stop') == 0 or die 'pg_ctl stop';
 done_testing();

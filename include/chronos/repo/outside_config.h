@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "chronos/base/result.h"
+#include "chronos/base/server_files.h"
 #include "chronos/repo/repository.h"
 
 /// Configuration files that a cluster has outside of its data directory (as pg_createcluster makes
@@ -21,9 +22,7 @@ struct OutsideFile {
 /// The files of one backup, and which of them the server was started with; "" for what lies in the
 /// data directory.
 struct OutsideConfig {
-    std::string config_file;
-    std::string hba_file;
-    std::string ident_file;
+    ServerFiles server;
     std::vector<OutsideFile> files;
 
     bool empty() const { return files.empty(); }
@@ -33,8 +32,7 @@ struct OutsideConfig {
 
 /// What of the files that the server reads lies outside of `pgdata`, as this machine has it now.
 /// `unread` gets what is there and cannot be read.
-OutsideConfig find_outside_config(const std::string& config_file, const std::string& hba_file,
-                                  const std::string& ident_file, const std::string& pgdata,
+OutsideConfig find_outside_config(const ServerFiles& server, const std::string& pgdata,
                                   std::vector<std::string>& unread);
 
 /// Keeps it for the backup. `pass` is BackupInfo::cipher_pass.

@@ -199,8 +199,7 @@ void Run::find_configuration() {
     const auto places = db::config_places(connection_);
     if (!places) return;
     std::vector<std::string> unread;
-    outside_ = repo::find_outside_config(places->config_file, places->hba_file, places->ident_file,
-                                         cluster_.pgdata, unread);
+    outside_ = repo::find_outside_config(*places, cluster_.pgdata, unread);
     for (const std::string& path : unread)
         log_warn("configuration file '" + printable(path) +
                  "' lies outside of the data directory and cannot be read: it is in no backup");

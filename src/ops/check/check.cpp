@@ -173,8 +173,8 @@ void Run::test_configuration() {
                     "Grant it pg_read_all_settings: what lies outside of the data directory is kept"
                     " beside each backup.");
     std::vector<std::string> paths;
-    const repo::OutsideConfig config = repo::find_outside_config(
-        places->config_file, places->hba_file, places->ident_file, facts_.data_directory, paths);
+    const repo::OutsideConfig config =
+        repo::find_outside_config(*places, facts_.data_directory, paths);
     if (!paths.empty())
         note("configuration",
              "configuration outside of the data directory cannot be read: " + join(paths, ", "),

@@ -115,17 +115,16 @@ std::vector<std::string> directories_of(const RestorePlan& plan) {
 
 /// How a server is started whose configuration lies elsewhere.
 void say_how_to_start(const RestorePlan& plan) {
-    const repo::OutsideConfig& outside = plan.outside;
+    const ServerFiles& outside = plan.outside.server;
     const std::string& directory = data_directory(plan.manifest);
     if (outside.config_file.empty()) return;
     const std::string place = directory + "/" + kOutsideDirectory;
     std::string options;
-    const auto add = [&](const std::string& name, const std::string& value) {
-        options += (options.empty() ? "-c " : " -c ") + name + "=" + shell_word(value);
+    const auto add = [&](std::string_view name, const std::string& value) {
+        options += (options.empty() ? "-c " : " -c ") + std::string(name) + "=" + shell_word(value);
     };
-    add("config_file", place + outside.config_file);
-    if (!outside.hba_file.empty()) add("hba_file", place + outside.hba_file);
-    if (!outside.ident_file.empty()) add("ident_file", place + outside.ident_file);
+    for (const ServerFileSetting& setting : kServerFileSettings)
+        if (!(outside.*setting.path).empty()) add(setting.name, place + outside.*setting.path);
     add("data_directory", directory);
     log_info(
         "the configuration of this cluster lay outside of its data directory; as it was at the "

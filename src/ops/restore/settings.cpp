@@ -206,7 +206,7 @@ std::string targets_left(const pgdata::ServerConfig& config) {
 void plan_settings(const RestoreRequest& request, RestorePlan& plan) {
     if (major_of(plan.manifest.pg_version) < 12 || plan.type == RecoveryType::none) return;
     const PlannedFiles files(request, plan);
-    const std::string& outside = plan.outside.config_file;
+    const std::string& outside = plan.outside.server.config_file;
     const pgdata::ServerConfig config =
         pgdata::read_server_config(outside.empty() ? request.pg_path + "/postgresql.conf" : outside,
                                    request.pg_path + "/postgresql.auto.conf", files.source());

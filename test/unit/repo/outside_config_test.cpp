@@ -14,10 +14,11 @@ namespace fs = std::filesystem;
 
 OutsideConfig some_config() {
     OutsideConfig config;
-    config.config_file = "/etc/postgresql/15/main/postgresql.conf";
-    config.hba_file = "/etc/a file\nwith any name";
-    config.files = {{config.config_file, "port = 5432\n"},
-                    {config.hba_file, std::string("\0\xFF\n3 4 5\n", 9)},
+    config.server.config_file = "/etc/postgresql/15/main/postgresql.conf";
+    config.server.hba_file = "/etc/a file\nwith any name";
+    config.server.hosts_file = "/etc/postgresql/19/main/pg_hosts.conf";
+    config.files = {{config.server.config_file, "port = 5432\n"},
+                    {config.server.hba_file, std::string("\0\xFF\n3 4 5\n", 9)},
                     {"/etc/empty.conf", ""}};
     return config;
 }
@@ -55,9 +56,9 @@ TEST(OutsideConfig, OnlyWhatLiesOutsideIsFound) {
     const std::string hba = write("etc/pg_hba.conf", "local all all trust\n");
     std::vector<std::string> unread;
     const OutsideConfig config =
-        find_outside_config(inside, hba, root / "etc/none", root / "data", unread);
-    EXPECT_EQ(config.config_file, "");
-    EXPECT_EQ(config.hba_file, hba);
+        find_outside_config({inside, hba, root / "etc/none", ""}, root / "data", unread);
+    EXPECT_EQ(config.server.config_file, "");
+    EXPECT_EQ(config.server.hba_file, hba);
     ASSERT_EQ(config.files.size(), 3u);
     EXPECT_EQ(config.files[0].path, more);
     EXPECT_EQ(config.files[1].path, part);
