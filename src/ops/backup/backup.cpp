@@ -101,6 +101,8 @@ private:
     MonitorSettings monitor_settings();
     void take_outcome(const PlannedFile& planned, const CopyOutcome& outcome);
     void drop_vanished();
+    bool checksums_are_gone() const;
+    void forget_pages(repo::ManifestFile& file);
     void warn_about_pages(const repo::ManifestFile& file) const;
     Result<> note(const std::string& name) {
         return witness_.note(storage(), directory() + "/" + name);
@@ -249,7 +251,7 @@ Result<> Run::choose_prior() {
 
 // A checksum-page of "yes" for a cluster without checksums would find every page bad.
 void Run::fill_options() {
-    const bool has_checksums = cluster_.control.data_checksum_version == 1;
+    const bool has_checksums = cluster_.control.pages_have_checksums();
     bool checksum_page = request_.checksum_page.value_or(has_checksums);
     if (checksum_page && !has_checksums) {
         log_warn(
@@ -465,9 +467,28 @@ void Run::take_outcome(const PlannedFile& planned, const CopyOutcome& outcome) {
             break;
         case CopyOutcome::Kind::stored:
             outcome.stored.apply_to(file);
-            if (file.page_error) warn_about_pages(file);
+            if (file.page_error && checksums_are_gone())
+                forget_pages(file);
+            else if (file.page_error)
+                warn_about_pages(file);
             break;
     }
+}
+
+/// Whether they were turned off since the backup began, which betas of 19 can do: pages written
+/// since then have none.
+bool Run::checksums_are_gone() const {
+    const auto control = pgdata::read_control_file(cluster_.pgdata);
+    return control && !control->pages_have_checksums();
+}
+
+void Run::forget_pages(repo::ManifestFile& file) {
+    file.page_checked = file.page_error = false;
+    file.page_error_ranges = {};
+    if (!*manifest_.options.checksum_page) return;
+    manifest_.options.checksum_page = false;
+    log_warn(
+        "page checksums were turned off during the backup: what was written since then has none");
 }
 
 void Run::warn_about_pages(const repo::ManifestFile& file) const {

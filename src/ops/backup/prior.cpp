@@ -32,15 +32,14 @@ void inherit_options(const repo::Manifest& prior, BackupRequest& request) {
         request.compress_type = prior.options.compress_type;
         request.compress_level.reset();
     }
-    const bool checksum_page = prior.options.checksum_page.value_or(false);
-    if (request.checksum_page && prior.options.checksum_page &&
-        *request.checksum_page != checksum_page) {
-        const auto text = [](bool value) { return value ? "'true'" : "'false'"; };
-        log_warn(type + " backup cannot alter 'checksum-page' option to " +
-                 text(*request.checksum_page) + ", reset to " + text(checksum_page) + " from " +
+    // A prior without it says nothing about pages that are read now: else a cluster whose checksums
+    // were turned on would go unchecked until the next full backup.
+    if (!prior.options.checksum_page.value_or(false)) return;
+    if (!request.checksum_page.value_or(true))
+        log_warn(type +
+                 " backup cannot alter 'checksum-page' option to 'false', reset to 'true' from " +
                  prior.label);
-    }
-    request.checksum_page = checksum_page;
+    request.checksum_page = true;
 }
 
 }  // namespace chronos::ops::backup

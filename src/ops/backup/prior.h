@@ -13,7 +13,7 @@ Result<std::optional<repo::Manifest>> choose_prior(const BackupRequest& request,
                                                    const repo::BackupInfo& info);
 
 /// What every backup of a set has in common with its prior overrides the request; each difference
-/// is a warning.
+/// is a warning. Page checksums that are checked stay so; that they were not does not.
 void inherit_options(const repo::Manifest& prior, BackupRequest& request);
 
 }  // namespace chronos::ops::backup

@@ -33,7 +33,9 @@ Result<> check_stanza(const pgdata::ControlFile& control, const repo::HistoryEnt
                  "PostgreSQL version " + control.version + ", system-id " +
                      std::to_string(control.system_id) + " do not match stanza version " +
                      stanza.version + ", system-id " + std::to_string(stanza.system_id))
-        .with_hint("Is this the correct stanza?");
+        .with_hint(
+            "Is this the correct stanza? After pg_upgrade, stanza-upgrade makes the new cluster "
+            "known to it.");
 }
 
 void warn_about_timeouts(const BackupRequest& request, const db::ServerFacts& server) {

@@ -17,6 +17,7 @@
 #include "fake_connection.h"
 #include "fault_storage.h"
 #include "memory_storage.h"
+#include "pgdata/crc32c.h"
 #include "result_matchers.h"
 #include "temporary_directory.h"
 
@@ -783,6 +784,71 @@ TEST_F(RunBackup, RecordsWhatTheServerSaidAndWhatWasCopied) {
     EXPECT_LT(table->repo_size, table->size);
     EXPECT_TRUE(backup.options.checksum_page.value());
     expect_valid();
+}
+
+class Checksums : public RunBackup {
+protected:
+    /// 0: off, 1: on, 2 and 3: being turned off and on.
+    void become(char state) {
+        constexpr std::size_t kStateAt = 252;
+        constexpr std::size_t kCrcAt = 288;
+        std::string control = pgdata::control_15();
+        control[kStateAt] = state;
+        const std::uint32_t crc = pgdata::crc32c(io::bytes(control).first(kCrcAt));
+        for (std::size_t i = 0; i < 4; ++i) control[kCrcAt + i] = static_cast<char>(crc >> (8 * i));
+        control.resize(pgdata::kControlFileSize, '\0');
+        data_.write("global/pg_control", control);
+    }
+    /// A page that has never got a checksum.
+    void write_page(const std::string& name, char content) {
+        std::string page(8192, content);
+        data_.write(name, page);
+    }
+    repo::Manifest backup(repo::BackupType type) {
+        request_.type = type;
+        const auto result = run();
+        EXPECT_OK(result);
+        return manifest(result->entry.label);
+    }
+};
+
+// Neither finds every page bad nor stops checking for ever.
+TEST_F(Checksums, AreNotAskedOfPagesWhileTheyAreTurnedOnAndAreAfterwards) {
+    write_page("base/5/20000", 'a');
+    write_page("base/5/20001", 'a');
+    become(3);
+    const repo::Manifest during = backup(repo::BackupType::full);
+    EXPECT_FALSE(during.options.checksum_page.value());
+    EXPECT_FALSE(during.find_file("pg_data/base/5/20000")->page_checked);
+    EXPECT_FALSE(info().backups.back().error.value_or(false));
+    become(1);
+    data_.write("base/5/20000", std::string(2 * 8192, 'b'));
+    data_.write("base/5/20001", std::string(2 * 8192, '\0'));
+    const repo::Manifest after = backup(repo::BackupType::incr);
+    EXPECT_TRUE(after.options.checksum_page.value());
+    EXPECT_TRUE(after.find_file("pg_data/base/5/20000")->page_error);
+    EXPECT_TRUE(after.find_file("pg_data/base/5/20001")->page_checked);
+    EXPECT_FALSE(after.find_file("pg_data/base/5/20001")->page_error);
+    EXPECT_FALSE(after.find_file("pg_data/base/5/1259")->page_checked) << "which is the prior's";
+    EXPECT_TRUE(info().backups.back().error.value_or(false));
+}
+
+TEST_F(Checksums, ThatAreTurnedOffDuringTheBackupAreNotAskedForAnyMore) {
+    write_page("base/5/20000", 'a');
+    server_.on("pg_backup_start", [this](const auto&) -> Result<db::Rows> {
+        become(2);
+        return db::Rows{{"0/1000028"}};
+    });
+    const repo::Manifest during = backup(repo::BackupType::full);
+    EXPECT_FALSE(during.options.checksum_page.value());
+    EXPECT_FALSE(during.find_file("pg_data/base/5/20000")->page_checked);
+    EXPECT_FALSE(info().backups.back().error.value_or(false));
+}
+
+TEST_F(Checksums, ThatAreCheckedStaySoInTheSet) {
+    backup(repo::BackupType::full);
+    request_.checksum_page = false;
+    EXPECT_TRUE(backup(repo::BackupType::incr).options.checksum_page.value());
 }
 
 TEST_F(RunBackup, SeveralThreadsFillDifferentBundles) {
