@@ -56,12 +56,19 @@ build_engine() {
 	cmake --build "$build" --target $targets
 }
 
-# Builds from a copy: the checkout may belong to somebody else, and stays as it is.
-install_module() {
-	private_postgres "$work/pg" && mkdir "$work/src" && (cd "$top" && tar -cf - --exclude=./build --exclude=./.git .) | tar -C "$work/src" -xf - &&
+# make_module MAJOR: with a server of its own. Leaves that one's build behind, for the tests.
+make_module() {
+	private_postgres "$work/pg" "$1" &&
 		make -C "$work/src" clean PG_CONFIG="$pg_bin/pg_config" ENGINE="$engine" &&
 		make -C "$work/src" -j2 PG_CONFIG="$pg_bin/pg_config" ENGINE="$engine" CHRONOS_WERROR=1 &&
-		make -C "$work/src" install PG_CONFIG="$pg_bin/pg_config" ENGINE="$engine" &&
+		make -C "$work/src" install PG_CONFIG="$pg_bin/pg_config" ENGINE="$engine"
+}
+
+# Builds from a copy: the checkout may belong to somebody else, and stays as it is.
+install_module() {
+	mkdir "$work/src" && (cd "$top" && tar -cf - --exclude=./build --exclude=./.git .) | tar -C "$work/src" -xf - &&
+		if [ -n "$older" ]; then make_module "$older"; fi &&
+		make_module "$pg_major" &&
 		mkdir -p "$work/screenshots" &&
 		# The tests run as somebody who may not look into this checkout, as in root's home.
 		if [ -x "$build/unit_storage" ]; then cp "$build/unit_storage" "$work/"; fi &&
@@ -76,7 +83,7 @@ test_environment() {
 		TESTLOGDIR="$work/src/tmp_check/log" CHRONOS="$pg_bin/chronos" \
 		TEST_FIXTURES_DIR="${TEST_FIXTURES_DIR:-$work/src/test/fixtures}" \
 		TEST_UNIT_STORAGE="$work/unit_storage" TEST_SCREENSHOTS="$work/screenshots" \
-		CHECK_LONG="${CHECK_LONG:-}" TZ=UTC "$@"
+		${older:+TEST_OLDER_BINDIR="$work/pg/usr/lib/postgresql/$older/bin"} CHECK_LONG="${CHECK_LONG:-}" TZ=UTC "$@"
 }
 
 run_lint() { (cd "$top" && prove test/lint/*.t); }
@@ -85,21 +92,23 @@ run_regress() {
 	(cd "$work/src" && test_environment make -s installcheck-regress PG_CONFIG="$pg_bin/pg_config") ||
 		{ cat "$work/src/test/regress/regression.diffs"; return 1; }
 }
-# What a test needs that is outside of the root file system of another version, or nothing.
-not_in_a_root() {
-	if grep -q 'S3Server' "$1"; then echo 'an object store'
+# What a test needs that is not here, or nothing.
+not_here() {
+	if [ -z "$older" ] && grep -q 'TEST_OLDER_BINDIR' "$1"; then echo 'an older PostgreSQL beside this one'
+	elif [ -z "${CHECK_ENGINE:-}" ]; then :
+	# What is outside of the root file system of another version.
+	elif grep -q 'S3Server' "$1"; then echo 'an object store'
 	elif grep -q 'chromium' "$1"; then echo 'a browser'
 	elif grep -q "'unshare'" "$1"; then echo 'a process namespace of its own'
 	elif grep -q 'in_root' "$1"; then echo 'a root file system to unpack into'
 	elif grep -q 'TEST_FIXTURES_DIR' "$1"; then echo 'PostgreSQL 15, which made the fixtures'; fi
 }
 
-# The tests to run; in the root file system of another version those that can.
+# The tests to run: those that can.
 tap_tests() {
 	local test reason
 	for test in ${PROVE_TESTS:-test/tap/*.pl}; do
-		reason=
-		[ -z "${CHECK_ENGINE:-}" ] || reason=$(not_in_a_root "$test")
+		reason=$(not_here "$test")
 		if [ -n "$reason" ]; then echo "not run: $test needs $reason" >&2; else echo "$test"; fi
 	done
 }
@@ -138,6 +147,8 @@ if [ -n "$majors" ]; then
 fi
 if has lint; then step 'lint' run_lint; fi
 if has unit; then step 'unit tests' run_unit; fi
+# What pg_upgrade is tested from.
+older=$(installed_postgresql | awk -v newer="$pg_major" '$1 < newer' | tail -n 1)
 screenshots=${CHECK_SCREENSHOTS:-$top/build/screenshots}
 if has regress || has tap; then
 	step 'build and install the module into a private PostgreSQL' install_module

@@ -7,12 +7,17 @@ fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 # Runs as root: directly, or through sudo.
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
+# installed_postgresql: the major versions that are installed with what extensions are built from.
+installed_postgresql() {
+	dpkg-query -W -f '${db:Status-Status} ${Package}\n' 'postgresql-server-dev-[0-9]*' 2>/dev/null |
+		sed -n 's/^installed postgresql-server-dev-//p' | sort -n
+}
+
 # newest_postgresql: the newest major version that is installed with what extensions are built from,
 # or else the newest that can be installed from this release's packages (PGDG's as well).
 newest_postgresql() {
 	local found
-	found=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 'postgresql-server-dev-[0-9]*' 2>/dev/null |
-		sed -n 's/^installed postgresql-server-dev-//p' | sort -n | tail -n 1)
+	found=$(installed_postgresql | tail -n 1)
 	if [ -z "$found" ]; then
 		as_root apt-get update -q >/dev/null
 		found=$(apt-cache search --names-only '^postgresql-server-dev-[0-9]+$' |
@@ -57,13 +62,14 @@ as_server_user() {
 	if [ "$(id -un)" = "$server_user" ]; then "$@"; else runuser -u "$server_user" -- "$@"; fi
 }
 
-# private_postgres DIR: a copy of PostgreSQL $pg_major below DIR that the extension is installed into, so
-# that nothing on this machine changes and two runs do not meet. The server finds its files relative
-# to its own place. Sets $pg_bin.
+# private_postgres DIR [MAJOR]: a copy of that PostgreSQL ($pg_major) below DIR that the extension is
+# installed into, so that nothing on this machine changes and two runs do not meet. The server finds
+# its files relative to its own place. Sets $pg_bin.
 private_postgres() {
+	local major=${2:-$pg_major}
 	mkdir -p "$1/usr/lib/postgresql" "$1/usr/share/postgresql"
-	cp -a "/usr/lib/postgresql/$pg_major" "$1/usr/lib/postgresql/"
-	cp -a "/usr/share/postgresql/$pg_major" "$1/usr/share/postgresql/"
+	cp -a "/usr/lib/postgresql/$major" "$1/usr/lib/postgresql/"
+	cp -a "/usr/share/postgresql/$major" "$1/usr/share/postgresql/"
 	ln -sfn /usr/include "$1/usr/include"
-	pg_bin=$1/usr/lib/postgresql/$pg_major/bin
+	pg_bin=$1/usr/lib/postgresql/$major/bin
 }

@@ -261,6 +261,9 @@ bool archive_file(const char* file) {
 
 /// Why archiving cannot work, nullptr if it can. Asked before every file: no I/O.
 const char* missing_configuration() {
+    // WAL of a cluster in the making, which pg_upgrade removes; the former cluster archives its own
+    // should it be started again.
+    if (IsBinaryUpgrade) return "The server was started by pg_upgrade.";
     if (shared == nullptr)
         return "chronos_backup is in archive_library but not in shared_preload_libraries.";
     if (XLogArchiveCommand != nullptr && *XLogArchiveCommand != '\0')

@@ -18,7 +18,9 @@ void _PG_init(void) {
     if (!process_shared_preload_libraries_in_progress) return;
     chronos::extension::define_settings();
     chronos::extension::request_shared_state();
-    chronos::extension::register_launcher();
+    // pg_upgrade's servers are nobody's: a schedule that is due there would write into tables that
+    // are being replaced.
+    if (!IsBinaryUpgrade) chronos::extension::register_launcher();
 }
 }
 

@@ -30,7 +30,9 @@ Error mismatch(const repo::ClusterIdentity& cluster, const repo::Repository& rep
                      std::to_string(cluster.system_id) + " do not match " + repo_name(repository) +
                      " stanza version " + current.version + ", system-id " +
                      std::to_string(current.system_id))
-        .with_hint("Are you archiving to the correct stanza?");
+        .with_hint(
+            "Are you archiving to the correct stanza? After pg_upgrade, stanza-upgrade makes the "
+            "new cluster known to it.");
 }
 
 /// A failure that says nothing about what the archive holds and may be over in a moment: a file

@@ -51,12 +51,12 @@ sub write_config
 
 # A running server with the module in it, archiving to a repository of its own.
 # %params: conf => lines for postgresql.conf, options => {...} for write_config, initdb => [...] of
-# further arguments, start => 0.
+# further arguments, start => 0, install_path => that of another server than the one on the PATH.
 # Returns the node; its {chronos_conf} and {chronos_repo} name configuration and repository.
 sub chronos_node
 {
 	my ($name, %params) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $node = PostgreSQL::Test::Cluster->new($name, install_path => $params{install_path});
 	$node->init(allows_streaming => 1, extra => [ '--data-checksums', @{ $params{initdb} // [] } ]);
 	my $base = PostgreSQL::Test::Utils::tempdir();
 	my $repo = $params{repo} // "$base/repo";
@@ -119,7 +119,7 @@ sub pgbackrest
 sub restored_node
 {
 	my ($name, $data, %params) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $node = PostgreSQL::Test::Cluster->new($name, install_path => $params{install_path});
 	my $own = $node->data_dir;
 	mkdir $node->basedir if !-d $node->basedir;
 	# Where it was restored to is where its restore_command expects to be run.
