@@ -91,6 +91,7 @@ RecoveryState read_recovery_state(const std::string& pg_path) {
         state.target = static_cast<Timeline>(*number);
     } else if (wanted.empty() || wanted == "latest") {
         state.target = newest_history(pg_path);
+        state.may_have_refused = state.kind == RecoveryState::Kind::standby;
     } else if (const auto control = read_control_file(pg_path); control && wanted == "current") {
         state.target = control->timeline;
     }

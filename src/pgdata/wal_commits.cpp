@@ -9,7 +9,7 @@
 namespace chronos::pgdata {
 namespace {
 
-constexpr std::size_t kPageSize = 8192;
+constexpr std::size_t kPageSize = kWalPageSize;
 constexpr std::size_t kShortHeaderSize = 24;
 constexpr std::size_t kLongHeaderSize = 40;
 constexpr std::size_t kFlagsAt = 2;
@@ -20,6 +20,7 @@ constexpr std::uint16_t kContinuesRecord = 0x0001;
 constexpr std::uint16_t kLongHeader = 0x0002;
 
 constexpr std::size_t kRecordHeaderSize = 24;
+constexpr std::size_t kPreviousAt = 8;
 constexpr std::size_t kInfoAt = 16;
 constexpr std::size_t kManagerAt = 17;
 constexpr std::byte kTransactionManager{1};
@@ -181,6 +182,24 @@ std::optional<Lsn> last_record(io::Bytes content, Lsn start) {
         content, start, [](Walk& walk, std::size_t page) { return walk.last_begin_from(page); });
     if (!at) return std::nullopt;
     return Lsn{start.value + *at};
+}
+
+bool is_written_behind(io::Bytes pages, Lsn start, Lsn at, std::uint32_t segment_size) {
+    const auto is_page = [&](std::size_t offset) {
+        return offset + kShortHeaderSize <= pages.size() &&
+               load<std::uint64_t>(pages, offset + kPageAddressAt) == start.value + offset;
+    };
+    const std::size_t offset = align(at.value - start.value);
+    const std::size_t page = offset / kPageSize * kPageSize;
+    if (!is_page(page)) return false;
+    // A page is begun for the record that goes on in it, or begins with it.
+    if (offset == page) return true;
+    if (offset + kPreviousAt + sizeof(std::uint64_t) > page + kPageSize)
+        return is_page(page + kPageSize);
+    if (load<std::uint32_t>(pages, offset) < kRecordHeaderSize) return false;
+    const auto previous = load<std::uint64_t>(pages, offset + kPreviousAt);
+    return previous < at.value &&
+           previous + segment_size >= start.value / segment_size * segment_size;
 }
 
 }  // namespace chronos::pgdata

@@ -46,6 +46,22 @@ is((chronos($conf, '--type=lsn', "--target=$target", '--target-action=promote', 
 $node->start;
 $node->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or die 'no end of recovery';
 poll_until(sub { -e "$archive/00000002.history" }, 'the history has arrived', 60);
+
+# A standby made now finds the segment of the fork on the old timeline only: the new one's is not full.
+$node->safe_psql('postgres', 'INSERT INTO t VALUES (10)');
+my $standby_dir = directory();
+is((chronos($conf, "--pg1-path=$standby_dir", '--type=standby', '--recovery-option=primary_conninfo=' . $node->connstr, 'restore'))[0],
+	0, 'a standby of it');
+my $standby = restored_node('standby', $standby_dir, wait => 0, conf => "archive_library = ''\nshared_preload_libraries = ''\n");
+$node->wait_for_catchup($standby->name);
+$standby->stop;
+$standby->start;
+$node->wait_for_catchup($standby->name);
+$standby->promote;
+is($standby->safe_psql('postgres', q{SELECT string_agg(id::text, ',' ORDER BY id) FROM t}), '1,10',
+	'follows it, also started again, and has nothing of what was given up when it is promoted');
+$standby->stop('immediate');
+
 $node->stop('immediate');
 ok(!glob("$archive/00000002*/*"), 'the server is lost before any WAL of its timeline has arrived');
 

@@ -20,6 +20,9 @@ struct RecoveryState {
     /// The timeline that it ends on, where that is known: the number in the recovery settings; else
     /// the newest timeline history in pg_wal, where PostgreSQL puts that of its target.
     std::optional<Timeline> target;
+    /// A standby that follows the newest timeline keeps the history also of one that left its own
+    /// before the position where it is, and stays on its own: then `target` is not where it goes.
+    bool may_have_refused = false;
     /// Where the timelines before `target` are left, oldest first.
     std::vector<TimelineSwitch> switches;
 

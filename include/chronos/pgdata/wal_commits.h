@@ -28,4 +28,10 @@ std::optional<WalCommit> last_commit(io::Bytes content, Lsn start);
 /// needs nothing behind it. nullopt as above.
 std::optional<Lsn> last_record(io::Bytes content, Lsn start);
 
+/// Whether a server has written WAL behind `at`, where a record ends. `pages` begin at `start`,
+/// with the page of `at`, and have the next one, too. What a recycled segment has there is not
+/// taken for WAL: it names positions of an older segment.
+bool is_written_behind(io::Bytes pages, Lsn start, Lsn at, std::uint32_t segment_size);
+inline constexpr std::size_t kWalPageSize = 8192;
+
 }  // namespace chronos::pgdata

@@ -49,6 +49,7 @@ private:
     const std::string& destination_;
     pgdata::ControlFile control_;
     pgdata::RecoveryState recovery_;
+    std::optional<std::uint64_t> keep_bytes_;
     repo::ClusterIdentity cluster_;
     std::vector<Candidate> candidates_;
     std::vector<RepositoryError> errors_;
@@ -58,7 +59,8 @@ Result<GetOutcome> Get::run() {
     control_ = CHRONOS_TRY(pgdata::read_control_file(settings_.pg_path));
     if (pgdata::is_wal_segment(name_)) {
         recovery_ = pgdata::read_recovery_state(settings_.pg_path);
-        if (is_behind_the_way(recovery_, name_, control_.wal_segment_size)) {
+        keep_bytes_ = bytes_to_give(settings_, recovery_, name_, control_.wal_segment_size);
+        if (keep_bytes_ == 0U) {
             log_info(name_ + " is not used: recovery leaves timeline " +
                      std::to_string(pgdata::timeline_of_segment(name_)) + " before it");
             return GetOutcome::missing;
@@ -160,7 +162,7 @@ Result<> Get::fetch_from(const Candidate& candidate) const {
                     .checksum = candidate.stored.checksum,
                     .cluster = cluster_,
                     .in_haste = !settings_.ahead,
-                    .keep_bytes = bytes_of_the_way(recovery_, name_, control_.wal_segment_size)};
+                    .keep_bytes = keep_bytes_};
     if (const auto leg = recovery_.leg_of(pgdata::timeline_of_segment(name_));
         expected && leg && leg->begin.value > 0)
         expected->begins = leg->begin.value / control_.wal_segment_size;

@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "chronos/base/log.h"
+#include "chronos/pgdata/wal_commits.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/stanza.h"
 #include "chronos/repo/timelines.h"
@@ -226,13 +227,48 @@ bool is_behind_the_way(const pgdata::RecoveryState& recovery, const std::string&
 std::optional<std::uint64_t> bytes_of_the_way(const pgdata::RecoveryState& recovery,
                                               const std::string& segment,
                                               std::uint32_t segment_size) {
-    if (recovery.kind != Kind::to_an_end) return std::nullopt;
     const auto leg = recovery.leg_of(pgdata::timeline_of_segment(segment));
     if (!leg || !leg->left) return std::nullopt;
     const Lsn start = pgdata::wal_segment_start(segment, segment_size);
     if (*leg->left <= start) return 0;
     const std::uint64_t kept = leg->left->value - start.value;
     return kept < segment_size ? std::optional(kept) : std::nullopt;
+}
+
+namespace {
+
+/// Whether the segment in pg_wal has WAL behind a position in it.
+bool is_received_behind(const std::string& pg_path, const std::string& segment, Lsn left,
+                        std::uint32_t segment_size) {
+    std::ifstream file(pg_path + "/pg_wal/" + segment, std::ios::binary);
+    if (!file) return false;
+    const Lsn page{left.value / pgdata::kWalPageSize * pgdata::kWalPageSize};
+    const std::uint64_t offset = page.value % segment_size;
+    std::string pages(std::min<std::uint64_t>(2 * pgdata::kWalPageSize, segment_size - offset),
+                      '\0');
+    file.seekg(static_cast<std::streamoff>(offset));
+    file.read(pages.data(), static_cast<std::streamsize>(pages.size()));
+    return file.gcount() == static_cast<std::streamsize>(pages.size()) &&
+           pgdata::is_written_behind(io::bytes(pages), page, left, segment_size);
+}
+
+}  // namespace
+
+std::optional<std::uint64_t> bytes_to_give(const GetSettings& settings,
+                                           const pgdata::RecoveryState& recovery,
+                                           const std::string& segment, std::uint32_t segment_size) {
+    const auto kept = bytes_of_the_way(recovery, segment, segment_size);
+    // Whoever looks ahead does without: the server asks itself.
+    if (!kept || !recovery.may_have_refused || settings.ahead) return kept;
+    // A standby that follows the newest timeline does not get beyond the segment of the fork, and
+    // asks for nothing behind it; one that was past the fork already has received what is there.
+    const Lsn left = *recovery.leg_of(pgdata::timeline_of_segment(segment))->left;
+    const bool of_the_fork =
+        pgdata::wal_segment_start(segment, segment_size).value / segment_size ==
+        left.value / segment_size;
+    if (!of_the_fork || is_received_behind(settings.pg_path, segment, left, segment_size))
+        return std::nullopt;
+    return kept;
 }
 
 Result<GetOutcome> judge_missing_segment(const GetSettings& settings, const std::string& segment) {

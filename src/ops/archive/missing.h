@@ -7,15 +7,20 @@ namespace chronos::ops::archive {
 
 inline constexpr ErrorKind kHole = ErrorKind::archive_timeout;
 
-/// Whether recovery must not be given this segment, though it may be there: its way left the
-/// timeline in an earlier one. What was written there later was given up by whoever began the next
-/// timeline.
+/// Whether the way of the recovery left the timeline before this segment. What was written there
+/// later was given up by whoever began the next timeline.
 bool is_behind_the_way(const pgdata::RecoveryState& recovery, const std::string& segment,
                        std::uint32_t segment_size);
 /// How many bytes of the segment the way of the recovery has; nullopt: all.
 std::optional<std::uint64_t> bytes_of_the_way(const pgdata::RecoveryState& recovery,
                                               const std::string& segment,
                                               std::uint32_t segment_size);
+/// How many of them the server is given: it looks for a segment on every timeline that is not newer
+/// than the one it wants, and replays what it finds, also what is behind the end of that timeline.
+/// 0: it must be told that there is no such segment, though it may be there.
+std::optional<std::uint64_t> bytes_to_give(const GetSettings& settings,
+                                           const pgdata::RecoveryState& recovery,
+                                           const std::string& segment, std::uint32_t segment_size);
 
 /// What it means that no repository has `segment`, for the recovery in settings.pg_path.
 ///

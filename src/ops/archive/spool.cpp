@@ -87,6 +87,8 @@ bool Spool::take(const std::string& segment, const std::string& destination,
 }
 
 bool Spool::take_ready(const std::string& segment, const std::string& destination) const {
+    // What was fetched before the server asked where timelines go may be too much now.
+    if (must_clear()) return false;
     const std::string name = path(segment);
     const io::FileDescriptor file(::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
     if (!file.valid()) return false;

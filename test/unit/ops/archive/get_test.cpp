@@ -270,6 +270,57 @@ TEST_F(ArchiveGetInRecovery, TimelineEndsWhereItWasLeft) {
     EXPECT_EQ(*ask("000000010000000000000006"), GetOutcome::found);
 }
 
+// It would replay what is behind the fork, and then neither follow its primary nor be promoted.
+TEST_F(ArchiveGetInRecovery, StandbyGetsATimelineUpToWhereItWasLeft) {
+    const std::string history = "1\t0/4000100\tpromoted\n";
+    push_and_forget(kFour, make_segment(4));
+    push_and_forget("000000010000000000000005", make_segment(5));
+    push_and_forget("00000002.history", history);
+    write_file(pg_path() + "/standby.signal", "");
+    ASSERT_EQ(*ask(kFour), GetOutcome::found);
+    EXPECT_TRUE(read_file(destination()) == make_segment(4)) << "it knows of no timeline 2 yet";
+    write_file(wal_path("00000002.history"), history);
+    ASSERT_EQ(*ask(kFour), GetOutcome::found);
+    const std::string cut = read_file(destination());
+    EXPECT_TRUE(cut.substr(0, 0x100) == make_segment(4).substr(0, 0x100));
+    EXPECT_TRUE(cut.substr(0x100) == std::string(kSegmentSize - 0x100, '\0'));
+    write_file(wal_path(kFour), cut);
+    ASSERT_EQ(*ask(kFour), GetOutcome::found);
+    EXPECT_TRUE(read_file(destination()) == cut) << "again, as often as it asks";
+    // Left at the border of segments there is nothing to give.
+    write_file(wal_path("00000002.history"), "1\t0/5000000\tpromoted\n");
+    EXPECT_EQ(*ask("000000010000000000000005"), GetOutcome::missing);
+}
+
+// It has refused the new timeline, though it keeps its history: that was no timeline of its
+// primary.
+TEST_F(ArchiveGetInRecovery, StandbyThatWasPastTheForkGoesOn) {
+    push_and_forget(kFour, make_segment(4));
+    push_and_forget("000000010000000000000005", make_segment(5));
+    write_file(pg_path() + "/standby.signal", "");
+    write_file(wal_path("00000002.history"), "1\t0/4000100\tpromoted\n");
+    std::string received = make_segment(4);
+    const auto put = [&](std::size_t at, auto value) {
+        received.replace(at, sizeof(value), reinterpret_cast<const char*>(&value), sizeof(value));
+    };
+    put(0x100, std::uint32_t{30});
+    put(0x108, std::uint64_t{0x4000080});
+    write_file(wal_path(kFour), received);
+    ASSERT_EQ(*ask(kFour), GetOutcome::found);
+    EXPECT_TRUE(read_file(destination()) == make_segment(4));
+    EXPECT_EQ(*ask("000000010000000000000005"), GetOutcome::found);
+    put(0x108, std::uint64_t{0x1000080});  // what a recycled segment has there
+    write_file(wal_path(kFour), received);
+    ASSERT_EQ(*ask(kFour), GetOutcome::found);
+    EXPECT_FALSE(read_file(destination()) == make_segment(4));
+    // A timeline that is asked for by its number is not refused: the server does not start.
+    put(0x108, std::uint64_t{0x4000080});
+    write_file(wal_path(kFour), received);
+    write_file(pg_path() + "/postgresql.auto.conf", "recovery_target_timeline = '2'\n");
+    ASSERT_EQ(*ask(kFour), GetOutcome::found);
+    EXPECT_FALSE(read_file(destination()) == make_segment(4));
+}
+
 TEST_F(ArchiveGetInRecovery, LostStartOfTheNextTimelineIsAHole) {
     push_and_forget(kFour, make_segment(4));
     push_and_forget("000000020000000000000005", of_timeline(make_segment(5), 2));
