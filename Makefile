@@ -2,10 +2,12 @@
 # executable, so that `make && make install` puts everything in its place.
 #
 #   make PG_CONFIG=...             module and executable
-#   make install [DESTDIR=...]     module, SQL script, control file; chronos into $(bindir)
+#   make install [DESTDIR=...]     module, SQL script, control file; chronos, its manual and completion
+#   CHRONOS_BINDIR=path            where the engine is installed and the module looks for it: beside the
+#                                  server's programs, or /usr/local/bin if those are Debian's or PGDG's
 #   make install-pgbackrest-link   a `pgbackrest` beside it that is chronos
 #   make installcheck              regress and TAP tests against what is installed, not as root
-#   ENGINE=path                    take this executable in place of building one
+#   ENGINE=path                    take this executable in place of building one; empty: the module only
 #   CHRONOS_WERROR=1               warnings are errors
 PG_CONFIG ?= pg_config
 PG_MAJOR := $(shell $(PG_CONFIG) --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
@@ -36,7 +38,13 @@ PROVE_FLAGS += -I $(CURDIR)/test/tap/lib
 EXTRA_CLEAN = tmp_regress build/module-* build/pg_config.stamp build/regress test/regress/results \
 	test/regress/regression.diffs test/regress/regression.out
 
-PG_CPPFLAGS = -Iinclude -Isrc -DCHRONOS_VERSION='"$(CHRONOS_VERSION)"'
+# The module knows one place, this one, and never takes the engine of another installation for its own.
+# Debian and PGDG have a directory of programs for each version, which is on nobody's PATH: there one
+# engine serves all versions.
+CHRONOS_BINDIR ?= $(if $(filter /usr/lib/postgresql/%,$(bindir)),/usr/local/bin,$(bindir))
+CHRONOS_SHAREDIR = $(patsubst %/,%,$(dir $(CHRONOS_BINDIR)))/share
+PG_CPPFLAGS = -Iinclude -Isrc -DCHRONOS_VERSION='"$(CHRONOS_VERSION)"' \
+	-DCHRONOS_EXECUTABLE='"$(CHRONOS_BINDIR)/chronos"'
 PG_CXXFLAGS = -std=c++20 -fvisibility=hidden -fvisibility-inlines-hidden -fno-gnu-unique \
 	-Wextra -Wno-register -Wno-volatile -Wno-unused-parameter -Wno-missing-field-initializers \
 	$(if $(CHRONOS_WERROR),-Werror) -MMD -MP
@@ -51,7 +59,7 @@ override with_llvm := no
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-.PHONY: engine install-engine uninstall-engine install-pgbackrest-link not-as-root \
+.PHONY: engine install-engine install-manual uninstall-engine install-pgbackrest-link not-as-root \
 	installcheck-regress installcheck-tap clean-engine
 
 $(MODULE_DIR)/%.o: src/%.cpp
@@ -59,10 +67,12 @@ $(MODULE_DIR)/%.o: src/%.cpp
 	$(CXX) $(CXXFLAGS) $(CPPFLAGS) -c -o $@ $<
 -include $(OBJS:.o=.d)
 
-# Renewed when another server is built for, so that the module is linked again.
+# Renewed when another server is built for, or another place of the engine, so that the module is
+# compiled again.
+BUILT_FOR = $(PG_CONFIG) $(VERSION) $(CHRONOS_BINDIR)
 build/pg_config.stamp: .FORCE
 	@$(MKDIR_P) $(@D)
-	@echo '$(PG_CONFIG) $(VERSION)' | cmp -s - $@ || echo '$(PG_CONFIG) $(VERSION)' >$@
+	@echo '$(BUILT_FOR)' | cmp -s - $@ || echo '$(BUILT_FOR)' >$@
 .PHONY: .FORCE
 $(shlib): build/pg_config.stamp src/extension/exports.map
 $(OBJS): build/pg_config.stamp
@@ -72,21 +82,41 @@ ifeq ($(ENGINE),$(ENGINE_DIR)/chronos)
 engine:
 	cmake -S . -B $(ENGINE_DIR) -DCMAKE_BUILD_TYPE=Release -DCHRONOS_TESTS=OFF
 	cmake --build $(ENGINE_DIR) --target chronos --parallel $(shell nproc)
-else
+else ifneq ($(ENGINE),)
 engine:
 	@test -x $(ENGINE) || { echo "no executable $(ENGINE)" >&2; exit 1; }
 endif
 
-install: install-engine
-install-engine: engine
-	$(MKDIR_P) '$(DESTDIR)$(bindir)'
-	$(INSTALL_PROGRAM) $(ENGINE) '$(DESTDIR)$(bindir)/chronos'
-	if test -x $(ENGINE)-serve; then $(INSTALL_PROGRAM) $(ENGINE)-serve '$(DESTDIR)$(bindir)/chronos-serve'; fi
+# Engines are started all the time, and some run for as long as the server: what is there is replaced
+# in one step, so that whoever starts one meanwhile gets the old program or the new one, whole.
+install_program = $(INSTALL_PROGRAM) $(1) '$(DESTDIR)$(CHRONOS_BINDIR)/.$(2).new' && \
+	mv -f '$(DESTDIR)$(CHRONOS_BINDIR)/.$(2).new' '$(DESTDIR)$(CHRONOS_BINDIR)/$(2)'
+
+ifneq ($(ENGINE),)
+install: install-engine install-manual
 uninstall: uninstall-engine
+endif
+# Former releases had it beside the server's programs, where a restore_command may still look for it.
+install-engine: engine
+	$(MKDIR_P) '$(DESTDIR)$(CHRONOS_BINDIR)'
+	if test -x $(ENGINE)-serve; then $(call install_program,$(ENGINE)-serve,chronos-serve); fi
+	$(call install_program,$(ENGINE),chronos)
+	if test '$(CHRONOS_BINDIR)' != '$(bindir)' && test -f '$(DESTDIR)$(bindir)/chronos'; then \
+		ln -sf '$(CHRONOS_BINDIR)/chronos' '$(DESTDIR)$(bindir)/.chronos.new' && \
+		mv -fT '$(DESTDIR)$(bindir)/.chronos.new' '$(DESTDIR)$(bindir)/chronos'; fi
+install-manual:
+	$(MKDIR_P) '$(DESTDIR)$(CHRONOS_SHAREDIR)/man/man1' '$(DESTDIR)$(CHRONOS_SHAREDIR)/man/man5' \
+		'$(DESTDIR)$(CHRONOS_SHAREDIR)/bash-completion/completions'
+	$(INSTALL_DATA) docs/man/chronos.1 '$(DESTDIR)$(CHRONOS_SHAREDIR)/man/man1/'
+	$(INSTALL_DATA) docs/man/chronos.conf.5 '$(DESTDIR)$(CHRONOS_SHAREDIR)/man/man5/'
+	$(INSTALL_DATA) docs/completion/chronos '$(DESTDIR)$(CHRONOS_SHAREDIR)/bash-completion/completions/'
 uninstall-engine:
-	rm -f '$(DESTDIR)$(bindir)/chronos' '$(DESTDIR)$(bindir)/chronos-serve'
+	rm -f '$(DESTDIR)$(CHRONOS_BINDIR)/chronos' '$(DESTDIR)$(CHRONOS_BINDIR)/chronos-serve' \
+		'$(DESTDIR)$(CHRONOS_SHAREDIR)/man/man1/chronos.1' '$(DESTDIR)$(CHRONOS_SHAREDIR)/man/man5/chronos.conf.5' \
+		'$(DESTDIR)$(CHRONOS_SHAREDIR)/bash-completion/completions/chronos'
+	if test -L '$(DESTDIR)$(bindir)/chronos'; then rm -f '$(DESTDIR)$(bindir)/chronos'; fi
 install-pgbackrest-link: install-engine
-	ln -sf chronos '$(DESTDIR)$(bindir)/pgbackrest'
+	ln -sf chronos '$(DESTDIR)$(CHRONOS_BINDIR)/pgbackrest'
 
 # initdb refuses root; and what is tested is what `make install` has put in place.
 not-as-root:
@@ -103,6 +133,9 @@ installcheck-regress: not-as-root regress-files
 installcheck-tap: not-as-root
 	$(prove_installcheck)
 
+# What was given is not this Makefile's to remove.
+ifeq ($(ENGINE),$(ENGINE_DIR)/chronos)
 clean: clean-engine
+endif
 clean-engine:
 	rm -rf $(ENGINE_DIR)

@@ -186,10 +186,15 @@ Result<int> run_guarded(Command command, Context& context) {
     }
 }
 
-/// The kernel's own answer; where /proc is not mounted the path that it was started by.
+/// The kernel's own answer; where /proc is not mounted the path that it was started by. Of a
+/// program that was replaced since it was started the kernel says so, in the name: what lies under
+/// the name now is what others should be told to run.
 std::string program_path() {
+    constexpr std::string_view kReplaced = " (deleted)";
     std::error_code failed;
     std::filesystem::path path = std::filesystem::read_symlink("/proc/self/exe", failed);
+    if (!failed && path.native().ends_with(kReplaced) && !std::filesystem::exists(path, failed))
+        path = path.native().substr(0, path.native().size() - kReplaced.size());
     if (!failed) return path;
     const auto* const started_as = reinterpret_cast<const char*>(getauxval(AT_EXECFN));
     if (started_as == nullptr) return "chronos";

@@ -213,6 +213,9 @@ CHRONOS_AUDITED(chronos_check, "check", calls) {
     const SessionResult result = run_engine(&arguments, &plan);
     if (result.outcome != SessionOutcome::done && !findings.any_failure)
         put_finding(findings.rows, "check", "failure", result.message, result.hint);
+    if (*engine_version_difference() != '\0')
+        put_finding(findings.rows, "version", "note", engine_version_difference(),
+                    engine_version_remedy());
     return 0;
 }
 

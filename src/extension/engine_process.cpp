@@ -45,6 +45,10 @@ struct Engine {
 
 std::unique_ptr<Engine> engine;
 std::string last_end_reason;
+/// Of the last engine that said hello, if its release is not this module's: that, and a sentence
+/// about what to do.
+std::string version_difference;
+std::string version_remedy;
 
 void copy_text(char* target, std::size_t size, const std::string& text) {
     std::size_t length = std::min(size - 1, text.size());
@@ -127,18 +131,64 @@ bool read_channel() {
     return true;
 }
 
+/// What brings both to the same release again. A module is as old as the start of its server,
+/// whatever lies on the disk; an engine is what lies there when it is started.
+const char* remedy(bool engine_is_newer) {
+    return engine_is_newer
+               ? "Restart PostgreSQL: it runs on with the module that it was started with. (An "
+                 "installed module that is older than chronos has to be upgraded first.)"
+               : "Upgrade chronos (Debian package chronos-backup), or set chronos.executable to "
+                 "the "
+                 "one that was installed with the module.";
+}
+
+bool is_newer(std::string_view version, std::string_view than) {
+    const auto numbers = [](std::string_view text) {
+        std::array<unsigned long long, 3> result{};
+        std::size_t i = 0;
+        for (const std::string_view part : split(text, '.'))
+            if (i < result.size())
+                result[i++] =
+                    parse_uint(part.substr(0, part.find_first_not_of("0123456789"))).value_or(0);
+        return result;
+    };
+    return numbers(version) > numbers(than);
+}
+
+void note_version(const std::string& version) {
+    version_difference.clear();
+    if (version == CHRONOS_VERSION) return;
+    version_difference = "chronos is version " + printable(version, 32) +
+                         ", the module that the server runs is version " CHRONOS_VERSION;
+    version_remedy = remedy(is_newer(version, CHRONOS_VERSION));
+}
+
 void take_hello(const control::Message& hello) {
     const auto protocol = hello.get_uint("protocol");
+    const std::string version(hello.get_or("version", "?"));
     if (protocol != control::kProtocolVersion) {
         end_channel("engine speaks protocol " + std::string(hello.get_or("protocol", "?")) +
-                    " (version " + printable(hello.get_or("version", "?"), 32) +
-                    "), this server protocol " + std::to_string(control::kProtocolVersion) +
-                    ": the server was not restarted after an upgrade");
+                    " (version " + printable(version, 32) + "), this server protocol " +
+                    std::to_string(control::kProtocolVersion) + " (version " CHRONOS_VERSION "). " +
+                    remedy(protocol.value_or(0) > control::kProtocolVersion));
         return;
     }
+    note_version(version);
     engine->said_hello = true;
     if (const auto pid = hello.get_uint("pid"); pid && *pid > 1 && *pid < (1ULL << 30))
         engine->worker = static_cast<pid_t>(*pid);
+}
+
+/// Words that one of the two does not know: it is of another release.
+void explain_failure(control::Message& failed) {
+    const auto code = static_cast<ErrorKind>(failed.get_uint("code").value_or(0));
+    const bool unknown = code == ErrorKind::command_invalid || code == ErrorKind::option_invalid ||
+                         code == ErrorKind::option_invalid_value || code == ErrorKind::protocol;
+    if (!unknown || version_difference.empty()) return;
+    std::string hint(failed.get_or("hint", ""));
+    hint += (hint.empty() ? "But " : "\nBut ") + version_difference + ". " + version_remedy;
+    std::erase_if(failed.fields, [](const auto& field) { return field.first == "hint"; });
+    failed.fields.emplace_back("hint", hint);
 }
 
 /// A message for the caller from what has been read; false if there is no whole one.
@@ -158,6 +208,7 @@ bool take_message() {
             end_channel("engine did not begin with hello");
             return false;
         }
+        if (message->verb == "failed") explain_failure(*message);
         engine->message = std::move(*message);
         return true;
     }
@@ -308,6 +359,14 @@ unsigned long long engine_field_number(const char* key, unsigned long long fallb
     const char* text = engine_field(key);
     if (text == nullptr) return fallback;
     return parse_uint(text).value_or(fallback);
+}
+
+const char* engine_version_difference() noexcept {
+    return version_difference.c_str();
+}
+
+const char* engine_version_remedy() noexcept {
+    return version_remedy.c_str();
 }
 
 const char* engine_end_reason() noexcept {

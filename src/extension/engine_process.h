@@ -46,6 +46,11 @@ const char* engine_field(const char* key) noexcept;
 /// `fallback` if the message has no such field or it is not a decimal number.
 unsigned long long engine_field_number(const char* key, unsigned long long fallback) noexcept;
 
+/// That the last engine which said hello is of another release than this module, "" if it is not;
+/// and a sentence about what ends that. Both work together as long as they speak the same protocol.
+const char* engine_version_difference() noexcept;
+const char* engine_version_remedy() noexcept;
+
 /// Why there is no further message, e.g. "engine was killed by signal 9 (Killed)", and the last it
 /// said on standard error. Call it once the engine has been stopped.
 const char* engine_end_reason() noexcept;

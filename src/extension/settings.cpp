@@ -110,9 +110,8 @@ void define_settings() {
                 "Configuration file of the repository; empty to search the usual places.",
                 &settings.config_file, "", PGC_SIGHUP, GUC_DISALLOW_IN_AUTO_FILE,
                 check_absolute_path);
-    define_text("chronos.executable", "The chronos executable; empty for the one beside postgres.",
-                &settings.executable, "", PGC_POSTMASTER, GUC_DISALLOW_IN_AUTO_FILE,
-                check_absolute_path);
+    define_text("chronos.executable", "The chronos executable.", &settings.executable,
+                CHRONOS_EXECUTABLE, PGC_POSTMASTER, GUC_DISALLOW_IN_AUTO_FILE, check_absolute_path);
     define_text("chronos.database", "Database in which jobs work and keep their history.",
                 &settings.database, "postgres", PGC_SIGHUP, 0, nullptr);
     define_text("chronos.timezone",
@@ -160,12 +159,8 @@ void define_settings() {
 }
 
 const char* engine_path() {
-    static char path[MAXPGPATH];
-    if (settings.executable != nullptr && *settings.executable != '\0') return settings.executable;
-    strlcpy(path, my_exec_path, sizeof path);
-    get_parent_directory(path);
-    strlcat(path, "/chronos", sizeof path);
-    return path;
+    const bool set = settings.executable != nullptr && *settings.executable != '\0';
+    return set ? settings.executable : CHRONOS_EXECUTABLE;
 }
 
 const char* engine_time_zone() {

@@ -46,8 +46,8 @@ extern Settings settings;
 /// Defines them; while the postmaster loads shared_preload_libraries.
 void define_settings();
 
-/// The `chronos` to run: chronos.executable, by default the one beside the running `postgres`. In
-/// static memory, until the next call.
+/// The `chronos` to run: chronos.executable, by default the one that this module was installed with
+/// (CHRONOS_BINDIR of the Makefile).
 const char* engine_path();
 
 /// TZ for an engine: chronos.timezone, by default the zone of the server log, so that labels and

@@ -167,7 +167,12 @@ Result<Child> spawn(const std::string& path, const std::vector<std::string>& arg
     report.theirs = Descriptor();
     if (const int error_number = exec_outcome(report.ours.get())) {
         reap(pid);
-        return spawn_error(path, error_number);
+        Error error = spawn_error(path, error_number);
+        if (error_number == ENOENT)
+            return std::move(error).with_hint(
+                "It is installed with the module, or by the Debian package chronos-backup; "
+                "chronos.executable names another one.");
+        return error;
     }
     return Child{pid, channel.ours.release(), errors.ours.release()};
 }

@@ -19,7 +19,8 @@ Behaviours of `archive` (per push) and of the other roles (once):
   long          a line that is longer than any message may be
   flood         as many log lines as fit into a second, then ok
   chatter       what goes to standard error, 1 MiB, then ok
-Behaviours at the start: hello=<protocol number>, hello=none, hello=mute (never says anything).
+Behaviours at the start: hello=<protocol number>, hello=none, hello=mute (never says anything);
+version=<of another release>; unknown=<code> fails as one to which a word of the server is unknown.
 Behaviour of `job`: findings (three of them, then an exit code).
 Steps of `backup=sql:<statement>`: runs it first and logs the answer.
 """
@@ -37,6 +38,16 @@ def send(verb, **fields):
     keys = ((key.lstrip("_"), value) for key, value in fields.items())
     line = verb + "".join(f" {key}={quote(str(value), safe=SAFE)}" for key, value in keys)
     os.write(1, (line + "\n").encode())
+
+
+def own_version():
+    """That of the module: both come from the same tree."""
+    control = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../chronos_backup.control")
+    with open(control) as lines:
+        for line in lines:
+            if line.startswith("default_version"):
+                return line.split("'")[1]
+    return "?"
 
 
 class Engine:
@@ -105,8 +116,13 @@ class Engine:
             while True:
                 time.sleep(60)
         if protocol != "none":
-            send("hello", protocol="1" if protocol == "ok" else protocol, version="0.1.0",
-                 role=self.role, pid=os.getpid())
+            version = self.behaviour("version")
+            send("hello", protocol="1" if protocol == "ok" else protocol,
+                 version=own_version() if version == "ok" else version, role=self.role,
+                 pid=os.getpid())
+        if (code := self.behaviour("unknown")) != "ok":
+            send("failed", code=code, message="what is that?")
+            os._exit(1)
 
     def behave(self, behaviour, ok, fail):
         name, _, value = behaviour.partition(":")

@@ -180,11 +180,31 @@ for my $kind ('flood', 'chatter')
 is(archiver_pid(), $archiver, 'the archiver is still the same process');
 
 # --- The start of an engine.
-for my $hello (['99', qr/protocol 99.*not restarted after an upgrade/], ['none', qr/did not begin with hello/])
+for my $hello (['99', qr/protocol 99.*Restart PostgreSQL/], ['0', qr/protocol 0.*Upgrade chronos/], ['none', qr/did not begin with hello/])
 {
 	engine_does(hello => $hello->[0]);
 	like(error_of('SELECT chronos.stanza_create()'), $hello->[1], "hello '$hello->[0]' is refused");
 }
+
+# --- An engine of another release that speaks the same protocol.
+my $other_release = q{SELECT message, hint FROM chronos.check() WHERE test = 'version'};
+engine_does();
+is(sql($other_release), '', 'an engine of the same release is nothing to be told of');
+for my $other (['99.0.0', qr/^Restart PostgreSQL/], ['0.0.9', qr/^Upgrade chronos/])
+{
+	my ($version, $remedy) = @$other;
+	engine_does(version => $version);
+	my ($message, $hint) = split /\|/, sql($other_release);
+	like($message, qr/^chronos is version \Q$version\E, the module .* \d+\.\d+\.\d+$/, "chronos.check() tells of engine $version");
+	like($hint, $remedy, 'and what to do');
+	sql('SELECT chronos.stanza_create()');
+	engine_does(version => $version, unknown => 31);
+	like(error_of('SELECT chronos.stanza_create()'), qr/what is that\?\nHINT:  But chronos is version \Q$version\E/,
+		'a word that one of them does not know is explained by that');
+	engine_does(version => $version, unknown => 55);
+	unlike(error_of('SELECT chronos.stanza_create()'), qr/But chronos is version/, 'and nothing else is');
+}
+
 engine_does(inheritance => 'note');
 sql('SELECT chronos.stanza_create()');
 my $inherited = engine_log();

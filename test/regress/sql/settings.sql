@@ -1,7 +1,7 @@
 \pset format unaligned
 \pset footer off
 -- The settings chronos.*: defaults, when they can change, and what they refuse.
-SELECT name, boot_val, context, vartype, unit, min_val, max_val
+SELECT name, regexp_replace(boot_val, '^/.*/', '.../') AS boot_val, context, vartype, unit, min_val, max_val
 FROM pg_settings WHERE name LIKE 'chronos.%' ORDER BY name;
 
 -- Not within a session.

@@ -1,0 +1,60 @@
+# `make install` beside a server that runs: whoever starts an engine meanwhile gets the old program or the
+# new one, whole, and one that runs is not touched. The module and the engine agree on the place.
+use strict;
+use warnings;
+use File::Copy qw(copy);
+use File::Temp qw(tempdir);
+use Test::More;
+
+my $base = tempdir(CLEANUP => 1);
+my $bin = "$base/bin";
+# As large as an engine, so that copying it takes a while.
+my $program = "$base/engine";
+copy('/bin/sleep', $program) or die $!;
+open my $file, '>>', $program or die $!;
+print $file "\0" x 30_000_000;
+close $file or die $!;
+chmod 0755, $program;
+my @make = ('make', '-s', 'install-engine', "ENGINE=$program", "CHRONOS_BINDIR=$bin", "bindir=$base/server");
+is(system(@make), 0, 'an engine is installed');
+
+my $running = fork // die $!;
+exec "$bin/chronos", '60' if $running == 0;
+my $installing = fork // die $!;
+if ($installing == 0)
+{
+	for (1 .. 10) { system(@make) == 0 or exit 1 }
+	exit 0;
+}
+my ($starts, $failures) = (0, 0);
+while (waitpid($installing, 1) == 0)
+{
+	my $pid = fork // die $!;
+	if ($pid == 0) { exec "$bin/chronos", '0' or exit 1 }
+	waitpid $pid, 0;
+	++$starts;
+	++$failures if $? != 0;
+}
+is($?, 0, 'it is installed ten times more');
+is($failures, 0, "none of $starts starts meanwhile has failed");
+is(waitpid($running, 1), 0, 'who was started before runs on');
+kill 'TERM', $running;
+waitpid $running, 0;
+is_deeply([ sort map { s{.*/}{}r } glob "$bin/{*,.[!.]*}" ], ['chronos'], 'and nothing else is left there');
+
+# --- A former release had it beside the server's programs, where a restore_command may name it.
+mkdir "$base/server" or die $!;
+copy('/bin/false', "$base/server/chronos") or die $!;
+system(@make);
+is(readlink "$base/server/chronos", "$bin/chronos", 'a former engine becomes a link to this one');
+
+# --- Each installation has a place of its own, and the module is told.
+sub place
+{
+	my (@settings) = @_;
+	return (qx{make -s -n -B build/module-0/extension/settings.o MODULE_DIR=build/module-0 @settings} =~ /-DCHRONOS_EXECUTABLE='"([^"]*)"'/)[0];
+}
+is(place('bindir=/usr/lib/postgresql/17/bin'), '/usr/local/bin/chronos', 'with servers of packages one engine serves all versions');
+is(place('bindir=/opt/pg/bin'), '/opt/pg/bin/chronos', 'elsewhere it is beside the server\'s programs');
+is(place('bindir=/opt/pg/bin', 'CHRONOS_BINDIR=/usr/bin'), '/usr/bin/chronos', 'or where it is told to be');
+done_testing();
