@@ -6,8 +6,12 @@ namespace chronos::cli {
 namespace {
 
 Result<std::string> help_text(const config::Config& config) {
-    if (config.get_string("output") == "markdown") return config::options_markdown();
     const std::vector<std::string>& words = config.parameters();
+    const std::string output = config.get_string("output");
+    if (output == "markdown") return config::options_markdown();
+    if (output == "bash") return config::bash_completion();
+    if (output == "man")
+        return words.empty() ? config::manual_page() : config::configuration_page();
     if (words.empty()) return config::general_help();
     if (words.size() == 1) return config::command_help(words[0]);
     if (words.size() == 2) return config::option_help(words[0], words[1]);

@@ -654,7 +654,7 @@ constexpr std::array kOptions{
            .other_default = "none",
            .allowed = "text json",
            .other_allowed_commands = kDrill | kVerify | kVersion | kHelp,
-           .other_allowed = "none text json num markdown",
+           .other_allowed = "none text json num markdown man bash",
            .summary = "format of the output"},
     Option{.name = "page-header-check",
            .type = Type::boolean,

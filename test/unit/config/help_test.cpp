@@ -51,12 +51,28 @@ TEST(Help, OfAnOptionSaysWhatItTakes) {
     EXPECT_ERROR(ErrorKind::option_invalid, option_help("info", "start-fast"));
 }
 
-TEST(Help, DocumentedOptionsAreThoseOfTheTable) {
-    std::ifstream file(CHRONOS_FIXTURES "/../../docs/options.md");
+std::string documented(const std::string& name) {
+    std::ifstream file(CHRONOS_FIXTURES "/../../docs/" + name);
     std::stringstream text;
     text << file.rdbuf();
-    EXPECT_EQ(text.str(), options_markdown())
+    return text.str();
+}
+
+TEST(Help, DocumentedOptionsAreThoseOfTheTable) {
+    EXPECT_EQ(documented("options.md"), options_markdown())
         << "renew it: chronos help --output=markdown > docs/options.md";
+}
+
+TEST(Help, ManualPagesAreThoseOfTheTable) {
+    EXPECT_EQ(documented("man/chronos.1"), manual_page())
+        << "renew it: chronos help --output=man > docs/man/chronos.1";
+    EXPECT_EQ(documented("man/chronos.conf.5"), configuration_page())
+        << "renew it: chronos help --output=man chronos.conf > docs/man/chronos.conf.5";
+}
+
+TEST(Help, CompletionIsThatOfTheTable) {
+    EXPECT_EQ(documented("completion/chronos"), bash_completion())
+        << "renew it: chronos help --output=bash > docs/completion/chronos";
 }
 
 }  // namespace
