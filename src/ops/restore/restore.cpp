@@ -6,7 +6,6 @@
 #include <filesystem>
 
 #include "chronos/base/log.h"
-#include "chronos/base/quote.h"
 #include "chronos/base/text.h"
 #include "chronos/ops/restore.h"
 #include "chronos/pgdata/control_file.h"
@@ -20,6 +19,7 @@
 #include "save_current.h"
 #include "selective.h"
 #include "settings.h"
+#include "start_hint.h"
 #include "target_file.h"
 #include "timeline.h"
 
@@ -113,29 +113,12 @@ std::vector<std::string> directories_of(const RestorePlan& plan) {
     return directories;
 }
 
-/// How a server is started whose configuration lies elsewhere.
-void say_how_to_start(const RestorePlan& plan) {
-    const ServerFiles& outside = plan.outside.server;
-    const std::string& directory = data_directory(plan.manifest);
-    if (outside.config_file.empty()) return;
-    const std::string place = directory + "/" + kOutsideDirectory;
-    std::string options;
-    const auto add = [&](std::string_view name, const std::string& value) {
-        options += (options.empty() ? "-c " : " -c ") + std::string(name) + "=" + shell_word(value);
-    };
-    for (const ServerFileSetting& setting : kServerFileSettings)
-        if (!(outside.*setting.path).empty()) add(setting.name, place + outside.*setting.path);
-    add("data_directory", directory);
-    log_info(
-        "the configuration of this cluster lay outside of its data directory; as it was at the "
-        "backup it is in '" +
-        place + "'. To start the server with that: pg_ctl -D " + shell_word(directory) + " -w -o " +
-        shell_word(options) + " start");
-}
-
 /// What the user should know now that the restore is done.
 void say_what_is_next(const RestoreRequest& request, const RestorePlan& plan) {
-    say_how_to_start(plan);
+    const std::string& directory = data_directory(plan.manifest);
+    if (!plan.outside.server.config_file.empty())
+        log_info(start_hint(directory, directory + "/" + kOutsideDirectory, plan.outside,
+                            pgdata::local_config_source()));
     const bool pauses = request.target_action == TargetAction::pause &&
                         (plan.type == RecoveryType::immediate || plan.type == RecoveryType::time ||
                          plan.type == RecoveryType::xid || plan.type == RecoveryType::lsn ||
