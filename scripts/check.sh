@@ -1,15 +1,18 @@
 #!/bin/bash
-# Every test there is, on a fresh Debian 12 as well as on a developer's machine: installs the packages
+# Every test there is, on a fresh Debian as well as on a developer's machine: installs the packages
 # it needs, builds with warnings as errors, and runs lint, unit, regress and TAP tests (real servers,
 # real pgBackRest). Safe to repeat; as root or through sudo; servers run as an unprivileged user, in
 # a private copy of PostgreSQL below a temporary directory.
 #
 #   scripts/check.sh            everything
-#   scripts/check.sh lint unit  some of: lint unit regress tap
+#   scripts/check.sh lint unit  some of: lint unit regress tap, and packages, which is no part of everything
 #   scripts/check.sh --pg 18    regress and TAP with the module of that version, its server and the
 #                               pgBackRest of its release, in a root file system of its own (17, 18,
 #                               19; may be repeated), made at first use below CHECK_ROOTS
 #   PROVE_TESTS='test/tap/7*.pl' scripts/check.sh tap
+#   scripts/check.sh packages   the Debian packages of CHECK_RELEASES (bookworm, trixie and sid): built
+#                               in root file systems of those releases, and installed, upgraded under a
+#                               working server, removed and purged in fresh ones
 #   CHECK_LONG=1                with the long campaigns (hundreds of random steps)
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -66,7 +69,7 @@ make_module() {
 
 # Builds from a copy: the checkout may belong to somebody else, and stays as it is.
 install_module() {
-	mkdir "$work/src" && (cd "$top" && tar -cf - --exclude=./build --exclude=./.git .) | tar -C "$work/src" -xf - &&
+	copy_tree "$work/src" &&
 		if [ -n "$older" ]; then make_module "$older"; fi &&
 		make_module "$pg_major" &&
 		mkdir -p "$work/screenshots" &&
@@ -132,9 +135,30 @@ check_version() {
 		/check/src/scripts/check.sh $steps
 }
 
+# check_packages RELEASE: in a root file system that has nothing but the release and perl, the packages bring
+# all they need, or fail to.
+check_packages() {
+	local root fresh=$work/fresh-$1 test
+	root=$(build_root "$1" build-essential ccache debhelper lintian postgresql-server-dev-all $engine_packages) || return 1
+	as_root rm -rf "$root/check/packages"
+	enter_root "$root" "$top:/check/src" env PACKAGE_BUILD=/check/package /check/src/scripts/package.sh /check/packages || return 1
+	as_root mmdebstrap --quiet --variant=minbase --include=perl --aptopt='Acquire::Check-Valid-Until "false"' "$1" "$fresh" || return 1
+	for test in "$top"/test/packages/*.pl; do
+		say "$1: ${test##*/}"
+		enter_root "$fresh" "$root/check/packages:/check/packages" "$top/test/packages:/check/test" \
+			env PACKAGES=/check/packages perl "/check/test/${test##*/}" || return 1
+	done
+	as_root rm -rf --one-file-system "$fresh"
+}
+
 has() { case " $steps " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
 
-if [ -z "${CHECK_ENGINE:-}" ]; then
+if has packages; then
+	install_packages mmdebstrap
+	for release in ${CHECK_RELEASES:-bookworm trixie sid}; do step "packages of $release" check_packages "$release"; done
+	steps=${steps/packages/}
+fi
+if [ -z "${CHECK_ENGINE:-}" ] && [ -n "${steps// /}" ]; then
 	install_packages $build_packages $test_packages
 	# The dashboard's test skips itself without a browser.
 	if has tap && [ -z "$majors" ]; then install_packages $browser_packages || say 'no browser can be installed'; fi

@@ -1,5 +1,5 @@
 #!/bin/bash
-# From nothing to a recovered table on a fresh Debian 12, in a few minutes: installs the packages it
+# From nothing to a recovered table on a fresh Debian, in a few minutes: installs the packages it
 # needs, builds, starts a throw-away PostgreSQL with chronos_backup in it, fills it, takes a full
 # backup, drops the wrong table, and gets it back in a second directory. Safe to repeat; as root or
 # through sudo; the servers run as an unprivileged user on a Unix socket and are stopped at the end.
@@ -29,7 +29,7 @@ say 'building the engine and the module'
 private_postgres "$work/pg"
 cmake -S "$top" -B "$build" -G Ninja -DCHRONOS_TESTS=OFF >"$work/build.log" 2>&1 &&
 	cmake --build "$build" >>"$work/build.log" 2>&1 || { tail -n 40 "$work/build.log"; fail 'the engine does not build'; }
-cp -a "$top" "$work/src"
+copy_tree "$work/src"
 { make -C "$work/src" clean PG_CONFIG="$pg_bin/pg_config" ENGINE="$build/chronos" &&
 	make -C "$work/src" -j2 PG_CONFIG="$pg_bin/pg_config" ENGINE="$build/chronos" &&
 	make -C "$work/src" install PG_CONFIG="$pg_bin/pg_config" ENGINE="$build/chronos"; } >>"$work/build.log" 2>&1 ||
@@ -125,8 +125,9 @@ Build $built s, backup $backup_seconds s, restore $restore_seconds s, restore an
 
 The same on a server of your own (PostgreSQL $pg_major, as root, in this directory):
 
-    make && make install
-    cat > /etc/chronos/chronos.conf          # or keep your /etc/pgbackrest/pgbackrest.conf as it is
+    make PG_CONFIG=/usr/lib/postgresql/$pg_major/bin/pg_config install
+    install -d -o postgres -g postgres -m 750 /var/lib/chronos /var/log/pgbackrest /var/spool/pgbackrest
+    /etc/chronos/chronos.conf                # or keep your /etc/pgbackrest/pgbackrest.conf as it is
         [global]
         repo1-path=/var/lib/chronos
         repo1-retention-full=2
@@ -136,7 +137,7 @@ The same on a server of your own (PostgreSQL $pg_major, as root, in this directo
         shared_preload_libraries = 'chronos_backup'
         archive_mode = on
         archive_library = 'chronos_backup'
-    restart PostgreSQL, then in psql:
+    pg_ctlcluster $pg_major main restart, then in psql:
         CREATE EXTENSION chronos_backup;
         SELECT chronos.backup_now('full');
         SELECT * FROM chronos.backups;

@@ -30,9 +30,10 @@ newest_postgresql() {
 pg_major=${PG_MAJOR:-$(newest_postgresql)}
 
 # What the build and the tests need, by Debian's names.
-build_packages="g++ make cmake ninja-build pkg-config git postgresql-$pg_major postgresql-server-dev-$pg_major
+engine_packages="g++ make cmake ninja-build pkg-config git
   libpq-dev libssl-dev libcurl4-openssl-dev libxml2-dev libzstd-dev liblz4-dev zlib1g-dev libbz2-dev
   libxxhash-dev libisal-dev libcpp-httplib-dev libcli11-dev nlohmann-json3-dev"
+build_packages="$engine_packages postgresql-$pg_major postgresql-server-dev-$pg_major"
 demo_packages="iso-codes python3"
 test_packages="libgtest-dev libgmock-dev pgbackrest libipc-run-perl zstd lz4 bzip2 clang-format
   python3 util-linux procps jq openssl ceph-mon ceph-osd radosgw patchelf busybox-static"
@@ -60,6 +61,12 @@ install_packages() {
 if [ "$(id -u)" = 0 ]; then server_user=postgres; else server_user=$(id -un); fi
 as_server_user() {
 	if [ "$(id -un)" = "$server_user" ]; then "$@"; else runuser -u "$server_user" -- "$@"; fi
+}
+
+# copy_tree DIR: the tree without what builds and tests leave in it.
+copy_tree() {
+	mkdir -p "$1"
+	(cd "$top" && tar -cf - --exclude=./build --exclude=./.git --exclude='./tmp_check*' .) | tar -C "$1" -xf - --no-same-owner
 }
 
 # private_postgres DIR [MAJOR]: a copy of that PostgreSQL ($pg_major) below DIR that the extension is

@@ -38,6 +38,20 @@ add_experimental() {
 	enter_root "$1" apt-get install -q -y --no-install-recommends -t experimental postgresql-19 postgresql-server-dev-19
 }
 
+# build_root RELEASE PACKAGE...: makes the root file system to build packages in, with those, if it is not
+# there; prints its path.
+build_root() {
+	local release=$1 root=$check_roots/build-$1
+	shift
+	if [ ! -d "$root" ]; then
+		as_root mkdir -p "$check_roots"
+		as_root rm -rf --one-file-system "$root.new"
+		as_root mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Check-Valid-Until "false"' \
+			--include="$(echo "$*" | tr -s ' \n\t' ',')" "$release" "$root.new" >&2 && as_root mv "$root.new" "$root"
+	fi
+	[ -d "$root" ] && echo "$root"
+}
+
 # enter_root ROOT [OUTSIDE:INSIDE...] COMMAND...: in a mount namespace of its own, so that nothing
 # stays mounted whatever becomes of it; what is shown inside is read-only there.
 enter_root() {
