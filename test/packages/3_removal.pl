@@ -28,7 +28,8 @@ ok(!-e '/usr/bin/chronos' && !-e "/usr/lib/postgresql/$major/lib/chronos_backup.
 is(contents(), $before, 'repository, configuration and logs are as they were');
 
 # --- Purge takes what belongs to the packages, and nothing else.
-runs('apt purges the packages', 'apt-get', 'purge', '-y', '-q', @names);
+# Not by apt, which knows no package any more that is neither installed nor offered.
+runs('dpkg purges the packages', 'dpkg', '--purge', @names);
 ok(!-e '/etc/logrotate.d/chronos-backup', 'what is configured for the package itself is gone');
 is(contents(), $before, 'repository, configuration and logs are as they were');
 like(output('dpkg-query', '-W', '-f', '${db:Status-Abbrev}', @names), qr/no packages found/, 'dpkg knows nothing of them any more');
@@ -42,7 +43,7 @@ runs('it is stopped', 'pg_ctlcluster', $major, 'main', 'stop', '-m', 'fast');
 
 # --- Empty directories go with the purge.
 runs('without a repository', 'sh', '-c', 'rm -rf /var/lib/chronos/*');
-runs('apt purges the packages', 'apt-get', 'purge', '-y', '-q', @names);
+runs('apt purges the packages at once', 'apt-get', 'purge', '-y', '-q', @names);
 ok(!-e '/var/lib/chronos', 'an empty directory goes too');
 ok(-e '/etc/chronos/chronos.conf', 'a configuration that somebody wrote stays');
 done_testing();

@@ -74,7 +74,8 @@ sub settled
 	return poll_until(sub { sql("SELECT coalesce(last_archived_wal, '') >= '$segment' FROM pg_stat_archiver") eq 't' }, "$segment is archived");
 }
 
-# engines(ROLE): pid => program of the processes that work in that role; without ROLE of all engines.
+# engines(ROLE): pid => program of the processes that work in that role, by a path that may begin outside of
+# this root file system, and ends in " (deleted)" if another one has taken its place.
 sub engines
 {
 	my ($role) = @_;
@@ -83,7 +84,7 @@ sub engines
 	{
 		my $arguments = eval { slurp("$directory/cmdline") } // next;
 		my (undef, $verb, $its_role) = split /\0/, $arguments;
-		next if ($verb // '') ne 'engine' || defined $role && $its_role ne $role;
+		next if ($verb // '') ne 'engine' || $its_role ne $role;
 		my ($pid) = $directory =~ /(\d+)/;
 		$found{$pid} = readlink "$directory/exe";
 	}
