@@ -74,14 +74,16 @@ sub settled
 	return poll_until(sub { sql("SELECT coalesce(last_archived_wal, '') >= '$segment' FROM pg_stat_archiver") eq 't' }, "$segment is archived");
 }
 
-# engines(ROLE): pid => program of the processes that work in that role, by a path that may begin outside of
-# this root file system, and ends in " (deleted)" if another one has taken its place.
+# engines(ROLE): pid => program of the processes of this root file system that work in that role, by a path
+# that may begin outside of it, and ends in " (deleted)" if another one has taken its place.
 sub engines
 {
 	my ($role) = @_;
 	my %found;
+	my $root = join ':', (stat '/')[0, 1];
 	for my $directory (glob '/proc/[0-9]*')
 	{
+		next if join(':', (stat "$directory/root/.")[0, 1]) ne $root;
 		my $arguments = eval { slurp("$directory/cmdline") } // next;
 		my (undef, $verb, $its_role) = split /\0/, $arguments;
 		next if ($verb // '') ne 'engine' || $its_role ne $role;
