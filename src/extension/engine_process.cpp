@@ -20,6 +20,7 @@
 #include "chronos/base/text.h"
 #include "chronos/control/message.h"
 #include "extension/spawn.h"
+#include "extension/version.h"
 
 extern char** environ;
 
@@ -157,10 +158,10 @@ bool is_newer(std::string_view version, std::string_view than) {
 
 void note_version(const std::string& version) {
     version_difference.clear();
-    if (version == CHRONOS_VERSION) return;
+    if (version == kModuleVersion) return;
     version_difference = "chronos is version " + printable(version, 32) +
-                         ", the module that the server runs is version " CHRONOS_VERSION;
-    version_remedy = remedy(is_newer(version, CHRONOS_VERSION));
+                         ", the module that the server runs is version " + kModuleVersion;
+    version_remedy = remedy(is_newer(version, kModuleVersion));
 }
 
 void take_hello(const control::Message& hello) {
@@ -169,8 +170,8 @@ void take_hello(const control::Message& hello) {
     if (protocol != control::kProtocolVersion) {
         end_channel("engine speaks protocol " + std::string(hello.get_or("protocol", "?")) +
                     " (version " + printable(version, 32) + "), this server protocol " +
-                    std::to_string(control::kProtocolVersion) + " (version " CHRONOS_VERSION "). " +
-                    remedy(protocol.value_or(0) > control::kProtocolVersion));
+                    std::to_string(control::kProtocolVersion) + " (version " + kModuleVersion +
+                    "). " + remedy(protocol.value_or(0) > control::kProtocolVersion));
         return;
     }
     note_version(version);

@@ -1,0 +1,7 @@
+#include "extension/version.h"
+
+namespace chronos::extension {
+
+const char kModuleVersion[] = CHRONOS_VERSION;
+
+}  // namespace chronos::extension
