@@ -14,12 +14,22 @@ std::vector<unsigned> lock_keys(const config::Config& config) {
 
 Result<> report_failures(const std::string& command,
                          const std::vector<std::pair<unsigned, Error>>& failures) {
-    for (const auto& [key, failure] : failures)
-        log(LogLevel::error, error_text(Error(failure).while_doing("repo" + std::to_string(key))));
+    std::string causes;
+    for (const auto& [key, failure] : failures) {
+        const std::string repository = "repo" + std::to_string(key);
+        log(LogLevel::error, error_text(Error(failure).while_doing(repository)));
+        const std::string& message = failure.message();
+        causes += (causes.empty() ? ": " : "; ") + repository + ": " +
+                  message.substr(0, message.find('\n'));
+    }
     if (failures.empty()) return {};
-    return Error(ErrorKind::command, command + " command encountered " +
-                                         std::to_string(failures.size()) +
-                                         " error(s), check the log file for details");
+    // A job has no log file to be looked at, but this text.
+    Error error(ErrorKind::command, command + " command encountered " +
+                                        std::to_string(failures.size()) +
+                                        " error(s), check the log file for details" + causes);
+    for (const auto& [key, failure] : failures)
+        if (!failure.hint().empty()) error = std::move(error).with_hint(failure.hint());
+    return error;
 }
 
 Result<> print_json(const nlohmann::json& value) {

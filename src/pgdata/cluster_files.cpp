@@ -67,6 +67,7 @@ private:
     Result<> read_names(Directory& directory);
     Result<> visit(const Directory& directory, const std::string& file_name);
     Result<> visit_link(const Directory& directory, Item item);
+    Result<> visit_broken_link(const Item& item, int error_number);
     Result<> visit_tablespace(const Directory& directory, const Item& item);
     Result<> list_tablespace(const Directory& directory, const Item& item, std::uint32_t oid);
     Result<> list_in_place(const Item& item);
@@ -262,11 +263,15 @@ Result<> ClusterWalk::visit_link(const Directory& directory, Item item) {
     const std::string& destination = *read;
     const std::string absolute = absolute_destination(item.path, destination);
     struct stat stat {};
-    if (::lstat(absolute.c_str(), &stat) == 0 && S_ISLNK(stat.st_mode))
+    if (::stat(item.path.c_str(), &stat) != 0) return visit_broken_link(item, errno);
+    struct stat next {};
+    if (::lstat(absolute.c_str(), &next) == 0 && S_ISLNK(next.st_mode))
         return Error(ErrorKind::link_destination, "link '" + printable(item.path, PATH_MAX) +
                                                       "' cannot reference another link '" +
-                                                      printable(absolute, PATH_MAX) + "'");
-    if (::stat(item.path.c_str(), &stat) != 0) return stat_error(item.path, errno);
+                                                      printable(absolute, PATH_MAX) + "'")
+            .with_hint(
+                "Let it lead to where that one does, or leave it out of backups with the"
+                " option exclude.");
     const bool to_file = !S_ISDIR(stat.st_mode);
     const std::size_t slash = absolute.rfind('/');
     CHRONOS_TRY(targets_.add(
@@ -276,6 +281,23 @@ Result<> ClusterWalk::visit_link(const Directory& directory, Item item) {
     add_link(item, destination, to_file, 0);
     item.stat = stat;
     return visit_item(directory, std::move(item));
+}
+
+/// What leads nowhere has nothing to be backed up. Where the server needs it, its file system is
+/// away.
+Result<> ClusterWalk::visit_broken_link(const Item& item, int error_number) {
+    struct stat stat {};
+    if (error_number == EACCES) {
+        unreadable_.add(item.path, nullptr);
+        return {};
+    }
+    if (error_number != ENOENT && error_number != ELOOP) return stat_error(item.path, error_number);
+    if (::lstat(item.path.c_str(), &stat) != 0 && errno == ENOENT) return {};
+    if (is_needed_by_server(item.name))
+        return stat_error(item.path, error_number)
+            .with_hint("The server needs what this link leads to: is its file system mounted?");
+    leave_out(item, "it is a link that leads nowhere");
+    return {};
 }
 
 /// The server takes an entry for a tablespace if its catalog has one of that oid, and ignores all

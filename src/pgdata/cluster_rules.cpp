@@ -29,6 +29,14 @@ constexpr std::array<std::string_view, 7> kSkippedRootFiles = {
 constexpr std::array<std::string_view, 2> kSkippedWalContents = {"pg_data/pg_wal/archive_status",
                                                                  "pg_data/pg_wal/summaries"};
 
+/// What every cluster has in its directory.
+constexpr std::array<std::string_view, 21> kServersOwn = {
+    "PG_VERSION",     "base",          "global",       "pg_commit_ts", "pg_dynshmem",
+    "pg_hba.conf",    "pg_ident.conf", "pg_logical",   "pg_multixact", "pg_notify",
+    "pg_replslot",    "pg_serial",     "pg_snapshots", "pg_stat",      "pg_stat_tmp",
+    "pg_subtrans",    "pg_twophase",   "pg_wal",       "pg_xact",      "postgresql.auto.conf",
+    "postgresql.conf"};
+
 constexpr std::array<std::string_view, 4> kFileSystemDirectories = {"lost+found", ".snapshot",
                                                                     ".snapshots", ".zfs"};
 
@@ -138,6 +146,19 @@ bool belongs_to_file_system(std::string_view file_name) {
 bool in_database_directory(std::string_view manifest_name) {
     const std::size_t slash = manifest_name.rfind('/');
     return slash != std::string_view::npos && is_database_directory(manifest_name.substr(0, slash));
+}
+
+bool is_needed_by_server(std::string_view manifest_name) {
+    if (in_database_directory(manifest_name)) {
+        std::string_view name = base_name(manifest_name);
+        if (name == "PG_VERSION" || name == "pg_filenode.map" || name == "pg_control") return true;
+        return take_digits(name) && (is_fork_and_segment(name) || name.starts_with(kInitFork));
+    }
+    if (is_database_directory(manifest_name)) return true;
+    if (!take(manifest_name, kPgData)) return true;
+    const std::string_view top = manifest_name.substr(0, manifest_name.find('/'));
+    if (top == manifest_name) return contains(kServersOwn, top);
+    return top != "base" && top != "pg_wal" && contains(kServersOwn, top);
 }
 
 bool has_page_checksums(std::string_view manifest_name) {

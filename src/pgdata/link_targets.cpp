@@ -23,7 +23,10 @@ Error conflict(const LinkTarget& target, std::string_view relation, const LinkTa
     return Error(ErrorKind::link_destination,
                  "link '" + printable(target.name) + "' (" + printable(full_path(target)) +
                      ") destination is " + std::string(relation) + " link '" +
-                     printable(other.name) + "' (" + printable(full_path(other)) + ")");
+                     printable(other.name) + "' (" + printable(full_path(other)) + ")")
+        .with_hint(
+            "Each link needs a destination of its own. Remove one of them, or leave it out of"
+            " backups with the option exclude.");
 }
 
 Result<> check_pair(const LinkTarget& target, const LinkTarget& other) {
@@ -55,7 +58,10 @@ Result<> LinkTargets::add(LinkTarget target) {
     if (target.directory == pgdata_ || is_below(target.directory, pgdata_))
         return Error(ErrorKind::link_destination,
                      "link '" + printable(target.name) + "' destination '" +
-                         printable(target.directory) + "' is in PGDATA");
+                         printable(target.directory) + "' is in PGDATA")
+            .with_hint(
+                "It is backed up where it is. Remove the link, or leave it out of backups"
+                " with the option exclude.");
     for (const LinkTarget& other : targets_) CHRONOS_TRY(check_pair(target, other));
     targets_.push_back(std::move(target));
     return {};

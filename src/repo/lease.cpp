@@ -1,9 +1,6 @@
 #include "chronos/repo/lease.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <condition_variable>
 #include <exception>
@@ -15,6 +12,7 @@
 #include "chronos/base/log.h"
 #include "chronos/base/process_id.h"
 #include "chronos/base/text.h"
+#include "chronos/repo/empty_paths.h"
 #include "repo/json_text.h"
 
 namespace chronos::repo {
@@ -99,18 +97,9 @@ struct Lease::State {
     std::string path(const std::string& name) const { return lease_path(stanza) + "/" + name; }
     Result<> write() { return storage::write_object(storage(), path(run), format(self)); }
     void renew();
-    void remove_empty_paths();
     Result<> refuse_others(bool remove_dead);
     Result<bool> is_dead(const storage::Entry& entry, UnixTime now, std::string& who);
 };
-
-/// A repository in which nobody works looks as if nobody had.
-void Lease::State::remove_empty_paths() {
-    if (!storage().features().paths) return;
-    for (const std::string& name :
-         {lease_path(stanza), "chronos/" + stanza, std::string("chronos")})
-        if (::rmdir(storage().describe(name).c_str()) != 0 && errno != ENOENT) return;
-}
 
 /// Renewed is what is still there: somebody who removed it took this run for dead, or deleted the
 /// stanza, and is not to be bothered.
@@ -171,7 +160,7 @@ Lease::~Lease() {
     if (state_->renewer.joinable()) state_->renewer.join();
     // What stays is taken for dead.
     (void)state_->storage().remove(state_->path(state_->run));
-    state_->remove_empty_paths();
+    remove_empty_paths(state_->storage(), lease_path(state_->stanza));
 }
 
 // Written first and then looked around: of two that come at the same moment at least one sees the

@@ -6,8 +6,10 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <thread>
 
 #include "chronos/base/log.h"
 #include "chronos/base/process_id.h"
@@ -73,6 +75,12 @@ void set(ServerIdentity& server, std::string_view key, const std::string& value)
     if (key == "timeline") server.timeline = static_cast<Timeline>(number);
 }
 
+/// The very directory, on a machine that runs on.
+bool is_same_directory(const ServerIdentity& a, const ServerIdentity& b) {
+    return !a.boot_id.empty() && a.boot_id == b.boot_id && a.device == b.device &&
+           a.inode == b.inode;
+}
+
 bool is_same_now(const ServerIdentity& a, const ServerIdentity& b) {
     return a.host == b.host && a.boot_id == b.boot_id && a.path == b.path && a.device == b.device &&
            a.inode == b.inode && a.system_id == b.system_id;
@@ -83,13 +91,22 @@ bool is_same_now(const ServerIdentity& a, const ServerIdentity& b) {
 struct StanzaOwner::Record {
     ServerIdentity server;
     ServerIdentity former;  ///< whom it was taken from, not being renewed; none if its path is ""
+    ServerIdentity before;  ///< of the same name, in whose place the owner came; likewise
     bool claimed = false;
+    bool came_back = false;   ///< the owner did, and `before` is a copy of its name
     UnixTime taken_at = 0;    ///< by the clock of whoever took it
     UnixTime renewed_at = 0;  ///< by the clock of the owner
     UnixTime modified = 0;    ///< by the clock of the repository; both once asked for
-    UnixTime age = 0;         ///< since then, seconds
+    UnixTime age = 0;         ///< since then, by the same clock, seconds
 
     bool alive() const { return age <= kDeadAfter_s; }
+    /// What has gone wrong with the name is known: the server is the copy, and not the owner.
+    bool is_copy(const ServerIdentity& self) const {
+        return came_back && is_same_directory(before, self);
+    }
+    bool is_of(const ServerIdentity& self) const {
+        return is_same_server(server, self) && !is_copy(self);
+    }
 };
 
 Result<ServerIdentity> identify_server(const std::string& pg_path) {
@@ -116,8 +133,7 @@ Result<ServerIdentity> identify_server(const std::string& pg_path) {
 
 bool is_same_server(const ServerIdentity& a, const ServerIdentity& b) {
     const bool same_name = a.host == b.host && a.path == b.path;
-    if (!a.boot_id.empty() && a.boot_id == b.boot_id)
-        return (a.device == b.device && a.inode == b.inode) || same_name;
+    if (!a.boot_id.empty() && a.boot_id == b.boot_id) return is_same_directory(a, b) || same_name;
     return same_name && a.inode == b.inode && a.file_system == b.file_system;
 }
 
@@ -132,8 +148,8 @@ std::string describe(const ServerIdentity& server) {
            "'";
 }
 
-Result<std::optional<StanzaOwner::Record>> StanzaOwner::load(Timeline timeline) const {
-    auto text = storage::read_object(*repository_.storage, object(timeline), kSizeMax);
+Result<std::optional<StanzaOwner::Record>> StanzaOwner::load(const std::string& name) const {
+    auto text = storage::read_object(*repository_.storage, name, kSizeMax);
     if (!text && text.error().kind() == ErrorKind::not_found) return std::optional<Record>();
     if (!text) return std::move(text).error().while_doing("read whose stanza '" + stanza_ + "' is");
     Record record;
@@ -142,12 +158,15 @@ Result<std::optional<StanzaOwner::Record>> StanzaOwner::load(Timeline timeline) 
     for (reader.begin_object(); reader.next_key(key);) {
         const std::string value = reader.string();
         if (key == "claimed") record.claimed = value == "y";
+        if (key == "came-back") record.came_back = value == "y";
         if (key == "taken-at")
             record.taken_at = static_cast<UnixTime>(parse_uint(value).value_or(0));
         if (key == "renewed-at")
             record.renewed_at = static_cast<UnixTime>(parse_uint(value).value_or(0));
         if (key.starts_with("former-"))
             set(record.former, key.substr(7), value);
+        else if (key.starts_with("before-"))
+            set(record.before, key.substr(7), value);
         else
             set(record.server, key, value);
     }
@@ -156,38 +175,75 @@ Result<std::optional<StanzaOwner::Record>> StanzaOwner::load(Timeline timeline) 
     return std::optional(std::move(record));
 }
 
-/// Costs a round trip, which an owner need not make.
-Result<> StanzaOwner::look_at_age(Record& record, Timeline timeline) const {
+/// Now, by the clock of the repository: the clocks of two machines may be hours apart, and whose is
+/// wrong nobody can tell. This server's is compared with it by what the server has written last;
+/// costs a round trip or two, which an owner need not make.
+Result<UnixTime> StanzaOwner::repository_now(const ServerIdentity& self) const {
+    const auto ahead_by = [&](const std::string& name) -> Result<std::optional<UnixTime>> {
+        const auto record = CHRONOS_TRY(load(name));
+        if (!record || !is_same_now(record->server, self)) return std::optional<UnixTime>();
+        const UnixTime since = unix_now() - record->renewed_at;
+        const auto entry = CHRONOS_TRY(repository_.storage->info(name));
+        if (since < 0 || since >= kRenewal_s || !entry) return std::optional<UnixTime>();
+        return std::optional(entry->modified - record->renewed_at);
+    };
+    auto ahead = CHRONOS_TRY(ahead_by(object(self.timeline)));
+    if (!ahead) ahead = CHRONOS_TRY(ahead_by(refused_object(self.timeline)));
+    return unix_now() + ahead.value_or(0);
+}
+
+Result<> StanzaOwner::look_at_age(Record& record, const ServerIdentity& self,
+                                  Timeline timeline) const {
     const auto entry = CHRONOS_TRY(repository_.storage->info(object(timeline)));
     record.modified = entry ? entry->modified : 0;
-    record.age = unix_now() - record.modified;
+    record.age = CHRONOS_TRY(repository_now(self)) - record.modified;
     return {};
 }
 
-Result<> StanzaOwner::save(const ServerIdentity& self, const std::optional<ServerIdentity>& former,
-                           bool claimed) const {
+Result<> StanzaOwner::save(const std::string& name, const Record& record) const {
     std::string text = "{";
-    append(text, "", self);
-    append(text, "claimed", claimed ? "y" : "n");
-    append(text, "taken-at", std::to_string(unix_now()));
+    append(text, "", record.server);
+    append(text, "claimed", record.claimed ? "y" : "n");
+    append(text, "came-back", record.came_back ? "y" : "n");
+    append(text, "taken-at", std::to_string(record.taken_at));
     append(text, "renewed-at", std::to_string(unix_now()));
-    if (former) append(text, "former-", *former);
-    return storage::write_object(*repository_.storage, object(self.timeline), text + "}\n");
+    if (!record.former.path.empty()) append(text, "former-", record.former);
+    if (!record.before.path.empty()) append(text, "before-", record.before);
+    return storage::write_object(*repository_.storage, name, text + "}\n");
 }
 
+Result<> StanzaOwner::own(Record record, const ServerIdentity& self) const {
+    record.server = self;
+    if (record.taken_at == 0) record.taken_at = unix_now();
+    return save(object(self.timeline), record);
+}
+
+/// The archiver, a backup and health may all come at once to renew a record, and one of them
+/// writes it.
 Result<> StanzaOwner::use(const ServerIdentity& self, StanzaUse what) const {
+    constexpr int kAttempts = 50;
+    constexpr auto kPause = std::chrono::milliseconds(20);
+    Result<> used = use_once(self, what);
+    for (int i = 1; i < kAttempts && !used && used.error().kind() == ErrorKind::lock_acquire; ++i) {
+        std::this_thread::sleep_for(kPause);
+        used = use_once(self, what);
+    }
+    return used;
+}
+
+Result<> StanzaOwner::use_once(const ServerIdentity& self, StanzaUse what) const {
     if (self.standby) return {};
-    auto record = CHRONOS_TRY(load(self.timeline));
-    if (!record || record->server.system_id != self.system_id)
-        return save(self, std::nullopt, /*claimed=*/false);
-    if (is_same_server(record->server, self)) {
+    auto record = CHRONOS_TRY(load(object(self.timeline)));
+    if (!record || record->server.system_id != self.system_id) return own({}, self);
+    if (is_same_directory(record->server, self)) {
         const UnixTime since = unix_now() - record->renewed_at;
         if (is_same_now(record->server, self) && since >= 0 && since < kRenewal_s) return {};
-        const bool has_former = !record->former.path.empty();
-        return save(self, has_former ? std::optional(record->former) : std::nullopt,
-                    record->claimed);
+        return own(*std::move(record), self);
     }
-    CHRONOS_TRY(look_at_age(*record, self.timeline));
+    if (is_same_server(record->server, self))
+        return come_in_its_place(*std::move(record), self, what);
+    note(self);
+    CHRONOS_TRY(look_at_age(*record, self, self.timeline));
     const bool dead = !record->alive();
     const bool returns = !record->claimed && !record->former.path.empty() &&
                          is_same_server(record->former, self) &&
@@ -197,24 +253,55 @@ Result<> StanzaOwner::use(const ServerIdentity& self, StanzaUse what) const {
              "' is taken over by " + describe(self) + " from " + describe(record->server) +
              (dead ? ", which has not used it for " + std::to_string(record->age) + " seconds"
                    : ", which took it while this server was quiet"));
-    // Who comes back is not taken from again.
-    return save(self, dead ? std::optional(record->server) : std::nullopt, returns);
+    Record taken;
+    if (dead) taken.former = record->server;
+    taken.claimed = returns;  // who comes back is not taken from again
+    CHRONOS_TRY(own(std::move(taken), self));
+    return repository_.storage->remove(refused_object(self.timeline));
+}
+
+/// A directory of the owner's name: its machine was started anew, or its cluster restored in place.
+/// Or a copy has that name, on another machine or in another container. No start of a machine comes
+/// back and no directory that was replaced: if the one before does, both are there at once, and it
+/// was there first.
+Result<> StanzaOwner::come_in_its_place(Record record, const ServerIdentity& self,
+                                        StanzaUse what) const {
+    const bool comes_back = is_same_directory(record.before, self);
+    if (record.is_copy(self)) {
+        note(self);
+        CHRONOS_TRY(look_at_age(record, self, self.timeline));
+        if (record.alive()) return refuse(self, record, what);
+    }
+    record.came_back = comes_back && !record.came_back;
+    if (record.came_back)
+        log_warn("repo" + std::to_string(repository_.key) + ": stanza '" + stanza_ +
+                 "' is taken back by " + describe(self) +
+                 " from a copy of it that has the same name, on another machine or in another"
+                 " container");
+    record.before = record.server;
+    return own(std::move(record), self);
+}
+
+/// For the owner to see that somebody else came, and to learn what time it is for the repository.
+/// That it cannot be written is no reason to let the other one in.
+void StanzaOwner::note(const ServerIdentity& self) const {
+    const auto noted = load(refused_object(self.timeline));
+    if (noted && *noted && is_same_now((*noted)->server, self)) {
+        const UnixTime since = unix_now() - (*noted)->renewed_at;
+        if (since >= 0 && since < kRenewal_s) return;
+    }
+    Record record;
+    record.server = self;
+    (void)save(refused_object(self.timeline), record);
 }
 
 Error StanzaOwner::refuse(const ServerIdentity& self, const Record& record, StanzaUse what) const {
-    // The owner is to know; that it cannot be told is no reason to let the other one in.
-    const auto noted = repository_.storage->info(refused_object(self.timeline));
-    if (!noted || !*noted || unix_now() - (*noted)->modified >= kRenewal_s) {
-        std::string text = "{";
-        append(text, "", self);
-        (void)storage::write_object(*repository_.storage, refused_object(self.timeline),
-                                    text + "}\n");
-    }
     const std::string use = what == StanzaUse::archive ? "WAL" : "backups";
     return Error(ErrorKind::archive_mismatch,
                  "stanza '" + stanza_ + "' on repo" + std::to_string(repository_.key) +
                      " belongs to another server, which is alive, on the same timeline: " +
-                     describe(record.server) + "; no " + use + " of " + describe(self) +
+                     describe(record.server) + "; no " + use + " of " +
+                     (record.is_copy(self) ? "another one of the same name" : describe(self)) +
                      " are taken")
         .with_hint(
             "Is this a copy? Then give it a stanza or a repository of its own, or set"
@@ -224,28 +311,25 @@ Error StanzaOwner::refuse(const ServerIdentity& self, const Record& record, Stan
 }
 
 Result<> StanzaOwner::claim(const ServerIdentity& self) const {
-    CHRONOS_TRY(save(self, std::nullopt, /*claimed=*/true));
+    Record record;
+    record.claimed = true;
+    CHRONOS_TRY(own(std::move(record), self));
     return repository_.storage->remove(refused_object(self.timeline));
 }
 
 Result<std::string> StanzaOwner::recently_refused(const ServerIdentity& self) const {
     const auto entry = CHRONOS_TRY(repository_.storage->info(refused_object(self.timeline)));
-    if (!entry || unix_now() - entry->modified > kRefusedShown_s) return std::string();
-    const std::string text = CHRONOS_TRY(
-        storage::read_object(*repository_.storage, refused_object(self.timeline), kSizeMax));
-    ServerIdentity server;
-    JsonReader reader(trim(text));
-    std::string_view key;
-    for (reader.begin_object(); reader.next_key(key);) set(server, key, reader.string());
-    return describe(server);
+    if (!entry || CHRONOS_TRY(repository_now(self)) - entry->modified > kRefusedShown_s)
+        return std::string();
+    const auto refused = CHRONOS_TRY(load(refused_object(self.timeline)));
+    return refused ? describe(refused->server) : std::string();
 }
 
 Result<std::string> StanzaOwner::owned_by_another(const ServerIdentity& self) const {
-    auto record = CHRONOS_TRY(load(self.timeline));
-    if (!record || record->server.system_id != self.system_id ||
-        is_same_server(record->server, self))
+    auto record = CHRONOS_TRY(load(object(self.timeline)));
+    if (!record || record->server.system_id != self.system_id || record->is_of(self))
         return std::string();
-    CHRONOS_TRY(look_at_age(*record, self.timeline));
+    CHRONOS_TRY(look_at_age(*record, self, self.timeline));
     if (!record->alive()) return std::string();
     return describe(record->server);
 }
@@ -256,11 +340,11 @@ Result<std::optional<ServerBeside>> StanzaOwner::beside(const ServerIdentity& se
     for (const storage::Entry& entry : CHRONOS_TRY(repository_.storage->list(directory()))) {
         const auto timeline = timeline_of(entry.name);
         if (!timeline || *timeline == self.timeline) continue;
-        auto record = CHRONOS_TRY(load(*timeline));
+        auto record = CHRONOS_TRY(load(object(*timeline)));
         if (!record || record->server.system_id != self.system_id ||
             is_same_server(record->server, self))
             continue;
-        CHRONOS_TRY(look_at_age(*record, *timeline));
+        CHRONOS_TRY(look_at_age(*record, self, *timeline));
         if (!record->alive()) continue;
         if (*timeline < self.timeline && !CHRONOS_TRY(outlives(*record, self, archive_id)))
             continue;

@@ -66,7 +66,7 @@ for (1 .. 6)
 my ($real) = map { s{.*/}{}r } glob "$base/ts/PG_*";
 my ($database) = map { s{.*/}{}r } glob "$base/ts/$real/*";
 my @left_out = ("a\nb", "dir\nectory", "li\nnk", "pg_tblspc/x/$real/$database/s\nt", 'pg_tblspc/foo', 'pg_tblspc/16384.bak',
-	'pg_tblspc/99999', 'n' x 254);
+	'pg_tblspc/99999', 'n' x 254, 'nowhere', 'base/loop');
 sub touch { my ($file) = @_; open my $out, '>', $file or die "$file: $!"; print $out 'x'; close $out; }
 touch("$data/a\nb");
 mkdir "$data/dir\nectory" or die $!;
@@ -77,6 +77,8 @@ touch("$data/pg_tblspc/foo");
 mkdir "$data/pg_tblspc/16384.bak" or die $!;
 symlink '/nowhere', "$data/pg_tblspc/99999" or die $!;
 touch("$data/" . 'n' x 254);
+symlink '/no/where', "$data/nowhere" or die $!;
+symlink "$data/base/loop", "$data/base/loop" or die $!;
 make_path("$data/lost+found/x", "$data/base/lost+found");
 touch("$data/tablespace_map");
 
@@ -88,7 +90,7 @@ $node->psql('postgres', q{SELECT chronos.backup_now('full')}, stdout => \$label,
 like($label, qr/^\d{8}-\d{6}F$/, 'a backup is made') or diag($warnings);
 like($warnings, qr/WARNING:  backup \Q$label\E is complete, but: left out of the backup: '/, 'and warns whoever asked for it');
 my $job = $node->safe_psql('postgres', q{SELECT state, hint FROM chronos.jobs WHERE type = 'full' ORDER BY id DESC LIMIT 1});
-like($job, qr/^succeeded\|left out of the backup: .*; and 5 more$/, 'so does the job');
+like($job, qr/^succeeded\|left out of the backup: .*; and 7 more$/, 'so does the job');
 is($node->safe_psql('postgres', qq{SELECT hint FROM chronos.job_history WHERE label = '$label'}) =~ tr/\n//, 0, 'in one line');
 my $log = slurp_file($node->logfile);
 for my $path (@left_out)
@@ -124,7 +126,7 @@ for my $tool ([ 'chronos', \&chronos ], [ 'pgbackrest', \&pgbackrest ])
 	my @wrong = grep { !-f "$to/$_" || slurp_file("$to/$_") ne $content{$_} } sort keys %content;
 	is(scalar @wrong, 0, 'every file is there, as it was')
 	  or diag(map { my $n = $_; $n =~ s/([^ -~])/sprintf '\\x%02x', ord $1/ge; "'$n'\n" } @wrong);
-	ok(!-e "$to/a\nb" && !-e "$to/lost+found" && !-l "$to/pg_tblspc/99999", 'and nothing else');
+	ok(!-e "$to/a\nb" && !-e "$to/lost+found" && !-l "$to/pg_tblspc/99999" && !-l "$to/nowhere", 'and nothing else');
 	if ($name eq 'chronos')
 	{
 		($status, $out, $err) = chronos($conf, "--pg1-path=$to", "--tablespace-map-all=$base/ts_$name", '--delta', 'restore');
@@ -147,6 +149,15 @@ rename $ts, "$base/link" or die $!;
 is($status, 73, 'one whose link is gone as well');
 like("$out$err", qr/tablespace 'ts' of the server has no entry/, 'by name');
 rename "$base/link", $ts or die $!;
+
+# Nor is a file of the server's.
+my $moved = "$data/" . $node->safe_psql('postgres', q{CREATE TABLE moved AS SELECT 1; SELECT pg_relation_filepath('moved')});
+rename $moved, "$base/moved" or die $!;
+symlink "$base/not_mounted", $moved or die $!;
+($status, $out, $err) = chronos($conf, '--type=incr', 'backup');
+rename "$base/moved", $moved or die $!;
+is($status, 41, 'a relation that was moved away, with its file system gone, stops the backup');
+like("$out$err", qr/\Q$moved\E.*HINT: .*mounted/s, 'and is named');
 
 SKIP:
 {

@@ -20,17 +20,19 @@ subtest 'not mounted' => sub {
 	for my $state ('missing', 'empty')
 	{
 		if ($state eq 'empty') { mkdir $repo or die $! }
-		for my $command (qw(backup check expire verify annotate))
+		for my $command (qw(backup check expire verify annotate maintenance))
 		{
-			my @more = $command eq 'annotate' ? ('--set=latest', '--annotation=a=b') : ();
-			my ($status, $out, $err) = chronos($conf, '--archive-timeout=1', @more, $command);
+			my @more = $command eq 'annotate' ? ('--set=latest', '--annotation=a=b')
+			  : $command =~ /backup|check/ ? ('--archive-timeout=1') : ();
+			my ($status, $out, $err) = chronos($conf, @more, $command);
+			unlike($err, qr/not valid for command/, "$command is asked for what it does");
 			isnt($status, 0, "$command of a directory that is $state fails");
 			like($out . $err, qr/mounted/, '... and asks for the mount') if $command eq 'backup' || $command eq 'check' && $state eq 'missing';
 		}
 		my $job = $node->safe_psql('postgres', q{SELECT chronos.start_backup('full')});
 		$node->psql('postgres', "SELECT chronos.wait($job)");
 		is($node->safe_psql('postgres', "SELECT state FROM chronos.jobs WHERE id = $job"), 'failed', 'and so does a job');
-		ok(!-e "$repo/$_/main", "no $_ is made") for qw(archive backup);
+		ok(!-e "$repo/$_/main", "no $_ is made") for qw(archive backup chronos);
 		ok(!-e $repo, 'nor the directory') if $state eq 'missing';
 	}
 	remove_tree($repo);

@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use lib 'test/tap/lib';
 use ChronosTest;
+use FindBin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -34,6 +35,26 @@ subtest 'a copy is refused' => sub {
 			qr/^failed .*(?:belongs to another server|encountered 1 error)/, $job);
 	}
 	is($copy->safe_psql('postgres', 'SELECT archived_count FROM pg_stat_archiver'), 0, 'nothing of it was taken');
+};
+# The clock of the copy's machine is ahead, so that nothing of the original looks recent.
+subtest 'nor does a clock help it' => sub {
+	my $base = PostgreSQL::Test::Utils::tempdir();
+	my $library = "$base/clock_shift.so";
+	my $compiler = $ENV{CC} // 'cc';
+	system("$compiler -shared -fPIC -O1 -o $library $FindBin::RealBin/../support/clock_shift.c") == 0 or die;
+	open my $shift, '>', "$base/shift" or die $!;
+	print $shift pack 'q', 3600 * 1_000_000;
+	close $shift;
+	my $copied = write_config("$base/copy.conf", path => $repo, pg => $copy->data_dir, port => $copy->port,
+		socket => $copy->host);
+	local $ENV{CLOCK_SHIFT_FILE} = "$base/shift";
+	local $ENV{LD_PRELOAD} = $library;
+	for my $command ('expire', 'backup')
+	{
+		my ($status, $out, $err) = chronos($copied, $command);
+		isnt($status, 0, "$command an hour ahead");
+		like($out . $err, qr/belongs to another server, which is alive/, '... is refused as well');
+	}
 };
 subtest 'the original goes on' => sub {
 	$node->safe_psql('postgres', 'CREATE TABLE of_the_original (); SELECT pg_switch_wal()');

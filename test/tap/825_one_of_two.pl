@@ -48,6 +48,24 @@ sql(q{SELECT chronos.start_job('incr', '{"repo": 1}')});
 becomes_true(q{count(*) = 1 FROM chronos.jobs WHERE type IN ('incr', 'full') AND state = 'succeeded'}, 'one for repo1 alone');
 like(rule('backup_age'), qr/^warning repo2: there is no backup/, 'leaves repo2 without');
 
+# Nor has any.
+chmod 0500, "$node->{chronos_repo}/backup/main" or die $!;
+($status, $out, $err) = $node->psql('postgres', q{SELECT chronos.backup_now('full')});
+chmod 0700, "$node->{chronos_repo}/backup/main" or die $!;
+like($err, qr/backup failed: .*2 error\(s\).*: repo1: .*Permission denied.*; repo2: .*Permission denied/,
+	'where it is in none, each says why');
+
+# A job that cannot even be written down: its session has no database.
+sql(q{ALTER SYSTEM SET chronos.database = 'nowhere'});
+$node->reload;
+becomes_true(q{current_setting('chronos.database') = 'nowhere'}, 'a database that is not there');
+my $lost = sql(q{SELECT chronos.start_backup('full')});
+becomes_true(qq{state = 'failed' FROM chronos.current_jobs() WHERE id = $lost}, 'no job can run');
+like(rule('backup_failed'), qr/^critical the last job \($lost, full\) failed: database "nowhere" does not exist/, 'and health knows');
+sql(q{ALTER SYSTEM RESET chronos.database});
+$node->reload;
+becomes_true(q{current_setting('chronos.database') = 'postgres'}, 'and back');
+
 chmod 0700, "$second/backup/main" or die $!;
 like(sql(q{SELECT chronos.backup_now('full')}), qr/F$/, 'with both there, a backup');
 like(rule($_), qr/^ok /, "mends $_") for qw(backup_failed backup_age);

@@ -55,11 +55,12 @@ struct ServerBeside {
 /// "chronos/<stanza>/owners/<timeline>" it renews as long as it uses the stanza. Whoever comes
 /// while there is none, or when it was not renewed for six minutes, becomes the owner; so does a
 /// server that is the same one, and whoever claims the stanza. Another server *on the same
-/// timeline* is refused while the owner is alive, which is noted beside the record for the owner to
-/// see. A promotion begins a timeline, so whoever was promoted is never refused because of the
-/// server that it replaces, and neither is that one if the promotion was an accident: their WAL has
-/// other names. That two go on is told by beside(). Losing the records loses nothing: the next one
-/// to come makes its own again.
+/// timeline* is refused while the owner is alive by the clock of the repository, which is noted
+/// beside the record for the owner to see; so is a copy of the owner's own name, once the owner has
+/// come back after it. A promotion begins a timeline, so whoever was promoted is never refused
+/// because of the server that it replaces, and neither is that one if the promotion was an
+/// accident: their WAL has other names. That two go on is told by beside(). Losing the records
+/// loses nothing: the next one to come makes its own again.
 class StanzaOwner {
 public:
     StanzaOwner(const Repository& repository, std::string stanza)
@@ -84,10 +85,14 @@ public:
 
 private:
     struct Record;
-    Result<std::optional<Record>> load(Timeline timeline) const;
-    Result<> look_at_age(Record& record, Timeline timeline) const;
-    Result<> save(const ServerIdentity& self, const std::optional<ServerIdentity>& former,
-                  bool claimed) const;
+    Result<std::optional<Record>> load(const std::string& name) const;
+    Result<UnixTime> repository_now(const ServerIdentity& self) const;
+    Result<> look_at_age(Record& record, const ServerIdentity& self, Timeline timeline) const;
+    Result<> save(const std::string& name, const Record& record) const;
+    Result<> own(Record record, const ServerIdentity& self) const;
+    void note(const ServerIdentity& self) const;
+    Result<> use_once(const ServerIdentity& self, StanzaUse what) const;
+    Result<> come_in_its_place(Record record, const ServerIdentity& self, StanzaUse what) const;
     Result<bool> outlives(const Record& record, const ServerIdentity& self,
                           const std::string& archive_id) const;
     Error refuse(const ServerIdentity& self, const Record& record, StanzaUse what) const;

@@ -295,14 +295,11 @@ std::optional<std::uint64_t> first_segment_of(const std::string& path, const std
 /// to read.
 Result<> ArchivePusher::Impl::push_other(Job& job) {
     const WalSource source = CHRONOS_TRY(WalSource::open(job.path, buffers_));
+    const std::string refused_file = "WAL file '" + job.path + "' is not stored";
     io::MemorySink text(1u << 16);
-    CHRONOS_TRY(source.copy_to(text));
-    if (settings_.header_check) {
-        Result<> checked = check_history(job.name, text.content);
-        if (!checked)
-            return std::move(checked).error().while_doing("WAL file '" + job.path +
-                                                          "' is not stored");
-    }
+    CHRONOS_TRY_DOING(source.copy_to(text), refused_file);
+    if (settings_.header_check)
+        CHRONOS_TRY_DOING(check_history(job.name, text.content), refused_file);
     std::vector<Target> targets;
     std::optional<Error> refused;
     for (Target& target : job.targets) {
@@ -367,7 +364,8 @@ Result<ArchivePusher::Impl::Known> ArchivePusher::Impl::look_for_other(
 
 Result<> ArchivePusher::Impl::check_header(const Job& job, const WalSource& source) const {
     const std::vector<std::byte> head = CHRONOS_TRY(source.head(pgdata::kWalHeaderSize));
-    const pgdata::WalHeader header = CHRONOS_TRY(pgdata::parse_wal_header(head));
+    const pgdata::WalHeader header = CHRONOS_TRY_DOING(pgdata::parse_wal_header(head),
+                                                       "WAL file '" + job.path + "' is not stored");
     // Every target stands for the same cluster: select_targets() has seen to that.
     const repo::HistoryEntry& current = job.targets.front().cluster;
     if (header.system_id != current.system_id || header.version != current.version)

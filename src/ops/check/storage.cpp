@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "chronos/repo/empty_paths.h"
 #include "chronos/storage/s3.h"
 
 namespace chronos::ops::check {
@@ -81,7 +82,8 @@ std::vector<CheckFinding> Trial::run() {
     works("list", try_list());
     if (works("write", storage::write_object(storage_, object_, kContent))) {
         works("read", try_read());
-        if (works("remove", storage_.remove(object_))) (void)storage_.remove_tree(directory_);
+        if (works("remove", storage_.remove(object_)))
+            repo::remove_empty_paths(storage_, directory_);
         try_parts();
     }
     std::vector<CheckFinding> all;

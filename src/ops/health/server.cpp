@@ -38,12 +38,23 @@ constexpr std::string_view kFactsQuery =
 constexpr std::string_view kHasJobsQuery =
     "SELECT (pg_catalog.to_regclass('chronos.job_history') IS NOT NULL)::text";
 
+// Jobs of this start of the server come after all others, whatever the clock said, and are known
+// also where they could not be recorded: because chronos.database cannot be had, for example.
 constexpr std::string_view kLastBackupQuery =
     "SELECT id::text, type, state, coalesce(error, ''),"
-    " coalesce(extract(epoch FROM finished_at)::bigint, 0)::text"
-    " FROM chronos.job_history"
+    " coalesce(extract(epoch FROM finished_at)::bigint, 0)::text FROM"
+    " (SELECT 1 AS start, id, type, state, error, finished_at FROM chronos.current_jobs()"
+    "  UNION ALL"
+    "  SELECT 0, id, type, state, error, finished_at FROM chronos.job_history) AS job"
     " WHERE type IN ('full', 'diff', 'incr') AND state IN ('succeeded', 'failed')"
-    " ORDER BY finished_at DESC LIMIT 1";
+    " ORDER BY start DESC, id DESC LIMIT 1";
+
+// Without the module there are those on record.
+constexpr std::string_view kLastRecordedBackupQuery =
+    "SELECT id::text, type, state, coalesce(error, ''),"
+    " coalesce(extract(epoch FROM finished_at)::bigint, 0)::text FROM chronos.job_history"
+    " WHERE type IN ('full', 'diff', 'incr') AND state IN ('succeeded', 'failed')"
+    " ORDER BY id DESC LIMIT 1";
 
 // What this knows of streamed WAL makes it the better answer where the module is loaded.
 constexpr std::string_view kExposedQuery =
@@ -92,7 +103,9 @@ Result<> ask_about_jobs(db::Connection& connection, ServerFacts& facts) {
         if (bytes) facts.unarchived_bytes = *bytes;
         if (bytes && seconds) facts.exposed_seconds = static_cast<std::int64_t>(*seconds);
     }
-    const db::Rows rows = CHRONOS_TRY(connection.query(kLastBackupQuery));
+    auto known = connection.query(kLastBackupQuery);
+    const db::Rows rows =
+        known ? *std::move(known) : CHRONOS_TRY(connection.query(kLastRecordedBackupQuery));
     if (rows.size() != 1 || rows[0].size() != 5) return {};
     const db::Row& row = rows[0];
     facts.last_backup_job =

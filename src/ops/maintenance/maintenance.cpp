@@ -15,8 +15,19 @@ bool belongs_to(const std::string& object, const std::string& stanza) {
         [&](const char* top) { return object.starts_with(top + stanza + "/"); });
 }
 
+/// Nothing to do where there is nothing is no success: a file system may not be mounted.
+Result<> check_stanza(const repo::Repository& repository, const std::string& stanza) {
+    if (stanza.empty()) return {};
+    for (const std::string& path : {repo::archive_path(stanza), repo::backup_path(stanza)})
+        if (!CHRONOS_TRY(repository.storage->list(path)).empty()) return {};
+    return Error(ErrorKind::not_found, "there is nothing of stanza '" + stanza + "' in '" +
+                                           repository.storage->describe("") + "'")
+        .with_hint("Is its disk mounted? stanza-create makes a new stanza.");
+}
+
 Result<> tidy(const MaintenanceRequest& request, const repo::Repository& repository,
               const Cancellation& cancel, std::vector<StaleUpload>& found) {
+    CHRONOS_TRY(check_stanza(repository, request.stanza));
     if (!repository.storage->features().remote) return {};
     const UnixTime limit = unix_now() - request.upload_age.count();
     for (const auto& upload : CHRONOS_TRY(storage::list_pending_uploads(*repository.storage))) {

@@ -79,7 +79,7 @@ public:
         result_.objects_read = meter_.objects_read();
         result_.objects_known = meter_.objects_known();
         const auto found = findings_.take();
-        if (done && request_.sets.empty()) save_summary(started, found);
+        if (done && request_.sets.empty() && has_stanza()) save_summary(started, found);
         result.findings.insert(result.findings.end(), found.begin(), found.end());
         result.repositories.push_back(std::move(result_));
         return {};
@@ -121,6 +121,15 @@ private:
         result_.archives = wal.counts;
         result_.backups = std::move(backups.backups);
         return {};
+    }
+
+    /// Where there is nothing of it, its file system may not be mounted: nothing is written there.
+    bool has_stanza() const {
+        for (const std::string& path :
+             {repo::archive_path(request_.stanza), repo::backup_path(request_.stanza)})
+            if (const auto entries = direct_.storage->list(path); entries && !entries->empty())
+                return true;
+        return false;
     }
 
     /// Of backups that are gone. What cannot be removed now is removed by another run.

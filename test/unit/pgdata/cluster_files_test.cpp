@@ -359,10 +359,40 @@ TEST_F(ListCluster, LinkToALinkIsRefused) {
     expect_error(ErrorKind::link_destination, "cannot reference another link '" + outside("b"));
 }
 
-TEST_F(ListCluster, LinkToNothingIsRefused) {
-    link("log", outside("missing"));
-    expect_error(ErrorKind::file_open,
-                 "unable to get info for missing path/file '" + request_.pgdata + "/log'");
+// What the server does not need is none of a backup's either.
+TEST_F(ListCluster, LinkToNothingIsLeftOut) {
+    std::filesystem::create_directories(request_.pgdata + "/base/5");
+    std::filesystem::create_directories(request_.pgdata + "/pg_wal");
+    std::filesystem::create_symlink(outside("around"), outside("round"));
+    std::filesystem::create_symlink(outside("round"), outside("around"));
+    const std::vector<std::string> names{"a", "base/5/x", "base/x", "log", "pg_wal/x"};
+    for (const std::string& name : names) link(name, outside("missing"));
+    link("round", outside("round"));
+    const auto list = list_cluster(request_);
+    ASSERT_OK(list);
+    std::vector<std::string> left_out;
+    for (const LeftOut& entry : list->left_out) {
+        left_out.push_back(entry.path.substr(request_.pgdata.size() + 1));
+        EXPECT_EQ(entry.reason, "it is a link that leads nowhere");
+    }
+    EXPECT_THAT(left_out, testing::UnorderedElementsAre("a", "base/5/x", "base/x", "log",
+                                                        "pg_wal/x", "round"));
+    EXPECT_TRUE(list->links.empty());
+}
+
+TEST_F(ListCluster, LinkToNothingThatTheServerNeedsIsRefused) {
+    std::filesystem::create_directories(request_.pgdata + "/base/5");
+    std::filesystem::create_directories(request_.pgdata + "/pg_xact");
+    for (const char* name : {"base/5/16384", "base/5/16384_fsm", "base/5/PG_VERSION", "base/6",
+                             "pg_xact/0000", "pg_multixact"}) {
+        link(name, outside("missing"));
+        const auto list = list_cluster(request_);
+        EXPECT_ERROR(ErrorKind::file_open, list);
+        EXPECT_THAT(list.error().message(),
+                    HasSubstr("missing path/file '" + request_.pgdata + "/" + name + "'"));
+        EXPECT_THAT(list.error().hint(), HasSubstr("mounted"));
+        std::filesystem::remove(request_.pgdata + "/" + name);
+    }
 }
 
 TEST_F(ListCluster, LinksThatMeetAreRefused) {

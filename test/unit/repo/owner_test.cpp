@@ -5,7 +5,9 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
+#include "chronos/storage/forwarding.h"
 #include "result_matchers.h"
 #include "temporary_directory.h"
 
@@ -13,6 +15,21 @@ namespace chronos::repo {
 namespace {
 
 using testing::HasSubstr;
+
+/// Its clock is ahead of ours.
+class OtherClock final : public storage::ForwardingStorage {
+public:
+    OtherClock(std::shared_ptr<storage::Storage> next, UnixTime ahead_s)
+        : ForwardingStorage(std::move(next)), ahead_s_(ahead_s) {}
+    Result<std::optional<storage::Entry>> info(const storage::ObjectName& name) override {
+        auto entry = CHRONOS_TRY(next_.info(name));
+        if (entry) entry->modified += ahead_s_;
+        return entry;
+    }
+
+private:
+    UnixTime ahead_s_;
+};
 
 /// A stanza and servers that want to use it.
 class UseStanza : public testing::Test {
@@ -46,6 +63,14 @@ protected:
         std::filesystem::create_directories(directory_ / "archive/main/15-1");
         std::ofstream(directory_ / "archive/main/15-1/00000002.history") << "1\t0/3000000\n";
         age("archive/main/15-1/00000002.history", ago);
+    }
+    /// Changes a number of the record, in its place: a writer of it may be under way.
+    void set(const std::string& key, UnixTime value) {
+        auto text = storage::read_object(*repository_.storage, kRecord);
+        ASSERT_OK(text);
+        const std::string name = "\"" + key + "\":\"";
+        text->replace(text->find(name) + name.size(), 10, std::to_string(value));
+        std::ofstream(directory_ / kRecord) << *text;
     }
     static constexpr const char* kRecord = "chronos/main/owners/00000001";
 
@@ -98,6 +123,74 @@ TEST_F(UseStanza, IsGivenBackToOneThatWasOnlyQuiet) {
     EXPECT_OK(use(original()));
     EXPECT_ERROR(ErrorKind::archive_mismatch, use(copy_elsewhere()));
     EXPECT_OK(use(original()));
+}
+
+// Hours after it was taken over somebody may have begun to rely on it.
+TEST_F(UseStanza, IsNotGivenBackAfterADay) {
+    ASSERT_OK(use(original()));
+    age(kRecord, std::chrono::seconds(400));
+    ASSERT_OK(use(copy_elsewhere()));
+    set("taken-at", unix_now() - 90000);
+    set("renewed-at", unix_now() - 130);
+    ASSERT_OK(use(copy_elsewhere()));
+    EXPECT_ERROR(ErrorKind::archive_mismatch, use(original()));
+}
+
+// Nobody can tell which of two clocks is wrong: the repository's counts, for both.
+TEST_F(UseStanza, GoesByTheClockOfTheRepository) {
+    for (const UnixTime ahead_s : {-3600, 3600}) {
+        ASSERT_OK(StanzaOwner(repository_, "main").claim(original()));
+        Repository as_seen = repository_;
+        as_seen.storage = std::make_shared<OtherClock>(repository_.storage, ahead_s);
+        const StanzaOwner seen(as_seen, "main");
+        EXPECT_ERROR(ErrorKind::archive_mismatch, seen.use(copy_elsewhere(), StanzaUse::archive));
+        EXPECT_NE(*seen.owned_by_another(copy_elsewhere()), "");
+        age(kRecord, std::chrono::seconds(400));
+        EXPECT_EQ(*seen.owned_by_another(copy_elsewhere()), "");
+        EXPECT_OK(seen.use(copy_elsewhere(), StanzaUse::archive));
+    }
+}
+
+// A virtual machine that was cloned, a container whose volume was copied: host and path are the
+// same.
+TEST_F(UseStanza, IsNotForACopyOfTheSameName) {
+    const StanzaOwner owner(repository_, "main");
+    ServerIdentity on_a_clone = original();
+    on_a_clone.boot_id = "boot-9";
+    ServerIdentity in_a_container = original();
+    in_a_container.device = 11;
+    for (const auto& copy : {on_a_clone, in_a_container}) {
+        ASSERT_OK(owner.claim(original()));
+        // It may as well be the server itself, started again.
+        ASSERT_OK(use(copy));
+        for (int i = 0; i < 3; ++i) {
+            EXPECT_OK(use(original()));
+            const auto refused = use(copy, StanzaUse::change);
+            EXPECT_ERROR(ErrorKind::archive_mismatch, refused);
+            EXPECT_THAT(refused.error().message(), HasSubstr("another one of the same name"));
+        }
+        EXPECT_NE(*owner.recently_refused(original()), "");
+        EXPECT_NE(*owner.owned_by_another(copy), "");
+        EXPECT_EQ(*owner.owned_by_another(original()), "");
+        // And that one is, later.
+        ServerIdentity rebooted = original();
+        rebooted.boot_id = "boot-10";
+        EXPECT_OK(use(rebooted));
+        EXPECT_OK(use(rebooted, StanzaUse::change));
+    }
+}
+
+// The archiver, a backup and health renew it at the same moment.
+TEST_F(UseStanza, WaitsForWhoeverWritesTheRecord) {
+    ASSERT_OK(use(original()));
+    auto writing = repository_.storage->create(kRecord, storage::WriteMode::atomic);
+    ASSERT_OK(writing);
+    set("renewed-at", unix_now() - 130);
+    std::jthread ends([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(200));
+        writing->reset();
+    });
+    EXPECT_OK(use(original(), StanzaUse::change));
 }
 
 TEST_F(UseStanza, IsKeptByOneThatHasClaimedIt) {
@@ -199,11 +292,8 @@ TEST_F(UseStanza, IsWrittenRarely) {
     const auto written = std::filesystem::last_write_time(directory_ / kRecord);
     ASSERT_OK(use(original()));
     EXPECT_EQ(std::filesystem::last_write_time(directory_ / kRecord), written);
-    auto text = storage::read_object(*repository_.storage, kRecord);
-    ASSERT_OK(text);
-    const std::string name = "\"renewed-at\":\"";
-    text->replace(text->find(name) + name.size(), 10, std::to_string(unix_now() - 130));
-    ASSERT_OK(storage::write_object(*repository_.storage, kRecord, *text));
+    set("renewed-at", unix_now() - 130);
+    const auto text = storage::read_object(*repository_.storage, kRecord);
     ASSERT_OK(use(original()));
     EXPECT_NE(*storage::read_object(*repository_.storage, kRecord), *text);
 }
