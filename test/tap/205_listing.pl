@@ -152,6 +152,7 @@ rename "$base/link", $ts or die $!;
 
 # Nor is a file of the server's.
 my $moved = "$data/" . $node->safe_psql('postgres', q{CREATE TABLE moved AS SELECT 1; SELECT pg_relation_filepath('moved')});
+$node->safe_psql('postgres', 'CHECKPOINT');
 rename $moved, "$base/moved" or die $!;
 symlink "$base/not_mounted", $moved or die $!;
 ($status, $out, $err) = chronos($conf, '--type=incr', 'backup');
