@@ -442,7 +442,7 @@ TEST(HealthOfServer, IsReadFromItsAnswer) {
                                     "1", "2", "990", "48", "33554440"}});
     server.on("to_regclass", {{"true"}});
     server.on("chronos.wal_status", {{"33554440", "4"}});
-    server.on("ORDER BY finished_at", {{"3", "diff", "failed", "it broke", "995"}});
+    server.on("ORDER BY start DESC, id DESC", {{"3", "diff", "failed", "it broke", "995"}});
     const auto facts = look_at_server(server, "/nonexistent", 1010);
     ASSERT_OK(facts);
     EXPECT_EQ(facts->last_archived_at, 1000);
