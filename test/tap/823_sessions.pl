@@ -33,10 +33,11 @@ my @hostile = ('default_transaction_isolation = serializable', 'default_transact
 	'default_transaction_deferrable = on', q{statement_timeout = '1ms'}, q{lock_timeout = '1ms'},
 	q{idle_in_transaction_session_timeout = '1ms'}, q{idle_session_timeout = '1ms'}, q{search_path = 'nowhere'}, q{DateStyle = 'German, DMY'},
 	'IntervalStyle = iso_8601', q{TimeZone = 'Pacific/Chatham'}, 'bytea_output = escape', 'extra_float_digits = -15',
-	'standard_conforming_strings = off', 'row_security = off', 'quote_all_identifiers = on', 'transform_null_equals = on',
+	'row_security = off', 'quote_all_identifiers = on', 'transform_null_equals = on',
 	'synchronous_commit = remote_apply', 'session_replication_role = replica', 'client_min_messages = error',
 	'xmloption = document', 'array_nulls = off', q{default_table_access_method = 'heap'}, 'jit_above_cost = 0');
 push @hostile, q{transaction_timeout = '1ms'} if $version >= 17;
+push @hostile, 'standard_conforming_strings = off' if $version < 19;    # 19 has no other than on
 sql("ALTER ROLE ALL SET $_") for @hostile;
 sql("ALTER DATABASE postgres SET $_") for @hostile;
 sql("ALTER ROLE current_user SET $_") for @hostile;

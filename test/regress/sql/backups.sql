@@ -7,7 +7,7 @@ SELECT label = :'full' AS is_first, type, stanza, repo_key, prior = :'base' AS h
 	started_at <= finished_at AS times_in_order, duration >= '0' AS has_duration,
 	wal_start ~ '^[0-9A-F]{24}$' AS has_wal, lsn_start < lsn_stop AS has_lsn,
 	size > 10000000 AS has_size, delta = size AS all_new, repo_delta > 0 AS has_repo_size,
-	page_errors, pg_version = split_part(current_setting('server_version'), '.', 1) AS this_version,
+	page_errors, pg_version::int = current_setting('server_version_num')::int / 10000 AS this_version,
 	system_id = (SELECT system_identifier FROM pg_control_system()) AS this_system, format
 FROM chronos.backups ORDER BY label;
 SELECT annotation, jsonb_path_query_array(databases, '$[*].name') AS databases, tablespaces, page_error_files
