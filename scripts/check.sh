@@ -128,6 +128,7 @@ run_tap() {
 check_version() {
 	local root engine_dir
 	root=$(server_root "$1") || return 1
+	if [ "$1" = 17 ]; then add_former "$root" || return 1; fi
 	engine_dir=$(portable_engine "$build/chronos") || return 1
 	enter_root "$root" "$top:/check/src" "$engine_dir:/opt/chronos" \
 		env PG_MAJOR="$1" CHECK_ENGINE=/opt/chronos/chronos CHECK_SCREENSHOTS=/tmp/screenshots PROVE_FLAGS="${PROVE_FLAGS:-}" \

@@ -9,8 +9,10 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 # installed_postgresql: the major versions that are installed with what extensions are built from.
 installed_postgresql() {
-	dpkg-query -W -f '${db:Status-Status} ${Package}\n' 'postgresql-server-dev-[0-9]*' 2>/dev/null |
-		sed -n 's/^installed postgresql-server-dev-//p' | sort -n
+	local makefile
+	for makefile in /usr/lib/postgresql/*/lib/pgxs/src/makefiles/pgxs.mk; do
+		[ ! -f "$makefile" ] || echo "$makefile"
+	done | sed 's|^/usr/lib/postgresql/\([0-9]*\)/.*|\1|' | sort -n
 }
 
 # newest_postgresql: the newest major version that is installed with what extensions are built from,

@@ -52,6 +52,22 @@ build_root() {
 	[ -d "$root" ] && echo "$root"
 }
 
+# add_former ROOT: 15 beside 17, from the release before, for pg_upgrade. Of what extensions are built
+# from only the files: the package wants a compiler that nothing here needs.
+add_former() {
+	[ ! -e "$1/usr/lib/postgresql/15/lib/pgxs" ] || return 0
+	sed -n 's/ trixie / bookworm /p' "$1/etc/apt/sources.list" | as_root tee "$1/etc/apt/sources.list.d/bookworm.list"
+	enter_root "$1" bash -eu -c '
+		printf "#!/bin/sh\nexit 101\n" >/usr/sbin/policy-rc.d
+		chmod 755 /usr/sbin/policy-rc.d
+		apt-get -q update
+		apt-get install -q -y --no-install-recommends -t bookworm postgresql-15
+		cd /tmp
+		apt-get -q download postgresql-server-dev-15/bookworm
+		dpkg -x postgresql-server-dev-15_*.deb /
+		rm postgresql-server-dev-15_*.deb'
+}
+
 # enter_root ROOT [OUTSIDE:INSIDE...] COMMAND...: in a mount namespace of its own, so that nothing
 # stays mounted whatever becomes of it; what is shown inside is read-only there.
 enter_root() {
