@@ -25,8 +25,8 @@ bool is_relation_file(std::string_view file_name);
 /// The digits that a name begins with.
 std::string_view relation_number(std::string_view file_name);
 
-/// Whether the server needs what has that name, should it be out of reach: not what lies about among
-/// its files, which it ignores. WAL is archived, and no part of the list.
+/// Whether the server needs what has that name, should it be out of reach: not what lies about
+/// among its files, which it ignores. WAL is archived, and no part of the list.
 bool is_needed_by_server(std::string_view manifest_name);
 
 }  // namespace chronos::pgdata
