@@ -100,6 +100,21 @@ my $words = refused('two timelines', 58, qr/both went on/);
 like($words, qr/--target-timeline=1 .*--target-timeline=2 /s, 'each choice has its command');
 is(restored('first', '--target-timeline=1'), '1,2,3,4,5,6,7', 'the one that goes on');
 is(restored('second', '--target-timeline=2'), '1,2,3,4,5,6,100', 'the other one');
+# Where it is the beginning of a timeline that is missing, what is before lies on the one it left.
+my ($first) = glob "$archive/00000002*/*-*" or die 'no WAL of timeline 2';
+my $next_name = $first =~ s/([0-9A-F]{8})(?=-)/sprintf '%08X', 1 + hex $1/er;
+rename $first, $next_name or die $!;
+($target) = refused('beginning', 55, qr/cannot pass WAL/, '--target-timeline=2') =~ m{--target=([0-9A-F]+/[0-9A-F]+)};
+ok(defined $target, 'the target before a beginning is on the timeline that was left');
+is(restored('before_beginning', '--target-timeline=2', '--type=lsn', "--target=$target", '--target-action=promote'), '1,2,3,4,5,6', 'and can be had');
+rename $next_name, $first or die $!;
+# The segment of the fork is read from the new timeline: its copy goes up to the fork as well.
+my ($fork) = PostgreSQL::Test::Utils::slurp_file("$archive/00000002.history") =~ m{^1\t(\S+)\t} or die 'no fork';
+my ($parents) = glob $first =~ s/00000002(?=[0-9A-F]{8})/00000001/gr =~ s/-[^-]*$/-*/r or die 'no segment of the fork';
+rename $parents, $gone or die $!;
+is(restored('at_fork', '--target-timeline=2', '--type=lsn', "--target=$fork", '--target-action=promote'), '1,2,3,4,5,6',
+	'a target up to the fork does not need the segment of the timeline that was left');
+rename $gone, $parents or die $!;
 like((chronos($conf, '--output=json', 'health'))[1], qr/"rule":"timelines_diverge","since":[^,]*,"state":"critical"/, 'health tells');
 
 # Its history is lost, and the one of the next timeline knows it -------------------------------------

@@ -6,7 +6,11 @@
 #   model of the history expects there, no row less and none more;
 # - the plan refuses: the reason is true in the model, and nothing was changed;
 # - a restore that asks for nothing in particular never leaves out a row that is in the archive,
-#   unless somebody gave it up by a recovery to a point in time.
+#   unless somebody gave it up by a recovery to a point in time;
+# - recovery windows begin and end where the model says; what is in one can be restored, what is in
+#   none is refused;
+# - health and verify find gaps, timelines that diverge and lost histories where the model has them,
+#   and nowhere else.
 #
 # TEST_SEED repeats a run (the seed of a history is printed with it: TEST_STEPS=1 repeats that one),
 # TEST_STEPS is the number of histories (default 3; 200 with CHECK_LONG).
@@ -14,14 +18,17 @@ use strict;
 use warnings;
 use ChronosTest;
 use File::Path qw(remove_tree make_path);
+use File::Temp ();
+use JSON::PP ();
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::Local qw(timegm);
 use Time::HiRes qw(usleep time);
 
 my $seed = seed();
 my $histories = $ENV{TEST_STEPS} || ($ENV{CHECK_LONG} ? 200 : 3);
 my $segment_size = 1 << 20;
-my $base = PostgreSQL::Test::Utils::tempdir();
+my $base = File::Temp::tempdir('histories_XXXX', DIR => $PostgreSQL::Test::Utils::tmp_check, CLEANUP => !$ENV{TEST_KEEP});
 my $sockets = PostgreSQL::Test::Utils::tempdir_short();
 
 sub pick { return $_[ rand @_ ] }
@@ -197,8 +204,8 @@ sub stored
 	return \%stored;
 }
 
-# Up to where the archive has the WAL of the way to a timeline, from a segment on; and whether there
-# is more behind a hole.
+# Up to where the archive has the WAL of the way to a timeline, from a segment on; whether there is
+# more behind a hole; and on which timeline that is.
 sub archived_end
 {
 	my ($timeline, $first) = @_;
@@ -217,14 +224,14 @@ sub archived_end
 		my $at = $from;
 		if (defined $last)
 		{
-			while ($at < $last) { return ($at * $segment_size, 1) if !$have{$at}; ++$at }
+			while ($at < $last) { return ($at * $segment_size, 1, $own) if !$have{$at}; ++$at }
 			$from = $last;
 			# Without its copy on a timeline that begins in it the segment is read here, up to the fork.
 			my @heirs = grep { int($_->[1] / $segment_size) == $last } @way[ $i + 1 .. $#way ];
 			if (!grep { exists $stored->{ segment_name($_->[0], $last) } } @heirs)
 			{
 				my $behind = grep { my $name = $_; grep { $_->[0] == hex substr $name, 0, 8 } @way[ $i + 1 .. $#way ] } keys %$stored;
-				return ($have{$last} ? $left : $last * $segment_size, $behind ? 1 : 0);
+				return ($have{$last} ? $left : $last * $segment_size, $behind ? 1 : 0, $own);
 			}
 			next;
 		}
@@ -237,7 +244,7 @@ sub archived_end
 			for (@{ $other->{way} }) { $hole = 1 if $_->{parent} == $own && int($_->{lsn} / $segment_size) > $at }
 		}
 	}
-	return ($end, $hole ? 1 : 0);
+	return ($end, $hole ? 1 : 0, $timeline);
 }
 
 # Rows whose WAL is in the archive, wherever: on each timeline from some backup on.
@@ -301,8 +308,8 @@ sub standby
 	configure($server);
 	start($server, standby => 1) or die "standby: " . log_of($server);
 	my $lsn = sql($h->{primary}, 'SELECT pg_current_wal_lsn()');
-	poll_until(sub { (sql($server, "SELECT (coalesce(pg_last_wal_replay_lsn(), '0/0') >= '$lsn')::int", quiet => 1) // 0) eq '1' },
-		'the standby has caught up: ' . log_of($server), 60);
+	eval { poll_until(sub { (sql($server, "SELECT (coalesce(pg_last_wal_replay_lsn(), '0/0') >= '$lsn')::int", quiet => 1) // 0) eq '1' },
+		"the standby has caught up with $lsn", 60); 1 } or die $@ . log_of($server);
 	return $server;
 }
 
@@ -452,6 +459,26 @@ sub request
 	return \%request;
 }
 
+# The transaction whose end is the first record that begins at a position of a timeline, or behind
+# it: a recovery to a position ends with that record. Of the positions of its own way it is none.
+sub ends_at
+{
+	my ($timeline, $at) = @_;
+	my @way = grep { !defined $_->[2] || $_->[2] > $at } way_to($timeline);
+	my $stored = stored();
+	my $wal = "$h->{dir}/wal";
+	remove_tree($wal);
+	make_path($wal);
+	for my $number (int($at / $segment_size), int($at / $segment_size) + 1)
+	{
+		# A timeline begins with a copy of what the one before it has in the segment of the fork.
+		my ($name) = grep { exists $stored->{$_} } map { segment_name($_->[0], $number) } @way;
+		symlink $stored->{$name}, "$wal/" . segment_name($way[0][0], $number) if defined $name;
+	}
+	my ($status, $out) = run_tool('pg_waldump', '-p', $wal, '-t', $way[0][0], '-s', text_of($at), '-n', 1);
+	return $out =~ /rmgr: Transaction .*tx:\s+(\d+),.*desc: COMMIT/ ? $1 : 0;
+}
+
 sub expected
 {
 	my ($request, $plan) = @_;
@@ -469,7 +496,8 @@ sub expected
 	}
 	elsif ($kind eq 'lsn')
 	{
-		$rows = [ grep { $_->{lsn} <= $row->{lsn} } @all ];
+		my $last = (grep { $_ == $row } @all) ? 0 : ends_at($plan->{timeline}, $row->{lsn});
+		$rows = [ grep { $_->{lsn} <= $row->{lsn} || $_->{xid} == $last } @all ];
 		$reached = $end > $row->{lsn} && grep { $_->{lsn} > $row->{lsn} } @all;
 	}
 	elsif ($kind eq 'xid')
@@ -518,7 +546,9 @@ sub reason_holds
 	{
 		return grep {
 			my $fork = $_;
-			grep { $_->{timeline} == $fork->{parent} && $_->{lsn} > $fork->{lsn} } archived_rows()
+			# Rows of a segment that was lost since are told by what is behind it.
+			(grep { $_->{timeline} == $fork->{parent} && $_->{lsn} > $fork->{lsn} } @{ $h->{rows} })
+			  && grep { hex(substr $_, 0, 8) == $fork->{parent} && (number($_) + 1) * $segment_size > $fork->{lsn} } keys %{ stored() }
 		} @forks;
 	}
 	return 1 if $text =~ /was given up/ && grep { $_->{by} =~ /pitr|loss|accident|failover/ } values %{ $h->{timelines} };
@@ -568,7 +598,6 @@ sub try_restore
 	my $server = new_server("r$number");
 	my ($status, $out, $err) = chronos($server->{conf}, @{ $request->{arguments} }, '--plan', 'restore');
 	my $plan = parse_plan($out);
-	my $words = join ' ', 'restore', @{ $request->{arguments} };
 	if ($status != 0 || !$plan->{ok})
 	{
 		++$h->{refused};
@@ -578,6 +607,15 @@ sub try_restore
 		fail_with('refused, and yet something was written', $request, $out . $err) if -e "$server->{data}/PG_VERSION";
 		return;
 	}
+	return restore_as_planned("r$number", $request, $out);
+}
+
+# The server does what the plan says, with the rows of the model.
+sub restore_as_planned
+{
+	my ($name, $request, $out) = @_;
+	my $server = new_server($name);
+	my $plan = parse_plan($out);
 	my ($done, $text, $errors) = chronos($server->{conf}, @{ $request->{arguments} }, '--archive-mode=off', 'restore');
 	return fail_with('the plan can be done, the restore cannot', $request, $out . $text . $errors) if $done != 0;
 	configure($server);
@@ -607,6 +645,264 @@ sub try_restore
 	}
 	++$h->{restored};
 	remove_tree($server->{data});
+	return;
+}
+
+# Reports ----------------------------------------------------------------------------------------
+
+sub report
+{
+	my (@arguments) = @_;
+	my ($status, $out, $err) = chronos($h->{primary}{conf}, '--output=json', @arguments);
+	my $report = eval { JSON::PP::decode_json($out) };
+	die "@arguments: exit code $status, $out$err" if !defined $report;
+	return $report;
+}
+
+sub backups
+{
+	my @backups;
+	for my $line (split /\n/, PostgreSQL::Test::Utils::slurp_file("$h->{dir}/repo/backup/main/backup.info"))
+	{
+		my ($label, $json) = $line =~ /^(\d{8}-\d{6}F\S*?)=(\{.*)/ or next;
+		my $backup = JSON::PP::decode_json($json);
+		push @backups, { label => $label, start => $backup->{'backup-archive-start'}, stop => $backup->{'backup-archive-stop'},
+			stop_lsn => lsn($backup->{'backup-lsn-stop'}), timeline => hex(substr $backup->{'backup-archive-start'}, 0, 8),
+			began => $backup->{'backup-timestamp-start'} };
+	}
+	return @backups;
+}
+
+sub number { return hex(substr $_[0], 8, 8) * 4096 + hex substr $_[0], 16, 8 }
+
+# Timelines whose history the archive has, or can tell from that of a later one.
+sub known_timelines
+{
+	my %known = (1 => 1);
+	for my $file (glob "$h->{dir}/repo/archive/main/*/*.history")
+	{
+		my $timeline = hex +($file =~ /([0-9A-F]{8})\.history$/)[0];
+		$known{ $_->[0] } = 1 for way_to($timeline);
+	}
+	return sort { $a <=> $b } keys %known;
+}
+
+# What a backup can be recovered to on each timeline that it leads to.
+sub reachable
+{
+	my ($backup) = @_;
+	my $stored = stored();
+	my @ends;
+	for my $number (number($backup->{start}) .. number($backup->{stop}))
+	{
+		return { unusable => 1, timeline => $backup->{timeline} } if !$stored->{ segment_name($backup->{timeline}, $number) };
+	}
+	# On its own timeline it needs no history.
+	my %timelines = map { $_ => 1 } $backup->{timeline}, known_timelines();
+	for my $timeline (sort { $a <=> $b } keys %timelines)
+	{
+		my ($leg) = grep { $_->[0] == $backup->{timeline} } way_to($timeline);
+		next if !$leg || (defined $leg->[2] && $leg->[2] < $backup->{stop_lsn});
+		my ($end, $hole, $on) = archived_end($timeline, $backup->{start});
+		push @ends, { timeline => $timeline, end => $end, hole => $hole, on => $on };
+	}
+	return @ends;
+}
+
+sub compare_windows
+{
+	my ($windows) = @_;
+	my %told = map { ("$_->{label} on timeline $_->{timeline}" => $_) } @$windows;
+	for my $backup (backups())
+	{
+		for my $want (reachable($backup))
+		{
+			my $name = "$backup->{label} on timeline $want->{timeline}";
+			my $window = delete $told{$name};
+			# A way that is broken before its last timeline is told by the window of the one before.
+			next if !$window && !$want->{unusable} && $want->{on} != $want->{timeline} && $want->{hole};
+			my $ends = $want->{unusable} ? 'unusable' : $want->{hole} ? 'gap' : 'newest';
+			my $told = !$window ? 'no window' : $window->{ends} . ($window->{ends} eq 'unusable' ? '' : " $window->{'to-lsn'}");
+			$ends .= ' ' . text_of($want->{end}) if !$want->{unusable};
+			report_fails("window of $name: model $ends, told $told") if $told ne $ends;
+			next if !$window || !defined $window->{'to-time'} || $want->{unusable};
+			my ($last) = sort { $b cmp $a } map { $_->{time} } rows_on($want->{timeline}, $want->{end});
+			report_fails("window of $name ends at $window->{'to-time'}, with a commit at $last")
+			  if defined $last && microseconds($last) > $window->{'to-time'} && $last ge instant($window->{'from-time'});
+		}
+	}
+	report_fails("window of $_, where there is none") for grep { $told{$_}{ends} ne 'unusable' } sort keys %told;
+	return;
+}
+
+sub microseconds
+{
+	my ($year, $month, $day, $hour, $minute, $second, $rest) = $_[0] =~ /^(\d+)-(\d+)-(\d+) (\d+):(\d+):(\d+)\.?(\d*)/ or die $_[0];
+	return timegm($second, $minute, $hour, $day, $month - 1, $year) * 1_000_000 + substr("${rest}000000", 0, 6);
+}
+
+sub instant
+{
+	my ($second, $minute, $hour, $day, $month, $year) = gmtime $_[0];
+	return sprintf '%04d-%02d-%02d %02d:%02d:%02d', $year + 1900, $month + 1, $day, $hour, $minute, $second;
+}
+
+sub report_fails
+{
+	my ($what) = @_;
+	return if $h->{failed};    # one is enough to go by
+	fail_with($what, { arguments => ['(reports)'] }, report_text());
+	return;
+}
+
+sub report_text
+{
+	return join "\n", (map { my $t = $_; "timeline $t: " . join ', ', map { "$_->{parent} left at " . text_of($_->{lsn}) } @{ $h->{timelines}{$t}{way} } } sort { $a <=> $b } keys %{ $h->{timelines} }),
+	  (map { "row $_->{n}: timeline $_->{timeline}, " . text_of($_->{lsn}) . ", $_->{time}" } @{ $h->{rows} }),
+	  (map { "backup $_->{label}: $_->{start} to $_->{stop}" } backups()),
+	  map { my ($name) = m{([^/]+)$}; substr($name, 0, 24) . ' ' . instant((stat $_)[9]) } glob("$h->{dir}/repo/archive/main/*/*.history"), glob "$h->{dir}/repo/archive/main/*/*/*";
+}
+
+# Moments of a window, and moments that are in none.
+sub try_moments
+{
+	my ($windows) = @_;
+	my @usable = grep { $_->{ends} ne 'unusable' } @$windows;
+	for (1 .. 3)
+	{
+		last if !@usable || $h->{failed};
+		my $window = pick(@usable);
+		my $end = lsn($window->{'to-lsn'});
+		my @all = rows_on($window->{timeline});
+		my @rows = grep { $_->{lsn} > lsn($window->{'from-lsn'}) && $_->{lsn} <= $end } @all;
+		# The last one is no target that a recovery passes.
+		pop @rows;
+		# By the clock a moment belongs to whoever was there at that time.
+		my $by_time = @rows && maybe(0.5);
+		# Times of backups have no fractions: in the second of its end nobody can say.
+		@rows = grep { $_->{time} ge instant($window->{'from-time'} + 1) } @rows if $by_time;
+		my $row = pick(@rows) // next;
+		my @target = $by_time ? ('--type=time', "--target=$row->{time}") : ('--type=lsn', '--target=' . text_of($row->{lsn}));
+		my $request = { kind => $by_time ? 'time' : 'lsn', row => $row, timeline => "--target-timeline=$window->{timeline}",
+			arguments => [ @target, "--target-timeline=$window->{timeline}", '--target-action=promote' ] };
+		my ($status, $out, $err) = chronos(new_server("w$_")->{conf}, @{ $request->{arguments} }, '--plan', 'restore');
+		fail_with("refused, and yet in the window of $window->{label} on timeline $window->{timeline}", $request, $out . $err)
+		  if $status != 0 || $out !~ /verdict:\s+can be done/;
+		restore_as_planned("w$_", $request, $out) if $status == 0 && maybe(0.3);
+	}
+	return if $h->{failed};
+	my @windowed = map { [ $_->{timeline}, lsn($_->{'to-lsn'}) ] } @usable;
+	my @outside = grep {
+		my $row = $_;
+		!grep { my ($timeline, $end) = @$_; $timeline == $row->{timeline} && $end > $row->{lsn} } @windowed
+	} @{ $h->{rows} };
+	my @targets;
+	push @targets, [ '--type=lsn', '--target=' . text_of($_->{lsn} + $segment_size), "--target-timeline=$_->{timeline}" ] for @outside ? pick(@outside) : ();
+	my ($first) = sort { $a->{stop_lsn} <=> $b->{stop_lsn} } backups();
+	push @targets, [ '--type=lsn', '--target=' . text_of($first->{stop_lsn} - 64) ], [ '--type=time', '--target=' . instant($first->{began} - 10) . '+00' ];
+	push @targets, [ '--type=time', '--target=' . instant(time + 3600) . '+00' ];
+	for my $target (pick(@targets), pick(@targets))
+	{
+		my ($status, $out, $err) = chronos(new_server('w4')->{conf}, @$target, '--target-action=promote', '--plan', 'restore');
+		fail_with('in no window, and yet it can be done', { arguments => $target }, $out . $err . report_text()) if $status == 0;
+	}
+	return;
+}
+
+# A hole on the way of a backup, that retention would not have left.
+sub has_gap
+{
+	for my $backup (backups())
+	{
+		for my $want (reachable($backup))
+		{
+			return "$backup->{label} is unusable" if $want->{unusable};
+			next if !$want->{hole} || looks_expired($want);
+			return "from $backup->{label} to timeline $want->{timeline} at " . text_of($want->{end});
+		}
+	}
+	return;
+}
+
+# Between the end of a backup and the start of one nothing need be there.
+sub looks_expired
+{
+	my ($want) = @_;
+	my $stored = stored();
+	my $at = int($want->{end} / $segment_size);
+	my @on = grep { $_->{timeline} == $want->{on} } backups();
+	return 0 if !grep { number($_->{stop}) + 1 == $at } @on;
+	++$at while !$stored->{ segment_name($want->{on}, $at) } && $at < 4096;
+	return scalar grep { number($_->{start}) == $at } @on;
+}
+
+# A timeline that another one had left went on, by what the archive says of the times, and by the
+# commits of the model. undef where that is a matter of a second.
+sub diverges
+{
+	my $stored = stored();
+	my $unsure;
+	my @backups = backups();
+	for my $file (glob "$h->{dir}/repo/archive/main/*/*.history")
+	{
+		my $child = hex +($file =~ /([0-9A-F]{8})\.history$/)[0];
+		my $born = (stat $file)[9];
+		my $left = $h->{timelines}{$child}{way}[-1];
+		my ($last, $committed) = (0, 0);
+		for my $name (grep { hex(substr $_, 0, 8) == $left->{parent} } keys %$stored)
+		{
+			next if number($name) < int($left->{lsn} / $segment_size);
+			my $at = (stat $stored->{$name})[9];
+			my $commits = grep { $_->{timeline} == $left->{parent} && $_->{lsn} > $left->{lsn} && int(($_->{lsn} - 1) / $segment_size) == number($name) } @{ $h->{rows} };
+			$unsure = 1 if abs($at - $born) < 2;
+			next if $at <= $born;
+			$last = $at if $at > $last;
+			$unsure = 1 if !$commits;
+			$committed += $commits;
+		}
+		next if !$last || !$committed;
+		my @since = grep { $_->{timeline} >= $child && $_->{began} > $last - 2 } @backups;
+		return "timeline $left->{parent} beside $child" if !@since && !$unsure;
+		$unsure = 1 if @since;
+	}
+	return $unsure ? undef : '';
+}
+
+sub compare_health
+{
+	my $health = report('health');
+	my %state = map { ($_->{rule} => $_) } @{ $health->{rules} };
+	my $told = sub { my ($rule) = @_; return "$rule is $state{$rule}{state} ($state{$rule}{message})" };
+	my $gap = has_gap();
+	report_fails('health: ' . $told->('wal_gap') . ', model: ' . ($gap // 'no gap')) if ($state{wal_gap}{state} eq 'critical') != defined $gap;
+	my $diverges = diverges();
+	report_fails('health: ' . $told->('timelines_diverge') . ", model: $diverges")
+	  if defined $diverges && ($state{timelines_diverge}{state} eq 'critical') != ($diverges ne '');
+	report_fails('health: ' . $told->('wal_conflict')) if $state{wal_conflict}{state} ne 'ok';
+	return;
+}
+
+sub compare_verify
+{
+	# What is missing beside what was stored just now may still arrive.
+	for (glob("$h->{dir}/repo/archive/main/*/*"), glob "$h->{dir}/repo/archive/main/*/*/*") { my $at = (stat $_)[9] - 600; utime $at, $at, $_ }
+	my $verify = report('verify');
+	my $gap = has_gap();
+	my $stored = stored();
+	my ($lost) = grep { my $t = $_; !-e (glob "$h->{dir}/repo/archive/main/*-1")[0] . sprintf('/%08X.history', $t) && grep { hex(substr $_, 0, 8) == $t } keys %$stored } grep { $_ > 1 } keys %{ $h->{timelines} };
+	my @found = map { "$_->{where} $_->{file}: $_->{message}" } grep { $_->{status} ne 'note' } @{ $verify->{finding} };
+	my $why = defined $lost ? "no history of timeline $lost" : $gap;
+	report_fails("verify is $verify->{status} (@found), model: " . ($why // 'all is well')) if ($verify->{status} ne 'ok') != defined $why;
+	return;
+}
+
+sub compare_reports
+{
+	my $windows = report('info', '--wal')->{window};
+	compare_windows($windows);
+	compare_health() if !$h->{failed};
+	try_moments($windows) if !$h->{failed};
+	compare_verify() if !$h->{failed};
 	return;
 }
 
@@ -648,7 +944,9 @@ sub history
 	for (1 .. 4 + int rand 7)
 	{
 		my $name = random_step();
+		my ($began, $told) = (time, scalar @{ $h->{story} });
 		$step{$name}->();
+		$h->{story}[-1] .= sprintf ' (%.1fs)', time - $began if @{ $h->{story} } > $told;
 	}
 	archive($h->{primary}) if maybe(0.6);
 	stop($h->{primary}, pick('fast', 'immediate'));
@@ -659,6 +957,7 @@ sub history
 		try_restore($restore);
 		last if $h->{failed};
 	}
+	compare_reports() if !$h->{failed};
 	return;
 }
 
@@ -677,7 +976,7 @@ for my $number (0 .. $histories - 1)
 	  or diag(($why || '') . join("\n", @{ $h->{story} }));
 	$restored += $h->{restored};
 	$refused += $h->{refused};
-	remove_tree("$base/h$number") if !$h->{failed} || !$ENV{TEST_KEEP};
+	remove_tree("$base/h$number") if ($ended && !$h->{failed}) || !$ENV{TEST_KEEP};
 }
 cmp_ok($restored, '>', 0, "$restored restores done, $refused refused");
 done_testing();

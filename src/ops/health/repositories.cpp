@@ -134,9 +134,14 @@ Result<ArchiveFacts> look_at_archive(const Repository& repository, const std::st
         add_directory(archive, names[i], known->second, now);
         runs.add(names[i], known->second.runs);
     }
-    archive.gaps = find_gaps(runs, facts.backups, database.id);
+    std::vector<repo::BackupEntry> own;
+    std::ranges::copy_if(facts.backups, std::back_inserter(own),
+                         [&](const auto& backup) { return backup.history_id == database.id; });
+    runs.learn_size(own);
+    const repo::Timelines timelines = timelines_of(repository, stanza, archive);
+    archive.gaps = find_gaps(runs, facts.backups, timelines, database.id);
     for (WalGap& gap : archive.gaps) gap.next_backup = first_backup_behind(gap, facts, database.id);
-    look_at_timelines(repository, stanza, runs, facts.backups, archive);
+    look_at_timelines(repository, stanza, runs, timelines, facts.backups, archive);
     return archive;
 }
 

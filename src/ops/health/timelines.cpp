@@ -37,18 +37,25 @@ bool has_commits_behind(const repo::Repository& repository, const std::string& s
 
 }  // namespace
 
+repo::Timelines timelines_of(const repo::Repository& repository, const std::string& stanza,
+                             const ArchiveFacts& archive) {
+    const auto info = repo::load_archive_info(repository, stanza);
+    if (!info) return {};
+    auto timelines =
+        repo::load_timelines(repository, stanza, archive.database.archive_id(), info->cipher_pass);
+    return timelines ? *std::move(timelines) : repo::Timelines{};
+}
+
 void look_at_timelines(const repo::Repository& repository, const std::string& stanza,
-                       const WalRuns& runs, const std::vector<repo::BackupEntry>& backups,
-                       ArchiveFacts& archive) {
+                       const WalRuns& runs, const repo::Timelines& timelines,
+                       const std::vector<repo::BackupEntry>& backups, ArchiveFacts& archive) {
     const std::string id = archive.database.archive_id();
     if (const auto aside = repo::list_kept_aside(repository, stanza, id))
         for (const repo::KeptAside& one : *aside) archive.kept_aside.push_back(one.name);
     const auto info = repo::load_archive_info(repository, stanza);
     if (!info) return;
-    const auto timelines = repo::load_timelines(repository, stanza, id, info->cipher_pass);
-    if (!timelines) return;
     const std::vector<WalRuns::Run> all = runs.all();
-    for (const auto& [child, way] : timelines->ways) {
+    for (const auto& [child, way] : timelines.ways) {
         const pgdata::TimelineSwitch& left = way.switches.back();
         const std::uint64_t fork = runs.position_of(left.switch_lsn.value);
         Divergence found{left.parent, child, left.switch_lsn.str(), "", 0};

@@ -5,10 +5,14 @@
 
 namespace chronos::ops::health {
 
+/// What the history files of `archive` say; nothing where they cannot be read.
+repo::Timelines timelines_of(const repo::Repository& repository, const std::string& stanza,
+                             const ArchiveFacts& archive);
+
 /// Fills divergences and kept_aside of `archive`. What cannot be read is not known: the rule about
 /// the repository says so already.
 void look_at_timelines(const repo::Repository& repository, const std::string& stanza,
-                       const WalRuns& runs, const std::vector<repo::BackupEntry>& backups,
-                       ArchiveFacts& archive);
+                       const WalRuns& runs, const repo::Timelines& timelines,
+                       const std::vector<repo::BackupEntry>& backups, ArchiveFacts& archive);
 
 }  // namespace chronos::ops::health

@@ -42,8 +42,8 @@ std::vector<Need> needs_of(const WalRuns& runs, const std::vector<repo::BackupEn
 
 class GapFinder {
 public:
-    GapFinder(const WalRuns& runs, std::vector<Need> needs)
-        : runs_(runs), needs_(std::move(needs)) {}
+    GapFinder(const WalRuns& runs, const repo::Timelines& timelines, std::vector<Need> needs)
+        : runs_(runs), timelines_(timelines), needs_(std::move(needs)) {}
 
     std::vector<WalGap> find() {
         if (needs_.empty()) return {};
@@ -53,6 +53,8 @@ public:
                 hole({all[i].timeline, all[i - 1].last + 1, all[i].first - 1, all[i - 1].last_at,
                       all[i].first_at});
         for (const Need& need : needs_) outside(all, need);
+        for (const auto& [timeline, way] : timelines_.ways)
+            along(all, timeline, pgdata::effective_switches(way.switches));
         return std::move(gaps_);
     }
 
@@ -89,6 +91,71 @@ private:
         if (stop > last) report({timeline, std::max(start, last + 1), stop, 0, 0}, need.label);
     }
 
+    /// The part of a way on one timeline.
+    struct Leg {
+        std::uint32_t timeline = 0;
+        std::uint64_t first = 0, last = 0;
+    };
+    std::vector<Leg> legs_to(const std::vector<WalRuns::Run>& all, Timeline target,
+                             const std::vector<pgdata::TimelineSwitch>& way) const {
+        std::vector<Leg> legs;
+        std::uint64_t at = 0;
+        for (const pgdata::TimelineSwitch& left : way) {
+            // The segment of the fork is read from the timeline that begins there.
+            const std::uint64_t fork = runs_.position_of(left.switch_lsn.value);
+            if (fork > at) legs.push_back({left.parent, at, fork - 1});
+            at = std::max(at, fork);
+        }
+        std::uint64_t last = 0;
+        for (const WalRuns::Run& run : all)
+            if (run.timeline == target) last = std::max(last, run.last);
+        if (last >= at) legs.push_back({target, at, last});
+        return legs;
+    }
+
+    /// What is missing on the way to a timeline, from the first backup that leads there on.
+    void along(const std::vector<WalRuns::Run>& all, Timeline target,
+               const std::vector<pgdata::TimelineSwitch>& way) {
+        std::uint64_t start = UINT64_MAX;
+        std::vector<const Need*> led;
+        const std::vector<Leg> legs = legs_to(all, target, way);
+        for (const Need& need : needs_)
+            for (const Leg& leg : legs)
+                if (need.range.timeline == leg.timeline && need.range.first >= leg.first &&
+                    need.range.last <= leg.last + 1) {
+                    start = std::min(start, need.range.first);
+                    led.push_back(&need);
+                }
+        std::vector<WalRuns::Run> missing;  // of one hole
+        for (const Leg& leg : legs) {
+            std::uint64_t at = std::max(leg.first, start);
+            for (const WalRuns::Run& run : all) {
+                if (run.timeline != leg.timeline || run.last < at || run.first > leg.last) continue;
+                if (run.first > at)
+                    missing.push_back({leg.timeline, at, run.first - 1, 0, run.first_at});
+                close(missing, led, run.first);
+                at = run.last + 1;
+            }
+            if (at <= leg.last) missing.push_back({leg.timeline, at, leg.last, 0, 0});
+        }
+        close(missing, led, UINT64_MAX);
+    }
+
+    /// A hole ends before a position; one from the end of a backup to the start of another is what
+    /// retention leaves.
+    void close(std::vector<WalRuns::Run>& missing, const std::vector<const Need*>& led,
+               std::uint64_t end) {
+        if (missing.empty()) return;
+        const std::uint64_t first = missing.front().first;
+        const bool after_backup = std::ranges::any_of(
+            led, [&](const Need* need) { return need->range.last + 1 == first; });
+        const bool before_backup =
+            std::ranges::any_of(led, [&](const Need* need) { return need->range.first == end; });
+        if (!after_backup || !before_backup)
+            for (const WalRuns::Run& piece : missing) report(piece, "");
+        missing.clear();
+    }
+
     void report(const WalRuns::Run& missing, const std::string& label) {
         if (!reported_.emplace(missing.timeline, missing.first).second) return;
         gaps_.push_back({missing.first_at, missing.last_at,
@@ -98,6 +165,7 @@ private:
     }
 
     const WalRuns& runs_;
+    const repo::Timelines& timelines_;
     std::vector<Need> needs_;
     std::vector<WalGap> gaps_;
     std::set<std::pair<std::uint32_t, std::uint64_t>> reported_;
@@ -119,7 +187,21 @@ void WalRuns::add(const std::string& directory, const std::vector<WalRun>& runs)
     directories_[directory] = runs;
 }
 
+void WalRuns::learn_size(const std::vector<repo::BackupEntry>& backups) {
+    for (const repo::BackupEntry& backup : backups) {
+        if (!backup.lsn_start || !pgdata::is_wal_segment(backup.archive_start)) continue;
+        std::vector<std::uint64_t> fitting;
+        for (std::uint32_t size = 1u << 20; size <= 1u << 30; size <<= 1)
+            if (pgdata::wal_segment_start(backup.archive_start, size).value / size ==
+                    backup.lsn_start->value / size &&
+                segment_low(backup.archive_start) != 0)
+                fitting.push_back((std::uint64_t{1} << 32) / size);
+        if (fitting.size() == 1) learned_ = fitting.front();
+    }
+}
+
 std::uint64_t WalRuns::per_directory() const {
+    if (learned_ != 0) return learned_;
     std::uint64_t largest = 0;
     bool followed = false;
     std::string_view former;
@@ -170,8 +252,8 @@ std::string WalRuns::name(std::uint32_t timeline, std::uint64_t position) const 
 }
 
 std::vector<WalGap> find_gaps(const WalRuns& runs, const std::vector<repo::BackupEntry>& backups,
-                              std::uint64_t history_id) {
-    return GapFinder(runs, needs_of(runs, backups, history_id)).find();
+                              const repo::Timelines& timelines, std::uint64_t history_id) {
+    return GapFinder(runs, timelines, needs_of(runs, backups, history_id)).find();
 }
 
 }  // namespace chronos::ops::health

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "chronos/ops/health.h"
+#include "chronos/repo/timelines.h"
 
 namespace chronos::ops::health {
 
@@ -33,6 +34,9 @@ public:
         UnixTime last_at = 0;
     };
     std::vector<Run> all() const;
+    /// Names and positions in a backup tell the size of segments, where there is only one
+    /// directory.
+    void learn_size(const std::vector<repo::BackupEntry>& backups);
     /// nullopt if the name is not that of a segment.
     std::optional<Run> position(std::string_view segment) const;
     std::string name(std::uint32_t timeline, std::uint64_t position) const;
@@ -43,12 +47,14 @@ private:
     std::uint64_t per_directory() const;
 
     std::map<std::string, std::vector<WalRun>> directories_;
+    std::uint64_t learned_ = 0;  ///< 0: no backup has told
 };
 
 /// Holes after the start of the oldest backup of the cluster. A hole between the end of one backup
 /// and the start of the next is where retention has removed WAL; every other one is a loss. WAL
-/// that a backup needs and that is not there at all is one too.
+/// that a backup needs and that is not there at all is one too; and what is missing around a fork,
+/// on the way of a backup to a later timeline.
 std::vector<WalGap> find_gaps(const WalRuns& runs, const std::vector<repo::BackupEntry>& backups,
-                              std::uint64_t history_id);
+                              const repo::Timelines& timelines, std::uint64_t history_id);
 
 }  // namespace chronos::ops::health

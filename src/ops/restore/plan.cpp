@@ -297,11 +297,10 @@ Result<> plan_wal(const RestoreRequest& request, const TimelineGuide& guide, Res
     judge_target(scan, plan);
     judge_reach(request, end_of_wal(request, archives, scan.wal), known, scan_request.segment_size,
                 plan);
-    if (scan_request.until && !scan.hole) {
-        // Behind the target it is no problem, but has to be known of.
+    if (scan_request.until) {
+        // Behind the target a hole is no problem, but has to be known of.
         scan_request.until.reset();
         scan = CHRONOS_TRY(scan_wal(scan_request));
-        if (scan.hole && scan.hole->begin < *Lsn::parse(request.target)) scan.hole.reset();
     }
     judge_hole(request, scan_request, scan, plan);
     return {};

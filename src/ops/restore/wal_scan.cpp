@@ -14,6 +14,8 @@ struct Leg {
     Timeline timeline = 0;
     std::uint64_t first = 0;
     std::optional<std::uint64_t> end;
+    std::optional<std::uint64_t> left;  ///< the segment in which the way leaves the timeline
+    bool ends_where_left() const { return left && end == left; }
 };
 
 struct StoredSegment {
@@ -34,16 +36,18 @@ std::string segment_name(Timeline timeline, std::uint64_t number, std::uint32_t 
 std::vector<Leg> legs_of(const WalScanRequest& request) {
     std::vector<Leg> legs;
     Leg leg{request.path->backup,
-            segment_number(request.manifest->archive_start, request.segment_size), std::nullopt};
+            segment_number(request.manifest->archive_start, request.segment_size), std::nullopt,
+            std::nullopt};
     const auto& switches = request.path->switches;
     for (std::size_t i = 0; i < switches.size(); ++i) {
         const std::uint64_t at = switches[i].switch_lsn.value / request.segment_size;
-        if (request.until && *request.until <= switches[i].switch_lsn) break;
+        leg.left = at;
+        if (request.until && request.until->value / request.segment_size < at) break;
         leg.end = at;
         legs.push_back(leg);
         const Timeline next =
             i + 1 < switches.size() ? switches[i + 1].parent : request.path->target;
-        leg = {next, at, std::nullopt};
+        leg = {next, at, std::nullopt, std::nullopt};
     }
     if (request.until) leg.end = request.until->value / request.segment_size + 1;
     legs.push_back(leg);
@@ -54,8 +58,8 @@ bool is_segment_entry(std::string_view name) {
     return name.size() >= 65 && name[24] == '-' && pgdata::is_wal_segment(name.substr(0, 24));
 }
 
-/// What the archives hold of a leg, ascending. Directories before its first segment and of other
-/// timelines are not listed.
+/// What the archives hold of a leg, ascending, and of the segment in which it is left. Directories
+/// before its first segment and of other timelines are not listed.
 Result<std::vector<StoredSegment>> stored_segments(const WalScanRequest& request, const Leg& leg) {
     std::vector<StoredSegment> stored;
     char timeline[9];
@@ -70,7 +74,8 @@ Result<std::vector<StoredSegment>> stored_segments(const WalScanRequest& request
                  CHRONOS_TRY(storage.list(archive.directory + "/" + part.name))) {
                 if (!is_segment_entry(entry.name)) continue;
                 const std::uint64_t number = segment_number(entry.name, request.segment_size);
-                if (number >= leg.first && (!leg.end || number < *leg.end))
+                if (number >= leg.first && (!leg.end || number < *leg.end ||
+                                            (leg.ends_where_left() && number == *leg.end)))
                     stored.push_back({number, entry.modified});
             }
         }
@@ -91,14 +96,29 @@ public:
 
     Result<WalScan> run() {
         scan_.wal.first = request_.manifest->archive_start;
-        for (const Leg& leg : legs_of(request_)) {
-            const auto stored = CHRONOS_TRY(stored_segments(request_, leg));
-            walk(leg, stored);
+        const std::vector<Leg> legs = legs_of(request_);
+        std::vector<std::vector<StoredSegment>> stored;
+        for (const Leg& leg : legs) stored.push_back(CHRONOS_TRY(stored_segments(request_, leg)));
+        for (std::size_t i = 0; i < legs.size(); ++i) {
+            if (legs[i].ends_where_left() && is_copied(legs, stored, i))
+                std::erase_if(stored[i],
+                              [&](const auto& one) { return one.number == *legs[i].end; });
+            walk(legs[i], stored[i]);
         }
         return std::move(scan_);
     }
 
 private:
+    /// Whether a timeline that begins in the segment where this leg is left has the segment: as
+    /// long as none has, it is read here, up to the fork.
+    static bool is_copied(const std::vector<Leg>& legs,
+                          const std::vector<std::vector<StoredSegment>>& stored, std::size_t own) {
+        for (std::size_t i = own + 1; i < legs.size() && legs[i].first == *legs[own].end; ++i)
+            for (const StoredSegment& one : stored[i])
+                if (one.number == legs[i].first) return true;
+        return false;
+    }
+
     void walk(const Leg& leg, const std::vector<StoredSegment>& stored) {
         std::uint64_t expected = leg.first;
         for (const StoredSegment& segment : stored) {
@@ -113,7 +133,7 @@ private:
         // Behind the last segment nothing is known to be missing, except what must exist because
         // a later timeline or the backup itself goes on there.
         std::uint64_t known_end = leg.timeline == request_.path->backup ? stop_ + 1 : 0;
-        if (leg.end && leg.timeline != request_.path->target) known_end = *leg.end;
+        if (leg.left) known_end = *leg.left;
         if (const auto goes_to = request_.path->target_goes_to;
             goes_to && leg.timeline == request_.path->target)
             known_end = std::max(known_end, goes_to->value / request_.segment_size);
@@ -163,6 +183,16 @@ std::optional<std::string> read_segment(const WalScanRequest& request, const std
     return std::nullopt;
 }
 
+/// The segment of the way right before a position: where the position is the first of its timeline,
+/// it is one of the timeline before.
+std::string segment_before(const WalScanRequest& request, Lsn begin) {
+    const std::uint64_t number = (begin.value - 1) / request.segment_size;
+    Timeline timeline = request.path->backup;
+    for (const Leg& leg : legs_of(request))
+        if (leg.first <= number) timeline = leg.timeline;
+    return segment_name(timeline, number, request.segment_size);
+}
+
 }  // namespace
 
 BeforeHole look_before(const WalScanRequest& request, const WalScan::Hole& hole) {
@@ -170,8 +200,7 @@ BeforeHole look_before(const WalScanRequest& request, const WalScan::Hole& hole)
     BeforeHole before;
     Lsn begin = hole.begin;
     for (int i = 0; i < kSegmentsMax && begin.value > 0 && !before.commit; ++i) {
-        const std::string segment =
-            pgdata::wal_segment_name_before(hole.timeline, begin, request.segment_size);
+        const std::string segment = segment_before(request, begin);
         begin = pgdata::wal_segment_start(segment, request.segment_size);
         const auto content = read_segment(request, segment);
         if (!content) break;

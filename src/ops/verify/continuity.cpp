@@ -34,8 +34,8 @@ struct Line {
 struct Window {
     Number first = 0;
     Number last = 0;
-    /// What is next to it on the timeline it comes from, and on the one that begins at its end:
-    /// there as well nothing is left if retention was here.
+    /// What is next to it on the timeline it comes from, and on those that begin at its end: there
+    /// as well nothing is left, up to a backup, if retention was here.
     bool expired_before = false;
     bool expired_behind = false;
 };
@@ -163,16 +163,33 @@ private:
         window.last = window.first;
         if (!line.segments.empty()) window.last = std::max(window.last, line.segments.back().first);
         for (const auto& [other, history] : archive_.histories) {
-            const auto child = lines_.find(other);
-            if (child == lines_.end() || child->second.segments.empty()) continue;
-            for (const pgdata::TimelineSwitch& fork : history) {
-                const Number at = fork.switch_lsn.value / size_;
-                if (fork.parent != timeline || at <= window.last + 1 || at == 0) continue;
+            for (std::size_t i = 0; i < history.size(); ++i) {
+                const Number at = history[i].switch_lsn.value / size_;
+                if (history[i].parent != timeline || at <= window.last + 1 || at == 0) continue;
                 window.last = at - 1;
-                window.expired_behind = !child->second.needs.empty() && !has(other, at);
+                window.expired_behind = resumes_with_backup(other, history, i, at);
             }
         }
         return window;
+    }
+
+    /// Whether the first segment of a way that is there from a fork on is the start of a backup.
+    bool resumes_with_backup(Timeline target, const std::vector<pgdata::TimelineSwitch>& way,
+                             std::size_t fork, Number at) const {
+        for (std::size_t i = fork; i < way.size(); ++i) {
+            const bool last = i + 1 == way.size();
+            const auto line = lines_.find(last ? target : way[i + 1].parent);
+            if (line == lines_.end()) continue;
+            const auto first = std::ranges::lower_bound(
+                line->second.segments, at, {}, [](const auto& segment) { return segment.first; });
+            if (first == line->second.segments.end() ||
+                (!last && first->first >= way[i + 1].switch_lsn.value / size_))
+                continue;
+            return std::ranges::any_of(line->second.needs, [&](const Need& need) {
+                return need.span.first == first->first;
+            });
+        }
+        return false;
     }
 
     bool has(Timeline timeline, Number number) const {

@@ -34,12 +34,21 @@ private:
     void add_ranges();
     void add_missing(Timeline timeline, std::uint64_t from, std::uint64_t to);
     Result<> add_windows(const repo::BackupEntry& backup);
-    /// The last run on the way of a backup to a timeline; nullptr if the way is broken before.
-    const Run* last_run(std::uint64_t start, Timeline from, Timeline target,
-                        const std::vector<pgdata::TimelineSwitch>& switches) const;
+    /// How far the stored WAL of a way goes without a hole.
+    struct Reach {
+        Timeline on = 0;         ///< the timeline on which it ends
+        std::uint64_t next = 0;  ///< the first segment that is not whole there
+        Lsn end;
+        bool hole = false;  ///< there is, or was, more behind
+    };
+    Reach reach(std::uint64_t start, Timeline from, Timeline target,
+                const std::vector<pgdata::TimelineSwitch>& switches) const;
+    Reach reach_on(Timeline timeline, std::uint64_t at) const;
+    std::optional<Lsn> last_left(Timeline timeline) const;
     bool leaves_behind(const std::vector<pgdata::TimelineSwitch>& switches, Timeline from,
                        const repo::BackupEntry& backup) const;
-    Result<> set_end(Window& window, const Run& run) const;
+    Result<> set_end(Window& window, const Reach& reach) const;
+    Result<std::optional<std::int64_t>> last_commit(const Window& window, const Reach& reach) const;
     void follow_stream(Window& window, std::uint64_t next) const;
     bool first_of_run(const Run& run, Timeline timeline, const repo::BackupEntry& backup) const;
 
@@ -71,6 +80,9 @@ void Looker::add_ranges() {
                                       run.stored_bytes, run.last_stored});
             expected = run.end;
         }
+        const std::optional<Lsn> left = last_left(timeline);
+        const std::uint64_t fork = left ? left->value / listing_.segment_size : 0;
+        if (fork > expected) add_missing(timeline, expected, fork);
     }
 }
 
@@ -97,20 +109,55 @@ bool Looker::leaves_behind(const std::vector<pgdata::TimelineSwitch>& switches, 
     return false;
 }
 
-const Run* Looker::last_run(std::uint64_t start, Timeline from, Timeline target,
+std::optional<Lsn> Looker::last_left(Timeline timeline) const {
+    std::optional<Lsn> last;
+    for (const auto& [other, switches] : listing_.histories)
+        for (const pgdata::TimelineSwitch& one : switches)
+            if (one.parent == timeline && (!last || *last < one.switch_lsn)) last = one.switch_lsn;
+    return last;
+}
+
+/// The end of the way is on this timeline: there later segments, or where another timeline left it,
+/// tell of more.
+Looker::Reach Looker::reach_on(Timeline timeline, std::uint64_t at) const {
+    const Run* run = listing_.run_of(timeline, at);
+    const std::uint64_t next = run == nullptr ? at : run->end;
+    const auto runs = listing_.runs.find(timeline);
+    const std::optional<Lsn> left = last_left(timeline);
+    const bool hole = (runs != listing_.runs.end() && runs->second.back().first > next) ||
+                      (left && left->value / listing_.segment_size > next);
+    return {timeline, next, Lsn{next * listing_.segment_size}, hole};
+}
+
+Looker::Reach Looker::reach(std::uint64_t start, Timeline from, Timeline target,
                             const std::vector<pgdata::TimelineSwitch>& switches) const {
+    const auto child_of = [&](std::size_t i) {
+        return i + 1 < switches.size() ? switches[i + 1].parent : target;
+    };
     std::uint64_t at = start;
     for (std::size_t i = 0; i < switches.size(); ++i) {
-        if (switches[i].parent < from) continue;
-        // The segment of the switch is read from the next timeline, which has a copy of its start.
+        const Timeline own = switches[i].parent;
+        if (own < from) continue;
         const std::uint64_t left = switches[i].switch_lsn.value / listing_.segment_size;
-        if (left > at) {
-            const Run* run = listing_.run_of(switches[i].parent, at);
-            if (run == nullptr || run->end < left) return nullptr;
+        const Run* run = listing_.run_of(own, at);
+        if (left > at && (run == nullptr || run->end < left)) {
+            const std::uint64_t next = run == nullptr ? at : run->end;
+            return {own, next, Lsn{next * listing_.segment_size}, true};
         }
         at = std::max(at, left);
+        // A timeline that begins in the segment of the switch has a copy of what was before it.
+        bool copied = false, goes_on = false;
+        for (std::size_t j = i; j < switches.size(); ++j) {
+            const bool begins_here = switches[j].switch_lsn.value / listing_.segment_size == left;
+            copied = copied || (begins_here && listing_.run_of(child_of(j), left) != nullptr);
+            goes_on = goes_on || listing_.runs.contains(child_of(j));
+        }
+        if (copied) continue;
+        const bool whole = listing_.run_of(own, left) != nullptr;
+        return {own, left, whole ? switches[i].switch_lsn : Lsn{left * listing_.segment_size},
+                goes_on};
     }
-    return listing_.run_of(target, at);
+    return reach_on(target, at);
 }
 
 Result<> Looker::add_windows(const repo::BackupEntry& backup) {
@@ -134,15 +181,16 @@ Result<> Looker::add_windows(const repo::BackupEntry& backup) {
     window.starts_after_gap = first_of_run(*own, from, backup);
     seen_runs_.emplace_back(from, own->first);
     Window on_own = window;
-    CHRONOS_TRY(set_end(on_own, *own));
+    CHRONOS_TRY(set_end(on_own, reach_on(from, start)));
     report_.windows.push_back(std::move(on_own));
     for (const auto& [timeline, switches] : listing_.histories) {
         if (timeline == from || !leaves_behind(switches, from, backup)) continue;
-        const Run* run = last_run(start, from, timeline, switches);
-        if (run == nullptr) continue;
+        const Reach end = reach(start, from, timeline, switches);
+        // The window of the timeline before tells of that.
+        if (end.hole && end.on != timeline) continue;
         Window other = window;
         other.timeline = timeline;
-        CHRONOS_TRY(set_end(other, *run));
+        CHRONOS_TRY(set_end(other, end));
         report_.windows.push_back(std::move(other));
     }
     return {};
@@ -157,18 +205,32 @@ bool Looker::first_of_run(const Run& run, Timeline timeline,
            !backup.archive_start.empty();
 }
 
-Result<> Looker::set_end(Window& window, const Run& run) const {
-    window.last_segment = listing_.name(window.timeline, run.end - 1);
-    window.to_lsn = Lsn{run.end * listing_.segment_size};
-    const auto note = CHRONOS_TRY(repo::last_commit_note(
-        repository_, stanza_, listing_.place.archive_id, listing_.name(window.timeline, run.first),
-        window.last_segment, listing_.cipher_pass));
-    if (note && note->end >= window.from_lsn) window.to_us = note->time_us;
-    if (&run == &listing_.runs.at(window.timeline).back())
-        follow_stream(window, run.end);
-    else
+Result<> Looker::set_end(Window& window, const Reach& reach) const {
+    const std::uint64_t last = (reach.end.value - 1) / listing_.segment_size;
+    window.last_segment = listing_.name(reach.on, last);
+    window.to_lsn = reach.end;
+    window.to_us = CHRONOS_TRY(last_commit(window, reach));
+    if (reach.hole)
         window.end = Window::End::gap;
+    else
+        follow_stream(window, reach.next);
     return {};
+}
+
+/// By the notes of the last segments; one that is read up to a fork may have later ones.
+Result<std::optional<std::int64_t>> Looker::last_commit(const Window& window,
+                                                        const Reach& reach) const {
+    const std::uint64_t last = listing_.number(window.last_segment);
+    const Run* run = listing_.run_of(reach.on, last);
+    if (run == nullptr) return std::optional<std::int64_t>{};
+    for (std::uint64_t end = last + 1; end > run->first && end + 1 > last; --end) {
+        const auto note = CHRONOS_TRY(repo::last_commit_note(
+            repository_, stanza_, listing_.place.archive_id, listing_.name(reach.on, run->first),
+            listing_.name(reach.on, end - 1), listing_.cipher_pass));
+        if (note && note->end >= window.from_lsn && note->end <= window.to_lsn)
+            return std::optional(note->time_us);
+    }
+    return std::optional<std::int64_t>{};
 }
 
 /// Behind the last whole segment goes on what was streamed.

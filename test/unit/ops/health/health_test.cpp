@@ -192,6 +192,53 @@ TEST_F(Health, AGapIsNoReasonForABackupWhereOneWasTakenBehindIt) {
     EXPECT_THAT(rule(snapshot, "wal_gap").hint, testing::HasSubstr(full_label(2)));
 }
 
+// A primary that died took the rest of its timeline along, and a standby went on from farther.
+TEST_F(Health, WhatIsMissingAroundAForkIsAGap) {
+    stanza_.add(full_label(1), 1, 2, "", kNow);
+    stanza_.add_segments(1, 5);
+    stanza_.write("archive/main/15-1/00000002.history", "1\t0/9000100\tpromoted\n");
+    for (unsigned number = 10; number <= 12; ++number)
+        stanza_.add_segment(test::SyntheticStanza::segment(number, 2));
+    const Snapshot snapshot = look();
+    const auto& found = snapshot.repositories.at(0).archives.at(0).gaps;
+    ASSERT_EQ(found.size(), 2u);
+    EXPECT_EQ(found[0].first, test::SyntheticStanza::segment(6));
+    EXPECT_EQ(found[0].last, test::SyntheticStanza::segment(8));
+    EXPECT_EQ(found[1].first, test::SyntheticStanza::segment(9, 2));
+    EXPECT_EQ(found[1].segments, 1u);
+    EXPECT_EQ(rule(snapshot, "wal_gap").state, RuleState::critical);
+    stanza_.add_segments(6, 8);
+    stanza_.add_segment(test::SyntheticStanza::segment(9, 2));
+    memory_.clear();
+    EXPECT_TRUE(gaps().empty()) << "the segment of the fork is that of the new timeline";
+}
+
+TEST_F(Health, WalThatRetentionRemovedAroundAForkIsNoGap) {
+    stanza_.add(full_label(1), 1, 2, "", kNow - 9);
+    repo::BackupEntry& second = stanza_.add(full_label(2), 12, 13, "", kNow);
+    second.archive_start = test::SyntheticStanza::segment(12, 2);
+    second.archive_stop = test::SyntheticStanza::segment(13, 2);
+    stanza_.add_segments(1, 2);
+    stanza_.write("archive/main/15-1/00000002.history", "1\t0/9000100\tpromoted\n");
+    for (unsigned number = 12; number <= 14; ++number)
+        stanza_.add_segment(test::SyntheticStanza::segment(number, 2));
+    EXPECT_TRUE(gaps().empty());
+}
+
+// In one directory nothing but a backup tells how large segments are: as ones of 16 MiB they would
+// all lie behind the fork.
+TEST_F(Health, SizeOfSegmentsIsKnownFromABackup) {
+    repo::BackupEntry& backup = stanza_.add(full_label(1), 4, 5, "", kNow);
+    backup.lsn_start = Lsn{0x400028};
+    stanza_.add_segments(4, 7);
+    stanza_.write("archive/main/15-1/00000002.history", "1\t0/A00100\tpromoted\n");
+    stanza_.add_segment(test::SyntheticStanza::segment(10, 2));
+    const auto found = gaps();
+    ASSERT_EQ(found.size(), 1u);
+    EXPECT_EQ(found[0].first, test::SyntheticStanza::segment(8));
+    EXPECT_EQ(found[0].last, test::SyntheticStanza::segment(9));
+}
+
 TEST_F(Health, AGapAcrossTwoDirectoriesIsOne) {
     stanza_.add(full_label(1), 1, 2, "", kNow);
     stanza_.add_segments(1, 250);

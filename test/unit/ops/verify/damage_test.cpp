@@ -428,6 +428,14 @@ TEST_F(DamageOfTwoTimelines, SegmentWhereTheNewTimelineBegins) {
     EXPECT_THAT(texts_of(result), Contains(HasSubstr("000000020000000000000010")));
 }
 
+// The history alone proves that the first timeline went up to the fork.
+TEST_F(DamageOfTwoTimelines, EndOfATimelineWhoseNextOneHasNoWalYet) {
+    fs::remove_all(archive() + "0000000200000000");
+    fs::remove(find_path(archive(), {"00000001000000000000000F-"}));
+    EXPECT_THAT(texts_of(run()),
+                Contains(AllOf(HasSubstr("00000001000000000000000F"), HasSubstr("missing"))));
+}
+
 TEST_F(DamageOfTwoTimelines, FilesSwapped) {
     const std::string base = fixture_.path() + "/backup/main/20261120-083948F/pg_data/base/";
     const std::string one = find_path(base, {"/1247.lz4"});

@@ -136,6 +136,27 @@ TEST_P(Windows, WalMissingAtTheStartOfATimelineIsAGap) {
     EXPECT_THAT(texts(found), ElementsAre("01/1 to 0/6000000 newest"));
 }
 
+// That is where a restore to the newest timeline ends, until its first segment is full.
+TEST_P(Windows, TimelineWithoutWalOfItsOwnIsReachedUpToTheFork) {
+    add_segments(3, 8);
+    add_history(2, 1, 6);
+    add_backup(kFirst, 3, 4);
+    EXPECT_THAT(texts(report()),
+                ElementsAre("01/1 to 0/9000000 newest", "01/2 to 0/6800000 newest"));
+}
+
+TEST_P(Windows, TimelineThatAnotherOneLeftFartherOnHasAGapAtItsEnd) {
+    add_segments(3, 5);
+    add_segments(9, 10, 2);
+    add_history(2, 1, 9);
+    add_backup(kFirst, 3, 4);
+    const Report found = report();
+    ASSERT_THAT(found.missing, SizeIs(1));
+    EXPECT_EQ(found.missing[0].first, segment(6));
+    EXPECT_EQ(found.missing[0].last, segment(8));
+    EXPECT_THAT(texts(found), ElementsAre("01/1 to 0/6000000 gap"));
+}
+
 TEST_P(Windows, EndIsTheLastCommitThatIsKnown) {
     add_segments(3, 6);
     add_backup(kFirst, 3, 4);
