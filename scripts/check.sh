@@ -8,30 +8,47 @@
 #   scripts/check.sh lint unit  some of: lint unit regress tap, and packages, which is no part of everything
 #   scripts/check.sh --pg 18    regress and TAP with the module of that version, its server and the
 #                               pgBackRest of its release, in a root file system of its own (17, 18,
-#                               19; may be repeated), made at first use below CHECK_ROOTS
+#                               19 or all; may be repeated), made at first use below CHECK_ROOTS
+#   scripts/check.sh --beside 18   everything, and beside it what starts a server with that version too
 #   PROVE_TESTS='test/tap/7*.pl' scripts/check.sh tap
+#   PROVE_FLAGS=-j1             TAP files one at a time, in place of one for each processor
 #   scripts/check.sh packages   the Debian packages of CHECK_RELEASES (bookworm, trixie and sid): built
 #                               in root file systems of those releases, and installed, upgraded under a
 #                               working server, removed and purged in fresh ones
 #   CHECK_LONG=1                with the long campaigns (hundreds of random steps)
+#
+# What each test took is in build/times.tsv: version, test, seconds, seconds of processor, exit status.
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 . "$top/scripts/lib.sh"
 . "$top/scripts/roots.sh"
 majors=
-while [ "${1:-}" = --pg ]; do
-	majors="$majors ${2:?--pg needs a version}"
+beside=
+while :; do
+	case ${1:-} in
+	--pg) majors="$majors ${2:?--pg needs a version}" ;;
+	--beside) beside="$beside ${2:?--beside needs a version}" ;;
+	*) break ;;
+	esac
 	shift 2
 done
+every_root='17 18 19'
+majors=${majors/all/$every_root}
+beside=${beside/all/$every_root}
 default_steps='lint unit regress tap'
 [ -z "$majors" ] || default_steps='regress tap'
 steps=${*:-$default_steps}
 build=${CHECK_BUILD:-$top/build/check}
 # In the root file system of another version: the executable that was built outside of it.
 engine=${CHECK_ENGINE:-$build/chronos}
+prove_flags=${PROVE_FLAGS:--j$(nproc)}
 work=$(mktemp -d "${TMPDIR:-/tmp}/chronos_check.XXXXXX")
-trap 'as_root rm -rf "$work"' EXIT
+background=
+trap 'kill $background 2>/dev/null || true; wait; as_root rm -rf "$work"' EXIT
 chmod 755 "$work"
+mkdir -m 777 "$work/out"
+unit_storage=$work/unit_storage
+times=${CHECK_TIMES:-$work/out/times.tsv}
 passed=0
 failed=0
 
@@ -42,11 +59,11 @@ step() {
 	say "$name"
 	if "$@" >"$work/log" 2>&1; then
 		passed=$((passed + 1))
-		grep -E '^(not run: |All tests successful|Files=|100% tests passed|All [0-9]+ tests passed)' "$work/log" || true
+		grep -E '^(not run: |took |All tests successful|Files=|100% tests passed|(# )?All [0-9]+ tests passed)' "$work/log" || true
 		echo "    ok, $((SECONDS - begin)) s"
 	else
 		failed=$((failed + 1))
-		tail -n 200 "$work/log"
+		tail -n 400 "$work/log"
 		echo "    FAILED: $name, $((SECONDS - begin)) s"
 	fi
 }
@@ -74,7 +91,7 @@ install_module() {
 		make_module "$pg_major" &&
 		mkdir -p "$work/screenshots" &&
 		# The tests run as somebody who may not look into this checkout, as in root's home.
-		if [ -x "$build/unit_storage" ]; then cp "$build/unit_storage" "$work/"; fi &&
+		cp "$(dirname "$engine")/unit_storage" "$unit_storage" &&
 		as_root chown -R "$server_user" "$work/src" "$work/pg" "$work/screenshots"
 }
 
@@ -85,55 +102,117 @@ test_environment() {
 		PG_REGRESS="$perl/../regress/pg_regress" TESTDIR="$work/src" TESTDATADIR="$work/src/tmp_check" \
 		TESTLOGDIR="$work/src/tmp_check/log" CHRONOS="$pg_bin/chronos" \
 		TEST_FIXTURES_DIR="${TEST_FIXTURES_DIR:-$work/src/test/fixtures}" \
-		TEST_UNIT_STORAGE="$work/unit_storage" TEST_SCREENSHOTS="$work/screenshots" \
-		${older:+TEST_OLDER_BINDIR="$work/pg/usr/lib/postgresql/$older/bin"} CHECK_LONG="${CHECK_LONG:-}" TZ=UTC "$@"
+		TEST_UNIT_STORAGE="$unit_storage" TEST_SCREENSHOTS="$work/screenshots" \
+		${older:+TEST_OLDER_BINDIR="$work/pg/usr/lib/postgresql/$older/bin"} \
+		CHECK_LONG="${CHECK_LONG:-}" CHECK_SHORT="${CHECK_SHORT:-}" TZ=UTC "$@"
 }
 
-run_lint() { (cd "$top" && prove test/lint/*.t); }
-run_unit() { ctest --test-dir "$build" --output-on-failure -j2 --timeout 300; }
+run_lint() { (cd "$top" && prove --timer test/lint/*.t); }
+run_unit() {
+	local status=0
+	ctest --test-dir "$build" --output-on-failure -j2 --timeout 300 >"$work/unit" 2>&1 || status=$?
+	cat "$work/unit"
+	sed -nE 's/^ *[0-9]+\/[0-9]+ Test +#[0-9]+: (\S+) .*[.* ](Passed|Failed|Timeout) +([0-9.]+) sec.*/unit\t\1\t\3\t-\t\2/p' "$work/unit" >>"$times"
+	return $status
+}
+# What pg_regress prints of a test has another form since 16.
 run_regress() {
-	(cd "$work/src" && test_environment make -s installcheck-regress PG_CONFIG="$pg_bin/pg_config") ||
-		{ cat "$work/src/test/regress/regression.diffs"; return 1; }
-}
-# What a test needs that is not here, or nothing.
-not_here() {
-	if [ -z "$older" ] && grep -q 'TEST_OLDER_BINDIR' "$1"; then echo 'an older PostgreSQL beside this one'
-	elif [ -z "${CHECK_ENGINE:-}" ]; then :
-	# What is outside of the root file system of another version.
-	elif grep -q 'S3Server' "$1"; then echo 'an object store'
-	elif grep -q 'chromium' "$1"; then echo 'a browser'
-	elif grep -q "'unshare'" "$1"; then echo 'a process namespace of its own'
-	elif grep -q 'in_root' "$1"; then echo 'a root file system to unpack into'
-	elif grep -q 'TEST_FIXTURES_DIR' "$1"; then echo 'PostgreSQL 15, which made the fixtures'; fi
+	local status=0
+	(cd "$work/src" && test_environment make -s installcheck-regress PG_CONFIG="$pg_bin/pg_config") >"$work/regress" 2>&1 || status=$?
+	cat "$work/regress"
+	sed -nE 's/^(ok [0-9]+ +- |test )(\S+) +(\.\.\. ok +)?([0-9]+) ms$/\2 \4/p' "$work/regress" |
+		awk -v OFS='\t' -v major="$pg_major" '{ print major, "regress/" $1, $2 / 1000, "-", 0 }' >>"$times"
+	[ $status = 0 ] || cat "$work/src/test/regress/regression.diffs"
+	return $status
 }
 
-# The tests to run: those that can.
+# The tests to run: those that can; in the root file system of another version a test says of itself
+# that it cannot, and with CHECK_SERVER_ONLY those to which the server's version makes a difference.
 tap_tests() {
 	local test reason
 	for test in ${PROVE_TESTS:-test/tap/*.pl}; do
-		reason=$(not_here "$test")
-		if [ -n "$reason" ]; then echo "not run: $test needs $reason" >&2; else echo "$test"; fi
+		reason=
+		if [ -z "$older" ] && grep -q 'TEST_OLDER_BINDIR' "$test"; then
+			reason='it needs an older PostgreSQL beside this one'
+		elif [ -n "${CHECK_ENGINE:-}" ]; then
+			reason=$(sed -n 's/^# Not with another version of PostgreSQL: //p' "$test")
+			[ -z "${CHECK_SERVER_ONLY:-}" ] || grep -qE 'chronos_node|restored_node|Cluster->new|initdb' "$test" ||
+				reason=${reason:-'it starts no server'}
+		fi
+		if [ -n "$reason" ]; then echo "not run: $test: $reason" >&2; else echo "$test"; fi
 	done
 }
 
 run_tap() {
 	local status=0
-	(cd "$work/src" && test_environment prove --timer ${PROVE_FLAGS:-} $(tap_tests)) || status=$?
+	as_root touch "$times" && as_root chmod a+rw "$times"
+	# shellcheck disable=SC2046,SC2086
+	(cd "$work/src" && test_environment prove --timer $prove_flags \
+		--exec "python3 test/support/measured.py $times $pg_major perl" $(tap_tests)) || status=$?
+	[ $status = 0 ] || failed_tests
 	# What the dashboard looks like, to be looked at.
 	as_root mkdir -p "$screenshots" && as_root cp -r "$work/screenshots/." "$screenshots/"
 	return $status
 }
+# The end of what each failed test noted down: why it died is there only.
+failed_tests() {
+	local test
+	awk -F '\t' -v major="$pg_major" '$1 == major && $5 != 0 { print $2 }' "$times" | while read -r test; do
+		echo "--- $test"
+		tail -n 40 "$work/src/tmp_check/log/regress_log_$(basename "$test" .pl)"
+	done
+}
 
-# check_version MAJOR: this script again, in the root file system of that version.
+# Unpacking packages waits for the disk, and compiling does not: the roots are made meanwhile.
+start_roots() {
+	(
+		for major in $majors $beside; do
+			root=$(server_root "$major") && add_to_root "$root" "$root_packages,$root_object_store_packages" || exit 1
+			if [ "$major" = 17 ]; then locked "$root" add_former "$root" || exit 1; fi
+		done
+	) >"$work/roots" 2>&1 &
+	roots=$!
+	background="$background $roots"
+}
+report_roots() {
+	local status=0
+	wait "$roots" || status=$?
+	cat "$work/roots"
+	return $status
+}
+make_portable() { portable=$(portable_engine "$build"); }
+
+# check_version MAJOR STEPS [VARIABLE=VALUE...]: this script again, in the root file system of that version.
 check_version() {
-	local root engine_dir
-	root=$(server_root "$1") || return 1
-	if [ "$1" = 17 ]; then add_former "$root" || return 1; fi
-	engine_dir=$(portable_engine "$build/chronos") || return 1
-	enter_root "$root" "$top:/check/src" "$engine_dir:/opt/chronos" \
-		env PG_MAJOR="$1" CHECK_ENGINE=/opt/chronos/chronos CHECK_SCREENSHOTS=/tmp/screenshots PROVE_FLAGS="${PROVE_FLAGS:-}" \
-		PROVE_TESTS="${PROVE_TESTS:-}" CHECK_LONG="${CHECK_LONG:-}" ${TEST_SEED:+TEST_SEED="$TEST_SEED"} ${TEST_STEPS:+TEST_STEPS="$TEST_STEPS"} \
-		/check/src/scripts/check.sh $steps
+	local major=$1 version_steps=$2 root variable kept=()
+	shift 2
+	root=$(server_root "$major") || return 1
+	for variable in PROVE_FLAGS PROVE_TESTS CHECK_LONG CHECK_SHORT CHECK_SERVER_ONLY TEST_SEED TEST_STEPS; do
+		[ -z "${!variable:-}" ] || kept+=("$variable=${!variable}")
+	done
+	# shellcheck disable=SC2086
+	enter_root "$root" "$top:/check/src" "$portable:/opt/chronos" "$work/out:/check/out:rw" \
+		env PG_MAJOR="$major" CHECK_ENGINE=/opt/chronos/chronos CHECK_SCREENSHOTS=/tmp/screenshots \
+		CHECK_TIMES=/check/out/times.tsv "${kept[@]}" "$@" /check/src/scripts/check.sh $version_steps
+}
+
+# In the background, one test at a time of each; what they print comes at the end.
+start_beside() {
+	local major
+	for major in $beside; do
+		(
+			begin=$SECONDS
+			if check_version "$major" 'regress tap' CHECK_SERVER_ONLY=1 CHECK_SHORT=1 PROVE_FLAGS=-j1; then
+				touch "$work/beside.$major.passed"
+			fi
+			echo "took $((SECONDS - begin)) s"
+		) >"$work/beside.$major" 2>&1 &
+		background="$background $!"
+	done
+}
+report_beside() {
+	cat "$work/beside.$1"
+	[ -e "$work/beside.$1.passed" ]
 }
 
 # check_packages RELEASE: in a root file system that has nothing but the release and perl, the packages bring
@@ -163,13 +242,21 @@ if [ -z "${CHECK_ENGINE:-}" ] && [ -n "${steps// /}" ]; then
 	install_packages $build_packages $test_packages
 	# The dashboard's test skips itself without a browser.
 	if has tap && [ -z "$majors" ]; then install_packages $browser_packages || say 'no browser can be installed'; fi
+	if [ -n "$majors$beside" ]; then
+		install_packages mmdebstrap
+		start_roots
+	fi
 	step 'build the engine, warnings are errors' build_engine
+	if [ -n "$majors$beside" ]; then
+		step 'root file systems of other versions' report_roots
+		step 'the engine with its libraries' make_portable
+	fi
 fi
 if [ -n "$majors" ]; then
-	install_packages mmdebstrap
-	for major in $majors; do step "PostgreSQL $major" check_version "$major"; done
+	for major in $majors; do step "PostgreSQL $major" check_version "$major" "$steps"; done
 	steps=none
 fi
+[ -z "$beside" ] || start_beside
 if has lint; then step 'lint' run_lint; fi
 if has unit; then step 'unit tests' run_unit; fi
 # What pg_upgrade is tested from.
@@ -180,6 +267,16 @@ if has regress || has tap; then
 	pg_bin=$work/pg/usr/lib/postgresql/$pg_major/bin
 	if has regress; then step 'regress' run_regress; fi
 	if has tap; then step 'TAP' run_tap; fi
+fi
+if [ -n "$beside" ]; then
+	# shellcheck disable=SC2086
+	wait $background || true
+	for major in $beside; do step "PostgreSQL $major" report_beside "$major"; done
+fi
+if [ -z "${CHECK_ENGINE:-}" ] && [ -s "$times" ]; then
+	cp "$times" "$top/build/times.tsv"
+	say 'the ten slowest tests: version, test, seconds, seconds of processor'
+	sort -t "$(printf '\t')" -k3,3nr "$times" | head -n 10 | cut -f 1-4
 fi
 echo
 echo "$passed passed, $failed failed"

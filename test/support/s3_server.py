@@ -146,10 +146,12 @@ class Server:
         return subprocess.run(words, env=self.env, check=True, capture_output=True, text=True,
                               stdin=None if 'input' in more else subprocess.DEVNULL, **more).stdout
 
+    # From the top: Debian's 20.2 looks for the parts of the disk in "lib/...".
     def daemon(self, name, *words):
         log = open(f'{self.dir}/log/{name}.out', 'ab')
-        self.daemons[name] = subprocess.Popen(words, env=self.env, stdin=subprocess.DEVNULL,
-                                              stdout=log, stderr=log, preexec_fn=die_with_parent)
+        self.daemons[name] = subprocess.Popen(words, env=self.env, cwd='/',
+                                              stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                              preexec_fn=die_with_parent)
 
     def start(self):
         for name in ('run', 'log', 'mon', 'osd'):
@@ -198,7 +200,7 @@ class Server:
         if os.path.exists(asok):
             os.unlink(asok)
         self.daemon('rgw', 'radosgw', '-f', '-n', 'client.rgw')
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while time.monotonic() < deadline:
             try:
                 socket.create_connection(('127.0.0.1', self.http), 1).close()
@@ -214,7 +216,7 @@ class Server:
 
     def request(self, method, path, query='', body=b''):
         """A signed request on the plain port: (status, body)."""
-        now = datetime.datetime.utcnow().strftime('%Y%m%dT%H%M%SZ')
+        now = datetime.datetime.now(datetime.timezone.utc).strftime('%Y%m%dT%H%M%SZ')
         scope = now[:8] + '/us-east-1/s3/aws4_request'
         payload = hashlib.sha256(body).hexdigest()
         signed = 'host;x-amz-content-sha256;x-amz-date'

@@ -2,6 +2,8 @@
 # statically linked shell, a repository and the unpacked archive, as a small container does.
 #
 # That needs root or user namespaces.
+#
+# Not with another version of PostgreSQL: it packs the libraries that the executable was built with
 use strict;
 use warnings;
 use FindBin;

@@ -19,7 +19,6 @@ repo1-path=$base/repo
 log-path=$base/log
 lock-path=$base/lock
 log-level-file=off
-no-such-option=1
 [main]
 pg1-path=$base/pg
 C
@@ -39,7 +38,9 @@ sub classes
 }
 
 seed();
-my @level = (undef, qw(off error warn info));
+my @level = (qw(off error warn info), undef);
+# Newer ones are silent on standard error unless told otherwise; ours is heard as before.
+my $same_default = (run_tool('pgbackrest', 'help', 'expire', 'log-level-stderr'))[1] =~ /default: warn/;
 my @commands = ([ 'expire', '--no-log-timestamp' ], ['expire'], ['start'], [qw(restore --delta)], ['stop'], ['start']);
 my @tried;
 for my $command (@commands)
@@ -47,7 +48,7 @@ for my $command (@commands)
 	# All pairs of levels would take a minute: each command some of them.
 	for (1 .. 5)
 	{
-		my ($console, $stderr) = map { $level[ rand @level ] } 1 .. 2;
+		my ($console, $stderr) = ($level[ rand @level ], $level[ rand($same_default ? @level : $#level) ]);
 		my @options = ((defined $console ? "--log-level-console=$console" : ()), (defined $stderr ? "--log-level-stderr=$stderr" : ()));
 		my @result = map { unlink glob "$base/lock/*.stop"; [ classes($_, $levels, @options, @$command) ] } $ENV{CHRONOS}, 'pgbackrest';
 		push @tried, "@options @$command: chronos $result[0][1]; pgbackrest $result[1][1]" if $result[0][1] ne $result[1][1];

@@ -11,7 +11,7 @@ use Test::More;
 use Time::HiRes qw(time);
 
 my $seed = seed();
-my $wanted = $ENV{TEST_FAULTS} // ($ENV{CHECK_LONG} ? 2000 : 200);
+my $wanted = $ENV{TEST_FAULTS} // campaign(200, short => 60, long => 2000);
 my $io_timeout = 2;
 # A verb gives an outage five times io-timeout and makes a few requests after the copy; an operation
 # that the faults made fail must have ended by then too.

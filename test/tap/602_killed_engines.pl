@@ -11,7 +11,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 seed();
-my $kills = $ENV{CHECK_LONG} ? 200 : 50;
+my $kills = campaign(50, short => 20, long => 200);
 # 2.45, which verifies the result, cannot read block-incremental files.
 my $node = chronos_node('primary', conf => "archive_timeout = 1\nwal_level = replica\n",
 	options => { 'repo1-bundle' => 'n' });

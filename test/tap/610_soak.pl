@@ -14,7 +14,7 @@ use Test::More;
 use Time::HiRes qw(usleep time);
 
 seed();
-my $steps = $ENV{TEST_STEPS} // ($ENV{CHECK_LONG} ? 300 : 20);
+my $steps = campaign(20, short => 10, long => 300);
 my $moments = $ENV{CHECK_LONG} || $steps > 20 ? 5 : 3;
 my $node = chronos_node('primary', conf => <<'C');
 archive_timeout = 2

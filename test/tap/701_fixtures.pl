@@ -2,6 +2,8 @@
 # every recovery target from the backup chosen for it and from the oldest one; every codec and
 # layout by checksum of files; and from a damaged repository nothing that could be started. All
 # fixtures found are used: those of the project, or those in TEST_FIXTURES_DIR.
+#
+# Not with another version of PostgreSQL: the clusters in the fixtures are of PostgreSQL 15
 use strict;
 use warnings;
 use lib 'test/tap/lib';

@@ -36,10 +36,11 @@ $node->start;
 $node->safe_psql('postgres', "CREATE TABLE t$_ AS SELECT i, repeat(md5(i::text), 4) AS t FROM generate_series(1, 200 * $_ * $_) i")
   for 1 .. 12;
 $ENV{CHRONOS_REPO1_BLOCK} = 'y';
-for my $form (
+my @forms = (
 	[ 'gz', 'repo1-bundle-limit' => '256KiB' ],
 	[ 'none', 'repo1-block-size-super' => '32KiB', 'repo1-block-size-super-full' => '64KiB' ],
-	[ 'bz2', 'repo1-bundle-limit' => '8KiB', 'repo1-cipher-type' => 'aes-256-cbc', 'repo1-cipher-pass' => 'of the test' ])
+	[ 'bz2', 'repo1-bundle-limit' => '8KiB', 'repo1-cipher-type' => 'aes-256-cbc', 'repo1-cipher-pass' => 'of the test' ]);
+for my $form ($ENV{CHECK_SHORT} ? $forms[0] : @forms)
 {
 	my ($codec, %options) = @$form;
 	subtest "$codec, " . join(', ', map { "$_=$options{$_}" } grep { !/pass/ } sort keys %options) =>

@@ -13,7 +13,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $seed = seed();
-my $steps = $ENV{TEST_STEPS} // ($ENV{CHECK_LONG} ? 300 : 30);
+my $steps = campaign(30, short => 12, long => 300);
 my ($version) = `pgbackrest version` =~ /(\d+\.\d+)/;
 # The stored form of block-incremental files is readable from 2.46 on.
 my $blocks = (split /\./, $version)[1] >= 46;

@@ -14,6 +14,8 @@ use PostgreSQL::Test::Utils;
 use S3Server;
 use Test::More;
 
+# Files as they are, whether pgBackRest reads blocks or not: what is damaged here are whole files.
+$ENV{CHRONOS_REPO1_BLOCK} = 'n';
 my $here = getcwd();
 my $base = PostgreSQL::Test::Utils::tempdir();
 my %secret = ('repo1-cipher-type' => 'aes-256-cbc', 'repo1-cipher-pass' => 'verify-pass');

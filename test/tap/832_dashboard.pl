@@ -1,6 +1,8 @@
 # The dashboard in a real browser: it draws what the repository holds, within its own policy, takes
 # nothing for markup, can be used by keyboard, and fits a phone. Screenshots are left in
 # TEST_SCREENSHOTS for people to look at.
+#
+# Not with another version of PostgreSQL: it needs a browser, and no server
 use strict;
 use warnings;
 use ChronosTest;

@@ -9,7 +9,8 @@ use Test::More;
 
 my $server = S3Server->new(buckets => ['far']);
 my $link = $server->slow_link(rtt => 250);
-my $node = chronos_node('primary', start => 0, options => { 'compress-type' => 'bz2', 'compress-level' => 9, 'process-max' => 1 });
+my $node = chronos_node('primary', start => 0, options => { 'compress-type' => 'bz2', 'compress-level' => 9, 'process-max' => 1,
+	'archive-timeout' => 120 });
 my $far = write_config($node->basedir . '/far.conf', pg => $node->data_dir, port => $node->port, socket => $node->host,
 	$server->options('far', port => $link->{port}), 'repo1-path' => '/far', 'process-max' => 1, 'compress-type' => 'none',
 	'repo1-bundle' => 'n', 'archive-check' => 'n');

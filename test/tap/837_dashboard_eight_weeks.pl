@@ -2,6 +2,8 @@
 # that is away, a job that runs, a verify that failed. The state agrees with itself, what is not known is
 # said to be so, marks can be told apart and hit on a phone, and for a moment there is the command that
 # restores to it, or why there is none. Screenshots are left in TEST_SCREENSHOTS for people to look at.
+#
+# Not with another version of PostgreSQL: it needs a browser, and no server
 use strict;
 use warnings;
 use ChronosTest;

@@ -15,9 +15,15 @@ use Test::More;
 use Time::HiRes qw(usleep time);
 
 our @EXPORT = qw(chronos_node write_config chronos pgbackrest run_tool restored_node poll_until
-  table_state slurp_tree seed engines_below wait_archived archive_directory $chronos);
+  table_state slurp_tree seed campaign engines_below wait_archived archive_directory $chronos);
 
 our $chronos = $ENV{CHRONOS} // 'chronos';
+
+# A server that does not start ends its own test file, not those of all the others.
+{
+	no warnings 'redefine';
+	*Test::Builder::BAIL_OUT = sub { my ($self, $reason) = @_; die "$reason\n" };
+}
 
 # Of block-incremental files pgBackRest reads what 2.46 and later have written: with an older one
 # at hand chronos is told to store files whole.
@@ -236,6 +242,14 @@ sub seed
 	srand $seed;
 	diag("seed $seed (set TEST_SEED to repeat)");
 	return $seed;
+}
+
+# The length of a campaign: TEST_STEPS, or what CHECK_LONG and CHECK_SHORT (a version among others) ask for.
+sub campaign
+{
+	my ($usual, %length) = @_;
+	return $ENV{TEST_STEPS} if length($ENV{TEST_STEPS} // '');
+	return $ENV{CHECK_LONG} ? $length{long} : $ENV{CHECK_SHORT} ? $length{short} : $usual;
 }
 
 1;

@@ -5,6 +5,7 @@ package SecretWatch;
 
 use strict;
 use warnings;
+use File::Basename qw(basename);
 use File::Temp ();
 use POSIX ();
 use PostgreSQL::Test::Cluster;
@@ -137,7 +138,9 @@ END
 		kill 'TERM', $sampler;
 		waitpid $sampler, 0;
 		look_at_arguments();
-		for my $log (glob "$PostgreSQL::Test::Utils::log_path/*")
+		# Those of this test: others, which may be running, have other secrets.
+		my $name = basename($0) =~ s/\.[^.]*$//r;
+		for my $log (glob "$PostgreSQL::Test::Utils::log_path/{regress_log_$name,${name}_*}")
 		{
 			open my $in, '<', $log or next;
 			look("log $log", $_) while <$in>;
