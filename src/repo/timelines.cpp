@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "chronos/base/text.h"
 #include "chronos/repo/proven_text.h"
 
 namespace chronos::repo {
@@ -16,7 +17,7 @@ void add_derived(Timelines& timelines, Timeline of, const Timelines::Way& way) {
                                                       switches.begin() + static_cast<long>(i));
         const Timeline parent = switches[i].parent;
         const auto [known, added] =
-            timelines.ways.try_emplace(parent, Timelines::Way{own, true, way.stored});
+            timelines.ways.try_emplace(parent, Timelines::Way{own, of, way.stored});
         if (added || known->second.switches == own) continue;
         std::string text = "the history of timeline " + std::to_string(parent) +
                            " and what that of timeline " + std::to_string(of) +
@@ -26,11 +27,34 @@ void add_derived(Timelines& timelines, Timeline of, const Timelines::Way& way) {
     }
 }
 
+bool is_wal_directory(std::string_view name) {
+    return name.size() == 16 && is_hex_upper(name);
+}
+
+/// Of a timeline that no history file tells of.
+Result<bool> has_segment(const Repository& repository, const std::string& archive,
+                         Timeline timeline) {
+    const std::string prefix = pgdata::timeline_history_name(timeline).substr(0, 8);
+    for (const storage::Entry& part : CHRONOS_TRY(repository.storage->list(archive, prefix))) {
+        if (!is_wal_directory(part.name)) continue;
+        for (const storage::Entry& entry :
+             CHRONOS_TRY(repository.storage->list(archive + "/" + part.name)))
+            if (pgdata::is_wal_segment(std::string_view(entry.name).substr(0, 24))) return true;
+    }
+    return false;
+}
+
 }  // namespace
 
 const Timelines::Way* Timelines::way_to(Timeline timeline) const {
     const auto found = ways.find(timeline);
     return found == ways.end() ? nullptr : &found->second;
+}
+
+bool Timelines::is_lost(Timeline timeline) const {
+    const Way* way = way_to(timeline);
+    return way != nullptr && way->told_by != 0 && !with_directories.empty() &&
+           timeline >= *with_directories.begin();
 }
 
 std::optional<Lsn> Timelines::last_left(Timeline timeline) const {
@@ -47,6 +71,8 @@ Result<Timelines> load_timelines(const Repository& repository, const std::string
     Timelines timelines;
     const std::string directory = archive_path(stanza) + "/" + archive_id;
     for (const storage::Entry& entry : CHRONOS_TRY(repository.storage->list(directory))) {
+        if (is_wal_directory(entry.name))
+            timelines.with_directories.insert(pgdata::timeline_of_segment(entry.name));
         if (!pgdata::is_timeline_history(entry.name)) continue;
         const Timeline timeline = pgdata::timeline_of_segment(entry.name);
         Result<std::string> text = read_text(repository, directory + "/" + entry.name, pass);
@@ -59,7 +85,7 @@ Result<Timelines> load_timelines(const Repository& repository, const std::string
         if (switches && (switches->empty() || switches->back().parent >= timeline))
             switches = Error(ErrorKind::format, "it names no timeline before its own");
         if (switches)
-            timelines.ways[timeline] = {*std::move(switches), false, entry.modified};
+            timelines.ways[timeline] = {*std::move(switches), 0, entry.modified};
         else
             timelines.damaged[timeline] = switches.error().message();
     }
@@ -78,23 +104,45 @@ std::string format_timeline_history(const Timelines::Way& way) {
     return text;
 }
 
-Result<std::vector<std::string>> mend_histories(const Repository& repository,
-                                                const std::string& stanza,
-                                                const std::string& archive_id,
-                                                const std::string& pass, bool put_back) {
+Result<std::vector<LostHistory>> find_lost_histories(const Repository& repository,
+                                                     const std::string& stanza,
+                                                     const std::string& archive_id,
+                                                     const std::string& pass) {
     const Timelines timelines = CHRONOS_TRY(load_timelines(repository, stanza, archive_id, pass));
-    std::vector<std::string> lost;
-    for (const auto& [timeline, way] : timelines.ways) {
+    const std::string archive = archive_path(stanza) + "/" + archive_id;
+    std::set<Timeline> wanted = timelines.with_directories;
+    for (const auto& [timeline, way] : timelines.ways)
+        if (timelines.is_lost(timeline)) wanted.insert(timeline);
+    for (const auto& [timeline, why] : timelines.damaged) wanted.insert(timeline);
+    std::vector<LostHistory> found;
+    for (const Timeline timeline : wanted) {
+        const Timelines::Way* way = timelines.way_to(timeline);
+        if (way != nullptr && way->told_by == 0) continue;
+        const auto damaged = timelines.damaged.find(timeline);
+        LostHistory lost;
+        lost.damaged = damaged != timelines.damaged.end();
+        // Of the oldest timeline that is left nobody asks where it comes from.
+        if (way == nullptr && !lost.damaged &&
+            (timeline == *timelines.with_directories.begin() ||
+             !CHRONOS_TRY(has_segment(repository, archive, timeline))))
+            continue;
+        lost.object = archive + "/" + pgdata::timeline_history_name(timeline);
+        lost.wrong = lost.damaged ? "cannot be read: " + damaged->second : "is missing";
+        if (way != nullptr) lost.way = *way;
         // Where two files disagree nobody can say which one is right.
-        if (!way.derived || !timelines.contradictions.empty()) continue;
-        lost.push_back(pgdata::timeline_history_name(timeline));
-        if (put_back)
-            CHRONOS_TRY(write_text(repository,
-                                   archive_path(stanza) + "/" + archive_id + "/" + lost.back(),
-                                   format_timeline_history(way), pass,
-                                   reads_back_as(way.switches, pgdata::parse_timeline_history)));
+        if (!timelines.contradictions.empty()) lost.doubt = timelines.contradictions.front();
+        found.push_back(std::move(lost));
     }
-    return lost;
+    return found;
+}
+
+Result<> mend_history(const Repository& repository, const LostHistory& lost,
+                      const std::string& pass) {
+    if (lost.way.told_by == 0 || !lost.doubt.empty())
+        return Error(ErrorKind::format, "what '" + lost.object + "' said is not known" +
+                                            (lost.doubt.empty() ? "" : ": " + lost.doubt));
+    return write_text(repository, lost.object, format_timeline_history(lost.way), pass,
+                      reads_back_as(lost.way.switches, pgdata::parse_timeline_history));
 }
 
 void merge_timelines(Timelines& timelines, const Timelines& other) {
@@ -105,8 +153,9 @@ void merge_timelines(Timelines& timelines, const Timelines& other) {
             timelines.contradictions.push_back(
                 "the repositories have different histories of timeline " +
                 std::to_string(timeline));
-        known->second.derived = known->second.derived && way.derived;
+        if (way.told_by == 0) known->second.told_by = 0;
     }
+    timelines.with_directories.insert(other.with_directories.begin(), other.with_directories.end());
     timelines.contradictions.insert(timelines.contradictions.end(), other.contradictions.begin(),
                                     other.contradictions.end());
     for (const auto& [timeline, why] : other.damaged)

@@ -39,15 +39,16 @@ struct Step {
 
 /// Mends the files of a stanza that say what is in it, from each other: an info file or a manifest
 /// from its copy and the other way round, a manifest from backup.history, backup.info from the
-/// manifests, archive.info from backup.info, the manifests or the headers of WAL segments.
+/// manifests, archive.info from backup.info, the manifests or the headers of WAL segments, the
+/// history of a timeline from that of a later one.
 ///
 /// No file of a backup and no WAL is read but those, and nothing is deleted: what is damaged is
 /// copied, and what does not belong is moved, below chronos/<stanza>/aside/<time>/, where it lies
 /// under its own name until somebody removes it. A backup is moved only if no other one rests on
 /// it.
 ///
-/// What is written last is what makes the rest visible: manifests, what goes aside, archive.info,
-/// backup.info. Killed anywhere, the same call finds what is left to do and goes on.
+/// What is written last is what makes the rest visible: histories, manifests, what goes aside,
+/// archive.info, backup.info. Killed anywhere, the same call finds what is left to do and goes on.
 ///
 /// With force it takes the archive, backup and restore locks of the stanza (kind lock_acquire).
 /// Kind crypto if no info file opens with the passphrase: then nothing tells damage from a wrong

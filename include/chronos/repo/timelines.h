@@ -2,6 +2,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,17 +17,21 @@ struct Timelines {
     /// One timeline but the first.
     struct Way {
         std::vector<pgdata::TimelineSwitch> switches;  ///< where those before it are left
-        /// Its own history file is lost; a later timeline's contains all that it said.
-        bool derived = false;
+        /// Its own history file is lost or damaged; that of this later timeline contains all that
+        /// it said. 0: the file is there.
+        Timeline told_by = 0;
         UnixTime stored = 0;  ///< when the file, or the later one, was stored: its first moment
     };
     std::map<Timeline, Way> ways;
     std::map<Timeline, std::string> damaged;  ///< files that cannot be read, and why
     /// History files that say different things about one timeline, in words.
     std::vector<std::string> contradictions;
+    std::set<Timeline> with_directories;  ///< that have, or had, WAL in the archive
 
     Timeline newest() const { return ways.empty() ? 0 : ways.rbegin()->first; }
     const Way* way_to(Timeline timeline) const;
+    /// Whether the file of that way is missed: one that is older than any WAL was removed with it.
+    bool is_lost(Timeline timeline) const;
     /// The last position in which a timeline was left by any other: its WAL goes at least so far.
     std::optional<Lsn> last_left(Timeline timeline) const;
 };
@@ -40,12 +45,24 @@ Result<Timelines> load_timelines(const Repository& repository, const std::string
 /// own; the reasons that a person reads there are gone with the file that is lost.
 std::string format_timeline_history(const Timelines::Way& way);
 
-/// The names of the history files that are lost and known from later ones. With `put_back` they are
-/// written into the archive.
-Result<std::vector<std::string>> mend_histories(const Repository& repository,
-                                                const std::string& stanza,
-                                                const std::string& archive_id,
-                                                const std::string& pass, bool put_back);
+/// A history file that recoveries of this archive may need, and do not find.
+struct LostHistory {
+    std::string object;  ///< "archive/main/15-1/00000002.history"
+    std::string wrong;   ///< "is missing", "cannot be read: ..."
+    bool damaged = false;
+    Timelines::Way way;  ///< what it said; if `told_by` is 0 nothing tells
+    std::string doubt;   ///< why what a later one tells is not believed; "": it is
+};
+
+/// Those of timelines older than any WAL are none of them: retention removes them.
+Result<std::vector<LostHistory>> find_lost_histories(const Repository& repository,
+                                                     const std::string& stanza,
+                                                     const std::string& archive_id,
+                                                     const std::string& pass);
+
+/// Writes the file back as a later one tells it. Kind format if none does, or if they disagree.
+Result<> mend_history(const Repository& repository, const LostHistory& lost,
+                      const std::string& pass);
 
 /// Adds what `other` knows: of several repositories that hold the same archive.
 void merge_timelines(Timelines& timelines, const Timelines& other);

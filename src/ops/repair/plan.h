@@ -25,7 +25,7 @@ struct Place {
 /// visible.
 class Plan {
 public:
-    enum class Stage { manifests, asides, archive_info, backup_info };
+    enum class Stage { timelines, manifests, asides, archive_info, backup_info };
     using Action = std::function<Result<>()>;
 
     void add(Stage stage, Step step, Action action) {

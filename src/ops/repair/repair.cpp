@@ -8,6 +8,7 @@
 #include "chronos/base/text.h"
 #include "chronos/crypto/cipher.h"
 #include "chronos/repo/lease.h"
+#include "chronos/repo/timelines.h"
 #include "ops/repair/archives.h"
 #include "ops/repair/backups.h"
 #include "ops/repair/history.h"
@@ -61,8 +62,9 @@ public:
                                                   {request_.stanza, "repair", request_.exec_id}));
         // Each adds what it finds to the plan; later ones use what earlier ones have found out.
         using Rule = Result<> (Run::*)();
-        constexpr Rule kRules[] = {&Run::look,          &Run::judge_keys,    &Run::judge_manifests,
-                                   &Run::judge_history, &Run::judge_archive, &Run::judge_listing};
+        constexpr Rule kRules[] = {&Run::look,           &Run::judge_keys,    &Run::judge_manifests,
+                                   &Run::judge_history,  &Run::judge_archive, &Run::judge_listing,
+                                   &Run::judge_timelines};
         for (const Rule rule : kRules) {
             CHRONOS_TRY(cancel_.check());
             CHRONOS_TRY((this->*rule)());
@@ -78,6 +80,7 @@ private:
     Result<> judge_history();
     Result<> judge_archive();
     Result<> judge_listing();
+    Result<> judge_timelines();
     bool encrypted() const { return request_.repository.encrypted(); }
     Error nothing_there() const;
     std::string last_writer() const;
@@ -230,6 +233,35 @@ Result<> Run::judge_listing() {
             "rebuilt from the manifests: " + count_of(count, "backup") +
                 " (annotations that were changed after a backup are lost)",
             plan_);
+    return {};
+}
+
+/// Where timelines were left. A later history file contains all that one before it said.
+Result<> Run::judge_timelines() {
+    if (archive_key_lost_) return {};
+    const std::string pass = infos_.archive.info ? infos_.archive.info->cipher_pass : "";
+    for (const FoundArchive& archive : archives_)
+        for (const repo::LostHistory& lost : CHRONOS_TRY(repo::find_lost_histories(
+                 request_.repository, request_.stanza, archive.id, pass))) {
+            const bool told = lost.way.told_by != 0;
+            const std::string wrong = printable(lost.wrong, 300);
+            if (told && lost.doubt.empty()) {
+                const std::string remedy = "put together from the history of timeline " +
+                                           std::to_string(lost.way.told_by) + ", which contains it";
+                plan_.add(Plan::Stage::timelines, {lost.object, wrong, remedy},
+                          [this, lost, pass]() -> Result<> {
+                              if (lost.damaged) CHRONOS_TRY(keep_aside(place_, lost.object));
+                              return repo::mend_history(request_.repository, lost, pass);
+                          });
+                continue;
+            }
+            plan_.cannot({lost.object, wrong,
+                          (told ? lost.doubt + ", so that nobody can say which one is right"
+                                : std::string("no later history contains it")) +
+                              ": push it again with archive-push, from pg_wal of a server that was "
+                              "on that timeline",
+                          State::cannot});
+        }
     return {};
 }
 

@@ -155,10 +155,12 @@ Result<TimelineGuide> TimelineGuide::load(const RestoreRequest& request, const T
     guide.stanza_ = request.stanza;
     guide.archives_ = std::move(archives);
     guide.backups_ = std::move(backups);
-    for (const ArchiveLocation& archive : guide.archives_)
-        repo::merge_timelines(guide.timelines_, CHRONOS_TRY(repo::load_timelines(
-                                                    *archive.repository, request.stanza,
-                                                    archive.archive_id, archive.cipher_pass)));
+    for (const ArchiveLocation& archive : guide.archives_) {
+        const repo::Timelines known = CHRONOS_TRY(repo::load_timelines(
+            *archive.repository, request.stanza, archive.archive_id, archive.cipher_pass));
+        guide.name_lost_histories(archive, known);
+        repo::merge_timelines(guide.timelines_, known);
+    }
     for (const ArchiveLocation& archive : guide.archives_)
         for (const repo::KeptAside& one : CHRONOS_TRY(
                  repo::list_kept_aside(*archive.repository, request.stanza, archive.archive_id)))
@@ -172,6 +174,18 @@ Result<TimelineGuide> TimelineGuide::load(const RestoreRequest& request, const T
     CHRONOS_TRY(guide.find_newest());
     CHRONOS_TRY(guide.decide(request, pg_version));
     return guide;
+}
+
+/// It is known what they said, but only as long as the later file is there.
+void TimelineGuide::name_lost_histories(const ArchiveLocation& archive,
+                                        const repo::Timelines& known) {
+    for (const auto& [timeline, way] : known.ways)
+        if (known.is_lost(timeline))
+            warnings_.push_back("repo" + std::to_string(archive.repository->key) + ": " +
+                                pgdata::timeline_history_name(timeline) +
+                                " is lost; it is known from the history of timeline " +
+                                number_text(way.told_by) + ", and 'chronos --stanza=" + stanza_ +
+                                " repair --force' puts it back");
 }
 
 Result<> TimelineGuide::find_newest() {
@@ -225,7 +239,8 @@ Result<> TimelineGuide::decide(const RestoreRequest& request, const std::string&
             Error(ErrorKind::db_mismatch, "the archive has WAL of timeline " +
                                               number_text(orphan_) + " (" + what_is_on(orphan_) +
                                               "), but its history is lost")
-                .with_hint("'chronos --stanza=" + request.stanza + " repair' shows how to mend it.")
+                .with_hint("Push " + pgdata::timeline_history_name(orphan_) +
+                           " again, with archive-push from pg_wal of a server that was on it.")
                 .with_hint(option_for(std::max<Timeline>(newest_, 1)) +
                            " restores without what was written on timeline " +
                            number_text(orphan_) + ".");

@@ -91,6 +91,7 @@ private:
         std::optional<std::int64_t> last_us;  ///< of the last commit known
     };
     TimelineGuide() = default;
+    void name_lost_histories(const ArchiveLocation& archive, const repo::Timelines& known);
     Result<> find_newest();
     Result<> decide(const RestoreRequest& request, const std::string& pg_version);
     Result<> judge_forks();

@@ -99,10 +99,21 @@ private:
         if (timeline <= 1 || line.segments.empty() || archive_.histories.contains(timeline)) return;
         const std::string name = timeline_text(timeline) + ".history";
         if (!reported_.insert(name).second) return;
-        scope_.findings.fail(
-            {archive_.id, name}, Problem::missing,
-            "the history of a timeline with WAL in the archive is missing",
-            "recovery cannot go from an older timeline to timeline " + std::to_string(timeline));
+        scope_.findings.fail({archive_.id, name}, Problem::missing,
+                             "the history of a timeline with WAL in the archive is missing",
+                             "recovery cannot go from an older timeline to timeline " +
+                                 std::to_string(timeline) + way_out(timeline));
+    }
+
+    /// What mends the lost history of a timeline.
+    std::string way_out(Timeline timeline) const {
+        const bool told = std::ranges::any_of(archive_.histories, [&](const auto& later) {
+            return std::ranges::find(later.second, timeline, &pgdata::TimelineSwitch::parent) !=
+                   later.second.end();
+        });
+        return told ? ": a later history contains it, and 'chronos --stanza=" + scope_.stanza() +
+                          " repair --force' puts it back"
+                    : ": push it again with archive-push, from pg_wal of a server that was on it";
     }
 
     /// A history that tells another origin of its timeline than the WAL, or than a later history

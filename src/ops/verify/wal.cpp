@@ -137,9 +137,10 @@ private:
                 archive_.histories[pgdata::timeline_of_segment(name)] =
                     pgdata::effective_switches(*switches);
             else
-                scope_.findings.fail({archive_.id, name}, problem_of(switches.error()),
-                                     switches.error().message(),
-                                     "recovery cannot follow this timeline");
+                scope_.findings.fail(
+                    {archive_.id, name}, problem_of(switches.error()), switches.error().message(),
+                    "recovery cannot follow this timeline: 'chronos --stanza=" + scope_.stanza() +
+                        " repair' shows whether a later history contains it");
         }
         return {};
     }
