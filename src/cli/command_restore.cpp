@@ -5,9 +5,10 @@
 namespace chronos::cli {
 
 Result<int> run_restore(Context& context) {
-    const ops::RestoreRequest request = CHRONOS_TRY(restore_request(context));
+    ops::RestoreRequest request = CHRONOS_TRY(restore_request(context));
+    request.only_plan = context.config.get_bool("plan");
     ops::RestorePlan plan = CHRONOS_TRY(ops::plan_restore(request));
-    if (context.config.get_bool("plan")) {
+    if (request.only_plan) {
         CHRONOS_TRY(print(ops::format_restore_plan(plan)));
         return plan.problems.empty() ? 0 : static_cast<int>(plan.problems.front().error.kind());
     }

@@ -149,9 +149,9 @@ private:
         if (position < target_.from.value || crc_of(record) != load<std::uint32_t>(record, kCrcAt))
             return;
         if (point)
-            add_restore_point(record.subspan(*data));
+            add_restore_point(record.subspan(*data), Lsn{position});
         else
-            add_end(record, record.subspan(*data), info);
+            add_end(record, record.subspan(*data), info, Lsn{position});
     }
 
     /// The checksum is over the data first, then over the header up to itself.
@@ -161,13 +161,13 @@ private:
         return crc32c(io::bytes(summed_));
     }
 
-    void add_restore_point(io::Bytes data) {
+    void add_restore_point(io::Bytes data, Lsn at) {
         if (data.size() < 8 + kRestorePointNameSize || target_.name.empty()) return;
         const std::string_view name = io::text(data.subspan(8, kRestorePointNameSize));
-        if (name.substr(0, name.find('\0')) == target_.name) found_.found = true;
+        if (name.substr(0, name.find('\0')) == target_.name) found_at(at);
     }
 
-    void add_end(io::Bytes record, io::Bytes data, std::uint8_t info) {
+    void add_end(io::Bytes record, io::Bytes data, std::uint8_t info, Lsn at) {
         if (data.size() < 8) return;
         const std::int64_t time =
             kEpochUs + static_cast<std::int64_t>(load<std::uint64_t>(data, 0));
@@ -178,7 +178,12 @@ private:
         if (operation == kCommitPrepared || operation == kAbortPrepared)
             found_.uncertain = true;
         else if (load<std::uint32_t>(record, kXidAt) == *target_.xid)
-            found_.found = true;
+            found_at(at);
+    }
+
+    void found_at(Lsn at) {
+        found_.found = true;
+        found_.first = std::min(found_.first.value_or(at), at);
     }
 
     /// The bytes of a record from `at` on, over the headers of pages; false if they go on
@@ -207,6 +212,7 @@ private:
 
 void TargetInWal::add(const TargetInWal& other) {
     found = found || other.found;
+    if (other.first) first = std::min(first.value_or(*other.first), *other.first);
     uncertain = uncertain || other.uncertain;
     if (other.last_end_us)
         last_end_us = std::max(last_end_us.value_or(*other.last_end_us), *other.last_end_us);

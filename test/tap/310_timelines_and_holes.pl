@@ -21,24 +21,12 @@ sub insert
 
 sub rows { my ($on) = @_; return $on->safe_psql('postgres', q{SELECT string_agg(id::text, ',' ORDER BY id) FROM t}) }
 
-sub directory { my $dir = PostgreSQL::Test::Utils::tempdir(); chmod 0700, $dir; return $dir }
-
-sub restored
-{
-	my ($name, @arguments) = @_;
-	my $dir = directory();
-	my ($status, $out, $err) = chronos($conf, "--pg1-path=$dir", '--archive-mode=off', @arguments, 'restore');
-	is($status, 0, "$name: restored") or diag($out . $err);
-	my $copy = restored_node($name, $dir);
-	my $rows = rows($copy);
-	$copy->stop('immediate');
-	return $rows;
-}
+sub restored { return (restored_rows($conf, @_))[0] }
 
 sub refused
 {
 	my ($name, $code, $pattern, @arguments) = @_;
-	my $dir = directory();
+	my $dir = private_directory();
 	my ($status, $out, $err) = chronos($conf, "--pg1-path=$dir", @arguments, 'restore');
 	is($status, $code, "$name: refused");
 	like($out . $err, $pattern, "$name: and says why") or diag($out . $err);
@@ -50,13 +38,15 @@ sub refused
 
 $node->safe_psql('postgres', 'CREATE TABLE t (id int)');
 is((chronos($conf, '--type=full', 'backup'))[0], 0, 'a backup');
-my %segment = map { $_ => insert($node, $_) } 1 .. 6;
+my %segment = map { $_ => insert($node, $_) } 1 .. 5;
+$node->safe_psql('postgres', q{SELECT pg_create_restore_point('later')});
+$segment{6} = insert($node, 6);
 my $lost = $segment{3};
 my ($file) = glob "$archive/*/$lost-*";
 my $gone = "$repo/gone";
 rename $file, $gone or die $!;
 
-my ($status, $out) = chronos($conf, '--pg1-path=' . directory(), '--plan', 'restore');
+my ($status, $out) = chronos($conf, '--pg1-path=' . private_directory(), '--plan', 'restore');
 like($out, qr/cannot pass WAL that is missing in the archive: $lost.*cannot be done/s, 'the plan names the hole');
 isnt($status, 0, 'and says so to programs');
 my ($target) = refused('hole', 55, qr/$lost/) =~ m{--target=([0-9A-F]+/[0-9A-F]+)};
@@ -64,8 +54,15 @@ ok(defined $target, 'with a target that is before it');
 is(restored('before_hole', '--type=lsn', "--target=$target", '--target-action=promote'), '1,2', 'which is the last commit there');
 is(restored('immediate', '--type=immediate', '--target-action=promote'), '', 'the end of the backup can be had');
 
+# Only the WAL knows where a transaction ended: in front of the hole, or not.
+sub xid { my ($id) = @_; return $node->safe_psql('postgres', "SELECT xmin FROM t WHERE id = $id") }
+my ($before, $behind) = (xid(2), xid(5));
+is(restored('xid_before_hole', '--type=xid', "--target=$before", '--target-action=promote'), '1,2', 'a transaction before the hole can be had');
+refused('xid behind the hole', 55, qr/cannot pass WAL that is missing in the archive: $lost.*--type=lsn --target=\Q$target\E/s, '--type=xid', "--target=$behind");
+refused('name behind the hole', 55, qr/cannot pass WAL/, '--type=name', '--target=later');
+
 rename $gone, $file or die $!;
-my $dir = directory();
+my $dir = private_directory();
 is((chronos($conf, "--pg1-path=$dir", '--archive-mode=off', 'restore'))[0], 0, 'restored while the archive was whole');
 rename $file, $gone or die $!;
 my $copy = restored_node('stops', $dir, wait => 0, fail_ok => 1);
@@ -83,7 +80,7 @@ $copy->stop('immediate');
 # A standby promoted by accident -------------------------------------------------------------------
 
 rename $file, $gone or die $!;
-my $standby_dir = directory();
+my $standby_dir = private_directory();
 is((chronos($conf, "--pg1-path=$standby_dir", '--type=standby', '--recovery-option=primary_conninfo=' . $node->connstr, 'restore'))[0],
 	0, 'a standby');
 my $standby = restored_node('standby', $standby_dir, wait => 0,
@@ -121,7 +118,7 @@ like((chronos($conf, '--output=json', 'health'))[1], qr/"rule":"timelines_diverg
 
 $standby->safe_psql('postgres', 'CHECKPOINT');
 $standby->stop('fast');
-my $third = directory();
+my $third = private_directory();
 is((chronos($conf, "--pg1-path=$third", '--target-timeline=2', 'restore'))[0], 0, 'timeline 2 goes on');
 my $next = restored_node('next', $third,
 	conf => "archive_mode = on\narchive_library = ''\nshared_preload_libraries = ''\n"
@@ -130,10 +127,33 @@ insert($next, 200);
 $next->stop('fast');
 unlink "$archive/00000002.history" or die $!;
 is(restored('third', '--target-timeline=3'), '1,2,3,4,5,6,100,200', 'the lost history is put together from the next');
+like(join('', (chronos($conf, '--pg1-path=' . private_directory(), '--target-timeline=3', '--plan', 'restore'))[1, 2]),
+	qr/00000002\.history is lost; .*timeline 3, and 'chronos --stanza=main repair --force' puts it back/, 'the plan names what mends it');
+like(join('', (chronos($conf, 'verify'))[1, 2]), qr/00000002\.history.*'chronos --stanza=main repair --force' puts it back/s, 'so does verify');
+($status, $out) = chronos($conf, 'repair');
+is($status, 2, 'repair has something to do');
+like($out, qr/00000002\.history is missing\s+would be put together from the history of timeline 3/, 'and says what');
+ok(!-e "$archive/00000002.history", 'before it does anything');
+is((chronos($conf, 'repair', '--force'))[0], 0, 'repaired');
+like(PostgreSQL::Test::Utils::slurp_file("$archive/00000002.history"), qr{\A1\t[0-9A-F]+/[0-9A-F]+\t}, 'it is written back');
+unlike(join('', (chronos($conf, 'verify'))[1, 2]), qr/00000002\.history/, 'and verify misses nothing');
+is((chronos($conf, 'archive-push', $standby->data_dir . '/pg_wal/00000002.history'))[0], 0, 'the real one is the same');
+
+PostgreSQL::Test::Utils::append_to_file("$archive/00000002.history", "rubbish\n");
+is((chronos($conf, 'repair', '--force'))[0], 0, 'a damaged one too is written anew');
+unlike(PostgreSQL::Test::Utils::slurp_file("$archive/00000002.history"), qr/rubbish/, 'without its damage');
+ok((glob "$repo/chronos/main/aside/*/archive/main/*/00000002.history"), 'which is kept aside');
+
+rename "$archive/00000003.history", "$repo/third" or die $!;
+($status, $out) = chronos($conf, 'repair', '--force');
+is($status, 3, 'what no later history contains is not invented');
+like($out, qr/00000003\.history is missing\s+cannot be mended here: .*archive-push/, 'and what helps is said');
+ok(!-e "$archive/00000003.history", 'nothing is written');
+rename "$repo/third", "$archive/00000003.history" or die $!;
 
 # Another server that began a timeline of the same number -------------------------------------------
 
-my $other = directory() . '/00000003.history';
+my $other = private_directory() . '/00000003.history';
 open my $history, '>', $other or die $!;
 print $history "1\t0/3000000\tno recovery target specified\n";
 close $history;

@@ -11,19 +11,7 @@ my $node = chronos_node('primary');
 my ($conf, $repo) = @$node{qw(chronos_conf chronos_repo)};
 my $archive = archive_directory($node);
 
-sub directory { my $dir = PostgreSQL::Test::Utils::tempdir(); chmod 0700, $dir; return $dir }
-
-sub restored
-{
-	my ($name, @arguments) = @_;
-	my $dir = directory();
-	my ($status, $out, $err) = chronos($conf, "--pg1-path=$dir", '--archive-mode=off', @arguments, 'restore');
-	is($status, 0, "$name: restored") or diag($out . $err);
-	my $copy = restored_node($name, $dir);
-	my $rows = $copy->safe_psql('postgres', q{SELECT string_agg(id::text, ',' ORDER BY id) FROM t});
-	$copy->stop('immediate');
-	return ($rows, $out . $err);
-}
+sub restored { return restored_rows($conf, @_) }
 
 sub label { my ($info) = (chronos($conf, '--output=json', 'info'))[1]; my @labels = $info =~ /"label":"(\d[^"]+)"/g; return @labels }
 
@@ -69,10 +57,10 @@ my ($rows, $words) = restored('default');
 is($rows, '1', 'what was given up does not come back');
 like($words, qr/--target-timeline=1 follows that timeline instead/, 'and is named');
 my ($oldest, $newest) = label();
-like((chronos($conf, '--pg1-path=' . directory(), '--plan', 'restore'))[1], qr/backup:\s+\Q$oldest\E in repo1.*newer \Q$newest\E does not/,
+like((chronos($conf, '--pg1-path=' . private_directory(), '--plan', 'restore'))[1], qr/backup:\s+\Q$oldest\E in repo1.*newer \Q$newest\E does not/,
 	'the backup is the newest that leads there');
 is((restored('by_number', '--target-timeline=1'))[0], '1,2,3', 'asked for by its number it is there');
-my ($status, $out, $err) = chronos($conf, '--pg1-path=' . directory(), '--type=time', "--target=$given_up", 'restore');
+my ($status, $out, $err) = chronos($conf, '--pg1-path=' . private_directory(), '--type=time', "--target=$given_up", 'restore');
 is($status, 58, 'a moment that was given up is no moment of the new timeline');
 like($out . $err, qr/was given up.*--target-timeline=1/s, 'and where it is, is said');
 
@@ -92,7 +80,7 @@ utime 1, 1, @stored or die $!;
 my ($directory, $last, $rest) = $stored[-1] =~ m{(.*)/([0-9A-F]{24})(-.*)} or die;
 my $later = sprintf '%s/%s%08X%s', $directory, substr($last, 0, 16), hex(substr $last, 16) + 1, $rest;
 link $stored[-1], $later or die $!;
-my $plan = join '', (chronos($conf, '--pg1-path=' . directory(), '--plan', 'restore'))[1, 2];
+my $plan = join '', (chronos($conf, '--pg1-path=' . private_directory(), '--plan', 'restore'))[1, 2];
 like($plan, qr/wal in archive:\s+up to \Q@{[ basename($later) =~ s{-.*}{}r ]}\E/, 'later WAL');
 unlike($plan, qr/was restored with --type=lsn/, 'ends the warning');
 

@@ -67,4 +67,39 @@ for my $case ([ 'xid', $aborted, 2 ], [ 'time', $between, 2 ])
 	is($restored->safe_psql('postgres', 'SELECT count(*) FROM t'), $rows, 'stops there');
 	$restored->stop;
 }
+
+# What was streamed of a segment that was never completed is searched as well.
+my $streaming = chronos_node('streaming', conf => "chronos.wal_stream = on\nchronos.wal_stream_interval = 200ms\nautovacuum = off\narchive_timeout = 0\n");
+($node, $conf) = ($streaming, $streaming->{chronos_conf});
+at('CREATE TABLE t (n int); INSERT INTO t VALUES (1)');
+is((chronos($conf, '--type=full', 'backup'))[0], 0, 'a backup of a server that streams');
+at('SELECT pg_sleep(1.1); SELECT pg_switch_wal()');
+my $streamed = at('INSERT INTO t VALUES (2) RETURNING pg_current_xact_id()');
+at(q{SELECT pg_create_restore_point('streamed')});
+my $moment = at('SELECT clock_timestamp()');
+at('INSERT INTO t VALUES (3)');
+my $too_late = at('SELECT clock_timestamp()');
+my $end = at('SELECT pg_current_wal_flush_lsn()');
+$node->poll_query_until('postgres', "SELECT streamed_lsn >= '$end' FROM chronos.wal_status") or die 'not streamed';
+my $current = at('SELECT pg_walfile_name(pg_current_wal_lsn())');
+$node->stop('immediate');
+ok(!glob(archive_directory($node) . "/*/$current-*"), 'its last segment is there in pieces only');
+for my $case ([ 'xid', $streamed ], [ 'name', 'streamed' ], [ 'time', $moment ])
+{
+	my ($type, $target) = @$case;
+	($rc, $out, $err) = plan_of("--type=$type", "--target=$target");
+	is($rc, 0, "$type $target in the streamed part can be reached") or diag $out . $err;
+}
+for my $case ([ 'xid', $streamed + 1000 ], [ 'name', 'never' ], [ 'time', $too_late ])
+{
+	my ($type, $target) = @$case;
+	($rc, $out, $err) = plan_of("--type=$type", "--target=$target");
+	isnt($rc, 0, "$type $target is in no part of it");
+	like($out, qr/verdict: +cannot be done/, 'and the plan says so') or diag $out . $err;
+}
+mkdir "$base/streamed", 0700;
+is((chronos($conf, "--pg1-path=$base/streamed", '--type=xid', "--target=$streamed", '--target-action=promote', 'restore'))[0], 0, 'restored into it');
+my $to_streamed = restored_node('to_streamed', "$base/streamed");
+is($to_streamed->safe_psql('postgres', 'SELECT count(*) FROM t'), 2, 'the server stops there');
+$to_streamed->stop;
 done_testing();

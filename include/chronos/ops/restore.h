@@ -63,6 +63,9 @@ struct RestoreRequest {
     std::string lock_path = "/tmp/pgbackrest";
     std::string exec_id;
     UnixTime now = 0;  ///< 0: the clock's; what relative targets count from
+    /// The plan is all that is wanted: then it waits for what else run_restore() finds out beside
+    /// the copying.
+    bool only_plan = false;
 };
 
 /// In the data directory: what lay outside of it, each file below its former path.
@@ -90,6 +93,8 @@ struct RestoreWal {
     std::vector<std::string> missing;  ///< gaps before `last`, at most 16 names
     std::uint64_t missing_count = 0;
 };
+
+struct WalToRead;
 
 /// What a restore would do. Made without changing anything.
 struct RestorePlan {
@@ -128,6 +133,8 @@ struct RestorePlan {
         required_parameters;  ///< that replaying the WAL takes, as far as known
     /// Other settings to write for this recovery, by name and value.
     std::map<std::string, std::string> other_settings;
+    /// WAL that may ask for more of them, and that nobody waited for; null if there is none.
+    std::shared_ptr<const WalToRead> wal_to_read;
 
     std::vector<std::string> notes;  ///< both are written to the log by run_restore()
     std::vector<std::string> warnings;

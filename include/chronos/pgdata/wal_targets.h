@@ -20,6 +20,7 @@ struct WalTarget {
 /// What a segment says about it.
 struct TargetInWal {
     bool found = false;
+    std::optional<Lsn> first;  ///< where the first record that is it begins
     /// It may be there all the same: in a record that the next segment completes, or as the end of
     /// a prepared transaction.
     bool uncertain = false;

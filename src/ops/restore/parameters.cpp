@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <exception>
+#include <functional>
 #include <map>
 #include <mutex>
-#include <set>
+#include <thread>
 
 #include "chronos/base/text.h"
 #include "chronos/compress/compress.h"
@@ -14,6 +16,7 @@
 #include "chronos/pgdata/server_parameters.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/stored_file.h"
+#include "chronos/repo/wal_notes.h"
 #include "chronos/storage/forwarding.h"
 
 namespace chronos::ops {
@@ -22,8 +25,7 @@ namespace {
 /// Longer than this nobody waits for a plan that finds a target, which would else be missed after
 /// everything was restored.
 constexpr std::chrono::seconds kTimeMax{30};
-/// Raised settings alone are worth less: a restore with much WAL shall not wait for what is seldom
-/// there.
+/// Raised settings alone are worth less: nobody shall wait for what is seldom there.
 constexpr std::chrono::seconds kTimeMaxWithoutTarget{5};
 /// No segment is larger.
 constexpr std::size_t kSegmentSizeMax = std::size_t{1} << 30;
@@ -31,11 +33,31 @@ constexpr std::size_t kSegmentSizeMax = std::size_t{1} << 30;
 /// No segment is behind it.
 constexpr const char* kNoEnd = "G";
 
+/// A segment of the way: an object of the archive, or what was streamed of it.
 struct Segment {
-    const ArchiveLocation* archive = nullptr;
+    const repo::Repository* repository = nullptr;
+    std::string pass;  ///< of the archive
+    std::string name;
     std::string object;
-    std::string compressed_as;  ///< the name, which ends in how it is compressed
+    std::string compressed_as;           ///< the name, which ends in how it is compressed
+    std::vector<repo::WalPiece> pieces;  ///< without `object`
+    std::string archive_id;              ///< of the pieces
+    /// Where the way leaves the timeline in it: what is behind is not read.
+    std::optional<Lsn> left;
 };
+
+}  // namespace
+
+struct WalToRead {
+    std::vector<repo::Repository> repositories;  ///< those that the segments point to
+    std::string stanza;
+    std::vector<Segment> segments;
+    bool listed = true;  ///< those are all there are
+    std::uint32_t segment_size = 0;
+    pgdata::WalTarget target;
+};
+
+namespace {
 
 /// Whether the WAL is asked for more than settings.
 bool seeks_target(const RestorePlan& plan) {
@@ -54,58 +76,159 @@ std::string last_wanted(const RestoreRequest& request, const RestorePlan& plan,
         .substr(8);
 }
 
-/// What the archives hold of the way, from the segment on that the backup ended in (its pg_control
-/// knows what was before) up to `last`; each once.
-std::vector<Segment> segments_on(const std::vector<ArchiveLocation>& archives,
-                                 const TimelinePath& path, std::uint32_t segment_size,
-                                 const std::string& last, const RestorePlan& plan) {
-    // By timeline: the last segment of it that is on the way.
-    std::map<Timeline, std::string> timelines{{path.backup, kNoEnd}, {path.target, kNoEnd}};
-    for (const pgdata::TimelineSwitch& fork : path.switches)
-        timelines[fork.parent] =
-            pgdata::wal_segment_name_before(fork.parent, fork.switch_lsn, segment_size).substr(8);
-    const std::string& from = plan.manifest.archive_stop.empty() ? plan.manifest.archive_start
-                                                                 : plan.manifest.archive_stop;
-    const std::string first = from.substr(8);
-    std::map<std::string, Segment> segments;
-    for (const ArchiveLocation& archive : archives) {
-        const auto directories = archive.repository->storage->list(archive.directory);
-        if (!directories) continue;
-        for (const storage::Entry& directory : *directories) {
-            if (directory.name.size() != 16 || directory.name.substr(8) < first.substr(0, 8) ||
-                !is_hex_upper(directory.name) ||
-                !timelines.contains(pgdata::timeline_of_segment(directory.name + "00000000")))
-                continue;
-            const std::string parent = archive.directory + "/" + directory.name;
-            const auto entries = archive.repository->storage->list(parent);
-            if (!entries) continue;
-            for (const storage::Entry& entry : *entries)
-                if (entry.name.size() >= 65 && entry.name[24] == '-' &&
-                    entry.name.substr(8, 16) >= first && entry.name.substr(8, 16) <= last &&
-                    entry.name.substr(8, 16) <=
-                        timelines[pgdata::timeline_of_segment(entry.name.substr(0, 24))])
-                    segments.try_emplace(entry.name.substr(0, 24),
-                                         Segment{&archive, parent + "/" + entry.name, entry.name});
-        }
-    }
-    std::vector<Segment> list;
-    for (auto& [name, segment] : segments) list.push_back(std::move(segment));
-    return list;
+/// The legs of the way: of each timeline where it is left, if it is.
+using Legs = std::map<Timeline, std::optional<Lsn>>;
+
+Legs legs_of(const TimelinePath& path) {
+    Legs legs{{path.backup, std::nullopt}, {path.target, std::nullopt}};
+    for (const pgdata::TimelineSwitch& fork : path.switches) legs[fork.parent] = fork.switch_lsn;
+    return legs;
 }
 
-Result<std::string> read_segment(const Segment& segment) {
-    io::MemorySink content(kSegmentSizeMax);
-    const auto source = CHRONOS_TRY(segment.archive->repository->storage->open(segment.object));
-    const auto decompressor = compress::make_decompressor(
-        compress::compress_type_of_name(segment.compressed_as), compress::Form::normal, content);
-    if (segment.archive->cipher_pass.empty()) {
-        CHRONOS_TRY(io::copy(*source, *decompressor));
-    } else {
-        const auto decryptor = crypto::make_decryptor(segment.archive->cipher_pass,
-                                                      crypto::CipherForm::normal, *decompressor);
-        CHRONOS_TRY(io::copy(*source, *decryptor));
+/// What the archives hold of the way, from the segment on that the backup ended in (its pg_control
+/// knows what was before) up to a last one; each once.
+class SegmentLister {
+public:
+    SegmentLister(const TimelinePath& path, std::string last, const RestorePlan& plan,
+                  WalToRead& wal)
+        : legs_(legs_of(path)), last_(std::move(last)), wal_(wal) {
+        const std::string& from = plan.manifest.archive_stop.empty() ? plan.manifest.archive_start
+                                                                     : plan.manifest.archive_stop;
+        first_ = from.substr(8);
     }
-    return std::move(content.content);
+
+    void list(const std::vector<ArchiveLocation>& archives) {
+        // A segment that is completed meanwhile is in both.
+        for (std::size_t i = 0; i < archives.size(); ++i) list_streamed(archives[i], i);
+        for (std::size_t i = 0; i < archives.size(); ++i)
+            if (!list_archived(archives[i], i)) wal_.listed = false;
+        for (auto& [name, segment] : segments_) wal_.segments.push_back(std::move(segment));
+    }
+
+private:
+    bool is_on_way(const std::string& name) const {
+        const auto leg = legs_.find(pgdata::timeline_of_segment(name));
+        if (leg == legs_.end() || name.substr(8) < first_ || name.substr(8) > last_) return false;
+        return !leg->second ||
+               name <= pgdata::wal_segment_name_before(leg->first, *leg->second, wal_.segment_size);
+    }
+    Segment segment_of(const ArchiveLocation& archive, std::size_t index,
+                       const std::string& name) const {
+        Segment segment;
+        segment.repository = &wal_.repositories[index];
+        segment.pass = archive.cipher_pass;
+        segment.name = name;
+        segment.archive_id = archive.archive_id;
+        segment.left = legs_.at(pgdata::timeline_of_segment(name));
+        return segment;
+    }
+    void list_streamed(const ArchiveLocation& archive, std::size_t index) {
+        const auto pieces =
+            repo::list_wal_pieces(*archive.repository, wal_.stanza, archive.archive_id);
+        if (!pieces) {
+            wal_.listed = false;
+            return;
+        }
+        std::map<std::string, std::vector<repo::WalPiece>> by_segment;
+        for (const repo::WalPiece& piece : *pieces)
+            if (is_on_way(piece.segment)) by_segment[piece.segment].push_back(piece);
+        for (auto& [name, all] : by_segment) {
+            Segment segment = segment_of(archive, index, name);
+            segment.pieces = repo::joined_pieces(all);
+            if (segment.pieces.empty()) continue;
+            // The one that goes farthest, as for archive-get.
+            const auto [known, added] = segments_.try_emplace(name, segment);
+            if (!added && known->second.pieces.back().end < segment.pieces.back().end)
+                known->second = std::move(segment);
+        }
+    }
+    Result<> list_archived(const ArchiveLocation& archive, std::size_t index) {
+        storage::Storage& storage = *archive.repository->storage;
+        for (const storage::Entry& directory : CHRONOS_TRY(storage.list(archive.directory))) {
+            if (directory.name.size() != 16 || !is_hex_upper(directory.name) ||
+                directory.name.substr(8) < first_.substr(0, 8) ||
+                !legs_.contains(pgdata::timeline_of_segment(directory.name + "00000000")))
+                continue;
+            const std::string parent = archive.directory + "/" + directory.name;
+            for (const storage::Entry& entry : CHRONOS_TRY(storage.list(parent))) {
+                const std::string name = entry.name.substr(0, 24);
+                if (entry.name.size() < 65 || entry.name[24] != '-' ||
+                    !pgdata::is_wal_segment(name) || !is_on_way(name))
+                    continue;
+                Segment& known = segments_[name];
+                if (!known.object.empty()) continue;
+                known = segment_of(archive, index, name);
+                known.object = parent + "/" + entry.name;
+                known.compressed_as = entry.name;
+            }
+        }
+        return {};
+    }
+
+    const Legs legs_;
+    const std::string last_;
+    std::string first_;
+    WalToRead& wal_;
+    std::map<std::string, Segment> segments_;
+};
+
+/// Keeps what comes until it is enough: then whoever writes is stopped.
+class BoundedSink final : public io::Sink {
+public:
+    BoundedSink(std::size_t size_max, const std::function<bool()>& enough)
+        : kept_(size_max), enough_(enough) {}
+    Result<> write(io::Bytes in) override {
+        if (enough_()) return Error(ErrorKind::cancelled, "no time is left for it");
+        return kept_.write(in);
+    }
+    Result<> finish() override { return kept_.finish(); }
+    std::string& content() { return kept_.content; }
+
+private:
+    io::MemorySink kept_;
+    const std::function<bool()>& enough_;
+};
+
+Result<> read_object(const Segment& segment, const std::string& object,
+                     compress::CompressType compression, io::Sink& content) {
+    const auto source = CHRONOS_TRY(segment.repository->storage->open(object));
+    const auto decompressor =
+        compress::make_decompressor(compression, compress::Form::normal, content);
+    const auto decryptor =
+        segment.pass.empty()
+            ? nullptr
+            : crypto::make_decryptor(segment.pass, crypto::CipherForm::normal, *decompressor);
+    CHRONOS_TRY(io::copy(*source, decryptor ? *decryptor : *decompressor));
+    return {};
+}
+
+/// As the server gets it: behind what was streamed there are zeros.
+Result<std::string> read_segment(const WalToRead& wal, const Segment& segment,
+                                 const std::function<bool()>& enough) {
+    std::string content;
+    if (segment.pieces.empty()) {
+        BoundedSink sink(kSegmentSizeMax, enough);
+        CHRONOS_TRY(read_object(segment, segment.object,
+                                compress::compress_type_of_name(segment.compressed_as), sink));
+        content = std::move(sink.content());
+    }
+    for (const repo::WalPiece& piece : segment.pieces) {
+        const std::size_t size = piece.end - piece.begin;
+        BoundedSink sink(size, enough);
+        CHRONOS_TRY(read_object(segment, piece.object(wal.stanza, segment.archive_id),
+                                piece.compression, sink));
+        if (sink.content().size() != size)
+            return Error(ErrorKind::checksum, "a piece of " + segment.name + " is not whole");
+        content += sink.content();
+    }
+    if (segment.left) {
+        const Lsn begin = pgdata::wal_segment_start(segment.name, wal.segment_size);
+        const std::uint64_t kept =
+            segment.left->value > begin.value ? segment.left->value - begin.value : 0;
+        content.resize(std::min<std::uint64_t>(content.size(), kept));
+    }
+    content.resize(std::max<std::size_t>(content.size(), wal.segment_size));
+    return content;
 }
 
 pgdata::WalTarget target_of(const RestorePlan& plan) {
@@ -135,54 +258,144 @@ bool is_given(const RestoreRequest& request, std::string name) {
     return request.recovery_options.contains(name);
 }
 
+/// What was read, and what it asks for.
+struct WalRead {
+    WalKnowledge known;
+    pgdata::ServerParameters parameters;
+    std::size_t count = 0;
+    std::size_t unread = 0;
+};
+
+WalRead read_wal(const WalToRead& wal, unsigned process_max, const std::function<bool()>& enough) {
+    WalRead result;
+    result.count = wal.segments.size();
+    result.known.listed = wal.listed;
+    for (const Segment& segment : wal.segments)
+        result.known.segments.push_back(
+            {pgdata::wal_segment_start(segment.name, wal.segment_size), false, {}});
+    if (wal.segments.empty()) return result;
+    std::mutex mutex;
+    const Cancellation never;
+    const storage::Storage& storage = *wal.repositories.front().storage;
+    io::ByteBudget budget(storage::kBytesInFlightMax);
+    const auto look_at = [&](std::size_t index) -> Result<> {
+        if (enough()) return {};
+        const io::ByteBudget::Share share(budget, wal.segment_size);
+        // What cannot be read recovery will say: here it is unread.
+        const auto content = read_segment(wal, wal.segments[index], enough);
+        if (!content) return {};
+        const auto parameters = pgdata::parameters_in_wal(io::bytes(*content));
+        auto found = pgdata::find_target_in_wal(io::bytes(*content), wal.target);
+        const std::lock_guard lock(mutex);
+        if (parameters) result.parameters.raise(*parameters);
+        result.known.segments[index].read = true;
+        result.known.segments[index].target = std::move(found);
+        return {};
+    };
+    static_cast<void>(io::parallel_for(storage::workers_for(storage, process_max),
+                                       wal.segments.size(), never, look_at));
+    result.unread = static_cast<std::size_t>(
+        std::ranges::count(result.known.segments, false, &WalKnowledge::Segment::read));
+    return result;
+}
+
+void take(const WalRead& read, RestorePlan& plan) {
+    plan.required_parameters.raise(read.parameters);
+    if (read.unread == 0) return;
+    plan.warnings.push_back(
+        std::to_string(read.unread) + " of " + std::to_string(read.count) +
+        " WAL segments were not looked at for raised settings: should recovery stand still with "
+        "'insufficient parameter settings', give the values that the server log names with "
+        "--recovery-option=max_connections=... and the like, or in postgresql.auto.conf");
+}
+
 }  // namespace
+
+bool WalKnowledge::complete_before(Lsn end) const {
+    return listed && std::ranges::all_of(segments, [&](const Segment& segment) {
+               return segment.read || segment.begin >= end;
+           });
+}
+
+pgdata::TargetInWal WalKnowledge::target_before(Lsn end) const {
+    pgdata::TargetInWal result;
+    for (const Segment& segment : segments)
+        if (segment.begin < end) result.add(segment.target);
+    return result;
+}
 
 WalKnowledge look_into_wal(const RestoreRequest& request,
                            const std::vector<ArchiveLocation>& archives, const TimelinePath& path,
                            std::uint32_t segment_size, RestorePlan& plan) {
-    WalKnowledge known;
-    if (major_of(plan.manifest.pg_version) < 12 || plan.type == RecoveryType::none) return known;
+    if (major_of(plan.manifest.pg_version) < 12 || plan.type == RecoveryType::none) return {};
     add_control_file(request, plan);
-    if (plan.type == RecoveryType::immediate || archives.empty()) return known;
-    const std::vector<Segment> segments =
-        segments_on(archives, path, segment_size, last_wanted(request, plan, segment_size), plan);
-    if (segments.empty()) return known;
-    const pgdata::WalTarget target = target_of(plan);
+    if (plan.type == RecoveryType::immediate || archives.empty()) return {};
+    const auto wal = std::make_shared<WalToRead>();
+    for (const ArchiveLocation& archive : archives)
+        wal->repositories.push_back(*archive.repository);
+    wal->stanza = request.stanza;
+    wal->segment_size = segment_size;
+    wal->target = target_of(plan);
+    SegmentLister(path, last_wanted(request, plan, segment_size), plan, *wal).list(archives);
+    if (wal->segments.empty()) return {};
+    if (!seeks_target(plan) && !request.only_plan) {
+        plan.wal_to_read = wal;
+        return {};
+    }
     const auto end =
         std::chrono::steady_clock::now() + (seeks_target(plan) ? kTimeMax : kTimeMaxWithoutTarget);
-    std::atomic<std::size_t> unread{0};
-    std::mutex mutex;
-    const Cancellation never;
-    const storage::Storage& storage = *archives.front().repository->storage;
-    io::ByteBudget budget(storage::kBytesInFlightMax);
-    const auto look_at = [&](std::size_t index) -> Result<> {
-        if (std::chrono::steady_clock::now() > end) {
-            ++unread;
-            return {};
+    WalRead read = read_wal(*wal, request.process_max,
+                            [end] { return std::chrono::steady_clock::now() > end; });
+    take(read, plan);
+    return std::move(read.known);
+}
+
+struct WalReading::State {
+    std::shared_ptr<const WalToRead> wal;
+    WalRead read;
+    std::atomic<bool> copied{false};   ///< from now on somebody waits
+    std::atomic<bool> stopped{false};  ///< nobody wants to know any more
+    std::atomic<bool> ended{false};
+    std::thread thread;
+};
+
+WalReading::WalReading(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+std::unique_ptr<WalReading> WalReading::start(const RestorePlan& plan) {
+    if (plan.wal_to_read == nullptr) return nullptr;
+    auto state = std::make_unique<State>();
+    state->wal = plan.wal_to_read;
+    state->thread = std::thread([shared = state.get()] {
+        const auto begun = std::chrono::steady_clock::now();
+        const auto enough = [&] {
+            const auto taken = std::chrono::steady_clock::now() - begun;
+            return shared->stopped || taken > kTimeMax ||
+                   (shared->copied && taken > kTimeMaxWithoutTarget);
+        };
+        // One at a time: the copying is what somebody waits for.
+        try {
+            shared->read = read_wal(*shared->wal, 1, enough);
+        } catch (const std::exception&) {
+            shared->read = {};
+            shared->read.count = shared->read.unread = shared->wal->segments.size();
         }
-        const io::ByteBudget::Share share(budget, segment_size);
-        const auto content = read_segment(segments[index]);
-        if (!content) {
-            ++unread;  // recovery will say what is wrong with it
-            return {};
-        }
-        const auto parameters = pgdata::parameters_in_wal(io::bytes(*content));
-        const auto found = pgdata::find_target_in_wal(io::bytes(*content), target);
-        const std::lock_guard lock(mutex);
-        if (parameters) plan.required_parameters.raise(*parameters);
-        known.target.add(found);
-        return {};
-    };
-    static_cast<void>(io::parallel_for(storage::workers_for(storage, request.process_max),
-                                       segments.size(), never, look_at));
-    known.complete = unread == 0;
-    if (known.complete) return known;
-    plan.warnings.push_back(
-        std::to_string(unread) + " of " + std::to_string(segments.size()) +
-        " WAL segments were not looked at for raised settings: should recovery stand still with "
-        "'insufficient parameter settings', give the values that the server log names with "
-        "--recovery-option=max_connections=... and the like, or in postgresql.auto.conf");
-    return known;
+        shared->ended = true;
+    });
+    return std::unique_ptr<WalReading>(new WalReading(std::move(state)));
+}
+
+WalReading::~WalReading() {
+    state_->stopped = true;
+    if (state_->thread.joinable()) state_->thread.join();
+}
+
+void WalReading::finish(const Cancellation& cancel, RestorePlan& plan) {
+    state_->copied = true;
+    while (!state_->ended && cancel.check())
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    state_->stopped = true;
+    state_->thread.join();
+    take(state_->read, plan);
 }
 
 void raise_parameters(const RestoreRequest& request, const pgdata::ServerConfig& config,
@@ -195,8 +408,10 @@ void raise_parameters(const RestoreRequest& request, const pgdata::ServerConfig&
         const auto configured = parse_uint(config.value_of(name, std::to_string(standard)));
         if (!configured || *configured >= required || is_given(request, name)) continue;
         if (plan.type == RecoveryType::preserve) {
-            plan.warnings.push_back("recovery needs " + name + " = " + std::to_string(required) +
-                                    ", the configuration has " + std::to_string(*configured));
+            std::string warning = "recovery needs " + name + " = " + std::to_string(required) +
+                                  ", the configuration has " + std::to_string(*configured);
+            if (std::ranges::find(plan.warnings, warning) == plan.warnings.end())
+                plan.warnings.push_back(std::move(warning));
             continue;
         }
         plan.other_settings[name] = std::to_string(required);

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <memory>
 #include <vector>
 
+#include "chronos/base/cancel.h"
 #include "chronos/ops/restore.h"
 #include "chronos/pgdata/server_config.h"
 #include "chronos/pgdata/wal_targets.h"
@@ -11,18 +13,53 @@ namespace chronos::ops {
 
 /// What only the WAL itself knows.
 struct WalKnowledge {
-    /// All of it has been read; otherwise the rest says nothing.
-    bool complete = false;
-    pgdata::TargetInWal target;
+    struct Segment {
+        Lsn begin;
+        bool read = false;
+        pgdata::TargetInWal target;
+    };
+    std::vector<Segment> segments;  ///< in the order of their names, streamed ones among them
+    bool listed = false;            ///< those are all there are
+
+    /// Whether all that begins before that position has been read; otherwise target_before() says
+    /// nothing of what is not there.
+    bool complete_before(Lsn end) const;
+    pgdata::TargetInWal target_before(Lsn end) const;
+    bool complete() const { return complete_before(kEnd); }
+    pgdata::TargetInWal target() const { return target_before(kEnd); }
+
+private:
+    static constexpr Lsn kEnd{UINT64_MAX};
 };
 
-/// Reads the WAL of this plan, for half a minute at most; what is left then is named in a warning.
-/// Raises RestorePlan::required_parameters to what a server must be told for that WAL to be
-/// replayed to its end (at least what the cluster had at the time of the backup, and what it was
-/// told later), and looks for the target.
+/// Raises RestorePlan::required_parameters to what a server must be told for the WAL of this plan
+/// to be replayed to its end (at least what the cluster had at the time of the backup, and what it
+/// was told later), and looks for the target. WAL is read for half a minute at most, and without a
+/// target to be found in it for some seconds; what is left then is named in a warning. Where only
+/// settings depend on it, and more than the plan is wanted, it is left to WalReading.
 WalKnowledge look_into_wal(const RestoreRequest& request,
                            const std::vector<ArchiveLocation>& archives, const TimelinePath& path,
                            std::uint32_t segment_size, RestorePlan& plan);
+
+/// Reads RestorePlan::wal_to_read by a thread of its own while files are copied, which do not wait
+/// for it: what it has not read within half a minute, or when the copying ends (but it has some
+/// seconds in any case), is named in a warning.
+class WalReading {
+public:
+    /// Null if there is nothing to read.
+    static std::unique_ptr<WalReading> start(const RestorePlan& plan);
+    ~WalReading();
+    WalReading(const WalReading&) = delete;
+    WalReading& operator=(const WalReading&) = delete;
+
+    /// Raises RestorePlan::required_parameters. Ends early when `cancel` asks for it.
+    void finish(const Cancellation& cancel, RestorePlan& plan);
+
+private:
+    struct State;
+    explicit WalReading(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
+};
 
 /// Adds to RestorePlan::other_settings what the configuration has too low.
 void raise_parameters(const RestoreRequest& request, const pgdata::ServerConfig& config,

@@ -122,7 +122,7 @@ void judge_missing(const RestoreRequest& request, const WalScan& scan, RestorePl
 /// Whether a recovery to the target ends before it reads the missing segment. nullopt: only the WAL
 /// itself would say.
 std::optional<bool> ends_before(const RestoreRequest& request, const RestorePlan& plan,
-                                const BeforeHole& known) {
+                                const WalKnowledge& wal, Lsn hole, const BeforeHole& known) {
     switch (plan.type) {
         case RecoveryType::immediate: return true;
         case RecoveryType::lsn: return Lsn::parse(request.target).value_or(Lsn{}) <= known.record;
@@ -130,7 +130,12 @@ std::optional<bool> ends_before(const RestoreRequest& request, const RestorePlan
         case RecoveryType::time:
             return plan.target_us && known.commit && *plan.target_us < known.commit->time_us;
         case RecoveryType::xid:
-        case RecoveryType::name: return std::nullopt;
+        case RecoveryType::name: {
+            const pgdata::TargetInWal target = wal.target_before(hole);
+            if (target.first && *target.first < hole) return true;
+            if (target.uncertain || !wal.complete_before(hole)) return std::nullopt;
+            return false;
+        }
         default: return false;
     }
 }
@@ -138,7 +143,7 @@ std::optional<bool> ends_before(const RestoreRequest& request, const RestorePlan
 /// Missing WAL with later WAL behind it: no recovery gets past it, and ours stops there with an
 /// error rather than to take it for the end.
 void judge_hole(const RestoreRequest& request, const WalScanRequest& scan_request,
-                const WalScan& scan, RestorePlan& plan) {
+                const WalScan& scan, const WalKnowledge& wal, RestorePlan& plan) {
     if (!scan.hole || !scan.missing_in_backup.empty()) return;
     const std::string missing = name_list(scan.wal.missing, scan.wal.missing_count);
     if (!needs_archive(request, plan)) {
@@ -148,7 +153,7 @@ void judge_hole(const RestoreRequest& request, const WalScanRequest& scan_reques
     }
     const BeforeHole known = look_before(scan_request, *scan.hole);
     const auto& last = known.commit;
-    const std::optional<bool> before = ends_before(request, plan, known);
+    const std::optional<bool> before = ends_before(request, plan, wal, scan.hole->begin, known);
     // It must not be asked for by the server reading ahead.
     plan.no_reading_ahead = before.value_or(true);
     if (before.value_or(false)) {
@@ -194,7 +199,6 @@ void judge_target(const WalScan& scan, RestorePlan& plan) {
 struct WalEnd {
     std::string segment;
     UnixTime stored = 0;
-    bool streamed = false;  ///< parts of it have no whole segment yet
 };
 
 WalEnd end_of_wal(const RestoreRequest& request, const std::vector<ArchiveLocation>& archives,
@@ -205,8 +209,6 @@ WalEnd end_of_wal(const RestoreRequest& request, const std::vector<ArchiveLocati
         const auto pieces = repo::list_wal_pieces(*archive.repository, request.stanza, archive_id);
         if (!pieces) continue;
         for (const repo::WalPiece& piece : *pieces) {
-            if (wal.last.empty() || piece.segment.substr(8) > wal.last.substr(8))
-                end.streamed = true;
             end.segment = std::max(end.segment, piece.segment);
             end.stored = std::max(end.stored, piece.stored);
         }
@@ -224,8 +226,9 @@ std::string beyond_time(const RestoreRequest& request, const WalEnd& end, const 
     if (seconds > now) return text + " is in the future";
     if (end.stored != 0 && seconds > end.stored)
         return text + " is later than the last WAL in the archive";
-    if (!known.complete || known.target.uncertain || end.streamed) return "";
-    const auto& last = known.target.last_end_us;
+    const pgdata::TargetInWal target = known.target();
+    if (!known.complete() || target.uncertain) return "";
+    const auto& last = target.last_end_us;
     if (last && (request.target_exclusive ? target_us <= *last : target_us < *last)) return "";
     if (!last) return text + " is later than any transaction in the WAL: there is none";
     return text + " is not before the last transaction in the WAL, which ended at " +
@@ -242,8 +245,8 @@ std::string beyond_wal(const RestoreRequest& request, const WalEnd& end, const W
         return "the recovery target " + request.target + " is in segment " + needed +
                ", behind the last WAL in the archive";
     }
-    const bool all_seen = known.complete && !known.target.uncertain && !end.streamed;
-    if (!all_seen || known.target.found) return "";
+    const pgdata::TargetInWal target = known.target();
+    if (!known.complete() || target.uncertain || target.found) return "";
     if (plan.type == RecoveryType::xid)
         return "no transaction " + request.target + " ends in the WAL behind this backup";
     if (plan.type == RecoveryType::name)
@@ -302,7 +305,7 @@ Result<> plan_wal(const RestoreRequest& request, const TimelineGuide& guide, Res
         scan_request.until.reset();
         scan = CHRONOS_TRY(scan_wal(scan_request));
     }
-    judge_hole(request, scan_request, scan, plan);
+    judge_hole(request, scan_request, scan, known, plan);
     return {};
 }
 

@@ -15,6 +15,7 @@
 #include "destination.h"
 #include "durability.h"
 #include "mapping.h"
+#include "parameters.h"
 #include "recovery.h"
 #include "save_current.h"
 #include "selective.h"
@@ -143,6 +144,19 @@ Result<> move_current_aside(const RestoreRequest& request, const RestorePlan& pl
     return moved ? opened : moved;
 }
 
+/// What was read beside the copying. What it adds to the plan nobody has seen yet.
+void add_what_the_wal_needs(const RestoreRequest& request, WalReading& reading,
+                            const Cancellation& cancel, RestorePlan& plan) {
+    const std::size_t said = plan.warnings.size();
+    const auto before = plan.other_settings;
+    reading.finish(cancel, plan);
+    plan_parameters(request, plan);
+    for (std::size_t i = said; i < plan.warnings.size(); ++i) log_warn(plan.warnings[i]);
+    for (const auto& [name, value] : plan.other_settings)
+        if (const auto known = before.find(name); known == before.end() || known->second != value)
+            log_info("the WAL was written with a higher " + name + ": recovery gets " + value);
+}
+
 Result<> refuse_problems(const RestorePlan& plan) {
     for (const RestoreProblem& problem : plan.problems) {
         if (problem.certain) return problem.error;
@@ -180,7 +194,9 @@ Result<RestoreResult> run_restore(const RestoreRequest& request, RestorePlan pla
         for (const auto& lock : locks) lock->report_progress(now.bytes_total, now.bytes_done);
         if (progress) progress(now);
     };
+    const auto reading = WalReading::start(plan);
     const CopyResult copied = CHRONOS_TRY(copy_files(copy, cancel));
+    if (reading) add_what_the_wal_needs(request, *reading, cancel, plan);
     CHRONOS_TRY(write_recovery_files(request, plan, ownership, copy.sync_files));
     CHRONOS_TRY(check_settings(request, plan));
     CHRONOS_TRY(invalidate_control_file(plan, ownership));

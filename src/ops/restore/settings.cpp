@@ -201,15 +201,23 @@ std::string targets_left(const pgdata::ServerConfig& config) {
     return shown(*last[0]) + " and " + shown(*last[1]);
 }
 
+pgdata::ServerConfig planned_config(const RestoreRequest& request, const RestorePlan& plan) {
+    const PlannedFiles files(request, plan);
+    const std::string& outside = plan.outside.server.config_file;
+    return pgdata::read_server_config(
+        outside.empty() ? request.pg_path + "/postgresql.conf" : outside,
+        request.pg_path + "/postgresql.auto.conf", files.source());
+}
+
 }  // namespace
+
+void plan_parameters(const RestoreRequest& request, RestorePlan& plan) {
+    raise_parameters(request, planned_config(request, plan), plan);
+}
 
 void plan_settings(const RestoreRequest& request, RestorePlan& plan) {
     if (major_of(plan.manifest.pg_version) < 12 || plan.type == RecoveryType::none) return;
-    const PlannedFiles files(request, plan);
-    const std::string& outside = plan.outside.server.config_file;
-    const pgdata::ServerConfig config =
-        pgdata::read_server_config(outside.empty() ? request.pg_path + "/postgresql.conf" : outside,
-                                   request.pg_path + "/postgresql.auto.conf", files.source());
+    const pgdata::ServerConfig config = planned_config(request, plan);
     name_what_stays(config, plan);
     raise_parameters(request, config, plan);
     if (plan.type == RecoveryType::preserve) {

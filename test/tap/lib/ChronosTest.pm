@@ -15,7 +15,8 @@ use Test::More;
 use Time::HiRes qw(usleep time);
 
 our @EXPORT = qw(chronos_node write_config chronos pgbackrest run_tool restored_node poll_until
-  table_state slurp_tree seed campaign engines_below wait_archived archive_directory $chronos);
+  restored_rows private_directory table_state slurp_tree seed campaign engines_below wait_archived
+  archive_directory $chronos);
 
 our $chronos = $ENV{CHRONOS} // 'chronos';
 
@@ -86,6 +87,28 @@ C
 		$node->safe_psql('postgres', 'CREATE EXTENSION chronos_backup');
 	}
 	return $node;
+}
+
+# A directory as a data directory has to be.
+sub private_directory
+{
+	my $directory = PostgreSQL::Test::Utils::tempdir();
+	chmod 0700, $directory;
+	return $directory;
+}
+
+# Restores into a directory of its own, with nothing archived from there, and starts a server on it:
+# the ids in the table t, and what the command said.
+sub restored_rows
+{
+	my ($conf, $name, @arguments) = @_;
+	my $directory = private_directory();
+	my ($status, $out, $err) = chronos($conf, "--pg1-path=$directory", '--archive-mode=off', @arguments, 'restore');
+	is($status, 0, "$name: restored") or diag($out . $err);
+	my $copy = restored_node($name, $directory);
+	my $rows = $copy->safe_psql('postgres', q{SELECT string_agg(id::text, ',' ORDER BY id) FROM t});
+	$copy->stop('immediate');
+	return ($rows, $out . $err);
 }
 
 # Where the archive of the node's first stanza lies in its repository, whether it exists already or not.
