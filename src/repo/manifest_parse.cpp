@@ -166,19 +166,25 @@ bool read_file_content(JsonReader& reader, std::string_view key, ManifestFile& f
     return true;
 }
 
-/// What the entry leaves out because it follows from the rest; and that the rest fits together.
-void complete_file(JsonReader& reader, const FileState& state, ManifestFile& file) {
-    if (!state.size) reader.fail("missing 'size'");
-    if (!state.timestamp) reader.fail("missing 'timestamp'");
-    if (!state.size_original) file.size_original = file.size;
-    if (!state.repo_size) file.repo_size = file.size;
-    // Members that say nothing without another one do not survive: the value has one text.
+/// Members that say nothing without another one do not survive, whoever has set them: so a value
+/// has one text, and a text one value.
+void drop_mute_members(ManifestFile& file) {
     if (file.size == 0) file.checksum = {};
     if (file.bundle_id == 0) file.bundle_offset = 0;
     if (file.block_size == 0)
         file.block_checksum_size = 0;
     else if (file.block_checksum_size == 0)
         file.block_checksum_size = kBlockChecksumSizeDefault;
+    if (!file.page_checked) file.page_error = false;
+}
+
+/// What the entry leaves out because it follows from the rest; and that the rest fits together.
+void complete_file(JsonReader& reader, const FileState& state, ManifestFile& file) {
+    if (!state.size) reader.fail("missing 'size'");
+    if (!state.timestamp) reader.fail("missing 'timestamp'");
+    if (!state.size_original) file.size_original = file.size;
+    if (!state.repo_size) file.repo_size = file.size;
+    drop_mute_members(file);
     if (file.block_map_size != 0 && file.block_size == 0) reader.fail("'bim' without 'bi'");
     if (file.block_map_size > file.repo_size) reader.fail("'bim' is larger than 'repo-size'");
     if (!file.reference.empty() && !is_backup_label(file.reference))
@@ -189,20 +195,11 @@ Error not_as_meant(std::string_view what) {
     return Error(ErrorKind::format, std::string(what) + " does not read back as what was meant");
 }
 
-/// As the reader leaves it: members that say nothing without another one do not survive.
-ManifestFile as_read(ManifestFile file) {
-    if (file.size == 0) file.checksum = {};
-    if (file.bundle_id == 0) file.bundle_offset = 0;
-    if (file.block_size == 0)
-        file.block_checksum_size = 0;
-    else if (file.block_checksum_size == 0)
-        file.block_checksum_size = kBlockChecksumSizeDefault;
-    if (!file.page_checked) file.page_error = false;
-    return file;
-}
-
 bool is_as_meant(const ManifestFile& read, const ManifestFile& meant) {
-    return read == meant || read == as_read(meant);
+    if (read == meant) return true;
+    ManifestFile left = meant;
+    drop_mute_members(left);
+    return read == left;
 }
 template <class Entry>
 bool is_as_meant(const Entry& read, const Entry& meant) {
