@@ -1,5 +1,5 @@
-#include "chronos/base/text.h"
 #include "chronos/ops/health.h"
+#include "ops/health/columns.h"
 
 namespace chronos::ops::health {
 namespace {
@@ -26,14 +26,6 @@ constexpr std::string_view kSchedulesQuery =
     " coalesce(extract(epoch FROM last_due)::bigint, 0)::text,"
     " coalesce(last_state, ''), coalesce(last_error, '')"
     " FROM chronos.schedules ORDER BY next_run NULLS LAST, name LIMIT 100";
-
-std::uint64_t number(const std::optional<std::string>& value) {
-    return value ? parse_uint(*value).value_or(0) : 0;
-}
-
-UnixTime time_of(const std::optional<std::string>& value) {
-    return static_cast<UnixTime>(number(value));
-}
 
 JobEntry job_of(const db::Row& row) {
     JobEntry job;

@@ -2,6 +2,7 @@
 
 #include "chronos/base/text.h"
 #include "chronos/ops/health.h"
+#include "ops/health/columns.h"
 
 namespace chronos::ops::health {
 namespace {
@@ -70,10 +71,6 @@ constexpr std::string_view kHeartbeatsQuery =
     " coalesce(extract(epoch FROM late_by)::bigint, 0)::text, coalesce(message, '')"
     " FROM chronos.heartbeats";
 
-std::uint64_t number(const std::optional<std::string>& value) {
-    return value ? parse_uint(*value).value_or(0) : 0;
-}
-
 Result<> ask_about_heartbeats(db::Connection& connection, ServerFacts& facts) {
     const db::Rows there = CHRONOS_TRY(connection.query(kHasHeartbeats));
     if (there.size() != 1 || there[0].size() != 1 || there[0][0] != "true") return {};
@@ -108,9 +105,8 @@ Result<> ask_about_jobs(db::Connection& connection, ServerFacts& facts) {
         known ? *std::move(known) : CHRONOS_TRY(connection.query(kLastRecordedBackupQuery));
     if (rows.size() != 1 || rows[0].size() != 5) return {};
     const db::Row& row = rows[0];
-    facts.last_backup_job =
-        JobFacts{static_cast<std::int64_t>(number(row[0])), row[1].value_or(""),
-                 row[2].value_or(""), row[3].value_or(""), static_cast<UnixTime>(number(row[4]))};
+    facts.last_backup_job = JobFacts{static_cast<std::int64_t>(number(row[0])), row[1].value_or(""),
+                                     row[2].value_or(""), row[3].value_or(""), time_of(row[4])};
     return {};
 }
 
@@ -141,13 +137,13 @@ Result<ServerFacts> look_at_server(db::Connection& connection, const std::string
     facts.in_recovery = row[0] == "true";
     facts.archive_mode = row[1].value_or("");
     facts.last_archived_wal = row[2].value_or("");
-    facts.last_archived_at = static_cast<UnixTime>(number(row[3]));
+    facts.last_archived_at = time_of(row[3]);
     facts.last_failed_wal = row[4].value_or("");
-    facts.last_failed_at = static_cast<UnixTime>(number(row[5]));
+    facts.last_failed_at = time_of(row[5]);
     facts.archived_count = number(row[6]);
     facts.failed_count = number(row[7]);
     facts.ready_segments = number(row[8]);
-    facts.oldest_ready = static_cast<UnixTime>(number(row[9]));
+    facts.oldest_ready = time_of(row[9]);
     facts.pg_wal_bytes = number(row[10]);
     facts.unarchived_bytes = number(row[11]);
     look_at_disk(pgdata, facts);
