@@ -7,6 +7,7 @@ use lib 'test/tap/lib';
 use ChronosTest;
 use JSON::PP;
 use PostgreSQL::Test::Cluster;
+use File::Path qw(make_path);
 use Test::More;
 use Time::HiRes qw(usleep);
 
@@ -156,6 +157,17 @@ sub refused
 	is($status, 95, 'a wrong passphrase');
 	like($err, qr/Nothing was changed/, 'changes nothing');
 	ok(opens(2), 'indeed');
+
+	# Nor while somebody of another host works on the stanza.
+	my $elsewhere = "$base/repo/chronos/main/run/1-elsewhere";
+	make_path($elsewhere =~ s{/[^/]+$}{}r);
+	PostgreSQL::Test::Utils::append_to_file($elsewhere, '{"what":"backup","server":"","host":"elsewhere","boot":"b","namespace":"n","pid":"1","start":"1"}' . "\n");
+	($status, $out, $err) = with_new($pass[3], configure('next', $pass[2]), qw(rekey --phase=prepare --log-level-stderr=error));
+	is($status, 50, 'while a backup of another host runs it is refused');
+	like($out . $err, qr/rekey of stanza 'main' .* is not possible while 'backup' of process 1 on host 'elsewhere'/, 'and says who is at work');
+	($status, $out, $err) = chronos("$base/live.conf", '--log-level-stderr=error', 'stanza-create');
+	is($status, 50, 'so is stanza-create') or diag $out . $err;
+	unlink $elsewhere or die $!;
 
 	# A backup that runs keeps it away.
 	open my $lock, '>', "$base/lock/main-backup.lock" or die $!;

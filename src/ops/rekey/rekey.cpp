@@ -6,6 +6,7 @@
 
 #include "chronos/base/log.h"
 #include "chronos/repo/info.h"
+#include "chronos/repo/lease.h"
 #include "chronos/repo/lock.h"
 #include "chronos/repo/proven_text.h"
 #include "chronos/repo/stanza.h"
@@ -78,6 +79,7 @@ private:
     const std::string target_;  // opens everything afterwards
     std::set<std::string> stanzas_;
     std::vector<std::vector<std::unique_ptr<repo::Lock>>> locks_;
+    std::vector<std::unique_ptr<repo::Lease>> leases_;  ///< the same against other hosts
     std::vector<InfoPair> pairs_;
     std::vector<RekeyedFile> done_;
 };
@@ -90,10 +92,13 @@ Result<> Run::find_stanzas() {
 }
 
 Result<> Run::lock_stanzas() {
-    for (const std::string& stanza : stanzas_)
+    for (const std::string& stanza : stanzas_) {
         locks_.push_back(
             CHRONOS_TRY(repo::lock_stanza({request_.lock_path, stanza, repo::LockType::archive,
                                            repository_.key, request_.exec_id})));
+        leases_.push_back(
+            CHRONOS_TRY(repo::Lease::take(repository_, {stanza, "rekey", request_.exec_id})));
+    }
     return {};
 }
 

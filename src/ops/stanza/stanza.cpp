@@ -93,6 +93,8 @@ Result<std::vector<StanzaOutcome>> create_stanza(const StanzaRequest& request,
     const auto identity = repo::ClusterIdentity::of(cluster);
     std::vector<StanzaOutcome> outcomes;
     for (const repo::Repository& repository : request.repositories) {
+        const auto lease = CHRONOS_TRY(
+            repo::Lease::take(repository, {request.stanza, "stanza-create", request.exec_id}));
         log_info("stanza-create for stanza '" + request.stanza + "' on repo" +
                  std::to_string(repository.key));
         const repo::StanzaOutcome state = CHRONOS_TRY_DOING(
