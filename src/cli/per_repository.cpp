@@ -1,5 +1,6 @@
 #include "cli/per_repository.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "chronos/base/log.h"
@@ -23,10 +24,13 @@ Result<> report_failures(const std::string& command,
                   message.substr(0, message.find('\n'));
     }
     if (failures.empty()) return {};
+    // A wrong passphrase is no failure of one command or another: it has one code everywhere.
+    const bool closed = std::ranges::all_of(
+        failures, [](const auto& item) { return item.second.kind() == ErrorKind::crypto; });
     // A job has no log file to be looked at, but this text.
-    Error error(ErrorKind::command, command + " command encountered " +
-                                        std::to_string(failures.size()) +
-                                        " error(s), check the log file for details" + causes);
+    Error error(closed ? ErrorKind::crypto : ErrorKind::command,
+                command + " command encountered " + std::to_string(failures.size()) +
+                    " error(s), check the log file for details" + causes);
     for (const auto& [key, failure] : failures)
         if (!failure.hint().empty()) error = std::move(error).with_hint(failure.hint());
     return error;

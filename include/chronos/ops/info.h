@@ -42,6 +42,7 @@ enum class InfoCode : int {
 struct InfoStatus {
     InfoCode code = InfoCode::ok;
     std::string message;  ///< for `other` of a repository the error with its class name
+    bool closed = false;  ///< what is wrong is the passphrase
 };
 
 struct InfoRepository {
@@ -90,6 +91,10 @@ struct InfoReport {
 /// Looks at everything the request names. What is wrong with a repository or a stanza becomes a
 /// status; an error is only a request that contradicts itself (kind option_invalid).
 Result<InfoReport> collect_info(const InfoRequest& request);
+
+/// Kind crypto if no repository has been opened, of no stanza, because the passphrase is wrong:
+/// then the report says nothing else.
+Result<> info_outcome(const InfoReport& report);
 
 /// "missing stanza path" for its code.
 std::string_view info_code_message(InfoCode code);

@@ -47,6 +47,7 @@ struct VerifyFinding {
     std::string file;         ///< in the backup or the archive; "" where it is about the whole
     std::string message;      ///< what is wrong with it
     std::string consequence;  ///< what that means for whom; "" for a note
+    bool closed = false;      ///< the passphrase is wrong: nothing is known of the repository
 };
 
 /// Files by outcome; `valid` + the problems = `total`.
@@ -99,7 +100,8 @@ struct VerifyResult {
 Result<VerifyResult> run_verify(const VerifyRequest& request, const ProgressReceiver& progress,
                                 const Cancellation& cancel);
 
-/// The first failure as an error, for exit codes; success if there is none.
+/// The first failure as an error, for exit codes; success if there is none. Kind crypto if all
+/// there is to say is that the passphrase is wrong, as of every other command.
 Result<> verify_outcome(const VerifyResult& result);
 
 }  // namespace chronos::ops::verify

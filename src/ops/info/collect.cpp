@@ -18,12 +18,13 @@ struct StanzaData {
 };
 
 InfoStatus status_of(InfoCode code) {
-    return {code, std::string(info_code_message(code))};
+    return {code, std::string(info_code_message(code)), false};
 }
 
 InfoStatus status_of(const Error& error) {
     return {InfoCode::other,
-            "[" + std::string(error_class_name(error.kind())) + "] " + error.text()};
+            "[" + std::string(error_class_name(error.kind())) + "] " + error.text(),
+            error.kind() == ErrorKind::crypto};
 }
 
 bool is_stored_segment(std::string_view name) {
@@ -91,7 +92,8 @@ Result<InfoStatus> look_at_stanza(const Repository& repository, const InfoReques
             return otherwise;
         return status_of(InfoCode::missing_stanza_path);
     };
-    if (request.detail == InfoDetail::progress) return without_info(InfoStatus{InfoCode::ok, "ok"});
+    if (request.detail == InfoDetail::progress)
+        return without_info(InfoStatus{InfoCode::ok, "ok", false});
     // What is there most of the time is looked for first.
     auto backup_info = load_backup_info(repository, stanza);
     if (!backup_info && backup_info.error().kind() == ErrorKind::not_found)
@@ -254,6 +256,19 @@ Result<> check_request(const InfoRequest& request) {
 }
 
 }  // namespace
+
+Result<> info_outcome(const InfoReport& report) {
+    const InfoRepository* closed = nullptr;
+    for (const InfoStanza& stanza : report.stanzas)
+        for (const InfoRepository& repository : stanza.repositories) {
+            if (!repository.status.closed) return {};
+            closed = &repository;
+        }
+    if (closed == nullptr) return {};
+    return Error(ErrorKind::crypto, "no repository can be opened, the last: repo" +
+                                        std::to_string(closed->key) + ": " +
+                                        closed->status.message);
+}
 
 std::string_view info_code_message(InfoCode code) {
     switch (code) {

@@ -158,7 +158,10 @@ Result<> verify_outcome(const VerifyResult& result) {
     if (failures == 0) return {};
     const VerifyFinding& first =
         *std::ranges::find(result.findings, FindingStatus::failure, &VerifyFinding::status);
-    Error error(ErrorKind::file_invalid,
+    const bool closed = std::ranges::all_of(result.findings, [](const VerifyFinding& finding) {
+        return finding.closed || finding.status != FindingStatus::failure;
+    });
+    Error error(closed ? ErrorKind::crypto : ErrorKind::file_invalid,
                 std::to_string(failures) + (failures == 1 ? " problem" : " problems") +
                     " found, the first: " + place_text(first) + ": " + first.message);
     if (first.consequence.empty()) return error;

@@ -78,7 +78,9 @@ public:
         result_.bytes_read = meter_.bytes_read();
         result_.objects_read = meter_.objects_read();
         result_.objects_known = meter_.objects_known();
-        const auto found = findings_.take();
+        auto found = findings_.take();
+        if (!done && done.error().kind() == ErrorKind::crypto)
+            for (VerifyFinding& finding : found) finding.closed = true;
         if (done && request_.sets.empty() && has_stanza()) save_summary(started, found);
         result.findings.insert(result.findings.end(), found.begin(), found.end());
         result.repositories.push_back(std::move(result_));
