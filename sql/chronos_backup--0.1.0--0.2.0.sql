@@ -114,6 +114,55 @@ COMMENT ON FUNCTION chronos.drill(text, timestamptz, text[], boolean, text) IS
 COMMENT ON VIEW chronos.drills IS
 	'every restore drill on record: outcome, times, how new the recovered data were, and whether its questions were answered as expected';
 
+-- Progress, by the clock that nobody sets
+
+CREATE FUNCTION chronos.job_times(OUT id bigint, OUT elapsed interval, OUT in_phase interval)
+	RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED
+	AS 'MODULE_PATHNAME', 'chronos_job_times';
+COMMENT ON FUNCTION chronos.job_times() IS
+	'for how long each running job and its phase have lasted, whatever was done to the wall clock; what chronos.progress is made of';
+REVOKE ALL ON FUNCTION chronos.job_times() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION chronos.job_times() TO chronos_monitor;
+
+CREATE OR REPLACE VIEW chronos.progress AS
+	SELECT job.id, job.type, job.phase,
+		job.bytes AS bytes_done, job.bytes_total,
+		CASE WHEN job.bytes_total > 0 THEN round(100.0 * job.bytes / job.bytes_total, 1) END AS percent,
+		job.files AS files_done, job.files_total,
+		CASE WHEN seconds > 0 THEN (job.bytes / seconds)::bigint END AS bytes_per_second,
+		CASE WHEN job.bytes > 0 AND job.bytes_total >= job.bytes
+			THEN make_interval(secs => (seconds * (job.bytes_total - job.bytes) / job.bytes)::double precision) END AS eta,
+		times.elapsed,
+		job.worker_pid
+	FROM chronos.current_jobs() AS job LEFT JOIN chronos.job_times() AS times USING (id),
+		LATERAL (SELECT extract(epoch FROM times.in_phase) AS seconds) AS phase_age
+	WHERE job.state = 'running';
+
+CREATE OR REPLACE VIEW chronos.throughput AS
+	SELECT job.id, job.type, job.state, job.label, job.started_at, took.copy_time,
+		stage.bytes, stage.stored_bytes,
+		(stage.bytes / nullif(took.seconds, 0))::bigint AS bytes_per_second,
+		(stage.stored_bytes / nullif(took.seconds, 0))::bigint AS stored_bytes_per_second,
+		round(100 * stage.read / thread.seconds, 1) AS read_percent,
+		round(100 * stage.compute / thread.seconds, 1) AS compute_percent,
+		round(100 * stage.store / thread.seconds, 1) AS store_percent,
+		round(100 * stage.clock / thread.seconds, 1) AS clock_percent,
+		CASE greatest(stage.read, stage.compute, stage.store, stage.clock)
+			WHEN stage.store THEN 'storage' WHEN stage.read THEN 'disk' WHEN stage.compute THEN 'processor'
+			ELSE 'clock' END AS slowest,
+		make_interval(secs => (job.phases->>'start')::float8) AS checkpoint_time,
+		make_interval(secs => (job.phases->>'sync')::float8) AS sync_time,
+		make_interval(secs => (job.phases->>'wal')::float8) AS wal_time
+	FROM chronos.jobs AS job
+		LEFT JOIN (chronos.current_jobs() AS running JOIN chronos.job_times() AS times USING (id))
+			ON running.id = job.id AND running.requested_at = job.requested_at AND running.phase = 'copy',
+		LATERAL jsonb_to_record(job.copying)
+			AS stage(read numeric, compute numeric, store numeric, clock numeric, bytes bigint, stored_bytes bigint),
+		LATERAL (SELECT nullif(stage.read + stage.compute + stage.store + stage.clock, 0)) AS thread(seconds),
+		LATERAL (SELECT coalesce(make_interval(secs => (job.phases->>'copy')::float8), times.in_phase)) AS timed(copy_time),
+		LATERAL (SELECT timed.copy_time, extract(epoch FROM timed.copy_time)) AS took(copy_time, seconds)
+	WHERE job.copying IS NOT NULL;
+
 -- Health
 
 CREATE FUNCTION chronos.heartbeats(

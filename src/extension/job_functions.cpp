@@ -171,6 +171,20 @@ void put_job(ReturnSetInfo* result, JobSlot* job) {
     tuplestore_putvalues(result->setResult, result->setDesc, row.values, row.nulls);
 }
 
+void put_interval(RowBuilder* row, SteadyTime since) {
+    Interval* interval = static_cast<Interval*>(palloc0(sizeof(Interval)));
+    interval->time = since == 0 ? 0 : Max(0, steady_now() - since);
+    put(row, IntervalPGetDatum(interval), since == 0);
+}
+
+JobSlot* copy_of_jobs() {
+    JobSlot* jobs = static_cast<JobSlot*>(palloc(sizeof shared->slots));
+    LWLockAcquire(shared->lock, LW_SHARED);
+    memcpy(static_cast<void*>(jobs), shared->slots, sizeof shared->slots);
+    LWLockRelease(shared->lock);
+    return jobs;
+}
+
 }  // namespace
 }  // namespace chronos::extension
 
@@ -235,11 +249,25 @@ CHRONOS_FUNCTION(chronos_current_jobs) {
     require_preloaded();
     InitMaterializedSRF(fcinfo, 0);
     ReturnSetInfo* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
-    JobSlot* jobs = static_cast<JobSlot*>(palloc(sizeof shared->slots));
-    LWLockAcquire(shared->lock, LW_SHARED);
-    memcpy(static_cast<void*>(jobs), shared->slots, sizeof shared->slots);
-    LWLockRelease(shared->lock);
+    JobSlot* jobs = copy_of_jobs();
     for (int i = 0; i < kJobSlots; ++i)
         if (jobs[i].state != JobState::free) put_job(result, &jobs[i]);
+    return 0;
+}
+
+CHRONOS_FUNCTION(chronos_job_times) {
+    using namespace chronos::extension;
+    require_preloaded();
+    InitMaterializedSRF(fcinfo, 0);
+    ReturnSetInfo* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
+    JobSlot* jobs = copy_of_jobs();
+    for (int i = 0; i < kJobSlots; ++i) {
+        if (jobs[i].state != JobState::running) continue;
+        RowBuilder row = {};
+        put(&row, Int64GetDatum(jobs[i].id), false);
+        put_interval(&row, jobs[i].claimed_steady);
+        put_interval(&row, jobs[i].phase_steady);
+        tuplestore_putvalues(result->setResult, result->setDesc, row.values, row.nulls);
+    }
     return 0;
 }

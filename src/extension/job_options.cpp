@@ -130,13 +130,30 @@ void append_options(StringInfo lines, const JobType* type, Jsonb* options) {
     }
 }
 
-void require_may_ask(const JobType* type, Jsonb* options, Oid role) {
-    if (strcmp(type->name, "drill") != 0 || !JB_ROOT_IS_OBJECT(options)) return;
+namespace {
+
+bool asks_questions(const JobType* type, Jsonb* options) {
+    if (strcmp(type->name, "drill") != 0 || !JB_ROOT_IS_OBJECT(options)) return false;
     JsonbValue key = {};
     key.type = jbvString;
     key.val.string.val = const_cast<char*>("assert");
     key.val.string.len = 6;
-    if (findJsonbValueFromContainer(&options->root, JB_FOBJECT, &key) == nullptr) return;
+    return findJsonbValueFromContainer(&options->root, JB_FOBJECT, &key) != nullptr;
+}
+
+}  // namespace
+
+bool may_still_ask(const JobType* type, Jsonb* options, const char* name) {
+    if (!asks_questions(type, options)) return true;
+    const Oid role = get_role_oid(name, /*missing_ok=*/true);
+    const Oid driller = get_role_oid("chronos_driller", /*missing_ok=*/true);
+    if (!OidIsValid(role)) return false;
+    // Known is who had the session: he may have made the schedule by SET ROLE.
+    return superuser_arg(role) || (OidIsValid(driller) && is_member_of_role(role, driller));
+}
+
+void require_may_ask(const JobType* type, Jsonb* options, Oid role) {
+    if (!asks_questions(type, options)) return;
     const Oid driller = get_role_oid("chronos_driller", /*missing_ok=*/true);
     if (superuser_arg(role) || (OidIsValid(driller) && has_privs_of_role(role, driller))) return;
     ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

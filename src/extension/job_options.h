@@ -18,4 +18,8 @@ void append_options(StringInfo lines, const JobType* type, Jsonb* options);
 /// them is a decision of its own. Raises an error if the options have some and `role` may not.
 void require_may_ask(const JobType* type, Jsonb* options, Oid role);
 
+/// Whether somebody of that name may still ask them when a schedule of his is due: he may have made
+/// it before there was such a rule, or have lost the right since.
+bool may_still_ask(const JobType* type, Jsonb* options, const char* role);
+
 }  // namespace chronos::extension

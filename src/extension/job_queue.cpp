@@ -42,6 +42,15 @@ void fill_slot(JobSlot* slot, int64 id, const JobRequest* request) {
         slot->finished_steady = steady_now();
         clip_utf8(slot->error, sizeof slot->error, request->skip_reason);
     }
+    if (request->refusal != nullptr) {
+        constexpr int kOptionInvalid = 31;
+        slot->state = JobState::failed;
+        slot->finished_at = slot->requested_at;
+        slot->finished_steady = steady_now();
+        slot->error_code = kOptionInvalid;
+        clip_utf8(slot->error, sizeof slot->error, request->refusal);
+        clip_utf8(slot->hint, sizeof slot->hint, request->hint);
+    }
     pg_atomic_write_u64(&slot->bytes_total, 0);
     pg_atomic_write_u64(&slot->bytes_done, 0);
     pg_atomic_write_u64(&slot->files_total, 0);

@@ -15,6 +15,8 @@ struct JobRequest {
     TimestampTz due_at;       ///< 0 without schedule
     int attempt;              ///< 0 without schedule
     const char* skip_reason;  ///< nullptr: to be run; else it is finished at once, as skipped
+    const char* refusal;      ///< nullptr: to be run; else it is finished at once, as failed
+    const char* hint;         ///< of the refusal
 };
 
 /// What tells a job from all others, also after numbers began again.

@@ -52,6 +52,7 @@ struct Entry {
     pg_tz* zone;
     char* options;
     const char* created_by;
+    bool may_run;  ///< its maker may ask for what it does
     TimestampTz considered_until;
     int retries;
     int64 retry_delay_us;
@@ -118,6 +119,10 @@ void read_entry(HeapTuple row, Entry* entry) {
                         errmsg("its type or its time zone is not known to this server")));
     entry->options = option_lines(row, 5, entry->type);
     entry->created_by = text_column(row, 6);
+    bool is_null = true;
+    const Datum options = column(row, 5, &is_null);
+    entry->may_run =
+        is_null || may_still_ask(entry->type, DatumGetJsonbP(options), entry->created_by);
     entry->considered_until = number_column(row, 7);
     entry->retries = int_column(row, 8);
     entry->retry_delay_us = number_column(row, 9);
@@ -294,11 +299,22 @@ void run(Entry* entry, Evaluation* evaluation) {
     request.schedule = utf8_text(entry->name);
     request.due_at = entry->due_at;
     request.attempt = entry->attempt;
-    request.skip_reason = skip_reason(entry, evaluation->first_job);
+    if (entry->may_run) {
+        request.skip_reason = skip_reason(entry, evaluation->first_job);
+    } else {
+        request.refusal =
+            utf8_text(psprintf("role \"%s\", who made the schedule, is not permitted "
+                               "to ask the restored cluster questions",
+                               entry->created_by));
+        request.hint =
+            "A superuser can GRANT chronos_driller to the role, or make the schedule anew.";
+    }
     const JobIdentity job = queue_job(&request);
-    if (evaluation->first_job == 0) evaluation->first_job = job.id;
+    if (evaluation->first_job == 0 && entry->may_run) evaluation->first_job = job.id;
     ereport(LOG, (errmsg("chronos: schedule \"%s\": %s %s", entry->name, entry->type->title,
-                         request.skip_reason != nullptr ? request.skip_reason : "is due")));
+                         request.refusal != nullptr       ? request.refusal
+                         : request.skip_reason != nullptr ? request.skip_reason
+                                                          : "is due")));
     note(entry, evaluation->now, &job);
 }
 

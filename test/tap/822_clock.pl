@@ -93,6 +93,19 @@ sleep 6;
 cmp_ok(sql("SELECT count(*) FROM chronos.jobs WHERE schedule = 'every' AND id > $highest"), '<=', 2,
 	'once for all that was missed, and once for the next minute');
 
+# How long something has run does not depend on what the clock shows.
+PostgreSQL::Test::Utils::append_to_file("$base/engine.hang", '');
+my $hanging = sql(q{SELECT chronos.start_job('verify')});
+until_true("EXISTS (SELECT FROM chronos.progress WHERE id = $hanging)", 'a job runs');
+for my $hours (72 + 9, 72)
+{
+	set_clock($hours);
+	is(sql("SELECT elapsed BETWEEN '0' AND interval '5 minutes' FROM chronos.progress WHERE id = $hanging"), 't', "with the clock at $hours hours it has run for some seconds");
+}
+sql("SELECT chronos.cancel($hanging)");
+unlink "$base/engine.hang";
+until_true("(SELECT finished_at IS NOT NULL FROM chronos.jobs WHERE id = $hanging)", 'it ends');
+
 # Back by less than a minute is a correction: what ran a moment ago does not run again.
 $highest = sql('SELECT max(id) FROM chronos.jobs');
 set_shift($shift - 20);

@@ -89,5 +89,20 @@ unlike($everything, qr/\Q$row\E|password=subscribed/, 'no row, and no password o
 like($out, qr/\Q$row\E/, 'the command prints the answer');
 ($status, $out, $err) = chronos($conf, 'drill', '--log-level-console=off', '--list', '--output=json');
 unlike($out, qr/\Q$row\E/, 'the record does not have it');
+# A schedule outlives the right to ask: whether its maker may is looked at when it is due.
+($status, $out, $err) = as('driller', q{SELECT chronos.schedule('curious', 'drill', '0 3 * * *', options => '{"assert": ["SELECT true"]}')});
+is($err, '', 'a driller may make such a schedule') or diag($err);
+sub due { sql(q{UPDATE chronos.schedule_entries SET considered_until = now() - interval '2 days', retries = 0 WHERE name = 'curious'}) }
+sub outcome { return sql(q{SELECT coalesce((SELECT state || ': ' || coalesce(error, '') FROM chronos.jobs WHERE schedule = 'curious' ORDER BY id DESC LIMIT 1), '')}) }
+due();
+ok($node->poll_query_until('postgres', q{SELECT state = 'succeeded' FROM chronos.jobs WHERE schedule = 'curious'}), 'which drills') or diag(outcome());
+sql('REVOKE chronos_driller FROM driller; GRANT chronos_operator TO driller');
+due();
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 2 FROM chronos.jobs WHERE schedule = 'curious' AND finished_at IS NOT NULL}), 'it is due again');
+like(outcome(), qr/^failed: role "driller".*not permitted to ask/, 'after the right was taken away it fails, and says why');
+sql('DROP OWNED BY driller; DROP ROLE driller');
+due();
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 3 FROM chronos.jobs WHERE schedule = 'curious' AND finished_at IS NOT NULL}), 'and once more');
+like(outcome(), qr/^failed: role "driller".*not permitted to ask/, 'nor does it ask for a role that is gone');
 $node->stop;
 done_testing();
