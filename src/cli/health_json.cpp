@@ -91,7 +91,9 @@ json repository_json(const HealthView& view, const ops::health::RepositoryFacts&
     const auto memory = view.memories.find(repository.key);
     const RepositoryMemory known =
         memory == view.memories.end() ? RepositoryMemory() : memory->second;
-    json backups = json::array(), archives = json::array();
+    json backups = json::array(), archives = json::array(), verifies = json::array();
+    for (const ops::health::VerifyFacts& verify : repository.verifies)
+        verifies.push_back(verify_json(verify));
     for (const repo::BackupEntry& backup : repository.backups)
         backups.push_back(backup_json(backup));
     for (const ops::health::ArchiveFacts& archive : repository.archives)
@@ -107,6 +109,7 @@ json repository_json(const HealthView& view, const ops::health::RepositoryFacts&
         {"known_backups", known.backups},
         {"known_newest", time_or_null(known.newest)},
         {"verify", verify_json(repository.verify)},
+        {"verifies", verifies},
         {"recovery_time", repository.drill && repository.drill->recovery_time
                               ? json(*repository.drill->recovery_time)
                               : json()},

@@ -1,5 +1,7 @@
 #include "chronos/repo/verify_result.h"
 
+#include <algorithm>
+
 #include "chronos/base/text.h"
 #include "chronos/repo/proven_text.h"
 
@@ -8,6 +10,10 @@ namespace {
 
 std::string object_of(const std::string& stanza) {
     return "chronos/" + stanza + "/verify/result";
+}
+
+std::string history_of(const std::string& stanza) {
+    return "chronos/" + stanza + "/verify/history";
 }
 
 std::string line(std::string_view key, std::uint64_t value) {
@@ -38,6 +44,31 @@ VerifySummary parse_summary(std::string_view text) {
     return summary;
 }
 
+std::string format_summary(const VerifySummary& summary) {
+    return line("started", static_cast<std::uint64_t>(summary.started)) +
+           line("finished", static_cast<std::uint64_t>(summary.finished)) +
+           line("full", summary.full ? 1 : 0) + line("failures", summary.failures) +
+           line("notes", summary.notes) + line("backups", summary.backups) +
+           line("wal-segments", summary.wal_segments) + line("bytes-read", summary.bytes_read) +
+           "first-failure=" + summary.first_failure + "\n";
+}
+
+std::string format_history(const std::vector<VerifySummary>& history) {
+    std::vector<std::string> texts;
+    for (const VerifySummary& summary : history) texts.push_back(format_summary(summary));
+    return join(texts, "\n");
+}
+
+std::vector<VerifySummary> parse_history(std::string_view text) {
+    std::vector<VerifySummary> history;
+    for (std::size_t at = 0; at < text.size();) {
+        const std::size_t end = std::min(text.find("\n\n", at), text.size());
+        history.push_back(parse_summary(text.substr(at, end - at)));
+        at = end + 2;
+    }
+    return history;
+}
+
 }  // namespace
 
 Result<std::optional<VerifySummary>> load_verify_summary(const Repository& repository,
@@ -49,19 +80,38 @@ Result<std::optional<VerifySummary>> load_verify_summary(const Repository& repos
     return std::optional(parse_summary(*text));
 }
 
+Result<std::vector<VerifySummary>> load_verify_history(const Repository& repository,
+                                                       const std::string& stanza,
+                                                       const std::string& pass) {
+    const auto last = CHRONOS_TRY(load_verify_summary(repository, stanza, pass));
+    std::vector<VerifySummary> history;
+    if (!last) return history;
+    if (const auto text = read_text(repository, history_of(stanza), pass))
+        history = parse_history(*text);
+    else if (text.error().kind() != ErrorKind::not_found)
+        return text.error();
+    if (history.empty() || history.back() != *last) history.push_back(*last);
+    return history;
+}
+
 Result<> save_verify_summary(const Repository& repository, const std::string& stanza,
                              const VerifySummary& summary, const std::string& pass) {
-    const std::string text =
-        line("started", static_cast<std::uint64_t>(summary.started)) +
-        line("finished", static_cast<std::uint64_t>(summary.finished)) +
-        line("full", summary.full ? 1 : 0) + line("failures", summary.failures) +
-        line("notes", summary.notes) + line("backups", summary.backups) +
-        line("wal-segments", summary.wal_segments) + line("bytes-read", summary.bytes_read) +
-        "first-failure=" + printable(summary.first_failure, 1024) + "\n";
     VerifySummary meant = summary;
     meant.first_failure = printable(summary.first_failure, 1024);
+    // One that cannot be read begins anew: what was is worth less than what is.
+    const auto before = load_verify_history(repository, stanza, pass);
+    std::vector<VerifySummary> history = before ? *before : std::vector<VerifySummary>();
+    history.push_back(meant);
+    if (history.size() > kVerifyHistory)
+        history.erase(history.begin(), history.end() - static_cast<long>(kVerifyHistory));
     const auto parse = [](std::string_view stored) { return std::optional(parse_summary(stored)); };
-    return write_text(repository, object_of(stanza), text, pass, reads_back_as(meant, parse));
+    CHRONOS_TRY(write_text(repository, object_of(stanza), format_summary(meant), pass,
+                           reads_back_as(meant, parse)));
+    const auto parse_all = [](std::string_view stored) {
+        return std::optional(parse_history(stored));
+    };
+    return write_text(repository, history_of(stanza), format_history(history), pass,
+                      reads_back_as(history, parse_all));
 }
 
 }  // namespace chronos::repo

@@ -70,6 +70,7 @@ my $first_full = (sort glob "$base/one/backup/main/*F")[0] =~ s{.*/}{}r;
 write_file("$base/one/chronos/main/hold/$first_full", ($now - 86400) . " audit $hostile");
 write_file("$base/one/chronos/main/verify/result", 'started=' . ($now - 90000) . "\nfinished=" . ($now - 86400)
 	  . "\nfull=1\nfailures=2\nnotes=0\nbackups=500\nwal-segments=1300\nbytes-read=1\nfirst-failure=file pg_data/base/5/1259 is damaged $hostile\n");
+write_file("$base/one/chronos/main/verify/history", join "\n", map { 'started=' . ($now - $_ * 7 * 86400 - 60) . "\nfinished=" . ($now - $_ * 7 * 86400) . "\nfull=1\nfailures=0\nnotes=0\nbackups=9\nwal-segments=9\nbytes-read=1\nfirst-failure=\n" } reverse 2 .. 6);
 write_file("$base/one/chronos/main/drills/" . strftime('%Y%m%dT%H%M%SZ', gmtime($now - $_ * 7 * 86400)) . '-' . ($_ == 3 ? 'failed' : 'passed') . "-1a2b3c4$_.json", '{}')
   for 1 .. 6;
 
@@ -161,6 +162,7 @@ like(text_of(section($dom, 'schedules')), qr/\Q$hostile\E.*in 1h 59m|\Q$hostile\
 like(text_of(section($dom, 'jobs')), qr/805 incr failed.*disk full/, 'outcomes are there');
 my $proof = text_of(section($dom, 'proof'));
 like($proof, qr/Verify found 2 problems 1d ago/, 'the last verify with its age');
+like($proof, qr/5 of the last 6 verifies found nothing wrong/, 'and those before it');
 like($proof, qr/Last restore drill passed 7d ago.*5 of the last 6 passed/, 'drills');
 like($proof, qr/Held: $first_full since .*audit/, 'holds');
 is(scalar(() = $dom =~ /as of \d+[sm][^<]* ago/g) >= 8 ? 1 : 0, 1, 'every card says how old it is');

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -134,6 +135,7 @@ struct RepositoryFacts {
     std::vector<repo::BackupEntry> backups;  ///< ascending label
     std::vector<ArchiveFacts> archives;
     std::optional<VerifyFacts> verify;
+    std::vector<VerifyFacts> verifies;  ///< the last ones, oldest first; `verify` is the last
     std::optional<DrillFacts> drill;
     std::vector<DrillEntry> drills;  ///< the last ones, oldest first
     std::vector<HoldFacts> holds;    ///< ascending label
@@ -298,6 +300,7 @@ struct Rule {
     std::optional<double> number;                 ///< the value: seconds, bytes, percent or a count
     UnixTime since = 0;                           ///< of the state, where that is known
     std::vector<RepositoryFinding> repositories;  ///< of rules that judge each: those they could
+    std::set<unsigned> found_in;  ///< keys of the repositories in which it finds something
 };
 
 /// One row a rule, always the same rules in the same order. Without `server` those about it are
@@ -308,8 +311,8 @@ std::vector<Rule> evaluate(const Snapshot& snapshot, const std::optional<ServerF
 /// The worst state of all; unknown ones count as ok.
 RuleState overall_state(const std::vector<Rule>& rules);
 
-/// How a repository does: the worst state of those rules that find something in it. So whoever
-/// shows both shows the same.
+/// How a repository does: the worst state of those rules that find something in it, which they say
+/// themselves. So whoever shows both shows the same.
 RuleState state_of(const RepositoryFacts& repository, const std::vector<Rule>& rules);
 
 /// What is remembered of a rule between two runs.

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "chronos/base/clock.h"
 #include "chronos/base/result.h"
@@ -10,9 +11,10 @@
 
 namespace chronos::repo {
 
-/// What the last verification of a whole stanza found, for whoever wants to know without doing it
-/// again. Kept at chronos/<stanza>/verify/result, where pgBackRest does not look, as lines of
-/// "<key>=<value>"; losing it loses nothing.
+/// What a verification of a whole stanza found, for whoever wants to know without doing it again.
+/// The last one is kept at chronos/<stanza>/verify/result, where pgBackRest does not look, as lines
+/// of "<key>=<value>", and the last kVerifyHistory of them, oldest first and with an empty line
+/// between two, at chronos/<stanza>/verify/history; losing them loses nothing.
 struct VerifySummary {
     UnixTime started = 0;
     UnixTime finished = 0;
@@ -26,10 +28,19 @@ struct VerifySummary {
     bool operator==(const VerifySummary&) const = default;
 };
 
+/// A month of daily runs, half a year of weekly ones; some 10 kB.
+inline constexpr std::size_t kVerifyHistory = 30;
+
 /// nullopt if there never was one. `pass` is BackupInfo::cipher_pass.
 Result<std::optional<VerifySummary>> load_verify_summary(const Repository& repository,
                                                          const std::string& stanza,
                                                          const std::string& pass);
+/// The last ones, oldest first: load_verify_summary() is the last of them. What a release without a
+/// history has written is in it as far as it is still there.
+Result<std::vector<VerifySummary>> load_verify_history(const Repository& repository,
+                                                       const std::string& stanza,
+                                                       const std::string& pass);
+/// Adds it to the history, whose oldest one is dropped when it is full.
 Result<> save_verify_summary(const Repository& repository, const std::string& stanza,
                              const VerifySummary& summary, const std::string& pass);
 

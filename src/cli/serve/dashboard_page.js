@@ -134,10 +134,11 @@ function drawJobs() {
 	fill('jobs', ...(rows.length ? table('jobs', [{ name: 'Job', class: 'nowrap' }, { name: 'Type', class: 'nowrap' }, { name: 'Outcome', class: 'nowrap' }, { name: 'Ended', class: 'nowrap' }, { name: 'Took', class: 'number' }, { name: 'Result' }, { name: 'Asked for by' }], rows, 8) : [element('p', { class: 'soft' }, 'No job has ended yet.')]));
 }
 
-function drillStrip(repo) {
-	const width = drawingWidth(), shown = repo.drills.slice(-Math.max(5, Math.floor(width / kMarkPitch)));
-	const svg = shape('svg', { viewBox: `0 0 ${width} 28`, role: 'img', 'aria-label': 'The last ' + plural(shown.length, 'drill') + ', the newest at the right: ' + shown.map(one => one.passed ? 'passed' : 'failed').join(', ') });
-	shown.forEach((one, i) => svg.append(shape('g', {}, one.passed ? shape('circle', { cx: i * kMarkPitch + 13, cy: 14, r: 9, class: 'f-ok' }) : shape('rect', { x: i * kMarkPitch + 4, y: 5, width: 18, height: 18, rx: 2, class: 'f-gap' }), shape('title', {}, when(one.finished_at) + ': ' + (one.passed ? 'passed' : 'failed')))));
+/// The last ones of what was proved again and again, a mark each.
+function proofStrip(runs, what, isGood, outcome) {
+	const width = drawingWidth(), shown = runs.slice(-Math.max(5, Math.floor(width / kMarkPitch)));
+	const svg = shape('svg', { viewBox: `0 0 ${width} 28`, role: 'img', 'aria-label': 'The last ' + plural(shown.length, what) + ', the newest at the right: ' + shown.map(outcome).join(', ') });
+	shown.forEach((one, i) => svg.append(shape('g', {}, isGood(one) ? shape('circle', { cx: i * kMarkPitch + 13, cy: 14, r: 9, class: 'f-ok' }) : shape('rect', { x: i * kMarkPitch + 4, y: 5, width: 18, height: 18, rx: 2, class: 'f-gap' }), shape('title', {}, when(one.finished_at) + ': ' + outcome(one)))));
 	return svg;
 }
 function drawProof() {
@@ -148,10 +149,12 @@ function drawProof() {
 		const verify = repo.verify;
 		parts.push(element('p', { class: 'verify' }, verify ? element('span', { class: verify.problems ? 'bad' : '' }, verify.problems ? 'Verify found ' + plural(verify.problems, 'problem') : 'Verify found nothing wrong') : 'Verify: never',
 			verify ? ' ' + span(nowTime() - verify.finished_at) + ' ago, ' + when(verify.finished_at) + (verify.full ? ', everything read' : '') + (verify.backups ? ', ' + plural(verify.backups, 'backup') + ' and ' + plural(verify.wal_segments, 'WAL segment') : '') + (verify.problems && verify.message ? '. The first: ' + verify.message : '') : ' has the whole stanza been read back.'));
+		const good = repo.verifies.filter(one => !one.problems).length;
+		if (repo.verifies.length > 1) parts.push(element('p', { class: 'soft verifies' }, good + ' of the last ' + repo.verifies.length + ' verifies found nothing wrong'), proofStrip(repo.verifies, 'verify run', one => !one.problems, one => one.problems ? plural(one.problems, 'problem') : 'nothing wrong'));
 		const last = repo.drills[repo.drills.length - 1];
 		parts.push(element('p', { class: 'drill' }, last ? element('span', { class: last.passed ? '' : 'bad' }, 'Last restore drill ' + (last.passed ? 'passed' : 'failed')) : 'Restore drill: never',
 			last ? ' ' + span(nowTime() - last.finished_at) + ' ago, ' + when(last.finished_at) + (repo.recovery_time ? '; a recovery took ' + span(repo.recovery_time) : '') + '; ' + repo.drills.filter(one => one.passed).length + ' of the last ' + repo.drills.length + ' passed' : ' has one been restored to see that it can be.'));
-		if (last) parts.push(drillStrip(repo));
+		if (last) parts.push(proofStrip(repo.drills, 'drill', one => one.passed, one => one.passed ? 'passed' : 'failed'));
 		for (const hold of repo.holds) parts.push(element('p', { class: 'hold' }, 'Held: ', element('span', { class: 'label' }, hold.label), (hold.since ? ' since ' + when(hold.since) : '') + (hold.reason ? ', ' + hold.reason : '')));
 	}
 	fill('proof', ...parts);

@@ -134,10 +134,7 @@ Result<ArchiveFacts> look_at_archive(const Repository& repository, const std::st
         add_directory(archive, names[i], known->second, now);
         runs.add(names[i], known->second.runs);
     }
-    std::vector<repo::BackupEntry> own;
-    std::ranges::copy_if(facts.backups, std::back_inserter(own),
-                         [&](const auto& backup) { return backup.history_id == database.id; });
-    runs.learn_size(own);
+    if (const auto size = segment_size_of(facts.backups, database.id)) runs.set_segment_size(*size);
     const repo::Timelines timelines = timelines_of(repository, stanza, archive);
     archive.gaps = find_gaps(runs, facts.backups, timelines, database.id);
     for (WalGap& gap : archive.gaps) gap.next_backup = first_backup_behind(gap, facts, database.id);
@@ -149,9 +146,11 @@ Result<ArchiveFacts> look_at_archive(const Repository& repository, const std::st
 /// amounts to if they cannot be read.
 void look_at_records(const Repository& repository, const std::string& stanza,
                      const std::string& pass, RepositoryFacts& facts) {
-    if (const auto found = repo::load_verify_summary(repository, stanza, pass); found && *found)
-        facts.verify = VerifyFacts{(*found)->finished, (*found)->failures, (*found)->first_failure,
-                                   (*found)->full,     (*found)->backups,  (*found)->wal_segments};
+    if (const auto found = repo::load_verify_history(repository, stanza, pass))
+        for (const repo::VerifySummary& one : *found)
+            facts.verifies.push_back({one.finished, one.failures, one.first_failure, one.full,
+                                      one.backups, one.wal_segments});
+    if (!facts.verifies.empty()) facts.verify = facts.verifies.back();
     if (const auto holds = repo::list_holds(repository, stanza, pass))
         for (const repo::Hold& hold : *holds)
             facts.holds.push_back({hold.label, hold.reason, hold.since});

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <set>
 #include <utility>
 
 #include "chronos/base/text.h"
@@ -64,18 +65,20 @@ Rule duration_rule(const char* name, std::int64_t value, seconds limit, RuleStat
 
 Rule repo_unreachable(const View& view) {
     std::string problems;
-    std::size_t failed = 0;
+    std::set<unsigned> failed_in;
     for (const RepositoryFacts& repository : view.snapshot.repositories) {
         if (repository.problem.empty()) continue;
-        ++failed;
+        failed_in.insert(repository.key);
         problems += (problems.empty() ? "" : "; ") + repo_name(repository) + " (" +
                     repository.place + "): " + repository.problem;
     }
     const std::size_t all = view.snapshot.repositories.size();
+    const std::size_t failed = failed_in.size();
     Rule rule = found("repo_unreachable", RuleState::ok,
                       all == 1 ? "the repository can be read" : "all repositories can be read");
     rule.value = std::to_string(failed);
     rule.number = to_number(failed);
+    rule.found_in = std::move(failed_in);
     if (failed == 0) return rule;
     // What is left still restores, but one failure further nothing would.
     rule.state = failed == all ? RuleState::critical : RuleState::warning;
@@ -146,7 +149,10 @@ Rule backup_age(const View& view) {
             finding.message;
         all += (all.empty() ? "" : "; ") + text;
         if (finding.state == RuleState::critical) ++bad;
-        if (finding.state != RuleState::ok) problems += (problems.empty() ? "" : "; ") + text;
+        if (finding.state != RuleState::ok) {
+            problems += (problems.empty() ? "" : "; ") + text;
+            rule.found_in.insert(repository.key);
+        }
         rule.state = std::max(rule.state, finding.state);
         if (const repo::BackupEntry* latest = latest_backup_of(repository)) {
             const auto age = std::max<std::int64_t>(0, view.now - latest->timestamp_stop);
@@ -211,6 +217,9 @@ Rule verify(const View& view) {
                               view.limits.verify_age, RuleState::warning,
                               "nothing wrong was found; time since the last verify is");
     if (facts->problems == 0) return rule;
+    for (const RepositoryFacts& repository : view.snapshot.repositories)
+        if (repository.verify && repository.verify->problems > 0)
+            rule.found_in.insert(repository.key);
     rule.state = RuleState::critical;
     rule.begun = facts->finished_at;
     rule.message = "the last verify found " + count_of(facts->problems, "problem") +
@@ -248,10 +257,12 @@ Rule wal_gap(const View& view) {
     std::uint64_t missing = 0;
     std::string message, behind;
     bool open = false;
+    std::set<unsigned> found_in;
     for (const RepositoryFacts& repository : view.snapshot.repositories)
         for (const ArchiveFacts& archive : repository.archives)
             for (const WalGap& gap : archive.gaps) {
                 missing += gap.segments;
+                found_in.insert(repository.key);
                 open = open || gap.next_backup.empty();
                 behind = std::max(behind, gap.next_backup);
                 if (!message.empty()) continue;
@@ -262,6 +273,7 @@ Rule wal_gap(const View& view) {
     Rule rule = found(kName, RuleState::ok, "the WAL of the recovery window is without gaps");
     rule.value = std::to_string(missing);
     rule.number = to_number(missing);
+    rule.found_in = std::move(found_in);
     if (missing == 0) return rule;
     rule.state = RuleState::critical;
     rule.message = message;
@@ -271,12 +283,11 @@ Rule wal_gap(const View& view) {
     return rule;
 }
 
-/// Calls `look` with each archive and the name of its repository.
+/// Calls `look` with each archive and its repository.
 template <class Look>
 void each_archive(const View& view, const Look& look) {
     for (const RepositoryFacts& repository : view.snapshot.repositories)
-        for (const ArchiveFacts& archive : repository.archives)
-            look(repo_name(repository), archive);
+        for (const ArchiveFacts& archive : repository.archives) look(repository, archive);
 }
 
 Rule timelines_diverge(const View& view) {
@@ -285,19 +296,23 @@ Rule timelines_diverge(const View& view) {
     std::size_t count = 0;
     std::string message;
     std::uint32_t parent = 0, child = 0;
-    each_archive(view, [&](const std::string& name, const ArchiveFacts& archive) {
+    std::set<unsigned> found_in;
+    each_archive(view, [&](const RepositoryFacts& repository, const ArchiveFacts& archive) {
         for (const Divergence& one : archive.divergences) {
             ++count;
+            found_in.insert(repository.key);
             parent = one.parent;
             child = one.child;
-            message = name + ": timeline " + std::to_string(one.child) + " left timeline " +
-                      std::to_string(one.parent) + " at " + one.left + ", and timeline " +
-                      std::to_string(one.parent) + " went on, up to " + one.last;
+            message = repo_name(repository) + ": timeline " + std::to_string(one.child) +
+                      " left timeline " + std::to_string(one.parent) + " at " + one.left +
+                      ", and timeline " + std::to_string(one.parent) + " went on, up to " +
+                      one.last;
         }
     });
     Rule rule = found(kName, RuleState::ok, "no timeline goes on beside the one that left it");
     rule.value = std::to_string(count);
     rule.number = to_number(count);
+    rule.found_in = std::move(found_in);
     if (count == 0) return rule;
     rule.state = RuleState::critical;
     rule.message = message;
@@ -314,17 +329,21 @@ Rule wal_conflict(const View& view) {
     std::size_t count = 0;
     bool history = false;
     std::string message;
-    each_archive(view, [&](const std::string& name, const ArchiveFacts& archive) {
+    std::set<unsigned> found_in;
+    each_archive(view, [&](const RepositoryFacts& repository, const ArchiveFacts& archive) {
         for (const std::string& file : archive.kept_aside) {
             ++count;
+            found_in.insert(repository.key);
             if (history) continue;
             history = file.ends_with(".history");
-            message = name + " was given another content for " + file + " and keeps it aside";
+            message = repo_name(repository) + " was given another content for " + file +
+                      " and keeps it aside";
         }
     });
     Rule rule = found(kName, RuleState::ok, "no file of the archive has two contents");
     rule.value = std::to_string(count);
     rule.number = to_number(count);
+    rule.found_in = std::move(found_in);
     if (count == 0) return rule;
     rule.state = history ? RuleState::critical : RuleState::warning;
     rule.message = message;
@@ -352,6 +371,9 @@ Rule repo_size(const View& view) {
     rule.number = to_number(largest);
     if (view.limits.repo_size_bytes == 0) return rule;
     rule.threshold = format_size(view.limits.repo_size_bytes);
+    for (const RepositoryFacts& repository : view.snapshot.repositories)
+        if (repository.backup_bytes() + repository.wal_bytes() > view.limits.repo_size_bytes)
+            rule.found_in.insert(repository.key);
     if (largest <= view.limits.repo_size_bytes) return rule;
     rule.state = RuleState::warning;
     rule.message += ", more than " + rule.threshold;
@@ -372,11 +394,13 @@ Rule repo_growth(const View& view) {
     constexpr const char* kName = "repo_growth";
     std::optional<double> most;
     std::string what;
+    std::set<unsigned> over;
     for (const RepositoryFacts& repository : view.snapshot.repositories) {
         const auto [former, latest] = last_full_backups(repository);
         if (former == nullptr || former->repo_size == 0) continue;
         const double before = to_number(former->repo_size);
         const double percent = (to_number(latest->repo_size) - before) * 100 / before;
+        if (percent > view.limits.repo_growth_percent) over.insert(repository.key);
         if (most && percent <= *most) continue;
         most = percent;
         what = "full backup " + latest->label + " takes " + format_size(latest->repo_size) +
@@ -390,6 +414,7 @@ Rule repo_growth(const View& view) {
     if (view.limits.repo_growth_percent == 0) return rule;
     rule.threshold = std::to_string(view.limits.repo_growth_percent) + "%";
     if (*most > view.limits.repo_growth_percent) rule.state = RuleState::warning;
+    rule.found_in = std::move(over);
     return rule;
 }
 
@@ -443,6 +468,9 @@ Rule drill(const View& view) {
                               view.limits.drill_age, RuleState::warning,
                               "time since the last restore drill is");
     if (facts->passed) return rule;
+    for (const RepositoryFacts& repository : view.snapshot.repositories)
+        if (repository.drill && repository.drill->finished_at == facts->finished_at)
+            rule.found_in.insert(repository.key);
     rule.state = RuleState::critical;
     rule.begun = facts->finished_at;
     rule.message = "the last restore drill failed";
@@ -520,6 +548,9 @@ std::string two_primaries(const RepositoryFacts& repository) {
 
 Rule stanza_owner(const View& view) {
     Rule rule = found("stanza_owner", RuleState::ok, "no other server uses the stanza");
+    for (const RepositoryFacts& repository : view.snapshot.repositories)
+        if (!repository.owner.empty() || !repository.beside.empty() || !repository.refused.empty())
+            rule.found_in.insert(repository.key);
     for (const RepositoryFacts& repository : view.snapshot.repositories) {
         if (!repository.owner.empty()) {
             rule.state = RuleState::critical;
@@ -597,18 +628,10 @@ RuleState overall_state(const std::vector<Rule>& rules) {
 }
 
 RuleState state_of(const RepositoryFacts& repository, const std::vector<Rule>& rules) {
-    const auto has_gap = [](const ArchiveFacts& archive) { return !archive.gaps.empty(); };
     RuleState worst = RuleState::ok;
-    for (const Rule& rule : rules) {
-        const bool concerns =
-            (rule.name == "repo_unreachable" && !repository.problem.empty()) ||
-            (rule.name == "wal_gap" &&
-             std::any_of(repository.archives.begin(), repository.archives.end(), has_gap)) ||
-            (rule.name == "backup_age" && repository.problem.empty() &&
-             repository.backups.empty()) ||
-            (rule.name == "verify" && repository.verify && repository.verify->problems > 0);
-        if (concerns && is_alarm(rule.state)) worst = std::max(worst, rule.state);
-    }
+    for (const Rule& rule : rules)
+        if (rule.found_in.contains(repository.key) && is_alarm(rule.state))
+            worst = std::max(worst, rule.state);
     return worst;
 }
 

@@ -35,6 +35,19 @@ bool has_commits_behind(const repo::Repository& repository, const std::string& s
     return last && last->end > left;
 }
 
+void ask_a_segment(const repo::Repository& repository, const std::string& stanza,
+                   const std::string& archive_id, const std::string& pass, WalRuns& runs) {
+    const std::vector<WalRuns::Run> all = runs.all();
+    if (all.empty()) return;
+    const auto found = repo::list_archived_segment(
+        repository, stanza, archive_id, runs.name(all.front().timeline, all.front().first));
+    if (!found || found->empty()) return;
+    const auto content = repo::read_archived_segment(repository, found->front().object, pass);
+    if (!content) return;
+    if (const auto header = pgdata::parse_wal_header(io::bytes(*content)))
+        runs.set_segment_size(header->segment_size);
+}
+
 }  // namespace
 
 repo::Timelines timelines_of(const repo::Repository& repository, const std::string& stanza,
@@ -46,14 +59,16 @@ repo::Timelines timelines_of(const repo::Repository& repository, const std::stri
     return timelines ? *std::move(timelines) : repo::Timelines{};
 }
 
-void look_at_timelines(const repo::Repository& repository, const std::string& stanza,
-                       const WalRuns& runs, const repo::Timelines& timelines,
+void look_at_timelines(const repo::Repository& repository, const std::string& stanza, WalRuns& runs,
+                       const repo::Timelines& timelines,
                        const std::vector<repo::BackupEntry>& backups, ArchiveFacts& archive) {
     const std::string id = archive.database.archive_id();
     if (const auto aside = repo::list_kept_aside(repository, stanza, id))
         for (const repo::KeptAside& one : *aside) archive.kept_aside.push_back(one.name);
     const auto info = repo::load_archive_info(repository, stanza);
     if (!info) return;
+    if (!timelines.ways.empty() && !runs.knows_segment_size())
+        ask_a_segment(repository, stanza, id, info->cipher_pass, runs);
     const std::vector<WalRuns::Run> all = runs.all();
     for (const auto& [child, way] : timelines.ways) {
         const pgdata::TimelineSwitch& left = way.switches.back();

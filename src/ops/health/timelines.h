@@ -9,10 +9,11 @@ namespace chronos::ops::health {
 repo::Timelines timelines_of(const repo::Repository& repository, const std::string& stanza,
                              const ArchiveFacts& archive);
 
+/// Where neither backups nor directories have told the size of a segment to `runs`, one is asked.
 /// Fills divergences and kept_aside of `archive`. What cannot be read is not known: the rule about
 /// the repository says so already.
-void look_at_timelines(const repo::Repository& repository, const std::string& stanza,
-                       const WalRuns& runs, const repo::Timelines& timelines,
+void look_at_timelines(const repo::Repository& repository, const std::string& stanza, WalRuns& runs,
+                       const repo::Timelines& timelines,
                        const std::vector<repo::BackupEntry>& backups, ArchiveFacts& archive);
 
 }  // namespace chronos::ops::health

@@ -20,6 +20,9 @@ std::uint32_t from_hex8(std::string_view digits) {
 /// Of 16 MiB each, which is what nearly every cluster has.
 constexpr std::uint64_t kUsualPerDirectory = 256;
 
+constexpr std::uint64_t kSegmentSizeMin = std::uint64_t{1} << 20;
+constexpr std::uint64_t kSegmentSizeMax = std::uint64_t{1} << 30;
+
 /// A timeline's positions that a backup needs.
 struct Need {
     WalRuns::Run range;
@@ -187,32 +190,24 @@ void WalRuns::add(const std::string& directory, const std::vector<WalRun>& runs)
     directories_[directory] = runs;
 }
 
-void WalRuns::learn_size(const std::vector<repo::BackupEntry>& backups) {
-    for (const repo::BackupEntry& backup : backups) {
-        if (!backup.lsn_start || !pgdata::is_wal_segment(backup.archive_start)) continue;
-        std::vector<std::uint64_t> fitting;
-        for (std::uint32_t size = 1u << 20; size <= 1u << 30; size <<= 1)
-            if (pgdata::wal_segment_start(backup.archive_start, size).value / size ==
-                    backup.lsn_start->value / size &&
-                segment_low(backup.archive_start) != 0)
-                fitting.push_back((std::uint64_t{1} << 32) / size);
-        if (fitting.size() == 1) learned_ = fitting.front();
-    }
-}
-
-std::uint64_t WalRuns::per_directory() const {
-    if (learned_ != 0) return learned_;
-    std::uint64_t largest = 0;
-    bool followed = false;
+/// Whether a directory shows how many there are, because another one of its timeline follows.
+bool WalRuns::is_followed() const {
     std::string_view former;
     for (const auto& [name, runs] : directories_) {
         if (runs.empty()) continue;
-        followed = followed || former.substr(0, 8) == std::string_view(name).substr(0, 8);
-        largest = std::max<std::uint64_t>(largest, runs.back().last);
+        if (former.substr(0, 8) == std::string_view(name).substr(0, 8)) return true;
         former = name;
     }
-    if (!followed) return std::max(kUsualPerDirectory, std::bit_ceil(largest + 1));
-    return std::bit_ceil(largest + 1);
+    return false;
+}
+
+std::uint64_t WalRuns::per_directory() const {
+    if (segment_size_ != 0) return (std::uint64_t{1} << 32) / segment_size_;
+    std::uint64_t largest = 0;
+    for (const auto& [name, runs] : directories_)
+        if (!runs.empty()) largest = std::max<std::uint64_t>(largest, runs.back().last);
+    const std::uint64_t seen = std::bit_ceil(largest + 1);
+    return is_followed() ? seen : std::max(kUsualPerDirectory, seen);
 }
 
 std::vector<WalRuns::Run> WalRuns::all() const {
@@ -249,6 +244,22 @@ std::string WalRuns::name(std::uint32_t timeline, std::uint64_t position) const 
     std::snprintf(digits, sizeof digits, "%08X%08X%08X", timeline,
                   static_cast<unsigned>(position / size), static_cast<unsigned>(position % size));
     return digits;
+}
+
+std::optional<std::uint64_t> segment_size_of(const std::vector<repo::BackupEntry>& backups,
+                                             std::uint64_t history_id) {
+    for (const repo::BackupEntry& backup : backups) {
+        if (backup.history_id != history_id || !backup.lsn_start ||
+            !pgdata::is_wal_segment(backup.archive_start))
+            continue;
+        // The first of them begins at 0, whatever the size.
+        const std::uint64_t number = segment_low(backup.archive_start);
+        const std::uint64_t low = backup.lsn_start->value & 0xFFFFFFFFu;
+        if (number == 0) continue;
+        for (std::uint64_t size = kSegmentSizeMin; size <= kSegmentSizeMax; size *= 2)
+            if (low / size == number) return size;
+    }
+    return std::nullopt;
 }
 
 std::vector<WalGap> find_gaps(const WalRuns& runs, const std::vector<repo::BackupEntry>& backups,

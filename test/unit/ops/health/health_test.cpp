@@ -8,6 +8,7 @@
 #include "chronos/repo/verify_result.h"
 #include "fake_connection.h"
 #include "memory_storage.h"
+#include "ops/health/wal_runs.h"
 #include "synthetic_stanza.h"
 
 namespace chronos::ops::health {
@@ -424,6 +425,74 @@ TEST_F(Health, WhatVerifyAndDrillRecordIsFound) {
     EXPECT_THAT(rule(snapshot, "verify").message, HasSubstr("1 problem, the first: it is cut"));
     EXPECT_EQ(rule(snapshot, "drill").state, RuleState::ok);
     EXPECT_EQ(rule(snapshot, "drill").value, "30s");
+}
+
+TEST_F(Health, TheLastVerifiesAreKept) {
+    stanza_.add(full_label(1), 1, 1, "", kNow);
+    stanza_.add_segments(1, 1);
+    stanza_.save();
+    const repo::Repository& repository = stanza_.repository();
+    for (std::size_t i = 0; i < repo::kVerifyHistory + 2; ++i)
+        ASSERT_OK(repo::save_verify_summary(
+            repository, "main",
+            {.finished = kNow + static_cast<UnixTime>(i), .failures = i % 2, .first_failure = "x"},
+            ""));
+    const Snapshot snapshot = look();
+    const RepositoryFacts& facts = snapshot.repositories.at(0);
+    ASSERT_EQ(facts.verifies.size(), repo::kVerifyHistory);
+    EXPECT_EQ(facts.verifies.front().finished_at, kNow + 2);
+    EXPECT_EQ(facts.verifies.back().finished_at, facts.verify->finished_at);
+    EXPECT_EQ(facts.verifies.back().problems, 1u);
+}
+
+TEST_F(Health, ARepositoryIsAsBadAsTheRulesThatFindSomethingInIt) {
+    Snapshot snapshot;
+    snapshot.repositories.resize(2);
+    snapshot.repositories[0].key = 1;
+    snapshot.repositories[1].key = 2;
+    snapshot.repositories[1].archives.resize(1);
+    const auto states = [&] {
+        const auto rules = evaluate(snapshot, std::nullopt, {.backup_age = {}}, kNow);
+        return std::pair(state_of(snapshot.repositories[0], rules),
+                         state_of(snapshot.repositories[1], rules));
+    };
+    for (RepositoryFacts& repository : snapshot.repositories) {
+        repository.backups.resize(1);
+        repository.backups[0].timestamp_stop = kNow;
+    }
+    EXPECT_EQ(states(), std::pair(RuleState::ok, RuleState::ok));
+    ArchiveFacts& archive = snapshot.repositories[1].archives[0];
+    archive.kept_aside = {"000000010000000000000001.partial"};
+    EXPECT_EQ(states(), std::pair(RuleState::ok, RuleState::warning));
+    archive.divergences.resize(1);
+    EXPECT_EQ(states(), std::pair(RuleState::ok, RuleState::critical));
+    archive = {};
+    snapshot.repositories[0].refused = "a copy";
+    EXPECT_EQ(states(), std::pair(RuleState::warning, RuleState::ok));
+}
+
+TEST(WalSegments, SizeIsKnownFromTheStartOfABackup) {
+    const auto backup = [](const char* segment, std::uint64_t lsn) {
+        repo::BackupEntry entry;
+        entry.history_id = 1;
+        entry.archive_start = segment;
+        entry.lsn_start = Lsn{lsn};
+        return entry;
+    };
+    const auto size = [&](const char* segment, std::uint64_t lsn) {
+        return segment_size_of({backup(segment, lsn)}, 1);
+    };
+    EXPECT_EQ(size("000000010000000000000002", 0x2000028), 16u << 20);
+    EXPECT_EQ(size("000000010000000000000001", 0x4000028), 64u << 20);
+    EXPECT_EQ(size("000000010000000300000FFF", 0x3FFF00028), 1u << 20);
+    EXPECT_EQ(size("000000010000000000000000", 0x28), std::nullopt) << "any size has it";
+    EXPECT_EQ(segment_size_of({backup("000000010000000000000002", 0x2000028)}, 2), std::nullopt);
+    WalRuns runs;
+    runs.add("0000000100000000", {{0, 3, 0, 0}});
+    EXPECT_FALSE(runs.knows_segment_size());
+    runs.set_segment_size(64u << 20);
+    EXPECT_EQ(runs.position_of(0xC000000), 3u);
+    EXPECT_EQ(runs.name(1, 64), "000000010000000100000000");
 }
 
 TEST(HealthChanges, AreThoseFromAndToAnAlarm) {
