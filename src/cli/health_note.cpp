@@ -166,14 +166,16 @@ Message rule_message(const std::string& name, const RuleMemory& memory) {
     return Message("rule")
         .with("name", name)
         .with("state", rule_state_name(memory.state))
-        .with("since", number(memory.since));
+        .with("since", number(memory.since))
+        .with("announced", rule_state_name(memory.announced));
 }
 
 void take_rule(const Message& message, ops::health::RuleMemories& memories) {
     const auto state = ops::health::parse_rule_state(message.get_or("state", ""));
     if (message.verb == "rule" && state)
-        memories[std::string(message.get_or("name", ""))] =
-            RuleMemory{*state, time_of(message, "since"), *state};
+        memories[std::string(message.get_or("name", ""))] = RuleMemory{
+            *state, time_of(message, "since"),
+            ops::health::parse_rule_state(message.get_or("announced", "")).value_or(*state)};
 }
 
 /// Calls `take` for each message of a text; kind format if one is none.

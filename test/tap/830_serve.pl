@@ -210,7 +210,9 @@ sub write_note
 sub status { return JSON::PP::decode_json((get($port, '/api/status.json'))[1]) }
 sub state_of { my ($name) = @_; return (map { $_->{state} } grep { $_->{rule} eq $name } @{ status()->{rules} })[0] // 'none' }
 write_note(int(time) - 29, 1);
-$server = serve("localhost:$port", "--pg1-path=$base/data");
+my $alert = "--alert-command=cat >>$base/alerts; echo >>$base/alerts";
+sub alerts { return -e "$base/alerts" ? map { JSON::PP::decode_json($_) } grep { /\S/ } split /\n/, slurp_file("$base/alerts") : () }
+$server = serve("localhost:$port", "--pg1-path=$base/data", $alert);
 ok(wait_for_http($port), 'beside a data directory it is ready');
 my $known = status();
 is($known->{facts}{server}{known} ? 1 : 0, 1, 'what the server said half a minute ago holds');
@@ -226,6 +228,8 @@ is_deeply([ $silent->{jobs}, $silent->{schedules} ], [ [], [] ], 'nor jobs that 
 is(state_of($_), 'unknown', "$_ is unknown") for 'wal_lag', 'backup_failed', 'rpo', 'disk_pg_wal';
 is(state_of('server_silent'), 'warning', 'that it is silent is a finding');
 like((get($port, '/health'))[1], qr/"status":"degraded".*|server_silent.*"degraded"/s, 'in the summary too');
+for (1 .. 100) { last if alerts(); sleep 0.1 }
+is(join(' ', map { "$_->{rule} $_->{state}" } alerts()), 'server_silent warning', 'who is to be told of alarms is told, once');
 my $numbers = (get($port, '/metrics'))[1];
 like($numbers, qr/^chronos_facts_known\{facts="server",stanza="$stanza"\} 0$/m, 'and in numbers');
 like($numbers, qr/^chronos_facts_age_seconds\{facts="repositories",stanza="$stanza"\} \d+$/m, 'as is the age of everything else');
@@ -234,10 +238,11 @@ my $since = (map { $_->{since} } grep { $_->{rule} eq 'server_silent' } @{ statu
 sleep 2.2;    # what it remembers is written every two seconds
 stop($server);
 write_note(int(time) - 5000, 60);
-$server = serve("localhost:$port", "--pg1-path=$base/data");
+$server = serve("localhost:$port", "--pg1-path=$base/data", $alert);
 ok(wait_for_http($port), 'started again');
 is((map { $_->{since} } grep { $_->{rule} eq 'server_silent' } @{ status()->{rules} })[0], $since, 'it remembers since when');
 is(status()->{facts}{server}{known} ? 1 : 0, 0, 'what was said an hour ago is not known from the beginning');
+is(scalar(my @told = alerts()), 1, 'and whom it has told');
 
 # A change in the repository is seen at once, long before the next look.
 my ($info) = glob "$repo/backup/$stanza/backup.info";

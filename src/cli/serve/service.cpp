@@ -9,6 +9,7 @@
 #include "chronos/base/text.h"
 #include "chronos/repo/repository.h"
 #include "chronos/storage/storage.h"
+#include "cli/alert.h"
 #include "cli/metrics.h"
 #include "cli/serve/dashboard.h"
 
@@ -30,6 +31,9 @@ constexpr std::int64_t kJobsAgeMax = 60;
 constexpr milliseconds kWatchInterval{2000};
 constexpr std::size_t kMemorySizeMax = 1 << 20;
 constexpr std::size_t kJobsMax = 40;
+constexpr const char* kSilentRule = "server_silent";
+/// Receivers that did not answer are tried again after so many seconds.
+constexpr std::int64_t kTellAgain = 60;
 
 std::int64_t seconds_since(std::chrono::steady_clock::time_point then) {
     return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - then)
@@ -344,7 +348,7 @@ void Service::add_live_jobs(HealthView& view) const {
 void Service::add_server_rule(HealthView& view) const {
     if (view.of_server.limit == 0) return;
     ops::health::Rule rule;
-    rule.name = "server_silent";
+    rule.name = kSilentRule;
     rule.state = ops::health::RuleState::ok;
     rule.message = "the server tells how it is";
     if (!view.of_server.problem.empty()) {
@@ -364,8 +368,30 @@ void Service::add_server_rule(HealthView& view) const {
 
 /// A rule that changes is to be noticed when it does, although nobody asks.
 void Service::note_rules() {
-    const std::lock_guard lock(mutex_);
-    if (snapshot_ != nullptr) (void)view_at(unix_now());
+    {
+        const std::lock_guard lock(mutex_);
+        if (snapshot_ == nullptr) return;
+        const HealthView view = view_at(unix_now());
+        // One that was never heard of need not be one that should be heard of.
+        if (view.of_server.at == 0) return;
+        const auto silent = std::ranges::find(view.rules, kSilentRule, &ops::health::Rule::name);
+        if (silent == view.rules.end()) return;
+        silence_ = ops::health::unannounced({*silent}, memories_);
+    }
+    tell_of_silence();
+}
+
+/// All other alarms are the server's own; while what tells of them stands still there, or the whole
+/// server does, it has to be somebody else.
+void Service::tell_of_silence() {
+    if (silence_.empty() || seconds_since(told_) < kTellAgain) return;
+    told_ = Clock::now();
+    AlertReceivers receivers(config_, cancel_);
+    for (const ops::health::Change& change : silence_) {
+        if (!receivers.tell({config_.stanza(), change, unix_now()})) continue;
+        const std::lock_guard lock(mutex_);
+        memories_[change.rule.name].announced = change.rule.state;
+    }
 }
 
 HealthView Service::view_at(UnixTime now) {

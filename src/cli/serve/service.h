@@ -70,6 +70,7 @@ private:
     void add_server_rule(HealthView& view) const;
     void remember_repositories(const ops::health::Snapshot& fresh);
     void note_rules();
+    void tell_of_silence();
     void load_memory();
     void save_memory();
     std::string marks() const;
@@ -96,6 +97,8 @@ private:
     std::shared_ptr<const Rendered> rendered_;
     std::vector<ops::health::JobEntry> heard_;  ///< of a list that is not whole yet
     std::atomic<bool> look_now_{false};
+    std::vector<ops::health::Change> silence_;  ///< what nobody outside has been told yet
+    Clock::time_point told_;                    ///< when that was tried last
     std::jthread refresher_;
 };
 
