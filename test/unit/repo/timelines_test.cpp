@@ -30,8 +30,9 @@ protected:
     }
     std::vector<std::string> lost() {
         std::vector<std::string> objects;
-        for (const LostHistory& one : *find_lost_histories(repository_, "main", "15-1", ""))
-            objects.push_back(one.object);
+        const auto found = find_lost_histories(repository_, "main", "15-1", "");
+        EXPECT_OK(found);
+        for (const LostHistory& one : *found) objects.push_back(one.object);
         return objects;
     }
     Timelines load() {
