@@ -430,10 +430,14 @@ TEST_F(DamageOfTwoTimelines, SegmentWhereTheNewTimelineBegins) {
 
 // The history alone proves that the first timeline went up to the fork.
 TEST_F(DamageOfTwoTimelines, EndOfATimelineWhoseNextOneHasNoWalYet) {
+    const auto repository = fixture_.repository("fixture-repo-pass-d");
+    const auto info = repo::load_archive_info(repository, "main");
+    ASSERT_OK(info);
+    ASSERT_OK(repo::write_text(repository, "archive/main/15-1/00000002.history",
+                               "1\t0/1500100\tpromoted\n", info->cipher_pass));
     fs::remove_all(archive() + "0000000200000000");
-    fs::remove(find_path(archive(), {"00000001000000000000000F-"}));
-    EXPECT_THAT(texts_of(run()),
-                Contains(AllOf(HasSubstr("00000001000000000000000F"), HasSubstr("missing"))));
+    EXPECT_THAT(texts_of(run()), Contains(AllOf(HasSubstr("000000010000000000000013"),
+                                                HasSubstr("are missing (2)"))));
 }
 
 TEST_F(DamageOfTwoTimelines, FilesSwapped) {
