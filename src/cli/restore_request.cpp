@@ -83,6 +83,8 @@ Result<ops::RestoreRequest> restore_request(const Context& context) {
     request.save_current = config.get_bool("save-current");
     request.reason = config.get_string("reason");
     request.force = config.get_bool("force");
+    request.page_errors_stop =
+        !config.has("checksum-page-error") || config.get_bool("checksum-page-error");
     request.tablespace_map = config.get_hash("tablespace-map");
     request.tablespace_map_all = config.get_string("tablespace-map-all");
     request.link_map = config.get_hash("link-map");

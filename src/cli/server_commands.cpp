@@ -119,6 +119,8 @@ Result<ops::backup::BackupRequest> backup_request(const config::Config& config,
     request.archive_copy = config.get_bool("archive-copy");
     request.archive_mode_check = config.get_bool("archive-mode-check");
     if (config.has("checksum-page")) request.checksum_page = config.get_bool("checksum-page");
+    request.page_errors_stop =
+        config.has("checksum-page-error") && config.get_bool("checksum-page-error");
     request.page_header_check = config.get_bool("page-header-check");
     request.delta = config.get_bool("delta");
     request.start_fast = config.get_bool("start-fast");

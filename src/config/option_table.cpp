@@ -252,6 +252,14 @@ constexpr std::array kOptions{
            .commands = kBackup,
            .help_default = "as the cluster has them",
            .summary = "check page checksums while copying"},
+    Option{.name = "checksum-page-error",
+           .type = Type::boolean,
+           .commands = kBackup | kDrill | kRestore,
+           .help_default = "y for restore and drill, n for backup",
+           .summary = "fail because of damaged pages",
+           .details = "A restore stops before it changes anything if the backup has pages whose "
+                      "checksums were wrong when it was made; with n it warns and restores them as "
+                      "they were. A backup with y fails at the first such page; else it warns."},
     Option{.name = "cmd",
            .type = Type::string,
            .commands = kAll,

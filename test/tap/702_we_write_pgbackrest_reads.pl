@@ -1,6 +1,7 @@
 # What chronos backs up is a pgBackRest backup: the packaged pgBackRest must list, verify and restore
 # it, and take an incremental on top of it - for every compression, encrypted or not, with a
-# tablespace, links, odd file names and damaged pages. The first backup creates the stanza.
+# tablespace, links, odd file names and damaged pages. The first backup creates the stanza. Both tools
+# restore damaged pages only when told to, where pgBackRest knows that option (2.60).
 use strict;
 use warnings;
 use lib 'test/tap/lib';
@@ -15,6 +16,8 @@ my $base = PostgreSQL::Test::Utils::tempdir();
 my $conf = "$base/chronos.conf";
 my $node = PostgreSQL::Test::Cluster->new('source');
 make_odd_cluster();
+my $as_it_was = '--no-checksum-page-error';
+my $both_refuse = (run_tool('pgbackrest', 'help', 'restore', 'checksum-page-error'))[0] == 0;
 
 my @forms = (
 	[ 'gz' ], [ 'lz4' ], [ 'zst' ], [ 'bz2' ], [ 'none' ],
@@ -25,6 +28,7 @@ for my $form (@forms)
 	my ($codec, $cipher) = @$form;
 	subtest $codec . ($cipher ? " $cipher" : '') => sub { interchange(++$number, $codec, $cipher) };
 }
+subtest 'damaged pages' => \&damaged_pages;
 $node->stop;
 done_testing();
 
@@ -121,6 +125,39 @@ sub interchange
 	remove_tree($repo);
 }
 
+# Nothing is touched by a restore that is refused; what is left out is nobody's damage.
+sub damaged_pages
+{
+	my $repo = "$base/repo_damaged";
+	my $data = "$base/data_damaged";
+	mkdir $_, 0700 or die $! for $repo, $data;
+	write_config($conf, path => $repo, pg => $node->data_dir, port => $node->port, socket => $node->host);
+	my ($status, $out, $err) = chronos($conf, '--type=full', '--checksum-page-error', 'backup');
+	is($status, 26, 'a backup that is to have no damage fails');
+	like($out . $err, qr/invalid page checksums found in file \S+ at pages 3, 7/, 'and says where it is');
+	is((chronos($conf, '--type=full', 'backup'))[0], 0, 'another one has it');
+	my @restore = ("--pg1-path=$data", '--tablespace-map-all=' . "$data.spaces", 'restore');
+	for my $tool ($chronos, $both_refuse ? 'pgbackrest' : ())
+	{
+		system('rm', '-rf', $data, "$data.spaces") == 0 or die;
+		mkdir $data, 0700 or die $!;
+		($status, $out, $err) = run_tool($tool, "--config=$conf", '--stanza=main', @restore);
+		is($status, 26, "$tool does not restore it unasked");
+		like($out . $err, qr{invalid page checksum\(s\) found in file \Q$data\E/base/\d+/\d+}, 'and names the file');
+		ok(!glob("$data/*"), 'nothing is touched') if $tool eq $chronos;
+	}
+	($status, $out, $err) = chronos($conf, '--delta', '--force', @restore);
+	is($status, 26, 'nor where something is') or diag($out, $err);
+	like((chronos($conf, '--plan', @restore))[1], qr{invalid page checksum}, 'which a plan says too');
+	system('rm', '-rf', $data, "$data.spaces") == 0 or die;
+	mkdir $data, 0700 or die $!;
+	($status, $out, $err) = chronos($conf, $as_it_was, @restore);
+	is($status, 0, 'but when told to') or diag($out, $err);
+	like($out . $err, qr{WARN: invalid page checksum\(s\) found in file \Q$data\E/base/}, 'with a warning');
+	($status, $out, $err) = chronos($conf, '--delta', '--db-exclude=postgres', @restore);
+	is($status, 0, 'or without the database that has them') or diag($out, $err);
+}
+
 sub backups
 {
 	my ($status, $out) = pgbackrest($conf, '--output=json', 'info');
@@ -145,7 +182,7 @@ sub compare_restored
 	mkdir $_ or die $! for $data, $spaces;
 	chmod 0700, $data;
 	my ($status, $out, $err) = pgbackrest($conf, "--pg1-path=$data", "--tablespace-map-all=$spaces",
-		@options, 'restore');
+		($both_refuse ? $as_it_was : ()), @options, 'restore');
 	is($status, 0, "pgbackrest restores ($name)") or diag($out, $err);
 	is(slurp_file("$data/odd dir/back\\slash"), "content of back\\slash\n", 'odd names');
 	is(-s "$data/odd dir/empty", 0, 'an empty file');

@@ -43,6 +43,7 @@ struct BackupRequest {
     bool archive_copy = false;
     bool archive_mode_check = true;
     std::optional<bool> checksum_page;  ///< nullopt: if the cluster has checksums
+    bool page_errors_stop = false;      ///< the first damaged page fails the backup
     bool page_header_check = true;
     bool delta = false;
     bool start_fast = false;

@@ -45,6 +45,8 @@ struct RestoreRequest {
 
     bool delta = false;
     bool force = false;
+    /// Files that had damaged pages when they were backed up are no cluster to be started unasked.
+    bool page_errors_stop = true;
     /// Moves what is in the destinations aside first; not together with delta, force or preserve.
     bool save_current = false;
     std::string reason;  ///< why, for log and plan; may be ""

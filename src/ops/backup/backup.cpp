@@ -99,11 +99,11 @@ private:
     Result<> save_partial();
     CopySettings copy_settings();
     MonitorSettings monitor_settings();
-    void take_outcome(const PlannedFile& planned, const CopyOutcome& outcome);
+    Result<> take_outcome(const PlannedFile& planned, const CopyOutcome& outcome);
     void drop_vanished();
     bool checksums_are_gone() const;
     void forget_pages(repo::ManifestFile& file);
-    void warn_about_pages(const repo::ManifestFile& file) const;
+    std::string page_errors_of(const repo::ManifestFile& file) const;
     Result<> note(const std::string& name) {
         return witness_.note(storage(), directory() + "/" + name);
     }
@@ -435,8 +435,8 @@ Result<> Run::copy_files() {
                 company_.companions->pace(company_.member, bytes, monitor.cancel());
         },
         [&](const PlannedFile& planned, const CopyOutcome& outcome) {
-            take_outcome(planned, outcome);
             monitor.add_file();
+            return take_outcome(planned, outcome);
         });
     // Why the monitor stopped the copy says more than that it was stopped.
     CHRONOS_TRY(monitor.finish());
@@ -448,7 +448,7 @@ Result<> Run::copy_files() {
     return {};
 }
 
-void Run::take_outcome(const PlannedFile& planned, const CopyOutcome& outcome) {
+Result<> Run::take_outcome(const PlannedFile& planned, const CopyOutcome& outcome) {
     const std::lock_guard lock(manifest_mutex_);
     repo::ManifestFile& file = manifest_.files[planned.index];
     switch (outcome.kind) {
@@ -467,12 +467,16 @@ void Run::take_outcome(const PlannedFile& planned, const CopyOutcome& outcome) {
             break;
         case CopyOutcome::Kind::stored:
             outcome.stored.apply_to(file);
-            if (file.page_error && checksums_are_gone())
+            if (!file.page_error) break;
+            if (checksums_are_gone())
                 forget_pages(file);
-            else if (file.page_error)
-                warn_about_pages(file);
+            else if (request_.page_errors_stop)
+                return Error(ErrorKind::checksum, page_errors_of(file));
+            else
+                log_warn(page_errors_of(file));
             break;
     }
+    return {};
 }
 
 /// Whether they were turned off since the backup began, which betas of 19 can do: pages written
@@ -491,21 +495,19 @@ void Run::forget_pages(repo::ManifestFile& file) {
         "page checksums were turned off during the backup: what was written since then has none");
 }
 
-void Run::warn_about_pages(const repo::ManifestFile& file) const {
-    if (file.page_error_ranges.empty()) {
-        log_warn("page misalignment in file " + file.name + ": file size " +
-                 std::to_string(file.size) + " is not divisible by page size " +
-                 std::to_string(cluster_.control.page_size));
-        return;
-    }
+std::string Run::page_errors_of(const repo::ManifestFile& file) const {
+    if (file.page_error_ranges.empty())
+        return "page misalignment in file " + file.name + ": file size " +
+               std::to_string(file.size) + " is not divisible by page size " +
+               std::to_string(cluster_.control.page_size);
     std::vector<std::string> pages;
     for (const auto& [first, last] : file.page_error_ranges)
         pages.push_back(first == last ? std::to_string(first)
                                       : std::to_string(first) + "-" + std::to_string(last));
     const bool one = pages.size() == 1 &&
                      file.page_error_ranges.front().first == file.page_error_ranges.front().second;
-    log_warn(std::string("invalid page checksum") + (one ? "" : "s") + " found in file " +
-             file.name + " at page" + (one ? " " : "s ") + join(pages, ", "));
+    return std::string("invalid page checksum") + (one ? "" : "s") + " found in file " + file.name +
+           " at page" + (one ? " " : "s ") + join(pages, ", ");
 }
 
 void Run::drop_vanished() {

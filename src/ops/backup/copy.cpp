@@ -404,7 +404,7 @@ private:
             const CopyOutcome outcome =
                 CHRONOS_TRY_DOING(copier_.copy(planned, job.bundle ? &bundle : nullptr),
                                   "copy '" + settings_.manifest->files[planned.index].name + "'");
-            outcome_(planned, outcome);
+            CHRONOS_TRY(outcome_(planned, outcome));
         }
         return bundle.finish();
     }
@@ -433,7 +433,7 @@ Result<> copy_files(const CopySettings& settings, const CopyPlan& plan, const Ca
     std::mutex mutex;
     const OutcomeReceiver report = [&](const PlannedFile& planned, const CopyOutcome& result) {
         const std::lock_guard lock(mutex);
-        outcome(planned, result);
+        return outcome(planned, result);
     };
     BundleIds ids;
     WorkShare share(settings.process_max);

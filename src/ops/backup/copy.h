@@ -47,8 +47,9 @@ struct CopyOutcome {
     StoredAs stored;  ///< of a file that is stored; of a resumed one what its manifest lacked
 };
 
-/// Receives each outcome, one call at a time, on any thread.
-using OutcomeReceiver = std::function<void(const PlannedFile& file, const CopyOutcome& outcome)>;
+/// Receives each outcome, one call at a time, on any thread. An error ends the copy.
+using OutcomeReceiver =
+    std::function<Result<>(const PlannedFile& file, const CopyOutcome& outcome)>;
 /// Receives bytes read since the last call; any thread, calls overlap.
 using ReadReceiver = std::function<void(std::uint64_t bytes)>;
 

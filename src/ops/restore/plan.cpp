@@ -14,6 +14,7 @@
 #include "destination.h"
 #include "mapping.h"
 #include "ownership.h"
+#include "page_errors.h"
 #include "parameters.h"
 #include "places.h"
 #include "select.h"
@@ -481,6 +482,7 @@ Result<RestorePlan> plan_restore(const RestoreRequest& given) {
     if (plan.manifest.find_file("pg_data/global/pg_control") == nullptr)
         plan.warnings.push_back(
             "backup does not contain 'global/pg_control' -- cluster will not start");
+    CHRONOS_TRY(judge_page_errors(request, plan));
     check_repositories(request, plan);
     for (const Destination& destination : destinations_of(plan.manifest))
         if (auto checked = check_destination(plan, destination); !checked)

@@ -88,6 +88,7 @@ TEST(OptionTable, HoldsTheOptionsOfPgBackRest) {
                              "backup-standby",
                              "buffer-size",
                              "checksum-page",
+                             "checksum-page-error",
                              "cmd",
                              "compress",
                              "compress-level",
