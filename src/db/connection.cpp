@@ -171,6 +171,8 @@ constexpr std::string_view kStartOptions =
 // From version 14 on; a drill starts older servers too.
 constexpr std::string_view kStartOptionsSince14 =
     " -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0";
+// From version 17 on; a login trigger runs in a transaction.
+constexpr std::string_view kStartOptionsSince17 = " -c transaction_timeout=0";
 
 // The rest. Names unknown to a version select no row.
 constexpr std::string_view kPrepareSession =
@@ -221,21 +223,37 @@ PGconn* begin_session(const ConnectOptions& options, const std::string& session)
     return PQconnectdbParams(names.data(), values.data(), /*expand_dbname=*/0);
 }
 
+/// Of a server that told its version; 0 if there is none, or if it refused us before.
+std::uint64_t major_version(PGconn* handle) {
+    const char* version = PQparameterStatus(handle, "server_version");
+    const std::string_view text = version == nullptr ? "" : version;
+    return parse_uint(text.substr(0, text.find_first_not_of("0123456789"))).value_or(0);
+}
+
+/// With every option that the server knows, whose version is not known before: it tells it to whom
+/// it lets in, and what it does not know it names.
+PGconn* begin_session_of_any_version(const ConnectOptions& options) {
+    const std::string always(kStartOptions);
+    // What the caller asks for comes last, and so holds.
+    const std::string own = " " + options.options;
+    const std::string since_14 = always + std::string(kStartOptionsSince14);
+    PGconn* handle = begin_session(options, since_14 + own);
+    if (handle == nullptr || PQstatus(handle) == CONNECTION_OK) return handle;
+    std::string next;
+    if (trimmed(PQerrorMessage(handle)).find("idle_session_timeout") != std::string::npos)
+        next = always + own;
+    else if (major_version(handle) >= 17)
+        next = since_14 + std::string(kStartOptionsSince17) + own;
+    if (next.empty()) return handle;
+    PQfinish(handle);
+    return begin_session(options, next);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Connection>> connect(const ConnectOptions& options,
                                             const Cancellation& cancel) {
-    // What the caller asks for comes last, and so holds.
-    const std::string own = " " + options.options;
-    PGconn* handle = begin_session(
-        options, std::string(kStartOptions) + std::string(kStartOptionsSince14) + own);
-    const bool is_old =
-        handle != nullptr && PQstatus(handle) != CONNECTION_OK &&
-        trimmed(PQerrorMessage(handle)).find("idle_session_timeout") != std::string::npos;
-    if (is_old) {
-        PQfinish(handle);
-        handle = begin_session(options, std::string(kStartOptions) + own);
-    }
+    PGconn* handle = begin_session_of_any_version(options);
     if (handle == nullptr) return Error(ErrorKind::memory, "out of memory");
     auto connection = std::make_unique<PqConnection>(handle, options, cancel);
     if (PQstatus(handle) != CONNECTION_OK)
