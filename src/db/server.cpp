@@ -79,12 +79,15 @@ constexpr std::string_view kTakeLock =
 constexpr std::string_view kReleaseLock =
     "SELECT pg_catalog.pg_advisory_unlock(12340078987004321)::text";
 /// Such locks are of one database each, and whoever backs up may have chosen another one.
+/// pgBackRest 2.60 takes none any more, but says what its session is for.
 constexpr std::string_view kLockHolders =
     "SELECT l.pid::text, coalesce(a.application_name, ''),"
     " (l.pid = pg_catalog.pg_backend_pid())::text FROM pg_catalog.pg_locks l"
     " LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory'"
     " AND l.granted AND l.objsubid = 1"
-    " AND (l.classid::bigint << 32) + l.objid::bigint = 12340078987004321";
+    " AND (l.classid::bigint << 32) + l.objid::bigint = 12340078987004321"
+    " UNION SELECT pid::text, application_name, 'false' FROM pg_catalog.pg_stat_activity"
+    " WHERE application_name = 'pgBackRest [backup]'";
 
 /// An engine that was killed leaves its lock to a session that has yet to notice.
 constexpr std::chrono::seconds kLockPatience(1);
@@ -95,7 +98,7 @@ Error lock_is_taken(const Rows& holders) {
     for (const Row& row : holders)
         if (row.size() == 3 && !truth(row[2]))
             message += ": server process " + row[0].value_or("?") + " (" +
-                       printable(row[1].value_or("")) + ") holds it";
+                       printable(row[1].value_or("")) + ") backs up";
     return Error(ErrorKind::lock_acquire, std::move(message))
         .with_hint(
             "Is another backup of this cluster running, with other lock files or on another"

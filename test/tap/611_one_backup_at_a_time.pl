@@ -1,5 +1,6 @@
 # Two backups of one cluster never run at once, wherever their lock files lie and whichever tool makes
 # them: the second is refused, the first comes to its end, and all that is listed verifies and restores.
+# Only pgBackRest from 2.60 on looks for nobody: beside it our backup may fail, but is not listed in vain.
 # What a backup writes is published only if nobody else has been there.
 use strict;
 use warnings;
@@ -27,14 +28,27 @@ my $state = table_state($node, 't2');
 is((chronos($here, 'stanza-create'))[0], 0, 'stanza');
 
 my $refused = qr/\[050\]: unable to acquire pgBackRest advisory lock/;
+my $looks = do {
+	my $holder = $node->background_psql('postgres');
+	$holder->query_safe('SELECT pg_advisory_lock(12340078987004321)');
+	my ($status) = run_second('pgbackrest');
+	$holder->quit;
+	$status == 50;
+};
 my @tools = ([ chronos => 'chronos' ], [ chronos => 'pgbackrest' ], [ pgbackrest => 'chronos' ]);
 for my $pair (@tools)
 {
 	my ($first, $second) = @$pair;
 	my $running = begin($first, $here, '--type=full', unchecked($first), 'backup');
 	my ($status, $out, $err) = run_second($second);
+	if ($second eq 'pgbackrest' && !$looks)
+	{
+		is($status, 0, 'pgbackrest goes on');
+		like(ended($running), qr/^(?:0|50)$/, 'chronos sees whether its backup is still its own');
+		next;
+	}
 	is($status, 50, "$second is refused while $first backs up");
-	like($out . $err, $refused, '... by the lock that both know');
+	like($out . $err, $refused, '... by what both know');
 	if ($first eq 'chronos' && $second eq 'chronos')
 	{
 		($status, $out, $err) = chronos($elsewhere, 'expire');
@@ -53,7 +67,7 @@ subtest 'a job in another database' => sub {
 	$node->append_conf('postgresql.conf', "chronos.database = 'other'");
 	$node->restart;
 	$node->safe_psql('other', 'CREATE EXTENSION chronos_backup');
-	for my $second (qw(chronos pgbackrest))
+	for my $second ('chronos', $looks ? 'pgbackrest' : ())
 	{
 		my $before = () = glob "$repo/backup/main/2*F";
 		my $job = $node->safe_psql('other', q{SELECT chronos.start_backup('full')});

@@ -72,7 +72,9 @@ Result<Lsn> start_backup(Connection& connection, const std::string& label, bool 
 
 /// The advisory lock of pgBackRest, which every one of its backups of a cluster holds, wherever its
 /// lock files lie: so neither tool backs up a cluster while the other does, nor one of ours from
-/// another host. It belongs to the session and ends with it; taken twice it is given back twice.
+/// another host. From 2.60 on it does not: its backups are known by the name of their session, and
+/// one that begins while ours runs is found when ours is to be published. It belongs to the session
+/// and ends with it; taken twice it is given back twice.
 ///
 /// Returns a name of this run of the server, whose lock it is. Kind lock_acquire if another session
 /// has it, in whatever database, still after a moment.
