@@ -100,6 +100,7 @@ private:
     void add_cloud_region();
     const Option* broken_dependency(const Option& option, unsigned index) const;
     Error dependency_error(const Option& option, unsigned index, const Option& other) const;
+    bool is_left_aside_unasked(const Setting& setting, const Option& broken) const;
     Result<> check_dependencies();
     Result<> check_required() const;
     Result<> require(const Option& option, unsigned index) const;
@@ -394,15 +395,31 @@ Error Resolver::dependency_error(const Option& option, unsigned index, const Opt
     return Error(ErrorKind::option_invalid, text);
 }
 
-/// What somebody typed must make sense; what stands in a file for other cases is left aside.
+/// Nobody has said that the option is not to count: that on which it depends has its default.
+bool Resolver::is_left_aside_unasked(const Setting& setting, const Option& broken) const {
+    return config_.find(broken, broken.group == Group::none ? 0 : setting.index) == nullptr;
+}
+
+/// What somebody typed must make sense, and so must what a variable says that means one call, such
+/// as a target. What stands in a file for other cases is left aside, with a warning where no such
+/// case is in sight: a passphrase, for example, without a word that anything is to be encrypted.
 Result<> Resolver::check_dependencies() {
     std::vector<Setting> kept;
     for (const Setting& setting : config_.settings_) {
-        const Option* broken = broken_dependency(*setting.option, setting.index);
-        if (broken == nullptr)
+        const Option& option = *setting.option;
+        const Option* broken = broken_dependency(option, setting.index);
+        if (broken == nullptr) {
             kept.push_back(setting);
-        else if (setting.source == Source::command_line && config_.command_id_ != CommandId::engine)
-            return dependency_error(*setting.option, setting.index, *broken);
+            continue;
+        }
+        const bool unasked = is_left_aside_unasked(setting, *broken);
+        const bool typed = setting.source == Source::command_line ||
+                           (unasked && option.section == Section::command_line);
+        if (config_.command_id_ != CommandId::engine && typed)
+            return dependency_error(option, setting.index, *broken);
+        if (unasked && !runs_per_segment())
+            warnings_.push_back(dependency_error(option, setting.index, *broken).message() +
+                                "\nHINT: Its value does not count.");
     }
     config_.settings_ = std::move(kept);
     return {};

@@ -248,6 +248,10 @@ private:
             if (looks_like(name, other, /*strictly=*/false))
                 return "This is the section of a stanza without a cluster. Did you mean '[" +
                        other + "]'?";
+        // Where no section has a cluster, repositories are looked at from afar.
+        if (!clusters_.empty())
+            return "This is the section of a stanza without a cluster, which only commands for "
+                   "that stanza read; what is for all of them stands in '[global]'.";
         return "";
     }
 

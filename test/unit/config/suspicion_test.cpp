@@ -49,17 +49,17 @@ TEST(Suspicion, ALineThatDoesNotMeanWhatItLooksLikeIsShown) {
              {"repo1-path=/x/${HOST}", "/x/${HOST}", "Variables"},
              {"repo1-path=/x;", "/x;", "';'"},
              {"repo1-path=/x\\", "/x\\", "backslash"},
-             {"repo1-s3-bucket=\"b\"", "\"b\"", "quotes"},
-             {"repo1-s3-bucket='b'", "'b'", "quotes"},
-             {"repo1-s3-bucket=\xE2\x80\x9C"
+             {"log-path=\"b\"", "\"b\"", "quotes"},
+             {"log-path='b'", "'b'", "quotes"},
+             {"log-path=\xE2\x80\x9C"
               "b\xE2\x80\x9D",
               "b", "quotes"},
-             {"repo1-s3-bucket==b", "==b", "second '='"},
-             {"repo1-s3-bucket=\xC2\xA0"
+             {"log-path==b", "==b", "second '='"},
+             {"log-path=\xC2\xA0"
               "b",
               "b", "non-breaking space"},
-             {"repo1-s3-bucket=b\xE2\x80\x8B", "b", "zero-width space"},
-             {"repo1-s3-bucket=b\x01", "b?", "control character"},
+             {"log-path=b\xE2\x80\x8B", "b", "zero-width space"},
+             {"log-path=b\x01", "b?", "control character"},
          }) {
         SCOPED_TRACE(one.line);
         const auto warnings = warnings_of(kMain + "[global]\n" + one.line + "\n");
@@ -111,6 +111,9 @@ TEST(Suspicion, ASectionThatNothingReadsIsNamed) {
              {"mian", "'[main]'"},
              {"Main", "'[main]'"},
              {"main1\xC2\xA0", "no stanza"},
+             {"default", "stands in '[global]'"},
+             {"pgbackrest", "stands in '[global]'"},
+             {"archive-push", "stands in '[global]'"},
          }) {
         SCOPED_TRACE("[" + one.head + "]");
         const auto warnings = warnings_of(kMain + "[" + one.head + "]\nrepo1-path=/x\n");
@@ -129,6 +132,36 @@ TEST(Suspicion, KeysOfSectionsThatThisCommandDoesNotReadAreLookedAtToo) {
                 ElementsAre(AllOf(HasSubstr("line 3"), HasSubstr("Did you mean repo1-path?"))));
 }
 
+TEST(Suspicion, AnOptionThatDoesNotCountIsNamed) {
+    EXPECT_THAT(warnings_of(kMain + "[global]\nrepo1-cipher-pass=hush\n"),
+                ElementsAre(AllOf(HasSubstr("'repo1-cipher-pass' not valid without option "
+                                            "'repo1-cipher-type'"),
+                                  Not(HasSubstr("hush")))))
+        << "nothing would be encrypted";
+    EXPECT_THAT(warnings_of(kMain + "[global]\nrepo2-path=/b\nrepo2-s3-bucket=b\n"),
+                ElementsAre(HasSubstr("'repo2-s3-bucket' not valid without option 'repo2-type'")));
+    EXPECT_THAT(warnings_of(kMain + "repo1-type=posix\n[global]\nrepo1-s3-bucket=b\n"), IsEmpty())
+        << "the stanza has said that its repository is another one";
+}
+
+// A restore would go to the end of the WAL, although somebody has named a moment.
+TEST(Suspicion, AVariableForATargetDoesNotGoUnread) {
+    const auto run = [](std::vector<std::string> environment, std::vector<std::string> arguments) {
+        Resolving resolving{.arguments = std::move(arguments),
+                            .file = kMain,
+                            .environment = std::move(environment)};
+        const auto config = resolving.run();
+        return config ? "" : config.error().text();
+    };
+    const std::vector<std::string> restore{"--stanza=main", "restore"};
+    EXPECT_THAT(run({"PGBACKREST_TARGET=2026-11-20 08:11:30+00"}, restore),
+                HasSubstr("'target' not valid without option 'type'"));
+    EXPECT_THAT(run({"CHRONOS_TARGET_ACTION=promote"}, restore), HasSubstr("'target-action'"));
+    EXPECT_EQ(run({"CHRONOS_TARGET=2026-11-20 08:11:30+00", "CHRONOS_TYPE=time"}, restore), "");
+    EXPECT_EQ(run({"CHRONOS_TARGET=x"}, {"--stanza=main", "--type=immediate", "restore"}), "")
+        << "who calls has said where it ends";
+}
+
 TEST(Suspicion, WhatIsMeantAsItStandsGivesNoWarning) {
     for (const std::string file : {
              "\r\n# repo1-path=/x # nas\r\n[global]\r\n\trepo1-path = /x y \r\n"
@@ -142,7 +175,8 @@ TEST(Suspicion, WhatIsMeantAsItStandsGivesNoWarning) {
              "[global:repo-put]\nlog-level-file=info\n",
              "[main]\npg1-path=/b\nrecovery-option=primary_conninfo=host='a' # b\n"
              "recovery-option=archive_cleanup_command=x \"%r\"\ndb-include=a\ndb-include=b\n",
-             "[global]\nrepo1-s3-key-secret=a#b;c$d=\nrepo1-path=/a#b\n[main]\npg1-path=/$\n",
+             "[global]\nrepo1-type=s3\nrepo1-s3-key-secret=a#b;c$d=\nrepo1-path=/"
+             "a#b\n[main]\npg1-path=/$\n",
              "",
              "[global]\n",
          }) {
