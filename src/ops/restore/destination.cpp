@@ -76,9 +76,22 @@ Result<> make_directories(const std::string& path, mode_t mode) {
     return make_directory(path, mode, std::nullopt);
 }
 
+/// Nothing can be removed from a directory that its owner has made read-only.
+void open_directories(const std::string& path) {
+    std::error_code code;
+    if (!fs::is_directory(fs::symlink_status(path, code))) return;
+    fs::permissions(path, fs::perms::owner_all, fs::perm_options::add, code);
+    for (fs::directory_iterator at(path, code), end; !code && at != end; at.increment(code))
+        open_directories(at->path());
+}
+
 Result<> remove_entry(const std::string& path) {
     std::error_code code;
     fs::remove_all(path, code);
+    if (code == std::errc::permission_denied) {
+        open_directories(path);
+        fs::remove_all(path, code);
+    }
     if (code)
         return system_error(ErrorKind::file_remove, "unable to remove '" + path + "'",
                             code.value());

@@ -1,7 +1,11 @@
 #include "places.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <set>
 
@@ -58,22 +62,41 @@ public:
         for (const auto& [name, target] : targets_)
             if (target->is_link && !linked_.contains(name))
                 return bad_name(manifest_, "target", name, "has no link");
-        std::set<std::string_view> paths, files;
+        std::set<std::string_view> files;
         for (const repo::ManifestPath& path : manifest_.paths) {
             CHRONOS_TRY(check_name("path", path.name, /*is_path=*/true));
-            if (!paths.insert(path.name).second)
+            if (!paths_.insert(path.name).second)
                 return bad_name(manifest_, "path", path.name, "is there twice");
         }
+        for (const repo::ManifestPath& path : manifest_.paths)
+            CHRONOS_TRY(check_parent("path", path.name));
+        for (const repo::ManifestLink& link : manifest_.links)
+            CHRONOS_TRY(check_parent("link", link.name));
+        std::uint64_t left_bytes = kSizeMax;
         for (const repo::ManifestFile& file : manifest_.files) {
             const std::string_view name = file.name.view();
             CHRONOS_TRY(check_name("file", name, /*is_path=*/false));
-            if (!files.insert(name).second || paths.contains(name))
+            CHRONOS_TRY(check_parent("file", name));
+            if (!files.insert(name).second || paths_.contains(name))
                 return bad_name(manifest_, "file", name, "is there twice");
+            if (file.size > left_bytes)
+                return bad_name(manifest_, "file", name, "is larger than any file system");
+            left_bytes -= file.size;
         }
         return {};
     }
 
 private:
+    /// As a file system counts.
+    static constexpr std::uint64_t kSizeMax = std::numeric_limits<std::int64_t>::max();
+
+    /// Nothing can be made in a directory that is not made before it, or is a file.
+    Result<> check_parent(const char* what, std::string_view name) const {
+        const std::size_t slash = name.rfind('/');
+        if (slash == std::string_view::npos || paths_.contains(name.substr(0, slash))) return {};
+        return bad_name(manifest_, what, name, "is in a directory that the backup does not have");
+    }
+
     Result<> check_target(const repo::ManifestTarget& target) {
         if (!targets_.emplace(target.name, &target).second)
             return bad_name(manifest_, "target", target.name, "is there twice");
@@ -152,6 +175,7 @@ private:
     std::string version_directory_;
     std::map<std::string, const repo::ManifestTarget*> targets_;
     std::set<std::string> linked_;
+    std::set<std::string_view> paths_;
 };
 
 }  // namespace
@@ -162,8 +186,11 @@ Result<> check_places(const repo::Manifest& manifest) {
 
 void bound_modes(repo::Manifest& manifest) {
     constexpr mode_t kPermissions = 0777;
-    for (repo::ManifestFile& file : manifest.files) file.mode &= kPermissions;
-    for (repo::ManifestPath& path : manifest.paths) path.mode &= kPermissions;
+    for (repo::ManifestFile& file : manifest.files)
+        file.mode = (file.mode & kPermissions) | S_IRUSR;
+    // What is in a directory comes after it; what was backed up could be read.
+    for (repo::ManifestPath& path : manifest.paths)
+        path.mode = (path.mode & kPermissions) | S_IRWXU;
 }
 
 }  // namespace chronos::ops

@@ -64,6 +64,20 @@ Result<> make_room(const std::string& path, bool truncate, bool behind_link) {
     return {};
 }
 
+/// Its owner may have made a file read-only, as some do with postgresql.auto.conf and keys, or
+/// unreadable; it gets the mode of the backup in the end.
+Descriptor open_own(const std::string& path, int flags) {
+    constexpr mode_t kOwn = S_IRUSR | S_IWUSR;
+    Descriptor file(::open(path.c_str(), flags, kOwn));
+    struct stat status {};
+    if (file.get() >= 0 || errno != EACCES) return file;
+    if (::lstat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) &&
+        ::chmod(path.c_str(), kOwn) == 0)
+        return Descriptor(::open(path.c_str(), flags, kOwn));
+    errno = EACCES;
+    return file;
+}
+
 }  // namespace
 
 TargetFile::TargetFile(std::string path, Descriptor file, TargetFileOptions options,
@@ -81,7 +95,7 @@ Result<TargetFile> TargetFile::open(std::string path, bool truncate, TargetFileO
     // here who may change it, and then not through us.
     const int flags =
         O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | (options.behind_link ? 0 : O_NOFOLLOW);
-    Descriptor file(::open(path.c_str(), flags, 0600));
+    Descriptor file = open_own(path, flags);
     struct stat status {};
     if (file.get() < 0 || fstat(file.get(), &status) != 0)
         return system_error(ErrorKind::file_open, "unable to open file '" + path + "' for write",
@@ -190,7 +204,7 @@ Result<std::optional<ExistingFile>> look_at_file(const std::string& path) {
 }
 
 Result<std::string> checksum_of_file(const std::string& path, const Cancellation& cancel) {
-    const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    const Descriptor file = open_own(path, O_RDONLY | O_CLOEXEC);
     if (file.get() < 0)
         return system_error(ErrorKind::file_open, "unable to open file '" + path + "'", errno);
     crypto::Sha1 sha1;

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <limits>
 #include <random>
 #include <set>
 
@@ -35,7 +36,8 @@ repo::Manifest good_manifest() {
                       {"pg_data/pg_wal", "../wal", {}, {}}};
     for (const char* name :
          {"pg_data", "pg_data/base", "pg_data/base/1", "pg_data/pg_wal", "pg_data/pg_tblspc",
-          "pg_tblspc", "pg_tblspc/16384", "pg_tblspc/16384/PG_15_202209061"})
+          "pg_tblspc", "pg_tblspc/16384", "pg_tblspc/16384/PG_15_202209061",
+          "pg_tblspc/16384/PG_15_202209061/1"})
         manifest.paths.push_back({name, 0700, {}, {}});
     for (const char* name : {"pg_data/PG_VERSION", "pg_data/base/1/1259", "pg_data/pg_hba.conf",
                              "pg_data/pg_wal/x", "pg_tblspc/16384/PG_15_202209061/1/2"})
@@ -81,6 +83,33 @@ TEST(Places, NamesThatLeadElsewhereAreRefused) {
     }
 }
 
+// What cannot be made would be found out by the copy, after the directory was emptied.
+TEST(Places, EverythingIsInADirectoryThatIsMadeBeforeIt) {
+    for (const char* name : {"pg_data/PG_VERSION/x", "pg_data/no/x", "pg_data/base/2/1259",
+                             "pg_tblspc/16384/PG_15_202209061/2/1"}) {
+        repo::Manifest manifest = good_manifest();
+        manifest.files.push_back(file_of(name));
+        SCOPED_TRACE(name);
+        EXPECT_ERROR(ErrorKind::format, check_places(manifest));
+    }
+    repo::Manifest manifest = good_manifest();
+    manifest.paths.push_back({"pg_data/no/x", 0700, {}, {}});
+    EXPECT_ERROR(ErrorKind::format, check_places(manifest));
+    manifest = good_manifest();
+    manifest.targets[1].name = manifest.links[0].name = "pg_data/no/pg_hba.conf";
+    EXPECT_ERROR(ErrorKind::format, check_places(manifest));
+}
+
+TEST(Places, SizesAddUpToWhatAFileSystemCanHold) {
+    repo::Manifest manifest = good_manifest();
+    manifest.files[0].size = std::numeric_limits<std::int64_t>::max();
+    EXPECT_OK(check_places(manifest));
+    manifest.files[1].size = 1;
+    EXPECT_ERROR(ErrorKind::format, check_places(manifest));
+    manifest.files[0].size = std::numeric_limits<std::uint64_t>::max();
+    EXPECT_ERROR(ErrorKind::format, check_places(manifest));
+}
+
 TEST(Places, LinksLeadWhereTheirTargetSays) {
     for (const repo::ManifestLink& link :
          {repo::ManifestLink{"pg_data/evil", "/etc", {}, {}},
@@ -123,6 +152,9 @@ TEST(Places, NoBitGivesAwayMoreThanTheContent) {
     bound_modes(manifest);
     EXPECT_EQ(manifest.files[0].mode, 0755u);
     EXPECT_EQ(manifest.paths[0].mode, 0777u);
+    manifest.paths[0].mode = 0050;
+    bound_modes(manifest);
+    EXPECT_EQ(manifest.paths[0].mode, 0750u) << "its content has still to be made";
 }
 
 // A cluster with files of root's cannot be started, and is no way to make some.
