@@ -1,6 +1,9 @@
 #include "chronos/pgdata/server_config.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -270,6 +273,20 @@ std::optional<bool> parse_config_bool(std::string_view value) {
     if (std::string_view("false").starts_with(text) || std::string_view("no").starts_with(text))
         return false;
     return std::nullopt;
+}
+
+std::optional<std::uint64_t> parse_config_int(std::string_view value) {
+    const std::string text(trim(value));
+    if (text.empty()) return std::nullopt;
+    char* end = nullptr;
+    errno = 0;
+    const long long whole = std::strtoll(text.c_str(), &end, 0);
+    if (*end == '\0' && errno == 0)
+        return whole < 0 ? std::nullopt : std::optional(static_cast<std::uint64_t>(whole));
+    constexpr double kMax = 1e15;
+    const double real = std::strtod(text.c_str(), &end);
+    if (*end != '\0' || !(real >= 0 && real < kMax)) return std::nullopt;
+    return static_cast<std::uint64_t>(std::llrint(real));
 }
 
 }  // namespace chronos::pgdata

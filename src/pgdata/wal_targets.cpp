@@ -1,6 +1,8 @@
 #include "chronos/pgdata/wal_targets.h"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 #include "pgdata/crc32c.h"
 #include "pgdata/little_endian.h"
@@ -80,6 +82,31 @@ std::optional<std::size_t> data_at(io::Bytes head, std::uint64_t size) {
         return at + data_size == size ? std::optional(at) : std::nullopt;
     }
     return std::nullopt;
+}
+
+/// Whose end the record of a prepared transaction is: that stands behind all that it may tell
+/// otherwise. nullopt if it cannot be told.
+std::optional<std::uint32_t> prepared_xid(io::Bytes data, std::uint8_t info) {
+    constexpr std::uint8_t kHasInfo = 0x80;
+    constexpr std::uint32_t kDatabase = 1u << 0;
+    constexpr std::uint32_t kDroppedStatistics = 1u << 8;  // of a size that depends on the version
+    constexpr std::uint32_t kPrepared = 1u << 4;
+    // Subtransactions, dropped files, invalidations: a count, then as many of them.
+    constexpr std::array<std::pair<std::uint32_t, std::size_t>, 3> kLists{
+        {{1u << 1, 4}, {1u << 2, 12}, {1u << 3, 16}}};
+    constexpr std::size_t kTimeSize = 8;
+    constexpr std::size_t kWord = sizeof(std::uint32_t);
+    if ((info & kHasInfo) == 0 || data.size() < kTimeSize + kWord) return std::nullopt;
+    const auto has = load<std::uint32_t>(data, kTimeSize);
+    if ((has & kDroppedStatistics) != 0 || (has & kPrepared) == 0) return std::nullopt;
+    std::size_t at = kTimeSize + kWord + ((has & kDatabase) != 0 ? 2 * kWord : 0);
+    for (const auto& [flag, size] : kLists) {
+        if ((has & flag) == 0) continue;
+        if (at + kWord > data.size()) return std::nullopt;
+        at += kWord + load<std::uint32_t>(data, at) * size;
+    }
+    if (at + kWord > data.size()) return std::nullopt;
+    return load<std::uint32_t>(data, at);
 }
 
 class Search {
@@ -174,10 +201,12 @@ private:
         found_.last_end_us = std::max(found_.last_end_us.value_or(time), time);
         if (!target_.xid) return;
         const auto operation = static_cast<std::uint8_t>(info & kOperationMask);
-        // Whose end it is stands in a part of the record that depends on much else.
-        if (operation == kCommitPrepared || operation == kAbortPrepared)
+        const bool prepared = operation == kCommitPrepared || operation == kAbortPrepared;
+        const auto xid = prepared ? prepared_xid(data, info)
+                                  : std::optional(load<std::uint32_t>(record, kXidAt));
+        if (!xid)
             found_.uncertain = true;
-        else if (load<std::uint32_t>(record, kXidAt) == *target_.xid)
+        else if (*xid == *target_.xid)
             found_at(at);
     }
 

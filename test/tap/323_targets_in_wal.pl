@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $base = PostgreSQL::Test::Utils::tempdir();
-my $node = chronos_node('origin');
+my $node = chronos_node('origin', conf => "max_prepared_transactions = 2\n");
 my $conf = $node->{chronos_conf};
 sub at { return $node->safe_psql('postgres', $_[0]) }
 at('CREATE TABLE t (n int); INSERT INTO t VALUES (1)');
@@ -20,6 +20,10 @@ my ($rc, $out, $err) = chronos($conf, '--type=full', 'backup');
 is($rc, 0, 'backup') or diag $out . $err;
 my $xid = at('INSERT INTO t VALUES (2) RETURNING pg_current_xact_id()');
 my $aborted = at("BEGIN; INSERT INTO t VALUES (9); SELECT pg_current_xact_id(); ROLLBACK") =~ s/\D+//gr;
+my $prepared = at("BEGIN; INSERT INTO t VALUES (9); SELECT pg_current_xact_id(); PREPARE TRANSACTION 'p'") =~ s/\D+//gr;
+at("ROLLBACK PREPARED 'p'");
+my (undef, $savepoint) = split /\s+/, at('BEGIN; SELECT pg_current_xact_id(); SAVEPOINT s; '
+	  . 'INSERT INTO t VALUES (9); SELECT xmin FROM t WHERE n = 9; DELETE FROM t WHERE n = 9; COMMIT');
 at(q{SELECT pg_create_restore_point('here')});
 # A backup reaches from the second after its end on.
 at('SELECT pg_sleep(1.1)');
@@ -28,7 +32,10 @@ my $last = at('INSERT INTO t VALUES (3) RETURNING pg_current_xact_id()');
 my $after = at('SELECT clock_timestamp()');
 # Far enough for what the server's own workers may still write.
 my $next = 1000 + at('SELECT pg_snapshot_xmax(pg_current_snapshot())');
+my $lsn = at('SELECT pg_current_wal_insert_lsn()');
 wait_archived($node);
+# What a switch of segments leaves empty has no record at which a server could stop.
+my ($behind, $boundary) = split /\|/, at('SELECT l - 8, l FROM pg_current_wal_lsn() l');
 $node->stop;
 
 sub plan_of
@@ -37,14 +44,16 @@ sub plan_of
 	my $dir = "$base/none";
 	return chronos($conf, "--pg1-path=$dir", @target, 'restore', '--plan');
 }
-for my $case ([ 'xid', $xid ], [ 'xid', $aborted ], [ 'xid', $last ], [ 'name', 'here' ], [ 'time', $between ])
+for my $case ([ 'xid', $xid ], [ 'xid', $aborted ], [ 'xid', $prepared ], [ 'xid', $last ], [ 'name', 'here' ],
+	[ 'time', $between ], [ 'lsn', $lsn ])
 {
 	my ($type, $target) = @$case;
 	($rc, $out, $err) = plan_of("--type=$type", "--target=$target");
 	is($rc, 0, "$type $target can be reached") or diag $out . $err;
 	like($out, qr/verdict: +can be done/, 'and the plan says so');
 }
-for my $case ([ 'xid', $next ], [ 'xid', $before ], [ 'xid', 3 ], [ 'name', 'nowhere' ], [ 'name', 'her' ], [ 'time', $after ])
+for my $case ([ 'xid', $next ], [ 'xid', $before ], [ 'xid', 3 ], [ 'xid', $savepoint ], [ 'name', 'nowhere' ],
+	[ 'name', 'her' ], [ 'time', $after ], [ 'lsn', $behind ], [ 'lsn', $boundary ])
 {
 	my ($type, $target) = @$case;
 	($rc, $out, $err) = plan_of("--type=$type", "--target=$target");
@@ -55,7 +64,7 @@ for my $case ([ 'xid', $next ], [ 'xid', $before ], [ 'xid', 3 ], [ 'name', 'now
 	ok(!-e "$base/none/PG_VERSION", 'nothing is written');
 }
 # And it is true.
-for my $case ([ 'xid', $aborted, 2 ], [ 'time', $between, 2 ])
+for my $case ([ 'xid', $aborted, 2 ], [ 'time', $between, 2 ], [ 'lsn', $lsn, 3 ])
 {
 	my ($type, $target, $rows) = @$case;
 	my $dir = "$base/$type";

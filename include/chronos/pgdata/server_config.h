@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -59,5 +60,9 @@ std::optional<std::string> parse_config_value(std::string_view literal);
 
 /// As the server reads a boolean; nullopt if it is none.
 std::optional<bool> parse_config_bool(std::string_view value);
+
+/// As the server reads a number without a unit: decimal, "0x64", "0144" or "1e2". nullopt if it is
+/// none, or negative.
+std::optional<std::uint64_t> parse_config_int(std::string_view value);
 
 }  // namespace chronos::pgdata

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string_view>
 
+#include "chronos/base/lsn.h"
 #include "chronos/io/stream.h"
 
 /// The settings that a server which replays WAL must have at least as high as the server that wrote
@@ -33,5 +34,9 @@ std::optional<ServerParameters> parameters_in_control_file(io::Bytes content);
 /// later announce; nullopt if none does. Looks at every place where a record may begin, so that
 /// what precedes need not be whole.
 std::optional<ServerParameters> parameters_in_wal(io::Bytes content);
+
+/// Where a WAL segment (or the front part of one) first says that what follows was written with
+/// wal_level = minimal: no server replays that, and version 14 or later ends there.
+std::optional<Lsn> minimal_wal_from(io::Bytes content);
 
 }  // namespace chronos::pgdata

@@ -22,7 +22,7 @@ struct TargetInWal {
     bool found = false;
     std::optional<Lsn> first;  ///< where the first record that is it begins
     /// It may be there all the same: in a record that the next segment completes, or as the end of
-    /// a prepared transaction.
+    /// a prepared transaction that dropped something.
     bool uncertain = false;
     /// The latest end of a transaction in the segment, commit or abort, by the clock of the server
     /// that wrote it, since 1970 UTC: a recovery to a time stops at the first one behind it, and

@@ -286,7 +286,11 @@ WalRead read_wal(const WalToRead& wal, unsigned process_max, const std::function
         if (!content) return {};
         const auto parameters = pgdata::parameters_in_wal(io::bytes(*content));
         auto found = pgdata::find_target_in_wal(io::bytes(*content), wal.target);
+        const auto minimal = pgdata::minimal_wal_from(io::bytes(*content));
         const std::lock_guard lock(mutex);
+        std::optional<WalKnowledge::Minimal>& first = result.known.minimal;
+        if (minimal && *minimal >= wal.target.from && (!first || *minimal < first->begin))
+            first = WalKnowledge::Minimal{wal.segments[index].name, *minimal};
         if (parameters) result.parameters.raise(*parameters);
         result.known.segments[index].read = true;
         result.known.segments[index].target = std::move(found);
@@ -322,6 +326,16 @@ pgdata::TargetInWal WalKnowledge::target_before(Lsn end) const {
     for (const Segment& segment : segments)
         if (segment.begin < end) result.add(segment.target);
     return result;
+}
+
+Error minimal_wal_error(const WalKnowledge::Minimal& minimal) {
+    return Error(ErrorKind::backup_set_invalid,
+                 "the server ran with wal_level = minimal from " + minimal.begin.str() +
+                     " (segment " + minimal.segment + ") on: no recovery gets past that")
+        .with_hint("--type=lsn --target=" + minimal.begin.str() +
+                   " --target-exclusive recovers up to there.")
+        .with_hint(
+            "What came later is in backups that were taken later: leave out --set, or --target.");
 }
 
 WalKnowledge look_into_wal(const RestoreRequest& request,
@@ -389,13 +403,15 @@ WalReading::~WalReading() {
     if (state_->thread.joinable()) state_->thread.join();
 }
 
-void WalReading::finish(const Cancellation& cancel, RestorePlan& plan) {
+std::optional<WalKnowledge::Minimal> WalReading::finish(const Cancellation& cancel,
+                                                        RestorePlan& plan) {
     state_->copied = true;
     while (!state_->ended && cancel.check())
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
     state_->stopped = true;
     state_->thread.join();
     take(state_->read, plan);
+    return state_->read.known.minimal;
 }
 
 void raise_parameters(const RestoreRequest& request, const pgdata::ServerConfig& config,
@@ -405,11 +421,13 @@ void raise_parameters(const RestoreRequest& request, const pgdata::ServerConfig&
         const auto& [view, standard] = settings[i];
         const std::string name(view);
         const std::uint32_t required = plan.required_parameters.values[i];
-        const auto configured = parse_uint(config.value_of(name, std::to_string(standard)));
-        if (!configured || *configured >= required || is_given(request, name)) continue;
+        const std::string text = config.value_of(name, std::to_string(standard));
+        // What cannot be read is not high enough for sure.
+        const auto configured = pgdata::parse_config_int(text);
+        if ((configured && *configured >= required) || is_given(request, name)) continue;
         if (plan.type == RecoveryType::preserve) {
             std::string warning = "recovery needs " + name + " = " + std::to_string(required) +
-                                  ", the configuration has " + std::to_string(*configured);
+                                  ", the configuration has " + printable(text);
             if (std::ranges::find(plan.warnings, warning) == plan.warnings.end())
                 plan.warnings.push_back(std::move(warning));
             continue;

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "chronos/base/cancel.h"
@@ -18,8 +20,14 @@ struct WalKnowledge {
         bool read = false;
         pgdata::TargetInWal target;
     };
+    /// From here on the WAL cannot be replayed.
+    struct Minimal {
+        std::string segment;
+        Lsn begin;
+    };
     std::vector<Segment> segments;  ///< in the order of their names, streamed ones among them
     bool listed = false;            ///< those are all there are
+    std::optional<Minimal> minimal;
 
     /// Whether all that begins before that position has been read; otherwise target_before() says
     /// nothing of what is not there.
@@ -31,6 +39,9 @@ struct WalKnowledge {
 private:
     static constexpr Lsn kEnd{UINT64_MAX};
 };
+
+/// What every server of version 14 or later says there, and the way out.
+Error minimal_wal_error(const WalKnowledge::Minimal& minimal);
 
 /// Raises RestorePlan::required_parameters to what a server must be told for the WAL of this plan
 /// to be replayed to its end (at least what the cluster had at the time of the backup, and what it
@@ -52,8 +63,9 @@ public:
     WalReading(const WalReading&) = delete;
     WalReading& operator=(const WalReading&) = delete;
 
-    /// Raises RestorePlan::required_parameters. Ends early when `cancel` asks for it.
-    void finish(const Cancellation& cancel, RestorePlan& plan);
+    /// Raises RestorePlan::required_parameters; tells from where on the WAL cannot be replayed.
+    /// Ends early when `cancel` asks for it.
+    std::optional<WalKnowledge::Minimal> finish(const Cancellation& cancel, RestorePlan& plan);
 
 private:
     struct State;

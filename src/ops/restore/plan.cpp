@@ -181,6 +181,32 @@ void judge_hole(const RestoreRequest& request, const WalScanRequest& scan_reques
     plan.problems.push_back({std::move(error)});
 }
 
+/// WAL that was written with wal_level = minimal: every server ends in front of it, and one before
+/// version 14 goes on without what is not in it.
+void judge_minimal(const RestoreRequest& request, const WalScanRequest& scan_request,
+                   const WalKnowledge& known, RestorePlan& plan) {
+    if (!known.minimal || plan.type == RecoveryType::standby) return;
+    const auto& [segment, begin] = *known.minimal;
+    BeforeHole before =
+        look_before(scan_request, {pgdata::timeline_of_segment(segment), segment,
+                                   pgdata::wal_segment_start(segment, scan_request.segment_size)});
+    before.record = begin;
+    const std::optional<bool> ends = ends_before(request, plan, known, begin, before);
+    if (ends.value_or(false)) return;
+    Error error = minimal_wal_error(*known.minimal);
+    // Of a time, a transaction or a name nobody knows yet on which side of it they are.
+    if (!ends || plan.type == RecoveryType::time) {
+        plan.warnings.push_back(error.message() +
+                                "; if the target is not before it, recovery stops there");
+        return;
+    }
+    if (plan.type == RecoveryType::preserve || plan.type == RecoveryType::none ||
+        major_of(plan.manifest.pg_version) < 14)
+        plan.warnings.push_back(error.message());
+    else
+        plan.problems.push_back({std::move(error)});
+}
+
 /// What somebody may not expect of the target they gave.
 void judge_target(const WalScan& scan, RestorePlan& plan) {
     const RestoreWal& wal = scan.wal;
@@ -236,16 +262,26 @@ std::string beyond_time(const RestoreRequest& request, const WalEnd& end, const 
            format_instant(*last);
 }
 
+/// The same for a position. A server stops at the first record that begins there or behind it, so
+/// that a segment which ends before is not enough: what a switch of segments leaves empty has none.
+std::string beyond_lsn(const RestoreRequest& request, const WalEnd& end,
+                       const WalScanRequest& scan_request, const RestorePlan& plan) {
+    if (end.segment.empty()) return "";
+    const Lsn target = Lsn::parse(request.target).value_or(Lsn{});
+    const std::string needed = pgdata::wal_segment_name_before(
+        plan.target_timeline, Lsn{target.value + 1}, scan_request.segment_size);
+    const std::string text = "the recovery target " + request.target + " is ";
+    if (needed.substr(8) > end.segment.substr(8))
+        return text + "in segment " + needed + ", behind the last WAL in the archive";
+    if (needed.substr(8) < end.segment.substr(8)) return "";
+    const Lsn last = last_record_of(scan_request, end.segment);
+    if (last == Lsn{} || last >= target) return "";
+    return text + "behind the last record in the archive, which begins at " + last.str();
+}
+
 /// The same for other targets.
-std::string beyond_wal(const RestoreRequest& request, const WalEnd& end, const WalKnowledge& known,
-                       std::uint32_t segment_size, const RestorePlan& plan) {
-    if (plan.type == RecoveryType::lsn && !end.segment.empty()) {
-        const std::string needed = pgdata::wal_segment_name_before(
-            plan.target_timeline, Lsn::parse(request.target).value_or(Lsn{}), segment_size);
-        if (needed.substr(8) <= end.segment.substr(8)) return "";
-        return "the recovery target " + request.target + " is in segment " + needed +
-               ", behind the last WAL in the archive";
-    }
+std::string beyond_wal(const RestoreRequest& request, const WalKnowledge& known,
+                       const RestorePlan& plan) {
     const pgdata::TargetInWal target = known.target();
     if (!known.complete() || target.uncertain || target.found) return "";
     if (plan.type == RecoveryType::xid)
@@ -259,10 +295,12 @@ std::string beyond_wal(const RestoreRequest& request, const WalEnd& end, const W
 /// A target that no WAL leads to: a server of version 13 or later gives up there, after everything
 /// has been restored; an older one ends before it without a word.
 void judge_reach(const RestoreRequest& request, const WalEnd& end, const WalKnowledge& known,
-                 std::uint32_t segment_size, RestorePlan& plan) {
+                 const WalScanRequest& scan_request, RestorePlan& plan) {
     const UnixTime now = request.now != 0 ? request.now : unix_now();
     const std::string why = plan.target_us ? beyond_time(request, end, known, now, *plan.target_us)
-                                           : beyond_wal(request, end, known, segment_size, plan);
+                            : plan.type == RecoveryType::lsn
+                                ? beyond_lsn(request, end, scan_request, plan)
+                                : beyond_wal(request, known, plan);
     if (why.empty()) return;
     std::string reach =
         "The archive ends with " + (end.segment.empty() ? "the backup" : end.segment);
@@ -281,7 +319,7 @@ void judge_reach(const RestoreRequest& request, const WalEnd& end, const WalKnow
 Result<> plan_wal(const RestoreRequest& request, const TimelineGuide& guide, RestorePlan& plan) {
     const std::vector<ArchiveLocation>& archives = guide.archives();
     if (!plan.manifest.options.online || archives.empty()) {
-        judge_reach(request, {}, {}, 0, plan);
+        judge_reach(request, {}, {}, {}, plan);
         return {};
     }
     const TimelinePath path =
@@ -292,21 +330,23 @@ Result<> plan_wal(const RestoreRequest& request, const TimelineGuide& guide, Res
     plan.warnings.insert(plan.warnings.end(), guide.warnings().begin(), guide.warnings().end());
     WalScanRequest scan_request{
         guide.archives(), &plan.manifest, &path, segment_size(request, plan), {}};
-    if (plan.type == RecoveryType::lsn) scan_request.until = Lsn::parse(request.target);
-    WalScan scan = CHRONOS_TRY(scan_wal(scan_request));
+    // WAL behind the target is not needed, but has to be known of.
+    const WalScan all = CHRONOS_TRY(scan_wal(scan_request));
+    WalScan scan = all;
+    if (plan.type == RecoveryType::lsn) {
+        WalScanRequest to_target = scan_request;
+        to_target.until = Lsn::parse(request.target);
+        scan = CHRONOS_TRY(scan_wal(to_target));
+    }
     plan.wal = scan.wal;
     judge_missing(request, scan, plan);
     const WalKnowledge known =
         look_into_wal(request, archives, path, scan_request.segment_size, plan);
     judge_target(scan, plan);
-    judge_reach(request, end_of_wal(request, archives, scan.wal), known, scan_request.segment_size,
-                plan);
-    if (scan_request.until) {
-        // Behind the target a hole is no problem, but has to be known of.
-        scan_request.until.reset();
-        scan = CHRONOS_TRY(scan_wal(scan_request));
-    }
-    judge_hole(request, scan_request, scan, known, plan);
+    judge_reach(request, end_of_wal(request, archives, all.wal), known, scan_request, plan);
+    // Behind the target a hole is no problem, but has to be known of.
+    judge_hole(request, scan_request, all, known, plan);
+    judge_minimal(request, scan_request, known, plan);
     return {};
 }
 

@@ -145,16 +145,24 @@ Result<> move_current_aside(const RestoreRequest& request, const RestorePlan& pl
 }
 
 /// What was read beside the copying. What it adds to the plan nobody has seen yet.
-void add_what_the_wal_needs(const RestoreRequest& request, WalReading& reading,
-                            const Cancellation& cancel, RestorePlan& plan) {
+Result<> add_what_the_wal_needs(const RestoreRequest& request, WalReading& reading,
+                                const Cancellation& cancel, RestorePlan& plan) {
     const std::size_t said = plan.warnings.size();
     const auto before = plan.other_settings;
-    reading.finish(cancel, plan);
+    const auto minimal = reading.finish(cancel, plan);
+    if (minimal && plan.type != RecoveryType::standby) {
+        const Error error = minimal_wal_error(*minimal);
+        if (plan.type == RecoveryType::default_ && major_of(plan.manifest.pg_version) >= 14)
+            return error;
+        plan.warnings.push_back(error.message() +
+                                "; if the target is not before it, recovery stops there");
+    }
     plan_parameters(request, plan);
     for (std::size_t i = said; i < plan.warnings.size(); ++i) log_warn(plan.warnings[i]);
     for (const auto& [name, value] : plan.other_settings)
         if (const auto known = before.find(name); known == before.end() || known->second != value)
             log_info("the WAL was written with a higher " + name + ": recovery gets " + value);
+    return {};
 }
 
 Result<> refuse_problems(const RestorePlan& plan) {
@@ -196,7 +204,7 @@ Result<RestoreResult> run_restore(const RestoreRequest& request, RestorePlan pla
     };
     const auto reading = WalReading::start(plan);
     const CopyResult copied = CHRONOS_TRY(copy_files(copy, cancel));
-    if (reading) add_what_the_wal_needs(request, *reading, cancel, plan);
+    if (reading) CHRONOS_TRY(add_what_the_wal_needs(request, *reading, cancel, plan));
     CHRONOS_TRY(write_recovery_files(request, plan, ownership, copy.sync_files));
     CHRONOS_TRY(check_settings(request, plan));
     CHRONOS_TRY(invalidate_control_file(plan, ownership));

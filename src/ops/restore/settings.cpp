@@ -1,15 +1,19 @@
 #include "settings.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <filesystem>
 
+#include "chronos/base/quote.h"
 #include "chronos/base/text.h"
 #include "chronos/pgdata/server_config.h"
 #include "chronos/repo/stored_file.h"
 #include "mapping.h"
 #include "parameters.h"
 #include "recovery.h"
+#include "target.h"
 #include "timeline.h"
 
 namespace chronos::ops {
@@ -153,6 +157,26 @@ void add_other_settings(const RestoreRequest& request, const pgdata::ServerConfi
         plan.other_settings["promote_trigger_file"] = "";
 }
 
+/// A type that asks for no recovery leaves a backup that was taken of a running server without the
+/// WAL that makes it whole, unless that is in the backup or the files say where it is.
+void name_missing_recovery(const RestoreRequest& request, RestorePlan& plan) {
+    if (!plan.manifest.options.online ||
+        (plan.type != RecoveryType::none && plan.type != RecoveryType::preserve) ||
+        plan.manifest.find_file("pg_data/pg_wal/" + plan.manifest.archive_start) != nullptr)
+        return;
+    if (plan.type == RecoveryType::preserve)
+        for (const char* name : {"/recovery.signal", "/standby.signal"})
+            if (::access((request.pg_path + name).c_str(), F_OK) == 0) return;
+    plan.warnings.push_back(
+        "a server started on this will not find the WAL that the backup needs: no recovery is "
+        "asked "
+        "for (--type=" +
+        std::string(recovery_type_name(plan.type)) +
+        "), and the backup has no WAL in it; WAL from " + plan.manifest.archive_start + " to " +
+        plan.manifest.archive_stop +
+        " must be put into pg_wal, or recovery be set up, before the server is started");
+}
+
 /// What stays as the cluster has it, and has a say in what a server on it does.
 void name_what_stays(const pgdata::ServerConfig& config, RestorePlan& plan) {
     if (plan.type == RecoveryType::preserve) {
@@ -179,7 +203,8 @@ void name_what_stays(const pgdata::ServerConfig& config, RestorePlan& plan) {
         plan.warnings.push_back(
             "a server started with this configuration uses another data "
             "directory: " +
-            shown(*setting));
+            shown(*setting) + "; change that, or start it with pg_ctl -o " +
+            shell_word("-c data_directory=" + shell_word(data_directory(plan.manifest))));
     for (const std::string& problem : config.problems)
         plan.warnings.push_back("the server will not start with this configuration: " + problem);
     for (const std::string& file : config.unread)
@@ -216,6 +241,7 @@ void plan_parameters(const RestoreRequest& request, RestorePlan& plan) {
 }
 
 void plan_settings(const RestoreRequest& request, RestorePlan& plan) {
+    name_missing_recovery(request, plan);
     if (major_of(plan.manifest.pg_version) < 12 || plan.type == RecoveryType::none) return;
     const pgdata::ServerConfig config = planned_config(request, plan);
     name_what_stays(config, plan);

@@ -210,6 +210,14 @@ BeforeHole look_before(const WalScanRequest& request, const WalScan::Hole& hole)
     return before;
 }
 
+Lsn last_record_of(const WalScanRequest& request, const std::string& segment) {
+    const auto content = read_segment(request, segment);
+    if (!content) return {};
+    return pgdata::last_record(io::bytes(*content),
+                               pgdata::wal_segment_start(segment, request.segment_size))
+        .value_or(Lsn{});
+}
+
 Result<WalScan> scan_wal(const WalScanRequest& request) {
     return Scanner(request).run();
 }

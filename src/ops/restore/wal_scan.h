@@ -37,6 +37,9 @@ struct BeforeHole {
 };
 BeforeHole look_before(const WalScanRequest& request, const WalScan::Hole& hole);
 
+/// Where the last whole record of a segment begins; 0: not known.
+Lsn last_record_of(const WalScanRequest& request, const std::string& segment);
+
 /// Looks at the names in the archive only.
 Result<WalScan> scan_wal(const WalScanRequest& request);
 

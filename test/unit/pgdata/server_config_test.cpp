@@ -127,5 +127,13 @@ TEST(ServerConfig, BooleansAreReadAsTheServerDoes) {
         EXPECT_EQ(parse_config_bool(text), std::nullopt) << text;
 }
 
+TEST(ServerConfig, NumbersAreThoseOfTheServer) {
+    for (const auto& [text, value] : std::vector<std::pair<std::string, std::uint64_t>>{
+             {"100", 100}, {" 7 ", 7}, {"0x64", 100}, {"0144", 100}, {"1e2", 100}, {"99.6", 100}})
+        EXPECT_EQ(parse_config_int(text), value) << text;
+    for (const char* text : {"", "x", "-1", "10MB", "1e99", "nan"})
+        EXPECT_EQ(parse_config_int(text), std::nullopt) << text;
+}
+
 }  // namespace
 }  // namespace chronos::pgdata

@@ -20,11 +20,12 @@ std::string empty_wal() {
 }
 
 /// The record as a server writes it.
-std::string record_of(const std::array<std::uint32_t, 5>& values) {
+std::string record_of(const std::array<std::uint32_t, 5>& values, char level = 1) {
     std::string data("\xFF\x1C", 2);
     for (const std::uint32_t value : values)
         data.append(reinterpret_cast<const char*>(&value), sizeof value);
-    data.append(8, '\0');  // wal_level and two flags
+    data += level;
+    data.append(7, '\0');  // the rest of wal_level, and two flags
     std::string header(20, '\0');
     header[0] = 54;
     header[16] = 0x60;
@@ -90,6 +91,24 @@ TEST(ServerParameters, WhatOnlyLooksLikeARecordIsNone) {
         put(content, 80, bad);
         EXPECT_FALSE(parameters_in_wal(io::bytes(content))) << i;
     }
+}
+
+TEST(ServerParameters, MinimalWalIsFoundWhereItBegins) {
+    constexpr std::uint64_t kStart = 0x3000000;
+    std::string content = empty_wal();
+    const auto set_address = [&](std::size_t page, std::uint64_t address) {
+        std::memcpy(content.data() + page * kPage + 8, &address, sizeof address);
+    };
+    for (std::size_t page = 0; page < 3; ++page) set_address(page, kStart + page * kPage);
+    put(content, kPage + 80, record_of({100, 8, 10, 0, 64}, /*level=*/1));
+    EXPECT_FALSE(minimal_wal_from(io::bytes(content)));
+    put(content, 2 * kPage + 80, record_of({100, 8, 10, 0, 64}, /*level=*/0));
+    EXPECT_EQ(minimal_wal_from(io::bytes(content)), Lsn{kStart + 2 * kPage + 80});
+    put(content, kPage - 24, record_of({100, 8, 10, 0, 64}, /*level=*/0));
+    EXPECT_EQ(minimal_wal_from(io::bytes(content)), Lsn{kStart + kPage - 24}) << "over two pages";
+    content = content.replace(kPage - 24, 24, std::string(24, '\0'));
+    set_address(2, kStart - 5 * kPage);
+    EXPECT_FALSE(minimal_wal_from(io::bytes(content))) << "left over from before";
 }
 
 }  // namespace

@@ -107,6 +107,34 @@ TEST(WalTargets, WhatGoesOnElsewhereIsUncertain) {
     EXPECT_TRUE(find_target_in_wal(io::bytes(content), {701, "", {}}).uncertain);
 }
 
+// Whose end it is stands behind whatever else the record tells.
+TEST(WalTargets, APreparedTransactionEndsUnderItsOwnNumber) {
+    constexpr unsigned kHasInfo = 0x80;
+    const auto end_with = [](unsigned operation, std::uint32_t has, const std::string& between) {
+        return record_of(1, operation | kHasInfo, 0,
+                         raw(std::int64_t{5000}) + raw(has) + between + raw(700u) + "gid");
+    };
+    const auto list = [](std::uint32_t count, std::size_t size) {
+        return raw(count) + std::string(count * size, 'x');
+    };
+    for (const std::string& record :
+         {end_with(0x30, 0x10, ""), end_with(0x40, 0x10, ""), end_with(0x30, 0x11, "12345678"),
+          end_with(0x30, 0x9F, "12345678" + list(3, 4) + list(2, 12) + list(5, 16)),
+          end_with(0x40, 0x16, list(1, 4) + list(0, 12))}) {
+        std::string content = empty_wal();
+        put(content, 40, record);
+        EXPECT_TRUE(find_target_in_wal(io::bytes(content), {700, "", {}}).found);
+        const TargetInWal other = find_target_in_wal(io::bytes(content), {701, "", {}});
+        EXPECT_FALSE(other.found || other.uncertain);
+    }
+    for (const std::string& record :
+         {end_with(0x30, 0x110, list(1, 12)), end_with(0x30, 0x12, raw(4000000000u))}) {
+        std::string content = empty_wal();
+        put(content, 40, record);
+        EXPECT_TRUE(find_target_in_wal(io::bytes(content), {701, "", {}}).uncertain);
+    }
+}
+
 TEST(WalTargets, DamageAndOtherRecordsSayNothing) {
     const std::string good = end_of(700, kEpochUs + 5000);
     for (std::size_t i = 0; i < good.size(); ++i) {
