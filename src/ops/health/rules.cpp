@@ -93,6 +93,8 @@ bool any_readable(const View& view) {
                        [](const RepositoryFacts& one) { return one.status != StatusCode::other; });
 }
 
+constexpr const char* kNothingRead = "no repository can be read";
+
 /// Whether there is anything to judge: a stanza that is not there has no WAL without gaps.
 bool any_read(const View& view) {
     return std::any_of(view.snapshot.repositories.begin(), view.snapshot.repositories.end(),
@@ -108,6 +110,7 @@ RepositoryFinding judge_age(const RepositoryFacts& repository, seconds limit, Un
     if (latest == nullptr) {
         finding.state = RuleState::critical;
         finding.message = "there is no backup";
+        if (!repository.problem.empty()) finding.message += " to be seen: " + repository.problem;
         return finding;
     }
     const std::int64_t age = now - latest->timestamp_stop;
@@ -137,7 +140,7 @@ const char* hint_about_age(const std::vector<RepositoryFinding>& findings, bool 
 /// WAL without a backup restores nothing: each repository has to have a new enough one of its own.
 Rule backup_age(const View& view) {
     constexpr const char* kName = "backup_age";
-    if (!any_readable(view)) return unknown(kName, "no repository can be read");
+    if (!any_readable(view)) return unknown(kName, kNothingRead);
     Rule rule = found(kName, RuleState::ok, "");
     std::size_t bad = 0;
     std::string all, problems;
@@ -212,6 +215,7 @@ Rule backup_failed(const View& view) {
 Rule verify(const View& view) {
     constexpr const char* kName = "verify";
     const std::optional<VerifyFacts>& facts = view.snapshot.verify;
+    if (!facts && !any_read(view)) return unknown(kName, kNothingRead);
     if (!facts) return unknown(kName, "the repository has not been verified");
     Rule rule = duration_rule(kName, std::max<std::int64_t>(0, view.now - facts->finished_at),
                               view.limits.verify_age, RuleState::warning,
@@ -253,7 +257,7 @@ Rule wal_lag(const View& view) {
 
 Rule wal_gap(const View& view) {
     constexpr const char* kName = "wal_gap";
-    if (!any_read(view)) return unknown(kName, "no repository can be read");
+    if (!any_read(view)) return unknown(kName, kNothingRead);
     std::uint64_t missing = 0;
     std::string message, behind;
     bool open = false;
@@ -292,7 +296,7 @@ void each_archive(const View& view, const Look& look) {
 
 Rule timelines_diverge(const View& view) {
     constexpr const char* kName = "timelines_diverge";
-    if (!any_readable(view)) return unknown(kName, "no repository can be read");
+    if (!any_read(view)) return unknown(kName, kNothingRead);
     std::size_t count = 0;
     std::string message;
     std::uint32_t parent = 0, child = 0;
@@ -325,7 +329,7 @@ Rule timelines_diverge(const View& view) {
 
 Rule wal_conflict(const View& view) {
     constexpr const char* kName = "wal_conflict";
-    if (!any_readable(view)) return unknown(kName, "no repository can be read");
+    if (!any_read(view)) return unknown(kName, kNothingRead);
     std::size_t count = 0;
     bool history = false;
     std::string message;
@@ -357,7 +361,7 @@ Rule wal_conflict(const View& view) {
 
 Rule repo_size(const View& view) {
     constexpr const char* kName = "repo_size";
-    if (!any_read(view)) return unknown(kName, "no repository can be read");
+    if (!any_read(view)) return unknown(kName, kNothingRead);
     std::uint64_t largest = 0;
     std::string name;
     for (const RepositoryFacts& repository : view.snapshot.repositories) {
@@ -457,6 +461,7 @@ Rule rpo(const View& view) {
 Rule drill(const View& view) {
     constexpr const char* kName = "drill";
     const std::optional<DrillFacts>& facts = view.snapshot.drill;
+    if (!facts && !any_read(view)) return unknown(kName, kNothingRead);
     if (!facts && view.limits.drill_age.count() == 0)
         return unknown(kName, "there was no restore drill");
     if (!facts) {
@@ -547,7 +552,9 @@ std::string two_primaries(const RepositoryFacts& repository) {
 }
 
 Rule stanza_owner(const View& view) {
-    Rule rule = found("stanza_owner", RuleState::ok, "no other server uses the stanza");
+    constexpr const char* kName = "stanza_owner";
+    if (!any_read(view)) return unknown(kName, kNothingRead);
+    Rule rule = found(kName, RuleState::ok, "no other server uses the stanza");
     for (const RepositoryFacts& repository : view.snapshot.repositories)
         if (!repository.owner.empty() || !repository.beside.empty() || !repository.refused.empty())
             rule.found_in.insert(repository.key);

@@ -96,6 +96,17 @@ TEST_F(Health, ARepositoryThatCannotBeReadSaysWhyAndNothingElse) {
     EXPECT_EQ(rule(snapshot, "backup_age").state, RuleState::unknown);
 }
 
+// A directory that was moved away, or is not mounted, has no gaps, no conflicts and no other
+// server.
+TEST_F(Health, WhereNoStanzaCanBeReadNothingIsWell) {
+    const Snapshot snapshot = look_at_repositories(
+        {stanza_.through(std::make_shared<test::MemoryStorage>())}, "main", memory_, kNow);
+    for (const Rule& one : evaluate(snapshot, std::nullopt, {}, kNow))
+        EXPECT_NE(one.state, RuleState::ok) << one.name << ": " << one.message;
+    EXPECT_THAT(rule(snapshot, "backup_age").message, HasSubstr("no such stanza"));
+    EXPECT_THAT(rule(snapshot, "drill").message, HasSubstr("can be read"));
+}
+
 TEST_F(Health, OneOfTwoRepositoriesAwayIsAWarning) {
     stanza_.add(full_label(1), 1, 1, "", kNow);
     stanza_.add_segments(1, 1);
