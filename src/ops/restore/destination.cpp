@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <filesystem>
 #include <set>
@@ -262,7 +263,12 @@ Result<> StartBarrier::seal() {
 }
 
 bool is_never_restored(const RestorePlan& plan, std::string_view name) {
-    if (name == "pg_data/tablespace_map") return true;
+    // What the server was told, or said, in the life that it led then. No backup of ours has them;
+    // one that was made otherwise would start as a standby, or not at all.
+    constexpr std::array<std::string_view, 5> kOfThatLife{
+        "pg_data/tablespace_map", "pg_data/recovery.signal", "pg_data/standby.signal",
+        "pg_data/recovery.conf", "pg_data/postmaster.pid"};
+    if (std::ranges::find(kOfThatLife, name) != kOfThatLife.end()) return true;
     return plan.type == RecoveryType::preserve && name == "pg_data/postgresql.auto.conf";
 }
 

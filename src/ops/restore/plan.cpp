@@ -395,6 +395,18 @@ void plan_space(RestorePlan& plan) {
     }
 }
 
+/// Files without which no server starts on what is restored; every backup of a server has them.
+void judge_whole(RestorePlan& plan) {
+    for (const char* name : {"PG_VERSION", "backup_label"}) {
+        if (!plan.manifest.options.online && name == std::string_view("backup_label")) continue;
+        if (plan.manifest.find_file(std::string("pg_data/") + name) != nullptr) continue;
+        plan.problems.push_back(
+            {Error(ErrorKind::format, "backup " + plan.manifest.label + " has no file '" + name +
+                                          "': no server would start on it")
+                 .with_hint("The manifest is damaged or forged; --set chooses another backup.")});
+    }
+}
+
 void plan_sizes(RestorePlan& plan) {
     for (const repo::ManifestFile& file : plan.manifest.files) {
         if (is_never_restored(plan, file.name)) continue;
@@ -523,6 +535,7 @@ Result<RestorePlan> plan_restore(const RestoreRequest& given) {
         plan.warnings.push_back(
             "backup does not contain 'global/pg_control' -- cluster will not start");
     CHRONOS_TRY(judge_page_errors(request, plan));
+    judge_whole(plan);
     check_repositories(request, plan);
     for (const Destination& destination : destinations_of(plan.manifest))
         if (auto checked = check_destination(plan, destination); !checked)

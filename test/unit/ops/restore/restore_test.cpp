@@ -1,6 +1,7 @@
 #include "chronos/ops/restore.h"
 
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/crypto/hash.h"
+#include "chronos/repo/manifest_store.h"
 #include "chronos/storage/forwarding.h"
 #include "fixtures_directory.h"
 #include "result_matchers.h"
@@ -90,6 +92,19 @@ protected:
     }
 
     fs::path pg() const { return root_ / "pg"; }
+
+    /// Of the backup that would be restored, in a repository that is not encrypted.
+    template <class Change>
+    void change_manifest(const RestoreRequest& request, const Change& change) {
+        const auto plan = plan_restore(request);
+        ASSERT_OK(plan);
+        const std::string& label = plan->manifest.label;
+        auto manifest = repo::load_manifest(request.repositories.front(), "main", label, "");
+        ASSERT_OK(manifest);
+        change(*manifest);
+        for (const char* name : {"backup.manifest", "backup.manifest.copy"})
+            write_file(root_ / "repo/backup/main" / label / name, repo::format_manifest(*manifest));
+    }
 
     fs::path root_;
     Cancellation cancel_;
@@ -200,6 +215,42 @@ TEST_F(RestoreTest, OnlineBackupNeedsItsLabelToStart) {
     EXPECT_TRUE(fs::exists(pg() / "backup_label"));
     EXPECT_TRUE(fs::exists(pg() / "recovery.signal"));
     EXPECT_FALSE(fs::exists(pg() / "global/pg_control.pgbackrest.tmp"));
+}
+
+// The manifest is damaged or was made otherwise.
+TEST_F(RestoreTest, WhatNoServerStartsOnIsRefused) {
+    for (const std::string name : {"PG_VERSION", "backup_label"}) {
+        SCOPED_TRACE(name);
+        fs::remove_all(root_ / "repo");
+        RestoreRequest request = request_for("zst-bundle-block");
+        change_manifest(request, [&](repo::Manifest& manifest) {
+            std::erase_if(manifest.files,
+                          [&](const auto& file) { return file.name == "pg_data/" + name; });
+        });
+        const auto refused = restore(request);
+        EXPECT_ERROR(ErrorKind::format, refused);
+        EXPECT_THAT(refused.error().message(), testing::HasSubstr("'" + name + "'"));
+        EXPECT_FALSE(fs::exists(pg() / "base"));
+    }
+}
+
+TEST_F(RestoreTest, ABackupWithSignalsOfItsServersLifeStartsAsItIsTold) {
+    RestoreRequest request = request_for("zst-bundle-block");
+    change_manifest(request, [&](repo::Manifest& manifest) {
+        const auto empty =
+            std::ranges::find_if(manifest.files, [](const auto& file) { return file.size == 0; });
+        ASSERT_NE(empty, manifest.files.end());
+        for (const char* name : {"postmaster.pid", "recovery.conf", "standby.signal"}) {
+            repo::ManifestFile file = *empty;
+            file.name = SharedText("pg_data/" + std::string(name));
+            manifest.files.push_back(file);
+        }
+        std::ranges::sort(manifest.files, {}, [](const auto& file) { return file.name.view(); });
+    });
+    ASSERT_OK(restore(request));
+    EXPECT_TRUE(fs::exists(pg() / "recovery.signal"));
+    for (const char* name : {"postmaster.pid", "recovery.conf", "standby.signal"})
+        EXPECT_FALSE(fs::exists(pg() / name)) << name;
 }
 
 TEST_F(RestoreTest, DamageInTheRepositoryIsNamedAndLeavesNoCluster) {
