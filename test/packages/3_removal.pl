@@ -15,7 +15,7 @@ runs('pgBackRest and logrotate are installed too', 'apt-get', 'install', '-y', '
 my $rotation = runs('logrotate has nothing to complain of', 'logrotate', '--force', '--verbose', '/etc/logrotate.conf');
 unlike($rotation, qr/^error:/m, 'not even of files that both packages rotate');
 ok(scalar(glob '/var/log/pgbackrest/*.log.1'), 'and rotates the logs');
-like(output('pgbackrest', '--config=/etc/chronos/chronos.conf', 'info'), qr/full backup/, 'pgBackRest reads the repository');
+like(output(as_postgres('pgbackrest', '--config=/etc/chronos/chronos.conf', 'info')), qr/full backup/, 'pgBackRest reads the repository');
 is(output('stat', '-c', '%U', '/var/log/pgbackrest'), "postgres\n", 'its package leaves the directory as it is');
 
 runs('the server is stopped', 'pg_ctlcluster', $major, 'main', 'stop', '-m', 'fast');
