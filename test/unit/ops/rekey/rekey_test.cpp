@@ -22,6 +22,17 @@ const std::string kOld = "the old passphrase";
 const std::string kNew = "the new passphrase";
 const std::string kLabel = "20260101-000001F";
 
+/// A lease of each stanza is made, and removed.
+constexpr unsigned kLeaseSteps = 4;
+
+/// What was changed, but for the leases.
+std::vector<std::string> changes_of(const test::FaultStorage& storage) {
+    std::vector<std::string> changes;
+    for (const std::string& change : storage.changes())
+        if (change.find("/run/") == std::string::npos) changes.push_back(change);
+    return changes;
+}
+
 /// A repository of two stanzas under the old passphrase.
 struct TwoStanzas {
     std::shared_ptr<test::MemoryStorage> memory = std::make_shared<test::MemoryStorage>();
@@ -80,9 +91,10 @@ TEST_F(RekeyTest, WritesEveryCopyBeforeTheFirstMainFile) {
     auto fault = std::make_shared<test::FaultStorage>(*stanzas.memory);
     ASSERT_OK(run(Phase::whole, stanzas.with(kNew, kOld, fault)));
     std::vector<std::string> finished;
-    for (const std::string& change : fault->changes())
+    for (const std::string& change : changes_of(*fault))
         if (change.starts_with("finish")) finished.push_back(change);
-    EXPECT_EQ(fault->changes().size(), 16u) << "eight files are created, and nothing else happens";
+    EXPECT_EQ(changes_of(*fault).size(), 16u)
+        << "eight files are created, and nothing else happens";
     EXPECT_THAT(
         finished,
         ElementsAre("finish archive/main/archive.info.copy", "finish backup/main/backup.info.copy",
@@ -132,7 +144,7 @@ void kill_everywhere(const Prepare& prepare, const Call& call, const std::string
         ASSERT_TRUE(stanzas.opens(kNew));
         ASSERT_TRUE(stanzas.opens(pass, previous));
         if (!dying->dead()) {
-            EXPECT_EQ(step, steps);
+            EXPECT_EQ(step, steps + kLeaseSteps);
             return;
         }
     }
@@ -208,7 +220,7 @@ TEST_F(RekeyTest, StorageThatFailsChangesNothing) {
     auto fault = std::make_shared<test::FaultStorage>(*stanzas.memory);
     fault->add({.operation = test::Operation::open, .pattern = "*other/backup.info"});
     EXPECT_ERROR(ErrorKind::service, run(Phase::whole, stanzas.with(kNew, kOld, fault)));
-    EXPECT_THAT(fault->changes(), IsEmpty());
+    EXPECT_THAT(changes_of(*fault), IsEmpty());
 }
 
 TEST_F(RekeyTest, RefusesWhileSomebodyUsesAStanza) {
