@@ -329,7 +329,7 @@ Result<> plan_wal(const RestoreRequest& request, const TimelineGuide& guide, Res
     plan.target_timeline = path.target;
     plan.warnings.insert(plan.warnings.end(), guide.warnings().begin(), guide.warnings().end());
     WalScanRequest scan_request{
-        guide.archives(), &plan.manifest, &path, segment_size(request, plan), {}};
+        guide.archives(), &plan.manifest, &path, segment_size(request, plan), {}, request.stanza};
     // WAL behind the target is not needed, but has to be known of.
     const WalScan all = CHRONOS_TRY(scan_wal(scan_request));
     WalScan scan = all;

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 
 #include "chronos/base/text.h"
 #include "chronos/repo/wal_archive.h"
+#include "chronos/repo/wal_notes.h"
 
 namespace chronos::ops {
 namespace {
@@ -58,10 +60,41 @@ bool is_segment_entry(std::string_view name) {
     return name.size() >= 65 && name[24] == '-' && pgdata::is_wal_segment(name.substr(0, 24));
 }
 
+/// Of which segments everything was streamed, and since when: archive-get puts them together. Their
+/// own file may come late, or never if the server died first.
+Result<std::map<std::string, UnixTime>> streamed_segments(const WalScanRequest& request) {
+    std::map<std::string, UnixTime> whole;
+    for (const ArchiveLocation& archive : request.archives) {
+        std::map<std::string, std::vector<repo::WalPiece>> by_segment;
+        for (repo::WalPiece& piece : CHRONOS_TRY(
+                 repo::list_wal_pieces(*archive.repository, request.stanza, archive.archive_id)))
+            by_segment[piece.segment].push_back(std::move(piece));
+        for (const auto& [segment, pieces] : by_segment) {
+            const auto joined = repo::joined_pieces(pieces);
+            if (!joined.empty() && joined.back().end == request.segment_size)
+                whole.try_emplace(segment, joined.back().stored);
+        }
+    }
+    return whole;
+}
+
+/// Whether a segment is of the leg, or the one in which it is left.
+bool is_of(const Leg& leg, std::uint64_t number) {
+    return number >= leg.first &&
+           (!leg.end || number < *leg.end || (leg.ends_where_left() && number == *leg.end));
+}
+
 /// What the archives hold of a leg, ascending, and of the segment in which it is left. Directories
 /// before its first segment and of other timelines are not listed.
-Result<std::vector<StoredSegment>> stored_segments(const WalScanRequest& request, const Leg& leg) {
+Result<std::vector<StoredSegment>> stored_segments(
+    const WalScanRequest& request, const Leg& leg,
+    const std::map<std::string, UnixTime>& streamed) {
     std::vector<StoredSegment> stored;
+    for (const auto& [name, since] : streamed) {
+        const std::uint64_t number = segment_number(name, request.segment_size);
+        if (pgdata::timeline_of_segment(name) == leg.timeline && is_of(leg, number))
+            stored.push_back({number, since});
+    }
     char timeline[9];
     std::snprintf(timeline, sizeof timeline, "%08X", leg.timeline);
     const std::string first_directory =
@@ -74,9 +107,7 @@ Result<std::vector<StoredSegment>> stored_segments(const WalScanRequest& request
                  CHRONOS_TRY(storage.list(archive.directory + "/" + part.name))) {
                 if (!is_segment_entry(entry.name)) continue;
                 const std::uint64_t number = segment_number(entry.name, request.segment_size);
-                if (number >= leg.first && (!leg.end || number < *leg.end ||
-                                            (leg.ends_where_left() && number == *leg.end)))
-                    stored.push_back({number, entry.modified});
+                if (is_of(leg, number)) stored.push_back({number, entry.modified});
             }
         }
     }
@@ -98,7 +129,9 @@ public:
         scan_.wal.first = request_.manifest->archive_start;
         const std::vector<Leg> legs = legs_of(request_);
         std::vector<std::vector<StoredSegment>> stored;
-        for (const Leg& leg : legs) stored.push_back(CHRONOS_TRY(stored_segments(request_, leg)));
+        const auto streamed = CHRONOS_TRY(streamed_segments(request_));
+        for (const Leg& leg : legs)
+            stored.push_back(CHRONOS_TRY(stored_segments(request_, leg, streamed)));
         for (std::size_t i = 0; i < legs.size(); ++i) {
             if (legs[i].ends_where_left() && is_copied(legs, stored, i))
                 std::erase_if(stored[i],

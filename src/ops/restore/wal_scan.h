@@ -14,6 +14,7 @@ struct WalScanRequest {
     const TimelinePath* path = nullptr;
     std::uint32_t segment_size = 16u << 20;
     std::optional<Lsn> until;  ///< WAL behind it is not needed
+    std::string stanza;
 };
 
 struct WalScan {

@@ -17,6 +17,7 @@
 #include "chronos/base/text.h"
 #include "chronos/crypto/hash.h"
 #include "chronos/repo/manifest_store.h"
+#include "chronos/repo/wal_notes.h"
 #include "chronos/storage/forwarding.h"
 #include "fixtures_directory.h"
 #include "result_matchers.h"
@@ -426,6 +427,22 @@ TEST_F(RestoreTest, MissingWalIsNamed) {
     ASSERT_EQ(gap->problems.size(), 1u) << "later WAL is there: it is not the end";
     EXPECT_NE(gap->problems[0].error.message().find("cannot pass WAL"), std::string::npos);
     EXPECT_NE(gap->problems[0].error.hint().find("--type=immediate"), std::string::npos);
+    constexpr std::uint32_t kHalf = 8u << 20;
+    const auto stream = [&](std::uint32_t begin, std::uint32_t end) {
+        repo::WalPiece piece;
+        piece.segment = "000000010000000000000008";
+        piece.begin = begin;
+        piece.end = end;
+        piece.checksum = std::string(40, '0');
+        const fs::path file = root_ / "repo" / piece.object("main", "15-1");
+        fs::create_directories(file.parent_path());
+        std::ofstream(file) << "as if";
+    };
+    stream(0, kHalf);
+    EXPECT_EQ(plan_restore(request)->problems.size(), 1u) << "half of it was streamed";
+    stream(kHalf, 2 * kHalf);
+    EXPECT_TRUE(plan_restore(request)->problems.empty()) << "all of it was streamed";
+    fs::remove_all(root_ / "repo/chronos");
     RestoreRequest before = request;
     before.type = RecoveryType::immediate;
     const auto immediate = plan_restore(before);
