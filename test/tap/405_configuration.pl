@@ -118,8 +118,8 @@ my %readers = (
 	verify => [qw(--output=text verify)], info => ['info'], check => ['check'], expire => ['expire'], backup => [qw(--type=full backup)],
 	'archive-get' => [ 'archive-get', $segment, "$base/got" ], restore => [ "--pg1-path=$target", 'restore' ], annotate => [ "--set=$label", '--annotation=a=b', 'annotate' ],
 	'archive-push' => [ 'archive-push', "pg_wal/$segment" ], hold => [ "--set=$label", 'hold' ], health => ['health']);
-# A verdict over many rules has its own.
-my %status = (health => 1);
+# A verdict over many rules has its own, and only above 125 a server stops instead of ending its recovery.
+my %status = (health => 1, 'archive-get' => 200);
 for my $what (sort keys %asked)
 {
 	my ($with, $says) = @{ $asked{$what} };

@@ -68,7 +68,12 @@ Error combine(ErrorKind kind, const std::string& summary,
                    std::string(error_class_name(one.error.kind())) + "] " + one.error.message();
         transient = transient || one.error.transient();
     }
-    Error error(kind, message);
+    // A wrong passphrase has one code, at whatever it shows.
+    const bool closed =
+        !errors.empty() && std::ranges::all_of(errors, [](const RepositoryError& one) {
+            return one.error.kind() == ErrorKind::crypto;
+        });
+    Error error(closed ? ErrorKind::crypto : kind, message);
     for (const RepositoryError& one : errors)
         if (!one.error.hint().empty()) error = std::move(error).with_hint(one.error.hint());
     return transient ? std::move(error).as_transient() : error;

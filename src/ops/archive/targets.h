@@ -34,7 +34,8 @@ struct RepositoryError {
 /// system that is not mounted yet, a service that restarts.
 Error mark_transient(Error error);
 
-/// One line a repository behind `summary`: "repo1: [FileOpenError] ...". Hints of all of them.
+/// One line a repository behind `summary`: "repo1: [FileOpenError] ...". Hints of all of them. Kind
+/// crypto if the passphrase is what is wrong in each.
 Error combine(ErrorKind kind, const std::string& summary,
               const std::vector<RepositoryError>& errors);
 
