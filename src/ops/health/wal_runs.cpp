@@ -248,6 +248,7 @@ std::string WalRuns::name(std::uint32_t timeline, std::uint64_t position) const 
 
 std::optional<std::uint64_t> segment_size_of(const std::vector<repo::BackupEntry>& backups,
                                              std::uint64_t history_id) {
+    std::set<std::uint64_t> sizes;
     for (const repo::BackupEntry& backup : backups) {
         if (backup.history_id != history_id || !backup.lsn_start ||
             !pgdata::is_wal_segment(backup.archive_start))
@@ -257,9 +258,9 @@ std::optional<std::uint64_t> segment_size_of(const std::vector<repo::BackupEntry
         const std::uint64_t low = backup.lsn_start->value & 0xFFFFFFFFu;
         if (number == 0) continue;
         for (std::uint64_t size = kSegmentSizeMin; size <= kSegmentSizeMax; size *= 2)
-            if (low / size == number) return size;
+            if (low / size == number) sizes.insert(size);
     }
-    return std::nullopt;
+    return sizes.size() == 1 ? std::optional(*sizes.begin()) : std::nullopt;
 }
 
 std::vector<WalGap> find_gaps(const WalRuns& runs, const std::vector<repo::BackupEntry>& backups,

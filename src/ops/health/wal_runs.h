@@ -54,7 +54,7 @@ private:
 };
 
 /// The size of the segments of that cluster: backup.info has position and segment of the start of
-/// each backup. nullopt if no backup tells.
+/// each backup. nullopt if no backup tells, or if they disagree.
 std::optional<std::uint64_t> segment_size_of(const std::vector<repo::BackupEntry>& backups,
                                              std::uint64_t history_id);
 

@@ -498,6 +498,11 @@ TEST(WalSegments, SizeIsKnownFromTheStartOfABackup) {
     EXPECT_EQ(size("000000010000000300000FFF", 0x3FFF00028), 1u << 20);
     EXPECT_EQ(size("000000010000000000000000", 0x28), std::nullopt) << "any size has it";
     EXPECT_EQ(segment_size_of({backup("000000010000000000000002", 0x2000028)}, 2), std::nullopt);
+    EXPECT_EQ(segment_size_of({backup("000000010000000000000002", 0x2000028),
+                               backup("000000010000000000000001", 0x4000028)},
+                              1),
+              std::nullopt)
+        << "they disagree";
     WalRuns runs;
     runs.add("0000000100000000", {{0, 3, 0, 0}});
     EXPECT_FALSE(runs.knows_segment_size());
