@@ -37,7 +37,7 @@ poll_until(sub { -e "$archive/00000002.history" }, 'the history has arrived', 60
 
 # A standby made now finds the segment of the fork on the old timeline only: the new one's is not full.
 $node->safe_psql('postgres', 'INSERT INTO t VALUES (10)');
-my $standby_dir = directory();
+my $standby_dir = private_directory();
 is((chronos($conf, "--pg1-path=$standby_dir", '--type=standby', '--recovery-option=primary_conninfo=' . $node->connstr, 'restore'))[0],
 	0, 'a standby of it');
 my $standby = restored_node('standby', $standby_dir, wait => 0, conf => "archive_library = ''\nshared_preload_libraries = ''\n");

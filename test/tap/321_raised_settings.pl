@@ -38,8 +38,10 @@ like($out, qr/^ +setting: +$_ = '$raised{$_}' for this recovery$/m, "the plan ra
 ($rc, $out, $err) = chronos($conf, "--pg1-path=$data", '--type=lsn', "--target=$early", 'restore', '--plan');
 is($rc, 0, 'plan to an end before that') or diag $out . $err;
 unlike($out, qr/^ +setting: /m, 'which needs none of them');
-($rc, $out, $err) = chronos($conf, "--pg1-path=$data", 'restore');
+($rc, $out, $err) = chronos($conf, "--pg1-path=$data", '--log-level-console=detail', 'restore');
 is($rc, 0, 'restore') or diag $out . $err;
+like($out, qr/restore file .*the WAL was written with a higher max_connections: recovery gets $raised{max_connections}/s,
+	'which does not read the WAL before it copies');
 my $restored = restored_node('restored', $data);
 is($restored->safe_psql('postgres', 'SELECT count(*) FROM t'), '3', 'recovery comes to its end');
 $restored->safe_psql('postgres', 'INSERT INTO t VALUES (4)');
