@@ -19,7 +19,12 @@ def main():
     file, label, *command = sys.argv[1:]
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     begin = time.monotonic()
-    test = os.posix_spawnp(command[0], command, os.environ)
+    test = os.fork()
+    if test == 0:
+        # Python ignores these by itself, and posix_spawn() signals of the C library's own.
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        os.execvp(command[0], command)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: os.kill(test, number))
     while True:

@@ -118,7 +118,8 @@ class Link:
     def reset(self):
         for writer in list(self.writers):
             one = writer.get_extra_info('socket')
-            if one is not None:
+            # Closed by the other side meanwhile, it has no descriptor any more.
+            if one is not None and one.fileno() >= 0:
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
             writer.transport.abort()
 

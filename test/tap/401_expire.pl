@@ -9,6 +9,7 @@ use File::Path qw(make_path remove_tree);
 use JSON::PP;
 use POSIX qw(strftime);
 use SyntheticRepo qw(segment write_file);
+use List::Util qw(uniq);
 use Test::More;
 
 my $base = PostgreSQL::Test::Utils::tempdir();
@@ -129,11 +130,12 @@ sub tree_line
 	return -l "$dir/$name" ? "$name -> " . readlink "$dir/$name" : $name;
 }
 
-# Lines of the log without what names the program.
+# Lines of the log without what names the program, each once. The last error of ours has the causes
+# once more, for jobs, which have no log to be looked at.
 sub said
 {
 	my ($text) = @_;
-	return grep { !/command (begin|end)|^\s*$/ } map { s/^P00\s+//r } split /\n/, $text;
+	return uniq grep { !/command (begin|end)|^\s*$/ } map { s/^P00\s+//r =~ s/(for details): repo.*/$1/r } split /\n/, $text;
 }
 
 sub dry_run

@@ -205,8 +205,8 @@ TEST(DISABLED_S3Server, WrongKeysBucketAndAuthorityAreToldApart) {
 
 // By the processor's time, which does not depend on who else is at work.
 TEST(DISABLED_S3Server, ManySmallRequestsShareFewConnections) {
-    ASSERT_OK(
-        storage::write_object(*open(options_of_the_server()), "object", numbered_bytes(100000)));
+    const storage::S3Options options = options_of_the_server();
+    ASSERT_OK(storage::write_object(*open(options), "object", numbered_bytes(100000)));
     const auto read_one = [](storage::Storage& store, std::uint64_t i) {
         // Whoever knows how much is to come does not read the end of the stream.
         auto source = store.open("object", {.offset_bytes = i * 100, .size_bytes = 100});
@@ -219,9 +219,9 @@ TEST(DISABLED_S3Server, ManySmallRequestsShareFewConnections) {
         for (std::uint64_t i = 0; i < 100 && !HasFatalFailure(); ++i) read_one(*store_of(), i);
         return std::clock() - begin;
     };
-    const std::shared_ptr<storage::Storage> shared = open(options_of_the_server());
+    const std::shared_ptr<storage::Storage> shared = open(options);
     const auto with_one = cost_of([&] { return shared; });
-    const auto with_own = cost_of([] { return open(options_of_the_server()); });
+    const auto with_own = cost_of([&] { return open(options); });
     EXPECT_LT(with_one, with_own / 2);
 }
 
