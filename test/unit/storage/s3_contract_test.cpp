@@ -2,9 +2,10 @@
 // in TEST_S3_* variables and runs these tests, which are disabled where there is none.
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdlib>
-#include <ctime>
 #include <memory>
 #include <stdexcept>
 
@@ -203,26 +204,24 @@ TEST(DISABLED_S3Server, WrongKeysBucketAndAuthorityAreToldApart) {
     EXPECT_ERROR(ErrorKind::not_found, open(options)->open("x"));
 }
 
-// By the processor's time, which does not depend on who else is at work.
 TEST(DISABLED_S3Server, ManySmallRequestsShareFewConnections) {
-    const storage::S3Options options = options_of_the_server();
-    ASSERT_OK(storage::write_object(*open(options), "object", numbered_bytes(100000)));
-    const auto read_one = [](storage::Storage& store, std::uint64_t i) {
-        // Whoever knows how much is to come does not read the end of the stream.
-        auto source = store.open("object", {.offset_bytes = i * 100, .size_bytes = 100});
-        ASSERT_OK(source);
-        std::array<std::byte, 100> bytes;
-        ASSERT_EQ(*io::read_full(**source, bytes), 100u);
+    const auto store = open(options_of_the_server());
+    ASSERT_OK(storage::write_object(*store, "object", numbered_bytes(100000)));
+    const auto read_thirty = [&] {
+        const auto begin = std::chrono::steady_clock::now();
+        for (std::uint64_t i = 0; i < 30; ++i) {
+            // Whoever knows how much is to come does not read the end of the stream.
+            auto source = store->open("object", {.offset_bytes = i * 100, .size_bytes = 100});
+            EXPECT_OK(source);
+            std::array<std::byte, 100> bytes;
+            EXPECT_EQ(*io::read_full(**source, bytes), 100u);
+        }
+        return std::chrono::steady_clock::now() - begin;
     };
-    const auto cost_of = [&](const auto& store_of) {
-        const std::clock_t begin = std::clock();
-        for (std::uint64_t i = 0; i < 100 && !HasFatalFailure(); ++i) read_one(*store_of(), i);
-        return std::clock() - begin;
-    };
-    const std::shared_ptr<storage::Storage> shared = open(options);
-    const auto with_one = cost_of([&] { return shared; });
-    const auto with_own = cost_of([&] { return open(options); });
-    EXPECT_LT(with_one, with_own / 2);
+    // A handshake alone takes several milliseconds. Where others are at work the quickest counts.
+    auto quickest = read_thirty();
+    for (int round = 1; round < 10; ++round) quickest = std::min(quickest, read_thirty());
+    EXPECT_LT(quickest, std::chrono::milliseconds(150));
 }
 
 }  // namespace
