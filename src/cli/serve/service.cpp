@@ -384,11 +384,13 @@ void Service::note_rules() {
 /// All other alarms are the server's own; while what tells of them stands still there, or the whole
 /// server does, it has to be somebody else.
 void Service::tell_of_silence() {
-    if (silence_.empty() || seconds_since(told_) < kTellAgain) return;
-    told_ = Clock::now();
+    if (silence_.empty() || seconds_since(unanswered_) < kTellAgain) return;
     AlertReceivers receivers(config_, cancel_);
     for (const ops::health::Change& change : silence_) {
-        if (!receivers.tell({config_.stanza(), change, unix_now()})) continue;
+        if (!receivers.tell({config_.stanza(), change, unix_now()})) {
+            unanswered_ = Clock::now();
+            continue;
+        }
         const std::lock_guard lock(mutex_);
         memories_[change.rule.name].announced = change.rule.state;
     }

@@ -98,7 +98,7 @@ private:
     std::vector<ops::health::JobEntry> heard_;  ///< of a list that is not whole yet
     std::atomic<bool> look_now_{false};
     std::vector<ops::health::Change> silence_;  ///< what nobody outside has been told yet
-    Clock::time_point told_;                    ///< when that was tried last
+    Clock::time_point unanswered_;              ///< when receivers did not answer last
     std::jthread refresher_;
 };
 
