@@ -40,6 +40,13 @@ is_deeply([ glob "$data/*" ], [], 'nothing was written');
 is($rc, 75, 'a restore for it fails') or diag $out . $err;
 ok(!-e "$data/global/pg_control", 'and leaves nothing that would start');
 
+# So it is for a position behind it, which is not read for before the copying either.
+my $behind = at('SELECT pg_current_wal_insert_lsn()');
+at('INSERT INTO t VALUES (5)');
+wait_archived($node);
+($rc, $out, $err) = chronos($conf, "--pg1-path=$data", '--delta', '--type=lsn', "--target=$behind", 'restore');
+is($rc, 75, 'a position behind it is refused too') or diag $out . $err;
+
 # What the refusal says leads as far as can be.
 my ($hint) = "$out$err" =~ /(--type=lsn .*) recovers/;
 ($rc, $out, $err) = chronos($conf, "--pg1-path=$data", '--delta', split(' ', $hint), '--target-action=promote', 'restore');

@@ -328,14 +328,27 @@ pgdata::TargetInWal WalKnowledge::target_before(Lsn end) const {
     return result;
 }
 
-Error minimal_wal_error(const WalKnowledge::Minimal& minimal) {
-    return Error(ErrorKind::backup_set_invalid,
-                 "the server ran with wal_level = minimal from " + minimal.begin.str() +
-                     " (segment " + minimal.segment + ") on: no recovery gets past that")
-        .with_hint("--type=lsn --target=" + minimal.begin.str() +
-                   " --target-exclusive recovers up to there.")
-        .with_hint(
-            "What came later is in backups that were taken later: leave out --set, or --target.");
+void add_minimal_wal(const WalKnowledge::Minimal& minimal, std::optional<bool> ends_before,
+                     RestorePlan& plan) {
+    if (ends_before.value_or(false) || plan.type == RecoveryType::standby) return;
+    Error error =
+        Error(ErrorKind::backup_set_invalid,
+              "the server ran with wal_level = minimal from " + minimal.begin.str() + " (segment " +
+                  minimal.segment + ") on: no recovery gets past that")
+            .with_hint("--type=lsn --target=" + minimal.begin.str() +
+                       " --target-exclusive recovers up to there.")
+            .with_hint(
+                "What came later is in backups that were taken later: leave out --set, or "
+                "--target.");
+    // Of a time, a transaction or a name nobody knows yet on which side of it they are.
+    if (!ends_before || plan.type == RecoveryType::time)
+        plan.warnings.push_back(error.message() +
+                                "; if the target is not before it, recovery stops there");
+    else if (plan.type == RecoveryType::preserve || plan.type == RecoveryType::none ||
+             major_of(plan.manifest.pg_version) < 14)
+        plan.warnings.push_back(error.message());
+    else
+        plan.problems.push_back({std::move(error)});
 }
 
 WalKnowledge look_into_wal(const RestoreRequest& request,

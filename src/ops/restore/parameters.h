@@ -40,8 +40,11 @@ private:
     static constexpr Lsn kEnd{UINT64_MAX};
 };
 
-/// What every server of version 14 or later says there, and the way out.
-Error minimal_wal_error(const WalKnowledge::Minimal& minimal);
+/// Adds to the plan what it means that WAL was written with wal_level = minimal: every server ends
+/// in front of it, and one before version 14 goes on without what is not in it. `ends_before`:
+/// whether the recovery ends before it; nullopt if nobody knows yet.
+void add_minimal_wal(const WalKnowledge::Minimal& minimal, std::optional<bool> ends_before,
+                     RestorePlan& plan);
 
 /// Raises RestorePlan::required_parameters to what a server must be told for the WAL of this plan
 /// to be replayed to its end (at least what the cluster had at the time of the backup, and what it

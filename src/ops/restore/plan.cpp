@@ -181,30 +181,16 @@ void judge_hole(const RestoreRequest& request, const WalScanRequest& scan_reques
     plan.problems.push_back({std::move(error)});
 }
 
-/// WAL that was written with wal_level = minimal: every server ends in front of it, and one before
-/// version 14 goes on without what is not in it.
+/// Whether the target is before that WAL decides; the commits in front of it tell of a time.
 void judge_minimal(const RestoreRequest& request, const WalScanRequest& scan_request,
                    const WalKnowledge& known, RestorePlan& plan) {
-    if (!known.minimal || plan.type == RecoveryType::standby) return;
+    if (!known.minimal) return;
     const auto& [segment, begin] = *known.minimal;
     BeforeHole before =
         look_before(scan_request, {pgdata::timeline_of_segment(segment), segment,
                                    pgdata::wal_segment_start(segment, scan_request.segment_size)});
     before.record = begin;
-    const std::optional<bool> ends = ends_before(request, plan, known, begin, before);
-    if (ends.value_or(false)) return;
-    Error error = minimal_wal_error(*known.minimal);
-    // Of a time, a transaction or a name nobody knows yet on which side of it they are.
-    if (!ends || plan.type == RecoveryType::time) {
-        plan.warnings.push_back(error.message() +
-                                "; if the target is not before it, recovery stops there");
-        return;
-    }
-    if (plan.type == RecoveryType::preserve || plan.type == RecoveryType::none ||
-        major_of(plan.manifest.pg_version) < 14)
-        plan.warnings.push_back(error.message());
-    else
-        plan.problems.push_back({std::move(error)});
+    add_minimal_wal(*known.minimal, ends_before(request, plan, known, begin, before), plan);
 }
 
 /// What somebody may not expect of the target they gave.

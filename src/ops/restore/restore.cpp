@@ -144,32 +144,32 @@ Result<> move_current_aside(const RestoreRequest& request, const RestorePlan& pl
     return moved ? opened : moved;
 }
 
+Result<> refuse_problems(const RestorePlan& plan) {
+    for (const RestoreProblem& problem : plan.problems) {
+        if (problem.certain) return problem.error;
+        log_warn(problem.error.message());
+    }
+    return {};
+}
+
 /// What was read beside the copying. What it adds to the plan nobody has seen yet.
 Result<> add_what_the_wal_needs(const RestoreRequest& request, WalReading& reading,
                                 const Cancellation& cancel, RestorePlan& plan) {
     const std::size_t said = plan.warnings.size();
     const auto before = plan.other_settings;
-    const auto minimal = reading.finish(cancel, plan);
-    if (minimal && plan.type != RecoveryType::standby) {
-        const Error error = minimal_wal_error(*minimal);
-        if (plan.type == RecoveryType::default_ && major_of(plan.manifest.pg_version) >= 14)
-            return error;
-        plan.warnings.push_back(error.message() +
-                                "; if the target is not before it, recovery stops there");
+    if (const auto minimal = reading.finish(cancel, plan)) {
+        const bool ends_before = plan.type == RecoveryType::lsn &&
+                                 Lsn::parse(request.target).value_or(Lsn{}) <= minimal->begin;
+        add_minimal_wal(*minimal, ends_before, plan);
     }
     plan_parameters(request, plan);
     for (std::size_t i = said; i < plan.warnings.size(); ++i) log_warn(plan.warnings[i]);
     for (const auto& [name, value] : plan.other_settings)
         if (const auto known = before.find(name); known == before.end() || known->second != value)
             log_info("the WAL was written with a higher " + name + ": recovery gets " + value);
-    return {};
-}
-
-Result<> refuse_problems(const RestorePlan& plan) {
-    for (const RestoreProblem& problem : plan.problems) {
+    // There was none before the copying that would have been certain.
+    for (const RestoreProblem& problem : plan.problems)
         if (problem.certain) return problem.error;
-        log_warn(problem.error.message());
-    }
     return {};
 }
 
