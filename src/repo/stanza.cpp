@@ -219,6 +219,12 @@ Result<> delete_stanza(const Repository& repository, const std::string& stanza) 
     return storage.remove_tree("chronos/" + stanza);
 }
 
+Result<bool> has_stanza(const Repository& repository, const std::string& stanza) {
+    for (const std::string& path : {archive_path(stanza), backup_path(stanza)})
+        if (!CHRONOS_TRY(repository.storage->list(path)).empty()) return true;
+    return false;
+}
+
 Result<> validate_stanza(const Repository& repository, const std::string& stanza,
                          const ClusterIdentity& cluster) {
     const ArchiveInfo archive = CHRONOS_TRY(load_archive_info(repository, stanza));

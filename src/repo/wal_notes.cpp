@@ -189,6 +189,14 @@ std::vector<WalPiece> joined_pieces(const std::vector<WalPiece>& pieces) {
     }
 }
 
+std::map<std::string, std::vector<WalPiece>> joined_by_segment(std::vector<WalPiece> pieces) {
+    std::map<std::string, std::vector<WalPiece>> by_segment;
+    for (WalPiece& piece : pieces) by_segment[piece.segment].push_back(std::move(piece));
+    for (auto& [segment, own] : by_segment) own = joined_pieces(own);
+    std::erase_if(by_segment, [](const auto& one) { return one.second.empty(); });
+    return by_segment;
+}
+
 namespace {
 
 /// The last object before stays: its notes may reach behind `segment`.

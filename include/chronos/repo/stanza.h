@@ -57,6 +57,10 @@ Result<StanzaOutcome> upgrade_stanza(const Repository& repository, const std::st
 /// no stanza, and the next call removes it. The caller holds lock_stanza().
 Result<> delete_stanza(const Repository& repository, const std::string& stanza);
 
+/// Whether there is anything of it, WAL or backups: if not, it was never made, or its file system
+/// is not mounted.
+Result<bool> has_stanza(const Repository& repository, const std::string& stanza);
+
 /// Both info files load, agree with each other and with the cluster; kind file_invalid otherwise,
 /// or the error of loading.
 Result<> validate_stanza(const Repository& repository, const std::string& stanza,

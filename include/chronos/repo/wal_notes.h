@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -77,6 +78,8 @@ Result<std::vector<WalPiece>> list_wal_pieces(const Repository& repository,
                                               const std::string& segment = "");
 /// From the start of the segment on, as far as they go without a hole. `pieces` are of one segment.
 std::vector<WalPiece> joined_pieces(const std::vector<WalPiece>& pieces);
+/// The same of pieces of several segments, by segment; without those of which the start is missing.
+std::map<std::string, std::vector<WalPiece>> joined_by_segment(std::vector<WalPiece> pieces);
 
 /// Removes what is noted about segments before `segment` of the archive, which does not hold them
 /// any more; "": all there is about the archive.

@@ -135,10 +135,13 @@ Result<ArchiveFacts> look_at_archive(const Repository& repository, const std::st
         runs.add(names[i], known->second.runs);
     }
     if (const auto size = segment_size_of(facts.backups, database.id)) runs.set_segment_size(*size);
-    const repo::Timelines timelines = timelines_of(repository, stanza, archive);
+    const auto info = repo::load_archive_info(repository, stanza);
+    const std::string pass = info ? info->cipher_pass : "";
+    const repo::Timelines timelines =
+        info ? timelines_of(repository, stanza, archive, pass) : repo::Timelines{};
     archive.gaps = find_gaps(runs, facts.backups, timelines, database.id);
     for (WalGap& gap : archive.gaps) gap.next_backup = first_backup_behind(gap, facts, database.id);
-    look_at_timelines(repository, stanza, runs, timelines, facts.backups, archive);
+    look_at_timelines(repository, stanza, pass, runs, timelines, facts.backups, archive);
     return archive;
 }
 

@@ -51,24 +51,19 @@ void ask_a_segment(const repo::Repository& repository, const std::string& stanza
 }  // namespace
 
 repo::Timelines timelines_of(const repo::Repository& repository, const std::string& stanza,
-                             const ArchiveFacts& archive) {
-    const auto info = repo::load_archive_info(repository, stanza);
-    if (!info) return {};
-    auto timelines =
-        repo::load_timelines(repository, stanza, archive.database.archive_id(), info->cipher_pass);
+                             const ArchiveFacts& archive, const std::string& pass) {
+    auto timelines = repo::load_timelines(repository, stanza, archive.database.archive_id(), pass);
     return timelines ? *std::move(timelines) : repo::Timelines{};
 }
 
-void look_at_timelines(const repo::Repository& repository, const std::string& stanza, WalRuns& runs,
-                       const repo::Timelines& timelines,
+void look_at_timelines(const repo::Repository& repository, const std::string& stanza,
+                       const std::string& pass, WalRuns& runs, const repo::Timelines& timelines,
                        const std::vector<repo::BackupEntry>& backups, ArchiveFacts& archive) {
     const std::string id = archive.database.archive_id();
     if (const auto aside = repo::list_kept_aside(repository, stanza, id))
         for (const repo::KeptAside& one : *aside) archive.kept_aside.push_back(one.name);
-    const auto info = repo::load_archive_info(repository, stanza);
-    if (!info) return;
     if (!timelines.ways.empty() && !runs.knows_segment_size())
-        ask_a_segment(repository, stanza, id, info->cipher_pass, runs);
+        ask_a_segment(repository, stanza, id, pass, runs);
     const std::vector<WalRuns::Run> all = runs.all();
     for (const auto& [child, way] : timelines.ways) {
         const pgdata::TimelineSwitch& left = way.switches.back();
@@ -78,8 +73,8 @@ void look_at_timelines(const repo::Repository& repository, const std::string& st
             if (run.timeline != left.parent || run.last < fork || run.last_at <= way.stored)
                 continue;
             if (run.last == fork &&
-                !has_commits_behind(repository, stanza, id, info->cipher_pass,
-                                    runs.name(run.timeline, run.last), left.switch_lsn))
+                !has_commits_behind(repository, stanza, id, pass, runs.name(run.timeline, run.last),
+                                    left.switch_lsn))
                 continue;
             found.last = runs.name(run.timeline, run.last);
             found.last_stored = std::max(found.last_stored, run.last_at);

@@ -5,15 +5,16 @@
 
 namespace chronos::ops::health {
 
-/// What the history files of `archive` say; nothing where they cannot be read.
+/// What the history files of `archive` say; nothing where they cannot be read. `pass` is
+/// ArchiveInfo::cipher_pass, here and below.
 repo::Timelines timelines_of(const repo::Repository& repository, const std::string& stanza,
-                             const ArchiveFacts& archive);
+                             const ArchiveFacts& archive, const std::string& pass);
 
 /// Where neither backups nor directories have told the size of a segment to `runs`, one is asked.
 /// Fills divergences and kept_aside of `archive`. What cannot be read is not known: the rule about
 /// the repository says so already.
-void look_at_timelines(const repo::Repository& repository, const std::string& stanza, WalRuns& runs,
-                       const repo::Timelines& timelines,
+void look_at_timelines(const repo::Repository& repository, const std::string& stanza,
+                       const std::string& pass, WalRuns& runs, const repo::Timelines& timelines,
                        const std::vector<repo::BackupEntry>& backups, ArchiveFacts& archive);
 
 }  // namespace chronos::ops::health

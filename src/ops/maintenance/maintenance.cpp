@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "chronos/base/log.h"
+#include "chronos/repo/stanza.h"
 #include "chronos/storage/s3.h"
 
 namespace chronos::ops::maintenance {
@@ -17,9 +18,7 @@ bool belongs_to(const std::string& object, const std::string& stanza) {
 
 /// Nothing to do where there is nothing is no success: a file system may not be mounted.
 Result<> check_stanza(const repo::Repository& repository, const std::string& stanza) {
-    if (stanza.empty()) return {};
-    for (const std::string& path : {repo::archive_path(stanza), repo::backup_path(stanza)})
-        if (!CHRONOS_TRY(repository.storage->list(path)).empty()) return {};
+    if (stanza.empty() || CHRONOS_TRY(repo::has_stanza(repository, stanza))) return {};
     return Error(ErrorKind::not_found, "there is nothing of stanza '" + stanza + "' in '" +
                                            repository.storage->describe("") + "'")
         .with_hint("Is its disk mounted? stanza-create makes a new stanza.");

@@ -123,19 +123,15 @@ private:
         return segment;
     }
     void list_streamed(const ArchiveLocation& archive, std::size_t index) {
-        const auto pieces =
-            repo::list_wal_pieces(*archive.repository, wal_.stanza, archive.archive_id);
+        auto pieces = repo::list_wal_pieces(*archive.repository, wal_.stanza, archive.archive_id);
         if (!pieces) {
             wal_.listed = false;
             return;
         }
-        std::map<std::string, std::vector<repo::WalPiece>> by_segment;
-        for (const repo::WalPiece& piece : *pieces)
-            if (is_on_way(piece.segment)) by_segment[piece.segment].push_back(piece);
-        for (auto& [name, all] : by_segment) {
+        for (auto& [name, joined] : repo::joined_by_segment(*std::move(pieces))) {
+            if (!is_on_way(name)) continue;
             Segment segment = segment_of(archive, index, name);
-            segment.pieces = repo::joined_pieces(all);
-            if (segment.pieces.empty()) continue;
+            segment.pieces = std::move(joined);
             // The one that goes farthest, as for archive-get.
             const auto [known, added] = segments_.try_emplace(name, segment);
             if (!added && known->second.pieces.back().end < segment.pieces.back().end)

@@ -157,12 +157,14 @@ Result<> add_what_the_wal_needs(const RestoreRequest& request, WalReading& readi
                                 const Cancellation& cancel, RestorePlan& plan) {
     const std::size_t said = plan.warnings.size();
     const auto before = plan.other_settings;
+    const auto required = plan.required_parameters.values;
     if (const auto minimal = reading.finish(cancel, plan)) {
         const bool ends_before = plan.type == RecoveryType::lsn &&
                                  Lsn::parse(request.target).value_or(Lsn{}) <= minimal->begin;
         add_minimal_wal(*minimal, ends_before, plan);
     }
-    plan_parameters(request, plan);
+    // The configuration is in the repository: it is read once more only for a reason.
+    if (plan.required_parameters.values != required) plan_parameters(request, plan);
     for (std::size_t i = said; i < plan.warnings.size(); ++i) log_warn(plan.warnings[i]);
     for (const auto& [name, value] : plan.other_settings)
         if (const auto known = before.find(name); known == before.end() || known->second != value)

@@ -65,15 +65,11 @@ bool is_segment_entry(std::string_view name) {
 Result<std::map<std::string, UnixTime>> streamed_segments(const WalScanRequest& request) {
     std::map<std::string, UnixTime> whole;
     for (const ArchiveLocation& archive : request.archives) {
-        std::map<std::string, std::vector<repo::WalPiece>> by_segment;
-        for (repo::WalPiece& piece : CHRONOS_TRY(
-                 repo::list_wal_pieces(*archive.repository, request.stanza, archive.archive_id)))
-            by_segment[piece.segment].push_back(std::move(piece));
-        for (const auto& [segment, pieces] : by_segment) {
-            const auto joined = repo::joined_pieces(pieces);
-            if (!joined.empty() && joined.back().end == request.segment_size)
+        auto pieces = CHRONOS_TRY(
+            repo::list_wal_pieces(*archive.repository, request.stanza, archive.archive_id));
+        for (const auto& [segment, joined] : repo::joined_by_segment(std::move(pieces)))
+            if (joined.back().end == request.segment_size)
                 whole.try_emplace(segment, joined.back().stored);
-        }
     }
     return whole;
 }

@@ -5,6 +5,7 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "chronos/repo/stanza.h"
 #include "chronos/repo/verify_result.h"
 #include "ops/verify/backups.h"
 #include "ops/verify/continuity.h"
@@ -81,7 +82,9 @@ public:
         auto found = findings_.take();
         if (!done && done.error().kind() == ErrorKind::crypto)
             for (VerifyFinding& finding : found) finding.closed = true;
-        if (done && request_.sets.empty() && has_stanza()) save_summary(started, found);
+        // Where there is nothing of it, its file system may not be mounted: nothing is written
+        // there.
+        if (done && request_.sets.empty() && there()) save_summary(started, found);
         result.findings.insert(result.findings.end(), found.begin(), found.end());
         result.repositories.push_back(std::move(result_));
         return {};
@@ -125,13 +128,9 @@ private:
         return {};
     }
 
-    /// Where there is nothing of it, its file system may not be mounted: nothing is written there.
-    bool has_stanza() const {
-        for (const std::string& path :
-             {repo::archive_path(request_.stanza), repo::backup_path(request_.stanza)})
-            if (const auto entries = direct_.storage->list(path); entries && !entries->empty())
-                return true;
-        return false;
+    bool there() const {
+        const auto there = repo::has_stanza(direct_, request_.stanza);
+        return there && *there;
     }
 
     /// Of backups that are gone. What cannot be removed now is removed by another run.
