@@ -15,7 +15,7 @@ Result<ops::archive::GetSettings> archive_get_settings(const config::Config& con
 
 /// A path as archive_command and restore_command give it. A relative one counts from the data
 /// directory, and only there: kinds option_required, option_invalid_value. Source:
-/// repository-format reference, section 4.3, step 2.
+/// docs/format/wal-archive.md, archive-push, step 2.
 Result<std::string> resolve_wal_path(const config::Config& config, const std::string& path);
 
 /// The last component.

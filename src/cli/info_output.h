@@ -4,8 +4,8 @@
 
 #include "chronos/ops/info.h"
 
-/// What `info` prints, byte for byte that of pgBackRest. Source: repository-format reference,
-/// sections 5.8 and 5.9.
+/// What `info` prints, byte for byte that of pgBackRest. Source: docs/format/commands.md, info as
+/// JSON.
 namespace chronos::cli {
 
 /// Each line ends in a line feed; times are in the zone of the process.

@@ -12,7 +12,7 @@
 namespace chronos::cli {
 
 /// One log line as pgBackRest prints it, with a line feed; further lines of the text are indented
-/// to its first column. Source: repository-format reference, 11.8.
+/// to its first column. Source: docs/format/configuration.md, Log lines.
 struct LogLine {
     std::string time;     ///< "2026-11-20 08:20:59.123", or "" to leave it out
     bool process = true;  ///< "P00" and the level in a column of its own

@@ -14,7 +14,7 @@
 namespace chronos::cli {
 namespace {
 
-/// What info files can hold. Source: repository-format reference, section 2.4.
+/// What info files can hold. Source: docs/format/info-files.md, Values.
 
 std::string repo_option(const repo::Repository& repository, const char* name) {
     return "repo" + std::to_string(repository.key) + "-" + name;

@@ -18,7 +18,7 @@ struct TypeTraits {
     LevelRange levels;
 };
 
-// Source: block-and-crypto reference, section 1.1.
+// Source: docs/format/compression.md, Types.
 constexpr std::array kTypes{
     TypeTraits{CompressType::none, "none", "", 0, {0, 0}},
     TypeTraits{CompressType::gz, "gz", ".gz", 6, {-1, 9}},

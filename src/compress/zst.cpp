@@ -116,7 +116,8 @@ struct WholeContext {
 
 struct DecompressContext {
     DecompressContext() : context(ZSTD_createDCtx()) {
-        // Source: block-and-crypto reference, section 1.3: 128 MiB is read, more is refused.
+        // Source: docs/format/compression.md, What readers accept: 128 MiB is read, more is
+        // refused.
         constexpr int kWindowLogMax = 27;
         if (context == nullptr) throw std::bad_alloc();
         ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, kWindowLogMax);

@@ -32,7 +32,7 @@ struct ConfigLines {
 };
 
 /// Reads the dialect of pgBackRest: sections in brackets, lines trimmed, '#' begins a comment line,
-/// no quoting. Lines are counted from 1. Source: repository-format reference, 11.2.
+/// no quoting. Lines are counted from 1. Source: docs/format/configuration.md, Configuration file.
 Result<std::vector<FileEntry>> parse_config_text(std::string_view text);
 
 /// Where the options that name files say to look; each "" if not given.

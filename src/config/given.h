@@ -25,10 +25,11 @@ struct CommandLine {
     std::vector<std::string> parameters;
 };
 
-/// Names may be abbreviated as long as they are unique. Source: repository-format reference, 11.1.
+/// Names may be abbreviated as long as they are unique. Source: docs/format/configuration.md,
+/// Command line.
 Result<CommandLine> parse_command_line(const std::vector<std::string>& arguments);
 
-/// CHRONOS_X goes before PGBACKREST_X. Source: repository-format reference, 11.3.
+/// CHRONOS_X goes before PGBACKREST_X. Source: docs/format/configuration.md, Environment.
 Result<std::vector<Given>> parse_environment(const std::vector<std::string>& environment,
                                              std::vector<std::string>& warnings);
 

@@ -45,7 +45,7 @@ public:
 
     enum class Direction { decrypt = 0, encrypt = 1 };
 
-    /// Source: block-and-crypto reference, section 2.1.
+    /// Source: docs/format/ciphers.md, Layout.
     void start(Direction direction, std::string_view passphrase, const unsigned char* salt) {
         constexpr int kIterations = 1;
         std::array<unsigned char, 32> key;

@@ -3,7 +3,7 @@
 #include <string_view>
 
 /// Which entries of a data directory a backup leaves out, by name alone.
-/// Source: repository-format reference, section 6.11, and the behaviour of pgBackRest 2.45.
+/// Source: docs/format/cluster-files.md, What is backed up, and the behaviour of pgBackRest 2.45.
 namespace chronos::pgdata {
 
 /// "pgsql_tmp...": files, directories and links, wherever they are.

@@ -15,7 +15,7 @@ constexpr std::size_t kChecksumAt = 8;
 constexpr std::size_t kUpperAt = 14;
 constexpr std::uint32_t kPrime = 16777619;
 
-// Source: block-and-crypto reference, section 5.1.
+// Source: docs/format/cluster-files.md, Page checksum algorithm.
 constexpr std::array<std::uint32_t, kLanes> kStart = {
     0x5B1F36E9, 0xB8525960, 0x02AB50AA, 0x1DE66D2A, 0x79FF467A, 0x9BB9F8A3, 0x217E7CD2, 0x83E13D2C,
     0xF8D4474F, 0xE39EB970, 0x42C6AE16, 0x993216FA, 0x7B093B5D, 0x98DAFF3C, 0xF718902A, 0x0B1C9CDB,

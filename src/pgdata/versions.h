@@ -20,7 +20,7 @@ struct ControlLayout {
 
 /// What distinguishes the servers of one major version, as far as anything here depends on it: a
 /// new major version is a line of this table.
-/// Source: repository-format reference, section 4.2; postgres-integration reference, section 9.4;
+/// Source: docs/format/cluster-files.md, Versions, and
 /// catalog/pg_control.h, catalog/catversion.h and access/xlog_internal.h of each version.
 struct Version {
     std::string_view name;  ///< "15"

@@ -7,8 +7,8 @@
 #include <span>
 #include <stdexcept>
 
-// Source: block-and-crypto reference, section 4.6. A map is a list of runs of blocks that lie in
-// the same backup (a reference); a run is a list of super blocks; numbers are varints.
+// Source: docs/format/bundles-and-blocks.md, Block map. A map is a list of runs of blocks that lie
+// in the same backup (a reference); a run is a list of super blocks; numbers are varints.
 namespace chronos::repo {
 namespace {
 

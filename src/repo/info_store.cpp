@@ -1,5 +1,6 @@
 // Info files and manifests in a repository: the pairs of main file and copy, and what the
-// directory says about them. Repository-format reference, sections 1.3, 2.6 and 5.6.
+// directory says about them. docs/format/info-files.md, Copies; docs/format/info-files.md,
+// Reconstruction.
 #include <algorithm>
 #include <functional>
 #include <mutex>

@@ -1,4 +1,4 @@
-// The texts of archive.info and backup.info: repository-format reference, sections 3 and 5.
+// The texts of archive.info and backup.info: docs/format/info-files.md.
 #include <algorithm>
 
 #include "chronos/base/text.h"

@@ -10,7 +10,7 @@
 namespace chronos::repo {
 
 /// The checksum of an info file: SHA-1 over a JSON-like rendering of its entries, not over its
-/// bytes. Source: repository-format reference, section 2.5.
+/// bytes. Source: docs/format/info-files.md, Checksum.
 class IniChecksum {
 public:
     void add(std::string_view section, std::string_view key, std::string_view value);
@@ -32,7 +32,7 @@ struct IniEntry {
 
 /// Walks the entries of an info file or manifest and checks its frame: syntax, format number and
 /// checksum. The text is given as a whole, and must outlive it, or fed piece by piece.
-/// Source: repository-format reference, sections 2.1 to 2.3.
+/// Source: docs/format/info-files.md, Syntax.
 class IniReader {
 public:
     IniReader() = default;

@@ -9,7 +9,7 @@
 namespace chronos::repo {
 
 /// Reads one value of the JSON subset of info files in a single pass, without building a tree: a
-/// manifest has one value a file. Source: repository-format reference, section 2.4.
+/// manifest has one value a file. Source: docs/format/info-files.md, Values.
 ///
 /// The first failure sticks: every later read returns nothing and every loop ends, so a caller
 /// reads straight on and asks finish() once. Views point into the text given.

@@ -1,4 +1,4 @@
-// Lock and stop files: repository-format reference, sections 1.5 and 1.6.
+// Lock and stop files: docs/format/locks.md, Lock files and docs/format/locks.md, Stop files.
 #include "chronos/repo/lock.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-// The text of a manifest, exactly as pgBackRest writes it: repository-format reference, section 6.
+// The text of a manifest, exactly as pgBackRest writes it: docs/format/manifest.md.
 #include <algorithm>
 #include <cstdio>
 

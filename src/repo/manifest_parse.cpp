@@ -1,4 +1,4 @@
-// Reads the text of a manifest: repository-format reference, section 6.
+// Reads the text of a manifest: docs/format/manifest.md.
 #include <algorithm>
 #include <limits>
 #include <set>

@@ -6,7 +6,7 @@
 namespace chronos::repo {
 
 // Names that the reader and the writer of manifests and info files share.
-// Source: repository-format reference, section 6.1.
+// Source: docs/format/manifest.md, Sections.
 inline constexpr std::string_view kBackupSection = "backup";
 inline constexpr std::string_view kBackupDatabaseSection = "backup:db";
 inline constexpr std::string_view kOptionSection = "backup:option";
@@ -23,7 +23,7 @@ inline constexpr std::string_view kPathSection = "target:path";
 inline constexpr std::string_view kPathDefaultSection = "target:path:default";
 
 /// "bi" counts in these; "bic" is left out when it is the default.
-/// Source: block-and-crypto reference, section 4.3.
+/// Source: docs/format/bundles-and-blocks.md, Names and keys.
 inline constexpr std::uint32_t kBlockSizeUnit = 8192;
 inline constexpr std::uint32_t kBlockChecksumSizeDefault = 6;
 

@@ -10,7 +10,7 @@
 #include "chronos/crypto/cipher.h"
 #include "chronos/crypto/hash.h"
 
-// Source: block-and-crypto reference, sections 2.2, 3.5 and 4.
+// Source: docs/format/bundles-and-blocks.md; docs/format/ciphers.md, Passphrases.
 namespace chronos::repo {
 namespace {
 

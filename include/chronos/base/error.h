@@ -7,7 +7,7 @@ namespace chronos {
 
 /// What went wrong, as code branches on it and as the process reports it: the value is the exit
 /// code that pgBackRest documents for the same failure, so scripts written for one work with both.
-/// Source: repository-format reference, section 11.9.
+/// Source: docs/format/configuration.md, Exit codes.
 enum class ErrorKind : int {
     internal = 25,  ///< a broken invariant of ours
     checksum = 26,  ///< content does not match its recorded checksum

@@ -12,7 +12,7 @@ namespace chronos::compress {
 enum class CompressType { none, gz, bz2, lz4, zst };
 
 /// The two framings a repository uses: `normal` for files of their own, `raw` for members of raw
-/// bundles and for super blocks. Source: block-and-crypto reference, section 1.2.
+/// bundles and for super blocks. Source: docs/format/compression.md, Framing.
 enum class Form { normal, raw };
 
 /// "gz" for gz, as in options and manifests.
@@ -49,8 +49,8 @@ bool can_look_near(CompressType type, int level);
 Result<std::size_t> compress_whole(CompressType type, int level, io::Bytes in, io::MutableBytes out,
                                    Reach reach = Reach::of_level);
 
-/// The stage for the way back. It reads every form the "ok" rows of the reference (section 1.3)
-/// name: what follows the first gzip member or bzip2 stream is ignored, several zstd or LZ4
+/// The stage for the way back. It reads every "ok" row of docs/format/compression.md, What readers
+/// accept: what follows the first gzip member or bzip2 stream is ignored, several zstd or LZ4
 /// frames are read. finish() fails with kind format if the stream is cut short or damaged.
 std::unique_ptr<io::Sink> make_decompressor(CompressType type, Form form, io::Sink& next);
 

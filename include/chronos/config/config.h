@@ -12,7 +12,7 @@
 #include "chronos/config/command.h"
 
 /// Options as pgBackRest knows them: command line, environment, configuration file, defaults.
-/// Source: repository-format reference, section 11.
+/// Source: docs/format/configuration.md.
 namespace chronos::config {
 
 enum class Source { default_value, file, environment, command_line };

@@ -13,7 +13,7 @@ enum class CipherType { none, aes_256_cbc };
 std::string_view cipher_type_name(CipherType type);
 
 /// `normal` begins with "Salted__" and the salt, `raw` with the salt alone.
-/// Source: block-and-crypto reference, section 2.1.
+/// Source: docs/format/ciphers.md, Layout.
 enum class CipherForm { normal, raw };
 
 /// Encrypts with a fresh random salt; `next` must outlive the stage.

@@ -53,7 +53,7 @@ private:
 };
 
 /// XXH3 128 bit, seed 0, canonical (big-endian) form: the checksum of a block in a block map,
-/// which keeps its first bytes. Source: block-and-crypto reference, section 4.4.
+/// which keeps its first bytes. Source: docs/format/bundles-and-blocks.md, Writing blocks.
 std::array<std::byte, 16> xxh3_128(io::Bytes data);
 
 }  // namespace chronos::crypto

@@ -12,7 +12,7 @@
 
 namespace chronos::db {
 
-/// What a running server says of itself. Source: repository-format reference, section 7.2.
+/// What a running server says of itself. Source: docs/format/backup.md, Start and stop.
 struct ServerFacts {
     unsigned version_num = 0;  ///< 150007
     std::string data_directory;

@@ -33,7 +33,7 @@ struct AnnotateOutcome {
 
 /// Merges annotations into those of a backup, in every repository that lists it; manifests do not
 /// change. Takes the backup lock. Kind backup_set_invalid if no repository lists the backup.
-/// Source: repository-format reference, section 10.4.
+/// Source: docs/format/commands.md, annotate.
 Result<AnnotateOutcome> annotate(const AnnotateRequest& request, const Cancellation& cancel);
 
 }  // namespace chronos::ops::annotate

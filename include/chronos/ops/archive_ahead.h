@@ -18,7 +18,7 @@ struct AheadSettings {
 
 /// Names of the files that are ready to be archived, in the order in which the archiver asks for
 /// them: timeline history first, then bytewise. At most `count_max`: memory does not grow with the
-/// backlog. Source: postgres-integration reference, section 1.6.
+/// backlog. Source: docs/server.md, 1.6 Which file next.
 Result<std::vector<std::string>> list_ready_files(const std::string& wal_path,
                                                   std::size_t count_max);
 

@@ -18,8 +18,8 @@ struct DropSettings {
 };
 
 /// archive-push-queue-max: WAL that is acknowledged without being stored, so that pg_wal does not
-/// fill the disk while the repository is away. When: source is repository-format reference, section
-/// 4.3. Beyond it, no segment is dropped unless the gap is on record first: in
+/// fill the disk while the repository is away. When: source is docs/format/wal-archive.md,
+/// archive-push. Beyond it, no segment is dropped unless the gap is on record first: in
 /// <spool>/chronos/<stanza>/dropped, durably, and from there in every repository as soon as it can
 /// be reached (repo::save_gap()); in repoN below that directory what only repository N goes
 /// without. Timeline and backup history is kept there and stored later.

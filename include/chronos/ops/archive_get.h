@@ -23,7 +23,7 @@ enum class GetOutcome { found, missing };
 
 /// Fetches a file of the archive for recovery; `destination` (absolute) appears whole or not at
 /// all. A segment is checked before: size, SHA-1, and that it belongs to the cluster. Source:
-/// repository-format reference, section 4.4.
+/// docs/format/wal-archive.md, archive-get.
 ///
 /// PostgreSQL takes "missing" for the end of history and promotes. So that is the answer only if
 /// every repository is there, knows the cluster and does not have the file; where that cannot be

@@ -41,7 +41,7 @@ struct PushSettings {
 ///
 /// A file is stored when push() has returned without error: it is durable in every repository.
 /// Otherwise it is durable in some or in none and push() may be called again. Rules, error kinds
-/// and texts: repository-format reference, section 4.3.
+/// and texts: docs/format/wal-archive.md, archive-push.
 ///
 /// More threads than `process_max` may be inside push(): the others wait for their repository, and
 /// hold the compressed segment only. Memory: a segment of up to 16 MiB for each of process_max, as

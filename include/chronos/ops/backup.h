@@ -18,7 +18,7 @@ namespace chronos::ops::backup {
 
 /// How files are cut into blocks, for those that know better than the tables of the format. Each
 /// map has the value that holds from its key on; an empty one stands for the usual table. Source:
-/// block-and-crypto reference, section 4.2.
+/// docs/format/bundles-and-blocks.md, Which files are cut.
 struct BlockRules {
     std::uint64_t super_block_size = 256 * 1024;          ///< of diff and incr, bytes
     std::uint64_t super_block_size_full = 1024 * 1024;    ///< bytes
@@ -76,7 +76,7 @@ struct BackupResult {
 ///
 /// The stanza must exist (ops/stanza.h). The connection is used by one thread at a time, not
 /// always the caller's; it keeps the server in backup mode, which ends with it.
-/// Source: repository-format reference, sections 1.4, 5, 6 and 7.
+/// Source: docs/format/backup.md; docs/format/repository.md, Order of writing.
 Result<BackupResult> run_backup(const BackupRequest& request, db::Connection& connection,
                                 const ProgressReceiver& progress, const Cancellation& cancel);
 

@@ -26,14 +26,14 @@ struct ListRequest {
 };
 
 /// Names are relative to the path, "." is the path itself, and a path that does not exist has no
-/// other entry. Kinds: param_invalid (path), format (filter). Source: repository-format reference,
-/// section 10.6.
+/// other entry. Kinds: param_invalid (path), format (filter). Source: docs/format/commands.md,
+/// repo-ls and repo-get.
 Result<std::vector<storage::Entry>> list(const ListRequest& request);
 
 /// The content of a file, decrypted but never decompressed, to `sink`, which it finishes. The
-/// passphrase is the one that the place of the file asks for (block-and-crypto reference, section
-/// 2.2); parts of bundles and of block-incremental files have no place of their own and cannot be
-/// had. Kind not_found if there is no such file.
+/// passphrase is the one that the place of the file asks for (docs/format/ciphers.md, Passphrases);
+/// parts of bundles and of block-incremental files have no place of their own and cannot be had.
+/// Kind not_found if there is no such file.
 Result<> get(const Place& place, bool raw, io::Sink& sink);
 
 }  // namespace chronos::ops::browse

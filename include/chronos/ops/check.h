@@ -42,7 +42,7 @@ struct CheckFinding {
 /// Looks at a server and its repositories and lets one WAL segment travel from one to the other.
 /// Every test is a finding, in the order made; a test that rests on a failed one is left out. An
 /// error only where nothing can be said (no session, cancelled). Takes no lock.
-/// Source: repository-format reference, section 10.2.
+/// Source: docs/format/commands.md, check.
 Result<std::vector<CheckFinding>> run_check(const CheckRequest& request, db::Connection& connection,
                                             const ProgressReceiver& progress,
                                             const Cancellation& cancel);

@@ -16,8 +16,8 @@ namespace chronos::ops::expire {
 
 enum class Unit { count, days };
 
-/// What to keep. Source of the rules that pgBackRest has too: repository-format reference, section
-/// 8; the others (diff by days or per full, incr, floor) are ours.
+/// What to keep. Source of the rules that pgBackRest has too: docs/format/expire.md; the others
+/// (diff by days or per full, incr, floor) are ours.
 struct Retention {
     Unit full_unit = Unit::count;
     std::optional<std::uint64_t> full;

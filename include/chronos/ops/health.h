@@ -82,7 +82,7 @@ struct ArchiveFacts {
     std::vector<WalHour> hours;  ///< of the last two days, ascending
 };
 
-/// The codes of `info`. Source: repository-format reference, section 5.7.
+/// The codes of `info`. Source: docs/format/commands.md, info.
 enum class StatusCode : int {
     ok = 0,
     missing_stanza_path = 1,

@@ -9,7 +9,7 @@
 #include "chronos/repo/manifest.h"
 #include "chronos/repo/repository.h"
 
-/// What repositories hold. Source: repository-format reference, section 5.7.
+/// What repositories hold. Source: docs/format/commands.md, info.
 namespace chronos::ops {
 
 enum class InfoDetail {
@@ -27,7 +27,7 @@ struct InfoRequest {
     std::string lock_path = "/tmp/pgbackrest";
 };
 
-/// The codes of section 5.7.
+/// The codes of docs/format/commands.md, info.
 enum class InfoCode : int {
     ok = 0,
     missing_stanza_path = 1,

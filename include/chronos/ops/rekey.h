@@ -31,8 +31,8 @@ struct RekeyedFile {
 };
 
 /// Gives a repository a new passphrase by writing the four info files of every stanza anew; the
-/// passphrases in them, and so backups and WAL, stay what they are. Source: block-and-crypto
-/// reference, section 2.4.
+/// passphrases in them, and so backups and WAL, stay what they are. Source: docs/format/ciphers.md,
+/// Changing passphrases.
 ///
 /// Everything is read before anything is written, and every copy is written before the first main
 /// file. Killed anywhere, either the old passphrase opens all stanzas or the new one does: the old

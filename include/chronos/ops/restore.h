@@ -16,7 +16,7 @@
 #include "chronos/repo/outside_config.h"
 #include "chronos/repo/repository.h"
 
-/// Makes a data directory from a backup. Source: repository-format reference, section 9; texts and
+/// Makes a data directory from a backup. Source: docs/format/restore.md; texts and
 /// error kinds are those of pgBackRest.
 namespace chronos::ops {
 

@@ -26,7 +26,7 @@ struct StanzaOutcome {
 
 /// Makes the stanza of a cluster in every repository, or finds it there already. Never upgrades
 /// and never overwrites: a stanza of another cluster is an error of kind file_invalid. Takes the
-/// archive, backup and restore locks. Source: repository-format reference, section 10.3.
+/// archive, backup and restore locks. Source: docs/format/commands.md, Stanza commands.
 Result<std::vector<StanzaOutcome>> create_stanza(const StanzaRequest& request,
                                                  const pgdata::ControlFile& cluster);
 

@@ -13,7 +13,7 @@ struct StopRequest {
 };
 
 /// From now on commands of either tool that write refuse to run, WAL pushes included. Warns if
-/// that was so before. Source: repository-format reference, section 1.6.
+/// that was so before. Source: docs/format/locks.md, Stop files.
 Result<> stop(const StopRequest& request);
 /// Undoes stop(); warns if there is nothing to undo.
 Result<> start(const StopRequest& request);

@@ -62,19 +62,19 @@ struct ClusterList {
     std::vector<LeftOut> left_out;  ///< for the caller to tell about
 };
 
-/// Walks a data directory by the rules of the repository-format reference, section 6.11; exclusions
-/// and special files are logged. Kinds link_destination and file_open as there. What this process
-/// may not read fails the list, all of it named in one error: kind path_open if it is directories
-/// only, else file_open.
+/// Walks a data directory by the rules of docs/format/cluster-files.md, What is backed up;
+/// exclusions and special files are logged. Kinds link_destination and file_open as there. What
+/// this process may not read fails the list, all of it named in one error: kind path_open if it is
+/// directories only, else file_open.
 Result<ClusterList> list_cluster(const ClusterListRequest& request);
 
 /// Directories that a file system has for itself ("lost+found", snapshots): they are nobody's
 /// content, wherever the root of a file system is part of a cluster.
 bool belongs_to_file_system(std::string_view file_name);
 
-/// Whether the page checksums of a file are checked (section 6.12).
+/// Whether the page checksums of a file are checked (docs/format/cluster-files.md, Page checksums).
 bool has_page_checksums(std::string_view manifest_name);
-/// Files that are read only up to the size seen in the list (section 6.13); of others, all.
+/// Of these no more than was listed is read: docs/format/cluster-files.md, Reading single files.
 bool reads_to_listed_size(std::string_view manifest_name);
 /// Number of the first block of a relation segment file: ".N" x pages per 1 GiB.
 std::uint64_t first_block_of(std::string_view manifest_name, std::uint32_t page_size);

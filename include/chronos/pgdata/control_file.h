@@ -13,7 +13,7 @@ inline constexpr std::size_t kControlFileSize = 8192;
 /// The checkpoint of a restored online backup: such a cluster starts only with its backup_label.
 inline constexpr std::uint64_t kInvalidCheckpoint = 0xDEAD;
 
-/// What global/pg_control says. Source: postgres-integration reference, section 9.4.
+/// What global/pg_control says. Source: docs/format/cluster-files.md, pg_control.
 struct ControlFile {
     std::uint64_t system_id = 0;
     std::uint32_t control_version = 0;

@@ -12,10 +12,10 @@
 namespace chronos::pgdata {
 
 /// PostgreSQL's 16-bit page checksum. `page` is a whole page: a multiple of 128 bytes. Source:
-/// block-and-crypto reference, section 5.1.
+/// docs/format/cluster-files.md, Page checksum algorithm.
 std::uint16_t page_checksum(io::Bytes page, std::uint32_t block_number);
 
-/// What the check of one file found. Source: repository-format reference, section 6.12.
+/// What the check of one file found. Source: docs/format/cluster-files.md, Page checksums.
 struct PageCheckResult {
     bool misaligned = false;  ///< the file does not end on a page boundary: bad, without a list
     std::vector<std::pair<std::uint64_t, std::uint64_t>> error_ranges;  ///< both ends included

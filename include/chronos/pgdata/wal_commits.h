@@ -20,7 +20,7 @@ struct WalCommit {
 /// information, so that what cannot be read is not an error.
 ///
 /// Looks at the end first, and at all of it only if there is no commit: of a busy server's segment
-/// it reads some ten kB. Source: postgres-integration reference, sections on WAL pages and records;
+/// it reads some ten kB. Source: docs/format/cluster-files.md, WAL pages;
 /// access/xlogrecord.h and access/xact.h of PostgreSQL 13 to 18 agree in what is used.
 std::optional<WalCommit> last_commit(io::Bytes content, Lsn start);
 

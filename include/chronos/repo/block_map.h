@@ -30,8 +30,8 @@ struct BlockGeometry {
     std::uint32_t checksum_size_bytes = 6;
 };
 
-/// Source: block-and-crypto reference, section 4.6. Malformed input is an error of kind format and
-/// never more memory than its length justifies.
+/// Source: docs/format/bundles-and-blocks.md, Block map. Malformed input is an error of kind format
+/// and never more memory than its length justifies.
 Result<BlockMap> parse_block_map(io::Bytes data, BlockGeometry geometry);
 std::string format_block_map(const BlockMap& map, BlockGeometry geometry);
 

@@ -31,7 +31,7 @@ struct HistoryEntry {
     bool operator==(const HistoryEntry&) const = default;
 };
 
-/// archive.info. Source: repository-format reference, section 3.
+/// archive.info. Source: docs/format/info-files.md, archive.info.
 struct ArchiveInfo {
     std::string backrest_version;
     std::uint64_t current_id = 0;
@@ -42,7 +42,7 @@ struct ArchiveInfo {
     bool operator==(const ArchiveInfo&) const = default;
 };
 
-/// An entry of [backup:current]. Source: repository-format reference, section 5.3.
+/// An entry of [backup:current]. Source: docs/format/info-files.md, Entries of backup.info.
 struct BackupEntry {
     std::string label;
     std::string backrest_version;
@@ -69,7 +69,7 @@ struct BackupEntry {
 /// What backup.info says of a backup, computed from its manifest.
 BackupEntry backup_entry_of(const Manifest& manifest);
 
-/// backup.info. Source: repository-format reference, section 5.
+/// backup.info. Source: docs/format/info-files.md, backup.info.
 struct BackupInfo {
     std::string backrest_version;
     std::uint64_t current_id = 0;
@@ -87,9 +87,9 @@ std::string format_archive_info(const ArchiveInfo& info);
 Result<BackupInfo> parse_backup_info(std::string_view text);
 std::string format_backup_info(const BackupInfo& info);
 
-/// Main file first, then ".copy"; the error of both when neither loads, with the reference's text
-/// and kind (section 2.6) and its hints. A wrong, missing or superfluous passphrase is told apart
-/// from damage and named as such.
+/// Main file first, then ".copy"; the error of both when neither loads, with pgBackRest's text
+/// and kind (docs/format/info-files.md, Copies) and its hints. A wrong, missing or superfluous
+/// passphrase is told apart from damage and named as such.
 Result<ArchiveInfo> load_archive_info(const Repository& repository, const std::string& stanza);
 Result<BackupInfo> load_backup_info(const Repository& repository, const std::string& stanza);
 /// Both files of the pair, atomically one after the other, main first.

@@ -23,9 +23,9 @@ struct LockRequest {
 };
 
 /// A lock file of pgBackRest's, held: flock on `<lock-path>/<stanza>-<type>-<repo key>.lock` with
-/// its JSON in it, so that neither tool runs while the other does. Source: repository-format
-/// reference, section 1.5. Released, and the file removed, when it is destroyed. A file left by a
-/// process that was killed is not a lock: flock ends with its holder.
+/// its JSON in it, so that neither tool runs while the other does. Source: docs/format/locks.md,
+/// Lock files. Released, and the file removed, when it is destroyed. A file left by a process that
+/// was killed is not a lock: flock ends with its holder.
 ///
 /// Releases of pgBackRest before the repository key came into the name (2.45 among them) use
 /// `<stanza>-<type>.lock` for all repositories; that file is locked too, shared among ours.

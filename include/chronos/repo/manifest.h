@@ -85,7 +85,7 @@ private:
 };
 
 /// A file of a backup. There are hundreds of thousands of them in memory, so the members are in an
-/// order that leaves no gaps. Source: repository-format reference, section 6.6.
+/// order that leaves no gaps. Source: docs/format/manifest.md, Files.
 struct ManifestFile {
     SharedText name;                  ///< "pg_data/..." or "pg_tblspc/<oid>/..."
     std::uint64_t size = 0;           ///< bytes copied

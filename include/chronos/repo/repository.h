@@ -28,7 +28,7 @@ struct Repository {
     bool encrypted() const { return cipher != crypto::CipherType::none; }
 };
 
-/// Names inside a repository. Source: repository-format reference, section 1.1.
+/// Names inside a repository. Source: docs/format/repository.md, Directories.
 std::string archive_path(const std::string& stanza);  // "archive/main"
 std::string backup_path(const std::string& stanza);   // "backup/main"
 std::string backup_path(const std::string& stanza, std::string_view label);

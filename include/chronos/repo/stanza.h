@@ -41,15 +41,15 @@ Result<std::vector<std::unique_ptr<Lock>>> lock_stanza(LockRequest request);
 /// Makes sure that the stanza exists in one repository and belongs to `cluster`; the caller holds
 /// lock_stanza(). Never overwrites or upgrades: another cluster's stanza, or directories with
 /// content but no info files, are errors (kinds file_invalid, path_not_empty, not_found).
-/// Source: repository-format reference, section 10.3. Beyond it, a creation that was cut off
+/// Source: docs/format/commands.md, Stanza commands. Beyond it, a creation that was cut off
 /// between archive.info and backup.info is completed while there is no backup.
 Result<StanzaOutcome> create_stanza(const Repository& repository, const std::string& stanza,
                                     const ClusterIdentity& cluster);
 
 /// Makes `cluster` the current one: appends it to the history of each info file whose current one
 /// is another. Cut off between the two files, the next call completes it. Backups and WAL of former
-/// clusters stay what they are. The caller holds lock_stanza(). Source: repository-format
-/// reference, section 10.3.
+/// clusters stay what they are. The caller holds lock_stanza(). Source: docs/format/commands.md,
+/// Stanza commands.
 Result<StanzaOutcome> upgrade_stanza(const Repository& repository, const std::string& stanza,
                                      const ClusterIdentity& cluster);
 

@@ -12,7 +12,7 @@
 
 namespace chronos::repo {
 
-/// A WAL segment as an archive holds it. Source: repository-format reference, section 4.1.
+/// A WAL segment as an archive holds it. Source: docs/format/wal-archive.md, Names.
 struct ArchivedSegment {
     std::string segment;   ///< "000000010000000000000003"
     std::string object;    ///< name in the storage
@@ -42,8 +42,8 @@ Result<std::optional<ArchivedSegment>> find_archived_segment(const Repository& r
                                                              const std::string& archive_id,
                                                              std::string_view segment);
 
-/// The same, waiting until it is there; kind archive_timeout, with the reference's text and hints
-/// (section 4.5), when `timeout` has passed.
+/// The same, waiting until it is there; kind archive_timeout, with pgBackRest's text and hints
+/// (docs/format/wal-archive.md, Waiting for a segment), when `timeout` has passed.
 Result<ArchivedSegment> wait_for_archived_segment(
     const Repository& repository, const std::string& stanza, const std::string& archive_id,
     std::string_view segment, std::chrono::milliseconds timeout, const Cancellation& cancel);

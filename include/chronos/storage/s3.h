@@ -14,7 +14,7 @@
 
 namespace chronos::storage {
 
-/// Where the keys of a request come from. Source: block-and-crypto reference, section 6.7.
+/// Where the keys of a request come from. Source: docs/format/s3.md, Credentials.
 enum class S3KeyType {
     shared,        ///< the keys of the configuration, else AWS_* variables, else the shared file
     automatic,     ///< instance role: IMDSv2, or the container endpoint of ECS
@@ -23,7 +23,7 @@ enum class S3KeyType {
     process,       ///< a command that prints keys as JSON
 };
 
-/// The options `repoN-s3-*` and `repoN-storage-*`. Source: block-and-crypto reference, section 6.2.
+/// The options `repoN-s3-*` and `repoN-storage-*`. Source: docs/format/s3.md, Options.
 struct S3Options {
     std::string bucket;
     std::string prefix;    ///< repo path without leading or trailing '/'

@@ -76,7 +76,7 @@ private:
 };
 
 /// The stages that a block-incremental file passes: size and SHA-1 of the content, page checksums,
-/// then its blocks. One thread. Source: block-and-crypto reference, section 4.
+/// then its blocks. One thread. Source: docs/format/bundles-and-blocks.md, Blocks.
 class BlockPipeline {
 public:
     BlockPipeline(BlockForm form, OpenTarget open_target, WorkShare& share,

@@ -16,7 +16,7 @@ struct BlockChoice {
 
 /// `file` as it is in the list, `before` the prior's entry of that name or null, `start` when the
 /// backup began: a file whose last change is long ago has large blocks, or none. What the prior
-/// decided stays as long as it can. Source: block-and-crypto reference, sections 4.2 and 4.4.
+/// decided stays as long as it can. Source: docs/format/bundles-and-blocks.md, Which files are cut.
 BlockChoice choose_blocks(const BlockRules& rules, const repo::ManifestFile& file,
                           const repo::ManifestFile* before, UnixTime start);
 

@@ -21,8 +21,8 @@ private:
 };
 
 /// A bundle in the making: its members' stored forms one after the other. It has no number, and
-/// there is no object, until the first member needs them. One thread. Source: block-and-crypto
-/// reference, section 3.2.
+/// there is no object, until the first member needs them. One thread. Source:
+/// docs/format/bundles-and-blocks.md, Placement.
 class Bundle {
 public:
     /// `directory` is that of the backup; all outlive the bundle.

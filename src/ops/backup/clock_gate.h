@@ -16,7 +16,7 @@ namespace chronos::ops::backup {
 /// The next backup takes a file of the same size and time for the same file, and times are whole
 /// seconds: one that changes after it was copied must get another time by that, which is sure once
 /// the second of its last change is over. An old file gets one whenever it changes, so it may be
-/// copied at once. Source: repository-format reference, section 7.3. Any thread.
+/// copied at once. Source: docs/format/backup.md, Copy start time. Any thread.
 class ClockGate {
 public:
     /// `listed` is the server's clock after the list was made. The connection is used by one thread

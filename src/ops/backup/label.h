@@ -15,7 +15,7 @@ namespace chronos::ops::backup {
 /// zone, of the hour before a clock was put back, of a clock that is wrong. What they must do is
 /// differ and sort in the order in which backups were made; the time of a backup stands in its
 /// manifest. `prior` is "" for a full backup. Fails with kind clock if no later label is possible.
-/// Source: repository-format reference, section 5.4.
+/// Source: docs/format/info-files.md, Labels.
 Result<std::string> make_label(const repo::Repository& repository, const std::string& stanza,
                                repo::BackupType type, const std::string& prior, UnixTime start,
                                const Cancellation& cancel);

@@ -41,7 +41,7 @@ struct CopyPlan {
     std::vector<CopyJob> jobs;       ///< pg_control is the only file of the last one
 };
 
-/// How bundles are made; sizes are those of the content. Source: block-and-crypto reference, 3.
+/// How bundles are made; sizes are those of the content. Source: docs/format/bundles-and-blocks.md.
 struct BundleRules {
     std::uint64_t size = std::uint64_t{20} << 20;  ///< bytes at which a bundle takes no more files
     std::uint64_t limit = std::uint64_t{2} << 20;  ///< bytes of the largest file put into one
@@ -53,13 +53,13 @@ Result<> describe_cluster(const pgdata::ClusterList& list, const std::string& pg
                           const std::vector<db::Tablespace>& tablespaces, repo::Manifest& manifest);
 
 /// Why all files must be compared by checksum: times in the future, or times and sizes that
-/// contradict the prior (reference, section 7.4); nullopt if there is no reason.
+/// contradict the prior (docs/format/backup.md, Delta); nullopt if there is no reason.
 std::optional<std::string> reason_for_delta(const repo::Manifest& manifest,
                                             const repo::Manifest* prior, UnixTime listed_at);
 
 /// What to do with each file that must be read, in order of name; the entries of the others are
 /// taken over from the prior, whose copies serve. `prior` is null for a full backup. Empty files
-/// are not stored by a backup with bundles. Source: reference, section 7.5.
+/// are not stored by a backup with bundles. Source: docs/format/backup.md, Reference or copy.
 std::vector<PlannedFile> plan_files(const repo::Manifest* prior, repo::Manifest& manifest);
 
 /// Leaves only those files in the prior that are still to be compared with something: of most, what
@@ -69,7 +69,7 @@ void keep_planned(const std::vector<PlannedFile>& files, const repo::Manifest& m
 
 /// Puts files in the order of copying: largest first, then the bundles, old files together and new
 /// ones together. `bundles` is nullopt if every file becomes an object of its own. Source:
-/// block-and-crypto reference, section 3.3.
+/// docs/format/bundles-and-blocks.md, Order in bundles.
 CopyPlan arrange(std::vector<PlannedFile> files, const repo::Manifest& manifest,
                  std::optional<BundleRules> bundles);
 

@@ -8,7 +8,7 @@
 namespace chronos::ops::backup {
 
 /// The manifest a diff or incr is based on; nullopt for a full backup, and - with a warning - if
-/// there is none to be based on. Source: repository-format reference, section 7.1.
+/// there is none to be based on. Source: docs/format/backup.md, Choosing the prior.
 Result<std::optional<repo::Manifest>> choose_prior(const BackupRequest& request,
                                                    const repo::BackupInfo& info);
 

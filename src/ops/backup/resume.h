@@ -21,7 +21,7 @@ struct ResumeTerms {
 
 /// The partial manifest of the newest backup that `known` has a directory of, if that was
 /// interrupted and can be resumed. One that cannot is removed: nothing refers to it, and it would
-/// only take space. Source: repository-format reference, section 7.6.
+/// only take space. Source: docs/format/backup.md, Resume.
 ///
 /// The caller holds the server's backup lock and the lease of the repository, so that nobody makes
 /// it any more who would have either. One that was begun before this server was promoted and shows

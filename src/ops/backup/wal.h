@@ -29,7 +29,7 @@ struct WalCopy {
     UnixTime timestamp = 0;
 };
 /// Stores the segments in pg_data/pg_wal of the backup, durably, and returns their entries without
-/// owner and mode. Source: repository-format reference, section 6.14.
+/// owner and mode. Source: docs/format/manifest.md, WAL inside a backup.
 Result<std::vector<repo::ManifestFile>> copy_wal(const repo::Repository& repository,
                                                  const repo::ArchiveInfo& archive,
                                                  const std::vector<repo::ArchivedSegment>& segments,

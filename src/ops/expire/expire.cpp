@@ -274,7 +274,7 @@ Result<> Run::decide() {
 }
 
 /// The newest full only when an older one of the same cluster could take its place. Source:
-/// section 8.5.
+/// docs/format/expire.md, Ad hoc.
 Result<> Run::check_may_go(const BackupEntry& entry) const {
     if (entry.type == repo::BackupType::full) {
         std::vector<const BackupEntry*> fulls;
@@ -335,7 +335,7 @@ Result<> Run::decide_set(const std::string& label) {
     return {};
 }
 
-/// As if one full backup less were wanted. Source: section 8.5.
+/// As if one full backup less were wanted. Source: docs/format/expire.md, Ad hoc.
 void Run::decide_oldest() {
     const auto protect = protected_backups(info_.backups, held_);
     std::vector<const BackupEntry*> fulls;
@@ -555,7 +555,7 @@ Result<> Run::expire_timeline_history(const std::string& archive_id, const WalPl
     return {};
 }
 
-/// Manifests of backups long gone. Source: section 8.6.
+/// Manifests of backups long gone. Source: docs/format/expire.md, History.
 Result<> Run::expire_history() {
     if (!retention_.history_days) return {};
     const std::string cutoff =

@@ -1,4 +1,4 @@
-// Repository-format reference, section 8.2; docs/retention.md has the rules that are ours.
+// docs/format/expire.md, Which backups expire; docs/retention.md has the rules that are ours.
 #include "ops/expire/retention.h"
 
 #include <algorithm>
@@ -137,7 +137,8 @@ private:
             for (const BackupEntry* full : living({BackupType::full})) diffs_of(*full);
             wal_from("");
         } else {
-            // Fulls take places in the count and stay. Source: section 8.2, rule 3.
+            // Fulls take places in the count and stay. Source: docs/format/expire.md, Which backups
+            // expire, rule 3.
             const List both = living({BackupType::full, BackupType::diff});
             for (std::size_t i = both.size(); i > *retention_.diff; --i)
                 if (both[i - 1]->type == BackupType::diff)

@@ -41,8 +41,8 @@ struct WalRetention {
 };
 
 /// Which WAL of the history entry stays. Pure. `backups` are those that remain, ascending; of a
-/// held one even the history of its timeline stays. Source: repository-format reference, section
-/// 8.4.
+/// held one even the history of its timeline stays. Source: docs/format/expire.md, Which WAL
+/// expires.
 WalPlan plan_wal(const std::vector<repo::BackupEntry>& backups, const repo::HistoryEntry& entry,
                  bool is_current, const WalRetention& retention, const std::set<std::string>& held);
 

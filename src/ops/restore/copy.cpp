@@ -116,7 +116,8 @@ private:
     std::uint64_t left_;
 };
 
-/// Decrypts and decompresses one member of a bundle. Source: block-and-crypto reference, 3.4.
+/// Decrypts and decompresses one member of a bundle. Source: docs/format/bundles-and-blocks.md, Raw
+/// members.
 Result<> decode_member(const repo::Manifest& manifest, io::Source& stored, io::Sink& sink) {
     const bool raw = manifest.bundle_raw;
     const auto decompressor = compress::make_decompressor(
@@ -214,7 +215,8 @@ private:
                                   existing.owner.group == wanted.owner->group));
     }
 
-    /// Whether a file that is there already is the one wanted (section 9.7); its time is corrected.
+    /// Whether a file that is there already is the one wanted (docs/format/restore.md, Copying);
+    /// its time is corrected.
     Result<bool> keep_existing(const CopyItem& item) const {
         if (!plan_.delta || item.zeroed) return false;
         const repo::ManifestFile& file = *item.file;

@@ -38,8 +38,8 @@ private:
 /// Files that a restore leaves alone or makes itself.
 bool is_never_restored(const RestorePlan& plan, std::string_view name);
 
-/// Whether a directory may be restored into (section 9.4). Kinds path_open, path_not_empty,
-/// file_exists. Changes nothing.
+/// Whether a directory may be restored into (docs/format/restore.md, Target directories). Kinds
+/// path_open, path_not_empty, file_exists. Changes nothing.
 Result<> check_destination(const RestorePlan& plan, const Destination& destination);
 
 /// Removes what is not in the manifest from directories that exist, makes those that do not, and

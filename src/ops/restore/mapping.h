@@ -8,7 +8,7 @@
 namespace chronos::ops {
 
 /// Moves the manifest in `plan` to the destinations of this restore: data directory, tablespaces,
-/// links (section 9.5). Kinds tablespace_map, link_map, link_destination.
+/// links (docs/format/restore.md, Mapping). Kinds tablespace_map, link_map, link_destination.
 Result<> map_manifest(const RestoreRequest& request, RestorePlan& plan);
 
 /// A directory that the restore fills, or the directory of a file behind a link.

@@ -16,8 +16,9 @@ struct Owner {
     gid_t group = 0;
 };
 
-/// Who files belong to (section 9.6): root gives them to the users of the manifest, everybody else
-/// keeps them. Immutable after the constructor, so that threads may share it.
+/// Who files belong to (docs/format/restore.md, Owners and modes): root gives them to the users of
+/// the manifest, everybody else keeps them. Immutable after the constructor, so that threads may
+/// share it.
 class Ownership {
 public:
     /// Root gives what belongs to nobody that is known here, or to root, to the owner of `pg_path`;

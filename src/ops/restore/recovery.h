@@ -18,8 +18,8 @@ struct RecoverySetting {
 std::vector<RecoverySetting> recovery_setting_list(const RestoreRequest& request,
                                                    const RestorePlan& plan);
 
-/// The generated block with its heading (section 9.9), ending in a line feed. `time` is local time
-/// as "2026-11-20 08:15:17".
+/// The generated block with its heading (docs/format/restore.md, Recovery settings), ending in a
+/// line feed. `time` is local time as "2026-11-20 08:15:17".
 std::string recovery_settings(const RestoreRequest& request, const RestorePlan& plan,
                               const std::string& time);
 

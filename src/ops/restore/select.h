@@ -19,10 +19,11 @@ struct SelectedBackup {
     std::vector<std::string> warnings;
 };
 
-/// By section 9.2. `target` is the parsed time target, if the type is time and it could be parsed.
-/// A newer backup that does not lead to the timeline that is restored is passed over. Kind
-/// backup_set_invalid when there is no such backup: the error says what can be recovered; kind
-/// db_mismatch when no timeline can be chosen, or no backup leads to it.
+/// By docs/format/restore.md, Selecting the backup. `target` is the parsed time target, if the type
+/// is time and it could be parsed. A newer backup that does not lead to the timeline that is
+/// restored is passed over. Kind backup_set_invalid when there is no such backup: the error says
+/// what can be recovered; kind db_mismatch when no timeline can be chosen, or no backup leads to
+/// it.
 Result<SelectedBackup> select_backup(const RestoreRequest& request, RecoveryType type,
                                      const std::optional<TimeTarget>& target);
 

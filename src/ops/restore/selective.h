@@ -8,7 +8,8 @@
 
 namespace chronos::ops {
 
-/// The databases whose files are restored as zeros (section 9.8). Kinds db_missing, db_invalid.
+/// The databases whose files are restored as zeros (docs/format/restore.md, Selective restore).
+/// Kinds db_missing, db_invalid.
 Result<std::set<std::uint32_t>> databases_to_zero(const RestoreRequest& request,
                                                   const repo::Manifest& manifest);
 

@@ -11,7 +11,8 @@
 
 namespace chronos::storage {
 
-/// Readers of the format ignore such names. Source: repository-format reference, section 1.3.
+/// Readers of the format ignore such names. Source: docs/format/repository.md, Atomic and plain
+/// writing.
 inline constexpr std::string_view kTemporarySuffix = ".pgbackrest.tmp";
 
 /// The directory that holds `path`, which is absolute.

@@ -245,7 +245,7 @@ Result<std::vector<ListedItem>> S3Storage::list_items(const std::string& prefix,
 }
 
 /// The bucket as it was: per key the newest version not later than the target time decides, and a
-/// delete marker says that there was none. Source: block-and-crypto reference, section 7.
+/// delete marker says that there was none. Source: docs/format/s3.md, Versioned buckets.
 Result<std::vector<ListedItem>> S3Storage::list_versions(const std::string& prefix,
                                                          bool recursive) {
     std::vector<ListedItem> items;

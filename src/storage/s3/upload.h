@@ -21,7 +21,7 @@ Result<std::string> begin_upload(Client& client, const std::string& key);
 
 /// Size in bytes of part `number` (from 1): the chunk size for the first 205, then growing so that
 /// the 10000 parts S3 allows suffice for any object of 5 TiB.
-/// Source: block-and-crypto reference, section 6.4.
+/// Source: docs/format/s3.md, Operations.
 std::uint64_t part_size(std::uint64_t chunk_size, std::uint64_t number);
 
 }  // namespace chronos::storage::s3

@@ -68,7 +68,8 @@ TEST(CommandTable, StandsInTheOrderOfItsIds) {
     }
 }
 
-// The options that pgBackRest 2.59 has in sections 11.5 to 11.7 of the format reference.
+// The options that pgBackRest 2.59 has: docs/format/configuration.md, General options and the two
+// tables behind it.
 TEST(OptionTable, HoldsTheOptionsOfPgBackRest) {
     for (const char* name : {"allow-root",
                              "annotation",

@@ -45,8 +45,8 @@ Result<std::string> decrypted(std::string_view bytes, CipherForm form,
     return std::move(sink.content);
 }
 
-// PG_VERSION.lz4 of the fixture lz4-aes-tblspc and its set passphrase, as the reference prints
-// them.
+// PG_VERSION.lz4 of the fixture lz4-aes-tblspc and its set passphrase, as docs/format/ciphers.md
+// prints them.
 TEST(Decryptor, OpensAFileThePgBackRestWrote) {
     const std::string bytes = from_hex_text(
         "53616c7465645f5f 82a3e1b5b7f9cb7b"

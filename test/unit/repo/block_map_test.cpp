@@ -37,7 +37,7 @@ struct Example {
     std::vector<std::string> items;
 };
 
-// Sections 4.6 to 4.8 of the reference: maps that pgBackRest wrote.
+// docs/format/bundles-and-blocks.md, A map: maps that pgBackRest wrote.
 const Example kExamples[] = {
     {"full",
      "00 01 83800c 06 8e81ac548c3c 04be300f4a5e 215c24458c94",

@@ -35,7 +35,7 @@ inline std::string changed(std::string text, std::string_view from, std::string_
     return sealed(at == std::string::npos ? "" : text.replace(at, from.size(), to));
 }
 
-// The examples of the repository-format reference, sections 2.5, 3, 5.2 and 6.2.
+// The examples of docs/format/info-files.md and docs/format/manifest.md.
 inline constexpr std::string_view kArchiveInfo = R"([backrest]
 backrest-format=5
 backrest-version="2.59.1"

@@ -37,8 +37,8 @@ TEST(IniChecksum, IsThatOfTheReference) {
     EXPECT_EQ(checksum.hex(), "1fe3f5fd19bc9cfb9d7f6b663c335200962312c5");
 }
 
-// The manifest of the reference has a database q"uote: its key is escaped in what is hashed, and
-// stands as it is in the file.
+// docs/format/manifest.md, A manifest, has a database q"uote: its key is escaped in what is hashed,
+// and stands as it is in the file.
 TEST(IniReader, AcceptsTheChecksumOfAKeyThatNeedsEscapes) {
     EXPECT_OK(read(std::string(kManifest)).result);
 }

@@ -147,7 +147,7 @@ INSTANTIATE_TEST_SUITE_P(Forms, BlockChains,
                                     (std::get<2>(tested.param) ? "Bundled" : "");
                          });
 
-// The worked example of the reference (section 4.7), bytes as pgBackRest wrote them.
+// docs/format/bundles-and-blocks.md, A map: bytes as pgBackRest wrote them.
 TEST(BlockPipeline, StoresTheWorkedExampleAsTheFormatHasIt) {
     const std::string a(kBlock, 'a'), b(kBlock, 'b'), c(kBlock, 'c'), other(kBlock, 'B');
     Chain chain(CompressType::none, "", false);

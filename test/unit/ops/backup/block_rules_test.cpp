@@ -56,7 +56,7 @@ repo::ManifestFile before(std::uint64_t size, std::uint32_t block_size, std::uin
     return result;
 }
 
-// The examples of the reference.
+// The examples of docs/format/bundles-and-blocks.md, Writing blocks.
 TEST(ChooseBlocks, KeepsWhatThePriorDecidedAsLongAsItCan) {
     const auto choose = [](const repo::ManifestFile& now, const repo::ManifestFile& prior) {
         return choose_blocks({}, now, &prior, kStart);

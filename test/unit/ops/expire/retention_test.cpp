@@ -89,7 +89,7 @@ TEST(Retention, OfDaysKeepsTheNewestFullBeforeTheLimitToo) {
 }
 
 TEST(Retention, CountsFullBackupsAmongTheDiffs) {
-    Backups backups;  // the example of the reference, section 8.2
+    Backups backups;  // the example of docs/format/expire.md, Which backups expire, rule 3
     backups.add("F1").add("F1_D1", "F1").add("F1_D2", "F1").add("F3");
     Retention retention;
     retention.diff = 2;
@@ -215,7 +215,7 @@ repo::HistoryEntry cluster(std::uint64_t id) {
     return entry;
 }
 
-/// The example of the reference, section 8.7.
+/// docs/format/expire.md, An example of retention.
 SyntheticStanza worked_example() {
     SyntheticStanza stanza(std::make_shared<test::MemoryStorage>());
     stanza.add("20260101-000002F", 0x10, 0x11);
