@@ -48,6 +48,22 @@ my %banned = (
 	localtime => 'localtime_r', gmtime => 'gmtime_r',
 );
 
+# docs/architecture.md draws the same arrows, and names every verb.
+{
+	open my $in, '<', 'docs/architecture.md' or die $!;
+	local $/;
+	my $page = readline $in;
+	my %drawn;
+	while ($page =~ /^(\w+) +-> (.*)$/mg)
+	{
+		my ($from, $to) = ($1, $2);
+		$drawn{$from} = $to =~ /standard library/ ? '' : join ' ', sort split /, /, $to;
+	}
+	is_deeply(\%drawn, { map { $_ => join ' ', sort @{ $arrows{$_} } } keys %arrows }, 'the arrows are those of docs/architecture.md');
+	my ($verbs) = $page =~ /^\| `ops\/<verb>` \| ([^|]*?) \|/m;
+	is($verbs, join(', ', sort map { s{.*/}{}r } grep { -d } glob 'src/ops/*'), 'and so are the verbs');
+}
+
 my @files;
 find({ wanted => sub { push @files, $File::Find::name if /\.(?:h|hpp|cpp)$/ }, no_chdir => 1 },
 	'src', 'include');
