@@ -17,11 +17,19 @@
 #                               working server, removed and purged in fresh ones
 #   CHECK_LONG=1                with the long campaigns (hundreds of random steps)
 #
+# Layers for who works on it (docs/development.md, scripts/layers.sh), one at a time:
+#   scripts/check.sh quick      lint, and the unit tests of what was changed
+#   scripts/check.sh full       everything, as without a name
+#   scripts/check.sh sanitize   unit tests and TAP under sanitizers; or `sanitize unit_io ...`
+#   scripts/check.sh fuzz 60    each fuzzer for 60 seconds; or `fuzz 60 fuzz_manifest ...`
+#   scripts/check.sh tidy       clang-tidy; or `tidy src/io/stream.cpp ...`
+#
 # What each test took is in build/times.tsv: version, test, seconds, seconds of processor, exit status.
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 . "$top/scripts/lib.sh"
 . "$top/scripts/roots.sh"
+. "$top/scripts/layers.sh"
 majors=
 beside=
 while :; do
@@ -37,6 +45,11 @@ majors=${majors/all/$every_root}
 beside=${beside/all/$every_root}
 default_steps='lint unit regress tap'
 [ -z "$majors" ] || default_steps='regress tap'
+layer=
+case ${1:-} in
+full) shift ;;
+quick | sanitize | fuzz | tidy) layer=$1 ;;
+esac
 steps=${*:-$default_steps}
 build=${CHECK_BUILD:-$top/build/check}
 # In the root file system of another version: the executable that was built outside of it.
@@ -69,7 +82,7 @@ step() {
 }
 
 build_engine() {
-	cmake -S "$top" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCHRONOS_WERROR=ON -DCHRONOS_TESTS=ON
+	cmake -S "$top" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE="${CHECK_BUILD_TYPE:-Release}" -DCHRONOS_WERROR=ON -DCHRONOS_TESTS=ON
 	local targets=all
 	has unit || targets='chronos chronos-serve unit_storage'
 	# shellcheck disable=SC2086
@@ -233,6 +246,11 @@ check_packages() {
 
 has() { case " $steps " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
 
+if [ -n "$layer" ]; then
+	shift
+	"layer_$layer" "$@"
+	steps=
+fi
 if has packages; then
 	install_packages mmdebstrap
 	for release in ${CHECK_RELEASES:-bookworm trixie sid}; do step "packages of $release" check_packages "$release"; done

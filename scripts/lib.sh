@@ -38,7 +38,7 @@ engine_packages="g++ make cmake ninja-build pkg-config git
 build_packages="$engine_packages postgresql-$pg_major postgresql-server-dev-$pg_major"
 demo_packages="iso-codes python3"
 test_packages="libgtest-dev libgmock-dev pgbackrest libipc-run-perl zstd lz4 bzip2 clang-format
-  python3 util-linux procps jq openssl curl ceph-mon ceph-osd radosgw patchelf busybox-static"
+  python3 util-linux procps jq openssl xxd curl ceph-mon ceph-osd radosgw patchelf busybox-static"
 browser_packages="chromium fonts-dejavu-core"
 
 # install_packages NAME...: by apt, only what is missing, so that a second run needs no network.

@@ -1,0 +1,111 @@
+# The layers of check.sh beside the tests of a release: sourced by it, with its functions. Each builds in a
+# directory of its own (CMakePresets.json), so that none undoes the other's work.
+
+# build_preset PRESET TARGET...
+build_preset() {
+	local preset=$1
+	shift
+	(cd "$top" && cmake --preset "$preset" && cmake --build --preset "$preset" --target "$@")
+}
+
+# What was changed: against CHECK_BASE, or the branch main, or the last commit of main itself; and what is not committed.
+changed_files() {
+	local base=${CHECK_BASE:-}
+	if [ -z "$base" ]; then
+		base=$(git -C "$top" merge-base HEAD main 2>/dev/null || true)
+		if [ -z "$base" ] || [ "$base" = "$(git -C "$top" rev-parse HEAD)" ]; then base=HEAD~1; fi
+	fi
+	git -C "$top" diff --name-only "$base" -- && git -C "$top" ls-files --others --exclude-standard
+}
+
+# The unit tests of the modules that the files on standard input belong to: src/repo/x.cpp, include/chronos/repo/x.h
+# and test/unit/repo/x_test.cpp to unit_repo, include/chronos/ops/archive_get.h to unit_ops_archive.
+units_of() {
+	sed -nE \
+		-e 's#^(src|test/unit)/ops/([a-z]+)/.*#ops/\2#p' \
+		-e 's#^include/chronos/ops/([a-z]+)[_./].*#ops/\1#p' \
+		-e 's#^(src|test/unit)/cli/serve/.*#cli/serve#p' \
+		-e 's#^(src|include/chronos|test/unit)/([a-z]+)/.*#\2#p' |
+		sort -u | while read -r module; do
+		if compgen -G "$top/test/unit/$module/*_test.cpp" >/dev/null; then echo "unit_${module//\//_}"; fi
+	done
+}
+
+# run_units DIRECTORY TARGET...: the executables themselves, since ctest knows tests and not modules.
+run_units() {
+	local directory=$1 unit status=0
+	shift
+	for unit; do "$directory/$unit" --gtest_brief=1 || status=1; done
+	return $status
+}
+
+# quick: lint, and the unit tests of what was changed.
+layer_quick() {
+	local units
+	install_packages $build_packages $test_packages
+	step 'lint' run_lint
+	# shellcheck disable=SC2046
+	units=$(changed_files | units_of)
+	if [ -z "$units" ]; then say 'nothing was changed that has unit tests'; return; fi
+	units=$(echo $units)
+	# shellcheck disable=SC2086
+	step "build $units" build_preset release $units
+	# shellcheck disable=SC2086
+	step "$units" run_units "$top/build/check" $units
+}
+
+# Under which ThreadSanitizer has something to say: what has threads.
+thread_units='unit_io unit_storage unit_repo unit_ops_archive unit_ops_backup unit_ops_restore'
+
+# sanitize [UNIT...]: unit tests and TAP under AddressSanitizer and UndefinedBehaviorSanitizer, what has threads under
+# ThreadSanitizer. With names, only these unit tests, and no TAP.
+layer_sanitize() {
+	local units=${*:-all}
+	install_packages $build_packages $test_packages
+	export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 TSAN_OPTIONS=halt_on_error=1 ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1}
+	# shellcheck disable=SC2086
+	step "build with address and undefined: $units" build_preset asan $units
+	if [ $# -gt 0 ]; then step "address, undefined: $*" run_units "$top/build/asan" "$@"; else
+		step 'unit tests, address, undefined' ctest --test-dir "$top/build/asan" --output-on-failure -j2 --timeout 900
+	fi
+	# shellcheck disable=SC2086
+	step "build with thread: ${*:-$thread_units}" build_preset tsan ${*:-$thread_units}
+	# shellcheck disable=SC2086
+	step "thread: ${*:-$thread_units}" run_units "$top/build/tsan" ${*:-$thread_units}
+	[ $# -gt 0 ] || step 'TAP, address, undefined' sanitized_tap
+}
+# The engine of build/asan under the module of a release. A leak at the end of a process is for the unit tests to find.
+sanitized_tap() {
+	CHECK_BUILD=$top/build/asan CHECK_BUILD_TYPE=Debug ASAN_OPTIONS=detect_leaks=0 "$top/scripts/check.sh" tap
+}
+
+# fuzz SECONDS [NAME...]: each fuzzer, or those, for that long. What was found interesting stays in build/fuzz/corpus;
+# test/fuzz/corpus/<name>, where there is one, is read as well.
+layer_fuzz() {
+	local seconds=${1:?fuzz needs the seconds for each fuzzer} names
+	shift
+	install_packages $build_packages clang
+	names=${*:-$(cd "$top/test/fuzz" && ls *.cpp | sed 's/\.cpp$//')}
+	# shellcheck disable=SC2086
+	step "build $(echo $names)" build_preset fuzz $names
+	for name in $names; do step "$name, $seconds s" run_fuzzer "$name" "$seconds"; done
+}
+run_fuzzer() {
+	local corpus=$top/build/fuzz/corpus/$1 seeds=()
+	mkdir -p "$corpus"
+	[ ! -d "$top/test/fuzz/corpus/$1" ] || seeds=("$top/test/fuzz/corpus/$1")
+	(cd "$top/build/fuzz" && "./$1" -max_total_time="$2" -timeout=30 -rss_limit_mb=3000 -print_final_stats=1 "$corpus" "${seeds[@]}")
+}
+
+# tidy [FILE...]: clang-tidy over these sources, or all of src; any warning fails.
+layer_tidy() {
+	install_packages $build_packages $test_packages clang-tidy
+	step 'configure' cmake -S "$top" -B "$top/build/check" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCHRONOS_TESTS=ON
+	step 'clang-tidy' run_tidy "$@"
+}
+run_tidy() {
+	local files=("$@")
+	# The module is compiled by its Makefile: the commands of this build do not know it.
+	[ ${#files[@]} -gt 0 ] || mapfile -t files < <(cd "$top" && find src -name '*.cpp' -not -path 'src/extension/*' | sort)
+	(cd "$top" && printf '%s\0' "${files[@]}" | xargs -0 -n 1 -P "$(nproc)" clang-tidy --quiet --warnings-as-errors='*' -p build/check)
+}
