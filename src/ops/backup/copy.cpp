@@ -156,8 +156,8 @@ Result<bool> Copier::is_whole(const repo::ManifestFile& file, io::Source& stored
     const std::string stored_checksum = sha1.hex();
     if (!file.repo_checksum.empty()) return file.repo_checksum == stored_checksum;
     if (!settings_.form.transforms()) return file.checksum == stored_checksum;
-    // pgBackRest before 2.46 does not know the checksum of stored bytes, nor blocks as they are
-    // now.
+    // pgBackRest before 2.44 does not know the checksum of stored bytes, and before 2.46 not blocks
+    // as they are now.
     if (file.block_incremental()) return false;
     found.repo_checksum = stored_checksum;
     crypto::Sha1Sink content(end);

@@ -527,7 +527,7 @@ TEST_F(Resume, NeedsAPartialManifestOfTheSameKind) {
     EXPECT_FALSE(resumes());
 }
 
-// As pgBackRest 2.45 leaves it: without checksums of the stored bytes.
+// As an older pgBackRest leaves it: without checksums of the stored bytes.
 TEST_F(Resume, GoesOnWithABackupOfAnOlderVersion) {
     data_.write("base/5/1", std::string(100, 'a'));
     data_.write("base/5/2", std::string(90, 'a'));
