@@ -1,6 +1,7 @@
 # A repository gets a new passphrase while a server archives into it: in two phases, between which
 # both passphrases work, and in one go when the configuration holds both. pgBackRest reads and writes
 # with the new one afterwards. Killed anywhere, one of the two passphrases opens everything.
+# Enough with one version of PostgreSQL: its subject is the repository
 use strict;
 use warnings;
 use lib 'test/tap/lib';

@@ -2,6 +2,7 @@
 # of a stanza of ours and of one that pgBackRest wrote are lost, and repair writes them to the byte as
 # they were; pgBackRest reads, verifies and restores what was repaired. Without --force nothing is
 # changed, and with it nothing is deleted.
+# Enough with one version of PostgreSQL: its subject is the repository
 use strict;
 use warnings;
 use lib 'test/tap/lib';

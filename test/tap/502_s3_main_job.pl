@@ -1,6 +1,7 @@
 # The main job on an object store over TLS: the server archives to a bucket and is backed up into it,
 # is lost, and comes back; pgBackRest reads and writes the same bucket; no key and no passphrase shows
 # in any output, log or command line.
+# Enough with one version of PostgreSQL: its subject is the bucket
 use strict;
 use warnings;
 use ChronosTest;

@@ -2,6 +2,7 @@
 # acknowledged is there afterwards and can be restored, and nothing hangs beyond its deadline.
 #
 # TEST_SEED repeats a run, TEST_FAULTS sets its length (default 200, 2000 with CHECK_LONG).
+# Enough with one version of PostgreSQL: its subject is the bucket
 use strict;
 use warnings;
 use ChronosTest;

@@ -1,5 +1,6 @@
 # chronos check tries every permission that a bucket must give and names the one it does not;
 # chronos maintenance aborts uploads that nobody will end.
+# Enough with one version of PostgreSQL: its subject is the bucket
 use strict;
 use warnings;
 use ChronosTest;

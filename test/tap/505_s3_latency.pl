@@ -1,5 +1,6 @@
 # A bucket 50 ms away: a backup and a restore of thousands of small files take little longer than
 # beside it, and are far from one request after another.
+# Enough with one version of PostgreSQL: its subject is the bucket
 use strict;
 use warnings;
 use ChronosTest;

@@ -1,6 +1,7 @@
 # Two repositories, a bucket and a directory: when the bucket is away, WAL keeps reaching the directory,
 # nothing is acknowledged that is not in both, a backup and a restore use the other, and the bucket
 # catches up when it is back.
+# Enough with one version of PostgreSQL: its subject is the second repository
 use strict;
 use warnings;
 use ChronosTest;

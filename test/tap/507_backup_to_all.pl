@@ -1,5 +1,6 @@
 # backup-repos: one backup mode, one reading of the cluster, a backup in every repository asked for, each
 # with its own codec, passphrase, bundles and prior; one that fails is reported and the others complete.
+# Enough with one version of PostgreSQL: its subject is the second repository
 use strict;
 use warnings;
 use ChronosTest;

@@ -1,6 +1,7 @@
 # Keys and passphrases show nowhere: not in what the tools print at their most talkative, not in an
 # error, a log, the answer to an SQL statement or the arguments of a process. SecretWatch looks in every
 # test; here it is seen to find, and led to where secrets are closest at hand.
+# Enough with one version of PostgreSQL: its subject is what is printed
 use strict;
 use warnings;
 use ChronosTest;

@@ -1,5 +1,6 @@
 # A bucket with versions, after somebody has expired what was needed: repo-target-time shows the repository
 # as it was, and restores from it, WAL and all.
+# Enough with one version of PostgreSQL: its subject is the bucket
 use strict;
 use warnings;
 use ChronosTest;

@@ -1,5 +1,6 @@
 # A directory whose file system is not mounted is no new repository, for whoever writes; and a
 # repository never lies in the cluster that it holds, nor around it.
+# Enough with one version of PostgreSQL: its subject is where directories lie
 use strict;
 use warnings;
 use lib 'test/tap/lib';

@@ -1,5 +1,6 @@
 # Small files stored together, by either tool in one repository: each backup of a chain is written
 # by one of them and verified and restored by both, and the two restored directories are the same.
+# Enough with one version of PostgreSQL: its subject is how files are stored, and 702 has the release of pgBackRest
 use strict;
 use warnings;
 use lib 'test/tap/lib';

@@ -1,6 +1,7 @@
 # repair in an encrypted repository in a bucket: objects are written anew from each other, a backup
 # that nobody can read is moved object by object, and pgBackRest reads what is left. The key that
 # stands in backup.info alone is not invented, and any older copy of the file brings it back.
+# Enough with one version of PostgreSQL: its subject is the bucket
 use strict;
 use warnings;
 use lib 'test/tap/lib';

@@ -1,6 +1,7 @@
 # What we store is what the format says, not only what we and pgBackRest read: a decoder written
 # from the format alone (test/support/backup_decoder.py) puts every file of every backup together
 # from bundles, super blocks and block maps. It proves itself on backups that pgBackRest has made.
+# Enough with one version of PostgreSQL: its subject is how files are stored, and 702 has the release of pgBackRest
 use strict;
 use warnings;
 use lib 'test/tap/lib';

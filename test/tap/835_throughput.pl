@@ -1,5 +1,6 @@
 # Why a backup is slow has an answer: chronos.throughput says whether the copying threads were busy
 # with reading, computing or the storage, and chronos backup says it at its end.
+# Enough with one version of PostgreSQL: its subject is the copying
 use strict;
 use warnings;
 use ChronosTest;
