@@ -19,7 +19,7 @@ my @make = ('make', '-s', 'install-engine', "ENGINE=$program", "CHRONOS_BINDIR=$
 is(system(@make), 0, 'an engine is installed');
 
 my $running = fork // die $!;
-exec "$bin/chronos", '60' if $running == 0;
+exec "$bin/chronos", '3600' if $running == 0;
 my $installing = fork // die $!;
 if ($installing == 0)
 {

@@ -308,8 +308,17 @@ sub standby
 	configure($server);
 	start($server, standby => 1) or die "standby: " . log_of($server);
 	my $lsn = sql($h->{primary}, 'SELECT pg_current_wal_lsn()');
-	eval { poll_until(sub { (sql($server, "SELECT (coalesce(pg_last_wal_replay_lsn(), '0/0') >= '$lsn')::int", quiet => 1) // 0) eq '1' },
-		"the standby has caught up with $lsn", 60); 1 } or die $@ . log_of($server);
+	my $waits = sub {
+		my ($seconds) = @_;
+		return eval { poll_until(sub { (sql($server, "SELECT (coalesce(pg_last_wal_replay_lsn(), '0/0') >= '$lsn')::int", quiet => 1) // 0) eq '1' },
+			"the standby has caught up with $lsn", $seconds); 1 };
+	};
+	return $server if $waits->(10);
+	# Several forks in the segment that the primary writes: by streaming it is asked for the copy of a timeline
+	# in between, of which it has a partial one. The archive has what is needed once that segment is full.
+	archive($h->{primary});
+	say_step('the standby waits for a segment');
+	$waits->(60) or die $@ . log_of($server);
 	return $server;
 }
 
