@@ -272,6 +272,21 @@ bool is_never_restored(const RestorePlan& plan, std::string_view name) {
     return plan.type == RecoveryType::preserve && name == "pg_data/postgresql.auto.conf";
 }
 
+std::string content_path(const Destination& destination) {
+    return destination.file.empty() ? destination.path : destination.path + "/" + destination.file;
+}
+
+bool has_content(const Destination& destination) {
+    const std::string path = content_path(destination);
+    struct stat status {};
+    if (lstat(path.c_str(), &status) != 0) return errno != ENOENT;
+    std::error_code code;
+    if (!fs::is_directory(path, code)) return true;
+    for (fs::directory_iterator at(path, code), end; !code && at != end; at.increment(code))
+        if (!is_file_systems_own(at->path())) return true;
+    return static_cast<bool>(code);
+}
+
 Result<> check_destination(const RestorePlan& plan, const Destination& destination) {
     log_detail("check '" + destination.path + "' exists");
     struct stat status {};

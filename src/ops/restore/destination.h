@@ -19,6 +19,13 @@ inline bool is_file_systems_own(const std::filesystem::path& path) {
     return pgdata::belongs_to_file_system(path.filename().native());
 }
 
+/// The directory, or the file behind a link. A tablespace's is its version directory: the one above
+/// it, which root may own, stays.
+std::string content_path(const Destination& destination);
+
+/// There is something in the directory, or the file is there.
+bool has_content(const Destination& destination);
+
 /// Makes sure that no server is started on a data directory while it is changed: takes
 /// global/pg_control, without which none starts, out of its place, and only then looks for a
 /// running one. Whoever started before that has a postmaster.pid; it then gets the file back, and

@@ -13,6 +13,7 @@
 #include "chronos/repo/wal_notes.h"
 #include "destination.h"
 #include "mapping.h"
+#include "other_clusters.h"
 #include "ownership.h"
 #include "page_errors.h"
 #include "parameters.h"
@@ -49,34 +50,6 @@ void guard_data_directory(const RestoreRequest& request, RestorePlan& plan) {
         "disabled and if any files exist in the destination directories the restore will be "
         "aborted.");
     plan.delta = plan.force = false;
-}
-
-/// --delta and --force take what is there for an older state of the same cluster. Another one is
-/// not to be lost by a wrong path: only --force alone says so, and of its files none is kept.
-void guard_other_cluster(const RestoreRequest& request, RestorePlan& plan) {
-    if (!plan.delta && !plan.force) return;
-    // Without the file, or with a damaged one, nobody can tell whose directory it is: that is what
-    // a restore may be for.
-    const auto control = pgdata::read_control_file(request.pg_path);
-    if (!control) return;
-    if (control->system_id == plan.manifest.system_id &&
-        control->version == plan.manifest.pg_version)
-        return;
-    const std::string text =
-        "'" + request.pg_path +
-        "' is the data directory of another cluster: " + "its system identifier is " +
-        std::to_string(control->system_id) + " (PostgreSQL " + control->version +
-        "), that of the backup " + std::to_string(plan.manifest.system_id) + " (PostgreSQL " +
-        plan.manifest.pg_version + ")";
-    if (plan.force) {
-        plan.warnings.push_back(text + "; all of it will be replaced, as --force says");
-        plan.delta = false;  // a file of the same size and time is not the same file here
-        return;
-    }
-    plan.problems.push_back(
-        {Error(ErrorKind::db_mismatch, text)
-             .with_hint("Check --stanza and --pg1-path. --save-current moves that cluster aside; "
-                        "--force without --delta replaces it.")});
 }
 
 /// Only pg_control knows the size of a segment. Without one (a damaged backup) the default.
@@ -514,7 +487,7 @@ Result<RestorePlan> plan_restore(const RestoreRequest& given) {
     CHRONOS_TRY(plan_wal(request, selected.guide, plan));
     CHRONOS_TRY(map_manifest(request, plan));
     plan_settings(request, plan);
-    guard_other_cluster(request, plan);
+    guard_other_clusters(request, plan);
     const Ownership ownership(plan.manifest, request.pg_path);
     for (const std::string& warning : ownership.warnings()) plan.warnings.push_back(warning);
     if (plan.manifest.find_file("pg_data/global/pg_control") == nullptr)

@@ -16,23 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What is to be moved: a file behind a link, or a directory. A tablespace's version directory is
-/// moved by itself, so that its parent, which root may own, stays.
-std::string path_to_move(const Destination& destination) {
-    return destination.file.empty() ? destination.path : destination.path + "/" + destination.file;
-}
-
-/// Nothing there, or nothing in it.
-bool is_absent(const std::string& path) {
-    struct stat status {};
-    if (lstat(path.c_str(), &status) != 0) return errno == ENOENT;
-    std::error_code code;
-    if (!fs::is_directory(path, code)) return false;
-    for (fs::directory_iterator at(path, code), end; !code && at != end; at.increment(code))
-        if (!is_file_systems_own(at->path())) return false;
-    return !code;
-}
-
 Error cannot_move(const std::string& path, int error_number) {
     Error error =
         system_error(ErrorKind::file_move, "unable to move '" + path + "' aside", error_number);
@@ -65,8 +48,8 @@ Result<> save_current(const std::vector<Destination>& destinations, UnixTime now
                       std::vector<std::string>& saved) {
     const std::string suffix = ".saved-" + format_label_time(now);
     for (const Destination& destination : destinations) {
-        const std::string path = path_to_move(destination);
-        if (is_absent(path)) continue;
+        if (!has_content(destination)) continue;
+        const std::string path = content_path(destination);
         const std::string name = path + suffix;
         // A rename would put it into a directory of that name, or replace a file.
         struct stat status {};

@@ -20,6 +20,7 @@
 #include "chronos/repo/wal_notes.h"
 #include "chronos/storage/forwarding.h"
 #include "fixtures_directory.h"
+#include "ops/restore/other_clusters.h"
 #include "result_matchers.h"
 
 /// Restores from repositories that pgBackRest wrote (test/fixtures).
@@ -608,6 +609,71 @@ TEST_F(RestoreTest, AnotherClustersDirectoryIsNotTakenForAnOlderState) {
     other.force = true;
     ASSERT_OK(restore(other));
     EXPECT_NE(read_file(pg() / "backup_label"), label);
+}
+
+// What pg_upgrade leaves has no control file under its name.
+TEST_F(RestoreTest, ADirectoryOfAnotherVersionIsNotTakenForAnOlderState) {
+    RestoreRequest request = request_for("zst-bundle-block");
+    write_file(pg() / "PG_VERSION", "14\n");
+    write_file(pg() / "global/pg_control.old", "x");
+    request.delta = true;
+    const auto refused = restore(request);
+    EXPECT_ERROR(ErrorKind::db_mismatch, refused);
+    EXPECT_NE(refused.error().text().find("PostgreSQL 14"), std::string::npos);
+    EXPECT_TRUE(fs::exists(pg() / "global/pg_control.old"));
+    request.force = true;
+    ASSERT_OK(restore(request));
+    EXPECT_EQ(read_file(pg() / "PG_VERSION"), "15\n");
+}
+
+// --delta is about the cluster in the data directory; its tablespaces and links are those that it
+// leads to. What lies elsewhere may be of the next cluster.
+TEST_F(RestoreTest, OthersTablespacesAndLinksAreNotCleaned) {
+    RestoreRequest request = request_for("lz4-aes-tblspc");
+    request.tablespace_map["ts1"] = root_ / "ts";
+    ASSERT_OK(restore(request));
+    request.delta = true;
+    ASSERT_OK(restore(request));  // its own
+    const fs::path others = root_ / "others/PG_15_202209061/1/2";
+    write_file(others, "y");
+    request.tablespace_map["ts1"] = root_ / "others";
+    EXPECT_ERROR(ErrorKind::path_not_empty, restore(request));
+    EXPECT_TRUE(fs::exists(pg() / "global/pg_control"));
+    EXPECT_EQ(read_file(others), "y");
+    request.tablespace_map["ts1"] = root_ / "ts";
+    write_file(root_ / "wal/000000010000000000000001", "z");
+    request.link_map = {{"pg_wal", (root_ / "wal").string()}};
+    EXPECT_ERROR(ErrorKind::path_not_empty, restore(request));
+    write_file(root_ / "etc/pg_hba.conf", "z");
+    request.link_map = {{"pg_hba.conf", (root_ / "etc/pg_hba.conf").string()}};
+    EXPECT_ERROR(ErrorKind::file_exists, restore(request));
+    request.force = true;
+    ASSERT_OK(restore(request));
+    EXPECT_NE(read_file(root_ / "etc/pg_hba.conf"), "z");
+    EXPECT_EQ(read_file(root_ / "wal/000000010000000000000001"), "z");
+}
+
+// Restored beside the original, whose tablespaces the backup names.
+TEST_F(RestoreTest, TheOriginalKeepsItsTablespacesWhateverTheOptions) {
+    RestoreRequest request = request_for("lz4-aes-tblspc");
+    request.tablespace_map["ts1"] = root_ / "ts";
+    ASSERT_OK(restore(request));
+    RestorePlan beside = *plan_restore(request);
+    beside.original_pg_path = pg();
+    for (const std::string option : {"none", "delta", "force", "save-current"}) {
+        SCOPED_TRACE(option);
+        RestorePlan copy = beside;
+        copy.problems.clear();
+        copy.delta = option == "delta";
+        copy.force = option == "force";
+        copy.save_current = option == "save-current";
+        RestoreRequest elsewhere = request;
+        elsewhere.pg_path = root_ / "beside";
+        guard_other_clusters(elsewhere, copy);
+        ASSERT_EQ(copy.problems.size(), 1u);
+        EXPECT_TRUE(copy.problems.front().certain);
+        EXPECT_NE(copy.problems.front().error.text().find("--tablespace-map"), std::string::npos);
+    }
 }
 
 // Between the plan and the first change there may be minutes, and a service that starts servers.

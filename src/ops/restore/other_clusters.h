@@ -1,0 +1,14 @@
+#pragma once
+
+#include "chronos/ops/restore.h"
+
+namespace chronos::ops {
+
+/// --delta and --force take what they find for an older state of the cluster that is restored, and
+/// remove what the backup does not have. Adds a problem to the plan for each place where it is
+/// another cluster's: the data directory by its control file, tablespaces and links by who leads
+/// there. Only --force alone replaces what is somebody else's, and nothing does what the cluster
+/// that was backed up goes on using.
+void guard_other_clusters(const RestoreRequest& request, RestorePlan& plan);
+
+}  // namespace chronos::ops
