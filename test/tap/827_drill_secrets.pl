@@ -27,6 +27,22 @@ CREATE VIEW closed.passwords AS SELECT rolname, rolpassword FROM pg_authid;
 CREATE FUNCTION closed.by_owner() RETURNS text LANGUAGE sql SECURITY DEFINER AS \$\$ SELECT rolpassword FROM pg_authid WHERE rolname = 'victim' \$\$;
 CREATE VIEW closed.honest AS SELECT count(*) AS n FROM closed.ledger;
 ALTER VIEW closed.honest OWNER TO owner; GRANT USAGE ON SCHEMA closed TO owner; GRANT SELECT ON closed.ledger TO owner;
+CREATE VIEW closed.of_superuser AS SELECT count(*) AS n FROM closed.ledger;
+CREATE ROLE auditor IN ROLE pg_read_all_data;
+GRANT USAGE, CREATE ON SCHEMA closed TO auditor;
+SET ROLE auditor;
+CREATE VIEW closed.by_auditor AS SELECT rolname, rolpassword FROM pg_authid;
+CREATE VIEW closed.by_auditor_again AS SELECT * FROM closed.passwords;
+CREATE VIEW closed.subscriptions AS SELECT subconninfo FROM pg_subscription;
+RESET ROLE;
+CREATE FUNCTION closed.step(text, text) RETURNS text LANGUAGE sql SECURITY DEFINER AS \$\$ SELECT rolpassword FROM pg_authid WHERE rolname = 'victim' \$\$;
+CREATE AGGREGATE closed.total(text) (sfunc = closed.step, stype = text);
+CREATE LANGUAGE untrusted HANDLER plpgsql_call_handler INLINE plpgsql_inline_handler VALIDATOR plpgsql_validator;
+CREATE FUNCTION closed.outside() RETURNS text LANGUAGE untrusted AS \$\$ BEGIN RETURN pg_read_file('PG_VERSION'); END \$\$;
+CREATE EXTENSION file_fdw;
+CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;
+CREATE TABLE closed.parent (line text);
+CREATE FOREIGN TABLE closed.child () INHERITS (closed.parent) SERVER files OPTIONS (filename '/etc/passwd');
 CREATE SUBSCRIPTION away CONNECTION 'host=nowhere password=subscribed' PUBLICATION p WITH (connect = false);
 S
 my $verifier = sql(q{SELECT rolpassword FROM pg_authid WHERE rolname = 'victim'});
@@ -40,13 +56,19 @@ like($err, qr/permission denied to ask/, 'an operator may not ask');
 is($out, 'succeeded', 'but drill') or diag($err);
 
 # Allowed, by what it takes; and what must not be.
-my @good = ('SELECT count(*) FROM closed.ledger => 1', 'SELECT n FROM closed.honest => 1', 'SELECT sum(number) FROM closed.ledger => 7');
+my @good = ('SELECT count(*) FROM closed.ledger => 1', 'SELECT n FROM closed.of_superuser => 1', 'SELECT n FROM closed.honest => 1', 'SELECT sum(number) FROM closed.ledger => 7');
 my @bad = (
 	q{SELECT rolpassword FROM pg_authid WHERE rolname = 'victim'},
 	q{SELECT passwd FROM pg_shadow WHERE usename = 'victim'},
 	q{SELECT rolpassword LIKE 'SCRAM%' FROM pg_authid WHERE rolname = 'victim'},
 	q{SELECT rolpassword FROM closed.passwords WHERE rolname = 'victim'},
 	q{SELECT closed.by_owner()},
+	q{SELECT rolpassword FROM closed.by_auditor WHERE rolname = 'victim'},
+	q{SELECT rolpassword FROM closed.by_auditor_again WHERE rolname = 'victim'},
+	q{SELECT closed.total('x')},
+	q{SELECT closed.outside()},
+	q{SELECT count(*) > 0 FROM closed.parent},
+	q{SELECT subconninfo LIKE 'host%' FROM closed.subscriptions},
 	q{SELECT subconninfo FROM pg_subscription},
 	q{SELECT note FROM closed.ledger => something else},
 	q{SELECT note::int FROM closed.ledger},

@@ -19,31 +19,39 @@ using std::chrono::milliseconds;
 /// keep from others: passwords of roles and subscriptions, options of user mappings.
 constexpr const char* kReader = "chronos_drill";
 
-// In each database that is asked. Not pg_read_all_data, which reads the catalogs too. Of views
-// those whose owner could not read more than tables of users; foreign tables would ask another
-// server. A function that runs with its owner's rights is nothing for a reader who may enter every
-// schema.
+// Whose rights views have, in the copy: those of a reader. So no view shows more than tables of
+// users do, whoever made it and whatever he may read. Nobody can log in as it, or become it.
+constexpr const char* kViewOwner = "chronos_drill_views";
+
+// In each database that is asked. Not pg_read_all_data, which reads the catalogs too. Foreign
+// tables would ask another server, also as parts of a table. Nothing runs with the rights of
+// somebody else: a function could be reached by an aggregate, an operator or a type, where nobody
+// asks who may execute it. One in an untrusted language may have been kept from people only by its
+// schema. The catalogs are written to because ALTER would lock each object until the end, and there
+// may be more of them than locks.
 constexpr const char* kOpenDatabase = R"(DO $$
 DECLARE
 	item record;
 BEGIN
 	FOR item IN SELECT nspname AS name FROM pg_catalog.pg_namespace
 			WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' LOOP
-		EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA %I TO chronos_drill', item.name);
+		EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA %I TO chronos_drill, chronos_drill_views', item.name);
 	END LOOP;
 	FOR item IN SELECT n.nspname AS schema, c.relname AS name
 			FROM pg_catalog.pg_class c
 			JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-			JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
 			WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-				AND (c.relkind IN ('r', 'p', 'm', 'S') OR (c.relkind = 'v' AND NOT o.rolsuper)) LOOP
-		EXECUTE pg_catalog.format('GRANT SELECT ON %I.%I TO chronos_drill', item.schema, item.name);
+				AND c.relkind IN ('r', 'p', 'm', 'S', 'v') LOOP
+		EXECUTE pg_catalog.format('GRANT SELECT ON %I.%I TO chronos_drill, chronos_drill_views', item.schema, item.name);
 	END LOOP;
-	FOR item IN SELECT p.oid::pg_catalog.regprocedure::text AS name FROM pg_catalog.pg_proc p WHERE p.prosecdef LOOP
-		EXECUTE pg_catalog.format('REVOKE EXECUTE ON %s %s FROM PUBLIC',
-			CASE WHEN pg_catalog.current_setting('server_version_num')::int >= 110000 THEN 'ROUTINE' ELSE 'FUNCTION' END,
-			item.name);
-	END LOOP;
+	UPDATE pg_catalog.pg_class AS c SET relowner = o.oid FROM pg_catalog.pg_namespace n, pg_catalog.pg_roles o
+		WHERE c.relkind = 'v' AND n.oid = c.relnamespace AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+			AND o.rolname = 'chronos_drill_views';
+	UPDATE pg_catalog.pg_proc SET prosecdef = false WHERE prosecdef;
+	UPDATE pg_catalog.pg_foreign_data_wrapper SET fdwhandler = 0 WHERE fdwhandler <> 0;
+	UPDATE pg_catalog.pg_proc AS p SET proacl = ARRAY[pg_catalog.makeaclitem(p.proowner, p.proowner, 'EXECUTE', false)]
+		FROM pg_catalog.pg_language l
+		WHERE l.oid = p.prolang AND NOT l.lanpltrusted AND l.lanname NOT IN ('internal', 'c');
 END
 $$)";
 
@@ -170,14 +178,17 @@ private:
 
     Result<> make_reader() {
         const auto connection = CHRONOS_TRY(server_.connect(request_.database, cancel_));
-        const db::Rows known = CHRONOS_TRY(
-            connection->query("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = $1", {kReader}));
-        // Whatever somebody gave a role of that name, this one must not have.
-        if (!known.empty())
-            return Error(ErrorKind::db_invalid, std::string("the restored cluster has a role '") +
-                                                    kReader +
-                                                    "', which a drill makes for its questions");
-        CHRONOS_TRY(connection->query(std::string("CREATE ROLE ") + kReader + " LOGIN BYPASSRLS"));
+        for (const char* name : {kReader, kViewOwner}) {
+            const db::Rows known = CHRONOS_TRY(
+                connection->query("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = $1", {name}));
+            // Whatever somebody gave a role of that name, this one must not have.
+            if (!known.empty())
+                return Error(ErrorKind::db_invalid,
+                             std::string("the restored cluster has a role '") + name +
+                                 "', which a drill makes for its questions");
+            CHRONOS_TRY(connection->query(std::string("CREATE ROLE ") + name + " BYPASSRLS" +
+                                          (name == kReader ? " LOGIN" : "")));
+        }
         // Goes before what ALTER DATABASE says, which may name libraries of the original server. An
         // empty list cannot be written; this session has one.
         CHRONOS_TRY(connection->query(std::string("ALTER ROLE ") + kReader +
