@@ -10,6 +10,7 @@
 
 #include "chronos/base/text.h"
 #include "chronos/pgdata/control_file.h"
+#include "chronos/pgdata/server_config.h"
 
 namespace chronos::pgdata {
 namespace {
@@ -22,38 +23,28 @@ std::optional<std::string> read_small(const std::string& path) {
     return text;
 }
 
-/// The value of a setting in a file of PostgreSQL's, without quotes; the last one counts.
-std::optional<std::string> setting_in(const std::string& text, std::string_view wanted) {
-    std::optional<std::string> value;
-    for (const std::string_view raw : split(text, '\n')) {
-        const std::string_view line = trim(raw);
-        const std::size_t end = line.find_first_of(" \t=");
-        if (end == std::string_view::npos || line.substr(0, end) != wanted) continue;
-        std::string_view rest = trim(line.substr(end));
-        if (rest.starts_with('=')) rest = trim(rest.substr(1));
-        if (rest.starts_with('\'')) {
-            rest.remove_prefix(1);
-            value = std::string(rest.substr(0, rest.find('\'')));
-        } else {
-            value = std::string(rest.substr(0, rest.find_first_of(" \t#")));
-        }
-    }
-    return value;
+bool exists(const std::string& path) {
+    return ::access(path.c_str(), F_OK) == 0;
+}
+
+/// What the server reads about its recovery. Its configuration may lie elsewhere: then what a
+/// restore wrote is known.
+ServerConfig recovery_config(const std::string& pg_path) {
+    const ConfigSource files = local_config_source();
+    // Before version 12.
+    if (exists(pg_path + "/recovery.conf"))
+        return read_server_config(pg_path + "/recovery.conf", "", files);
+    return read_server_config(pg_path + "/postgresql.conf", pg_path + "/postgresql.auto.conf",
+                              files);
 }
 
 RecoveryState::Kind kind_of(const std::string& pg_path) {
-    const auto exists = [&](const char* name) {
-        return ::access((pg_path + "/" + name).c_str(), F_OK) == 0;
-    };
-    if (exists("standby.signal")) return RecoveryState::Kind::standby;
-    if (exists("recovery.signal")) return RecoveryState::Kind::to_an_end;
-    // Before version 12.
-    const auto old = read_small(pg_path + "/recovery.conf");
-    if (!old) return RecoveryState::Kind::none;
-    const std::string mode = setting_in(*old, "standby_mode").value_or("off");
-    return mode == "on" || mode == "true" || mode == "yes" || mode == "1"
-               ? RecoveryState::Kind::standby
-               : RecoveryState::Kind::to_an_end;
+    if (exists(pg_path + "/standby.signal")) return RecoveryState::Kind::standby;
+    if (exists(pg_path + "/recovery.signal")) return RecoveryState::Kind::to_an_end;
+    if (!exists(pg_path + "/recovery.conf")) return RecoveryState::Kind::none;
+    const std::string mode = recovery_config(pg_path).value_of("standby_mode", "off");
+    return parse_config_bool(mode) == true ? RecoveryState::Kind::standby
+                                           : RecoveryState::Kind::to_an_end;
 }
 
 std::optional<Timeline> newest_history(const std::string& pg_path) {
@@ -83,11 +74,9 @@ RecoveryState read_recovery_state(const std::string& pg_path) {
     RecoveryState state;
     state.kind = kind_of(pg_path);
     if (state.kind == RecoveryState::Kind::none) return state;
-    std::string wanted;
-    for (const char* name : {"/recovery.conf", "/postgresql.auto.conf"})
-        if (const auto text = read_small(pg_path + name))
-            wanted = setting_in(*text, "recovery_target_timeline").value_or(wanted);
-    if (const auto number = parse_uint(wanted); number && *number > 0 && *number <= UINT32_MAX) {
+    const std::string wanted = recovery_config(pg_path).value_of("recovery_target_timeline", "");
+    const auto number = parse_config_int(wanted);
+    if (number && *number > 0 && *number <= UINT32_MAX) {
         state.target = static_cast<Timeline>(*number);
     } else if (wanted.empty() || wanted == "latest") {
         state.target = newest_history(pg_path);
