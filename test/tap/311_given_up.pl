@@ -75,6 +75,8 @@ like($out . $err, qr/was restored with --type=lsn.*--target-timeline=1/s, 'and t
 ($rows, $words) = restored('elsewhere');
 is($rows, '1,2,3', 'elsewhere it is no more than a warning: a test restore is no fork');
 like($words, qr/was restored with --type=lsn/, 'which is given');
+like(join('', (chronos($conf, '--pg1-path=' . private_directory(), '--type=standby', '--plan', 'restore'))[1, 2]), qr/was restored with --type=lsn/,
+	'as it is for a standby, which may replay what its primary gave up');
 # Somebody goes on with the timeline: what was restored elsewhere took nothing from it.
 utime 1, 1, @stored or die $!;
 my ($directory, $last, $rest) = $stored[-1] =~ m{(.*)/([0-9A-F]{24})(-.*)} or die;

@@ -245,7 +245,8 @@ Result<> TimelineGuide::decide(const RestoreRequest& request, const std::string&
                            " restores without what was written on timeline " +
                            number_text(orphan_) + ".");
     if (!refused_ && target_ != 0) CHRONOS_TRY(judge_forks());
-    if (!refused_ && wish_.type == RecoveryType::default_) CHRONOS_TRY(judge_note(request));
+    if (!refused_ && (wish_.type == RecoveryType::default_ || wish_.type == RecoveryType::standby))
+        CHRONOS_TRY(judge_note(request));
     return name_branches();
 }
 
@@ -296,7 +297,8 @@ Result<> TimelineGuide::judge_note(const RestoreRequest& request) {
                                  ", and no WAL has come since: if a server was opened there, it "
                                  "gave up what timeline " +
                                  number + " has behind that target";
-        if (request.pg_path != (*note)->pg_path) {
+        // A standby goes where its primary goes, if that is not behind it already.
+        if (request.pg_path != (*note)->pg_path || wish_.type == RecoveryType::standby) {
             warnings_.push_back(what);
             return {};
         }
