@@ -9,25 +9,16 @@
 #include "chronos/base/text.h"
 #include "pgdata/little_endian.h"
 #include "pgdata/versions.h"
+#include "pgdata/wal_format.h"
 #include "pgdata/wal_segment_size.h"
 
 namespace chronos::pgdata {
 namespace {
 
-constexpr std::size_t kSegmentNameSize = 24;
 constexpr std::size_t kPartSize = 8;  ///< hexadecimal digits of timeline, log and segment
 constexpr std::string_view kPartialSuffix = ".partial";
 constexpr std::string_view kHistorySuffix = ".history";
 constexpr std::string_view kBackupSuffix = ".backup";
-
-constexpr std::size_t kMagicAt = 0;
-constexpr std::size_t kFlagsAt = 2;
-constexpr std::size_t kTimelineAt = 4;
-constexpr std::size_t kPageAddressAt = 8;
-constexpr std::size_t kSystemIdAt = 24;
-constexpr std::size_t kSegmentSizeAt = 32;
-constexpr std::size_t kLongHeaderSize = 40;
-constexpr std::uint16_t kLongHeaderFlag = 0x0002;
 
 /// A segment's name and its three numbers.
 struct SegmentNumber {
@@ -48,7 +39,7 @@ SegmentNumber parse_segment(std::string_view name) {
 }
 
 std::string format_segment(SegmentNumber number) {
-    std::array<char, kSegmentNameSize + 1> buffer{};
+    std::array<char, kWalSegmentNameSize + 1> buffer{};
     std::snprintf(buffer.data(), buffer.size(), "%08X%08X%08X", number.timeline, number.log,
                   number.segment);
     return buffer.data();
@@ -111,19 +102,20 @@ Result<> check_wal_segment_size(std::uint32_t size_bytes) {
 }
 
 Result<WalHeader> parse_wal_header(io::Bytes content) {
-    if (content.size() < kLongHeaderSize)
+    if (content.size() < wal_page::kLongHeaderSize)
         return Error(ErrorKind::format,
                      "WAL file has only " + std::to_string(content.size()) + " bytes");
-    if ((load<std::uint16_t>(content, kFlagsAt) & kLongHeaderFlag) == 0)
+    if (!wal_page::has_long_header(content, 0))
         return Error(ErrorKind::format,
                      "first page header in WAL file is expected to be in long format");
-    const Version* version = CHRONOS_TRY(version_of_magic(load<std::uint16_t>(content, kMagicAt)));
+    const Version* version =
+        CHRONOS_TRY(version_of_magic(load<std::uint16_t>(content, wal_page::kMagicAt)));
     WalHeader header;
     header.version = version->name;
-    header.system_id = load<std::uint64_t>(content, kSystemIdAt);
-    header.segment_size = load<std::uint32_t>(content, kSegmentSizeAt);
-    header.timeline = load<std::uint32_t>(content, kTimelineAt);
-    header.page_address = Lsn{load<std::uint64_t>(content, kPageAddressAt)};
+    header.system_id = load<std::uint64_t>(content, wal_page::kSystemIdAt);
+    header.segment_size = load<std::uint32_t>(content, wal_page::kSegmentSizeAt);
+    header.timeline = load<std::uint32_t>(content, wal_page::kTimelineAt);
+    header.page_address = Lsn{load<std::uint64_t>(content, wal_page::kAddressAt)};
     CHRONOS_TRY(check_wal_segment_size(header.segment_size));
     return header;
 }
@@ -160,6 +152,13 @@ std::vector<TimelineSwitch> effective_switches(std::vector<TimelineSwitch> switc
     for (std::size_t i = switches.size(); i-- > 1;)
         switches[i - 1].switch_lsn = std::min(switches[i - 1].switch_lsn, switches[i].switch_lsn);
     return switches;
+}
+
+std::optional<Lsn> last_left(const std::vector<TimelineSwitch>& switches, Timeline timeline) {
+    std::optional<Lsn> last;
+    for (const TimelineSwitch& left : switches)
+        if (left.parent == timeline) last = std::max(last, std::optional(left.switch_lsn));
+    return last;
 }
 
 std::string timeline_history_name(Timeline timeline) {
@@ -225,7 +224,7 @@ Result<std::vector<std::string>> wal_segment_range(std::string_view first, std::
 }
 
 bool is_wal_segment(std::string_view name) {
-    return is_upper_hex(name, kSegmentNameSize);
+    return is_upper_hex(name, kWalSegmentNameSize);
 }
 
 bool is_wal_partial(std::string_view name) {
@@ -234,9 +233,10 @@ bool is_wal_partial(std::string_view name) {
 }
 
 bool is_backup_history(std::string_view name) {
-    return name.size() == kSegmentNameSize + 1 + kPartSize + kBackupSuffix.size() &&
-           is_wal_segment(name.substr(0, kSegmentNameSize)) && name[kSegmentNameSize] == '.' &&
-           is_upper_hex(name.substr(kSegmentNameSize + 1, kPartSize), kPartSize) &&
+    return name.size() == kWalSegmentNameSize + 1 + kPartSize + kBackupSuffix.size() &&
+           is_wal_segment(name.substr(0, kWalSegmentNameSize)) &&
+           name[kWalSegmentNameSize] == '.' &&
+           is_upper_hex(name.substr(kWalSegmentNameSize + 1, kPartSize), kPartSize) &&
            name.ends_with(kBackupSuffix);
 }
 

@@ -5,46 +5,17 @@
 #include <utility>
 
 #include "pgdata/little_endian.h"
+#include "pgdata/wal_format.h"
 
 namespace chronos::pgdata {
 namespace {
 
-constexpr std::size_t kPageSize = kWalPageSize;
-constexpr std::size_t kShortHeaderSize = 24;
-constexpr std::size_t kLongHeaderSize = 40;
-constexpr std::size_t kFlagsAt = 2;
-constexpr std::size_t kPageAddressAt = 8;
-constexpr std::size_t kRemainderAt = 16;
-constexpr std::size_t kLongPageSizeAt = 36;
-constexpr std::uint16_t kContinuesRecord = 0x0001;
-constexpr std::uint16_t kLongHeader = 0x0002;
-
-constexpr std::size_t kRecordHeaderSize = 24;
-constexpr std::size_t kPreviousAt = 8;
-constexpr std::size_t kInfoAt = 16;
-constexpr std::size_t kManagerAt = 17;
-constexpr std::byte kTransactionManager{1};
-constexpr std::uint8_t kOperationMask = 0x70;
-constexpr std::uint8_t kCommit = 0x00;
-constexpr std::uint8_t kCommitPrepared = 0x30;
-
-/// What stands before the data of a record that changes no pages.
-constexpr std::uint8_t kDataShort = 255;
-constexpr std::uint8_t kDataLong = 254;
-constexpr std::uint8_t kOrigin = 253;
-constexpr std::uint8_t kTopLevelXid = 252;
-
-/// As much of a record as has to be looked at: header, origin, top-level xid, length, time.
-constexpr std::size_t kHeadSize = kRecordHeaderSize + 3 + 5 + 5 + 8;
-constexpr std::int64_t kEpochUs = std::int64_t{946684800} * 1000000;  ///< 2000-01-01
+/// As much of a record as has to be looked at: up to the time of a commit.
+constexpr std::size_t kLookedAtMax = wal_record::kHeadSize + 8;
 
 /// First so little, from the end of the content, then so many times as much.
 constexpr std::size_t kPagesFirst = 8;
 constexpr std::size_t kPagesFactor = 8;
-
-constexpr std::size_t align(std::size_t at) {
-    return (at + 7) & ~std::size_t{7};
-}
 
 /// Walks from record to record.
 class Walk {
@@ -70,23 +41,25 @@ public:
 private:
     /// Where the data of a page begins; nullopt if it is not the page that belongs there.
     std::optional<std::size_t> data_of(std::size_t page) const {
-        const std::size_t at = page * kPageSize;
-        if (at + kPageSize > content_.size()) return std::nullopt;
-        if (load<std::uint64_t>(content_, at + kPageAddressAt) != start_.value + at)
+        const std::size_t at = page * kWalPageSize;
+        if (at + kWalPageSize > content_.size()) return std::nullopt;
+        if (load<std::uint64_t>(content_, at + wal_page::kAddressAt) != start_.value + at)
             return std::nullopt;
-        const bool is_long = (load<std::uint16_t>(content_, at + kFlagsAt) & kLongHeader) != 0;
-        if (is_long && load<std::uint32_t>(content_, at + kLongPageSizeAt) != kPageSize)
+        if (wal_page::has_long_header(content_, at) &&
+            load<std::uint32_t>(content_, at + wal_page::kPageSizeAt) != kWalPageSize)
             return std::nullopt;
-        return at + (is_long ? kLongHeaderSize : kShortHeaderSize);
+        return at + wal_page::header_size(content_, at);
     }
 
     /// The first record that begins on `page` or behind it: past the rest of one begun before.
     std::optional<std::size_t> first_record(std::size_t page) const {
         const std::optional<std::size_t> data = data_of(page);
         if (!data) return std::nullopt;
-        const std::size_t at = page * kPageSize;
-        if ((load<std::uint16_t>(content_, at + kFlagsAt) & kContinuesRecord) == 0) return data;
-        return advance(*data, load<std::uint32_t>(content_, at + kRemainderAt));
+        const std::size_t at = page * kWalPageSize;
+        if ((load<std::uint16_t>(content_, at + wal_page::kFlagsAt) & wal_page::kContinuesRecord) ==
+            0)
+            return data;
+        return advance(*data, load<std::uint32_t>(content_, at + wal_page::kRemainderAt));
     }
 
     /// `count` bytes of record data further, over page headers; nullopt if that is out of reach.
@@ -94,7 +67,7 @@ private:
     std::optional<std::size_t> advance(std::size_t at, std::size_t count,
                                        io::MutableBytes out = {}) const {
         for (;;) {
-            const std::size_t page_end = (at / kPageSize + 1) * kPageSize;
+            const std::size_t page_end = (at / kWalPageSize + 1) * kWalPageSize;
             const std::size_t part = std::min(count, page_end - at);
             if (at + part > content_.size()) return std::nullopt;
             const std::size_t taken = std::min(part, out.size());
@@ -103,7 +76,7 @@ private:
             at += part;
             count -= part;
             if (count == 0 && at < page_end) return at;
-            const std::optional<std::size_t> next = data_of(at / kPageSize);
+            const std::optional<std::size_t> next = data_of(at / kWalPageSize);
             if (!next) return count == 0 ? std::optional(at) : std::nullopt;
             at = *next;
             if (count == 0) return at;
@@ -112,42 +85,48 @@ private:
 
     /// Looks at the record at `at` and returns where the next one begins.
     std::optional<std::size_t> step(std::size_t at, std::optional<WalCommit>& last) {
-        at = align(at);
-        if (at % kPageSize == 0) {
-            const std::optional<std::size_t> data = data_of(at / kPageSize);
+        at = wal_record::align(at);
+        if (at % kWalPageSize == 0) {
+            const std::optional<std::size_t> data = data_of(at / kWalPageSize);
             if (!data) return std::nullopt;
             at = *data;
         }
         if (at + 4 > content_.size()) return std::nullopt;
         const std::uint32_t size = load<std::uint32_t>(content_, at);
-        if (size < kRecordHeaderSize) return std::nullopt;  // the end, or no WAL at all
-        std::byte head[kHeadSize] = {};
-        const std::size_t looked_at = std::min<std::size_t>(size, kHeadSize);
+        if (size < wal_record::kHeaderSize) return std::nullopt;  // the end, or no WAL at all
+        std::byte head[kLookedAtMax] = {};
+        const std::size_t looked_at = std::min<std::size_t>(size, kLookedAtMax);
         const std::optional<std::size_t> end = advance(at, size, {head, looked_at});
         if (!end) return std::nullopt;
         last_begin_ = at;
         if (const auto time = commit_time({head, looked_at}))
-            last = WalCommit{*time, Lsn{start_.value + align(*end)}, Lsn{start_.value + at}};
+            last = WalCommit{*time, Lsn{start_.value + wal_record::align(*end)},
+                             Lsn{start_.value + at}};
         return end;
     }
 
     static std::optional<std::int64_t> commit_time(io::Bytes record) {
-        if (record.size() < kRecordHeaderSize + 2 || record[kManagerAt] != kTransactionManager)
+        if (record.size() < wal_record::kHeaderSize + 2 ||
+            std::to_integer<std::uint8_t>(record[wal_record::kManagerAt]) !=
+                wal_record::kTransactionManager)
             return std::nullopt;
-        const auto operation = static_cast<std::uint8_t>(
-            std::to_integer<std::uint8_t>(record[kInfoAt]) & kOperationMask);
-        if (operation != kCommit && operation != kCommitPrepared) return std::nullopt;
-        std::size_t at = kRecordHeaderSize;
+        const auto operation =
+            static_cast<std::uint8_t>(std::to_integer<std::uint8_t>(record[wal_record::kInfoAt]) &
+                                      wal_record::kOperationMask);
+        if (operation != wal_record::kCommit && operation != wal_record::kCommitPrepared)
+            return std::nullopt;
+        std::size_t at = wal_record::kHeaderSize;
         while (at < record.size()) {
             switch (std::to_integer<std::uint8_t>(record[at])) {
-                case kOrigin: at += 1 + 2; continue;
-                case kTopLevelXid: at += 1 + 4; continue;
-                case kDataShort: at += 1 + 1; break;
-                case kDataLong: at += 1 + 4; break;
+                case wal_record::kOrigin: at += 1 + 2; continue;
+                case wal_record::kTopLevelXid: at += 1 + 4; continue;
+                case wal_record::kDataShort: at += 1 + 1; break;
+                case wal_record::kDataLong: at += 1 + 4; break;
                 default: return std::nullopt;
             }
             if (at + 8 > record.size()) return std::nullopt;
-            return kEpochUs + static_cast<std::int64_t>(load<std::uint64_t>(record, at));
+            return wal_record::kEpochUs +
+                   static_cast<std::int64_t>(load<std::uint64_t>(record, at));
         }
         return std::nullopt;
     }
@@ -161,10 +140,10 @@ private:
 template <class Look>
 auto from_the_end(io::Bytes content, Lsn start, const Look& look)
     -> decltype(look(std::declval<Walk&>(), std::size_t{})) {
-    const std::size_t pages = content.size() / kPageSize;
+    const std::size_t pages = content.size() / kWalPageSize;
     for (std::size_t count = kPagesFirst;; count *= kPagesFactor) {
         const std::size_t from = count >= pages ? 0 : pages - count;
-        Walk walk(content.first(pages * kPageSize), start);
+        Walk walk(content.first(pages * kWalPageSize), start);
         if (auto found = look(walk, from)) return found;
         if (from == 0) return std::nullopt;
     }
@@ -186,18 +165,18 @@ std::optional<Lsn> last_record(io::Bytes content, Lsn start) {
 
 bool is_written_behind(io::Bytes pages, Lsn start, Lsn at, std::uint32_t segment_size) {
     const auto is_page = [&](std::size_t offset) {
-        return offset + kShortHeaderSize <= pages.size() &&
-               load<std::uint64_t>(pages, offset + kPageAddressAt) == start.value + offset;
+        return offset + wal_page::kHeaderSize <= pages.size() &&
+               load<std::uint64_t>(pages, offset + wal_page::kAddressAt) == start.value + offset;
     };
-    const std::size_t offset = align(at.value - start.value);
-    const std::size_t page = offset / kPageSize * kPageSize;
+    const std::size_t offset = wal_record::align(at.value - start.value);
+    const std::size_t page = offset / kWalPageSize * kWalPageSize;
     if (!is_page(page)) return false;
     // A page is begun for the record that goes on in it, or begins with it.
     if (offset == page) return true;
-    if (offset + kPreviousAt + sizeof(std::uint64_t) > page + kPageSize)
-        return is_page(page + kPageSize);
-    if (load<std::uint32_t>(pages, offset) < kRecordHeaderSize) return false;
-    const auto previous = load<std::uint64_t>(pages, offset + kPreviousAt);
+    if (offset + wal_record::kPreviousAt + sizeof(std::uint64_t) > page + kWalPageSize)
+        return is_page(page + kWalPageSize);
+    if (load<std::uint32_t>(pages, offset) < wal_record::kHeaderSize) return false;
+    const auto previous = load<std::uint64_t>(pages, offset + wal_record::kPreviousAt);
     return previous < at.value &&
            previous + segment_size >= start.value / segment_size * segment_size;
 }

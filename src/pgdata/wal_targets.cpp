@@ -4,76 +4,39 @@
 #include <array>
 #include <utility>
 
-#include "pgdata/crc32c.h"
 #include "pgdata/little_endian.h"
+#include "pgdata/wal_format.h"
 
 namespace chronos::pgdata {
 namespace {
 
-constexpr std::size_t kPageSize = 8192;
-constexpr std::size_t kPageHeaderSize = 24;
-constexpr std::size_t kLongPageHeaderSize = 40;
-constexpr std::size_t kPageFlagsAt = 2;
-constexpr std::size_t kPageAddressAt = 8;
-constexpr std::size_t kPageRemainderAt = 16;
-constexpr std::uint16_t kContinuesRecord = 0x0001;
-constexpr std::uint16_t kLongHeader = 0x0002;
-
-/// The header of a record.
-constexpr std::size_t kHeaderSize = 24;
-constexpr std::size_t kXidAt = 4;
-constexpr std::size_t kPreviousAt = 8;
-constexpr std::size_t kInfoAt = 16;
-constexpr std::size_t kManagerAt = 17;
-constexpr std::size_t kCrcAt = 20;
-/// As much of a record as tells where its data begin.
-constexpr std::size_t kHeadSize = kHeaderSize + 3 + 5 + 5;
 /// No record is larger, nor farther from the one before it.
-constexpr std::uint64_t kSizeMax = std::uint64_t{1} << 30;
+constexpr std::uint64_t kRecordSizeMax = std::uint64_t{1} << 30;
 
-constexpr std::uint8_t kLogManager = 0;
-constexpr std::uint8_t kTransactionManager = 1;
 constexpr std::uint8_t kRestorePoint = 0x70;
 constexpr std::size_t kRestorePointNameSize = 64;
-constexpr std::size_t kRestorePointSize = kHeaderSize + 2 + 8 + kRestorePointNameSize;
-constexpr std::uint8_t kOperationMask = 0x70;
-constexpr std::uint8_t kCommit = 0x00;
-constexpr std::uint8_t kAbort = 0x20;
-constexpr std::uint8_t kCommitPrepared = 0x30;
-constexpr std::uint8_t kAbortPrepared = 0x40;
-
-/// What stands before the data of a record that changes no pages.
-constexpr std::uint8_t kDataShort = 255;
-constexpr std::uint8_t kDataLong = 254;
-constexpr std::uint8_t kOrigin = 253;
-constexpr std::uint8_t kTopLevelXid = 252;
-
-constexpr std::int64_t kEpochUs = std::int64_t{946684800} * 1000000;  ///< 2000-01-01
-
-constexpr std::size_t align(std::size_t at) {
-    return (at + 7) & ~std::size_t{7};
-}
+constexpr std::size_t kRestorePointSize = wal_record::kHeaderSize + 2 + 8 + kRestorePointNameSize;
 
 bool ends_transaction(std::uint8_t info) {
-    const auto operation = static_cast<std::uint8_t>(info & kOperationMask);
-    return operation == kCommit || operation == kAbort || operation == kCommitPrepared ||
-           operation == kAbortPrepared;
+    const auto operation = static_cast<std::uint8_t>(info & wal_record::kOperationMask);
+    return operation == wal_record::kCommit || operation == wal_record::kAbort ||
+           operation == wal_record::kCommitPrepared || operation == wal_record::kAbortPrepared;
 }
 
 /// Where the data of a record begin, behind what describes them; nullopt if it is made otherwise,
 /// or if its size is not that of what it says. `head` is as much of it as there is need for.
 std::optional<std::size_t> data_at(io::Bytes head, std::uint64_t size) {
-    std::size_t at = kHeaderSize;
+    std::size_t at = wal_record::kHeaderSize;
     while (at + 5 <= head.size()) {
         std::uint64_t data_size = 0;
         switch (std::to_integer<std::uint8_t>(head[at])) {
-            case kOrigin: at += 1 + 2; continue;
-            case kTopLevelXid: at += 1 + 4; continue;
-            case kDataShort:
+            case wal_record::kOrigin: at += 1 + 2; continue;
+            case wal_record::kTopLevelXid: at += 1 + 4; continue;
+            case wal_record::kDataShort:
                 data_size = std::to_integer<std::uint8_t>(head[at + 1]);
                 at += 1 + 1;
                 break;
-            case kDataLong:
+            case wal_record::kDataLong:
                 data_size = load<std::uint32_t>(head, at + 1);
                 at += 1 + 4;
                 break;
@@ -112,16 +75,14 @@ std::optional<std::uint32_t> prepared_xid(io::Bytes data, std::uint8_t info) {
 class Search {
 public:
     Search(io::Bytes content, const WalTarget& target)
-        : content_(content.first(content.size() / kPageSize * kPageSize)),
+        : content_(content.first(content.size() / kWalPageSize * kWalPageSize)),
           target_(target),
-          start_(content_.empty() ? 0 : load<std::uint64_t>(content_, kPageAddressAt)) {}
+          start_(content_.empty() ? 0 : load<std::uint64_t>(content_, wal_page::kAddressAt)) {}
 
     TargetInWal run() {
-        for (std::size_t page = 0; page < content_.size(); page += kPageSize) {
-            const bool is_long =
-                (load<std::uint16_t>(content_, page + kPageFlagsAt) & kLongHeader) != 0;
-            const std::size_t first = page + (is_long ? kLongPageHeaderSize : kPageHeaderSize);
-            for (std::size_t at = first; at < page + kPageSize; at += 8) look_at(at);
+        for (std::size_t page = 0; page < content_.size(); page += kWalPageSize) {
+            const std::size_t first = page + wal_page::header_size(content_, page);
+            for (std::size_t at = first; at < page + kWalPageSize; at += 8) look_at(at);
         }
         if (ends_in_a_head()) found_.uncertain = true;
         return found_;
@@ -131,17 +92,16 @@ private:
     /// Whether the last record begins so near to the end that what it is cannot be told.
     bool ends_in_a_head() const {
         if (content_.empty()) return false;
-        const std::size_t page = content_.size() - kPageSize;
-        const auto flags = load<std::uint16_t>(content_, page + kPageFlagsAt);
-        std::size_t at =
-            page + ((flags & kLongHeader) != 0 ? kLongPageHeaderSize : kPageHeaderSize);
-        if ((flags & kContinuesRecord) != 0)
-            at += load<std::uint32_t>(content_, page + kPageRemainderAt);
-        for (at = align(at); at < content_.size();) {
+        const std::size_t page = content_.size() - kWalPageSize;
+        std::size_t at = page + wal_page::header_size(content_, page);
+        if ((load<std::uint16_t>(content_, page + wal_page::kFlagsAt) &
+             wal_page::kContinuesRecord) != 0)
+            at += load<std::uint32_t>(content_, page + wal_page::kRemainderAt);
+        for (at = wal_record::align(at); at < content_.size();) {
             const std::uint32_t size = load<std::uint32_t>(content_, at);
-            if (size < kHeaderSize) return false;
-            if (at + size > content_.size()) return at + kHeadSize > content_.size();
-            at = align(at + size);
+            if (size < wal_record::kHeaderSize) return false;
+            if (at + size > content_.size()) return at + wal_record::kHeadSize > content_.size();
+            at = wal_record::align(at + size);
         }
         return false;
     }
@@ -149,43 +109,39 @@ private:
     void look_at(std::size_t at) {
         const std::uint64_t word = load<std::uint64_t>(content_, at);
         const std::uint64_t size = word & 0xFFFFFFFFu;
-        if (size <= kHeaderSize || size > kSizeMax) return;
-        std::byte buffer[kHeadSize] = {};
-        if (!take(at, std::span(buffer).first(std::min<std::size_t>(size, kHeadSize)))) return;
+        if (size <= wal_record::kHeaderSize || size > kRecordSizeMax) return;
+        std::byte buffer[wal_record::kHeadSize] = {};
+        if (!wal_record::take(
+                content_, at,
+                std::span(buffer).first(std::min<std::size_t>(size, wal_record::kHeadSize))))
+            return;
         const io::Bytes head(buffer);
-        const auto info = std::to_integer<std::uint8_t>(head[kInfoAt]);
-        const auto manager = std::to_integer<std::uint8_t>(head[kManagerAt]);
-        const bool point =
-            manager == kLogManager && info == kRestorePoint && size == kRestorePointSize;
-        const bool end = manager == kTransactionManager && ends_transaction(info);
+        const auto info = std::to_integer<std::uint8_t>(head[wal_record::kInfoAt]);
+        const auto manager = std::to_integer<std::uint8_t>(head[wal_record::kManagerAt]);
+        const bool point = manager == wal_record::kLogManager && info == kRestorePoint &&
+                           size == kRestorePointSize;
+        const bool end = manager == wal_record::kTransactionManager && ends_transaction(info);
         if (!point && !end) return;
-        const std::uint64_t previous = load<std::uint64_t>(head, kPreviousAt);
+        const std::uint64_t previous = load<std::uint64_t>(head, wal_record::kPreviousAt);
         const std::uint64_t position = start_ + at;
-        if (load<std::uint16_t>(head, kInfoAt + 2) != 0 || previous == 0 || previous % 8 != 0 ||
-            previous >= position || position - previous > kSizeMax)
+        if (load<std::uint16_t>(head, wal_record::kInfoAt + 2) != 0 || previous == 0 ||
+            previous % 8 != 0 || previous >= position || position - previous > kRecordSizeMax)
             return;
         const auto data = data_at(head, size);
         if (!data) return;
         const bool goes_on = at + size > content_.size();
         if (!goes_on) record_.resize(size);
-        if (goes_on || !take(at, std::as_writable_bytes(std::span(record_)))) {
+        if (goes_on ||
+            !wal_record::take(content_, at, std::as_writable_bytes(std::span(record_)))) {
             found_.uncertain = true;
             return;
         }
         const io::Bytes record = io::bytes(record_);
-        if (position < target_.from.value || crc_of(record) != load<std::uint32_t>(record, kCrcAt))
-            return;
+        if (position < target_.from.value || !wal_record::is_intact(record)) return;
         if (point)
             add_restore_point(record.subspan(*data), Lsn{position});
         else
             add_end(record, record.subspan(*data), info, Lsn{position});
-    }
-
-    /// The checksum is over the data first, then over the header up to itself.
-    std::uint32_t crc_of(io::Bytes record) {
-        summed_.assign(io::text(record.subspan(kHeaderSize)));
-        summed_.append(io::text(record.first(kCrcAt)));
-        return crc32c(io::bytes(summed_));
     }
 
     void add_restore_point(io::Bytes data, Lsn at) {
@@ -197,13 +153,14 @@ private:
     void add_end(io::Bytes record, io::Bytes data, std::uint8_t info, Lsn at) {
         if (data.size() < 8) return;
         const std::int64_t time =
-            kEpochUs + static_cast<std::int64_t>(load<std::uint64_t>(data, 0));
+            wal_record::kEpochUs + static_cast<std::int64_t>(load<std::uint64_t>(data, 0));
         found_.last_end_us = std::max(found_.last_end_us.value_or(time), time);
         if (!target_.xid) return;
-        const auto operation = static_cast<std::uint8_t>(info & kOperationMask);
-        const bool prepared = operation == kCommitPrepared || operation == kAbortPrepared;
+        const auto operation = static_cast<std::uint8_t>(info & wal_record::kOperationMask);
+        const bool prepared =
+            operation == wal_record::kCommitPrepared || operation == wal_record::kAbortPrepared;
         const auto xid = prepared ? prepared_xid(data, info)
-                                  : std::optional(load<std::uint32_t>(record, kXidAt));
+                                  : std::optional(load<std::uint32_t>(record, wal_record::kXidAt));
         if (!xid)
             found_.uncertain = true;
         else if (*xid == *target_.xid)
@@ -215,25 +172,10 @@ private:
         found_.first = std::min(found_.first.value_or(at), at);
     }
 
-    /// The bytes of a record from `at` on, over the headers of pages; false if they go on
-    /// elsewhere.
-    bool take(std::size_t at, io::MutableBytes out) const {
-        while (!out.empty()) {
-            if (at >= content_.size()) return false;
-            const std::size_t page_end = (at / kPageSize + 1) * kPageSize;
-            const std::size_t part = std::min(out.size(), page_end - at);
-            std::ranges::copy(content_.subspan(at, part), out.begin());
-            out = out.subspan(part);
-            at = page_end + kPageHeaderSize;
-        }
-        return true;
-    }
-
     io::Bytes content_;
     const WalTarget& target_;
     std::uint64_t start_;
     std::string record_;
-    std::string summed_;
     TargetInWal found_;
 };
 

@@ -14,6 +14,8 @@ namespace chronos::pgdata {
 
 inline constexpr std::size_t kWalHeaderSize = 512;  ///< how much parse_wal_header() wants
 
+inline constexpr std::size_t kWalSegmentNameSize = 24;
+
 struct WalHeader {
     std::string version;  ///< "15"
     std::uint64_t system_id = 0;
@@ -38,7 +40,7 @@ Result<std::vector<std::string>> wal_segment_range(std::string_view first, std::
                                                    std::uint32_t segment_size,
                                                    std::size_t count_max = 1u << 20);
 
-bool is_wal_segment(std::string_view name);       ///< 24 upper-case hexadecimal digits
+bool is_wal_segment(std::string_view name);       ///< that many upper-case hexadecimal digits
 bool is_wal_partial(std::string_view name);       ///< segment + ".partial"
 bool is_backup_history(std::string_view name);    ///< segment + ".00000028.backup"
 bool is_timeline_history(std::string_view name);  ///< "00000002.history"
@@ -54,6 +56,8 @@ Result<std::vector<TimelineSwitch>> parse_timeline_history(std::string_view text
 /// recovery was to follow, also if it ended before that one was reached: a later line may then have
 /// an earlier position, and nothing behind it counts, of whatever timeline.
 std::vector<TimelineSwitch> effective_switches(std::vector<TimelineSwitch> switches);
+/// The last position in which that way leaves `timeline`; nullopt if it does not.
+std::optional<Lsn> last_left(const std::vector<TimelineSwitch>& switches, Timeline timeline);
 /// The name of the history file of a timeline: "00000002.history".
 std::string timeline_history_name(Timeline timeline);
 

@@ -5,12 +5,10 @@
 #include <cstring>
 #include <string>
 
+#include "wal_sample.h"
+
 namespace chronos::pgdata {
 namespace {
-
-constexpr std::uint64_t kStart = 0x5000000;
-constexpr std::size_t kPage = 8192;
-constexpr std::int64_t kEpochUs = 946684800000000;
 
 /// Writes WAL as PostgreSQL 15 does: pages with headers, records across them.
 class WalBuilder {

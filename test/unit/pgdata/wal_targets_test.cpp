@@ -5,20 +5,17 @@
 #include <cstring>
 
 #include "pgdata/crc32c.h"
+#include "wal_sample.h"
 
 namespace chronos::pgdata {
 namespace {
-
-constexpr std::size_t kPage = 8192;
-constexpr std::uint64_t kStart = std::uint64_t{5} << 24;
-constexpr std::int64_t kEpochUs = std::int64_t{946684800} * 1000000;
 
 template <class Value>
 std::string raw(Value value) {
     return {reinterpret_cast<const char*>(&value), sizeof value};
 }
 
-std::string empty_wal() {
+std::string four_pages() {
     std::string content(4 * kPage, '\0');
     content[2] = 0x02;
     content.replace(8, 8, raw(kStart));
@@ -48,17 +45,8 @@ std::string restore_point(const std::string& name) {
     return record_of(0, 0x70, 0, data);
 }
 
-void put(std::string& content, std::size_t at, std::string record) {
-    while (!record.empty() && at < content.size()) {
-        const std::size_t here = std::min(record.size(), kPage - at % kPage);
-        content.replace(at, here, record.substr(0, here));
-        record.erase(0, here);
-        at += here + 24;
-    }
-}
-
 TEST(WalTargets, EndsOfTransactionsAreFoundWithTheLatestTime) {
-    std::string content = empty_wal();
+    std::string content = four_pages();
     put(content, 40, end_of(700, kEpochUs + 5000));
     put(content, 160, end_of(701, kEpochUs + 9000, 0x20));
     put(content, 2 * kPage - 32, end_of(702, kEpochUs + 7000, 0x00, 9000));
@@ -74,7 +62,7 @@ TEST(WalTargets, EndsOfTransactionsAreFoundWithTheLatestTime) {
 
 TEST(WalTargets, RestorePointsAreFoundByTheirWholeName) {
     const std::string longest(63, 'n');
-    std::string content = empty_wal();
+    std::string content = four_pages();
     put(content, 40, restore_point("before"));
     put(content, kPage - 40, restore_point(longest));
     EXPECT_TRUE(find_target_in_wal(io::bytes(content), {{}, "before", {}}).found);
@@ -85,7 +73,7 @@ TEST(WalTargets, RestorePointsAreFoundByTheirWholeName) {
 
 // A server that has not come to the end of the backup refuses to stop.
 TEST(WalTargets, WhatLiesBeforeTheEndOfTheBackupDoesNotCount) {
-    std::string content = empty_wal();
+    std::string content = four_pages();
     put(content, 40, end_of(700, kEpochUs + 5000));
     EXPECT_TRUE(find_target_in_wal(io::bytes(content), {700, "", Lsn{kStart + 40}}).found);
     EXPECT_FALSE(find_target_in_wal(io::bytes(content), {700, "", Lsn{kStart + 48}}).found);
@@ -94,7 +82,7 @@ TEST(WalTargets, WhatLiesBeforeTheEndOfTheBackupDoesNotCount) {
 // What cannot be seen whole is not denied.
 TEST(WalTargets, WhatGoesOnElsewhereIsUncertain) {
     for (std::size_t before = 8; before < 96; before += 8) {
-        std::string content = empty_wal();
+        std::string content = four_pages();
         const std::size_t page = content.size() - kPage;
         put(content, page + 24, record_of(10, 0, 0, std::string(kPage - 24 - before - 29, 'x')));
         put(content, content.size() - before, restore_point("edge"));
@@ -102,7 +90,7 @@ TEST(WalTargets, WhatGoesOnElsewhereIsUncertain) {
         EXPECT_FALSE(found.found);
         EXPECT_TRUE(found.uncertain) << before;
     }
-    std::string content = empty_wal();
+    std::string content = four_pages();
     put(content, 40, end_of(700, kEpochUs + 5000, 0x30));
     EXPECT_TRUE(find_target_in_wal(io::bytes(content), {701, "", {}}).uncertain);
 }
@@ -121,7 +109,7 @@ TEST(WalTargets, APreparedTransactionEndsUnderItsOwnNumber) {
          {end_with(0x30, 0x10, ""), end_with(0x40, 0x10, ""), end_with(0x30, 0x11, "12345678"),
           end_with(0x30, 0x9F, "12345678" + list(3, 4) + list(2, 12) + list(5, 16)),
           end_with(0x40, 0x16, list(1, 4) + list(0, 12))}) {
-        std::string content = empty_wal();
+        std::string content = four_pages();
         put(content, 40, record);
         EXPECT_TRUE(find_target_in_wal(io::bytes(content), {700, "", {}}).found);
         const TargetInWal other = find_target_in_wal(io::bytes(content), {701, "", {}});
@@ -129,7 +117,7 @@ TEST(WalTargets, APreparedTransactionEndsUnderItsOwnNumber) {
     }
     for (const std::string& record :
          {end_with(0x30, 0x110, list(1, 12)), end_with(0x30, 0x12, raw(4000000000u))}) {
-        std::string content = empty_wal();
+        std::string content = four_pages();
         put(content, 40, record);
         EXPECT_TRUE(find_target_in_wal(io::bytes(content), {701, "", {}}).uncertain);
     }
@@ -140,7 +128,7 @@ TEST(WalTargets, DamageAndOtherRecordsSayNothing) {
     for (std::size_t i = 0; i < good.size(); ++i) {
         std::string bad = good;
         bad[i] = static_cast<char>(bad[i] ^ 0x01);
-        std::string content = empty_wal();
+        std::string content = four_pages();
         put(content, 40, bad);
         EXPECT_FALSE(find_target_in_wal(io::bytes(content), {700, "", {}}).found) << i;
     }

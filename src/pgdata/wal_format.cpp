@@ -1,0 +1,36 @@
+#include "pgdata/wal_format.h"
+
+#include <algorithm>
+
+#include "pgdata/crc32c.h"
+#include "pgdata/little_endian.h"
+
+namespace chronos::pgdata {
+
+bool wal_page::has_long_header(io::Bytes content, std::size_t page) {
+    return (load<std::uint16_t>(content, page + kFlagsAt) & kLongHeader) != 0;
+}
+
+std::size_t wal_page::header_size(io::Bytes content, std::size_t page) {
+    return has_long_header(content, page) ? kLongHeaderSize : kHeaderSize;
+}
+
+bool wal_record::take(io::Bytes content, std::size_t at, io::MutableBytes out) {
+    while (!out.empty()) {
+        const std::size_t page_end = (at / wal_page::kSize + 1) * wal_page::kSize;
+        const std::size_t part = std::min(out.size(), page_end - at);
+        if (at + part > content.size()) return false;
+        std::ranges::copy(content.subspan(at, part), out.begin());
+        out = out.subspan(part);
+        at = page_end + wal_page::kHeaderSize;
+    }
+    return true;
+}
+
+bool wal_record::is_intact(io::Bytes record) {
+    // The checksum is over the data first, then over the header up to itself.
+    return crc32c(record.subspan(kHeaderSize), record.first(kCrcAt)) ==
+           load<std::uint32_t>(record, kCrcAt);
+}
+
+}  // namespace chronos::pgdata

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "chronos/io/stream.h"
+#include "chronos/pgdata/wal_commits.h"
+
+namespace chronos::pgdata {
+
+/// WAL is a row of pages. Each has a header; the first one of a segment has a longer one.
+namespace wal_page {
+
+inline constexpr std::size_t kSize = kWalPageSize;
+inline constexpr std::size_t kHeaderSize = 24;
+inline constexpr std::size_t kLongHeaderSize = 40;
+
+inline constexpr std::size_t kMagicAt = 0;
+inline constexpr std::size_t kFlagsAt = 2;
+inline constexpr std::size_t kTimelineAt = 4;
+inline constexpr std::size_t kAddressAt = 8;
+inline constexpr std::size_t kRemainderAt = 16;  ///< bytes of the record that goes on in this page
+inline constexpr std::size_t kSystemIdAt = 24;   ///< these in long headers only
+inline constexpr std::size_t kSegmentSizeAt = 32;
+inline constexpr std::size_t kPageSizeAt = 36;
+
+inline constexpr std::uint16_t kContinuesRecord = 0x0001;
+inline constexpr std::uint16_t kLongHeader = 0x0002;
+
+bool has_long_header(io::Bytes content, std::size_t page);
+/// Of the page that begins at `page` in `content`, where its header lies within.
+std::size_t header_size(io::Bytes content, std::size_t page);
+
+}  // namespace wal_page
+
+/// Records begin at multiples of eight bytes and go on behind the headers of pages.
+namespace wal_record {
+
+inline constexpr std::size_t kHeaderSize = 24;
+inline constexpr std::size_t kXidAt = 4;
+inline constexpr std::size_t kPreviousAt = 8;
+inline constexpr std::size_t kInfoAt = 16;
+inline constexpr std::size_t kManagerAt = 17;
+inline constexpr std::size_t kCrcAt = 20;
+
+inline constexpr std::uint8_t kLogManager = 0;
+inline constexpr std::uint8_t kTransactionManager = 1;
+/// What a record of the transaction manager tells, in its info.
+inline constexpr std::uint8_t kOperationMask = 0x70;
+inline constexpr std::uint8_t kCommit = 0x00;
+inline constexpr std::uint8_t kAbort = 0x20;
+inline constexpr std::uint8_t kCommitPrepared = 0x30;
+inline constexpr std::uint8_t kAbortPrepared = 0x40;
+
+/// What stands before the data of a record that changes no pages.
+inline constexpr std::uint8_t kDataShort = 255;
+inline constexpr std::uint8_t kDataLong = 254;
+inline constexpr std::uint8_t kOrigin = 253;
+inline constexpr std::uint8_t kTopLevelXid = 252;
+/// As much as tells where the data of a record begin: header, origin, top-level xid, length.
+inline constexpr std::size_t kHeadSize = kHeaderSize + 3 + 5 + 5;
+
+inline constexpr std::int64_t kEpochUs = std::int64_t{946684800} * 1000000;  ///< 2000-01-01
+
+/// Where the first record can begin from `at` on.
+constexpr std::size_t align(std::size_t at) {
+    return (at + 7) & ~std::size_t{7};
+}
+
+/// The bytes of a record from `at` on, over the headers of pages; false if they go on behind
+/// `content`.
+bool take(io::Bytes content, std::size_t at, io::MutableBytes out);
+
+/// Whether the checksum of a whole record is right.
+bool is_intact(io::Bytes record);
+
+}  // namespace wal_record
+
+}  // namespace chronos::pgdata
