@@ -90,6 +90,10 @@ bool is_hex_upper(std::string_view text) {
                        [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'F'); });
 }
 
+bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
+
 std::optional<std::uint64_t> parse_uint(std::string_view text) {
     std::uint64_t value = 0;
     const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);

@@ -4,6 +4,7 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "cli/json_text.h"
 
 namespace chronos::cli {
 namespace {
@@ -17,10 +18,6 @@ constexpr std::size_t kNotificationSizeMax = 8000;
 constexpr std::chrono::milliseconds kPostTimeout{10000};
 constexpr std::chrono::milliseconds kCommandTimeout{30000};
 constexpr const char* kPagerDutyUrl = "https://events.pagerduty.com/v2/enqueue";
-
-std::string text_of(const json& value) {
-    return value.dump(-1, ' ', false, json::error_handler_t::replace);
-}
 
 std::string short_text(const std::string& text) {
     return printable(text, kTextSizeMax);

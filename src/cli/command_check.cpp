@@ -7,7 +7,7 @@ namespace {
 using ops::check::CheckFinding;
 using ops::check::CheckStatus;
 
-const char* status_name(CheckStatus status) {
+const char* status_label(CheckStatus status) {
     switch (status) {
         case CheckStatus::ok: return "ok";
         case CheckStatus::note: return "note";
@@ -17,7 +17,7 @@ const char* status_name(CheckStatus status) {
 }
 
 std::string line_of(const CheckFinding& finding) {
-    std::string status = status_name(finding.status);
+    std::string status = status_label(finding.status);
     status.resize(8, ' ');
     std::string line = status + finding.test + ": " + finding.message + "\n";
     if (!finding.hint.empty()) line += "        HINT: " + finding.hint + "\n";

@@ -1,6 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/json_text.h"
 
 namespace chronos::cli {
 namespace {
@@ -30,7 +31,7 @@ std::string as_json(const std::vector<config::ListedOption>& options,
                           {"source", source_name(config::Source::file)},
                           {"description", "ignored, or read otherwise than it looks"}});
     // What stands in the file need not be UTF-8.
-    return result.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    return text_of(result);
 }
 
 std::string as_text(const std::vector<config::ListedOption>& options) {

@@ -2,6 +2,7 @@
 
 #include "chronos/ops/browse.h"
 #include "cli/commands.h"
+#include "cli/json_text.h"
 
 namespace chronos::cli {
 namespace {
@@ -9,7 +10,7 @@ namespace {
 using storage::Entry;
 using storage::EntryType;
 
-Result<ops::browse::Place> place_of(const config::Config& config, const std::string& path) {
+Result<ops::browse::Place> browsed_place(const config::Config& config, const std::string& path) {
     ops::browse::Place place;
     place.repository = CHRONOS_TRY(open_repositories(config)).front();
     place.root = config.get_string("repo" + std::to_string(place.repository.key) + "-path");
@@ -17,8 +18,8 @@ Result<ops::browse::Place> place_of(const config::Config& config, const std::str
     return place;
 }
 
-std::string quoted(const std::string& text) {
-    return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+std::string quoted_json(const std::string& text) {
+    return text_of(nlohmann::json(text));
 }
 
 std::string attributes_of(const Entry& entry) {
@@ -28,7 +29,7 @@ std::string attributes_of(const Entry& entry) {
                    std::to_string(entry.modified);
         case EntryType::path: return R"("type":"path")";
         case EntryType::link:
-            return R"("type":"link","destination":)" + quoted(entry.link_destination);
+            return R"("type":"link","destination":)" + quoted_json(entry.link_destination);
         case EntryType::special: break;
     }
     return R"("type":"special")";
@@ -38,8 +39,8 @@ std::string attributes_of(const Entry& entry) {
 std::string as_json(const std::vector<Entry>& entries) {
     std::string text = "{";
     for (const Entry& entry : entries)
-        text +=
-            (text.size() > 1 ? "," : "") + quoted(entry.name) + ":{" + attributes_of(entry) + "}";
+        text += (text.size() > 1 ? "," : "") + quoted_json(entry.name) + ":{" +
+                attributes_of(entry) + "}";
     return text + "}\n";
 }
 
@@ -64,7 +65,7 @@ Result<int> run_repo_ls(Context& context) {
     if (parameters.size() > 1)
         return Error(ErrorKind::param_invalid, "only one path may be specified");
     ops::browse::ListRequest request;
-    request.place = CHRONOS_TRY(place_of(config, parameters.empty() ? "" : parameters[0]));
+    request.place = CHRONOS_TRY(browsed_place(config, parameters.empty() ? "" : parameters[0]));
     request.recurse = config.get_bool("recurse");
     if (config.has("filter")) request.filter = config.get_string("filter");
     const std::string sort = config.get_string("sort");
@@ -82,7 +83,7 @@ Result<int> run_repo_get(Context& context) {
     const std::vector<std::string>& parameters = config.parameters();
     if (parameters.size() != 1) return Error(ErrorKind::param_required, "source file required");
     StandardOutput output;
-    const ops::browse::Place place = CHRONOS_TRY(place_of(config, parameters[0]));
+    const ops::browse::Place place = CHRONOS_TRY(browsed_place(config, parameters[0]));
     const Result<> done = ops::browse::get(place, config.get_bool("raw"), output);
     if (!done && done.error().kind() == ErrorKind::not_found && config.get_bool("ignore-missing"))
         return 1;

@@ -7,6 +7,7 @@
 #include "chronos/base/text.h"
 #include "chronos/repo/drill.h"
 #include "chronos/repo/info.h"
+#include "cli/json_text.h"
 
 namespace chronos::cli {
 namespace {
@@ -20,10 +21,6 @@ constexpr int kRecordFormat = 2;
 template <class T>
 json or_null(const std::optional<T>& value) {
     return value ? json(*value) : json(nullptr);
-}
-
-json text_or_null(const std::string& text) {
-    return text.empty() ? json(nullptr) : json(text);
 }
 
 /// Milliseconds are enough, and a record shows no 0.30000000000000004.
@@ -49,7 +46,7 @@ json failure_json(const DrillReport& report) {
             {"hint", text_or_null(report.failure_hint)}};
 }
 
-std::string text_of(const json& record, const char* name) {
+std::string member_text(const json& record, const char* name) {
     const auto found = record.find(name);
     return found != record.end() && found->is_string() ? found->get<std::string>() : "";
 }
@@ -60,7 +57,7 @@ void withhold_answers(json& record) {
     if (checks == record.end() || !checks->is_array()) return;
     for (json& check : *checks) {
         if (!check.is_object()) continue;
-        const std::string kind = text_of(check, "kind");
+        const std::string kind = member_text(check, "kind");
         if (kind != "assert" && kind != "command") continue;
         check["actual"] = check.value("passed", false) ? "as expected" : "not as expected";
     }
@@ -141,11 +138,11 @@ std::string format_drill_history(const json& history) {
         const json failure = record.value("failure", json());
         const json backup = record.value("backup", json::object());
         text += format_local_time(record.value("finished", UnixTime{0})) + "  " +
-                (passed ? "passed" : "FAILED") + "  " + text_of(backup, "label") + "  " +
-                text_of(record, "type");
-        if (const std::string target = text_of(record, "target"); !target.empty())
+                (passed ? "passed" : "FAILED") + "  " + member_text(backup, "label") + "  " +
+                member_text(record, "type");
+        if (const std::string target = member_text(record, "target"); !target.empty())
             text += " " + target;
-        if (failure.is_object()) text += "  " + printable(text_of(failure, "message"));
+        if (failure.is_object()) text += "  " + printable(member_text(failure, "message"));
         text += "\n";
     }
     return text.empty() ? "no drills\n" : text;
@@ -162,8 +159,7 @@ Result<std::string> save_drill_record(const Context& context, const DrillReport&
     const std::string id = exec_id.substr(exec_id.rfind('-') + 1);
     const std::string name = repo::drill_name(report.finished, report.passed, id);
     const auto info = CHRONOS_TRY(repo::load_backup_info(repository, report.stanza));
-    CHRONOS_TRY(repo::save_drill(repository, report.stanza, name,
-                                 record.dump(1, ' ', false, json::error_handler_t::replace) + "\n",
+    CHRONOS_TRY(repo::save_drill(repository, report.stanza, name, text_of(record, 1) + "\n",
                                  info.cipher_pass));
     return name;
 }

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/health_view.h"
+#include "cli/json_text.h"
 
 namespace chronos::cli {
 namespace {
@@ -21,11 +22,6 @@ std::string utc_time(UnixTime time) {
 
 json time_or_null(UnixTime time) {
     return time == 0 ? json() : json(time);
-}
-
-/// Names on a file system need not be UTF-8, and a report must not fail on one.
-std::string text_of(const json& value) {
-    return value.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 json backup_json(const repo::BackupEntry& backup) {

@@ -16,7 +16,7 @@
 namespace chronos::cli {
 namespace {
 
-constexpr int kPollMs = 50;
+constexpr int kHookPollMs = 50;
 constexpr std::size_t kLineMax = 8192;
 
 /// Lines of what comes in pieces; one that is very long is cut.
@@ -98,7 +98,7 @@ Result<int> watch(pid_t pid, int fd, const HookCommand& command, const Cancellat
     const Deadline deadline(command.timeout);
     for (;;) {
         pollfd event = {fd, POLLIN, 0};
-        poll(&event, 1, kPollMs);
+        poll(&event, 1, kHookPollMs);
         // Ended first, then read: so its last words are in what is read.
         int status = 0;
         const bool ended = waitpid(pid, &status, WNOHANG) == pid;
@@ -107,7 +107,7 @@ Result<int> watch(pid_t pid, int fd, const HookCommand& command, const Cancellat
         const Result<> wanted = cancel.check();
         if (wanted && !deadline.passed()) {
             // With its output closed nothing but its end is left to wait for.
-            if ((event.revents & POLLHUP) != 0) usleep(kPollMs * 1000);
+            if ((event.revents & POLLHUP) != 0) usleep(kHookPollMs * 1000);
             continue;
         }
         kill(-pid, SIGKILL);

@@ -1,6 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/info_output.h"
+#include "cli/json_text.h"
 
 namespace chronos::cli {
 namespace {
@@ -19,10 +20,6 @@ using nlohmann::json;
 /// The keys of nlohmann's objects are sorted, as the format wants them.
 json status_object(const InfoStatus& status) {
     return {{"code", static_cast<int>(status.code)}, {"message", status.message}};
-}
-
-json text_or_null(const std::string& text) {
-    return text.empty() ? json(nullptr) : json(text);
 }
 
 json database_reference(std::uint64_t id, unsigned repo_key) {
@@ -178,7 +175,7 @@ std::string format_info_json(const ops::InfoReport& report) {
             list.push_back(stanza_object(stanza));
     }
     // Names on a file system need not be UTF-8, and a report must not fail on one.
-    return list.dump(-1, ' ', false, json::error_handler_t::replace);
+    return text_of(list);
 }
 
 }  // namespace chronos::cli

@@ -16,6 +16,7 @@
 #include "chronos/base/text.h"
 #include "chronos/config/command.h"
 #include "chronos/io/local_file.h"
+#include "cli/json_text.h"
 
 namespace chronos::cli {
 namespace {
@@ -117,7 +118,7 @@ std::string json_log_line(LogLevel level, std::string_view text, const LogOrigin
     if (!detail.empty()) line["detail"] = detail;
     if (!hint.empty()) line["hint"] = hint;
     using nlohmann::json;
-    return line.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+    return text_of(line) + "\n";
 }
 
 std::string LogLine::format() const {

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "chronos/base/log.h"
+#include "cli/json_text.h"
 #include "cli/log_output.h"
 
 namespace chronos::cli {
@@ -37,7 +38,7 @@ Result<> report_failures(const std::string& command,
 }
 
 Result<> print_json(const nlohmann::json& value) {
-    return print(value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    return print(text_of(value) + "\n");
 }
 
 }  // namespace chronos::cli

@@ -10,7 +10,7 @@ namespace chronos::cli {
 namespace {
 
 /// Two names of the same directory are found apart from this.
-std::string place_of(const config::Config& config, const std::string& name) {
+std::string location_text(const config::Config& config, const std::string& name) {
     std::string place = config.get_string(name + "-type");
     for (const char* option : {"-s3-endpoint", "-s3-region", "-s3-bucket", "-storage-host"})
         place += "\n" + config.get_string(name + option);
@@ -34,7 +34,8 @@ Result<> check_distinct(const config::Config& config) {
         for (std::size_t j = 0; j < i; ++j) {
             const std::string a = "repo" + std::to_string(keys[j]);
             const std::string b = "repo" + std::to_string(keys[i]);
-            if (place_of(config, a) != place_of(config, b) && !same_directory(config, a, b))
+            if (location_text(config, a) != location_text(config, b) &&
+                !same_directory(config, a, b))
                 continue;
             return Error(ErrorKind::option_invalid_value, a + " and " + b +
                                                               " are the same place, '" +

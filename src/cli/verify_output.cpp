@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "chronos/base/text.h"
+#include "cli/json_text.h"
 
 namespace chronos::cli {
 namespace {
@@ -122,7 +123,7 @@ std::string verify_json(const std::string& stanza, const VerifyResult& result) {
                            {"repository", std::move(repositories)},
                            {"finding", std::move(findings)}};
     // Names of files in a repository need not be UTF-8.
-    return document.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+    return text_of(document) + "\n";
 }
 
 }  // namespace chronos::cli

@@ -13,9 +13,9 @@
 namespace chronos::compress {
 namespace {
 
-constexpr std::size_t kOutputSize = 128 * 1024;
+constexpr std::size_t kGzOutputSize = 128 * 1024;
 /// The libraries count input in 32 bits.
-constexpr std::size_t kSliceMax = std::size_t{1} << 30;
+constexpr std::size_t kGzSliceMax = std::size_t{1} << 30;
 
 struct DeflateContext {
     DeflateContext(int wanted_level, Form wanted_form) : level(wanted_level), form(wanted_form) {
@@ -40,7 +40,7 @@ struct DeflateContext {
     int level;
     Form form;
     z_stream stream{};
-    std::array<Bytef, kOutputSize> output;
+    std::array<Bytef, kGzOutputSize> output;
 };
 
 class GzCompressor final : public io::Sink {
@@ -53,7 +53,7 @@ public:
     Result<> write(io::Bytes in) override {
         z_stream& stream = context_->stream;
         while (!in.empty()) {
-            const io::Bytes slice = in.first(std::min(in.size(), kSliceMax));
+            const io::Bytes slice = in.first(std::min(in.size(), kGzSliceMax));
             in = in.subspan(slice.size());
             // zlib's interface predates const, but it only reads through next_in.
             stream.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(slice.data()));
@@ -98,7 +98,7 @@ struct InflateContext {
     bool worth_keeping() const { return true; }
 
     inflate_state state;  // begun by each stage: it depends on the form
-    std::array<std::uint8_t, kOutputSize> output;
+    std::array<std::uint8_t, kGzOutputSize> output;
 };
 
 std::string_view inflate_error_text(int code) {
@@ -127,7 +127,7 @@ public:
 
     Result<> write(io::Bytes in) override {
         while (!in.empty() && !ended()) {
-            const io::Bytes slice = in.first(std::min(in.size(), kSliceMax));
+            const io::Bytes slice = in.first(std::min(in.size(), kGzSliceMax));
             in = in.subspan(slice.size());
             // ISA-L's interface has no const, but it only reads through next_in.
             context_->state.next_in =

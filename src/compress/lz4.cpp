@@ -12,8 +12,8 @@ namespace chronos::compress {
 namespace {
 
 /// Input a call: with linked blocks each call saves 64 KiB of history, so calls are large.
-constexpr std::size_t kSliceMax = 256 * 1024;
-constexpr std::size_t kOutputSize = 256 * 1024;
+constexpr std::size_t kLz4SliceMax = 256 * 1024;
+constexpr std::size_t kLz4OutputSize = 256 * 1024;
 
 LZ4F_preferences_t preferences(int level, Form form) {
     LZ4F_preferences_t result{};
@@ -25,16 +25,16 @@ LZ4F_preferences_t preferences(int level, Form form) {
     return result;
 }
 
-struct CompressContext {
-    CompressContext() {
+struct Lz4CompressContext {
+    Lz4CompressContext() {
         if (LZ4F_isError(LZ4F_createCompressionContext(&context, LZ4F_VERSION)))
             throw std::bad_alloc();
         const LZ4F_preferences_t worst = preferences(0, Form::normal);
-        output.resize(LZ4F_compressBound(kSliceMax, &worst) + LZ4F_HEADER_SIZE_MAX);
+        output.resize(LZ4F_compressBound(kLz4SliceMax, &worst) + LZ4F_HEADER_SIZE_MAX);
     }
-    ~CompressContext() { LZ4F_freeCompressionContext(context); }
-    CompressContext(const CompressContext&) = delete;
-    CompressContext& operator=(const CompressContext&) = delete;
+    ~Lz4CompressContext() { LZ4F_freeCompressionContext(context); }
+    Lz4CompressContext(const Lz4CompressContext&) = delete;
+    Lz4CompressContext& operator=(const Lz4CompressContext&) = delete;
 
     bool fits() const { return true; }
     void restart() {}  // LZ4F_compressBegin() forgets the former frame
@@ -52,7 +52,7 @@ public:
     Result<> write(io::Bytes in) override {
         CHRONOS_TRY(begin());
         while (!in.empty()) {
-            const io::Bytes slice = in.first(std::min(in.size(), kSliceMax));
+            const io::Bytes slice = in.first(std::min(in.size(), kLz4SliceMax));
             in = in.subspan(slice.size());
             CHRONOS_TRY(pass_on(LZ4F_compressUpdate(context_->context, free_output(), free_size(),
                                                     slice.data(), slice.size(), nullptr)));
@@ -95,26 +95,26 @@ private:
 
     io::Sink& next_;
     LZ4F_preferences_t preferences_;
-    Lease<CompressContext> context_;
+    Lease<Lz4CompressContext> context_;
     std::size_t held_ = 0;  ///< bytes of the frame header not passed on yet
     bool begun_ = false;
 };
 
-struct DecompressContext {
-    DecompressContext() {
+struct Lz4DecompressContext {
+    Lz4DecompressContext() {
         if (LZ4F_isError(LZ4F_createDecompressionContext(&context, LZ4F_VERSION)))
             throw std::bad_alloc();
     }
-    ~DecompressContext() { LZ4F_freeDecompressionContext(context); }
-    DecompressContext(const DecompressContext&) = delete;
-    DecompressContext& operator=(const DecompressContext&) = delete;
+    ~Lz4DecompressContext() { LZ4F_freeDecompressionContext(context); }
+    Lz4DecompressContext(const Lz4DecompressContext&) = delete;
+    Lz4DecompressContext& operator=(const Lz4DecompressContext&) = delete;
 
     bool fits() const { return true; }
     void restart() { LZ4F_resetDecompressionContext(context); }
     bool worth_keeping() const { return true; }
 
     LZ4F_dctx* context = nullptr;
-    std::array<std::byte, kOutputSize> output;
+    std::array<std::byte, kLz4OutputSize> output;
 };
 
 class Lz4Decompressor final : public io::Sink {
@@ -145,7 +145,7 @@ public:
 
 private:
     io::Sink& next_;
-    Lease<DecompressContext> context_;
+    Lease<Lz4DecompressContext> context_;
     bool frame_complete_ = false;
 };
 

@@ -22,8 +22,9 @@ constexpr int kTunedLevel = 3;
 constexpr int kTunedHashLog = 16;
 constexpr int kTunedChainLog = 13;
 
-struct CompressContext {
-    explicit CompressContext(int wanted_level) : level(wanted_level), context(ZSTD_createCCtx()) {
+struct ZstCompressContext {
+    explicit ZstCompressContext(int wanted_level)
+        : level(wanted_level), context(ZSTD_createCCtx()) {
         if (context == nullptr) throw std::bad_alloc();
         ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
         if (level == kTunedLevel) {
@@ -32,9 +33,9 @@ struct CompressContext {
         }
         output.resize(ZSTD_CStreamOutSize());
     }
-    ~CompressContext() { ZSTD_freeCCtx(context); }
-    CompressContext(const CompressContext&) = delete;
-    CompressContext& operator=(const CompressContext&) = delete;
+    ~ZstCompressContext() { ZSTD_freeCCtx(context); }
+    ZstCompressContext(const ZstCompressContext&) = delete;
+    ZstCompressContext& operator=(const ZstCompressContext&) = delete;
 
     bool fits(int wanted_level) const { return level == wanted_level; }
     void restart() { ZSTD_CCtx_reset(context, ZSTD_reset_session_only); }
@@ -79,7 +80,7 @@ private:
     }
 
     io::Sink& next_;
-    Lease<CompressContext> context_;
+    Lease<ZstCompressContext> context_;
 };
 
 /// Tables that stay in the processor's first cache, in place of those of the level.
@@ -88,8 +89,8 @@ constexpr int kNearMatchMin = 6;
 
 /// For contents in memory. Their size is known and would be written into the frame header, which
 /// the format's own writer does not do; it does for an empty file, so that a stream keeps the flag.
-struct WholeContext {
-    WholeContext(int wanted_level, Reach wanted_reach)
+struct ZstWholeContext {
+    ZstWholeContext(int wanted_level, Reach wanted_reach)
         : level(wanted_level), reach(wanted_reach), context(ZSTD_createCCtx()) {
         if (context == nullptr) throw std::bad_alloc();
         ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
@@ -99,9 +100,9 @@ struct WholeContext {
         ZSTD_CCtx_setParameter(context, ZSTD_c_hashLog, kNearHashLog);
         ZSTD_CCtx_setParameter(context, ZSTD_c_minMatch, kNearMatchMin);
     }
-    ~WholeContext() { ZSTD_freeCCtx(context); }
-    WholeContext(const WholeContext&) = delete;
-    WholeContext& operator=(const WholeContext&) = delete;
+    ~ZstWholeContext() { ZSTD_freeCCtx(context); }
+    ZstWholeContext(const ZstWholeContext&) = delete;
+    ZstWholeContext& operator=(const ZstWholeContext&) = delete;
 
     bool fits(int wanted_level, Reach wanted_reach) const {
         return level == wanted_level && reach == wanted_reach;
@@ -114,8 +115,8 @@ struct WholeContext {
     ZSTD_CCtx* context;
 };
 
-struct DecompressContext {
-    DecompressContext() : context(ZSTD_createDCtx()) {
+struct ZstDecompressContext {
+    ZstDecompressContext() : context(ZSTD_createDCtx()) {
         // Source: docs/format/compression.md, What readers accept: 128 MiB is read, more is
         // refused.
         constexpr int kWindowLogMax = 27;
@@ -123,9 +124,9 @@ struct DecompressContext {
         ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, kWindowLogMax);
         output.resize(ZSTD_DStreamOutSize());
     }
-    ~DecompressContext() { ZSTD_freeDCtx(context); }
-    DecompressContext(const DecompressContext&) = delete;
-    DecompressContext& operator=(const DecompressContext&) = delete;
+    ~ZstDecompressContext() { ZSTD_freeDCtx(context); }
+    ZstDecompressContext(const ZstDecompressContext&) = delete;
+    ZstDecompressContext& operator=(const ZstDecompressContext&) = delete;
 
     bool fits() const { return true; }
     void restart() { ZSTD_DCtx_reset(context, ZSTD_reset_session_only); }
@@ -161,7 +162,7 @@ public:
 
 private:
     io::Sink& next_;
-    Lease<DecompressContext> context_;
+    Lease<ZstDecompressContext> context_;
     bool frame_complete_ = false;
 };
 
@@ -177,7 +178,7 @@ bool zst_can_look_near(int level) {
 }
 
 Result<std::size_t> compress_whole_zst(int level, Reach reach, io::Bytes in, io::MutableBytes out) {
-    const Lease<WholeContext> context(level, reach);
+    const Lease<ZstWholeContext> context(level, reach);
     const std::size_t size =
         ZSTD_compress2(context->context, out.data(), out.size(), in.data(), in.size());
     if (!ZSTD_isError(size)) return size;

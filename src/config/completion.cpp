@@ -67,7 +67,7 @@ std::string path_options() {
     return join(names, " | ");
 }
 
-std::string command_names() {
+std::string offered_commands() {
     std::vector<std::string> names;
     for (const CommandInfo& command : command_table())
         if (!command.internal) names.emplace_back(command.name);
@@ -129,7 +129,7 @@ std::string bash_completion() {
     return "# bash completion for chronos\n"
            "# Made by `chronos help --output=bash` from the tables of src/config.\n\n"
            "_chronos_commands='" +
-           command_names() + "'\n\n_chronos_options()\n{\n\tcase $1 in\n" + command_options() +
+           offered_commands() + "'\n\n_chronos_options()\n{\n\tcase $1 in\n" + command_options() +
            "\tesac\n}\n\n_chronos_values()\n{\n\tcase $1 in\n" + option_values() +
            "\tesac\n}\n\n_chronos_is_path()\n{\n\tcase $1 in\n\t" + path_options() +
            ") true ;;\n\t*) false ;;\n\tesac\n}\n" + std::string(kFunction);

@@ -172,7 +172,7 @@ bool is_stanza_name(std::string_view name) {
     return static_cast<bool>(check_value(option, "stanza", CommandId::info, name));
 }
 
-std::vector<std::string> command_names() {
+std::vector<std::string> known_commands() {
     std::vector<std::string> names(kForeignCommands.begin(), kForeignCommands.end());
     for (const CommandInfo& command : command_table())
         if (!command.internal) names.emplace_back(command.name);
@@ -226,7 +226,7 @@ private:
     }
 
     static std::string suspicious_command(std::string_view command) {
-        const std::vector<std::string> names = command_names();
+        const std::vector<std::string> names = known_commands();
         if (std::find(names.begin(), names.end(), command) != names.end()) return "";
         std::string why = "Nothing reads this section: there is no such command.";
         if (const auto nearest = nearest_name(lower(bare(command)), names))

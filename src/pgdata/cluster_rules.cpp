@@ -40,10 +40,6 @@ constexpr std::array<std::string_view, 21> kServersOwn = {
 constexpr std::array<std::string_view, 4> kFileSystemDirectories = {"lost+found", ".snapshot",
                                                                     ".snapshots", ".zfs"};
 
-bool is_digit(char c) {
-    return c >= '0' && c <= '9';
-}
-
 template <class List>
 bool contains(const List& list, std::string_view name) {
     return std::ranges::find(list, name) != std::end(list);

@@ -11,7 +11,7 @@
 namespace chronos::repo {
 namespace {
 
-constexpr std::string_view kSuffix = ".json";
+constexpr std::string_view kRecordSuffix = ".json";
 constexpr std::size_t kTimeSize = 16;  // 20261120T151617Z
 constexpr std::size_t kIdSize = 8;
 
@@ -51,9 +51,9 @@ std::optional<double> drill_recovery_time(std::string_view json) {
 }
 
 std::optional<DrillRecord> parse_drill_name(std::string_view name) {
-    if (!name.ends_with(kSuffix)) return std::nullopt;
+    if (!name.ends_with(kRecordSuffix)) return std::nullopt;
     const std::vector<std::string_view> parts =
-        split(name.substr(0, name.size() - kSuffix.size()), '-');
+        split(name.substr(0, name.size() - kRecordSuffix.size()), '-');
     if (parts.size() != 3 || (parts[1] != "passed" && parts[1] != "failed") ||
         parts[2].size() != kIdSize)
         return std::nullopt;
@@ -68,7 +68,7 @@ std::string drill_name(UnixTime finished, bool passed, const std::string& id) {
     gmtime_r(&value, &parts);
     char time[32];
     time[std::strftime(time, sizeof time, "%Y%m%dT%H%M%SZ", &parts)] = '\0';
-    return std::string(time) + (passed ? "-passed-" : "-failed-") + id + std::string(kSuffix);
+    return std::string(time) + (passed ? "-passed-" : "-failed-") + id + std::string(kRecordSuffix);
 }
 
 Result<std::vector<DrillRecord>> list_drills(const Repository& repository,

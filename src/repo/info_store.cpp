@@ -156,12 +156,6 @@ Result<> save_info_pair(const Repository& repository, const std::string& name, c
                            repository.passphrase, reads_back_as(info, parse));
 }
 
-std::string archive_info_name(const std::string& stanza) {
-    return archive_path(stanza) + "/archive.info";
-}
-std::string backup_info_name(const std::string& stanza) {
-    return backup_path(stanza) + "/backup.info";
-}
 std::string manifest_name(const std::string& stanza, const std::string& label) {
     return backup_path(stanza, label) + "/backup.manifest";
 }

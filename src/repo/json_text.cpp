@@ -10,10 +10,6 @@ namespace {
 /// Deeper than any value of the format; a bound for hostile text.
 constexpr int kDepthMax = 32;
 
-bool is_digit(char c) {
-    return c >= '0' && c <= '9';
-}
-
 int hex_value(char c) {
     if (is_digit(c)) return c - '0';
     if (c >= 'a' && c <= 'f') return c - 'a' + 10;

@@ -20,8 +20,8 @@ namespace {
 
 constexpr std::chrono::seconds kRenewal(30);
 /// Renewals may be late by what a slow repository needs, a few of them.
-constexpr UnixTime kDeadAfter_s = 180;
-constexpr std::size_t kSizeMax = 16384;
+constexpr UnixTime kLeaseDeadAfter_s = 180;
+constexpr std::size_t kLeaseSizeMax = 16384;
 
 /// What a sign of life says.
 struct Holder {
@@ -117,7 +117,7 @@ void Lease::State::renew() {
 }
 
 Result<bool> Lease::State::is_dead(const storage::Entry& entry, UnixTime now, std::string& who) {
-    const auto text = storage::read_object(storage(), path(entry.name), kSizeMax);
+    const auto text = storage::read_object(storage(), path(entry.name), kLeaseSizeMax);
     if (!text && text.error().kind() == ErrorKind::not_found) return true;  // has just ended
     const Holder other = text ? parse(*text) : Holder{};
     who = (other.what.empty() ? "another command" : "'" + printable(other.what) + "'") +
@@ -125,7 +125,7 @@ Result<bool> Lease::State::is_dead(const storage::Entry& entry, UnixTime now, st
           printable(other.process.host) + "'";
     if (const auto runs = still_runs(other.process)) return !*runs;
     if (!self.server.empty() && other.server == self.server) return true;
-    return now - entry.modified > kDeadAfter_s;
+    return now - entry.modified > kLeaseDeadAfter_s;
 }
 
 Result<> Lease::State::refuse_others(bool remove_dead) {
@@ -144,7 +144,7 @@ Result<> Lease::State::refuse_others(bool remove_dead) {
                                                   " is not possible while " + who + " works on it")
             .with_hint("Its last sign of life is " + std::to_string(now - entry.modified) +
                        " seconds old. If that host is lost, try again when it is more than " +
-                       std::to_string(kDeadAfter_s) + " seconds old.");
+                       std::to_string(kLeaseDeadAfter_s) + " seconds old.");
     }
     return {};
 }

@@ -189,9 +189,9 @@ void release(const Descriptor& file, const std::string& path) {
 /// "<stanza>-<type>.lock" or "<stanza>-<type>-<repository key>.lock"; a stanza may have dashes in
 /// its name. Of any stanza if that is "".
 bool is_lock_of(std::string_view name, std::string_view stanza) {
-    constexpr std::string_view kSuffix = ".lock";
-    if (!name.ends_with(kSuffix)) return false;
-    name.remove_suffix(kSuffix.size());
+    constexpr std::string_view kLockSuffix = ".lock";
+    if (!name.ends_with(kLockSuffix)) return false;
+    name.remove_suffix(kLockSuffix.size());
     if (const std::size_t dash = name.rfind('-');
         dash != std::string_view::npos && parse_uint(name.substr(dash + 1)))
         name = name.substr(0, dash);

@@ -49,7 +49,7 @@ private:
 };
 
 /// Where a manifest goes, and in what form.
-struct Place {
+struct ManifestPlace {
     const Repository& repository;
     std::string name;
     const std::string& pass;
@@ -57,7 +57,7 @@ struct Place {
 };
 
 /// Text to object: compress, encrypt, store; and on the way back: decrypt, decompress, compare.
-Result<> store(const Place& to, const Manifest& manifest) {
+Result<> store(const ManifestPlace& to, const Manifest& manifest) {
     const bool encrypts = to.repository.encrypted() && !to.pass.empty();
 
     ManifestComparer comparer(manifest);

@@ -22,13 +22,13 @@ namespace {
 
 constexpr UnixTime kRenewal_s = 120;
 /// Renewals may be missed for as long as a server is without work, or its repository away.
-constexpr UnixTime kDeadAfter_s = 360;
+constexpr UnixTime kOwnerDeadAfter_s = 360;
 /// An owner that was taken for dead, and was not, gets back what is its own.
 constexpr UnixTime kReturn_s = 86400;
 constexpr UnixTime kRefusedShown_s = 86400;
 /// So long after a promotion a former primary may still archive what it has.
 constexpr UnixTime kDraining_s = 60;
-constexpr std::size_t kSizeMax = 16384;
+constexpr std::size_t kOwnerSizeMax = 16384;
 
 std::string timeline_name(Timeline timeline) {
     std::array<char, 16> name{};
@@ -99,7 +99,7 @@ struct StanzaOwner::Record {
     UnixTime modified = 0;    ///< by the clock of the repository; both once asked for
     UnixTime age = 0;         ///< since then, by the same clock, seconds
 
-    bool alive() const { return age <= kDeadAfter_s; }
+    bool alive() const { return age <= kOwnerDeadAfter_s; }
     /// What has gone wrong with the name is known: the server is the copy, and not the owner.
     bool is_copy(const ServerIdentity& self) const {
         return came_back && is_same_directory(before, self);
@@ -149,7 +149,7 @@ std::string describe(const ServerIdentity& server) {
 }
 
 Result<std::optional<StanzaOwner::Record>> StanzaOwner::load(const std::string& name) const {
-    auto text = storage::read_object(*repository_.storage, name, kSizeMax);
+    auto text = storage::read_object(*repository_.storage, name, kOwnerSizeMax);
     if (!text && text.error().kind() == ErrorKind::not_found) return std::optional<Record>();
     if (!text) return std::move(text).error().while_doing("read whose stanza '" + stanza_ + "' is");
     Record record;

@@ -9,10 +9,6 @@
 namespace chronos::repo {
 namespace {
 
-bool is_digit(char c) {
-    return c >= '0' && c <= '9';
-}
-
 /// "20261120-075745F": date and time, then one of `types`.
 bool is_label_part(std::string_view text, std::string_view types) {
     return text.size() == 16 && text[8] == '-' && types.find(text[15]) != std::string_view::npos &&
@@ -238,6 +234,12 @@ Result<> write_text_pair(const Repository& repository, const TextPair& names,
     return second();
 }
 
+std::string archive_info_name(const std::string& stanza) {
+    return archive_path(stanza) + "/archive.info";
+}
+std::string backup_info_name(const std::string& stanza) {
+    return backup_path(stanza) + "/backup.info";
+}
 std::string archive_path(const std::string& stanza) {
     return "archive/" + stanza;
 }

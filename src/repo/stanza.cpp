@@ -22,14 +22,6 @@ std::string repo_name(const Repository& repository) {
     return "repo" + std::to_string(repository.key);
 }
 
-std::string archive_info_name(const std::string& stanza) {
-    return archive_path(stanza) + "/archive.info";
-}
-
-std::string backup_info_name(const std::string& stanza) {
-    return backup_path(stanza) + "/backup.info";
-}
-
 Result<Pair> look_for(const Repository& repository, const std::string& name) {
     Pair pair;
     pair.main = CHRONOS_TRY(storage::exists(*repository.storage, name));

@@ -4,6 +4,7 @@
 
 #include "chronos/base/text.h"
 #include "chronos/repo/proven_text.h"
+#include "chronos/repo/wal_archive.h"
 
 namespace chronos::repo {
 namespace {
@@ -25,10 +26,6 @@ void add_derived(Timelines& timelines, Timeline of, const Timelines::Way& way) {
         if (std::ranges::find(timelines.contradictions, text) == timelines.contradictions.end())
             timelines.contradictions.push_back(std::move(text));
     }
-}
-
-bool is_wal_directory(std::string_view name) {
-    return name.size() == 16 && is_hex_upper(name);
 }
 
 /// Of a timeline that no history file tells of.
@@ -60,9 +57,7 @@ bool Timelines::is_lost(Timeline timeline) const {
 std::optional<Lsn> Timelines::last_left(Timeline timeline) const {
     std::optional<Lsn> last;
     for (const auto& [own, way] : ways)
-        for (const pgdata::TimelineSwitch& left : way.switches)
-            if (left.parent == timeline && (!last || *last < left.switch_lsn))
-                last = left.switch_lsn;
+        last = std::max(last, pgdata::last_left(way.switches, timeline));
     return last;
 }
 

@@ -4,31 +4,41 @@
 #include <vector>
 
 #include "chronos/base/text.h"
+#include "chronos/crypto/hash.h"
+#include "chronos/pgdata/wal.h"
 
 namespace chronos::repo {
 namespace {
-
-constexpr std::size_t kSegmentNameSize = 24;
-constexpr std::size_t kDirectoryNameSize = 16;
-constexpr std::size_t kChecksumSize = 40;
 
 /// The directory of a file in the archive: anything that begins like a segment lies with it.
 std::string directory_of(const std::string& stanza, const std::string& archive_id,
                          std::string_view name) {
     std::string directory = archive_path(stanza) + "/" + archive_id;
-    if (name.size() >= kSegmentNameSize && is_hex_upper(name.substr(0, kSegmentNameSize)))
-        directory += "/" + std::string(name.substr(0, kDirectoryNameSize));
+    if (name.size() >= pgdata::kWalSegmentNameSize &&
+        is_hex_upper(name.substr(0, pgdata::kWalSegmentNameSize)))
+        directory += "/" + std::string(wal_directory(name));
     return directory;
 }
 
 /// What follows "<segment>-" in a stored name: "<sha1>[.ext]".
 bool is_checksum_and_extension(std::string_view text) {
-    if (text.size() < kChecksumSize || !from_hex(text.substr(0, kChecksumSize))) return false;
+    if (text.size() < crypto::kSha1TextSize || !from_hex(text.substr(0, crypto::kSha1TextSize)))
+        return false;
     return compress::compress_extension(compress::compress_type_of_name(text)) ==
-           text.substr(kChecksumSize);
+           text.substr(crypto::kSha1TextSize);
 }
 
 }  // namespace
+
+bool is_archived_segment(std::string_view name) {
+    constexpr std::size_t kSize = pgdata::kWalSegmentNameSize;
+    return name.size() > kSize + crypto::kSha1TextSize && name[kSize] == '-' &&
+           pgdata::is_wal_segment(name.substr(0, kSize));
+}
+
+bool is_wal_directory(std::string_view name) {
+    return name.size() == kWalDirectorySize && is_hex_upper(name);
+}
 
 std::string archived_file_object(const std::string& stanza, const std::string& archive_id,
                                  const std::string& name) {
@@ -56,7 +66,7 @@ Result<std::vector<ArchivedSegment>> list_archived_segment(const Repository& rep
         if (!is_checksum_and_extension(rest)) continue;
         found.push_back({.segment = segment,
                          .object = directory + "/" + entry.name,
-                         .checksum = std::string(rest.substr(0, kChecksumSize)),
+                         .checksum = std::string(rest.substr(0, crypto::kSha1TextSize)),
                          .stored_size = entry.size,
                          .compression = compress::compress_type_of_name(entry.name)});
     }

@@ -5,15 +5,13 @@
 #include <cstdio>
 
 #include "chronos/base/text.h"
+#include "chronos/crypto/hash.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/kept_aside.h"
 #include "chronos/repo/proven_text.h"
 
 namespace chronos::repo {
 namespace {
-
-constexpr std::size_t kSegmentSize = 24;
-constexpr std::size_t kChecksumSize = 40;
 
 std::string notes_path(const std::string& stanza, const char* kind, const std::string& archive_id) {
     return "chronos/" + stanza + "/" + kind + "/" + archive_id;
@@ -68,14 +66,14 @@ std::optional<T> parse_hex(std::string_view text) {
 std::optional<WalPiece> parse_piece(const std::string& segment, const storage::Entry& entry,
                                     std::string_view name) {
     const std::vector<std::string_view> parts = split(name, '-');
-    if (parts.size() != 4 || parts[3].size() < kChecksumSize) return std::nullopt;
+    if (parts.size() != 4 || parts[3].size() < crypto::kSha1TextSize) return std::nullopt;
     const auto begin = parse_hex<std::uint32_t>(parts[0]);
     const auto end = parse_hex<std::uint32_t>(parts[1]);
     const auto commit = parse_hex<std::int64_t>(parts[2]);
-    const std::string_view checksum = parts[3].substr(0, kChecksumSize);
+    const std::string_view checksum = parts[3].substr(0, crypto::kSha1TextSize);
     const compress::CompressType type = compress::compress_type_of_name(name);
     if (!begin || !end || !commit || *begin >= *end || !from_hex(checksum) ||
-        parts[3].substr(kChecksumSize) != compress::compress_extension(type))
+        parts[3].substr(crypto::kSha1TextSize) != compress::compress_extension(type))
         return std::nullopt;
     return WalPiece{segment, *begin, *end, *commit, std::string(checksum), type, entry.modified};
 }
@@ -167,9 +165,9 @@ Result<std::vector<WalPiece>> list_wal_pieces(const Repository& repository,
         std::string_view name = entry.name;
         std::string of = segment;
         if (of.empty()) {
-            of = name.substr(0, std::min(name.size(), kSegmentSize));
-            if (!pgdata::is_wal_segment(of) || name.size() <= kSegmentSize) continue;
-            name.remove_prefix(kSegmentSize + 1);
+            of = name.substr(0, std::min(name.size(), pgdata::kWalSegmentNameSize));
+            if (!pgdata::is_wal_segment(of) || name.size() <= pgdata::kWalSegmentNameSize) continue;
+            name.remove_prefix(pgdata::kWalSegmentNameSize + 1);
         }
         if (auto piece = parse_piece(of, entry, name)) pieces.push_back(*std::move(piece));
     }

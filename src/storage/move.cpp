@@ -1,26 +1,17 @@
 #include "chronos/storage/move.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 
-#include "chronos/io/file_descriptor.h"
+#include "storage/posix/posix_paths.h"
 
 namespace chronos::storage {
 namespace {
 
 std::string parent_of(const std::string& path) {
     return path.substr(0, path.rfind('/'));
-}
-
-Result<> sync_directory(const std::string& path) {
-    const io::FileDescriptor directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!directory.valid() || ::fsync(directory.get()) != 0)
-        return system_error(ErrorKind::path_sync, "unable to sync path '" + path + "'", errno);
-    return {};
 }
 
 /// Where there is a rename, what a person would call an object is its path.

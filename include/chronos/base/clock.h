@@ -9,6 +9,7 @@ namespace chronos {
 
 /// Seconds since 1970-01-01 UTC, the unit of every time in a repository.
 using UnixTime = std::int64_t;
+inline constexpr UnixTime kDay_s = 86400;
 
 UnixTime unix_now();
 

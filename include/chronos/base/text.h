@@ -18,6 +18,7 @@ std::string to_hex(std::span<const std::byte> bytes);
 /// nullopt unless the text is an even number of hexadecimal digits.
 std::optional<std::vector<std::byte>> from_hex(std::string_view text);
 bool is_hex_upper(std::string_view text);
+bool is_digit(char c);
 
 /// Decimal without sign, spaces or trailing text.
 std::optional<std::uint64_t> parse_uint(std::string_view text);

@@ -21,6 +21,17 @@ struct ArchivedSegment {
     compress::CompressType compression = compress::CompressType::none;
 };
 
+/// An archive has its segments in directories of their first 16 digits.
+inline constexpr std::size_t kWalDirectorySize = 16;
+bool is_wal_directory(std::string_view name);
+/// Of the segment, or of a file that is named like one, in the archive.
+inline std::string_view wal_directory(std::string_view segment) {
+    return segment.substr(0, kWalDirectorySize);
+}
+
+/// "<segment>-<sha1>", whatever follows: a segment by the name that an archive has for it.
+bool is_archived_segment(std::string_view name);
+
 /// Where an archive keeps a file of pg_wal that is not a segment (backup and timeline history).
 /// A segment's name there also holds its checksum: see archived_segment_object().
 std::string archived_file_object(const std::string& stanza, const std::string& archive_id,

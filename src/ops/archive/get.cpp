@@ -97,7 +97,7 @@ Result<> Get::search(const repo::Repository& repository) {
     if (candidates_.size() > count_before) return {};
     // An empty listing is also what a file system gives that went away after archive.info was
     // read. Only with archive.info still there was it the repository that answered.
-    const std::string name = repo::archive_path(settings_.stanza) + "/archive.info";
+    const std::string name = repo::archive_info_name(settings_.stanza);
     for (const char* suffix : {"", ".copy"})
         if (CHRONOS_TRY(storage::exists(*repository.storage, name + suffix))) return {};
     return Error(ErrorKind::not_found, "'" + repository.storage->describe(name) +

@@ -162,15 +162,14 @@ Result<std::optional<Later>> MissingSegment::find_later(const repo::Timelines& t
 
 /// The first whole segment behind, as far as the way goes; without one, what was streamed.
 Result<std::optional<Later>> MissingSegment::stored_behind(const Archive& archive) const {
-    constexpr std::size_t kDirectorySize = 16;
     storage::Storage& storage = *archive.repository->storage;
     const std::string directory = archive.directory(settings_.stanza);
-    const std::string own = segment_.substr(0, kDirectorySize);
+    const std::string own(repo::wal_directory(segment_));
     std::optional<Later> found = CHRONOS_TRY(first_in(archive, own));
     if (!found) {
         for (const storage::Entry& entry :
              CHRONOS_TRY(storage.list(directory, segment_.substr(0, 8)))) {
-            if (entry.name.size() != kDirectorySize || entry.name <= own) continue;
+            if (!repo::is_wal_directory(entry.name) || entry.name <= own) continue;
             found = CHRONOS_TRY(first_in(archive, entry.name));
             if (found) break;
         }
@@ -279,12 +278,11 @@ namespace {
 
 Result<bool> has_segments_of(const std::vector<Archive>& archives, const std::string& stanza,
                              Timeline timeline) {
-    constexpr std::size_t kDirectorySize = 16;
     for (const Archive& archive : archives) {
         storage::Storage& storage = *archive.repository->storage;
         const std::string directory = archive.directory(stanza);
         for (const storage::Entry& entry : CHRONOS_TRY(storage.list(directory, hex_of(timeline))))
-            if (entry.name.size() == kDirectorySize &&
+            if (repo::is_wal_directory(entry.name) &&
                 !CHRONOS_TRY(storage.list(directory + "/" + entry.name)).empty())
                 return true;
     }

@@ -21,8 +21,8 @@ namespace {
 constexpr auto kLong = std::chrono::seconds(30);
 
 /// The way of all files into one repository.
-struct Lane {
-    Lane(const PushSettings& settings, const repo::Repository& repository)
+struct PushLane {
+    PushLane(const PushSettings& settings, const repo::Repository& repository)
         : key(repository.key), pusher(of_one(settings, repository)) {}
 
     static PushSettings of_one(PushSettings settings, const repo::Repository& repository) {
@@ -73,7 +73,7 @@ public:
                 std::make_shared<CompressedSegments>(repositories.size(), settings.process_max + 1);
         for (const repo::Repository& repository : repositories)
             lanes_.emplace_back(settings, repository);
-        for (Lane& lane : lanes_)
+        for (PushLane& lane : lanes_)
             lane.ahead = std::make_unique<PushAhead>(
                 ahead,
                 [&](const std::string& name, const std::string& path) {
@@ -86,7 +86,7 @@ public:
 
     /// The threads end before what they use does.
     ~Impl() {
-        for (Lane& lane : lanes_) lane.ahead.reset();
+        for (PushLane& lane : lanes_) lane.ahead.reset();
     }
 
     void ask(const std::string& name, const std::set<unsigned>& without);
@@ -94,8 +94,8 @@ public:
 
 private:
     bool waits_for_long(const std::string& name) const;
-    Result<> push(Lane& lane, const std::string& name, const std::string& path);
-    void take(const Lane& lane, const std::string& name, const Result<>& outcome);
+    Result<> push(PushLane& lane, const std::string& name, const std::string& path);
+    void take(const PushLane& lane, const std::string& name, const Result<>& outcome);
 
     const Answer answer_;
     const Reached reached_;
@@ -104,12 +104,12 @@ private:
     std::mutex answer_mutex_;
     std::mutex mutex_;
     std::map<std::string, Question> questions_;
-    std::deque<Lane> lanes_;  // a deque: they cannot be moved
+    std::deque<PushLane> lanes_;  // a deque: they cannot be moved
 };
 
 void PushService::Impl::ask(const std::string& name, const std::set<unsigned>& without) {
     std::set<unsigned> open;
-    for (const Lane& lane : lanes_)
+    for (const PushLane& lane : lanes_)
         if (!without.contains(lane.key)) open.insert(lane.key);
     {
         const std::lock_guard lock(mutex_);
@@ -118,7 +118,7 @@ void PushService::Impl::ask(const std::string& name, const std::set<unsigned>& w
         question.open = open;
         if (open.empty()) questions_.erase(name);
     }
-    for (Lane& lane : lanes_) {
+    for (PushLane& lane : lanes_) {
         if (open.contains(lane.key))
             lane.ahead->ask(name);
         else
@@ -131,11 +131,11 @@ void PushService::Impl::ask(const std::string& name, const std::set<unsigned>& w
 
 std::set<unsigned> PushService::Impl::behind(const std::string& name) {
     std::set<unsigned> keys;
-    for (const Lane& lane : lanes_)
+    for (const PushLane& lane : lanes_)
         if (!lane.ahead->has_stored(name)) keys.insert(lane.key);
     if (lanes_.size() == 1 || waits_for_long(name)) return keys;
     const std::lock_guard lock(mutex_);
-    for (const Lane& lane : lanes_)
+    for (const PushLane& lane : lanes_)
         if (!lane.failing) keys.erase(lane.key);
     return keys;
 }
@@ -149,7 +149,7 @@ bool PushService::Impl::waits_for_long(const std::string& name) const {
     return std::chrono::seconds(unix_now() - mark.st_mtime) >= kLong;
 }
 
-Result<> PushService::Impl::push(Lane& lane, const std::string& name, const std::string& path) {
+Result<> PushService::Impl::push(PushLane& lane, const std::string& name, const std::string& path) {
     Result<> outcome = lane.pusher.push(name, path);
     if (outcome && reached_) reached_(lane.key);
     {
@@ -167,7 +167,8 @@ Result<> PushService::Impl::push(Lane& lane, const std::string& name, const std:
     return outcome;
 }
 
-void PushService::Impl::take(const Lane& lane, const std::string& name, const Result<>& outcome) {
+void PushService::Impl::take(const PushLane& lane, const std::string& name,
+                             const Result<>& outcome) {
     Question question;
     {
         const std::lock_guard lock(mutex_);

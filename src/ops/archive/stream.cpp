@@ -38,7 +38,7 @@ struct Part {
 };
 
 /// What is known of one repository.
-struct Lane {
+struct StreamLane {
     const repo::Repository* repository = nullptr;
     bool listed = false;  ///< pieces that were there before us are among `parts`
     bool failed = false;  ///< has been said in the log
@@ -95,18 +95,18 @@ public:
 
 private:
     Result<> read_control();
-    Result<> ship_to(Lane& lane, const Target& target, Timeline timeline, Lsn flushed);
-    Result<> ship_segment(Lane& lane, const Target& target, const std::string& segment,
+    Result<> ship_to(StreamLane& lane, const Target& target, Timeline timeline, Lsn flushed);
+    Result<> ship_segment(StreamLane& lane, const Target& target, const std::string& segment,
                           std::uint32_t end);
     Result<std::string> store_bytes(const Target& target, const std::string& segment,
                                     std::uint32_t begin, std::uint32_t end);
     Result<> store_piece(const Target& target, const repo::WalPiece& piece, io::Bytes content);
     Result<> remove_pieces(const Target& target, const std::string& segment,
                            const std::set<std::string>& but, std::uint32_t from);
-    Result<> list_pieces(Lane& lane, const Target& target);
-    Result<> tidy(Lane& lane, const Target& target, const std::string& current);
-    void open_segments(Lane& lane, Timeline timeline, Lsn flushed) const;
-    void note(Lane& lane, const Result<>& outcome);
+    Result<> list_pieces(StreamLane& lane, const Target& target);
+    Result<> tidy(StreamLane& lane, const Target& target, const std::string& current);
+    void open_segments(StreamLane& lane, Timeline timeline, Lsn flushed) const;
+    void note(StreamLane& lane, const Result<>& outcome);
     Lsn start_of(const std::string& segment) const;
     bool is_ready(const std::string& segment) const {
         return exists(wal_path_ + "/archive_status/" + segment + ".ready");
@@ -116,7 +116,7 @@ private:
     const std::string wal_path_;
     std::optional<pgdata::ControlFile> control_;
     std::deque<StanzaWatch> watches_;
-    std::vector<Lane> lanes_;
+    std::vector<StreamLane> lanes_;
 };
 
 Result<> WalStreamer::Impl::read_control() {
@@ -135,7 +135,7 @@ Result<Streamed> WalStreamer::Impl::ship(Timeline timeline, Lsn flushed) {
     Streamed streamed;
     std::vector<RepositoryError> errors;
     for (std::size_t i = 0; i < lanes_.size(); ++i) {
-        Lane& lane = lanes_[i];
+        StreamLane& lane = lanes_[i];
         const Result<Target> target = watches_[i].target(repo::ClusterIdentity::of(*control_));
         Result<> shipped =
             target ? ship_to(lane, *target, timeline, flushed) : Result<>(Error(target.error()));
@@ -153,7 +153,7 @@ Result<Streamed> WalStreamer::Impl::ship(Timeline timeline, Lsn flushed) {
 }
 
 /// Once when it begins and once when it is over: the next round comes in seconds.
-void WalStreamer::Impl::note(Lane& lane, const Result<>& outcome) {
+void WalStreamer::Impl::note(StreamLane& lane, const Result<>& outcome) {
     if (lane.failed == !outcome) return;
     lane.failed = !outcome;
     const std::string repo = "repo" + std::to_string(lane.repository->key);
@@ -163,7 +163,7 @@ void WalStreamer::Impl::note(Lane& lane, const Result<>& outcome) {
         log_warn("WAL is not streamed to " + repo + ": " + outcome.error().message());
 }
 
-Result<> WalStreamer::Impl::ship_to(Lane& lane, const Target& target, Timeline timeline,
+Result<> WalStreamer::Impl::ship_to(StreamLane& lane, const Target& target, Timeline timeline,
                                     Lsn flushed) {
     if (!lane.listed) CHRONOS_TRY(list_pieces(lane, target));
     const std::uint32_t size = control_->wal_segment_size;
@@ -189,7 +189,7 @@ Result<> WalStreamer::Impl::ship_to(Lane& lane, const Target& target, Timeline t
 
 /// The current segment, and behind the first one that we have begun those that wait for the
 /// archiver: the current one is of no use without them.
-void WalStreamer::Impl::open_segments(Lane& lane, Timeline timeline, Lsn flushed) const {
+void WalStreamer::Impl::open_segments(StreamLane& lane, Timeline timeline, Lsn flushed) const {
     const std::uint32_t size = control_->wal_segment_size;
     const std::string current = pgdata::wal_segment_name(timeline, flushed, size);
     if (flushed.value % size > 0) lane.parts.try_emplace(current);
@@ -201,7 +201,7 @@ void WalStreamer::Impl::open_segments(Lane& lane, Timeline timeline, Lsn flushed
     }
 }
 
-Result<> WalStreamer::Impl::ship_segment(Lane& lane, const Target& target,
+Result<> WalStreamer::Impl::ship_segment(StreamLane& lane, const Target& target,
                                          const std::string& segment, std::uint32_t end) {
     Part& part = lane.parts[segment];
     std::set<std::string> stored;
@@ -269,7 +269,7 @@ Result<> WalStreamer::Impl::remove_pieces(const Target& target, const std::strin
 }
 
 /// What an engine before us has left.
-Result<> WalStreamer::Impl::list_pieces(Lane& lane, const Target& target) {
+Result<> WalStreamer::Impl::list_pieces(StreamLane& lane, const Target& target) {
     for (const repo::WalPiece& piece : CHRONOS_TRY(repo::list_wal_pieces(
              *target.repository, settings_.stanza, target.cluster.archive_id())))
         lane.parts.try_emplace(piece.segment);
@@ -279,7 +279,8 @@ Result<> WalStreamer::Impl::list_pieces(Lane& lane, const Target& target) {
 
 /// Removes the pieces of segments that are in the repository whole. One that is neither there nor
 /// waiting stays: it is of another timeline, or was dropped, and the pieces are all there is of it.
-Result<> WalStreamer::Impl::tidy(Lane& lane, const Target& target, const std::string& current) {
+Result<> WalStreamer::Impl::tidy(StreamLane& lane, const Target& target,
+                                 const std::string& current) {
     for (auto part = lane.parts.begin(); part != lane.parts.end();) {
         const std::string& segment = part->first;
         if (segment == current || is_ready(segment)) {

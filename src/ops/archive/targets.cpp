@@ -179,8 +179,8 @@ Result<> StanzaWatch::compare(const Target& target) const {
 }
 
 Result<std::optional<StanzaWatch::Stamp>> StanzaWatch::stamp() const {
-    const std::optional<storage::Entry> entry = CHRONOS_TRY(
-        repository_.storage->info(repo::archive_path(settings_.stanza) + "/archive.info"));
+    const std::optional<storage::Entry> entry =
+        CHRONOS_TRY(repository_.storage->info(repo::archive_info_name(settings_.stanza)));
     if (!entry) return std::optional<Stamp>{};
     return std::optional(Stamp{entry->size, entry->modified});
 }

@@ -8,7 +8,6 @@ namespace {
 constexpr std::uint64_t kKiB = 1024;
 constexpr std::uint64_t kMiB = 1024 * kKiB;
 constexpr std::uint64_t kBlockSizeUnit = 8 * kKiB;  // in which a manifest counts
-constexpr UnixTime kDay = 24 * 60 * 60;
 constexpr std::uint64_t kChecksumSizeMin = 6;
 
 /// The value of the largest key that is not above `at`.
@@ -36,7 +35,7 @@ const std::map<std::uint64_t, std::uint64_t> kChecksumSizes = {{32 * kKiB, 7},  
 
 BlockChoice by_tables(const BlockRules& rules, const repo::ManifestFile& file, UnixTime start) {
     const std::uint64_t age_days =
-        file.timestamp < start ? static_cast<std::uint64_t>((start - file.timestamp) / kDay) : 0;
+        file.timestamp < start ? static_cast<std::uint64_t>((start - file.timestamp) / kDay_s) : 0;
     const std::uint64_t size = look_up(or_default(rules.size_map, kSizes), file.size, 0) *
                                look_up(or_default(rules.age_map, kAges), age_days, 1);
     if (size == 0 || size > std::numeric_limits<std::uint32_t>::max()) return {};

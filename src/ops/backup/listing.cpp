@@ -8,7 +8,7 @@
 namespace chronos::ops::backup {
 namespace {
 
-constexpr std::size_t kWarningsMax = 20;
+constexpr std::size_t kLeftOutWarnedMax = 20;
 constexpr std::size_t kNamedMax = 3;
 /// 255 is what file systems hold, less the longest extension of ours and some room.
 constexpr std::size_t kComponentMax = 248;
@@ -61,12 +61,12 @@ std::string tell_what_is_left_out(const std::vector<pgdata::LeftOut>& left_out) 
     std::size_t count = 0;
     for (const pgdata::LeftOut& entry : left_out) {
         const std::string text = "'" + printable(entry.path) + "': " + entry.reason;
-        if (count < kWarningsMax) log_warn("left out of the backup: " + text);
+        if (count < kLeftOutWarnedMax) log_warn("left out of the backup: " + text);
         if (count < kNamedMax) named += (count == 0 ? "" : "; ") + text;
         ++count;
     }
-    if (count > kWarningsMax)
-        log_warn("left out of the backup: " + std::to_string(count - kWarningsMax) + " more");
+    if (count > kLeftOutWarnedMax)
+        log_warn("left out of the backup: " + std::to_string(count - kLeftOutWarnedMax) + " more");
     if (count > kNamedMax) named += "; and " + std::to_string(count - kNamedMax) + " more";
     return "left out of the backup: " + named;
 }

@@ -14,7 +14,7 @@ constexpr std::string_view kPartialManifest = "backup.manifest.copy";
 /// Longer than one file of a cluster takes, a gigabyte.
 constexpr UnixTime kQuietOfTheDead_s = 600;
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
     return "'" + std::string(text) + "'";
 }
 
@@ -22,16 +22,16 @@ std::string quoted(std::string_view text) {
 /// for pgBackRest: what is kept of it is compared with its checksums.
 std::string obstacle(const repo::Manifest& resumed, const ResumeTerms& terms) {
     if (resumed.type != terms.type)
-        return "new backup type " + quoted(repo::backup_type_name(terms.type)) +
+        return "new backup type " + in_quotes(repo::backup_type_name(terms.type)) +
                " does not match resumable backup type " +
-               quoted(repo::backup_type_name(resumed.type));
+               in_quotes(repo::backup_type_name(resumed.type));
     if (!resumed.prior.empty())
         return "new prior backup label '<undef>' does not match resumable prior backup label " +
-               quoted(resumed.prior);
+               in_quotes(resumed.prior);
     if (resumed.options.compress_type != terms.compress_type)
-        return "new compression " + quoted(compress::compress_type_name(terms.compress_type)) +
+        return "new compression " + in_quotes(compress::compress_type_name(terms.compress_type)) +
                " does not match resumable compression " +
-               quoted(compress::compress_type_name(resumed.options.compress_type));
+               in_quotes(compress::compress_type_name(resumed.options.compress_type));
     return "";
 }
 

@@ -12,7 +12,7 @@
 namespace chronos::ops::backup {
 namespace {
 
-constexpr std::size_t kWarningsMax = 10;
+constexpr std::size_t kLostNamedMax = 10;
 
 /// Whether the stored copy is among `objects`, which are named relative to `directory`. Of empty
 /// files there may be none; nobody needs them.
@@ -32,13 +32,13 @@ using Lost = std::map<std::string, std::size_t>;  ///< files by object
 void warn(const repo::Repository& repository, const Lost& lost) {
     std::size_t shown = 0;
     for (const auto& [object, files] : lost) {
-        if (++shown > kWarningsMax) break;
+        if (++shown > kLostNamedMax) break;
         log_warn("'" + repository.storage->describe(object) +
                  "' is missing or cut short, storing again what it held: " + std::to_string(files) +
                  (files == 1 ? " file" : " files"));
     }
-    if (lost.size() > kWarningsMax)
-        log_warn("and " + std::to_string(lost.size() - kWarningsMax) + " more like it");
+    if (lost.size() > kLostNamedMax)
+        log_warn("and " + std::to_string(lost.size() - kLostNamedMax) + " more like it");
 }
 
 }  // namespace

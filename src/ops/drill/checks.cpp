@@ -8,6 +8,7 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "stopwatch.h"
 
 namespace chronos::ops::drill {
 namespace {
@@ -54,16 +55,6 @@ BEGIN
 		WHERE l.oid = p.prolang AND NOT l.lanpltrusted AND l.lanname NOT IN ('internal', 'c');
 END
 $$)";
-
-class Stopwatch {
-public:
-    double seconds() const {
-        return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
-    }
-
-private:
-    std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
-};
 
 std::string text_of(const db::Rows& rows, std::size_t row, std::size_t column) {
     return row < rows.size() && column < rows[row].size() ? rows[row][column].value_or("") : "";

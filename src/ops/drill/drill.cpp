@@ -7,19 +7,10 @@
 #include "chronos/base/log.h"
 #include "scratch.h"
 #include "server.h"
+#include "stopwatch.h"
 
 namespace chronos::ops::drill {
 namespace {
-
-class Stopwatch {
-public:
-    double seconds() const {
-        return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
-    }
-
-private:
-    std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
-};
 
 Result<> refuse_root() {
     if (geteuid() != 0) return {};

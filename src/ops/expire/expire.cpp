@@ -11,6 +11,7 @@
 #include "chronos/repo/lease.h"
 #include "chronos/repo/lock.h"
 #include "chronos/repo/owner.h"
+#include "chronos/repo/wal_archive.h"
 #include "chronos/repo/wal_notes.h"
 #include "ops/expire/retention.h"
 #include "ops/expire/wal.h"
@@ -21,10 +22,7 @@ namespace {
 using repo::BackupEntry;
 using What = Decision::What;
 
-constexpr std::size_t kWalDirectorySize = 16;
-constexpr std::size_t kSegmentSize = 24;
 constexpr std::size_t kYearSize = 4;
-constexpr UnixTime kDay_s = 86400;
 constexpr std::string_view kHistoryManifest = ".manifest.gz";
 
 /// Of one repository: the steps, in the order that keeps it valid when it is killed between any two
@@ -487,9 +485,7 @@ Result<> Run::expire_archive_id(const repo::HistoryEntry& entry, const WalPlan& 
     }
     wal_removed_ = 0;
     for (const storage::Entry& each : entries) {
-        if (each.type != storage::EntryType::path || each.name.size() != kWalDirectorySize ||
-            !is_hex_upper(each.name))
-            continue;
+        if (each.type != storage::EntryType::path || !repo::is_wal_directory(each.name)) continue;
         CHRONOS_TRY(cancel_.check());
         CHRONOS_TRY(expire_wal_directory(id, plan, each.name));
     }
@@ -528,13 +524,13 @@ Result<> Run::expire_wal_directory(const std::string& archive_id, const WalPlan&
         gone(directory);
         return request_.dry_run ? Result<>() : storage_.remove_tree(path);
     }
-    if (directory > plan.retention_start.substr(0, kWalDirectorySize)) return {};
+    if (directory > repo::wal_directory(plan.retention_start)) return {};
     for (const storage::Entry& file : CHRONOS_TRY(storage_.list(path))) {
         if (!file_outside(plan, file.name)) {
             report_run(archive_id, plan);
             continue;
         }
-        gone(std::string_view(file.name).substr(0, kSegmentSize));
+        gone(std::string_view(file.name).substr(0, pgdata::kWalSegmentNameSize));
         if (!request_.dry_run) CHRONOS_TRY(storage_.remove(path + "/" + file.name));
     }
     return {};

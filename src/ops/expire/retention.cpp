@@ -9,8 +9,6 @@ namespace {
 using repo::BackupEntry;
 using repo::BackupType;
 
-constexpr UnixTime kDay_s = 86400;
-
 std::string plural(std::uint64_t count, const std::string& noun) {
     return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
 }

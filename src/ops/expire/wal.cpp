@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "chronos/base/text.h"
+#include "chronos/pgdata/wal.h"
+#include "chronos/repo/wal_archive.h"
 
 namespace chronos::ops::expire {
 namespace {
@@ -11,8 +13,6 @@ using repo::BackupEntry;
 using repo::BackupType;
 
 constexpr std::size_t kTimelineSize = 8;
-constexpr std::size_t kDirectorySize = 16;
-constexpr std::size_t kSegmentSize = 24;
 
 bool counts(BackupType retention_type, BackupType type) {
     switch (retention_type) {
@@ -118,15 +118,15 @@ WalPlan plan_wal(const std::vector<BackupEntry>& backups, const repo::HistoryEnt
 
 bool directory_outside(const WalPlan& plan, std::string_view directory) {
     return std::none_of(plan.keep.begin(), plan.keep.end(), [&](const KeepRange& range) {
-        return directory >= std::string_view(range.first).substr(0, kDirectorySize) &&
-               (!range.last ||
-                directory <= std::string_view(*range.last).substr(0, kDirectorySize));
+        return directory >= repo::wal_directory(range.first) &&
+               (!range.last || directory <= repo::wal_directory(*range.last));
     });
 }
 
 bool file_outside(const WalPlan& plan, std::string_view file) {
-    const std::string_view segment = file.substr(0, kSegmentSize);
-    if (segment.size() < kSegmentSize || !is_hex_upper(segment)) return false;  // not ours to judge
+    const std::string_view segment = file.substr(0, pgdata::kWalSegmentNameSize);
+    if (segment.size() < pgdata::kWalSegmentNameSize || !is_hex_upper(segment))
+        return false;  // not ours to judge
     return std::none_of(plan.keep.begin(), plan.keep.end(),
                         [&](const KeepRange& range) { return range.holds(segment); });
 }

@@ -7,6 +7,7 @@
 #include "chronos/repo/drill.h"
 #include "chronos/repo/hold.h"
 #include "chronos/repo/verify_result.h"
+#include "chronos/repo/wal_archive.h"
 #include "chronos/storage/storage.h"
 #include "ops/health/timelines.h"
 #include "ops/health/wal_runs.h"
@@ -118,7 +119,7 @@ Result<ArchiveFacts> look_at_archive(const Repository& repository, const std::st
     const std::string prefix = std::to_string(repository.key) + "/" + database.archive_id() + "/";
     std::vector<std::string> names;
     for (const storage::Entry& entry : CHRONOS_TRY(repository.storage->list(path)))
-        if (entry.name.size() == 16 && is_hex_upper(entry.name)) names.push_back(entry.name);
+        if (repo::is_wal_directory(entry.name)) names.push_back(entry.name);
     forget_others(memory, prefix, names);
     WalRuns runs;
     for (std::size_t i = 0; i < names.size(); ++i) {

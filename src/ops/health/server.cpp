@@ -96,9 +96,9 @@ Result<> ask_about_jobs(db::Connection& connection, ServerFacts& facts) {
     const auto exposed = connection.query(kExposedQuery);
     if (exposed && exposed->size() == 1 && (*exposed)[0].size() == 2) {
         const auto bytes = parse_uint((*exposed)[0][0].value_or(""));
-        const auto seconds = parse_uint((*exposed)[0][1].value_or(""));
+        const auto age_s = parse_uint((*exposed)[0][1].value_or(""));
         if (bytes) facts.unarchived_bytes = *bytes;
-        if (bytes && seconds) facts.exposed_seconds = static_cast<std::int64_t>(*seconds);
+        if (bytes && age_s) facts.exposed_seconds = static_cast<std::int64_t>(*age_s);
     }
     auto known = connection.query(kLastBackupQuery);
     const db::Rows rows =

@@ -3,6 +3,7 @@
 
 #include "chronos/base/text.h"
 #include "chronos/ops/info.h"
+#include "chronos/repo/wal_archive.h"
 
 namespace chronos::ops {
 namespace {
@@ -53,7 +54,7 @@ Result<> find_archive_edges(storage::Storage& storage, const std::string& direct
                             InfoArchive& archive) {
     std::vector<std::string> parts;
     for (storage::Entry& entry : CHRONOS_TRY(storage.list(directory)))
-        if (entry.name.size() == 16 && is_hex_upper(entry.name)) parts.push_back(entry.name);
+        if (repo::is_wal_directory(entry.name)) parts.push_back(entry.name);
     for (auto part = parts.begin(); part != parts.end() && archive.min.empty(); ++part) {
         const auto edges = CHRONOS_TRY(edge_segments(storage, directory + "/" + *part));
         archive.min = edges.first;

@@ -104,8 +104,8 @@ Result<> Run::lock_stanzas() {
 
 Result<> Run::read_all() {
     for (const std::string& stanza : stanzas_) {
-        CHRONOS_TRY(read_pair(stanza, repo::archive_path(stanza) + "/archive.info", true));
-        CHRONOS_TRY(read_pair(stanza, repo::backup_path(stanza) + "/backup.info", false));
+        CHRONOS_TRY(read_pair(stanza, repo::archive_info_name(stanza), true));
+        CHRONOS_TRY(read_pair(stanza, repo::backup_info_name(stanza), false));
     }
     if (!pairs_.empty()) return {};
     return Error(ErrorKind::not_found, "repository '" + storage_.describe("") +

@@ -5,6 +5,7 @@
 #include "chronos/base/text.h"
 #include "chronos/compress/compress.h"
 #include "chronos/pgdata/wal.h"
+#include "chronos/repo/wal_archive.h"
 
 namespace chronos::ops::repair {
 namespace {
@@ -47,7 +48,7 @@ Result<> look_into(const Place& place, bool read_headers, FoundArchive& archive)
     int tries = 0;
     const std::string directory = repo::archive_path(place.stanza) + "/" + archive.id;
     for (const storage::Entry& part : CHRONOS_TRY(place.storage.list(directory))) {
-        if (part.name.size() != 16 || !is_hex_upper(part.name)) continue;
+        if (!repo::is_wal_directory(part.name)) continue;
         for (const storage::Entry& entry :
              CHRONOS_TRY(place.storage.list(directory + "/" + part.name))) {
             if (!pgdata::is_wal_segment(std::string_view(entry.name).substr(0, 24))) continue;

@@ -105,10 +105,10 @@ template std::string what_is_wrong(const FoundInfo<repo::BackupInfo>&);
 Result<FoundInfos> find_infos(const Place& place) {
     Opened opened;
     FoundInfos found;
-    found.archive = CHRONOS_TRY(find_pair(place, repo::archive_path(place.stanza) + "/archive.info",
-                                          repo::parse_archive_info, opened));
-    found.backup = CHRONOS_TRY(find_pair(place, repo::backup_path(place.stanza) + "/backup.info",
-                                         repo::parse_backup_info, opened));
+    found.archive = CHRONOS_TRY(
+        find_pair(place, repo::archive_info_name(place.stanza), repo::parse_archive_info, opened));
+    found.backup = CHRONOS_TRY(
+        find_pair(place, repo::backup_info_name(place.stanza), repo::parse_backup_info, opened));
     if (opened.there > 0 && !found.archive.info && !found.backup.info && opened.crypto)
         return *std::move(opened.crypto);
     return found;

@@ -16,6 +16,7 @@
 #include "chronos/pgdata/server_parameters.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/stored_file.h"
+#include "chronos/repo/wal_archive.h"
 #include "chronos/repo/wal_notes.h"
 #include "chronos/storage/forwarding.h"
 
@@ -141,7 +142,7 @@ private:
     Result<> list_archived(const ArchiveLocation& archive, std::size_t index) {
         storage::Storage& storage = *archive.repository->storage;
         for (const storage::Entry& directory : CHRONOS_TRY(storage.list(archive.directory))) {
-            if (directory.name.size() != 16 || !is_hex_upper(directory.name) ||
+            if (!repo::is_wal_directory(directory.name) ||
                 directory.name.substr(8) < first_.substr(0, 8) ||
                 !legs_.contains(pgdata::timeline_of_segment(directory.name + "00000000")))
                 continue;

@@ -36,7 +36,7 @@ bool exists(const std::string& path) {
 }
 
 /// Whether --delta and --force may be honoured: they remove what does not belong to a cluster.
-void guard_data_directory(const RestoreRequest& request, RestorePlan& plan) {
+void decide_replacement(const RestoreRequest& request, RestorePlan& plan) {
     plan.delta = request.delta;
     plan.force = request.force;
     plan.save_current = request.save_current;
@@ -476,7 +476,7 @@ Result<RestorePlan> plan_restore(const RestoreRequest& given) {
     if (!request.reason.empty()) plan.notes.push_back("reason: " + printable(request.reason));
     if (auto stopped = refuse_running(request.pg_path); !stopped)
         plan.problems.push_back({std::move(stopped).error()});
-    guard_data_directory(request, plan);
+    decide_replacement(request, plan);
     const UnixTime now = request.now != 0 ? request.now : unix_now();
     const RecoveryType type = request.type.value_or(RecoveryType::default_);
     const auto target = CHRONOS_TRY(plan_target(request, type, now, plan));

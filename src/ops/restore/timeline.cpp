@@ -8,6 +8,7 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "chronos/pgdata/wal.h"
 #include "chronos/pgdata/wal_commits.h"
 #include "chronos/repo/kept_aside.h"
 #include "chronos/repo/restore_note.h"
@@ -18,20 +19,12 @@
 namespace chronos::ops {
 namespace {
 
-constexpr std::size_t kDirectorySize = 16;
-constexpr std::size_t kSegmentSize = 24;
-
 std::string number_text(Timeline timeline) {
     return std::to_string(timeline);
 }
 
 std::string prefix_of(Timeline timeline) {
     return pgdata::timeline_history_name(timeline).substr(0, 8);
-}
-
-bool is_segment_entry(std::string_view name) {
-    return name.size() >= kSegmentSize + 41 && name[kSegmentSize] == '-' &&
-           pgdata::is_wal_segment(name.substr(0, kSegmentSize));
 }
 
 /// Decimal or hexadecimal with 0x, as PostgreSQL reads recovery_target_timeline.
@@ -67,10 +60,10 @@ Result<LastSegment> last_segment_on(storage::Storage& storage, const std::string
     LastSegment last;
     const auto parts = CHRONOS_TRY(storage.list(directory, prefix_of(timeline)));
     for (auto part = parts.rbegin(); part != parts.rend() && last.name.empty(); ++part) {
-        if (part->name.size() != kDirectorySize) continue;
+        if (!repo::is_wal_directory(part->name)) continue;
         for (const auto& entry : CHRONOS_TRY(storage.list(directory + "/" + part->name))) {
-            if (!is_segment_entry(entry.name)) continue;
-            last.name = std::max(last.name, entry.name.substr(0, kSegmentSize));
+            if (!repo::is_archived_segment(entry.name)) continue;
+            last.name = std::max(last.name, entry.name.substr(0, pgdata::kWalSegmentNameSize));
             last.stored = std::max(last.stored, entry.modified);
         }
     }
@@ -197,13 +190,13 @@ Result<> TimelineGuide::find_newest() {
     for (const ArchiveLocation& archive : archives_) {
         storage::Storage& storage = *archive.repository->storage;
         for (const storage::Entry& entry : CHRONOS_TRY(storage.list(archive.directory))) {
-            if (entry.name.size() != kDirectorySize || !is_hex_upper(entry.name)) continue;
+            if (!repo::is_wal_directory(entry.name)) continue;
             const Timeline timeline = pgdata::timeline_of_segment(entry.name);
             if (timeline <= 1 || timeline <= newest_ || timeline <= of_backups ||
                 timeline <= orphan_)
                 continue;
             for (const auto& file : CHRONOS_TRY(storage.list(archive.directory + "/" + entry.name)))
-                if (is_segment_entry(file.name)) orphan_ = timeline;
+                if (repo::is_archived_segment(file.name)) orphan_ = timeline;
         }
     }
     newest_ = std::max(newest_, of_backups);
@@ -434,11 +427,11 @@ Result<> TimelineGuide::look_at_archive(const ArchiveLocation& archive, Behind& 
     std::string fork;
     for (const auto& part :
          CHRONOS_TRY(storage.list(archive.directory, prefix_of(behind.parent)))) {
-        if (part.name.size() != kDirectorySize) continue;
+        if (!repo::is_wal_directory(part.name)) continue;
         // Of all directories but the last before the fork only the names are looked at.
-        if (size != 0 && part.name < fork.substr(0, kDirectorySize)) continue;
+        if (size != 0 && part.name < repo::wal_directory(fork)) continue;
         for (const auto& entry : CHRONOS_TRY(storage.list(archive.directory + "/" + part.name))) {
-            if (!is_segment_entry(entry.name)) continue;
+            if (!repo::is_archived_segment(entry.name)) continue;
             const std::string object = archive.directory + "/" + part.name + "/" + entry.name;
             if (size == 0) {
                 const auto content =
@@ -448,9 +441,9 @@ Result<> TimelineGuide::look_at_archive(const ArchiveLocation& archive, Behind& 
                 if (!header) continue;
                 size = header->segment_size;
                 fork = pgdata::wal_segment_name(behind.parent, behind.left, size);
-                if (part.name < fork.substr(0, kDirectorySize)) break;
+                if (part.name < repo::wal_directory(fork)) break;
             }
-            const std::string name = entry.name.substr(0, kSegmentSize);
+            const std::string name = entry.name.substr(0, pgdata::kWalSegmentNameSize);
             if (name < fork) {
                 if (born != nullptr && entry.modified > born->stored) ++younger;
                 continue;

@@ -56,10 +56,6 @@ std::vector<Leg> legs_of(const WalScanRequest& request) {
     return legs;
 }
 
-bool is_segment_entry(std::string_view name) {
-    return name.size() >= 65 && name[24] == '-' && pgdata::is_wal_segment(name.substr(0, 24));
-}
-
 /// Of which segments everything was streamed, and since when: archive-get puts them together. Their
 /// own file may come late, or never if the server died first.
 Result<std::map<std::string, UnixTime>> streamed_segments(const WalScanRequest& request) {
@@ -93,15 +89,15 @@ Result<std::vector<StoredSegment>> stored_segments(
     }
     char timeline[9];
     std::snprintf(timeline, sizeof timeline, "%08X", leg.timeline);
-    const std::string first_directory =
-        segment_name(leg.timeline, leg.first, request.segment_size).substr(0, 16);
+    const std::string first = segment_name(leg.timeline, leg.first, request.segment_size);
     for (const ArchiveLocation& archive : request.archives) {
         storage::Storage& storage = *archive.repository->storage;
         for (const auto& part : CHRONOS_TRY(storage.list(archive.directory, timeline))) {
-            if (part.name.size() != 16 || part.name < first_directory) continue;
+            if (!repo::is_wal_directory(part.name) || part.name < repo::wal_directory(first))
+                continue;
             for (const auto& entry :
                  CHRONOS_TRY(storage.list(archive.directory + "/" + part.name))) {
-                if (!is_segment_entry(entry.name)) continue;
+                if (!repo::is_archived_segment(entry.name)) continue;
                 const std::uint64_t number = segment_number(entry.name, request.segment_size);
                 if (is_of(leg, number)) stored.push_back({number, entry.modified});
             }
@@ -202,7 +198,8 @@ namespace {
 /// The content of a segment from whichever archive can give it.
 std::optional<std::string> read_segment(const WalScanRequest& request, const std::string& segment) {
     for (const ArchiveLocation& archive : request.archives) {
-        const std::string directory = archive.directory + "/" + segment.substr(0, 16);
+        const std::string directory =
+            archive.directory + "/" + std::string(repo::wal_directory(segment));
         const auto listed = archive.repository->storage->list(directory, segment + "-");
         if (!listed || listed->empty()) continue;
         auto content = repo::read_archived_segment(

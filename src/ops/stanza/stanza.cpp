@@ -76,11 +76,10 @@ Result<bool> is_incomplete(const repo::Repository& repository, const std::string
     };
     bool archive = false, backup = false;
     CHRONOS_TRY(storage::at_once(
-        storage,
-        {storage::answer_into(
-             archive, [&] { return either_exists(repo::archive_path(stanza) + "/archive.info"); }),
-         storage::answer_into(
-             backup, [&] { return either_exists(repo::backup_path(stanza) + "/backup.info"); })}));
+        storage, {storage::answer_into(
+                      archive, [&] { return either_exists(repo::archive_info_name(stanza)); }),
+                  storage::answer_into(
+                      backup, [&] { return either_exists(repo::backup_info_name(stanza)); })}));
     return !archive || !backup;
 }
 

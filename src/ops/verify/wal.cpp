@@ -10,14 +10,13 @@
 #include "chronos/compress/compress.h"
 #include "chronos/crypto/cipher.h"
 #include "chronos/crypto/hash.h"
+#include "chronos/pgdata/wal.h"
+#include "chronos/repo/wal_archive.h"
 #include "ops/verify/ledger.h"
 
 namespace chronos::ops::verify {
 namespace {
 
-constexpr std::size_t kDirectorySize = 16;
-constexpr std::size_t kSegmentSize = 24;
-constexpr std::size_t kSha1Size = 40;
 constexpr std::string_view kSegmentSizeKey = "segment-size ";
 
 /// A name as an archive stores segments: "<segment>[.partial]-<sha1>[.ext]".
@@ -31,15 +30,15 @@ struct StoredName {
 std::optional<StoredName> parse_stored_name(std::string_view name) {
     constexpr std::string_view kPartial = ".partial";
     StoredName stored;
-    stored.segment = name.substr(0, std::min(name.size(), kSegmentSize));
+    stored.segment = name.substr(0, std::min(name.size(), pgdata::kWalSegmentNameSize));
     if (!pgdata::is_wal_segment(stored.segment)) return std::nullopt;
-    name.remove_prefix(kSegmentSize);
+    name.remove_prefix(pgdata::kWalSegmentNameSize);
     stored.partial = name.starts_with(kPartial);
     if (stored.partial) name.remove_prefix(kPartial.size());
-    if (!name.starts_with('-') || name.size() < 1 + kSha1Size) return std::nullopt;
-    stored.sha1 = name.substr(1, kSha1Size);
+    if (!name.starts_with('-') || name.size() < 1 + crypto::kSha1TextSize) return std::nullopt;
+    stored.sha1 = name.substr(1, crypto::kSha1TextSize);
     if (stored.sha1.find_first_not_of("0123456789abcdef") != std::string::npos) return std::nullopt;
-    const std::string_view extension = name.substr(1 + kSha1Size);
+    const std::string_view extension = name.substr(1 + crypto::kSha1TextSize);
     stored.compression = compress::compress_type_of_name(extension);
     if (extension != compress::compress_extension(stored.compression)) return std::nullopt;
     return stored;
@@ -159,7 +158,7 @@ private:
             if (slash == std::string::npos) continue;
             const std::string name = place.substr(slash + 1);
             const auto stored = parse_stored_name(name);
-            if (!stored || place.substr(0, slash) != stored->segment.substr(0, kDirectorySize)) {
+            if (!stored || place.substr(0, slash) != repo::wal_directory(stored->segment)) {
                 if (!pgdata::is_backup_history(name))
                     scope_.findings.note({archive_.id, place},
                                          "is no name that anybody looks for in an archive");

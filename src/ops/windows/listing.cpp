@@ -5,13 +5,11 @@
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/compress/compress.h"
+#include "chronos/pgdata/wal.h"
+#include "chronos/repo/wal_archive.h"
 
 namespace chronos::ops::windows {
 namespace {
-
-constexpr std::size_t kDirectorySize = 16;
-constexpr std::size_t kSegmentSize = 24;
-constexpr std::size_t kStoredSize = kSegmentSize + 1 + 40;  ///< with the checksum
 
 /// Takes the head of what passes and then says that it is enough.
 class HeadSink final : public io::Sink {
@@ -29,11 +27,10 @@ public:
 
 /// "<directory>/<segment>-<sha1>[.ext]": the segment's name, "" if it is something else.
 std::string_view segment_of(std::string_view name) {
-    if (name.size() < kDirectorySize + 1 + kStoredSize || name[kDirectorySize] != '/') return {};
-    name.remove_prefix(kDirectorySize + 1);
-    if (name[kSegmentSize] != '-' || !pgdata::is_wal_segment(name.substr(0, kSegmentSize)))
-        return {};
-    return name.substr(0, kSegmentSize);
+    if (name.size() <= repo::kWalDirectorySize || name[repo::kWalDirectorySize] != '/') return {};
+    name.remove_prefix(repo::kWalDirectorySize + 1);
+    if (!repo::is_archived_segment(name)) return {};
+    return name.substr(0, pgdata::kWalSegmentNameSize);
 }
 
 /// The only thing that names do not tell.

@@ -112,8 +112,7 @@ bool Looker::leaves_behind(const std::vector<pgdata::TimelineSwitch>& switches, 
 std::optional<Lsn> Looker::last_left(Timeline timeline) const {
     std::optional<Lsn> last;
     for (const auto& [other, switches] : listing_.histories)
-        for (const pgdata::TimelineSwitch& one : switches)
-            if (one.parent == timeline && (!last || *last < one.switch_lsn)) last = one.switch_lsn;
+        last = std::max(last, pgdata::last_left(switches, timeline));
     return last;
 }
 

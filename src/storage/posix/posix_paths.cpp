@@ -1,20 +1,13 @@
 #include "storage/posix/posix_paths.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
 #include <cerrno>
-#include <memory>
 #include <vector>
 
 namespace chronos::storage {
 namespace {
-
-struct CloseDirectory {
-    void operator()(DIR* directory) const noexcept { ::closedir(directory); }
-};
-using Directory = std::unique_ptr<DIR, CloseDirectory>;
 
 /// An entry of a directory and whether it is a directory itself.
 struct Child {

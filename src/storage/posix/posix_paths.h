@@ -1,7 +1,9 @@
 #pragma once
 
+#include <dirent.h>
 #include <sys/types.h>
 
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -10,6 +12,11 @@
 #include "chronos/storage/storage.h"
 
 namespace chronos::storage {
+
+struct CloseDirectory {
+    void operator()(DIR* directory) const noexcept { ::closedir(directory); }
+};
+using Directory = std::unique_ptr<DIR, CloseDirectory>;
 
 /// Readers of the format ignore such names. Source: docs/format/repository.md, Atomic and plain
 /// writing.

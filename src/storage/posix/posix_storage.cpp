@@ -59,10 +59,6 @@ private:
     std::atomic<bool> root_seen_ = false;
 };
 
-struct CloseDirectory {
-    void operator()(DIR* directory) const noexcept { ::closedir(directory); }
-};
-
 EntryType entry_type(mode_t mode) {
     if (S_ISREG(mode)) return EntryType::file;
     if (S_ISDIR(mode)) return EntryType::path;
@@ -101,7 +97,7 @@ bool is_hidden(std::string_view name) {
 /// In the order of the directory; no entries if there is no such directory.
 Result<std::vector<Entry>> read_directory(const std::string& path, std::string_view name_prefix) {
     std::vector<Entry> entries;
-    const std::unique_ptr<DIR, CloseDirectory> directory(::opendir(path.c_str()));
+    const Directory directory(::opendir(path.c_str()));
     if (!directory) {
         if (errno == ENOENT || errno == ENOTDIR) return entries;
         return system_error(ErrorKind::path_open, "unable to list path '" + path + "'", errno);

@@ -12,10 +12,9 @@
 namespace chronos::cli {
 namespace {
 
-using nlohmann::json;
 using ops::health::RuleState;
 
-Alert sample(RuleState state, RuleState before) {
+Alert sample_alert(RuleState state, RuleState before) {
     Alert alert;
     alert.stanza = "main";
     alert.at = 1795182683;
@@ -27,13 +26,14 @@ Alert sample(RuleState state, RuleState before) {
     return alert;
 }
 
-std::string content(const std::string& path) {
+std::string content_of(const std::string& path) {
     std::ifstream file(path);
     return {std::istreambuf_iterator<char>(file), {}};
 }
 
 TEST(Alert, IsJsonThatSaysAll) {
-    const json payload = json::parse(generic_payload(sample(RuleState::critical, RuleState::ok)));
+    const nlohmann::json payload =
+        nlohmann::json::parse(generic_payload(sample_alert(RuleState::critical, RuleState::ok)));
     EXPECT_EQ(payload["rule"], "backup_age");
     EXPECT_EQ(payload["state"], "critical");
     EXPECT_EQ(payload["before"], "ok");
@@ -43,7 +43,7 @@ TEST(Alert, IsJsonThatSaysAll) {
 
 // NOTIFY refuses 8000 bytes, and an alert that raises an error would be none.
 TEST(Alert, FitsANotification) {
-    Alert alert = sample(RuleState::critical, RuleState::ok);
+    Alert alert = sample_alert(RuleState::critical, RuleState::ok);
     alert.change.rule.message = std::string(100000, '"');
     alert.change.rule.hint = std::string(100000, '\\');
     EXPECT_LT(generic_payload(alert).size(), 8000u);
@@ -53,21 +53,22 @@ TEST(Alert, FitsANotification) {
 }
 
 TEST(Alert, OfPagerDutyTriggersAndResolvesByOneKey) {
-    const json trigger =
-        json::parse(pagerduty_payload(sample(RuleState::warning, RuleState::ok), "KEY"));
+    const nlohmann::json trigger = nlohmann::json::parse(
+        pagerduty_payload(sample_alert(RuleState::warning, RuleState::ok), "KEY"));
     EXPECT_EQ(trigger["event_action"], "trigger");
     EXPECT_EQ(trigger["routing_key"], "KEY");
     EXPECT_EQ(trigger["payload"]["severity"], "warning");
     for (const char* required : {"summary", "source", "severity"})
         EXPECT_TRUE(trigger["payload"][required].is_string()) << required;
-    const json resolve =
-        json::parse(pagerduty_payload(sample(RuleState::ok, RuleState::warning), "KEY"));
+    const nlohmann::json resolve = nlohmann::json::parse(
+        pagerduty_payload(sample_alert(RuleState::ok, RuleState::warning), "KEY"));
     EXPECT_EQ(resolve["event_action"], "resolve");
     EXPECT_EQ(resolve["dedup_key"], trigger["dedup_key"]);
 }
 
 TEST(Alert, OfSlackHasAText) {
-    const json payload = json::parse(slack_payload(sample(RuleState::ok, RuleState::critical)));
+    const nlohmann::json payload =
+        nlohmann::json::parse(slack_payload(sample_alert(RuleState::ok, RuleState::critical)));
     EXPECT_EQ(payload["text"], "resolved: backup_age of main: age of the last backup is 26h");
     EXPECT_EQ(payload["attachments"][0]["color"], "good");
 }
@@ -77,7 +78,7 @@ TEST(ShellCommand, GetsInputAndEnvironment) {
     const std::string out = directory.path() + "/out";
     ASSERT_OK(run_shell_command("cat >" + out + "; printf %s \"$ALERT_RULE\" >>" + out, "input ",
                                 {"ALERT_RULE=a'b\"c $(d)"}, std::chrono::seconds(10)));
-    EXPECT_EQ(content(out), "input a'b\"c $(d)");
+    EXPECT_EQ(content_of(out), "input a'b\"c $(d)");
 }
 
 TEST(ShellCommand, ThatFailsOrHangsIsAnError) {

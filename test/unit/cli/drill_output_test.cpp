@@ -9,7 +9,7 @@ namespace {
 
 using testing::HasSubstr;
 
-ops::drill::DrillReport sample() {
+ops::drill::DrillReport sample_report() {
     ops::drill::DrillReport report;
     report.stanza = "main";
     report.started = 1795187770;
@@ -24,7 +24,7 @@ ops::drill::DrillReport sample() {
 }
 
 TEST(DrillOutput, ARecordHasEveryMemberWhateverHappened) {
-    const auto passed = drill_json(sample(), "quarterly");
+    const auto passed = drill_json(sample_report(), "quarterly");
     ops::drill::DrillReport broken;
     broken.failed_phase = "restore";
     broken.failure = "file x is damaged";
@@ -42,7 +42,7 @@ TEST(DrillOutput, ARecordHasEveryMemberWhateverHappened) {
 }
 
 TEST(DrillOutput, ARecordHasNoAnswerOfTheCluster) {
-    ops::drill::DrillReport report = sample();
+    ops::drill::DrillReport report = sample_report();
     report.checks = {
         {"assert", "SELECT password", "x", "secret of the cluster", false, 0.5, "another value"},
         {"command", "psql", "exit status 0", "exit status 1: secret", false, 0.5, "exit status 1"},
@@ -54,10 +54,10 @@ TEST(DrillOutput, ARecordHasNoAnswerOfTheCluster) {
 }
 
 TEST(DrillOutput, TheListSaysHowADrillEndedAndWhy) {
-    auto failed = drill_json(sample(), "");
+    auto failed = drill_json(sample_report(), "");
     failed["passed"] = false;
     failed["failure"] = {{"phase", "restore"}, {"message", "file x is damaged\n"}};
-    const auto history = nlohmann::json::array({drill_json(sample(), ""), failed});
+    const auto history = nlohmann::json::array({drill_json(sample_report(), ""), failed});
     const std::string text = format_drill_history(history);
     EXPECT_THAT(text, HasSubstr("passed  20261120-075745F  time 2026-11-20 08:00:00+00\n"));
     EXPECT_THAT(text, HasSubstr("FAILED  20261120-075745F  time 2026-11-20 08:00:00+00  file x is "

@@ -8,6 +8,7 @@
 #include <csignal>
 #include <functional>
 
+#include "config_of.h"
 #include "result_matchers.h"
 #include "temporary_directory.h"
 
@@ -21,19 +22,6 @@ int in_child(const std::function<int()>& body) {
     int status = 0;
     waitpid(child, &status, 0);
     return status;
-}
-
-config::Config config_of(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), "--no-config");
-    std::vector<std::string> warnings;
-    auto config = config::resolve({.arguments = std::move(arguments),
-                                   .environment = {},
-                                   .program = {},
-                                   .terminal = false,
-                                   .exec_id = {}},
-                                  warnings);
-    EXPECT_OK(config);
-    return std::move(*config);
 }
 
 TEST(Signals, InheritedBlocksAndIgnoresDoNotCount) {

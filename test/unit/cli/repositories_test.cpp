@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include "cli/context.h"
+#include "config_of.h"
 #include "result_matchers.h"
 
 namespace chronos::cli {
@@ -8,20 +9,6 @@ namespace {
 
 using testing::ElementsAre;
 using testing::MatchesRegex;
-
-config::Config config_of(std::vector<std::string> arguments,
-                         std::vector<std::string> environment = {}) {
-    arguments.insert(arguments.begin(), "--no-config");
-    std::vector<std::string> warnings;
-    auto config = config::resolve({.arguments = std::move(arguments),
-                                   .environment = std::move(environment),
-                                   .program = {},
-                                   .terminal = false,
-                                   .exec_id = {}},
-                                  warnings);
-    EXPECT_OK(config);
-    return std::move(*config);
-}
 
 std::vector<unsigned> keys(const std::vector<repo::Repository>& repositories) {
     std::vector<unsigned> result;

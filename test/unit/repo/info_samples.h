@@ -8,6 +8,8 @@
 
 namespace chronos::repo {
 
+inline const std::string kStanza = "main";
+
 /// `body` and the section with its checksum. A key ends before "={", or else before "=": one sample
 /// has a database a=b.
 inline std::string sealed(const std::string& body) {

@@ -17,8 +17,7 @@ using test::Fixture;
 using test::read_file;
 using test::write_file;
 
-constexpr char kStanza[] = "main";
-constexpr char kPass[] = "fixture-repo-pass-d";
+constexpr char kFixturePass[] = "fixture-repo-pass-d";
 constexpr char kFull[] = "20261120-083948F";
 constexpr char kDiff[] = "20261120-083948F_20261120-083950D";
 constexpr char kIncr[] = "20261120-083948F_20261120-083952I";
@@ -74,7 +73,7 @@ TEST(InfoStore, RepositoriesOfPgBackRestComeBackByteForByte) {
     const Fixture blocks("zst-bundle-block");
     check_repository(blocks.repository());
     const Fixture tablespace("lz4-aes-tblspc");
-    check_repository(tablespace.repository(kPass));
+    check_repository(tablespace.repository(kFixturePass));
     const Fixture crafted("crafted");
     std::size_t cases = 0;
     for (const auto& entry : fs::directory_iterator(crafted.path("."))) {
@@ -264,7 +263,7 @@ TEST(InfoStore, TheHistoryKeepsAPackedManifestUnderTheYear) {
 TEST(Reconstruction, AHealthyRepositoryIsLeftAlone) {
     const Fixture fixture("lz4-aes-tblspc");
     const Warnings warnings;
-    const auto loaded = load_backup_info_reconstructed(fixture.repository(kPass), kStanza);
+    const auto loaded = load_backup_info_reconstructed(fixture.repository(kFixturePass), kStanza);
     ASSERT_OK(loaded);
     EXPECT_FALSE(loaded->changed);
     EXPECT_TRUE(warnings.lines.empty());
@@ -274,7 +273,7 @@ TEST(Reconstruction, WhatLostItsManifestGoesWithEverythingBuiltOnIt) {
     const Fixture fixture("lz4-aes-tblspc");
     fs::remove(fixture.path() + "/backup/main/" + kDiff + "/backup.manifest");
     const Warnings warnings;
-    const auto loaded = load_backup_info_reconstructed(fixture.repository(kPass), kStanza);
+    const auto loaded = load_backup_info_reconstructed(fixture.repository(kFixturePass), kStanza);
     ASSERT_OK(loaded);
     EXPECT_TRUE(loaded->changed);
     EXPECT_NE(loaded->info.find(kFull), nullptr);
@@ -288,7 +287,7 @@ TEST(Reconstruction, WhatLostItsManifestGoesWithEverythingBuiltOnIt) {
 
 TEST(Reconstruction, CompleteBackupsThatAreNotListedAreAdded) {
     const Fixture fixture("lz4-aes-tblspc");
-    const Repository repository = fixture.repository(kPass);
+    const Repository repository = fixture.repository(kFixturePass);
     const BackupInfo whole = load_backup_info(repository, kStanza).value();
     BackupInfo cut = whole;
     cut.backups.erase(cut.backups.begin(), cut.backups.begin() + 2);
@@ -305,7 +304,7 @@ TEST(Reconstruction, CompleteBackupsThatAreNotListedAreAdded) {
 
 TEST(Reconstruction, BackupsOfAnotherClusterAreNotAdded) {
     const Fixture fixture("lz4-aes-tblspc");
-    const Repository repository = fixture.repository(kPass);
+    const Repository repository = fixture.repository(kFixturePass);
     BackupInfo info = load_backup_info(repository, kStanza).value();
     info.backups.clear();
     info.history.at(0).system_id ^= 1;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "fault_storage.h"
+#include "info_samples.h"
 #include "memory_storage.h"
 #include "result_matchers.h"
 
@@ -11,7 +12,6 @@ namespace {
 
 using testing::HasSubstr;
 
-const std::string kStanza = "main";
 const ClusterIdentity kCluster{.system_id = 7710195861716093438,
                                .version = "15",
                                .control_version = 1300,

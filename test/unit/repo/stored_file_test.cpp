@@ -5,6 +5,7 @@
 #include <map>
 
 #include "chronos/crypto/hash.h"
+#include "info_samples.h"
 #include "random_bytes.h"
 #include "result_matchers.h"
 
@@ -15,9 +16,8 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 constexpr std::uint32_t kBlock = 8192;
-const std::string kStanza = "main";
-const std::string kFull = "20261120-084850F";
-const std::string kDiff = "20261120-084850F_20261120-084853D";
+const std::string kBlockFull = "20261120-084850F";
+const std::string kBlockDiff = "20261120-084850F_20261120-084853D";
 
 /// Objects in memory, and a list of what was read of them.
 class MemoryObjects final : public storage::Storage {
@@ -69,8 +69,8 @@ class StoredFile : public testing::Test {
 protected:
     StoredFile() {
         repository.storage = memory;
-        manifest.label = kDiff;
-        manifest.references = {kFull, kDiff};
+        manifest.label = kBlockDiff;
+        manifest.references = {kBlockFull, kBlockDiff};
         manifest.options.compress_type = compress::CompressType::zst;
         file.name = "pg_data/base/1/2";
     }
@@ -133,7 +133,7 @@ protected:
 };
 
 TEST_F(StoredFile, IsLocatedByBundleReferenceAndCompression) {
-    const std::string base = "backup/main/" + kDiff + "/";
+    const std::string base = "backup/main/" + kBlockDiff + "/";
     file.repo_size = 123;
     EXPECT_EQ(locate(kStanza, manifest, file).object, base + "pg_data/base/1/2.zst");
     EXPECT_EQ(locate(kStanza, manifest, file).range.size_bytes, std::nullopt);
@@ -145,11 +145,11 @@ TEST_F(StoredFile, IsLocatedByBundleReferenceAndCompression) {
     file.block_map_size = 20;
     EXPECT_EQ(locate(kStanza, manifest, file).object, base + "pg_data/base/1/2.pgbi");
 
-    file.reference = kFull;
+    file.reference = kBlockFull;
     file.bundle_id = 7;
     file.bundle_offset = 42;
     const StoredLocation bundled = locate(kStanza, manifest, file);
-    EXPECT_EQ(bundled.object, "backup/main/" + kFull + "/bundle/7");
+    EXPECT_EQ(bundled.object, "backup/main/" + kBlockFull + "/bundle/7");
     EXPECT_EQ(bundled.range.offset_bytes, 42u);
     EXPECT_EQ(bundled.range.size_bytes, 123u);
 }
@@ -282,8 +282,8 @@ protected:
         memory->objects[diff_object] = super_blocks + map_text;
     }
 
-    const std::string full_object = "backup/main/" + kFull + "/pg_data/base/1/2.pgbi";
-    const std::string diff_object = "backup/main/" + kDiff + "/pg_data/base/1/2.pgbi";
+    const std::string full_object = "backup/main/" + kBlockFull + "/pg_data/base/1/2.pgbi";
+    const std::string diff_object = "backup/main/" + kBlockDiff + "/pg_data/base/1/2.pgbi";
     std::string content;
     BlockMap map;
 };
@@ -367,8 +367,8 @@ TEST_F(StoredFile, SmallFileIsReadWholeOrNotAtAll) {
 }
 
 TEST_F(BlockFile, LiesInABundleAtAnyOffset) {
-    const std::string in_full = "backup/main/" + kFull + "/bundle/3";
-    const std::string in_diff = "backup/main/" + kDiff + "/bundle/9";
+    const std::string in_full = "backup/main/" + kBlockFull + "/bundle/3";
+    const std::string in_diff = "backup/main/" + kBlockDiff + "/bundle/9";
     for (BlockMapItem& item : map) {
         item.bundle_id = item.reference == 0 ? 3 : 9;
         item.offset += item.reference == 0 ? 5 : 8;

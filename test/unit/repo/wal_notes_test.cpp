@@ -11,7 +11,7 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-const std::string kPass = "archive pass";
+const std::string kArchivePass = "archive pass";
 
 std::string segment(unsigned number, unsigned timeline = 1) {
     char name[25];
@@ -32,29 +32,31 @@ protected:
     }
     Result<std::optional<CommitNote>> last_note(const std::string& first, const std::string& last,
                                                 std::size_t objects_max = 8) {
-        return last_commit_note(repository_, "main", "15-1", first, last, kPass, objects_max);
+        return last_commit_note(repository_, "main", "15-1", first, last, kArchivePass,
+                                objects_max);
     }
     Repository repository_;
 };
 
 TEST_P(WalNotes, GapsComeBackInOrderAndTheLongerOneReplacesTheShorter) {
     const WalGap second{segment(9), segment(9), 300, 300};
-    ASSERT_OK(save_gap(repository_, "main", "15-1", second, kPass));
-    ASSERT_OK(save_gap(repository_, "main", "15-1", {segment(3), segment(4), 100, 110}, kPass));
+    ASSERT_OK(save_gap(repository_, "main", "15-1", second, kArchivePass));
+    ASSERT_OK(
+        save_gap(repository_, "main", "15-1", {segment(3), segment(4), 100, 110}, kArchivePass));
     const WalGap longer{segment(3), segment(6), 100, 200};
-    ASSERT_OK(save_gap(repository_, "main", "15-1", longer, kPass));
-    const auto gaps = list_gaps(repository_, "main", "15-1", kPass);
+    ASSERT_OK(save_gap(repository_, "main", "15-1", longer, kArchivePass));
+    const auto gaps = list_gaps(repository_, "main", "15-1", kArchivePass);
     ASSERT_OK(gaps);
     EXPECT_THAT(*gaps, ElementsAre(longer, second));
-    EXPECT_THAT(*list_gaps(repository_, "main", "15-2", kPass), IsEmpty());
+    EXPECT_THAT(*list_gaps(repository_, "main", "15-2", kArchivePass), IsEmpty());
 }
 
 TEST_P(WalNotes, LastCommitIsThatOfTheLastSegmentThatHasOne) {
     const CommitNote three{segment(3), 1000, Lsn{0x3000100}};
     const CommitNote four{segment(4), 2000, Lsn{0x4000100}};
     const CommitNote eight{segment(8), 9000, Lsn{0x8000100}};
-    ASSERT_OK(save_commit_notes(repository_, "main", "15-1", {three, four}, kPass));
-    ASSERT_OK(save_commit_notes(repository_, "main", "15-1", {eight}, kPass));
+    ASSERT_OK(save_commit_notes(repository_, "main", "15-1", {three, four}, kArchivePass));
+    ASSERT_OK(save_commit_notes(repository_, "main", "15-1", {eight}, kArchivePass));
     EXPECT_EQ(**last_note(segment(1), segment(9)), eight);
     EXPECT_EQ(**last_note(segment(1), segment(7)), four);
     EXPECT_EQ(**last_note(segment(1), segment(3)), three);
@@ -86,17 +88,17 @@ TEST_P(WalNotes, PiecesAreThoseWhoseNamesAreOfThatForm) {
 TEST_P(WalNotes, OfRemovedWalAreRemovedAndThoseOfTheRestStay) {
     for (unsigned first : {3, 8}) {
         const WalGap gap{segment(first), segment(first + 1), 100, 110};
-        ASSERT_OK(save_gap(repository_, "main", "15-1", gap, kPass));
+        ASSERT_OK(save_gap(repository_, "main", "15-1", gap, kArchivePass));
         const CommitNote note{segment(first), first * 1000, Lsn{first * 0x1000000ull + 16}};
-        ASSERT_OK(save_commit_notes(repository_, "main", "15-1", {note}, kPass));
+        ASSERT_OK(save_commit_notes(repository_, "main", "15-1", {note}, kArchivePass));
         put(WalPiece{segment(first), 0, 8, 0, std::string(40, 'a'), compress::CompressType::none, 0}
                 .object("main", "15-1"),
             "x");
     }
     const auto removed = [&](const std::string& before) {
-        EXPECT_OK(remove_wal_notes(repository_, "main", "15-1", before, kPass));
+        EXPECT_OK(remove_wal_notes(repository_, "main", "15-1", before, kArchivePass));
         return std::vector<std::size_t>{
-            list_gaps(repository_, "main", "15-1", kPass)->size(),
+            list_gaps(repository_, "main", "15-1", kArchivePass)->size(),
             list_wal_pieces(repository_, "main", "15-1")->size(),
             repository_.storage->list("chronos/main/commit/15-1")->size()};
     };

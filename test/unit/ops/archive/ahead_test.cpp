@@ -9,6 +9,7 @@
 #include <mutex>
 #include <set>
 
+#include "archive_fixture.h"
 #include "result_matchers.h"
 #include "temporary_directory.h"
 
@@ -18,12 +19,6 @@ namespace {
 using testing::ElementsAre;
 using testing::UnorderedElementsAre;
 using namespace std::chrono_literals;
-
-std::string segment(unsigned number) {
-    char name[25];
-    std::snprintf(name, sizeof(name), "0000000100000000%08X", number);
-    return name;
-}
 
 /// A pg_wal directory, and a repository that is a list of names.
 class Ahead : public testing::Test {

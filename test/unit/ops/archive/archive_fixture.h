@@ -8,6 +8,7 @@
 #include "chronos/ops/archive_get.h"
 #include "chronos/ops/archive_push.h"
 #include "chronos/pgdata/control_file.h"
+#include "chronos/pgdata/wal.h"
 #include "chronos/repo/stanza.h"
 #include "chronos/storage/forwarding.h"
 #include "control_vector.h"
@@ -21,6 +22,12 @@ inline constexpr std::uint64_t kSystemId = 7710195861716093438;  // that of cont
 inline constexpr std::size_t kSegmentSize = std::size_t{16} << 20;
 inline const std::string kStanza = "main";
 inline const std::string kSegment = "000000010000000000000003";
+inline const std::string kDirectory = "0000000100000000/";
+
+inline std::string segment(unsigned number, Timeline timeline = 1) {
+    return pgdata::wal_segment_name(timeline, Lsn{std::uint64_t{number} * kSegmentSize},
+                                    kSegmentSize);
+}
 
 inline void write_file(const std::string& path, std::string_view content) {
     std::filesystem::create_directories(std::filesystem::path(path).parent_path());

@@ -10,12 +10,6 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-std::string segment(unsigned number) {
-    char name[25];
-    std::snprintf(name, sizeof name, "0000000100000000%08X", number);
-    return name;
-}
-
 class Dropped : public ArchiveTest {
 protected:
     void SetUp() override {

@@ -8,8 +8,6 @@ namespace {
 
 using testing::HasSubstr;
 
-const std::string kDirectory = "0000000100000000/";
-
 /// What recovery must never be told: that a file does not exist, when that is not known.
 class ArchiveGet : public ArchiveTest {
 protected:

@@ -15,8 +15,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-const std::string kDirectory = "0000000100000000/";
-
 class ArchivePush : public ArchiveTest {};
 
 TEST_F(ArchivePush, SegmentIsStoredUnderItsChecksumAndComesBack) {

@@ -13,10 +13,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string segment(unsigned number) {
-    return pgdata::wal_segment_name(1, Lsn{std::uint64_t{number} * kSegmentSize}, kSegmentSize);
-}
-
 /// What is served in place of the archive must be what the archive would serve.
 class ArchiveSpool : public ArchiveTest {
 protected:

@@ -12,12 +12,6 @@ using testing::HasSubstr;
 
 constexpr std::uint64_t kStart = 3 * std::uint64_t{kSegmentSize};
 
-std::string segment(unsigned number, unsigned timeline = 1) {
-    char name[25];
-    std::snprintf(name, sizeof name, "%08X%08X%08X", timeline, 0, number);
-    return name;
-}
-
 class Stream : public ArchiveTest, public testing::WithParamInterface<bool> {
 protected:
     void SetUp() override {

@@ -102,8 +102,8 @@ private:
     std::minstd_rand random_{7};
 };
 
-using Form = std::tuple<CompressType, const char*, bool>;
-class BlockChains : public testing::TestWithParam<Form> {};
+using ChainForm = std::tuple<CompressType, const char*, bool>;
+class BlockChains : public testing::TestWithParam<ChainForm> {};
 
 /// What a server does to a relation between two backups.
 void change(std::string& content, std::minstd_rand& random) {

@@ -53,10 +53,6 @@ INSTANTIATE_TEST_SUITE_P(Fixtures, SoundRepository,
                                          Sample{"crafted", "gz-pgbi-aes", "pass-gz-pgbi-aes"},
                                          Sample{"crafted", "gz-bundle-aes", "pass-gz-bundle-aes"}));
 
-const std::string kFull = "20261120-083824F";
-const std::string kDiff = kFull + "_20261120-083826D";
-const std::string kIncr = kFull + "_20261120-083828I";
-
 class Damage : public testing::Test {
 protected:
     std::string root() const { return fixture_.path(); }

@@ -17,10 +17,6 @@ using testing::Contains;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-const std::string kFull = "20261120-083824F";
-const std::string kDiff = kFull + "_20261120-083826D";
-const std::string kIncr = kFull + "_20261120-083828I";
-
 class VerifyAgain : public testing::Test {
 protected:
     VerifyRequest request(bool full = false) const {

@@ -13,6 +13,11 @@
 
 namespace chronos::ops::verify {
 
+/// The backups of the fixture that is damaged.
+inline const std::string kFull = "20261120-083824F";
+inline const std::string kDiff = kFull + "_20261120-083826D";
+inline const std::string kIncr = kFull + "_20261120-083828I";
+
 /// "<status>: <where>: <file>: <message> => <consequence>"
 inline std::string text_of(const VerifyFinding& finding) {
     return std::string(finding_status_name(finding.status)) + ": " + finding.where + ": " +
