@@ -59,6 +59,10 @@ override with_llvm := no
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
+# A server maps the module, and another one may load it at any moment: it too is replaced in one step.
+pgxs_install_shlib := $(INSTALL_SHLIB)
+INSTALL_SHLIB = replace() { $(pgxs_install_shlib) "$$1" "$$2.new" && mv -f "$$2.new" "$$2"; }; replace
+
 .PHONY: engine install-engine install-manual uninstall-engine install-pgbackrest-link not-as-root \
 	installcheck-regress installcheck-tap clean-engine
 

@@ -1,7 +1,8 @@
-# `make install` beside a server that runs: whoever starts an engine meanwhile gets the old program or the
-# new one, whole, and one that runs is not touched. The module and the engine agree on the place.
+# `make install` beside a server that runs: whoever starts an engine or loads the module meanwhile gets the
+# old one or the new one, whole, and what runs is not touched. The module and the engine agree on the place.
 use strict;
 use warnings;
+use Cwd qw(getcwd);
 use File::Copy qw(copy);
 use File::Temp qw(tempdir);
 use Test::More;
@@ -41,6 +42,36 @@ is(waitpid($running, 1), 0, 'who was started before runs on');
 kill 'TERM', $running;
 waitpid $running, 0;
 is_deeply([ sort map { s{.*/}{}r } glob "$bin/{*,.[!.]*}" ], ['chronos'], 'and nothing else is left there');
+
+# --- The module, which servers map: what is installed here is as large, and nothing is compiled for it.
+my $server_library = "$base/lib";
+mkdir $server_library or die $!;
+copy($program, "$base/chronos_backup.so") or die $!;
+copy('chronos_backup.control', $base) or die $!;
+my $whole = -s $program;
+my @make_module = ('make', '-s', '-C', $base, '-f', getcwd() . '/Makefile', '-o', 'chronos_backup.so', 'install-lib',
+	"pkglibdir=$server_library");
+is(system(@make_module), 0, 'a module is installed');
+open my $mapped, '<', "$server_library/chronos_backup.so" or die $!;
+my $first = (stat $mapped)[1];
+$installing = fork // die $!;
+if ($installing == 0)
+{
+	for (1 .. 5) { system(@make_module) == 0 or exit 1 }
+	exit 0;
+}
+my ($looks, $partial) = (0, 0);
+while (waitpid($installing, 1) == 0)
+{
+	++$looks;
+	select undef, undef, undef, 0.001;    # a copy takes longer
+	++$partial if (-s "$server_library/chronos_backup.so" // 0) != $whole;
+}
+is($?, 0, 'it is installed five times more');
+is($partial, 0, 'whoever looks for it meanwhile finds one that is whole') or diag("$partial of $looks");
+isnt((stat "$server_library/chronos_backup.so")[1], $first, 'it is another file');
+is(-s $mapped, $whole, 'and the one that is mapped stays as it was');
+is_deeply([ map { s{.*/}{}r } glob "$server_library/*" ], ['chronos_backup.so'], 'and nothing else is left there');
 
 # --- A former release had it beside the server's programs, where a restore_command may name it.
 mkdir "$base/server" or die $!;
