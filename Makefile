@@ -84,7 +84,7 @@ $(OBJS): build/pg_config.stamp
 all: engine
 ifeq ($(ENGINE),$(ENGINE_DIR)/chronos)
 engine:
-	cmake -S . -B $(ENGINE_DIR) -DCMAKE_BUILD_TYPE=Release -DCHRONOS_TESTS=OFF
+	cmake -S . -B $(ENGINE_DIR) -DCMAKE_BUILD_TYPE=Release -DCHRONOS_TESTS=OFF -DCHRONOS_UNITY=ON
 	cmake --build $(ENGINE_DIR) --target chronos --parallel $(shell nproc)
 else ifneq ($(ENGINE),)
 engine:

@@ -82,7 +82,8 @@ step() {
 }
 
 build_engine() {
-	cmake -S "$top" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE="${CHECK_BUILD_TYPE:-Release}" -DCHRONOS_WERROR=ON -DCHRONOS_TESTS=ON
+	cmake -S "$top" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE="${CHECK_BUILD_TYPE:-Release}" -DCHRONOS_WERROR=ON -DCHRONOS_TESTS=ON \
+		-DCHRONOS_UNITY=ON
 	local targets=all
 	has unit || targets='chronos chronos-serve unit_storage'
 	# shellcheck disable=SC2086
@@ -253,12 +254,12 @@ report_beside() {
 }
 
 # check_packages RELEASE: in a root file system that has nothing but the release and perl, the packages bring
-# all they need, or fail to.
+# all they need, or fail to. The compiler of each release has no warning.
 check_packages() {
 	local root fresh=$work/fresh-$1 test
 	root=$(build_root "$1" build-essential ccache debhelper lintian postgresql-server-dev-all $engine_packages) || return 1
 	as_root rm -rf "$root/check/packages"
-	enter_root "$root" "$top:/check/src" env PACKAGE_BUILD=/check/package /check/src/scripts/package.sh /check/packages || return 1
+	enter_root "$root" "$top:/check/src" env PACKAGE_BUILD=/check/package CHRONOS_WERROR=1 /check/src/scripts/package.sh /check/packages || return 1
 	as_root mmdebstrap --quiet --variant=minbase --include=perl --aptopt='Acquire::Check-Valid-Until "false"' "$1" "$fresh" || return 1
 	for test in "$top"/test/packages/*.pl; do
 		say "$1: ${test##*/}"

@@ -27,7 +27,7 @@ install_packages $build_packages $demo_packages
 
 say 'building the engine and the module'
 private_postgres "$work/pg"
-cmake -S "$top" -B "$build" -G Ninja -DCHRONOS_TESTS=OFF >"$work/build.log" 2>&1 &&
+cmake -S "$top" -B "$build" -G Ninja -DCHRONOS_TESTS=OFF -DCHRONOS_UNITY=ON >"$work/build.log" 2>&1 &&
 	cmake --build "$build" >>"$work/build.log" 2>&1 || { tail -n 40 "$work/build.log"; fail 'the engine does not build'; }
 copy_tree "$work/src"
 { make -C "$work/src" clean PG_CONFIG="$pg_bin/pg_config" ENGINE="$build/chronos" &&

@@ -100,12 +100,12 @@ run_fuzzer() {
 # tidy [FILE...]: clang-tidy over these sources, or all of src; any warning fails.
 layer_tidy() {
 	install_packages $build_packages $test_packages clang-tidy
-	step 'configure' cmake -S "$top" -B "$top/build/check" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCHRONOS_TESTS=ON
+	step 'configure' cmake -S "$top" -B "$top/build/tidy" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCHRONOS_TESTS=ON
 	step 'clang-tidy' run_tidy "$@"
 }
 run_tidy() {
 	local files=("$@")
 	# The module is compiled by its Makefile: the commands of this build do not know it.
 	[ ${#files[@]} -gt 0 ] || mapfile -t files < <(cd "$top" && find src -name '*.cpp' -not -path 'src/extension/*' | sort)
-	(cd "$top" && printf '%s\0' "${files[@]}" | xargs -0 -n 1 -P "$(nproc)" clang-tidy --quiet --warnings-as-errors='*' -p build/check)
+	(cd "$top" && printf '%s\0' "${files[@]}" | xargs -0 -n 1 -P "$(nproc)" clang-tidy --quiet --warnings-as-errors='*' -p build/tidy)
 }

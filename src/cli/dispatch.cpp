@@ -22,42 +22,42 @@
 namespace chronos::cli {
 namespace {
 
-struct Entry {
+struct Verb {
     std::string_view name;
     Command run;
 };
 
 /// What each is for stands in src/config/command_table.cpp.
 constexpr std::array kCommands{
-    Entry{"annotate", run_annotate},
-    Entry{"archive-get", run_archive_get},
-    Entry{"archive-push", run_archive_push},
-    Entry{"backup", run_backup},
-    Entry{"check", run_check},
-    Entry{"config-list", run_config_list},
-    Entry{"drill", run_drill},
-    Entry{"expire", run_expire},
-    Entry{"health", run_health},
-    Entry{"help", run_help},
-    Entry{"hold", run_hold},
-    Entry{"info", run_info},
-    Entry{"maintenance", run_maintenance},
-    Entry{"rekey", run_rekey},
-    Entry{"repair", run_repair},
-    Entry{"repo-get", run_repo_get},
-    Entry{"repo-ls", run_repo_ls},
-    Entry{"repo-usage", run_repo_usage},
-    Entry{"restore", run_restore},
-    Entry{"serve", run_serve},
-    Entry{"stanza-claim", run_stanza_claim},
-    Entry{"stanza-create", run_stanza_create},
-    Entry{"stanza-delete", run_stanza_delete},
-    Entry{"stanza-upgrade", run_stanza_upgrade},
-    Entry{"start", run_start},
-    Entry{"stop", run_stop},
-    Entry{"unhold", run_unhold},
-    Entry{"verify", run_verify},
-    Entry{"version", run_version},
+    Verb{"annotate", run_annotate},
+    Verb{"archive-get", run_archive_get},
+    Verb{"archive-push", run_archive_push},
+    Verb{"backup", run_backup},
+    Verb{"check", run_check},
+    Verb{"config-list", run_config_list},
+    Verb{"drill", run_drill},
+    Verb{"expire", run_expire},
+    Verb{"health", run_health},
+    Verb{"help", run_help},
+    Verb{"hold", run_hold},
+    Verb{"info", run_info},
+    Verb{"maintenance", run_maintenance},
+    Verb{"rekey", run_rekey},
+    Verb{"repair", run_repair},
+    Verb{"repo-get", run_repo_get},
+    Verb{"repo-ls", run_repo_ls},
+    Verb{"repo-usage", run_repo_usage},
+    Verb{"restore", run_restore},
+    Verb{"serve", run_serve},
+    Verb{"stanza-claim", run_stanza_claim},
+    Verb{"stanza-create", run_stanza_create},
+    Verb{"stanza-delete", run_stanza_delete},
+    Verb{"stanza-upgrade", run_stanza_upgrade},
+    Verb{"start", run_start},
+    Verb{"stop", run_stop},
+    Verb{"unhold", run_unhold},
+    Verb{"verify", run_verify},
+    Verb{"version", run_version},
 };
 
 std::string invoked_as(std::string_view argument) {
@@ -166,7 +166,7 @@ int report(const std::string& command, const Result<int>& result, std::chrono::m
 }  // namespace
 
 Command find_command_function(std::string_view name) {
-    for (const Entry& entry : kCommands)
+    for (const Verb& entry : kCommands)
         if (entry.name == name) return entry.run;
     return nullptr;
 }

@@ -15,7 +15,7 @@
 namespace chronos::repo {
 namespace {
 
-struct Fixture {
+struct KnownFixture {
     std::string archive;     ///< name of the packed file
     std::string directory;   ///< of the repository in it
     std::string passphrase;  ///< "" if it is not encrypted
@@ -23,7 +23,7 @@ struct Fixture {
 };
 
 /// Those that travel with the project come first; the rest is tested where it is at hand.
-const Fixture kFixtures[] = {
+const KnownFixture kFixtures[] = {
     {"crafted", "none-block", "", true},
     {"crafted", "gz-block", "", true},
     {"crafted", "lz4-block", "", true},
@@ -48,7 +48,7 @@ std::string fixtures_directory() {
     return wanted != nullptr ? wanted : CHRONOS_FIXTURES;
 }
 
-std::string packed(const Fixture& fixture) {
+std::string packed(const KnownFixture& fixture) {
     return fixtures_directory() + "/" + fixture.archive + ".tar.zst";
 }
 
@@ -64,15 +64,15 @@ Result<std::string> read_info_text(const Repository& repository, const std::stri
     return std::move(text.content);
 }
 
-bool carried(const Fixture& fixture) {
+bool carried(const KnownFixture& fixture) {
     return std::any_of(kFixtures, kFixtures + kCarried,
-                       [&](const Fixture& one) { return one.archive == fixture.archive; });
+                       [&](const KnownFixture& one) { return one.archive == fixture.archive; });
 }
 
-class FixtureContent : public testing::TestWithParam<Fixture> {
+class FixtureContent : public testing::TestWithParam<KnownFixture> {
 protected:
     void SetUp() override {
-        const Fixture& fixture = GetParam();
+        const KnownFixture& fixture = GetParam();
         const std::string command = "tar --zstd -xf '" + packed(fixture) + "' -C '" +
                                     directory_.path() + "' --wildcards '" + fixture.directory +
                                     "/backup/*'";
@@ -173,15 +173,15 @@ TEST_P(FixtureContent, EveryBlockMapIsWrittenBackToItsBytes) {
 }
 
 /// Those that travel with the project, and what TEST_FIXTURES_DIR has beside them.
-std::vector<Fixture> fixtures_at_hand() {
-    std::vector<Fixture> found;
-    for (const Fixture& fixture : kFixtures)
+std::vector<KnownFixture> fixtures_at_hand() {
+    std::vector<KnownFixture> found;
+    for (const KnownFixture& fixture : kFixtures)
         if (carried(fixture) || std::filesystem::exists(packed(fixture))) found.push_back(fixture);
     return found;
 }
 
 INSTANTIATE_TEST_SUITE_P(All, FixtureContent, testing::ValuesIn(fixtures_at_hand()),
-                         [](const testing::TestParamInfo<Fixture>& one) {
+                         [](const testing::TestParamInfo<KnownFixture>& one) {
                              std::string name = one.param.archive + "_" + one.param.directory;
                              std::ranges::replace(name, '-', '_');
                              return name;
