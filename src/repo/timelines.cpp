@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "chronos/base/text.h"
+#include "chronos/pgdata/timeline_history.h"
 #include "chronos/repo/proven_text.h"
 #include "chronos/repo/wal_archive.h"
 
@@ -75,10 +76,8 @@ Result<Timelines> load_timelines(const Repository& repository, const std::string
             if (text.error().kind() == ErrorKind::not_found) continue;  // removed meanwhile
             return std::move(text).error().while_doing("read " + entry.name);
         }
-        auto switches = text ? pgdata::parse_timeline_history(*text)
+        auto switches = text ? pgdata::parse_history_of(timeline, *text)
                              : Result<std::vector<pgdata::TimelineSwitch>>(text.error());
-        if (switches && (switches->empty() || switches->back().parent >= timeline))
-            switches = Error(ErrorKind::format, "it names no timeline before its own");
         if (switches)
             timelines.ways[timeline] = {*std::move(switches), 0, entry.modified};
         else

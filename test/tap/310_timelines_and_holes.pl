@@ -139,6 +139,11 @@ like(PostgreSQL::Test::Utils::slurp_file("$archive/00000002.history"), qr{\A1\t[
 unlike(join('', (chronos($conf, 'verify'))[1, 2]), qr/00000002\.history/, 'and verify misses nothing');
 is((chronos($conf, 'archive-push', $standby->data_dir . '/pg_wal/00000002.history'))[0], 0, 'the real one is the same');
 
+# Of one that says nothing it is not enough that it can be read.
+open my $nothing, '>', "$archive/00000002.history" or die $!;
+print $nothing "# nothing\n";
+close $nothing;
+like(join('', (chronos($conf, 'verify'))[1, 2]), qr/00000002\.history.*names no timeline before its own/s, 'a history without an origin is damage');
 PostgreSQL::Test::Utils::append_to_file("$archive/00000002.history", "rubbish\n");
 is((chronos($conf, 'repair', '--force'))[0], 0, 'a damaged one too is written anew');
 unlike(PostgreSQL::Test::Utils::slurp_file("$archive/00000002.history"), qr/rubbish/, 'without its damage');

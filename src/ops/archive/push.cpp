@@ -8,6 +8,7 @@
 #include "chronos/io/cpu_tokens.h"
 #include "chronos/ops/archive_push.h"
 #include "chronos/pgdata/control_file.h"
+#include "chronos/pgdata/timeline_history.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/kept_aside.h"
 #include "chronos/repo/lock.h"
@@ -265,10 +266,8 @@ namespace {
 
 Result<> check_history(const std::string& name, const std::string& text) {
     if (pgdata::is_timeline_history(name)) {
-        const auto switches = CHRONOS_TRY(pgdata::parse_timeline_history(text));
-        if (!switches.empty() && switches.back().parent < pgdata::timeline_of_segment(name))
-            return {};
-        return Error(ErrorKind::format, "it is no history of that timeline");
+        CHRONOS_TRY(pgdata::parse_history_of(pgdata::timeline_of_segment(name), text));
+        return {};
     }
     if (!pgdata::is_backup_history(name)) return {};
     if (text.find("START WAL LOCATION: ") != std::string::npos &&
@@ -352,8 +351,9 @@ Result<ArchivePusher::Impl::Known> ArchivePusher::Impl::look_for_other(
     if (*stored == text) return Known::same;
     if (pgdata::is_timeline_history(job.name)) {
         // The reasons in it are for people; where the timelines were left is what it says.
-        const auto ours = pgdata::parse_timeline_history(text);
-        const auto theirs = pgdata::parse_timeline_history(*stored);
+        const Timeline timeline = pgdata::timeline_of_segment(job.name);
+        const auto ours = pgdata::parse_history_of(timeline, text);
+        const auto theirs = pgdata::parse_history_of(timeline, *stored);
         if (ours && theirs && *ours == *theirs) return Known::same;
         if (!theirs) return Known::nothing;  // damaged: this one takes its place
     }

@@ -10,6 +10,7 @@
 #include "chronos/compress/compress.h"
 #include "chronos/crypto/cipher.h"
 #include "chronos/crypto/hash.h"
+#include "chronos/pgdata/timeline_history.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/wal_archive.h"
 #include "ops/verify/ledger.h"
@@ -129,12 +130,12 @@ private:
                                         repo::archive_path(scope_.stanza()) + "/" + entry.name,
                                         archive_.pass);
             if (!text && !is_about_content(text.error())) return std::move(text).error();
+            const Timeline timeline = pgdata::timeline_of_segment(name);
             const auto switches =
-                text ? pgdata::parse_timeline_history(*text)
+                text ? pgdata::parse_history_of(timeline, *text)
                      : Result<std::vector<pgdata::TimelineSwitch>>(std::move(text).error());
             if (switches)
-                archive_.histories[pgdata::timeline_of_segment(name)] =
-                    pgdata::effective_switches(*switches);
+                archive_.histories[timeline] = pgdata::effective_switches(*switches);
             else
                 scope_.findings.fail(
                     {archive_.id, name}, problem_of(switches.error()), switches.error().message(),

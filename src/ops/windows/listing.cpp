@@ -5,6 +5,7 @@
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/compress/compress.h"
+#include "chronos/pgdata/timeline_history.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/wal_archive.h"
 
@@ -82,10 +83,11 @@ std::vector<Run> runs_of(const std::vector<Segment>& segments) {
 void load_history(const repo::Repository& repository, const std::string& object,
                   const std::string& name, Listing& listing) {
     const auto text = repo::read_text(repository, object, listing.cipher_pass);
-    const auto switches = text ? pgdata::parse_timeline_history(*text)
+    const Timeline timeline = pgdata::timeline_of_segment(name);
+    const auto switches = text ? pgdata::parse_history_of(timeline, *text)
                                : Result<std::vector<pgdata::TimelineSwitch>>(Error(text.error()));
     if (switches)
-        listing.histories[pgdata::timeline_of_segment(name)] = *switches;
+        listing.histories[timeline] = *switches;
     else
         log_warn("'" + repository.storage->describe(object) +
                  "' cannot be read: " + switches.error().message());

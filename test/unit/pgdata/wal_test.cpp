@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "chronos/base/text.h"
+#include "chronos/pgdata/timeline_history.h"
 #include "result_matchers.h"
 
 namespace chronos::pgdata {
@@ -141,6 +142,18 @@ TEST(ParseTimelineHistory, GarbageIsAnError) {
     const auto empty = parse_timeline_history("");
     ASSERT_OK(empty);
     EXPECT_TRUE(empty->empty());
+}
+
+// Who reads a file under the name of a timeline counts on its saying where that one comes from.
+TEST(ParseHistoryOf, IsThatOfTheTimelineOrAnError) {
+    EXPECT_OK(parse_history_of(3, "1\t0/1000000\tr\n2\t0/2000000\tr\n"));
+    EXPECT_OK(parse_history_of(3, "# c\r\n\r\n2\t0/2000000\r\n\t\r\n"));
+    EXPECT_OK(parse_history_of(900, "1\t0/1000000\tr\n"));
+    for (const char* text : {"", "# c\n", "3\t0/1\tr\n", "4\t0/1\tr\n", "1\t0/1\tr\n1\t0/1\tr\n"}) {
+        SCOPED_TRACE(text);
+        EXPECT_ERROR(ErrorKind::format, parse_history_of(3, text));
+    }
+    EXPECT_ERROR(ErrorKind::format, parse_history_of(0xFFFFFFFF, "1\t0/1000000\tr\n"));
 }
 
 }  // namespace
