@@ -23,6 +23,8 @@ constexpr Setting kForm[] = {
     {"transform_null_equals", "off"},
     {"array_nulls", "on"},
     {"xmloption", "content"},
+    // Rows that a function returns go to a temporary file beyond this, of which there may be none.
+    {"work_mem", "16MB"},
     // An error rather than rows that are missing.
     {"row_security", "off"},
 };
@@ -47,6 +49,7 @@ constexpr Setting kWorker[] = {
     {"default_tablespace", ""},
     {"temp_tablespaces", ""},
     {"default_table_access_method", "heap"},
+    {"temp_file_limit", "-1"},
     {"client_min_messages", "notice"},
     {"jit", "off"},
     {"max_parallel_workers_per_gather", "0"},

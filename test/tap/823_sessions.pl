@@ -15,7 +15,7 @@ my $node = chronos_node('primary', conf => "chronos.health_interval = 1\nchronos
 my $conf = $node->{chronos_conf};
 # Those who test are not who is tested.
 $ENV{PGOPTIONS} = '-c default_transaction_isolation=read\\ committed -c default_transaction_read_only=off -c default_transaction_deferrable=off '
-  . '-c statement_timeout=0 -c lock_timeout=0 -c idle_session_timeout=0 -c idle_in_transaction_session_timeout=0 -c datestyle=iso -c synchronous_commit=local -c transform_null_equals=off -c search_path=public -c role=none -c session_replication_role=origin';
+  . '-c statement_timeout=0 -c lock_timeout=0 -c idle_session_timeout=0 -c idle_in_transaction_session_timeout=0 -c work_mem=16MB -c datestyle=iso -c synchronous_commit=local -c transform_null_equals=off -c search_path=public -c role=none -c session_replication_role=origin';
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 sub until_true
 {
@@ -35,7 +35,7 @@ my @hostile = ('default_transaction_isolation = serializable', 'default_transact
 	'IntervalStyle = iso_8601', q{TimeZone = 'Pacific/Chatham'}, 'bytea_output = escape', 'extra_float_digits = -15',
 	'row_security = off', 'quote_all_identifiers = on', 'transform_null_equals = on',
 	'synchronous_commit = remote_apply', 'session_replication_role = replica', 'client_min_messages = error',
-	'xmloption = document', 'array_nulls = off', q{default_table_access_method = 'heap'}, 'jit_above_cost = 0');
+	'xmloption = document', 'array_nulls = off', q{work_mem = '64kB'}, 'temp_file_limit = 0', q{default_table_access_method = 'heap'}, 'jit_above_cost = 0');
 push @hostile, q{transaction_timeout = '1ms'} if $version >= 17;
 push @hostile, 'standard_conforming_strings = off' if $version < 19;    # 19 has no other than on
 sql("ALTER ROLE ALL SET $_") for @hostile;
