@@ -2,12 +2,15 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <climits>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <system_error>
 
 #include "chronos/base/text.h"
 
@@ -19,12 +22,6 @@ constexpr std::size_t kStartField = 19;  // of /proc/<pid>/stat, counted behind 
 std::string host_name() {
     std::array<char, HOST_NAME_MAX + 1> name{};
     return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
-}
-
-std::string own_pid_namespace() {
-    std::array<char, 64> target{};
-    const ssize_t size = ::readlink("/proc/self/ns/pid", target.data(), target.size());
-    return size > 0 ? std::string(target.data(), static_cast<std::size_t>(size)) : "";
 }
 
 struct Status {
@@ -44,6 +41,12 @@ std::optional<Status> read_status(pid_t pid) {
     return Status{fields[0] == "Z" || fields[0] == "X", *start};
 }
 
+/// By its name, "postgres" or one with that in it.
+bool may_be_server(const std::filesystem::path& process) {
+    std::string name;
+    return !(std::ifstream(process / "comm") >> name) || name.find("postgres") != std::string::npos;
+}
+
 }  // namespace
 
 std::optional<std::uint64_t> process_start_ticks(pid_t pid) {
@@ -55,6 +58,35 @@ std::string machine_boot_id() {
     std::string id;
     std::ifstream("/proc/sys/kernel/random/boot_id") >> id;
     return id;
+}
+
+std::string own_pid_namespace() {
+    std::array<char, 64> target{};
+    const ssize_t size = ::readlink("/proc/self/ns/pid", target.data(), target.size());
+    return size > 0 ? std::string(target.data(), static_cast<std::size_t>(size)) : "";
+}
+
+bool works_in(pid_t pid, std::uint64_t device, std::uint64_t inode) {
+    struct stat status = {};
+    return ::stat(("/proc/" + std::to_string(pid) + "/cwd").c_str(), &status) == 0 &&
+           status.st_dev == device && status.st_ino == inode;
+}
+
+std::optional<bool> is_worked_in(std::uint64_t device, std::uint64_t inode, uid_t user) {
+    bool all_seen = ::geteuid() == 0 || ::geteuid() == user;
+    std::error_code failure;
+    for (std::filesystem::directory_iterator at("/proc", failure), end; !failure && at != end;
+         at.increment(failure)) {
+        if (!parse_uint(at->path().filename().string())) continue;
+        struct stat process = {};
+        struct stat directory = {};
+        if (::stat(at->path().c_str(), &process) != 0 || process.st_uid != user) continue;
+        if (::stat((at->path() / "cwd").c_str(), &directory) != 0)
+            all_seen = all_seen && (errno == ENOENT || !may_be_server(at->path()));
+        else if (directory.st_dev == device && directory.st_ino == inode)
+            return true;
+    }
+    return failure || !all_seen ? std::nullopt : std::optional(false);
 }
 
 ProcessIdentity ProcessIdentity::of_this_process() {

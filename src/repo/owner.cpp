@@ -3,12 +3,14 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "chronos/base/log.h"
@@ -23,6 +25,8 @@ namespace {
 constexpr UnixTime kRenewal_s = 120;
 /// Renewals may be missed for as long as a server is without work, or its repository away.
 constexpr UnixTime kOwnerDeadAfter_s = 360;
+/// Whoever may be the owner itself, started anew, need not wait so long: a running one was late.
+constexpr UnixTime kSilentAfter_s = 240;
 /// An owner that was taken for dead, and was not, gets back what is its own.
 constexpr UnixTime kReturn_s = 86400;
 constexpr UnixTime kRefusedShown_s = 86400;
@@ -61,6 +65,7 @@ void append(std::string& text, const std::string& prefix, const ServerIdentity& 
     append(text, prefix + "file-system", std::to_string(server.file_system));
     append(text, prefix + "system-id", std::to_string(server.system_id));
     append(text, prefix + "timeline", std::to_string(server.timeline));
+    append(text, prefix + "namespace", server.pid_namespace);
 }
 
 void set(ServerIdentity& server, std::string_view key, const std::string& value) {
@@ -73,6 +78,7 @@ void set(ServerIdentity& server, std::string_view key, const std::string& value)
     if (key == "file-system") server.file_system = number;
     if (key == "system-id") server.system_id = number;
     if (key == "timeline") server.timeline = static_cast<Timeline>(number);
+    if (key == "namespace") server.pid_namespace = value;
 }
 
 /// The very directory, on a machine that runs on.
@@ -86,6 +92,23 @@ bool is_same_now(const ServerIdentity& a, const ServerIdentity& b) {
            a.inode == b.inode && a.system_id == b.system_id;
 }
 
+/// Nothing runs in the directory of `owner`, and `self` would see it.
+bool is_seen_gone(const ServerIdentity& owner, const ServerIdentity& self) {
+    if (owner.pid_namespace.empty() || owner.boot_id != machine_boot_id() ||
+        owner.pid_namespace != own_pid_namespace())
+        return false;
+    return is_worked_in(owner.device, owner.inode, self.user) == false;
+}
+
+/// The namespace, if the server runs and is seen at it.
+std::string namespace_of_server(const std::string& pg_path, const struct stat& directory) {
+    pid_t postmaster = 0;
+    std::ifstream(pg_path + "/postmaster.pid") >> postmaster;
+    return postmaster > 0 && works_in(postmaster, directory.st_dev, directory.st_ino)
+               ? own_pid_namespace()
+               : "";
+}
+
 }  // namespace
 
 struct StanzaOwner::Record {
@@ -95,6 +118,7 @@ struct StanzaOwner::Record {
     bool claimed = false;
     bool came_back = false;   ///< the owner did, and `before` is a copy of its name
     UnixTime taken_at = 0;    ///< by the clock of whoever took it
+    UnixTime seen_at = 0;     ///< of a note: when the owner had renewed its record at that time
     UnixTime renewed_at = 0;  ///< by the clock of the owner
     UnixTime modified = 0;    ///< by the clock of the repository; both once asked for
     UnixTime age = 0;         ///< since then, by the same clock, seconds
@@ -128,6 +152,8 @@ Result<ServerIdentity> identify_server(const std::string& pg_path) {
     server.system_id = control.system_id;
     server.timeline = control.current_timeline();
     server.standby = control.in_recovery;
+    server.pid_namespace = namespace_of_server(pg_path, status);
+    server.user = status.st_uid;
     return server;
 }
 
@@ -161,6 +187,7 @@ Result<std::optional<StanzaOwner::Record>> StanzaOwner::load(const std::string& 
         if (key == "came-back") record.came_back = value == "y";
         if (key == "taken-at")
             record.taken_at = static_cast<UnixTime>(parse_uint(value).value_or(0));
+        if (key == "seen-at") record.seen_at = static_cast<UnixTime>(parse_uint(value).value_or(0));
         if (key == "renewed-at")
             record.renewed_at = static_cast<UnixTime>(parse_uint(value).value_or(0));
         if (key.starts_with("former-"))
@@ -207,6 +234,7 @@ Result<> StanzaOwner::save(const std::string& name, const Record& record) const 
     append(text, "came-back", record.came_back ? "y" : "n");
     append(text, "taken-at", std::to_string(record.taken_at));
     append(text, "renewed-at", std::to_string(unix_now()));
+    if (record.seen_at != 0) append(text, "seen-at", std::to_string(record.seen_at));
     if (!record.former.path.empty()) append(text, "former-", record.former);
     if (!record.before.path.empty()) append(text, "before-", record.before);
     return storage::write_object(*repository_.storage, name, text + "}\n");
@@ -242,72 +270,110 @@ Result<> StanzaOwner::use_once(const ServerIdentity& self, StanzaUse what) const
     }
     if (is_same_server(record->server, self))
         return come_in_its_place(*std::move(record), self, what);
+    return take_over(*std::move(record), self, what);
+}
+
+Result<> StanzaOwner::take_over(Record record, const ServerIdentity& self, StanzaUse what) const {
     note(self);
-    CHRONOS_TRY(look_at_age(*record, self, self.timeline));
-    const bool dead = !record->alive();
-    const bool returns = !record->claimed && !record->former.path.empty() &&
-                         is_same_server(record->former, self) &&
-                         unix_now() - record->taken_at < kReturn_s;
-    if (!dead && !returns) return refuse(self, *record, what);
+    CHRONOS_TRY(look_at_age(record, self, self.timeline));
+    const bool dead = !record.alive();
+    const bool returns = !record.claimed && !record.former.path.empty() &&
+                         is_same_server(record.former, self) &&
+                         unix_now() - record.taken_at < kReturn_s;
+    if (!dead && !returns) return refuse(self, record, what);
     log_warn("repo" + std::to_string(repository_.key) + ": stanza '" + stanza_ +
-             "' is taken over by " + describe(self) + " from " + describe(record->server) +
-             (dead ? ", which has not used it for " + std::to_string(record->age) + " seconds"
+             "' is taken over by " + describe(self) + " from " + describe(record.server) +
+             (dead ? ", which has not used it for " + std::to_string(record.age) + " seconds"
                    : ", which took it while this server was quiet"));
     Record taken;
-    if (dead) taken.former = record->server;
+    if (dead) taken.former = record.server;
     taken.claimed = returns;  // who comes back is not taken from again
     CHRONOS_TRY(own(std::move(taken), self));
     return repository_.storage->remove(refused_object(self.timeline));
 }
 
 /// A directory of the owner's name: its machine was started anew, or its cluster restored in place.
-/// Or a copy has that name, on another machine or in another container. No start of a machine comes
-/// back and no directory that was replaced: if the one before does, both are there at once, and it
-/// was there first.
+/// Or a copy has that name, on another machine or in another container. While the owner may be
+/// alive that is found out by waiting for it. No start of a machine comes back and no directory
+/// that was replaced: if the one before does, both are there at once, and it was there first.
 Result<> StanzaOwner::come_in_its_place(Record record, const ServerIdentity& self,
                                         StanzaUse what) const {
-    const bool comes_back = is_same_directory(record.before, self);
-    if (record.is_copy(self)) {
+    const bool comes_back = is_same_directory(record.before, self) && !record.came_back;
+    if (!comes_back && (record.is_copy(self) || !is_seen_gone(record.server, self))) {
         note(self);
         CHRONOS_TRY(look_at_age(record, self, self.timeline));
-        if (record.alive()) return refuse(self, record, what);
+        if (record.is_copy(self) ? record.alive() : record.age <= kSilentAfter_s)
+            return refuse(self, record, what);
     }
-    record.came_back = comes_back && !record.came_back;
-    if (record.came_back)
+    if (comes_back)
         log_warn("repo" + std::to_string(repository_.key) + ": stanza '" + stanza_ +
                  "' is taken back by " + describe(self) +
                  " from a copy of it that has the same name, on another machine or in another"
                  " container");
+    record.came_back = comes_back;
     record.before = record.server;
-    return own(std::move(record), self);
+    CHRONOS_TRY(own(std::move(record), self));
+    return forget_note(self);
 }
 
 /// For the owner to see that somebody else came, and to learn what time it is for the repository.
 /// That it cannot be written is no reason to let the other one in.
 void StanzaOwner::note(const ServerIdentity& self) const {
+    const auto owners = repository_.storage->info(object(self.timeline));
+    Record record;
+    record.server = self;
+    if (owners && *owners) record.seen_at = (*owners)->modified;
     const auto noted = load(refused_object(self.timeline));
     if (noted && *noted && is_same_now((*noted)->server, self)) {
         const UnixTime since = unix_now() - (*noted)->renewed_at;
-        if (since >= 0 && since < kRenewal_s) return;
+        if ((*noted)->seen_at != 0) record.seen_at = (*noted)->seen_at;
+        if (since >= 0 && since < kRenewal_s && record.seen_at == (*noted)->seen_at) return;
     }
-    Record record;
-    record.server = self;
     (void)save(refused_object(self.timeline), record);
 }
 
+/// Whoever has become the owner is nobody that was refused.
+Result<> StanzaOwner::forget_note(const ServerIdentity& self) const {
+    const auto noted = load(refused_object(self.timeline));
+    if (!noted || !*noted || !is_same_now((*noted)->server, self)) return {};
+    return repository_.storage->remove(refused_object(self.timeline));
+}
+
+/// Whether the owner has renewed its record since `self`, which has its name, was refused first:
+/// then they are two.
+Result<bool> StanzaOwner::went_on(const Record& record, const ServerIdentity& self) const {
+    const auto noted = CHRONOS_TRY(load(refused_object(self.timeline)));
+    return noted && is_same_now(noted->server, self) && noted->seen_at != 0 &&
+           record.modified > noted->seen_at;
+}
+
 Error StanzaOwner::refuse(const ServerIdentity& self, const Record& record, StanzaUse what) const {
-    const std::string use = what == StanzaUse::archive ? "WAL" : "backups";
+    const std::string claim = "chronos --stanza=" + stanza_ + " stanza-claim";
+    const std::string not_taken = what == StanzaUse::archive ? "; no WAL of " : "; no backups of ";
+    const std::string where = "stanza '" + stanza_ + "' on repo" + std::to_string(repository_.key);
+    const std::string copies =
+        "Is this a copy? Then give it a stanza or a repository of its own, or set"
+        " archive_mode = off and clear chronos.schedules.";
+    const auto both_run = went_on(record, self);
+    if (!record.is_of(self) || (both_run && *both_run))
+        return Error(ErrorKind::archive_mismatch,
+                     where + " belongs to another server, which is alive, on the same timeline: " +
+                         describe(record.server) + not_taken +
+                         (is_same_server(record.server, self) ? "another one of the same name"
+                                                              : describe(self)) +
+                         " are taken")
+            .with_hint(copies)
+            .with_hint("If it has replaced the other one, run: " + claim);
     return Error(ErrorKind::archive_mismatch,
-                 "stanza '" + stanza_ + "' on repo" + std::to_string(repository_.key) +
-                     " belongs to another server, which is alive, on the same timeline: " +
-                     describe(record.server) + "; no " + use + " of " +
-                     (record.is_copy(self) ? "another one of the same name" : describe(self)) +
-                     " are taken")
-        .with_hint(
-            "Is this a copy? Then give it a stanza or a repository of its own, or set"
-            " archive_mode = off and clear chronos.schedules.")
-        .with_hint("If it has replaced the other one, run: chronos --stanza=" + stanza_ +
-                   " stanza-claim");
+                 where + " belongs to " + describe(record.server) + ", which gave a sign of life " +
+                     std::to_string(record.age) +
+                     " seconds ago: that may be this server before its machine was started anew or"
+                     " its directory replaced, or another one of the same name" +
+                     not_taken + "this one are taken yet")
+        .with_hint("If it is the same, it goes on by itself in " +
+                   std::to_string(std::max<UnixTime>(kSilentAfter_s + 1 - record.age, 1)) +
+                   " seconds, or at once after: " + claim)
+        .with_hint(copies);
 }
 
 Result<> StanzaOwner::claim(const ServerIdentity& self) const {
@@ -327,10 +393,12 @@ Result<std::string> StanzaOwner::recently_refused(const ServerIdentity& self) co
 
 Result<std::string> StanzaOwner::owned_by_another(const ServerIdentity& self) const {
     auto record = CHRONOS_TRY(load(object(self.timeline)));
-    if (!record || record->server.system_id != self.system_id || record->is_of(self))
+    if (!record || record->server.system_id != self.system_id ||
+        is_same_directory(record->server, self))
         return std::string();
     CHRONOS_TRY(look_at_age(*record, self, self.timeline));
-    if (!record->alive()) return std::string();
+    if (!record->alive() || (record->is_of(self) && !CHRONOS_TRY(went_on(*record, self))))
+        return std::string();
     return describe(record->server);
 }
 

@@ -76,6 +76,41 @@ subtest 'both are told' => sub {
 };
 $copy->stop;
 
+# In a container with a copy of the volume, or on a clone of the machine, host name and path are those of the original.
+subtest 'a copy of the same name and path' => sub {
+	my @unshare = ('unshare', $< == 0 ? () : ('--user', '--map-current-user', '--keep-caps'), '--mount');
+	my ($status) = run_tool(@unshare, 'true');
+	BAIL_OUT('no mount namespace can be made here: run as root, or allow user namespaces') if $status != 0;
+	my $twin = PostgreSQL::Test::Cluster->new('twin');
+	$twin->init_from_backup($node, 'image');
+	my $pid = fork // die "fork: $!";
+	if ($pid == 0)
+	{
+		open STDOUT, '>>', $twin->logfile or die;
+		open STDERR, '>&', \*STDOUT;
+		exec @unshare, 'sh', '-c', 'mount --bind "$1" "$2" && exec postgres -D "$2"', 'sh', $twin->data_dir, $node->data_dir;
+	}
+	poll_until(sub { $twin->psql('postgres', 'SELECT 1', timeout => 10) == 0 }, 'the copy is up', 60);
+	$twin->safe_psql('postgres', 'CREATE TABLE of_the_twin (); SELECT pg_switch_wal()');
+	ok($twin->poll_query_until('postgres', 'SELECT failed_count > 0 FROM pg_stat_archiver'), 'its WAL is refused');
+	like(slurp_file($twin->logfile),
+		qr/belongs to data directory .*, which gave a sign of life \d+ seconds ago|belongs to another server, .* another one of the same name/,
+		'... until it is known which one it is');
+	like(slurp_file($twin->logfile), qr/chronos --stanza=main stanza-claim/, '... with the way out');
+	is($twin->safe_psql('postgres', 'SELECT archived_count FROM pg_stat_archiver'), 0, 'nothing of it was taken');
+	for my $mode ('fast', 'immediate')
+	{
+		$node->stop($mode);
+		$node->start;
+		$node->safe_psql('postgres', 'SELECT pg_switch_wal()');
+		wait_archived($node);
+		is($node->safe_psql('postgres', 'SELECT failed_count FROM pg_stat_archiver'), 0, "the original goes on at once after stop -m $mode");
+	}
+	is((chronos($conf, 'verify'))[0], 0, 'all of it is sound');
+	kill 'INT', $pid;
+	waitpid $pid, 0;
+};
+
 sub succeeds
 {
 	my ($server, $job, $name) = @_;

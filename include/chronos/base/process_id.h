@@ -27,6 +27,16 @@ std::optional<std::uint64_t> process_start_ticks(pid_t pid);
 /// "" where the system has none.
 std::string machine_boot_id();
 
+/// Of this process; "" where the system does not tell.
+std::string own_pid_namespace();
+
+/// Whether the process works in the directory, as far as that can be seen from here.
+bool works_in(pid_t pid, std::uint64_t device, std::uint64_t inode);
+
+/// Whether a process of the user works in the directory, as all of a server do in its data
+/// directory. Of those that have an id here; nullopt if one of them cannot be looked at.
+std::optional<bool> is_worked_in(std::uint64_t device, std::uint64_t inode, uid_t user);
+
 /// Whether the process still runs: known only of one that would be seen from here, else nullopt.
 std::optional<bool> still_runs(const ProcessIdentity& process);
 

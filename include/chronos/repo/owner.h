@@ -21,15 +21,17 @@ struct ServerIdentity {
     std::uint64_t inode = 0;
     std::uint64_t file_system = 0;  ///< an id of it, the same wherever it is mounted
     std::uint64_t system_id = 0;
-    Timeline timeline = 0;  ///< that it writes, or follows
-    bool standby = false;   ///< it follows another server
+    Timeline timeline = 0;      ///< that it writes, or follows
+    bool standby = false;       ///< it follows another server
+    std::string pid_namespace;  ///< where its processes were seen at work; "" if they were not
+    std::uint32_t user = 0;     ///< whose the directory is
 };
 /// Of the cluster in a data directory; reads its control file.
 Result<ServerIdentity> identify_server(const std::string& pg_path);
 
-/// Whether the two are one server, perhaps started again: the same directory on a machine that runs
-/// on, or the same name and place on one that was started anew. Restored in place it is the same, a
-/// copy beside it or elsewhere is not.
+/// Whether the two may be one server, perhaps started again: the same directory on a machine that
+/// runs on, or the same name and place on one that was started anew. Restored in place it is the
+/// same, a copy beside it or elsewhere is not; but a copy may have the name of its original.
 bool is_same_server(const ServerIdentity& a, const ServerIdentity& b);
 
 /// The object that comes with the promotion of a server to its timeline; "" for the first one.
@@ -53,11 +55,17 @@ struct ServerBeside {
 
 /// Who owns a stanza: on each timeline one server, whose record
 /// "chronos/<stanza>/owners/<timeline>" it renews as long as it uses the stanza. Whoever comes
-/// while there is none, or when it was not renewed for six minutes, becomes the owner; so does a
-/// server that is the same one, and whoever claims the stanza. Another server *on the same
-/// timeline* is refused while the owner is alive by the clock of the repository, which is noted
-/// beside the record for the owner to see; so is a copy of the owner's own name, once the owner has
-/// come back after it. A promotion begins a timeline, so whoever was promoted is never refused
+/// while there is none, or when it was not renewed for six minutes, becomes the owner; so does
+/// whoever claims the stanza. Another server *on the same timeline* is refused while the owner is
+/// alive by the clock of the repository, which is noted beside the record for the owner to see.
+///
+/// The same directory is the owner at once, whenever it was started. One of the owner's name and
+/// place in another directory, or on a machine that was started since, may be the owner after a
+/// restore or a reboot, or a copy that runs elsewhere: it goes on at once if it is seen that
+/// nothing runs in the owner's directory any more, and else when the record was not renewed for
+/// four minutes. An owner that was only quiet comes back, and the other one is the copy.
+///
+/// A promotion begins a timeline, so whoever was promoted is never refused
 /// because of the server that it replaces, and neither is that one if the promotion was an
 /// accident: their WAL has other names. That two go on is told by beside(). Losing the records
 /// loses nothing: the next one to come makes its own again.
@@ -91,8 +99,11 @@ private:
     Result<> save(const std::string& name, const Record& record) const;
     Result<> own(Record record, const ServerIdentity& self) const;
     void note(const ServerIdentity& self) const;
+    Result<> forget_note(const ServerIdentity& self) const;
+    Result<bool> went_on(const Record& record, const ServerIdentity& self) const;
     Result<> use_once(const ServerIdentity& self, StanzaUse what) const;
     Result<> come_in_its_place(Record record, const ServerIdentity& self, StanzaUse what) const;
+    Result<> take_over(Record record, const ServerIdentity& self, StanzaUse what) const;
     Result<bool> outlives(const Record& record, const ServerIdentity& self,
                           const std::string& archive_id) const;
     Error refuse(const ServerIdentity& self, const Record& record, StanzaUse what) const;

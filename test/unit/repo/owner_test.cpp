@@ -1,12 +1,15 @@
 #include "chronos/repo/owner.h"
 
 #include <gmock/gmock.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <thread>
 
+#include "chronos/base/process_id.h"
 #include "chronos/storage/forwarding.h"
 #include "result_matchers.h"
 #include "temporary_directory.h"
@@ -37,7 +40,7 @@ protected:
     UseStanza() { repository_.storage = storage::make_posix_storage(directory_.path()); }
 
     static ServerIdentity original() {
-        return {"db1", "boot-1", "/srv/pg", 10, 100, 1000, 4711, 1};
+        return {"db1", "boot-1", "/srv/pg", 10, 100, 1000, 4711, 1, false, "", 0};
     }
     static ServerIdentity copy_on_the_same_host() {
         ServerIdentity copy = original();
@@ -91,20 +94,85 @@ TEST_F(UseStanza, IsForTheFirstOneToCome) {
     }
 }
 
-// Started again it may have another boot id, a container another host name, a restore in place
-// another directory.
-TEST_F(UseStanza, GoesOnForTheSameServer) {
-    ServerIdentity rebooted = original();
-    rebooted.boot_id = "boot-7";
+// A container has another host name each time.
+TEST_F(UseStanza, GoesOnForTheSameDirectoryAtOnce) {
+    ASSERT_OK(use(original()));
     ServerIdentity container = original();
     container.host = "9f86d081884c";
+    EXPECT_OK(use(container, StanzaUse::change));
+    EXPECT_OK(use(original()));
+}
+
+// Rebooted it has another boot id, restored in place another directory. So has a copy of the same
+// name that runs elsewhere: the owner would renew its record.
+TEST_F(UseStanza, GoesOnForTheSameNameWhenTheOwnerIsSilent) {
+    const StanzaOwner owner(repository_, "main");
+    ServerIdentity rebooted = original();
+    rebooted.boot_id = "boot-7";
     ServerIdentity restored = original();
     restored.inode = 555;
-    for (const auto& server : {rebooted, container, restored}) {
-        ASSERT_OK(StanzaOwner(repository_, "main").claim(original()));
+    for (const auto& server : {rebooted, restored}) {
+        ASSERT_OK(owner.claim(original()));
+        age(kRecord, std::chrono::seconds(100));
+        const auto refused = use(server);
+        EXPECT_ERROR(ErrorKind::archive_mismatch, refused);
+        EXPECT_THAT(refused.error().message(), HasSubstr("may be this server before"));
+        EXPECT_THAT(refused.error().hint(), HasSubstr("goes on by itself in 1"));
+        EXPECT_THAT(refused.error().hint(), HasSubstr("stanza-claim"));
+        // It need not be another one.
+        EXPECT_EQ(*owner.owned_by_another(server), "");
+        age(kRecord, std::chrono::seconds(250));
         EXPECT_OK(use(server, StanzaUse::change));
         EXPECT_OK(use(server));
+        EXPECT_EQ(*owner.recently_refused(server), "");
     }
+}
+
+TEST_F(UseStanza, IsOfTwoWhereTheOwnerGoesOn) {
+    const StanzaOwner owner(repository_, "main");
+    ServerIdentity copy = original();
+    copy.boot_id = "boot-7";
+    ASSERT_OK(use(original()));
+    age(kRecord, std::chrono::seconds(130));
+    set("renewed-at", unix_now() - 130);
+    age(kRecord, std::chrono::seconds(130));
+    EXPECT_ERROR(ErrorKind::archive_mismatch, use(copy));
+    ASSERT_OK(use(original()));
+    const auto refused = use(copy);
+    EXPECT_ERROR(ErrorKind::archive_mismatch, refused);
+    EXPECT_THAT(refused.error().message(), HasSubstr("another one of the same name"));
+    EXPECT_NE(*owner.owned_by_another(copy), "");
+    EXPECT_NE(*owner.recently_refused(original()), "");
+    // Whoever says that it is the one keeps it.
+    ASSERT_OK(owner.claim(copy));
+    EXPECT_OK(use(copy));
+    EXPECT_ERROR(ErrorKind::archive_mismatch, use(original()));
+}
+
+// A process of this test stands for the owner's server.
+TEST_F(UseStanza, GoesOnAtOnceWhereTheOwnerIsSeenToBeGone) {
+    struct stat at = {};
+    ASSERT_EQ(::stat(directory_.path().c_str(), &at), 0);
+    ServerIdentity here = original();
+    here.boot_id = machine_boot_id();
+    here.pid_namespace = own_pid_namespace();
+    here.user = ::geteuid();
+    here.device = at.st_dev;
+    here.inode = at.st_ino;
+    ASSERT_OK(use(here));
+    ServerIdentity restored = here;
+    restored.inode = 1;
+    const auto before = std::filesystem::current_path();
+    std::filesystem::current_path(directory_.path());
+    EXPECT_ERROR(ErrorKind::archive_mismatch, use(restored));
+    std::filesystem::current_path(before);
+    ServerIdentity in_a_container = restored;
+    in_a_container.inode = 2;
+    EXPECT_OK(use(restored));
+    ServerIdentity elsewhere = restored;
+    elsewhere.pid_namespace = "pid:[1]";
+    ASSERT_OK(StanzaOwner(repository_, "main").claim(elsewhere));
+    EXPECT_ERROR(ErrorKind::archive_mismatch, use(in_a_container));
 }
 
 TEST_F(UseStanza, IsTakenFromOneThatIsQuiet) {
@@ -161,7 +229,8 @@ TEST_F(UseStanza, IsNotForACopyOfTheSameName) {
     in_a_container.device = 11;
     for (const auto& copy : {on_a_clone, in_a_container}) {
         ASSERT_OK(owner.claim(original()));
-        // It may as well be the server itself, started again.
+        // The owner was quiet for a while, and its machine may have been started anew.
+        age(kRecord, std::chrono::seconds(250));
         ASSERT_OK(use(copy));
         for (int i = 0; i < 3; ++i) {
             EXPECT_OK(use(original()));
@@ -175,6 +244,7 @@ TEST_F(UseStanza, IsNotForACopyOfTheSameName) {
         // And that one is, later.
         ServerIdentity rebooted = original();
         rebooted.boot_id = "boot-10";
+        age(kRecord, std::chrono::seconds(250));
         EXPECT_OK(use(rebooted));
         EXPECT_OK(use(rebooted, StanzaUse::change));
     }
