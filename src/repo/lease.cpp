@@ -98,7 +98,12 @@ struct Lease::State {
     Result<> write() { return storage::write_object(storage(), path(run), format(self)); }
     void renew();
     Result<> refuse_others(bool remove_dead);
-    Result<bool> is_dead(const storage::Entry& entry, UnixTime now, std::string& who);
+    /// Whoever has left a sign of life, for people, and what they can do while it is alive.
+    struct Other {
+        bool dead = false;
+        std::string who, hint;
+    };
+    Result<Other> look_at(const storage::Entry& entry, UnixTime now);
 };
 
 /// Renewed is what is still there: somebody who removed it took this run for dead, or deleted the
@@ -116,16 +121,30 @@ void Lease::State::renew() {
     }
 }
 
-Result<bool> Lease::State::is_dead(const storage::Entry& entry, UnixTime now, std::string& who) {
+Result<Lease::State::Other> Lease::State::look_at(const storage::Entry& entry, UnixTime now) {
     const auto text = storage::read_object(storage(), path(entry.name), kLeaseSizeMax);
-    if (!text && text.error().kind() == ErrorKind::not_found) return true;  // has just ended
-    const Holder other = text ? parse(*text) : Holder{};
-    who = (other.what.empty() ? "another command" : "'" + printable(other.what) + "'") +
-          " of process " + std::to_string(other.process.pid) + " on host '" +
-          printable(other.process.host) + "'";
-    if (const auto runs = still_runs(other.process)) return !*runs;
-    if (!self.server.empty() && other.server == self.server) return true;
-    return now - entry.modified > kLeaseDeadAfter_s;
+    if (!text && text.error().kind() == ErrorKind::not_found)
+        return Other{true, "", ""};  // has just ended
+    const Holder holder = text ? parse(*text) : Holder{};
+    const std::string process = std::to_string(holder.process.pid);
+    const std::string age = std::to_string(now - entry.modified) + " seconds old";
+    const std::string who =
+        (holder.what.empty() ? "another command" : "'" + printable(holder.what) + "'") +
+        " of process " + process + " on host '" + printable(holder.process.host) + "'";
+    const std::string last = "Its last sign of life is " + age + ". ";
+    if (const auto runs = still_runs(holder.process)) {
+        if (!*runs) return Other{true, who + ", which has ended", ""};
+        return Other{false, who,
+                     last + "It runs on this machine: wait for it, or end process " + process +
+                         " if it stands still."};
+    }
+    if (!self.server.empty() && holder.server == self.server)
+        return Other{true, who + ", which has lost its session", ""};
+    if (now - entry.modified > kLeaseDeadAfter_s)
+        return Other{true, who + ", whose last sign of life is " + age, ""};
+    return Other{false, who,
+                 last + "If that host is lost, try again when it is more than " +
+                     std::to_string(kLeaseDeadAfter_s) + " seconds old."};
 }
 
 Result<> Lease::State::refuse_others(bool remove_dead) {
@@ -134,17 +153,16 @@ Result<> Lease::State::refuse_others(bool remove_dead) {
     for (const storage::Entry& entry : entries) now = std::max(now, entry.modified);
     for (const storage::Entry& entry : entries) {
         if (entry.name == run || entry.type != storage::EntryType::file) continue;
-        std::string who;
-        if (CHRONOS_TRY(is_dead(entry, now, who))) {
-            if (remove_dead) CHRONOS_TRY(storage().remove(path(entry.name)));
-            continue;
-        }
-        return Error(ErrorKind::lock_acquire, self.what + " of stanza '" + stanza + "' on repo" +
-                                                  std::to_string(repository.key) +
-                                                  " is not possible while " + who + " works on it")
-            .with_hint("Its last sign of life is " + std::to_string(now - entry.modified) +
-                       " seconds old. If that host is lost, try again when it is more than " +
-                       std::to_string(kLeaseDeadAfter_s) + " seconds old.");
+        const Other other = CHRONOS_TRY(look_at(entry, now));
+        if (!other.dead)
+            return Error(ErrorKind::lock_acquire, self.what + " of stanza '" + stanza +
+                                                      "' on repo" + std::to_string(repository.key) +
+                                                      " is not possible while " + other.who +
+                                                      " works on it")
+                .with_hint(other.hint);
+        if (!remove_dead) continue;
+        CHRONOS_TRY(storage().remove(path(entry.name)));
+        if (!other.who.empty()) log_warn(self.what + " takes over from " + other.who);
     }
     return {};
 }
@@ -193,8 +211,18 @@ Result<std::unique_ptr<Lease>> Lease::take(const Repository& repository,
     return lease;
 }
 
+// Somebody who took this run for dead may have come, worked and gone again.
 Result<> Lease::prove() {
-    return state_->refuse_others(/*remove_dead=*/false);
+    CHRONOS_TRY(state_->refuse_others(/*remove_dead=*/false));
+    const std::string own = state_->path(state_->run);
+    if (CHRONOS_TRY(storage::exists(state_->storage(), own))) return {};
+    return Error(ErrorKind::lock_acquire,
+                 state_->self.what + " of stanza '" + state_->stanza + "' on repo" +
+                     std::to_string(state_->repository.key) +
+                     " goes no further: it was taken for dead, and somebody else has worked on the"
+                     " stanza; its sign of life '" +
+                     own + "' is gone")
+        .with_hint("Was this host or process at a standstill for some minutes? Run it again.");
 }
 
 }  // namespace chronos::repo

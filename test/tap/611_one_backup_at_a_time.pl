@@ -10,6 +10,7 @@ use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 my $base = PostgreSQL::Test::Utils::tempdir();
 # Slow, so that a second one comes in time.
@@ -88,6 +89,66 @@ subtest 'somebody else has been in the directory' => sub {
 	like($running->{out}, qr/was changed since this backup wrote it/, '... and says why');
 	is(`grep -c '^2' $repo/backup/main/backup.info`, $listed, 'nothing is listed');
 	is((chronos($here, '--type=full', 'backup'))[0], 0, 'the next one works');
+};
+
+# In a process namespace of its own nobody sees whether the process of another one runs, as on another host.
+my @elsewhere = ('unshare', $< == 0 ? () : ('--user', '--map-current-user'), '--pid', '--fork');
+sub from_afar { return run_tool(@elsewhere, $chronos, "--config=$elsewhere", '--stanza=main', @_) }
+BAIL_OUT('no process namespace can be made here: run as root, or allow user namespaces') if (run_tool(@elsewhere, 'true'))[0] != 0;
+sub lease { return (glob "$repo/chronos/main/run/*")[0] }
+sub silent_for { my $then = time - $_[0]; utime $then, $then, lease() or die $! }
+
+subtest 'whoever was killed is replaced' => sub {
+	my $seed = time;
+	note "seed $seed";
+	srand $seed;
+	for my $round (1 .. 3)
+	{
+		my $running = begin('chronos', $here, '--type=full', 'backup');
+		usleep(rand 1_000_000);
+		$running->{harness}->signal('KILL');
+		eval { ended($running) };
+		ok(lease(), "round $round: it has left a sign of life");
+		my ($status, $out, $err) = chronos($round == 2 ? $elsewhere : $here, '--type=full', 'backup');
+		is($status, 0, 'the next one is made at once') or diag($out . $err);
+		like($out . $err, qr/takes over from 'backup' of process \d+ on host '.*', which has ended/, '... and says so');
+	}
+	my $running = begin('chronos', $here, '--type=full', 'backup');
+	$running->{harness}->signal('KILL');
+	eval { ended($running) };
+	silent_for(100);
+	my ($status, $out, $err) = from_afar('expire');
+	is($status, 104, 'from elsewhere it may be alive');
+	like($out . $err, qr/try again when it is more than 180 seconds old/, '... for as long as is said');
+	silent_for(190);
+	($status, $out, $err) = from_afar('expire');
+	is($status, 0, 'then it is replaced') or diag($out . $err);
+	like($out . $err, qr/takes over from 'backup' .*, whose last sign of life is \d+ seconds old/, '... and that is said');
+	$running = begin('chronos', $here, '--type=full', 'backup');
+	$running->{harness}->signal('KILL');
+	eval { ended($running) };
+	($status, $out, $err) = from_afar('--type=full', 'backup');
+	is($status, 0, 'a backup need not wait: it has the lock in the server') or diag($out . $err);
+	like($out . $err, qr/takes over from 'backup' .*, which has lost its session/, '... and says so');
+};
+
+subtest 'whoever stood still does not go on' => sub {
+	my $running = begin('chronos', $here, '--type=full', 'backup');
+	$running->{harness}->signal('STOP');
+	# As the server does some time after a host was lost.
+	$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'});
+	$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_locks WHERE locktype = 'advisory'}) or die;
+	silent_for(190);
+	my ($status, $out, $err) = from_afar('--type=full', 'backup');
+	is($status, 0, 'another one takes its place') or diag($out . $err);
+	my $listed = `grep '^2' $repo/backup/main/backup.info`;
+	$running->{harness}->signal('CONT');
+	isnt(ended($running), 0, 'the one that goes on fails');
+	like($running->{out}, qr/ERROR/, '... aloud');
+	is(`grep '^2' $repo/backup/main/backup.info`, $listed, '... and lists nothing');
+	is((chronos($here, 'verify', '--full'))[0], 0, 'all that is listed is sound');
+	is((pgbackrest($here, 'verify'))[0], 0, 'for both') if $looks;
+	is((chronos($here, '--type=incr', 'backup'))[0], 0, 'and the next one is made');
 };
 
 subtest 'all that is listed can be restored' => sub {

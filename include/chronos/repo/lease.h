@@ -34,8 +34,8 @@ public:
     Lease(const Lease&) = delete;
     Lease& operator=(const Lease&) = delete;
 
-    /// Fails if somebody else has come meanwhile, who took this run for dead: asked before
-    /// something is published. Kind lock_acquire.
+    /// Fails if somebody else has come meanwhile, who took this run for dead, also if he has gone
+    /// again: asked before something is published or removed. Kind lock_acquire.
     Result<> prove();
 
 private:

@@ -44,6 +44,7 @@ Result<std::optional<Annotated>> annotate_in(const AnnotateRequest& request,
             entry->annotations.erase(key);
         else
             entry->annotations[key] = value;
+    if (lease) CHRONOS_TRY(lease->prove());
     CHRONOS_TRY(repo::save_backup_info(repository, request.stanza, loaded.info));
     return std::optional(Annotated{repository.key, entry->label, entry->annotations});
 }

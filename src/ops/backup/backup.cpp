@@ -682,6 +682,8 @@ Result<> Run::publish() {
         storage::at_once(storage(), {manifest, history, [&] { return touch_archive_info(); }}));
     CHRONOS_TRY(link_latest(to, manifest_.label));
     keep_configuration();
+    // On a slow repository this was a while ago.
+    if (lease_) CHRONOS_TRY_DOING(lease_->prove(), "list backup '" + manifest_.label + "'");
     return list_backup(to, info_, repo::backup_entry_of(manifest_));
 }
 

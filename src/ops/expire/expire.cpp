@@ -45,7 +45,6 @@ public:
         CHRONOS_TRY(load());
         CHRONOS_TRY(decide());
         CHRONOS_TRY(check_owner());
-        if (lease_) CHRONOS_TRY(lease_->prove());
         CHRONOS_TRY(remove_manifests());
         CHRONOS_TRY(save_info());
         CHRONOS_TRY(remove_directories());
@@ -59,6 +58,7 @@ public:
 private:
     void warn_of_unset_retention() const;
     Result<> take_lease();
+    Result<> go_on() const;
     Result<> check_owner() const;
     Result<> load();
     Result<> protect_prior_in_use();
@@ -162,6 +162,12 @@ Result<> Run::take_lease() {
     lease_ =
         CHRONOS_TRY(repo::Lease::take(repository_, {request_.stanza, "expire", request_.exec_id}));
     return {};
+}
+
+/// Asked before each step that cannot be undone: a host that was at a standstill has been replaced.
+Result<> Run::go_on() const {
+    CHRONOS_TRY(cancel_.check());
+    return lease_ ? lease_->prove() : Result<>();
 }
 
 /// What a copy of the data directory thinks to be its own is the original's.
@@ -379,7 +385,7 @@ void Run::drop(const std::map<std::string, std::string>& expired) {
 Result<> Run::remove_manifests() {
     if (request_.dry_run || expired_.empty()) return {};
     for (auto label = expired_.rbegin(); label != expired_.rend(); ++label) {
-        CHRONOS_TRY(cancel_.check());
+        CHRONOS_TRY(go_on());
         CHRONOS_TRY(storage_.remove(manifest_name(*label) + ".copy"));
         CHRONOS_TRY(storage_.remove(manifest_name(*label)));
     }
@@ -390,7 +396,10 @@ Result<> Run::save_info() {
     const std::string latest = info_.backups.empty() ? "" : info_.backups.back().label;
     if (latest != former_latest_) warn_of_expired_latest();
     if (request_.dry_run) return {};
-    if (info_changed_) CHRONOS_TRY(repo::save_backup_info(repository_, request_.stanza, info_));
+    if (info_changed_) {
+        CHRONOS_TRY(go_on());
+        CHRONOS_TRY(repo::save_backup_info(repository_, request_.stanza, info_));
+    }
     if (symlink_ && latest != former_latest_ && !latest.empty())
         CHRONOS_TRY(storage_.make_link(backup_dir() + "/latest", latest));
     // After a loss of power a manifest must not come back whose data did not: it would be taken
@@ -428,7 +437,7 @@ Result<bool> Run::is_underway(const std::string& label, bool newest) {
 Result<> Run::remove_directories() {
     for (auto label = directories_.rbegin(); label != directories_.rend(); ++label) {
         if (info_.find(*label) != nullptr) continue;
-        CHRONOS_TRY(cancel_.check());
+        CHRONOS_TRY(go_on());
         if (CHRONOS_TRY(is_underway(*label, label == directories_.rbegin()))) {
             decided(What::directory, false, *label, "unfinished: being made, or to be resumed");
             continue;
@@ -454,7 +463,7 @@ Result<> Run::expire_wal() {
     if (!archive_) say_why_wal_stays();
     const WalRetention wanted{retention_.archive_type, archive_, request_.archive_expire_before};
     for (const repo::HistoryEntry& entry : archive_info_.history) {
-        CHRONOS_TRY(cancel_.check());
+        CHRONOS_TRY(go_on());
         const bool current = entry.id == archive_info_.current_id;
         CHRONOS_TRY(
             expire_archive_id(entry, plan_wal(info_.backups, entry, current, wanted, held_)));
@@ -486,7 +495,7 @@ Result<> Run::expire_archive_id(const repo::HistoryEntry& entry, const WalPlan& 
     wal_removed_ = 0;
     for (const storage::Entry& each : entries) {
         if (each.type != storage::EntryType::path || !repo::is_wal_directory(each.name)) continue;
-        CHRONOS_TRY(cancel_.check());
+        CHRONOS_TRY(go_on());
         CHRONOS_TRY(expire_wal_directory(id, plan, each.name));
     }
     report_run(id, plan);

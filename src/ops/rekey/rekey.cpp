@@ -158,6 +158,8 @@ Result<> Run::write(const InfoPair& pair, const std::string& name, const std::st
             CHRONOS_TRY(repo::parse_backup_info(text));
         return {};
     };
+    for (const auto& lease : leases_)
+        if (lease) CHRONOS_TRY(lease->prove());
     CHRONOS_TRY(repo::write_text(repository_, name, pair.text(), pass, read_back));
     log_info("repo" + std::to_string(repository_.key) + ": " + name + " written, " + reason);
     done_.push_back({pair.stanza, name, true, reason});

@@ -17,11 +17,12 @@ void Plan::sort() {
         items_, {}, [](const Item& item) { return std::pair(item.action == nullptr, item.stage); });
 }
 
-Result<> Plan::carry_out(const Cancellation& cancel) {
+Result<> Plan::carry_out(repo::Lease* lease, const Cancellation& cancel) {
     sort();
     for (Item& item : items_) {
         if (item.action == nullptr) continue;
         CHRONOS_TRY(cancel.check());
+        if (lease != nullptr) CHRONOS_TRY(lease->prove());
         CHRONOS_TRY_DOING(item.action(), "repair '" + item.step.object + "'");
         item.step.state = State::done;
         log_info(item.step.object + ": " + item.step.remedy);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "chronos/ops/repair.h"
+#include "chronos/repo/lease.h"
 
 namespace chronos::ops::repair {
 
@@ -37,8 +38,9 @@ public:
         items_.push_back({Stage::backup_info, std::move(step), nullptr});
     }
     bool has(Stage stage) const;
-    /// Ends at the first error, which says what was being done.
-    Result<> carry_out(const Cancellation& cancel);
+    /// Ends at the first error, which says what was being done, and when the lease is lost; null if
+    /// there is none.
+    Result<> carry_out(repo::Lease* lease, const Cancellation& cancel);
     std::vector<Step> steps() &&;
 
 private:

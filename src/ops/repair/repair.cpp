@@ -69,7 +69,7 @@ public:
             CHRONOS_TRY(cancel_.check());
             CHRONOS_TRY((this->*rule)());
         }
-        if (request_.force) CHRONOS_TRY(plan_.carry_out(cancel_));
+        if (request_.force) CHRONOS_TRY(plan_.carry_out(lease.get(), cancel_));
         return std::move(plan_).steps();
     }
 

@@ -58,6 +58,7 @@ TEST_F(TakeLease, KeepsOthersOutAndLeavesNothing) {
         EXPECT_ERROR(ErrorKind::lock_acquire, second);
         EXPECT_THAT(second.error().message(),
                     HasSubstr("'backup' of process " + std::to_string(getpid())));
+        EXPECT_THAT(second.error().hint(), HasSubstr("end process " + std::to_string(getpid())));
         EXPECT_TRUE(std::filesystem::exists(path("1-first")));
         EXPECT_FALSE(std::filesystem::exists(path("1-second")));
     }
@@ -91,7 +92,9 @@ TEST_F(TakeLease, WhoseHolderHadTheIdOfALivingProcess) {
 
 TEST_F(TakeLease, OfAnotherHostWhileItIsRenewed) {
     leave(elsewhere(), std::chrono::seconds(60));
-    EXPECT_ERROR(ErrorKind::lock_acquire, take("1-first"));
+    const auto refused = take("1-first");
+    EXPECT_ERROR(ErrorKind::lock_acquire, refused);
+    EXPECT_THAT(refused.error().hint(), HasSubstr("more than 180 seconds old"));
     leave(elsewhere(), std::chrono::seconds(300));
     EXPECT_OK(take("1-first"));
 }
@@ -108,6 +111,16 @@ TEST_F(TakeLease, IsNoProofOnceSomebodyElseHasCome) {
     ASSERT_OK(lease);
     leave(elsewhere());
     EXPECT_ERROR(ErrorKind::lock_acquire, (*lease)->prove());
+}
+
+// At a standstill for minutes, replaced, and nobody is there any more when it goes on.
+TEST_F(TakeLease, IsNoProofOnceSomebodyElseHasComeAndGone) {
+    const auto lease = take("1-first");
+    ASSERT_OK(lease);
+    std::filesystem::remove(path("1-first"));
+    const auto lost = (*lease)->prove();
+    EXPECT_ERROR(ErrorKind::lock_acquire, lost);
+    EXPECT_THAT(lost.error().message(), HasSubstr("taken for dead"));
 }
 
 TEST_F(TakeLease, WithAnUnreadableOtherOneIsRefused) {
