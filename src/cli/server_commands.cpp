@@ -22,8 +22,12 @@ std::string repo_option(const repo::Repository& repository, const char* name) {
 
 ops::stanza::StanzaRequest stanza_request(const config::Config& config,
                                           std::vector<repo::Repository> repositories) {
-    return {config.stanza(), std::move(repositories), config.get_string("lock-path"),
-            config.get_string("exec-id"), config.get_string("spool-path")};
+    return {config.stanza(),
+            std::move(repositories),
+            config.get_string("lock-path"),
+            config.get_string("exec-id"),
+            config.get_string("spool-path"),
+            config.get_string("pg1-path")};
 }
 
 /// The control file of the configured data directory or, without one, of the server's.
@@ -251,8 +255,9 @@ Result<std::vector<RepositoryBackup>> backup_over(Context& context, db::Connecti
     if (results.size() == 1 &&
         CHRONOS_TRY(stanza_was_missing(config, requests.front(), results.front(), control)))
         results = run();
-    const repo::StanzaMemory memory(
-        {config.get_string("spool-path"), config.get_string("lock-path"), config.stanza()});
+    const repo::StanzaMemory memory({config.get_string("spool-path"),
+                                     config.get_string("lock-path"), config.stanza(),
+                                     config.get_string("pg1-path")});
     for (std::size_t i = 0; i < results.size(); ++i) {
         if (results[i]) memory.remember(requests[i].repository, control.system_id);
         backups[begun[i]].result = std::move(results[i]);

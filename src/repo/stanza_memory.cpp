@@ -39,21 +39,37 @@ std::string StanzaMemory::lock_file(const Repository& repository, std::uint64_t 
     return settings_.lock_path + "/chronos-" + settings_.stanza + "-" + name(repository, system_id);
 }
 
+std::string StanzaMemory::cluster_file(const Repository& repository,
+                                       std::uint64_t system_id) const {
+    return settings_.pg_path + "/pg_stat_tmp/chronos-" + settings_.stanza + "-" +
+           name(repository, system_id);
+}
+
 /// The name of the place is part of it: at another one a stanza may well be missing.
 bool StanzaMemory::remembers(const Repository& repository, std::uint64_t system_id) const {
-    if (settings_.spool_path.empty()) return false;
     const std::string place = repository.storage->describe("");
-    return content_of(spool_file(repository, system_id)) == place ||
-           (!settings_.lock_path.empty() && content_of(lock_file(repository, system_id)) == place);
+    const auto says = [&](const std::string& base, const std::string& file) {
+        return !base.empty() && content_of(file) == place;
+    };
+    return says(settings_.spool_path, spool_file(repository, system_id)) ||
+           says(settings_.lock_path, lock_file(repository, system_id)) ||
+           says(settings_.pg_path, cluster_file(repository, system_id));
 }
 
 void StanzaMemory::remember(const Repository& repository, std::uint64_t system_id) const {
-    if (settings_.spool_path.empty() || !repository.storage->features().paths ||
-        remembers(repository, system_id))
-        return;
+    if (!repository.storage->features().paths) return;
     const std::string place = repository.storage->describe("");
-    if (write(spool_file(repository, system_id), place)) return;
-    if (!settings_.lock_path.empty()) (void)write(lock_file(repository, system_id), place);
+    const auto keep = [&](const std::string& base, const std::string& file) {
+        return !base.empty() && (content_of(file) == place || write(file, place));
+    };
+    // Not where the directory of a server was just taken away.
+    std::error_code failure;
+    if (std::filesystem::is_directory(settings_.pg_path + "/pg_stat_tmp", failure))
+        (void)keep(settings_.pg_path, cluster_file(repository, system_id));
+    if (settings_.spool_path.empty() ||
+        keep(settings_.spool_path, spool_file(repository, system_id)))
+        return;
+    (void)keep(settings_.lock_path, lock_file(repository, system_id));
 }
 
 Result<> StanzaMemory::check_first_use(const Repository& repository,

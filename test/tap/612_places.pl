@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use lib 'test/tap/lib';
 use ChronosTest;
+use File::Basename qw(dirname);
 use File::Path qw(make_path remove_tree);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -18,9 +19,21 @@ is((chronos($conf, '--type=full', 'backup'))[0], 0, 'first use makes the stanza'
 
 subtest 'not mounted' => sub {
 	rename $repo, "$repo.away" or die $!;
-	for my $state ('missing', 'empty')
+	for my $state ('missing', 'empty', 'empty after a reboot that has wiped spool and locks')
 	{
 		if ($state eq 'empty') { mkdir $repo or die $! }
+		if ($state =~ /reboot/)
+		{
+			my $dir = dirname($conf);
+			$node->stop;
+			remove_tree("$dir/spool", "$dir/lock");
+			$node->start;
+			my ($status, $out, $err) = chronos($conf, 'archive-push', $node->data_dir . '/pg_wal/' . segment_of($node));
+			isnt($status, 0, 'a push is refused');
+			like($out . $err, qr/mounted/, '... and asks for the mount');
+			$node->safe_psql('postgres', 'CREATE TABLE unmounted (); SELECT pg_switch_wal()');
+			ok($node->poll_query_until('postgres', 'SELECT failed_count > 0 FROM pg_stat_archiver'), 'and what the server pushes');
+		}
 		for my $command (qw(backup check expire verify annotate maintenance))
 		{
 			my @more = $command eq 'annotate' ? ('--set=latest', '--annotation=a=b')
@@ -28,12 +41,13 @@ subtest 'not mounted' => sub {
 			my ($status, $out, $err) = chronos($conf, @more, $command);
 			unlike($err, qr/not valid for command/, "$command is asked for what it does");
 			isnt($status, 0, "$command of a directory that is $state fails");
-			like($out . $err, qr/mounted/, '... and asks for the mount') if $command eq 'backup' || $command eq 'check' && $state eq 'missing';
+			like($out . $err, qr/mounted/, '... and asks for the mount')
+			  if $command eq 'backup' || $command eq 'check' && $state eq 'missing';
 		}
 		my $job = $node->safe_psql('postgres', q{SELECT chronos.start_backup('full')});
 		$node->psql('postgres', "SELECT chronos.wait($job)");
 		is($node->safe_psql('postgres', "SELECT state FROM chronos.jobs WHERE id = $job"), 'failed', 'and so does a job');
-		ok(!-e "$repo/$_/main", "no $_ is made") for qw(archive backup chronos);
+		ok(!-e "$repo/$_/main", "no $_ is made") or diag(`find '$repo'`) for qw(archive backup chronos);
 		ok(!-e $repo, 'nor the directory') if $state eq 'missing';
 	}
 	remove_tree($repo);
@@ -94,4 +108,11 @@ subtest 'a restore whose destination holds the repository' => sub {
 	like($out . $err, qr/lies in the data directory/, '... and says why');
 	ok(-e "$destination/inside/repo/backup/main/backup.info", 'the repository is as it was');
 };
+subtest 'a restored cluster knows where it came from' => sub {
+	my $restored = "$base/restored";
+	is((chronos($conf, "--pg1-path=$restored", '--type=none', 'restore'))[0], 0, 'restore');
+	ok((() = glob "$restored/pg_stat_tmp/chronos-main-seen-*-repo1"), 'it remembers the repository');
+};
 done_testing();
+
+sub segment_of { return $_[0]->safe_psql('postgres', 'SELECT pg_walfile_name(pg_current_wal_insert_lsn())') }

@@ -17,6 +17,7 @@ struct StanzaRequest {
     std::string exec_id;  ///< "<pid>-<8 hex digits>"
     /// Where it is remembered which stanzas were seen; "": nowhere.
     std::string spool_path = "";
+    std::string pg_path = "";  ///< data directory, where that is remembered too
 };
 
 struct StanzaOutcome {

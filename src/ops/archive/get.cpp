@@ -9,6 +9,7 @@
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/archives.h"
 #include "chronos/repo/info.h"
+#include "chronos/repo/stanza_memory.h"
 #include "chronos/repo/wal_archive.h"
 #include "missing.h"
 #include "targets.h"
@@ -94,6 +95,9 @@ Result<> Get::search(const repo::Repository& repository) {
         return Error(ErrorKind::archive_mismatch,
                      "unable to retrieve the archive id for database version '" + cluster_.version +
                          "' and system-id '" + std::to_string(cluster_.system_id) + "'");
+    // A standby will be a primary some day.
+    repo::StanzaMemory({"", "", settings_.stanza, settings_.pg_path})
+        .remember(repository, cluster_.system_id);
     if (candidates_.size() > count_before) return {};
     // An empty listing is also what a file system gives that went away after archive.info was
     // read. Only with archive.info still there was it the repository that answered.

@@ -82,7 +82,7 @@ Error combine(ErrorKind kind, const std::string& summary,
 StanzaWatch::StanzaWatch(const PushSettings& settings, const repo::Repository& repository)
     : settings_(settings),
       repository_(repository),
-      memory_({settings.spool_path, settings.lock_path, settings.stanza}) {}
+      memory_({settings.spool_path, settings.lock_path, settings.stanza, settings.pg_path}) {}
 
 Result<Target> StanzaWatch::target(const std::optional<repo::ClusterIdentity>& cluster) {
     const std::lock_guard lock(mutex_);

@@ -145,7 +145,8 @@ Result<> delete_stanza(const DeleteRequest& request) {
 Result<bool> ensure_stanza(const StanzaRequest& request, const pgdata::ControlFile& cluster) {
     StanzaRequest missing = request;
     missing.repositories.clear();
-    const repo::StanzaMemory memory({request.spool_path, request.lock_path, request.stanza});
+    const repo::StanzaMemory memory(
+        {request.spool_path, request.lock_path, request.stanza, request.pg_path});
     for (const repo::Repository& repository : request.repositories) {
         if (!CHRONOS_TRY(is_incomplete(repository, request.stanza))) continue;
         CHRONOS_TRY(memory.check_first_use(repository, cluster.system_id));
