@@ -1,6 +1,7 @@
 #include "chronos/pgdata/control_file.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
