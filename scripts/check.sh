@@ -174,7 +174,7 @@ second_attempts_at_most=3
 run_tap() {
 	local status=0 tests failed=()
 	as_root touch "$times" && as_root chmod a+rw "$times"
-	mapfile -t tests < <(tap_tests)
+	mapfile -t tests < <(cd "$work/src" && tap_tests)
 	prove_tests "$prove_flags" "${tests[@]}" || status=$?
 	if [ $status != 0 ]; then
 		failed_tests
