@@ -17,9 +17,13 @@ std::string content_of(const std::string& path) {
     return {std::istreambuf_iterator<char>(file), {}};
 }
 
-bool write(const std::string& path, const std::string& content) {
+/// What lies in a data directory is for nobody but the server.
+constexpr mode_t kClusterFileMode = 0600;
+
+bool write(const std::string& path, const std::string& content, mode_t mode) {
     if (!io::make_local_path(std::filesystem::path(path).parent_path())) return false;
-    const io::FileDescriptor file = io::open_local_file(path, O_WRONLY | O_TRUNC | O_NOFOLLOW);
+    const io::FileDescriptor file =
+        io::open_local_file(path, O_WRONLY | O_TRUNC | O_NOFOLLOW, mode);
     return file.valid() && ::write(file.get(), content.data(), content.size()) ==
                                static_cast<ssize_t>(content.size());
 }
@@ -59,13 +63,14 @@ bool StanzaMemory::remembers(const Repository& repository, std::uint64_t system_
 void StanzaMemory::remember(const Repository& repository, std::uint64_t system_id) const {
     if (!repository.storage->features().paths) return;
     const std::string place = repository.storage->describe("");
-    const auto keep = [&](const std::string& base, const std::string& file) {
-        return !base.empty() && (content_of(file) == place || write(file, place));
+    const auto keep = [&](const std::string& base, const std::string& file,
+                          mode_t mode = io::kLocalFileMode) {
+        return !base.empty() && (content_of(file) == place || write(file, place, mode));
     };
     // Not where the directory of a server was just taken away.
     std::error_code failure;
     if (std::filesystem::is_directory(settings_.pg_path + "/pg_stat_tmp", failure))
-        (void)keep(settings_.pg_path, cluster_file(repository, system_id));
+        (void)keep(settings_.pg_path, cluster_file(repository, system_id), kClusterFileMode);
     if (settings_.spool_path.empty() ||
         keep(settings_.spool_path, spool_file(repository, system_id)))
         return;
