@@ -275,7 +275,9 @@ Result<> Upload::complete() {
     call.method = "POST";
     call.key = key_;
     call.query = {{"uploadId", upload_id_}};
-    call.headers = {{"content-md5", crypto::base64(crypto::md5(io::bytes(body)))}};
+    // Amazon asks for the key here in some buckets, Ceph 20 in all.
+    call.headers = client_->customer_key_headers();
+    call.headers.push_back({"content-md5", crypto::base64(crypto::md5(io::bytes(body)))});
     call.body = io::bytes(body);
     auto completed = client_->perform(
         call, [&](const http::Response& response) { return check_completed(response); });
