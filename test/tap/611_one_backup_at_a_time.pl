@@ -169,14 +169,16 @@ sub unchecked { return $_[0] eq 'chronos' ? () : ('--no-archive-check') }
 sub begin
 {
 	my ($tool, $conf, @arguments) = @_;
-	my %before = map { $_ => 1 } glob "$repo/backup/main/2*F/backup.manifest.copy";
+	# What a killed one has left is gone on with, under its name or another: only its manifest is new.
+	my $manifests = sub { return map { join ' ', $_, (stat)[ 1, 9 ] } glob "$repo/backup/main/2*F/backup.manifest.copy" };
+	my %before = map { $_ => 1 } $manifests->();
 	my %run = (out => '');
 	$run{harness} = IPC::Run::start([ $tool eq 'chronos' ? $chronos : 'pgbackrest', "--config=$conf", '--stanza=main',
 			@arguments ], '<', \undef, '>&', \$run{out}, IPC::Run::timeout(180));
 	poll_until(
 		sub {
-			$run{harness}->pump_nb;
-			return grep { !$before{$_} } glob "$repo/backup/main/2*F/backup.manifest.copy";
+			eval { $run{harness}->pump_nb; 1 } or die "$tool has ended: $@$run{out}";
+			return grep { !$before{$_} } $manifests->();
 		},
 		"$tool does not copy", 60);
 	return \%run;
