@@ -101,9 +101,11 @@ struct Lease::State {
     /// Whoever has left a sign of life, for people, and what they can do while it is alive.
     struct Other {
         bool dead = false;
+        bool ended = false;  ///< seen to be so, and not only taken for dead
         std::string who, hint;
     };
     Result<Other> look_at(const storage::Entry& entry, UnixTime now);
+    Result<> keep_from_being_resumed();
 };
 
 /// Renewed is what is still there: somebody who removed it took this run for dead, or deleted the
@@ -124,7 +126,7 @@ void Lease::State::renew() {
 Result<Lease::State::Other> Lease::State::look_at(const storage::Entry& entry, UnixTime now) {
     const auto text = storage::read_object(storage(), path(entry.name), kLeaseSizeMax);
     if (!text && text.error().kind() == ErrorKind::not_found)
-        return Other{true, "", ""};  // has just ended
+        return Other{true, true, "", ""};  // has just ended
     const Holder holder = text ? parse(*text) : Holder{};
     const std::string process = std::to_string(holder.process.pid);
     const std::string age = std::to_string(now - entry.modified) + " seconds old";
@@ -133,18 +135,31 @@ Result<Lease::State::Other> Lease::State::look_at(const storage::Entry& entry, U
         " of process " + process + " on host '" + printable(holder.process.host) + "'";
     const std::string last = "Its last sign of life is " + age + ". ";
     if (const auto runs = still_runs(holder.process)) {
-        if (!*runs) return Other{true, who + ", which has ended", ""};
-        return Other{false, who,
+        if (!*runs) return Other{true, true, who + ", which has ended", ""};
+        return Other{false, false, who,
                      last + "It runs on this machine: wait for it, or end process " + process +
                          " if it stands still."};
     }
     if (!self.server.empty() && holder.server == self.server)
-        return Other{true, who + ", which has lost its session", ""};
+        return Other{true, false, who + ", which has lost its session", ""};
     if (now - entry.modified > kLeaseDeadAfter_s)
-        return Other{true, who + ", whose last sign of life is " + age, ""};
-    return Other{false, who,
+        return Other{true, false, who + ", whose last sign of life is " + age, ""};
+    return Other{false, false, who,
                  last + "If that host is lost, try again when it is more than " +
                      std::to_string(kLeaseDeadAfter_s) + " seconds old."};
+}
+
+/// Somebody who was taken for dead and only stands still may go on, and in the end remove what he
+/// had half stored: nobody else may rely on files of a backup that he has begun. Before his sign of
+/// life goes, so that a kill between the two changes nothing.
+Result<> Lease::State::keep_from_being_resumed() {
+    for (const storage::Entry& entry : CHRONOS_TRY(storage().list(backup_path(stanza)))) {
+        if (entry.type != storage::EntryType::path || !is_backup_label(entry.name)) continue;
+        const std::string manifest = backup_path(stanza, entry.name) + "/backup.manifest";
+        if (CHRONOS_TRY(storage::exists(storage(), manifest))) continue;
+        CHRONOS_TRY(storage().remove(manifest + ".copy"));
+    }
+    return {};
 }
 
 Result<> Lease::State::refuse_others(bool remove_dead) {
@@ -161,6 +176,7 @@ Result<> Lease::State::refuse_others(bool remove_dead) {
                                                       " works on it")
                 .with_hint(other.hint);
         if (!remove_dead) continue;
+        if (!other.ended) CHRONOS_TRY(keep_from_being_resumed());
         CHRONOS_TRY(storage().remove(path(entry.name)));
         if (!other.who.empty()) log_warn(self.what + " takes over from " + other.who);
     }

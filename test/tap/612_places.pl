@@ -108,11 +108,6 @@ subtest 'a restore whose destination holds the repository' => sub {
 	like($out . $err, qr/lies in the data directory/, '... and says why');
 	ok(-e "$destination/inside/repo/backup/main/backup.info", 'the repository is as it was');
 };
-subtest 'a restored cluster knows where it came from' => sub {
-	my $restored = "$base/restored";
-	is((chronos($conf, "--pg1-path=$restored", '--type=none', 'restore'))[0], 0, 'restore');
-	ok((() = glob "$restored/pg_stat_tmp/chronos-main-seen-*-repo1"), 'it remembers the repository');
-};
 done_testing();
 
 sub segment_of { return $_[0]->safe_psql('postgres', 'SELECT pg_walfile_name(pg_current_wal_insert_lsn())') }

@@ -22,8 +22,9 @@ struct LeaseRequest {
 /// thread of its own as long as the object lives, and removed with it.
 ///
 /// Whoever was killed leaves it behind: from the same machine that is seen at once, from another
-/// one when it has not been renewed for three minutes, by the clock of the repository. Losing it
-/// loses nothing but the protection. Takes 4 requests where nobody else is at work.
+/// one when it has not been renewed for three minutes, by the clock of the repository. Of one that
+/// was not seen to have ended, unfinished backups cannot be resumed. Losing it loses nothing but
+/// the protection. Takes 4 requests where nobody else is at work.
 class Lease {
 public:
     /// Kind lock_acquire while somebody else's run is alive, or may be. Null where there is no

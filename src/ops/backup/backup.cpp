@@ -382,6 +382,8 @@ Result<> Run::make_paths() {
 Result<> Run::save_partial() {
     // What somebody else wrote meanwhile would be lost with the proof of it.
     CHRONOS_TRY(witness_.check(storage()));
+    // Whoever was taken for dead offers nobody to go on with his backup.
+    if (lease_) CHRONOS_TRY(lease_->prove());
     CHRONOS_TRY(save_partial_manifest(publication(), manifest_, manifest_mutex_));
     return note("backup.manifest.copy");
 }
