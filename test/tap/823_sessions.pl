@@ -15,7 +15,7 @@ my $node = chronos_node('primary', conf => "chronos.health_interval = 1\nchronos
 my $conf = $node->{chronos_conf};
 # Those who test are not who is tested.
 $ENV{PGOPTIONS} = '-c default_transaction_isolation=read\\ committed -c default_transaction_read_only=off -c default_transaction_deferrable=off '
-  . '-c statement_timeout=0 -c lock_timeout=0 -c idle_session_timeout=0 -c idle_in_transaction_session_timeout=0 -c work_mem=16MB -c datestyle=iso -c synchronous_commit=local -c transform_null_equals=off -c search_path=public -c role=none -c session_replication_role=origin';
+  . '-c statement_timeout=0 -c lock_timeout=0 -c idle_session_timeout=0 -c idle_in_transaction_session_timeout=0 -c work_mem=16MB -c temp_file_limit=-1 -c datestyle=iso -c synchronous_commit=local -c transform_null_equals=off -c search_path=public -c role=none -c session_replication_role=origin';
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 sub until_true
 {
