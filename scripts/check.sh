@@ -72,7 +72,7 @@ step() {
 	say "$name"
 	if "$@" >"$work/log" 2>&1; then
 		passed=$((passed + 1))
-		grep -E '^(not run: |failed beside |took |All tests successful|Files=|100% tests passed|(# )?All [0-9]+ tests passed)' "$work/log" || true
+		grep -E '^(not run: |took |All tests successful|Files=|100% tests passed|(# )?All [0-9]+ tests passed)' "$work/log" || true
 		echo "    ok, $((SECONDS - begin)) s"
 	else
 		failed=$((failed + 1))
@@ -159,43 +159,21 @@ tap_tests() {
 	done
 }
 
-# prove_tests FLAGS TEST...: what each took goes into $times.
-prove_tests() {
-	local flags=$1
-	shift
-	# shellcheck disable=SC2086
-	(cd "$work/src" && test_environment prove --timer $flags \
-		--exec "python3 test/support/measured.py $times $pg_major perl" "$@")
-}
-
-# Several tests at once can hold each other up beyond their deadlines. So a few that failed get a second
-# attempt, one at a time, and are named if they pass: what is broken fails again.
-second_attempts_at_most=3
 run_tap() {
-	local status=0 tests failed=()
+	local status=0
 	as_root touch "$times" && as_root chmod a+rw "$times"
-	mapfile -t tests < <(cd "$work/src" && tap_tests)
-	prove_tests "$prove_flags" "${tests[@]}" || status=$?
-	if [ $status != 0 ]; then
-		failed_tests
-		mapfile -t failed < <(failed_names)
-		if [ ${#failed[@]} -ge 1 ] && [ ${#failed[@]} -le $second_attempts_at_most ]; then
-			as_root rm -rf "$work/src/tmp_check"
-			if prove_tests -j1 "${failed[@]}"; then
-				status=0
-				echo "failed beside other tests, passed alone: ${failed[*]}"
-			fi
-		fi
-	fi
+	# shellcheck disable=SC2046,SC2086
+	(cd "$work/src" && test_environment prove --timer $prove_flags \
+		--exec "python3 test/support/measured.py $times $pg_major perl" $(tap_tests)) || status=$?
+	[ $status = 0 ] || failed_tests
 	# What the dashboard looks like, to be looked at.
 	as_root mkdir -p "$screenshots" && as_root cp -r "$work/screenshots/." "$screenshots/"
 	return $status
 }
-failed_names() { awk -F '\t' -v major="$pg_major" '$1 == major && $5 != 0 { print $2 }' "$times"; }
 # The end of what each failed test noted down: why it died is there only.
 failed_tests() {
 	local test
-	failed_names | while read -r test; do
+	awk -F '\t' -v major="$pg_major" '$1 == major && $5 != 0 { print $2 }' "$times" | while read -r test; do
 		echo "--- $test"
 		tail -n 40 "$work/src/tmp_check/log/regress_log_$(basename "$test" .pl)"
 	done
