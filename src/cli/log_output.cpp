@@ -117,7 +117,6 @@ std::string json_log_line(LogLevel level, std::string_view text, const LogOrigin
         }
     if (!detail.empty()) line["detail"] = detail;
     if (!hint.empty()) line["hint"] = hint;
-    using nlohmann::json;
     return text_of(line) + "\n";
 }
 

@@ -14,8 +14,6 @@
 namespace chronos::cli {
 namespace {
 
-/// What info files can hold. Source: docs/format/info-files.md, Values.
-
 std::string repo_option(const repo::Repository& repository, const char* name) {
     return "repo" + std::to_string(repository.key) + "-" + name;
 }

@@ -156,10 +156,6 @@ Result<> save_info_pair(const Repository& repository, const std::string& name, c
                            repository.passphrase, reads_back_as(info, parse));
 }
 
-std::string manifest_name(const std::string& stanza, const std::string& label) {
-    return backup_path(stanza, label) + "/backup.manifest";
-}
-
 // --- reconstruction
 
 /// Drops what has no manifest any more, and what cannot be restored without it.

@@ -155,7 +155,7 @@ Result<Lease::State::Other> Lease::State::look_at(const storage::Entry& entry, U
 Result<> Lease::State::keep_from_being_resumed() {
     for (const storage::Entry& entry : CHRONOS_TRY(storage().list(backup_path(stanza)))) {
         if (entry.type != storage::EntryType::path || !is_backup_label(entry.name)) continue;
-        const std::string manifest = backup_path(stanza, entry.name) + "/backup.manifest";
+        const std::string manifest = manifest_name(stanza, entry.name);
         if (CHRONOS_TRY(storage::exists(storage(), manifest))) continue;
         CHRONOS_TRY(storage().remove(manifest + ".copy"));
     }
@@ -201,7 +201,7 @@ Lease::~Lease() {
 // other. Both may be refused; never are both let in.
 Result<std::unique_ptr<Lease>> Lease::take(const Repository& repository,
                                            const LeaseRequest& request) {
-    const std::string info = backup_path(request.stanza) + "/backup.info";
+    const std::string info = backup_info_name(request.stanza);
     if (!CHRONOS_TRY(storage::exists(*repository.storage, info)) &&
         CHRONOS_TRY(repository.storage->list(backup_path(request.stanza))).empty())
         return std::unique_ptr<Lease>();

@@ -81,10 +81,6 @@ Result<> store(const ManifestPlace& to, const Manifest& manifest) {
     return stored;
 }
 
-std::string directory_name(const std::string& stanza, const std::string& label) {
-    return backup_path(stanza, label) + "/backup.manifest";
-}
-
 std::string history_name(const std::string& stanza, const std::string& label) {
     return backup_path(stanza) + "/backup.history/" + label.substr(0, 4) + "/" + label +
            ".manifest.gz";
@@ -110,14 +106,14 @@ Result<Manifest> load_history_manifest(const Repository& repository, const std::
 
 Result<> save_manifest_copy(const Repository& repository, const std::string& stanza,
                             const Manifest& manifest, const std::string& backup_pass) {
-    return store({repository, directory_name(stanza, manifest.label) + ".copy", backup_pass},
+    return store({repository, manifest_name(stanza, manifest.label) + ".copy", backup_pass},
                  manifest);
 }
 
 Result<> save_partial_manifest(const Repository& repository, const std::string& stanza,
                                const Manifest& manifest, const std::string& backup_pass,
                                std::mutex& mutex) {
-    const std::string name = directory_name(stanza, manifest.label) + ".copy";
+    const std::string name = manifest_name(stanza, manifest.label) + ".copy";
     const ReadBack any = [](std::string_view) -> Result<> { return {}; };
     if (repository.storage->features().remote) {
         // Whoever copies must not wait for a network.
@@ -139,7 +135,7 @@ Result<> save_partial_manifest(const Repository& repository, const std::string& 
 
 Result<> save_manifest(const Repository& repository, const std::string& stanza,
                        const Manifest& manifest, const std::string& backup_pass) {
-    return store_pair(repository, directory_name(stanza, manifest.label), manifest, backup_pass);
+    return store_pair(repository, manifest_name(stanza, manifest.label), manifest, backup_pass);
 }
 
 Result<> save_history_manifest(const Repository& repository, const std::string& stanza,
@@ -153,14 +149,14 @@ Result<> save_manifest_copy(const Repository& repository, const std::string& sta
                             const std::string& label, std::string_view text,
                             const std::string& backup_pass) {
     const Manifest manifest = CHRONOS_TRY(parse_manifest(text));
-    return store({repository, directory_name(stanza, label) + ".copy", backup_pass}, manifest);
+    return store({repository, manifest_name(stanza, label) + ".copy", backup_pass}, manifest);
 }
 
 Result<> save_manifest(const Repository& repository, const std::string& stanza,
                        const std::string& label, std::string_view text,
                        const std::string& backup_pass) {
     const Manifest manifest = CHRONOS_TRY(parse_manifest(text));
-    return store_pair(repository, directory_name(stanza, label), manifest, backup_pass);
+    return store_pair(repository, manifest_name(stanza, label), manifest, backup_pass);
 }
 
 Result<> save_history_manifest(const Repository& repository, const std::string& stanza,

@@ -249,6 +249,9 @@ std::string backup_path(const std::string& stanza) {
 std::string backup_path(const std::string& stanza, std::string_view label) {
     return ("backup/" + stanza + "/").append(label);
 }
+std::string manifest_name(const std::string& stanza, std::string_view label) {
+    return backup_path(stanza, label) + "/backup.manifest";
+}
 
 bool is_backup_label(std::string_view text) {
     if (!is_label_part(text.substr(0, 16), "F")) return false;

@@ -29,8 +29,8 @@ inline std::string sha1_hex(std::string_view data) {
     return sha1_hex(io::bytes(data));
 }
 
-/// SHA-1 of nothing: the implicit checksum of zero-size files.
 inline constexpr std::size_t kSha1TextSize = 40;  ///< in hexadecimal
+/// SHA-1 of nothing: the implicit checksum of zero-size files.
 inline constexpr std::string_view kSha1OfNothing = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
 
 /// Passes bytes on; counts and hashes them on the way.

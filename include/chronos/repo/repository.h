@@ -34,6 +34,8 @@ std::string backup_path(const std::string& stanza);   // "backup/main"
 std::string backup_path(const std::string& stanza, std::string_view label);
 std::string archive_info_name(const std::string& stanza);  // "archive/main/archive.info"
 std::string backup_info_name(const std::string& stanza);   // "backup/main/backup.info"
+/// "backup/main/<label>/backup.manifest"
+std::string manifest_name(const std::string& stanza, std::string_view label);
 
 /// "20261120-075745F", "20261120-075745F_20261120-075816D"
 bool is_backup_label(std::string_view text);

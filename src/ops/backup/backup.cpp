@@ -132,7 +132,6 @@ private:
     Cluster cluster_;
     repo::OutsideConfig outside_;  ///< configuration that lies outside of the data directory
     std::optional<repo::Manifest> prior_;
-    std::string latest_label_;  ///< of all directories found, also of one that is removed then
     std::optional<repo::Manifest> resumed_;  ///< an interrupted backup that this one goes on with
     StartedBackup started_;
     db::ServerTime listed_at_;
@@ -240,7 +239,6 @@ Result<> Run::choose_prior() {
     manifest_.block_incr = request_.bundle && request_.block;
     // What a full backup decides holds for all that refer to it.
     if (!prior_) manifest_.bundle_raw = manifest_.block_incr;
-    if (!known_.labels.empty()) latest_label_ = known_.labels.back();
     resumed_ = CHRONOS_TRY(find_resumable(
         request_.repository, request_.stanza, known_,
         {request_.resume, request_.type, request_.compress_type,
@@ -318,9 +316,9 @@ Result<> Run::choose_label() {
         manifest_.references.push_back(manifest_.label);
         return {};
     }
-    manifest_.label =
-        CHRONOS_TRY(make_label(request_.repository, request_.stanza, request_.type, manifest_.prior,
-                               started_.timestamp, cancel_, latest_label_));
+    const std::string known = known_.labels.empty() ? "" : known_.labels.back();
+    manifest_.label = CHRONOS_TRY(make_label(request_.repository, request_.stanza, request_.type,
+                                             manifest_.prior, started_.timestamp, known, cancel_));
     manifest_.references.push_back(manifest_.label);
     return {};
 }

@@ -134,11 +134,11 @@ std::chrono::milliseconds rest_of_second() {
 
 Result<std::string> make_label(const repo::Repository& repository, const std::string& stanza,
                                repo::BackupType type, const std::string& prior, UnixTime start,
-                               const Cancellation& cancel, const std::string& removed) {
+                               const std::string& known, const Cancellation& cancel) {
     const std::string now = format_label_time(start);
     std::vector<std::string> before =
         CHRONOS_TRY(labels_before(repository, stanza, prior, now.substr(0, 4)));
-    if (!removed.empty()) before.push_back(removed);
+    if (!known.empty()) before.push_back(known);
     const std::string latest = latest_stamp(before);
     if (now > latest) return format_label(type, prior, now);
     const std::string soon = format_label_time(start + 1);

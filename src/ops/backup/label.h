@@ -14,11 +14,11 @@ namespace chronos::ops::backup {
 /// second after the latest label. Labels are local times of whoever makes a backup: of another time
 /// zone, of the hour before a clock was put back, of a clock that is wrong. What they must do is
 /// differ and sort in the order in which backups were made; the time of a backup stands in its
-/// manifest. `prior` is "" for a full backup; `removed` is the label of an unfinished backup whose
-/// directory is gone, or "": whoever made it may still write to one of that name. Fails with kind
-/// clock if no later label is possible. Source: docs/format/info-files.md, Labels.
+/// manifest. `prior` is "" for a full backup; `known` is the latest label that a directory had when
+/// the backup began, or "": one that was removed since may still be written to by whoever made it.
+/// Fails with kind clock if no later label is possible. Source: docs/format/info-files.md, Labels.
 Result<std::string> make_label(const repo::Repository& repository, const std::string& stanza,
                                repo::BackupType type, const std::string& prior, UnixTime start,
-                               const Cancellation& cancel, const std::string& removed = "");
+                               const std::string& known, const Cancellation& cancel);
 
 }  // namespace chronos::ops::backup

@@ -25,8 +25,7 @@ constexpr UnixTime kHoursKept = 48 * kHourSeconds;
 constexpr std::size_t kDrillsKept = 30;
 
 bool is_stored_segment(std::string_view name) {
-    if (name.size() < 65 || name[24] != '-' || !pgdata::is_wal_segment(name.substr(0, 24)))
-        return false;
+    if (!repo::is_archived_segment(name)) return false;
     static constexpr std::array<std::string_view, 6> kExtensions = {"",     ".gz", ".lz4",
                                                                     ".zst", ".xz", ".bz2"};
     return std::find(kExtensions.begin(), kExtensions.end(), name.substr(65)) != kExtensions.end();
@@ -51,7 +50,8 @@ Result<WalDirectory> list_directory(storage::Storage& storage, const std::string
     directory.looked_at = now;
     for (const storage::Entry& entry : CHRONOS_TRY(storage.list(path))) {
         if (entry.type != storage::EntryType::file || !is_stored_segment(entry.name)) continue;
-        const auto low = segment_low(std::string_view(entry.name).substr(0, 24));
+        const auto low =
+            segment_low(std::string_view(entry.name).substr(0, pgdata::kWalSegmentNameSize));
         ++directory.segments;
         directory.stored_bytes += entry.size;
         directory.newest = std::max(directory.newest, entry.modified);

@@ -29,7 +29,7 @@ InfoStatus status_of(const Error& error) {
 }
 
 bool is_stored_segment(std::string_view name) {
-    if (name.size() < 65 || name[24] != '-' || !is_hex_upper(name.substr(0, 24))) return false;
+    if (!repo::is_archived_segment(name)) return false;
     const std::string_view checksum = name.substr(25, 40);
     if (checksum.find_first_not_of("0123456789abcdef") != std::string_view::npos) return false;
     const std::string_view extension = name.substr(65);

@@ -63,11 +63,13 @@ std::string place_in(const std::string& pg_path, std::string_view name) {
     return real_path(pg_path + "/" + std::string(name));
 }
 
-std::string shown(const repo::Manifest& manifest, const Destination& destination) {
+/// nullptr: a link's.
+const repo::ManifestTarget* tablespace_of(const repo::Manifest& manifest,
+                                          const Destination& destination) {
     for (const repo::ManifestTarget& target : manifest.targets)
         if (target.tablespace_oid != 0 && destination.name.starts_with(target.name + "/"))
-            return "tablespace '" + printable(target.tablespace_name) + "'";
-    return "link '" + destination.name.substr(destination.name.find('/') + 1) + "'";
+            return &target;
+    return nullptr;
 }
 
 Error in_the_way(const Destination& destination, const std::string& text) {
@@ -80,10 +82,13 @@ void guard_destination(const RestoreRequest& request, const Destination& destina
     if (!has_content(destination)) return;
     const std::string place = real_path(content_path(destination));
     if (place.empty() || place == place_in(request.pg_path, destination.name)) return;
-    const std::string name = shown(plan.manifest, destination);
-    const bool is_tablespace = name.starts_with("tablespace");
+    const repo::ManifestTarget* tablespace = tablespace_of(plan.manifest, destination);
+    const std::string name =
+        tablespace != nullptr
+            ? "tablespace '" + printable(tablespace->tablespace_name) + "'"
+            : "link '" + destination.name.substr(destination.name.find('/') + 1) + "'";
     const std::string elsewhere =
-        is_tablespace ? "--tablespace-map or --tablespace-map-all" : "--link-map";
+        tablespace != nullptr ? "--tablespace-map or --tablespace-map-all" : "--link-map";
     if (place == place_in(plan.original_pg_path, destination.name)) {
         plan.problems.push_back(
             {in_the_way(destination, "there the cluster in '" + plan.original_pg_path +
@@ -95,9 +100,7 @@ void guard_destination(const RestoreRequest& request, const Destination& destina
         "it contains files, and is not where the cluster in '" + request.pg_path + "' has " + name;
     if (plan.force) {
         plan.warnings.push_back("'" + content_path(destination) +
-                                "' will be replaced, as --force "
-                                "says: " +
-                                text);
+                                "' will be replaced, as --force says: " + text);
         plan.delta = false;
     } else if (plan.delta) {
         plan.problems.push_back(

@@ -148,10 +148,8 @@ private:
                 continue;
             const std::string parent = archive.directory + "/" + directory.name;
             for (const storage::Entry& entry : CHRONOS_TRY(storage.list(parent))) {
-                const std::string name = entry.name.substr(0, 24);
-                if (entry.name.size() < 65 || entry.name[24] != '-' ||
-                    !pgdata::is_wal_segment(name) || !is_on_way(name))
-                    continue;
+                const std::string name = entry.name.substr(0, pgdata::kWalSegmentNameSize);
+                if (!repo::is_archived_segment(entry.name) || !is_on_way(name)) continue;
                 Segment& known = segments_[name];
                 if (!known.object.empty()) continue;
                 known = segment_of(archive, index, name);

@@ -138,5 +138,26 @@ TEST_F(TakeLease, WritesNothingWhereThereIsNoStanza) {
     EXPECT_TRUE(std::filesystem::is_empty(directory_.path()));
 }
 
+TEST_F(TakeLease, WhatARunHasBegunIsResumedOnlyIfItWasSeenToHaveEnded) {
+    const std::string unfinished = directory_ / "backup/main/20261120-075745F/backup.manifest.copy";
+    const std::string complete = directory_ / "backup/main/20261119-075745F/backup.manifest.copy";
+    for (const std::string& copy : {unfinished, complete}) {
+        std::filesystem::create_directories(std::filesystem::path(copy).parent_path());
+        std::ofstream(copy) << "of no interest";
+    }
+    std::ofstream(directory_ / "backup/main/20261119-075745F/backup.manifest") << "of no interest";
+
+    ProcessIdentity ended = ProcessIdentity::of_this_process();
+    ++ended.start_ticks;
+    leave(ended);
+    ASSERT_OK(take("1-first"));
+    EXPECT_TRUE(std::filesystem::exists(unfinished));
+
+    leave(elsewhere(), std::chrono::seconds(181));
+    ASSERT_OK(take("1-second"));
+    EXPECT_FALSE(std::filesystem::exists(unfinished));
+    EXPECT_TRUE(std::filesystem::exists(complete));
+}
+
 }  // namespace
 }  // namespace chronos::repo

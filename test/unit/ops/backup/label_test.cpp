@@ -27,8 +27,9 @@ protected:
             "backup/main/backup.history/" + label.substr(0, 4) + "/" + label + ".manifest.gz",
             "x"));
     }
-    Result<std::string> make(repo::BackupType type, const std::string& prior = "") {
-        return make_label(repository_, "main", type, prior, kStart, cancel_);
+    Result<std::string> make(repo::BackupType type, const std::string& prior = "",
+                             const std::string& known = "") {
+        return make_label(repository_, "main", type, prior, kStart, known, cancel_);
     }
 
     static constexpr UnixTime kStart = 1795161465;  // 2026-11-20 07:57:45 UTC
@@ -37,6 +38,11 @@ protected:
     Cancellation cancel_;
     std::string latest_;
 };
+
+TEST_F(Label, FollowsThatOfADirectoryThatWasRemoved) {
+    EXPECT_EQ(*make(repo::BackupType::full, "", "20261120-075744F"), "20261120-075745F");
+    EXPECT_EQ(*make(repo::BackupType::full, "", "20261120-075745F"), "20261120-075746F");
+}
 
 TEST_F(Label, IsTheStartInLocalTime) {
     EXPECT_EQ(*make(repo::BackupType::full), "20261120-075745F");
