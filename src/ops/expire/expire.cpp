@@ -101,7 +101,7 @@ private:
         return repo::archive_path(request_.stanza) + "/" + id;
     }
     std::string manifest_name(const std::string& label) const {
-        return repo::backup_path(request_.stanza, label) + "/backup.manifest";
+        return repo::manifest_name(request_.stanza, label);
     }
 
     const ExpireRequest& request_;
@@ -240,7 +240,7 @@ Result<std::optional<std::string>> Run::read_if_there(const std::string& name) {
 
 /// Killed between the two, an earlier run has left a copy that lists what is gone.
 Result<bool> Run::copies_agree() {
-    const std::string name = backup_dir() + "/backup.info";
+    const std::string name = repo::backup_info_name(request_.stanza);
     std::optional<std::string> main, copy;
     CHRONOS_TRY(storage::at_once(
         storage_, {storage::answer_into(main, [&] { return read_if_there(name); }),
@@ -495,7 +495,7 @@ Result<> Run::expire_archive_id(const repo::HistoryEntry& entry, const WalPlan& 
     wal_removed_ = 0;
     for (const storage::Entry& each : entries) {
         if (each.type != storage::EntryType::path || !repo::is_wal_directory(each.name)) continue;
-        CHRONOS_TRY(go_on());
+        CHRONOS_TRY(cancel_.check());
         CHRONOS_TRY(expire_wal_directory(id, plan, each.name));
     }
     report_run(id, plan);
@@ -531,9 +531,11 @@ Result<> Run::expire_wal_directory(const std::string& archive_id, const WalPlan&
     if (directory_outside(plan, directory)) {
         log_detail(prefix() + ": " + archive_id + " remove archive path " + directory);
         gone(directory);
+        CHRONOS_TRY(go_on());
         return request_.dry_run ? Result<>() : storage_.remove_tree(path);
     }
     if (directory > repo::wal_directory(plan.retention_start)) return {};
+    CHRONOS_TRY(go_on());
     for (const storage::Entry& file : CHRONOS_TRY(storage_.list(path))) {
         if (!file_outside(plan, file.name)) {
             report_run(archive_id, plan);
