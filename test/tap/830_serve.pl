@@ -145,19 +145,11 @@ is(pid_of($server), $pid, 'in the same process');
 my $seconds = $ENV{CHECK_LONG} ? 60 : 6;
 get($port, $_) for ('/metrics', '/api/status.json') x 50;
 my $before = resident_kib($pid);
-my ($done, $failed, $slowest, $from) = (0, 0, 0, time);
-for my $i (1 .. 200 * $seconds)
-{
-	my $due = $from + $i / 200;
-	sleep $due - time if $due > time;
-	my $start = time;
-	++$failed if (get($port, ('/health', '/metrics', '/api/status.json', '/healthz')[ $i % 4 ]))[0] != 200;
-	$slowest = time - $start if time - $start > $slowest;
-	++$done;
-}
+my $from = time;
+my ($failed, $slowest, $count) = get_steadily($port, $seconds, qr/^200$/, qw(/health /metrics /api/status.json /healthz));
 my $took = time - $from;
 my $after = resident_kib($pid);
-is($failed, 0, sprintf('%d requests in %.1f s, the slowest in %.0f ms', $done, $took, 1000 * $slowest));
+is($failed, 0, sprintf('%d requests in %.1f s, the slowest in %.0f ms', $count, $took, 1000 * $slowest));
 cmp_ok($after - $before, '<', 2048, "memory does not grow: $before KiB before, $after KiB after");
 is(stop($server), 0, 'a signal is how it ends');
 like(${ $server->{out} } . ${ $server->{err} }, qr{serving on http://localhost:$port}, 'it has said where it serves');

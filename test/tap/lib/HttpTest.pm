@@ -12,7 +12,7 @@ use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(free_port raw_request get wait_for_http start_receiver);
+our @EXPORT = qw(free_port raw_request get get_steadily wait_for_http start_receiver);
 
 sub free_port
 {
@@ -50,6 +50,24 @@ sub get
 	my ($status) = ($head // '') =~ m{^HTTP/1\.1 (\d+)};
 	my %found = ($head // '') =~ /^([\w-]+): ([^\r\n]*)/mg;
 	return ($status // 0, $body // '', { map { lc($_) => $found{$_} } keys %found });
+}
+
+# 200 requests a second for that time, the paths in turn; the answers that are none of these, the seconds
+# that the slowest took, and how many there were.
+sub get_steadily
+{
+	my ($port, $seconds, $good, @paths) = @_;
+	my ($failed, $slowest, $begin, $count) = (0, 0, time, 200 * $seconds);
+	for my $i (0 .. $count - 1)
+	{
+		my $early = $begin + $i / 200 - time;
+		sleep $early if $early > 0;
+		my $asked = time;
+		++$failed if (get($port, $paths[ $i % @paths ]))[0] !~ $good;
+		my $took = time - $asked;
+		$slowest = $took if $took > $slowest;
+	}
+	return ($failed, $slowest, $count);
 }
 
 sub wait_for_http
