@@ -9,6 +9,8 @@ SHA-1 of its stored bytes, must be those of the manifest, and nothing may be lef
 many files of each kind there were; what does not fit ends it with a message and status 1.
 """
 import bz2
+import ctypes
+import functools
 import hashlib
 import json
 import os
@@ -30,10 +32,37 @@ def filter_through(command, data):
     return done.stdout
 
 
+@functools.cache
+def libcrypto():
+    """OpenSSL without a process for each of some thousand blocks: these are the calls of `openssl enc`."""
+    library = ctypes.CDLL("libcrypto.so.3")
+    for name in ("EVP_aes_256_cbc", "EVP_sha1", "EVP_CIPHER_CTX_new"):
+        getattr(library, name).restype = ctypes.c_void_p
+    return library
+
+
 def decrypt(data, passphrase, raw):
-    """openssl wants the magic that the raw form leaves out."""
-    data = b"Salted__" + data if raw else data
-    return filter_through(["openssl", "enc", "-d", "-aes-256-cbc", "-md", "sha1", "-pass", "pass:" + passphrase], data)
+    """As `openssl enc -d -aes-256-cbc -md sha1` does; the raw form leaves the magic out."""
+    if not raw and data[:8] != b"Salted__":
+        fail("encrypted data begins with something else than its magic")
+    data = data if raw else data[8:]
+    salt, data = data[:8], data[8:]
+    if len(salt) < 8 or not data or len(data) % 16:
+        fail("encrypted data ends early")
+    crypto = libcrypto()
+    aes, sha1, context = (ctypes.c_void_p(made) for made in
+                          (crypto.EVP_aes_256_cbc(), crypto.EVP_sha1(), crypto.EVP_CIPHER_CTX_new()))
+    key, vector = ctypes.create_string_buffer(32), ctypes.create_string_buffer(16)
+    phrase = passphrase.encode()
+    out, size, rest = ctypes.create_string_buffer(len(data) + 16), ctypes.c_int(), ctypes.c_int()
+    right = (crypto.EVP_BytesToKey(aes, sha1, salt, phrase, len(phrase), 1, key, vector) == 32
+             and crypto.EVP_DecryptInit_ex(context, aes, None, key, vector) == 1
+             and crypto.EVP_DecryptUpdate(context, out, ctypes.byref(size), data, len(data)) == 1
+             and crypto.EVP_DecryptFinal_ex(context, ctypes.byref(out, size.value), ctypes.byref(rest)) == 1)
+    crypto.EVP_CIPHER_CTX_free(context)
+    if not right:
+        fail("data cannot be decrypted with this passphrase")
+    return out.raw[:size.value + rest.value]
 
 
 def decompress(data, codec, raw):
@@ -174,9 +203,10 @@ class Decoder:
         self.manifest = Manifest(text.decode())
         self.counts = {"empty": 0, "whole": 0, "bundled": 0, "blocks": 0, "maps of several backups": 0}
 
-    def object(self, *name):
+    def object(self, *name, offset=0, size=-1):
         with open(os.path.join(self.top, *name), "rb") as f:
-            return f.read()
+            f.seek(offset)
+            return f.read(size)
 
     def decode(self, data, raw, codec):
         if self.manifest.passphrase:
@@ -188,7 +218,7 @@ class Decoder:
         label = entry.get("reference", self.manifest.label)
         if "bni" in entry:
             offset, size = entry.get("bno", 0), entry.get("repo-size", entry["size"])
-            return self.object(label, "bundle", str(entry["bni"]))[offset:offset + size]
+            return self.object(label, "bundle", str(entry["bni"]), offset=offset, size=size)
         return self.object(label, name + (".pgbi" if "bim" in entry else EXTENSION[self.manifest.codec]))
 
     def blocks(self, name, entry, stored):
@@ -204,7 +234,7 @@ class Decoder:
             key = (reference, bundle, offset)
             if key not in held:
                 place = ("bundle", str(bundle)) if bundle else (name + ".pgbi",)
-                data = self.object(self.manifest.labels[reference], *place)[offset:offset + size]
+                data = self.object(self.manifest.labels[reference], *place, offset=offset, size=size)
                 held[key] = self.decode(data, True, self.manifest.codec)
                 if len(held[key]) != length:
                     fail("%s: a super block of %d bytes is said to have %d" % (name, len(held[key]), length))

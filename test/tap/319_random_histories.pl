@@ -26,7 +26,7 @@ use Time::Local qw(timegm);
 use Time::HiRes qw(usleep time);
 
 my $seed = seed();
-my $histories = $ENV{TEST_STEPS} || ($ENV{CHECK_LONG} ? 200 : 3);
+my $histories = campaign(3, short => 1, long => 200);
 my $segment_size = 1 << 20;
 my $base = File::Temp::tempdir('histories_XXXX', DIR => $PostgreSQL::Test::Utils::tmp_check, CLEANUP => !$ENV{TEST_KEEP});
 my $sockets = PostgreSQL::Test::Utils::tempdir_short();
