@@ -9,7 +9,9 @@
 #   scripts/check.sh --pg 18    regress and TAP with the module of that version, its server and the
 #                               pgBackRest of its release, in a root file system of its own (17, 18,
 #                               19 or all; may be repeated), made at first use below CHECK_ROOTS
-#   scripts/check.sh --beside 18   everything, and beside it what starts a server with that version too
+#   scripts/check.sh --then 18  everything, and then what starts a server with that version too (may be
+#                               repeated); what would not end within CHECK_MINUTES (55), or has no packages
+#                               to be had, is not run, which is said at the end
 #   PROVE_TESTS='test/tap/7*.pl' scripts/check.sh tap
 #   PROVE_FLAGS=-j1             TAP files one at a time, in place of one for each processor
 #   scripts/check.sh packages   the Debian packages of CHECK_RELEASES (bookworm, trixie and sid): built
@@ -31,18 +33,18 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 . "$top/scripts/roots.sh"
 . "$top/scripts/layers.sh"
 majors=
-beside=
+after=
 while :; do
 	case ${1:-} in
 	--pg) majors="$majors ${2:?--pg needs a version}" ;;
-	--beside) beside="$beside ${2:?--beside needs a version}" ;;
+	--then) after="$after ${2:?--then needs a version}" ;;
 	*) break ;;
 	esac
 	shift 2
 done
 every_root='17 18 19'
 majors=${majors/all/$every_root}
-beside=${beside/all/$every_root}
+after=${after/all/$every_root}
 default_steps='lint unit regress tap'
 [ -z "$majors" ] || default_steps='regress tap'
 layer=
@@ -64,6 +66,7 @@ unit_storage=$work/unit_storage
 times=${CHECK_TIMES:-$work/out/times.tsv}
 passed=0
 failed=0
+not_run=
 
 # step NAME COMMAND...: runs it, prints its output on failure only, keeps the count.
 step() {
@@ -182,19 +185,28 @@ failed_tests() {
 # Unpacking packages waits for the disk, and compiling does not: the roots are made meanwhile.
 start_roots() {
 	(
-		for major in $majors $beside; do
-			root=$(server_root "$major") && add_to_root "$root" "$root_packages,$root_object_store_packages" || exit 1
-			if [ "$major" = 17 ]; then locked "$root" add_former "$root" || exit 1; fi
+		status=0
+		for major in $majors $after; do
+			if root=$(server_root "$major") && add_to_root "$root" "$root_packages,$root_object_store_packages" &&
+				{ [ "$major" != 17 ] || locked "$root" add_former "$root"; }; then
+				echo "$major" >>"$work/roots.made"
+			else
+				status=1
+			fi
 		done
+		exit $status
 	) >"$work/roots" 2>&1 &
 	roots=$!
 	background="$background $roots"
+	touch "$work/roots.made"
 }
+# Whether other releases have packages to be had is not this tree's doing; for a version that was asked for
+# by name it is what was asked.
 report_roots() {
 	local status=0
 	wait "$roots" || status=$?
 	cat "$work/roots"
-	return $status
+	[ -z "$majors" ] || return $status
 }
 make_portable() { portable=$(portable_engine "$build"); }
 
@@ -212,23 +224,20 @@ check_version() {
 		CHECK_TIMES=/check/out/times.tsv "${kept[@]}" "$@" /check/src/scripts/check.sh $version_steps
 }
 
-# In the background, one version after the other; what they print comes at the end.
-start_beside() {
-	local major
-	for major in $beside; do
-		(
-			begin=$SECONDS
-			if check_version "$major" 'regress tap' CHECK_SERVER_ONLY=1 CHECK_SHORT=1; then
-				touch "$work/beside.$major.passed"
-			fi
-			echo "took $((SECONDS - begin)) s"
-		) >"$work/beside.$major" 2>&1
-	done &
-	background="$background $!"
-}
-report_beside() {
-	cat "$work/beside.$1"
-	[ -e "$work/beside.$1.passed" ]
+# then_version MAJOR: what starts a server, with that version. The first one is taken for half as long as
+# everything with this one, and the others for as long as the one before.
+then_version() {
+	local major=$1 begin=$SECONDS
+	if ! grep -qx "$major" "$work/roots.made"; then
+		not_run="$not_run
+not run: PostgreSQL $major: its root file system cannot be made, see above"
+	elif [ $((SECONDS + ${then_took:-$((SECONDS / 2))})) -gt $((${CHECK_MINUTES:-55} * 60)) ]; then
+		not_run="$not_run
+not run: PostgreSQL $major: it would not end within ${CHECK_MINUTES:-55} minutes: scripts/check.sh --pg $major"
+	else
+		step "PostgreSQL $major" check_version "$major" 'regress tap' CHECK_SERVER_ONLY=1 CHECK_SHORT=1
+		then_took=$((SECONDS - begin))
+	fi
 }
 
 # check_packages RELEASE: in a root file system that has nothing but the release and perl, the packages bring
@@ -263,13 +272,14 @@ if [ -z "${CHECK_ENGINE:-}" ] && [ -n "${steps// /}" ]; then
 	install_packages $build_packages $test_packages
 	# The dashboard's test skips itself without a browser.
 	if has tap && [ -z "$majors" ]; then install_packages $browser_packages || say 'no browser can be installed'; fi
-	if [ -n "$majors$beside" ]; then
+	if [ -n "$majors$after" ]; then
 		install_packages mmdebstrap
 		start_roots
 	fi
 	step 'build the engine, warnings are errors' build_engine
-	if [ -n "$majors$beside" ]; then
+	if [ -n "$majors$after" ]; then
 		step 'root file systems of other versions' report_roots
+		for major in $after; do grep -qx "$major" "$work/roots.made" || { tail -n 30 "$work/roots"; break; }; done
 		step 'the engine with its libraries' make_portable
 	fi
 fi
@@ -277,7 +287,6 @@ if [ -n "$majors" ]; then
 	for major in $majors; do step "PostgreSQL $major" check_version "$major" "$steps"; done
 	steps=none
 fi
-[ -z "$beside" ] || start_beside
 if has lint; then step 'lint' run_lint; fi
 if has unit; then step 'unit tests' run_unit; fi
 # What pg_upgrade is tested from.
@@ -289,16 +298,12 @@ if has regress || has tap; then
 	if has regress; then step 'regress' run_regress; fi
 	if has tap; then step 'TAP' run_tap; fi
 fi
-if [ -n "$beside" ]; then
-	# shellcheck disable=SC2086
-	wait $background || true
-	for major in $beside; do step "PostgreSQL $major" report_beside "$major"; done
-fi
+for major in $after; do then_version "$major"; done
 if [ -z "${CHECK_ENGINE:-}" ] && [ -s "$times" ]; then
 	cp "$times" "$top/build/times.tsv"
 	say 'the ten slowest tests: version, test, seconds, seconds of processor'
 	sort -t "$(printf '\t')" -k3,3nr "$times" | head -n 10 | cut -f 1-4
 fi
 echo
-echo "$passed passed, $failed failed"
+echo "$passed passed, $failed failed$not_run"
 [ "$failed" = 0 ]
