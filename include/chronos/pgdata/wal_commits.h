@@ -24,6 +24,10 @@ struct WalCommit {
 /// access/xlogrecord.h and access/xact.h of PostgreSQL 13 to 18 agree in what is used.
 std::optional<WalCommit> last_commit(io::Bytes content, Lsn start);
 
+/// The same of what is before `at`, where a timeline was left: what such content has behind it is
+/// on no way that leads to the next timeline. Copies what it looks at.
+std::optional<WalCommit> last_commit_before(io::Bytes content, Lsn start, Lsn at);
+
 /// Where the last record begins that is whole in such content: a recovery with a target up to there
 /// needs nothing behind it. nullopt as above.
 std::optional<Lsn> last_record(io::Bytes content, Lsn start);

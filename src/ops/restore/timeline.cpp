@@ -478,20 +478,15 @@ Result<> TimelineGuide::look_at_fork(const ArchiveLocation& archive, const std::
         CHRONOS_TRY(repo::read_archived_segment(*archive.repository, object, archive.cipher_pass));
     const auto header = pgdata::parse_wal_header(io::bytes(content));
     if (!header || header->page_address > behind.left) return {};
-    const std::uint64_t kept = behind.left.value - header->page_address.value;
-    if (kept > content.size()) return {};
+    if (behind.left.value - header->page_address.value > content.size()) return {};
     if (const auto last = pgdata::last_commit(io::bytes(content), header->page_address);
         last && last->end > behind.left) {
         behind.commits = true;
         behind.last_us = std::max(behind.last_us.value_or(0), last->time_us);
         behind.last_stored = std::max(behind.last_stored, stored);
     }
-    // Pages are read whole: what is cut is the rest of the page of the fork, as in recovery.
-    std::string before = content;
-    std::fill(before.begin() + static_cast<long>(kept), before.end(), '\0');
-    constexpr std::size_t kPage = 8192;
-    before.resize(std::min(before.size(), (kept + kPage - 1) / kPage * kPage));
-    if (const auto last = pgdata::last_commit(io::bytes(before), header->page_address))
+    if (const auto last =
+            pgdata::last_commit_before(io::bytes(content), header->page_address, behind.left))
         behind.left_us = last->time_us;
     return {};
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "chronos/base/log.h"
+#include "chronos/pgdata/wal_commits.h"
+#include "chronos/repo/wal_archive.h"
 #include "chronos/repo/wal_notes.h"
 #include "listing.h"
 
@@ -47,8 +49,10 @@ private:
     std::optional<Lsn> last_left(Timeline timeline) const;
     bool leaves_behind(const std::vector<pgdata::TimelineSwitch>& switches, Timeline from,
                        const repo::BackupEntry& backup) const;
-    Result<> set_end(Window& window, const Reach& reach) const;
-    Result<std::optional<std::int64_t>> last_commit(const Window& window, const Reach& reach) const;
+    Result<> set_end(Window& window, const Reach& reach);
+    Result<std::optional<std::int64_t>> last_commit(const Window& window, const Reach& reach);
+    std::optional<std::int64_t> last_commit_in(const std::string& segment, Lsn from, Lsn to);
+    std::optional<pgdata::WalCommit> look_into(const std::string& segment, Lsn to) const;
     void follow_stream(Window& window, std::uint64_t next) const;
     bool first_of_run(const Run& run, Timeline timeline, const repo::BackupEntry& backup) const;
 
@@ -58,6 +62,8 @@ private:
     Report& report_;
     std::vector<repo::WalGap> gaps_;
     std::vector<repo::WalPiece> pieces_;
+    /// The last commits of segments up to where they were left: read once for all windows.
+    std::map<std::pair<std::string, Lsn>, std::optional<pgdata::WalCommit>> cut_;
     std::vector<std::pair<Timeline, std::uint64_t>> seen_runs_;  ///< by their first segment
 };
 
@@ -204,7 +210,7 @@ bool Looker::first_of_run(const Run& run, Timeline timeline,
            !backup.archive_start.empty();
 }
 
-Result<> Looker::set_end(Window& window, const Reach& reach) const {
+Result<> Looker::set_end(Window& window, const Reach& reach) {
     const std::uint64_t last = (reach.end.value - 1) / listing_.segment_size;
     window.last_segment = listing_.name(reach.on, last);
     window.to_lsn = reach.end;
@@ -216,9 +222,9 @@ Result<> Looker::set_end(Window& window, const Reach& reach) const {
     return {};
 }
 
-/// By the notes of the last segments; one that is read up to a fork may have later ones.
-Result<std::optional<std::int64_t>> Looker::last_commit(const Window& window,
-                                                        const Reach& reach) const {
+/// By the notes of the last segments. One that is read up to a fork is looked into if its note is
+/// of a commit behind that: what is before the fork can be recovered all the same.
+Result<std::optional<std::int64_t>> Looker::last_commit(const Window& window, const Reach& reach) {
     const std::uint64_t last = listing_.number(window.last_segment);
     const Run* run = listing_.run_of(reach.on, last);
     if (run == nullptr) return std::optional<std::int64_t>{};
@@ -228,8 +234,32 @@ Result<std::optional<std::int64_t>> Looker::last_commit(const Window& window,
             listing_.name(reach.on, end - 1), listing_.cipher_pass));
         if (note && note->end >= window.from_lsn && note->end <= window.to_lsn)
             return std::optional(note->time_us);
+        if (note && note->segment == window.last_segment && note->end > window.to_lsn)
+            if (const auto before = last_commit_in(note->segment, window.from_lsn, window.to_lsn))
+                return before;
     }
     return std::optional<std::int64_t>{};
+}
+
+/// The last commit of what is stored of a segment between `from` and `to`. It is for information:
+/// what cannot be read has none, and an earlier note is taken.
+std::optional<std::int64_t> Looker::last_commit_in(const std::string& segment, Lsn from, Lsn to) {
+    const auto known = cut_.find({segment, to});
+    const auto commit = known != cut_.end() ? known->second : look_into(segment, to);
+    cut_.emplace(std::pair(segment, to), commit);
+    if (!commit || commit->end < from) return std::nullopt;
+    return commit->time_us;
+}
+
+std::optional<pgdata::WalCommit> Looker::look_into(const std::string& segment, Lsn to) const {
+    const auto stored =
+        repo::find_archived_segment(repository_, stanza_, listing_.place.archive_id, segment);
+    if (!stored || !*stored) return std::nullopt;
+    const auto content =
+        repo::read_archived_segment(repository_, (*stored)->object, listing_.cipher_pass);
+    if (!content) return std::nullopt;
+    const Lsn start{listing_.number(segment) * listing_.segment_size};
+    return pgdata::last_commit_before(io::bytes(*content), start, to);
 }
 
 /// Behind the last whole segment goes on what was streamed.

@@ -5,67 +5,13 @@
 #include <cstring>
 #include <string>
 
+#include "wal_builder.h"
 #include "wal_sample.h"
 
 namespace chronos::pgdata {
 namespace {
 
-/// Writes WAL as PostgreSQL 15 does: pages with headers, records across them.
-class WalBuilder {
-public:
-    explicit WalBuilder(std::size_t size) : content_(size, '\0') {}
-
-    /// Ends of records are what the server calls them: aligned.
-    Lsn record(std::uint8_t manager, std::uint8_t info, const std::string& data) {
-        at_ = (at_ + 7) & ~std::size_t{7};
-        std::string bytes(24, '\0');
-        const auto size = static_cast<std::uint32_t>(24 + data.size());
-        std::memcpy(bytes.data(), &size, 4);
-        bytes[16] = static_cast<char>(info);
-        bytes[17] = static_cast<char>(manager);
-        append(bytes + data);
-        return Lsn{kStart + ((at_ + 7) & ~std::size_t{7})};
-    }
-    Lsn commit(std::int64_t time, const std::string& before = "") {
-        std::string data = before + "\xff\x20";
-        data.append(reinterpret_cast<const char*>(&time), 8);
-        return record(1, 0x80, data + std::string(24, 'x'));
-    }
-    void filler(std::size_t size) { record(10, 0, std::string(size, 'f')); }
-    std::size_t at() const { return at_; }
-
-    io::Bytes bytes() const { return io::bytes(content_); }
-    std::string& content() { return content_; }
-
-private:
-    template <class T>
-    void put(std::size_t at, T value) {
-        std::memcpy(content_.data() + at, &value, sizeof value);
-    }
-    void begin_page(std::size_t rest) {
-        const bool first = at_ == 0;
-        put(at_, std::uint16_t{0xD110});
-        put(at_ + 2, static_cast<std::uint16_t>((first ? 2 : 0) | (rest > 0 ? 1 : 0)));
-        put(at_ + 4, std::uint32_t{1});
-        put(at_ + 8, kStart + at_);
-        put(at_ + 16, static_cast<std::uint32_t>(rest));
-        if (first) put(at_ + 36, static_cast<std::uint32_t>(kPage));
-        at_ += first ? 40 : 24;
-    }
-    void append(std::string_view bytes) {
-        if (at_ % kPage == 0) begin_page(0);
-        while (!bytes.empty()) {
-            const std::size_t part = std::min(bytes.size(), kPage - at_ % kPage);
-            std::memcpy(content_.data() + at_, bytes.data(), part);
-            at_ += part;
-            bytes.remove_prefix(part);
-            if (!bytes.empty() && at_ % kPage == 0) begin_page(bytes.size());
-        }
-    }
-
-    std::string content_;
-    std::size_t at_ = 0;
-};
+using test::WalBuilder;
 
 TEST(LastCommit, IsTheLastOfManyWhereverItsRecordCrossesAPage) {
     // Each filler shifts what follows by one alignment: a record is cut at each possible place.
@@ -107,6 +53,24 @@ TEST(LastCommit, KnowsOriginsAndSubtransactionsAndPreparedOnes) {
     data.append(reinterpret_cast<const char*>(&time), 8);
     wal.record(1, 0x30, data);
     EXPECT_EQ(last_commit(wal.bytes(), Lsn{kStart})->time_us, kEpochUs + 11);
+}
+
+// Wherever the cut is: in a record, in the head of one, at the end of one.
+TEST(LastCommit, BeforeAPositionIsTheLastThatEndsThere) {
+    WalBuilder wal(16 * kPage);
+    wal.filler(2 * kPage);
+    const Lsn first = wal.commit(1);
+    wal.filler(kPage);
+    const Lsn second = wal.commit(2);
+    wal.commit(3);
+    for (const std::uint64_t cut : {second.value, second.value + 8, second.value + 40})
+        EXPECT_EQ(last_commit_before(wal.bytes(), Lsn{kStart}, Lsn{cut})->time_us, kEpochUs + 2);
+    for (const std::uint64_t cut : {first.value, first.value + 4000, second.value - 8})
+        EXPECT_EQ(last_commit_before(wal.bytes(), Lsn{kStart}, Lsn{cut})->time_us, kEpochUs + 1);
+    EXPECT_FALSE(last_commit_before(wal.bytes(), Lsn{kStart}, Lsn{first.value - 8}));
+    EXPECT_FALSE(last_commit_before(wal.bytes(), Lsn{kStart}, Lsn{kStart}));
+    EXPECT_FALSE(last_commit_before(wal.bytes(), Lsn{kStart}, Lsn{kStart - 8}));
+    EXPECT_FALSE(last_commit_before(wal.bytes(), Lsn{kStart}, Lsn{kStart + 17 * kPage}));
 }
 
 TEST(LastCommit, AbortsAndOtherRecordsAreNone) {

@@ -2,10 +2,12 @@
 
 #include <gmock/gmock.h>
 
+#include "chronos/repo/wal_archive.h"
 #include "chronos/repo/wal_notes.h"
 #include "memory_storage.h"
 #include "result_matchers.h"
 #include "synthetic_stanza.h"
+#include "wal_builder.h"
 
 namespace chronos::ops::windows {
 namespace {
@@ -168,6 +170,33 @@ TEST_P(Windows, EndIsTheLastCommitThatIsKnown) {
     const Report found = report();
     ASSERT_THAT(found.windows, SizeIs(1));
     EXPECT_EQ(found.windows[0].to_us, 6000000);
+}
+
+// The note of the segment is of a commit that timeline 2 has left behind; two others are before the
+// fork.
+TEST_P(Windows, EndAtAForkIsTheLastCommitBeforeIt) {
+    add_segments(3, 5);
+    add_backup(kFirst, 3, 4);
+    add_history(2, 1, 6);
+    test::WalBuilder wal(kSegment, 6 * kSegment);
+    wal.commit(1000000);
+    wal.commit(2000000);
+    while (wal.at() < kSegment / 2) wal.filler(1000000);
+    const Lsn behind = wal.commit(3000000);
+    ASSERT_OK(repo::write_text(
+        stanza_.repository(),
+        repo::archived_segment_object("main", "15-1", segment(6), std::string(40, 'a'),
+                                      compress::CompressType::none),
+        wal.content(), pass()));
+    constexpr std::int64_t kEpoch = std::int64_t{946684800} * 1000000;  // 2000-01-01
+    ASSERT_OK(repo::save_commit_notes(stanza_.repository(), "main", "15-1",
+                                      {{segment(5), kEpoch + 500000, Lsn{5 * kSegment + 100}},
+                                       {segment(6), kEpoch + 3000000, behind}},
+                                      pass()));
+    const Report found = report();
+    EXPECT_THAT(texts(found), ElementsAre("01/1 to 0/7000000 newest", "01/2 to 0/6800000 newest"));
+    EXPECT_EQ(found.windows[0].to_us, kEpoch + 3000000);
+    EXPECT_EQ(found.windows[1].to_us, kEpoch + 2000000);
 }
 
 TEST_P(Windows, StreamedPiecesGoOnWhereTheSegmentsEndAndNowhereElse) {
