@@ -20,6 +20,7 @@ use ChronosTest;
 use File::Path qw(remove_tree make_path);
 use File::Temp ();
 use JSON::PP ();
+use List::Util qw(min);
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::Local qw(timegm);
@@ -164,18 +165,22 @@ sub note_timeline
 	return $timeline;
 }
 
-# [timeline, begin, end] of every part of the way to a timeline; the last has no end.
+# [timeline, begin, end] of every part of the way to a timeline; the last has no end. A recovery that ended
+# before the timeline of its target leaves a history with all of them: those behind its end are no part.
 sub way_to
 {
 	my ($timeline) = @_;
+	my @switches = @{ $h->{timelines}{$timeline} ? $h->{timelines}{$timeline}{way} : [] };
 	my @way;
 	my $begin = 0;
-	for my $switch (@{ $h->{timelines}{$timeline} ? $h->{timelines}{$timeline}{way} : [] })
+	for my $i (0 .. $#switches)
 	{
-		push @way, [ $switch->{parent}, $begin, $switch->{lsn} ];
-		$begin = $switch->{lsn};
+		my $end = min(map { $_->{lsn} } @switches[ $i .. $#switches ]);
+		push @way, [ $switches[$i]{parent}, $begin, $end ] if $begin <= $end;
+		$begin = $switches[$i]{lsn};
 	}
-	return (@way, [ $timeline, $begin, undef ]);
+	push @way, [ $timeline, $begin, undef ];
+	return @way;
 }
 
 sub rows_on
@@ -595,7 +600,7 @@ sub fail_with
 {
 	my ($what, $request, $detail) = @_;
 	fail("history $h->{seed}: $what");
-	diag("history $h->{seed}: $what\nrestore @{ $request->{arguments} }\n" . join("\n", @{ $h->{story} }) . "\n$detail\n");
+	diag("history $h->{seed}: $what\nrestore @{ $request->{arguments} }\n" . join("\n", @{ $h->{story} }) . "\n$detail\n" . report_text() . "\n");
 	$h->{failed} = 1;
 	return;
 }
@@ -691,7 +696,8 @@ sub known_timelines
 	for my $file (glob "$h->{dir}/repo/archive/main/*/*.history")
 	{
 		my $timeline = hex +($file =~ /([0-9A-F]{8})\.history$/)[0];
-		$known{ $_->[0] } = 1 for way_to($timeline);
+		my $known = $h->{timelines}{$timeline};
+		$known{$_} = 1 for $timeline, map { $_->{parent} } $known ? @{ $known->{way} } : ();
 	}
 	return sort { $a <=> $b } keys %known;
 }
@@ -760,7 +766,7 @@ sub report_fails
 {
 	my ($what) = @_;
 	return if $h->{failed};    # one is enough to go by
-	fail_with($what, { arguments => ['(reports)'] }, report_text());
+	fail_with($what, { arguments => ['(reports)'] }, '');
 	return;
 }
 
