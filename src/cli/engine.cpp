@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <optional>
 #include <string_view>
 
 #include "chronos/base/log.h"
@@ -11,6 +12,7 @@
 #include "cli/engine_roles.h"
 #include "cli/process.h"
 #include "cli/serve_program.h"
+#include "cli/signs_of_life.h"
 
 namespace chronos::cli {
 namespace {
@@ -24,15 +26,16 @@ struct Role {
     std::string_view command;  ///< whose options it takes; "": the next argument says
     Serve serve;
     ServePlain serve_plain = nullptr;  ///< in place of it: takes no options
+    bool gives_signs = false;          ///< a job: somebody has to tell if it stands still
 };
 
 constexpr std::array kRoles{
     Role{"archive", "archive-push", serve_archive},
-    Role{"backup", "backup", serve_backup},
+    Role{"backup", "backup", serve_backup, nullptr, /*gives_signs=*/true},
     Role{"check", "check", serve_check},
     Role{"command", "", serve_command},
     Role{"hook", "", nullptr, serve_hook},
-    Role{"job", "", serve_job},
+    Role{"job", "", serve_job, nullptr, /*gives_signs=*/true},
     Role{"health", "health", serve_health},
     Role{"serve", "serve", serve_http},
     Role{"stanza-create", "stanza-create", serve_stanza_create},
@@ -108,6 +111,8 @@ Result<> serve_configured(const Role& role, const config::Input& input, EngineCh
                     .progress = [&](const Progress& progress) { send_progress(channel, progress); },
                     .program = input.program,
                     .invoked_as = "chronos"};
+    std::optional<SignsOfLife> signs;
+    if (role.gives_signs) signs.emplace(channel);
     return role.serve(context, channel);
 }
 

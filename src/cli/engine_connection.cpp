@@ -1,5 +1,6 @@
 #include "cli/engine_connection.h"
 
+#include "chronos/base/activity.h"
 #include "chronos/base/text.h"
 
 namespace chronos::cli {
@@ -45,6 +46,7 @@ Result<db::Rows> ControlConnection::query(std::string_view sql,
 
 Result<control::Message> ControlConnection::receive() {
     std::optional<control::Message> message = CHRONOS_TRY(channel_.receive(cancel_));
+    Activity::note();
     if (message) return *std::move(message);
     return Error(ErrorKind::db_connect, "the server process has gone");
 }

@@ -174,7 +174,8 @@ json job_json(const ops::health::JobEntry& job) {
             {"bytes_done", job.bytes_done},
             {"bytes_total", job.bytes_total},
             {"files_done", job.files_done},
-            {"files_total", job.files_total}};
+            {"files_total", job.files_total},
+            {"still_for", job.still_for}};
 }
 
 json schedule_json(const ops::health::ScheduleEntry& schedule) {

@@ -68,7 +68,8 @@ constexpr std::array kJobNumbers{
     Field<std::uint64_t, JobEntry>{"bytes_done", &JobEntry::bytes_done},
     Field<std::uint64_t, JobEntry>{"bytes_total", &JobEntry::bytes_total},
     Field<std::uint64_t, JobEntry>{"files_done", &JobEntry::files_done},
-    Field<std::uint64_t, JobEntry>{"files_total", &JobEntry::files_total}};
+    Field<std::uint64_t, JobEntry>{"files_total", &JobEntry::files_total},
+    Field<std::uint64_t, JobEntry>{"still_for", &JobEntry::still_for}};
 constexpr std::array kScheduleTexts{
     Field<std::string, ScheduleEntry>{"name", &ScheduleEntry::name},
     Field<std::string, ScheduleEntry>{"type", &ScheduleEntry::type},

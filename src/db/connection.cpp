@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 
+#include "chronos/base/activity.h"
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 
@@ -116,6 +117,7 @@ Result<> PqConnection::wait_for_result() {
 
 Result<> PqConnection::wait_for_input() {
     pollfd descriptor{PQsocket(connection_.get()), POLLIN, 0};
+    Activity::note();
     const int ready = ::poll(&descriptor, 1, kPollMs);
     if (ready < 0 && errno != EINTR)
         return system_error(ErrorKind::kernel, "wait for the server", errno);

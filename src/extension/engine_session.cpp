@@ -42,12 +42,18 @@ const char* field_or(const char* key, const char* fallback) {
     return value != nullptr ? value : fallback;
 }
 
+void answer(const SessionPlan* plan) {
+    if (plan->on_statement != nullptr) plan->on_statement(plan->context, true);
+    answer_query(plan->own_transactions);
+    if (plan->on_statement != nullptr) plan->on_statement(plan->context, false);
+}
+
 void handle_message(Run* run) {
     const char* verb = engine_verb();
     if (strcmp(verb, "log") == 0) {
         relay_log_message(/*resident=*/false);
     } else if (strcmp(verb, "query") == 0) {
-        answer_query(run->plan->own_transactions);
+        answer(run->plan);
     } else if (strcmp(verb, "failed") == 0) {
         set_result(run, SessionOutcome::failed, static_cast<int>(engine_field_number("code", 25)),
                    field_or("message", "no reason given"), field_or("hint", ""));

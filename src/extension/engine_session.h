@@ -40,6 +40,8 @@ struct SessionPlan {
     bool own_transactions;
     /// Every message that the session does not handle itself: progress, output, finding, done.
     void (*on_message)(void* context, const char* verb);
+    /// Around each statement of the engine; may be nullptr.
+    void (*on_statement)(void* context, bool begins);
     /// Asked about ten times a second; true asks the engine to end. May be nullptr.
     bool (*cancelled)(void* context);
     void* context;

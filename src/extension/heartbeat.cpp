@@ -18,6 +18,7 @@ constexpr Name kSubjectNames[kSubjects] = {
     {"stream", "WAL is not streamed"},
     {"audit", "calls wait to be written into chronos.audit_log"},
     {"serve", "the process that keeps the dashboard running does not answer"},
+    {"job", "a job makes no progress"},
 };
 
 Heartbeat* of(Subject subject) {
@@ -43,16 +44,70 @@ bool works_here(Subject subject) {
            (subject == Subject::archiver && XLogArchivingAlways());
 }
 
+int64 late_by_us(SteadyTime due) {
+    const int64 late = due == 0 ? 0 : steady_now() - due;
+    return late > settings.heartbeat_timeout_s * USECS_PER_SEC ? late : 0;
+}
+
+/// What jobs owe, all together.
+struct Jobs {
+    bool owe;
+    SteadyTime seen;  ///< the last sign of the one that has been silent for longest; 0: none
+    int64 late_us;    ///< of the latest
+    char late[256];   ///< which ones
+};
+
+void add_job(Jobs* jobs, const JobSlot* job) {
+    const SteadyTime seen = static_cast<SteadyTime>(
+        pg_atomic_read_u64(const_cast<pg_atomic_uint64*>(&job->sign.seen_at)));
+    if (seen != 0 && (jobs->seen == 0 || seen < jobs->seen)) jobs->seen = seen;
+    jobs->owe = true;
+    const int64 late = overdue_us(job);
+    if (late == 0) return;
+    jobs->late_us = Max(jobs->late_us, late);
+    const Size length = strlen(jobs->late);
+    snprintf(jobs->late + length, sizeof jobs->late - length, "%sjob %lld (%s%s%s)",
+             length > 0 ? ", " : "", static_cast<long long>(job->id), job->type,
+             job->phase[0] != '\0' ? ", phase " : "", job->phase);
+}
+
+Jobs look_at_jobs() {
+    Jobs jobs = {};
+    LWLockAcquire(shared->lock, LW_SHARED);
+    for (const JobSlot& slot : shared->slots)
+        if (slot.state == JobState::running) add_job(&jobs, &slot);
+    LWLockRelease(shared->lock);
+    return jobs;
+}
+
 Datum interval_of(int64 us) {
     Interval* interval = static_cast<Interval*>(palloc0(sizeof(Interval)));
     interval->time = us;
     return IntervalPGetDatum(interval);
 }
 
-void put_row(ReturnSetInfo* rows, Subject subject) {
-    const SteadyTime seen = read_time(&of(subject)->seen_at);
-    const bool owes = works_here(subject) && read_time(&of(subject)->due_at) != 0;
-    const int64 late = overdue_us(subject);
+struct Row {
+    Subject subject;
+    SteadyTime seen;
+    bool owes;
+    int64 late;
+    const char* message;
+};
+
+Row row_of(Subject subject) {
+    return {subject, read_time(&of(subject)->seen_at),
+            works_here(subject) && read_time(&of(subject)->due_at) != 0, overdue_us(subject),
+            name_of(subject).consequence};
+}
+
+Row row_of_jobs() {
+    const Jobs jobs = look_at_jobs();
+    return {Subject::job, jobs.seen, jobs.owe, jobs.late_us,
+            psprintf("no progress of %s; chronos.cancel() ends it", jobs.late)};
+}
+
+void put_row(ReturnSetInfo* rows, const Row& row) {
+    const auto [subject, seen, owes, late, message] = row;
     Datum values[5] = {};
     bool nulls[5] = {};
     values[0] = CStringGetTextDatum(name_of(subject).subject);
@@ -62,18 +117,20 @@ void put_row(ReturnSetInfo* rows, Subject subject) {
     nulls[3] = nulls[4] = late == 0;
     if (late > 0) {
         values[3] = interval_of(late);
-        values[4] = CStringGetTextDatum(name_of(subject).consequence);
+        values[4] = CStringGetTextDatum(message);
     }
     tuplestore_putvalues(rows->setResult, rows->setDesc, values, nulls);
 }
 
 }  // namespace
 
+void init_heartbeat(Heartbeat* heartbeat) {
+    pg_atomic_init_u64(&heartbeat->seen_at, 0);
+    pg_atomic_init_u64(&heartbeat->due_at, 0);
+}
+
 void init_heartbeats(Heartbeat* heartbeats) {
-    for (int i = 0; i < kSubjects; ++i) {
-        pg_atomic_init_u64(&heartbeats[i].seen_at, 0);
-        pg_atomic_init_u64(&heartbeats[i].due_at, 0);
-    }
+    for (int i = 0; i < kSubjects; ++i) init_heartbeat(&heartbeats[i]);
     // Whatever keeps it from ever starting is told too.
     const SteadyTime soon = steady_now() + 10 * USECS_PER_SEC;
     write_time(&heartbeats[static_cast<int>(Subject::launcher)].due_at, soon);
@@ -107,10 +164,63 @@ long heartbeat_pause_ms() {
 }
 
 int64 overdue_us(Subject subject) {
-    const SteadyTime due = read_time(&of(subject)->due_at);
-    if (due == 0 || !works_here(subject)) return 0;
-    const int64 late = steady_now() - due;
-    return late > settings.heartbeat_timeout_s * USECS_PER_SEC ? late : 0;
+    return works_here(subject) ? late_by_us(read_time(&of(subject)->due_at)) : 0;
+}
+
+void beat(JobSlot* job, int64 within_ms) {
+    const SteadyTime now = steady_now();
+    write_time(&job->sign.due_at, now + 1000 * within_ms);
+    write_time(&job->sign.seen_at, now);
+}
+
+void rest(JobSlot* job) {
+    write_time(&job->sign.due_at, 0);
+}
+
+SteadyTime wait_silently(JobSlot* job, int64 within_ms) {
+    const SteadyTime due = read_time(&job->sign.due_at);
+    if (due == 0) return 0;
+    const SteadyTime now = steady_now();
+    job->sign_was_due = due;
+    write_time(&job->sign.due_at, Max(due, now + 1000 * within_ms));
+    return now;
+}
+
+void go_on(JobSlot* job, SteadyTime waited_from) {
+    if (waited_from == 0) return;
+    write_time(&job->sign.due_at, job->sign_was_due + (steady_now() - waited_from));
+}
+
+int64 overdue_us(const JobSlot* job) {
+    if (job->state != JobState::running) return 0;
+    return late_by_us(static_cast<SteadyTime>(
+        pg_atomic_read_u64(const_cast<pg_atomic_uint64*>(&job->sign.due_at))));
+}
+
+void tell_of_still_jobs() {
+    static int64 told[kJobSlots];
+    for (int i = 0; i < kJobSlots; ++i) {
+        LWLockAcquire(shared->lock, LW_SHARED);
+        const JobSlot job = shared->slots[i];
+        LWLockRelease(shared->lock);
+        const int64 late = overdue_us(&job);
+        const bool was_told = told[i] == job.id && job.id != 0;
+        if ((late > 0) == was_told) continue;
+        told[i] = late > 0 ? job.id : 0;
+        if (late > 0)
+            ereport(WARNING,
+                    (errmsg("chronos: job %lld (%s) stands still: a sign of it has been due for "
+                            "%lld s",
+                            static_cast<long long>(job.id), job.type,
+                            static_cast<long long>(late / USECS_PER_SEC)),
+                     errdetail("Its phase is \"%s\".", job.phase),
+                     errhint("Look at its engine's process and at the storage that it reads or "
+                             "writes; SELECT chronos.cancel(%lld) ends it.",
+                             static_cast<long long>(job.id))));
+        else if (job.state == JobState::running)
+            ereport(LOG, (errmsg("chronos: job %lld (%s) goes on", static_cast<long long>(job.id),
+                                 job.type)));
+    }
 }
 
 void tell_of_stillness(Subject subject) {
@@ -138,7 +248,10 @@ CHRONOS_FUNCTION(chronos_heartbeats) {
     using namespace chronos::extension;
     require_preloaded();
     InitMaterializedSRF(fcinfo, 0);
-    for (int i = 0; i < kSubjects; ++i)
-        put_row(reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo), static_cast<Subject>(i));
+    ReturnSetInfo* rows = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
+    for (int i = 0; i < kSubjects; ++i) {
+        const Subject subject = static_cast<Subject>(i);
+        put_row(rows, subject == Subject::job ? row_of_jobs() : row_of(subject));
+    }
     return 0;
 }

@@ -153,6 +153,8 @@ void queue_job(JobSlot* job) {
                             counted(&job->files_done),
                             "files_total",
                             counted(&job->files_total),
+                            "still_for",
+                            psprintf(INT64_FORMAT, overdue_us(job) / USECS_PER_SEC),
                             nullptr};
     // Memory that is short here is short for the next look too: that one tells of it.
     (void)engine_queue("job", fields);

@@ -84,6 +84,43 @@ void take_progress(JobSlot* slot) {
                      number_field("bytes_done"), number_field("stored_bytes")};
 }
 
+/// An engine of another release that has never given a sign will not give one.
+bool gives_signs;
+
+int64 sign_interval_ms() {
+    return int64{1000} * settings.heartbeat_timeout_s;
+}
+
+/// The engine's own message that its work goes on; who only reports is not alive for that.
+void take_sign(JobSlot* slot, const char* verb) {
+    if (strcmp(verb, "alive") == 0) {
+        gives_signs = true;
+        beat(slot, sign_interval_ms());
+    } else if (!gives_signs) {
+        rest(slot);
+    }
+}
+
+/// A backup's first statement waits for a checkpoint, and for the one under way before that. An
+/// answer to one that only watches is no sign.
+void look_after_statement(void*, bool begins) {
+    static SteadyTime waited_from;
+    LWLockAcquire(shared->lock, LW_SHARED);
+    JobSlot* slot = find_job(job_id);
+    if (slot != nullptr && begins)
+        waited_from = wait_silently(slot, int64{2000} * CheckPointTimeout);
+    else if (slot != nullptr)
+        go_on(slot, waited_from);
+    LWLockRelease(shared->lock);
+}
+
+/// This process itself goes on, and what it does next takes no longer.
+void expect_within(int64 within_ms) {
+    LWLockAcquire(shared->lock, LW_SHARED);
+    if (JobSlot* slot = find_job(job_id)) beat(slot, within_ms);
+    LWLockRelease(shared->lock);
+}
+
 /// The last phases count nothing: what stays in the record is the size of the whole.
 void take_result(JobSlot* slot) {
     const char* label = engine_field("label");
@@ -127,6 +164,7 @@ void handle_message(void*, const char* verb) {
     if (strcmp(verb, "done") == 0) take_status();
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     if (JobSlot* slot = find_job(job_id)) {
+        take_sign(slot, verb);
         if (strcmp(verb, "progress") == 0) take_progress(slot);
         if (strcmp(verb, "done") == 0) take_result(slot);
     }
@@ -149,6 +187,7 @@ bool claim_job(char* type, Size type_size) {
         // A cancel has an effect from now on, whatever this process comes to wait for.
         slot->worker_pid = MyProcPid;
         slot->worker_latch = MyLatch;
+        beat(slot, sign_interval_ms());
         strlcpy(type, slot->type, type_size);
     }
     LWLockRelease(shared->lock);
@@ -209,6 +248,7 @@ SessionResult run_command(const JobType* type, char* options) {
     SessionPlan plan = {};
     plan.own_transactions = true;
     plan.on_message = handle_message;
+    plan.on_statement = look_after_statement;
     plan.cancelled = cancel_requested;
     SessionResult result = run_engine(&arguments, &plan);
     judge_findings(&result, type);
@@ -289,7 +329,9 @@ SessionResult run_locked(const JobType* type, JobSlot* job) {
 SessionResult run_to_outcome(const JobType* type, JobSlot* job) {
     if (settings.job_start_command != nullptr && *settings.job_start_command != '\0')
         enter("start-command");
+    expect_within(int64{1000} * settings.job_command_timeout_s);
     SessionResult result = run_start_hook(job, cancel_requested);
+    expect_within(sign_interval_ms());
     return result.outcome == SessionOutcome::done ? run_locked(type, job) : result;
 }
 
@@ -297,6 +339,7 @@ SessionResult run_to_outcome(const JobType* type, JobSlot* job) {
 void run_last_command(JobSlot* job, const SessionResult* result, MemoryContext context) {
     if (settings.job_end_command == nullptr || *settings.job_end_command == '\0') return;
     enter("end-command");
+    expect_within(int64{1000} * settings.job_command_timeout_s);
     look_up_job(job_id, job);
     // A job that has been cancelled may still tell so; what is cancelled from now on is this.
     bool (*cancelled)(void*) = job->cancel_requested ? nullptr : cancel_requested;

@@ -313,6 +313,7 @@ void look_after_heartbeats() {
     for (int i = 0; i < kSubjects; ++i)
         if (static_cast<Subject>(i) != Subject::launcher)
             tell_of_stillness(static_cast<Subject>(i));
+    tell_of_still_jobs();
 }
 
 /// Until the latch is set, or the engine that streams WAL says something.

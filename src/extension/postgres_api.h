@@ -30,6 +30,7 @@ extern "C" {
 #include "pgtime.h"
 #include "port/atomics.h"
 #include "postmaster/bgworker.h"
+#include "postmaster/bgwriter.h"
 #include "postmaster/interrupt.h"
 #include "postmaster/postmaster.h"
 #include "storage/condition_variable.h"

@@ -29,6 +29,7 @@ void initialise() {
     shared->wal.bytes_per_second = -1;
     init_heartbeats(shared->heartbeats);
     for (JobSlot& slot : shared->slots) {
+        init_heartbeat(&slot.sign);
         pg_atomic_init_u64(&slot.bytes_total, 0);
         pg_atomic_init_u64(&slot.bytes_done, 0);
         pg_atomic_init_u64(&slot.files_total, 0);

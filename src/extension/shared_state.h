@@ -69,8 +69,10 @@ struct JobSlot {
     CopyStages copying;  ///< all 0: not told
     char label[64];
     char error[512];
-    char hint[512];  ///< of a job that succeeded: what it left out
-    int error_code;  ///< exit code of the command line for the same failure; 0 if none
+    char hint[512];           ///< of a job that succeeded: what it left out
+    int error_code;           ///< exit code of the command line for the same failure; 0 if none
+    Heartbeat sign;           ///< while it runs
+    SteadyTime sign_was_due;  ///< wait_silently(); of its worker
     pid_t worker_pid;
     Latch* worker_latch;
     bool cancel_requested;

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 
+#include "chronos/base/activity.h"
 #include "chronos/base/text.h"
 #include "chronos/io/cpu_tokens.h"
 
@@ -310,6 +311,7 @@ Error Transfer::failure_of(CURLcode code) const {
 }
 
 std::size_t Transfer::on_header(char* data, std::size_t size, std::size_t count, void* self) {
+    Activity::note();
     auto& transfer = *static_cast<Transfer*>(self);
     const std::string_view line(data, size * count);
     if (line.starts_with("HTTP/")) {  // an interim answer may come before the real one
@@ -326,6 +328,7 @@ std::size_t Transfer::on_header(char* data, std::size_t size, std::size_t count,
 }
 
 std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, void* self) {
+    Activity::note();
     auto& transfer = *static_cast<Transfer*>(self);
     if (transfer.waiting_.size() - transfer.taken_ >= kBodyWaitingMax) {
         transfer.paused_ = true;
@@ -336,6 +339,7 @@ std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, v
 }
 
 std::size_t Transfer::on_send(char* out, std::size_t size, std::size_t count, void* self) {
+    Activity::note();
     auto& transfer = *static_cast<Transfer*>(self);
     const std::size_t length = std::min(size * count, transfer.body_.size() - transfer.sent_);
     if (length > 0) std::memcpy(out, transfer.body_.data() + transfer.sent_, length);

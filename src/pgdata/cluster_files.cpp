@@ -12,6 +12,7 @@
 #include <memory>
 #include <set>
 
+#include "chronos/base/activity.h"
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "pgdata/cluster_rules.h"
@@ -210,6 +211,7 @@ bool ClusterWalk::cannot_be_stored(const Item& item) {
 }
 
 Result<> ClusterWalk::visit(const Directory& directory, const std::string& file_name) {
+    Activity::note();
     Item item{file_name, directory.name + "/" + file_name, directory.path + "/" + file_name, {}};
     if (::fstatat(::dirfd(directory.stream.get()), file_name.c_str(), &item.stat,
                   AT_SYMLINK_NOFOLLOW) != 0) {

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "chronos/base/activity.h"
 #include "chronos/base/log.h"
 #include "chronos/base/process_id.h"
 #include "chronos/base/text.h"
@@ -218,6 +219,7 @@ Result<std::unique_ptr<Lease>> Lease::take(const Repository& repository,
                           "leave a sign of life in repo" + std::to_string(repository.key));
     CHRONOS_TRY(held.refuse_others(/*remove_dead=*/true));
     held.renewer = std::thread([&held] {
+        const Activity::Quiet renewing;
         try {
             held.renew();
         } catch (const std::exception& exception) {

@@ -239,6 +239,7 @@ struct JobEntry {
     std::uint64_t bytes_total = 0;  ///< 0: not known
     std::uint64_t files_done = 0;
     std::uint64_t files_total = 0;
+    std::uint64_t still_for = 0;  ///< seconds that a sign of life has been due for; 0: all is well
 
     bool is_finished() const { return finished_at != 0; }
 };

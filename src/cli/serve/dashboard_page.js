@@ -92,7 +92,7 @@ function drawRunning() {
 		const begun = job.phase_started_at || job.started_at;
 		const rate = job.bytes_done && begun ? job.bytes_done / Math.max(1, latest.now - latest.facts.jobs.age - begun) : 0;
 		const text = progressText(job.bytes_done, job.bytes_total, rate);
-		parts.push(element('div', { class: 'job' }, element('p', {}, element('strong', {}, 'Job ' + job.id + ': ' + job.type), ' ' + (job.phase ? 'phase ' + job.phase + ', ' : '') + text + (job.started_at ? '; runs for ' + span(nowTime() - job.started_at) : '') + (job.schedule ? ', schedule ' + job.schedule : '') + (job.requested_by ? ', asked for by ' + job.requested_by : '')), progressBar(job.bytes_done, job.bytes_total, text)));
+		parts.push(element('div', { class: 'job' }, element('p', {}, element('strong', {}, 'Job ' + job.id + ': ' + job.type), ' ' + (job.phase ? 'phase ' + job.phase + ', ' : '') + text + (job.started_at ? '; runs for ' + span(nowTime() - job.started_at) : '') + (job.schedule ? ', schedule ' + job.schedule : '') + (job.requested_by ? ', asked for by ' + job.requested_by : '')), job.still_for ? element('p', { class: 'bad' }, 'It stands still: a sign of its engine has been due for ' + span(job.still_for) + '. Look at the storage that it reads or writes; ', element('code', {}, 'SELECT chronos.cancel(' + job.id + ')'), ' ends it.') : '', progressBar(job.bytes_done, job.bytes_total, text)));
 	}
 	const isBackup = job => ['full', 'diff', 'incr'].includes(job.type);
 	if (!jobs.some(one => one.state === 'running' && isBackup(one))) for (const backup of latest.running) {

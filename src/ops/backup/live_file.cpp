@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "chronos/base/activity.h"
+
 namespace chronos::ops::backup {
 
 Result<std::optional<LiveFile>> LiveFile::open(const std::string& path) {
@@ -33,6 +35,7 @@ Result<std::size_t> LiveFile::read_at(std::uint64_t offset_bytes, io::MutableByt
         if (count < 0)
             return system_error(ErrorKind::file_read, "unable to read '" + path_ + "'", errno);
         if (count == 0) break;
+        Activity::note();
         filled += static_cast<std::size_t>(count);
     }
     return filled;

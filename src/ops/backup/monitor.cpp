@@ -4,6 +4,8 @@
 #include <exception>
 #include <utility>
 
+#include "chronos/base/activity.h"
+
 namespace chronos::ops::backup {
 namespace {
 
@@ -37,6 +39,7 @@ Result<> Monitor::finish() {
 }
 
 void Monitor::run() {
+    const Activity::Quiet watching;
     std::unique_lock lock(mutex_);
     while (!wake_.wait_for(lock, kTick, [this] { return stopping_; })) {
         lock.unlock();

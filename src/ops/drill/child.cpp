@@ -10,6 +10,7 @@
 #include <csignal>
 #include <thread>
 
+#include "chronos/base/activity.h"
 #include "chronos/io/file_descriptor.h"
 
 extern char** environ;  // NOLINT: POSIX
@@ -124,8 +125,10 @@ std::optional<int> Child::ended() {
 
 std::optional<int> Child::ended_within(milliseconds limit) {
     const auto end = std::chrono::steady_clock::now() + limit;
-    while (!ended() && std::chrono::steady_clock::now() < end)
+    while (!ended() && std::chrono::steady_clock::now() < end) {
+        Activity::note();
         std::this_thread::sleep_for(milliseconds(20));
+    }
     return ended();
 }
 

@@ -13,6 +13,7 @@
 #include <fstream>
 #include <thread>
 
+#include "chronos/base/activity.h"
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/io/file_descriptor.h"
@@ -102,6 +103,7 @@ Result<> remove_contents(const std::string& directory) {
         for (fs::directory_iterator at(directory, code), end; !code && at != end;
              at.increment(code)) {
             if (at->path().filename() == kMarker) continue;
+            const Activity::LongCall removing;
             fs::remove_all(at->path(), code);
             if (code) break;
         }

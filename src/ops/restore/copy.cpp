@@ -10,6 +10,7 @@
 #include <mutex>
 #include <tuple>
 
+#include "chronos/base/activity.h"
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/compress/compress.h"
@@ -390,6 +391,7 @@ private:
             if (count < 0)
                 return system_error(ErrorKind::file_read, "unable to read '" + item.path + "'",
                                     errno);
+            Activity::note();
             if (static_cast<std::size_t>(count) < size) break;
             const auto checksum = crypto::xxh3_128({block.data(), size});
             wanted[i] = !std::equal(checksum.begin(), checksum.begin() + file.block_checksum_size,

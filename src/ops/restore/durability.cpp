@@ -13,6 +13,8 @@
 #include <set>
 #include <utility>
 
+#include "chronos/base/activity.h"
+
 namespace chronos::ops {
 namespace {
 
@@ -76,16 +78,19 @@ Result<> Barrier::sync(const std::vector<std::string>& directories) const {
         for (const std::string& directory : directories) CHRONOS_TRY(sync_path(directory));
         return {};
     }
-    for (const FileSystem& file_system : file_systems_)
+    for (const FileSystem& file_system : file_systems_) {
+        const Activity::LongCall writing_back;
         if (syncfs(file_system.descriptor) != 0)
             return system_error(ErrorKind::file_sync,
                                 "unable to sync the file system of '" + file_system.path + "'",
                                 errno);
+    }
     return {};
 }
 
 Result<> sync_path(const std::string& path) {
     const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    const Activity::LongCall writing_back;
     const bool synced = descriptor >= 0 && fsync(descriptor) == 0;
     const int error_number = errno;
     if (descriptor >= 0) ::close(descriptor);

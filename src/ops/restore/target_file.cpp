@@ -10,6 +10,8 @@
 #include <filesystem>
 #include <utility>
 
+#include "chronos/base/activity.h"
+
 namespace chronos::ops {
 namespace {
 
@@ -115,6 +117,7 @@ Result<> TargetFile::put(std::uint64_t offset_bytes, io::Bytes in) {
             pwrite(file_.get(), in.data(), in.size(), static_cast<off_t>(offset_bytes));
         if (count < 0 && errno == EINTR) continue;
         if (count < 0) return failed(ErrorKind::file_write, "write");
+        Activity::note();
         in = in.subspan(static_cast<std::size_t>(count));
         offset_bytes += static_cast<std::uint64_t>(count);
     }
@@ -185,7 +188,10 @@ Result<> TargetFile::finish() {
         return failed(ErrorKind::file_mode, "set the mode of");
     const timespec times[2] = {{attributes.modified, 0}, {attributes.modified, 0}};
     if (futimens(file_.get(), times) != 0) return failed(ErrorKind::file_info, "set the time of");
-    if (options_.sync && fsync(file_.get()) != 0) return failed(ErrorKind::file_sync, "sync");
+    if (options_.sync) {
+        const Activity::LongCall writing_back;
+        if (fsync(file_.get()) != 0) return failed(ErrorKind::file_sync, "sync");
+    }
     if (file_.close() != 0) return failed(ErrorKind::file_close, "close");
     return {};
 }
@@ -216,6 +222,7 @@ Result<std::string> checksum_of_file(const std::string& path, const Cancellation
         if (count < 0)
             return system_error(ErrorKind::file_read, "unable to read '" + path + "'", errno);
         if (count == 0) return sha1.hex();
+        Activity::note();
         sha1.update({buffer.get(), static_cast<std::size_t>(count)});
     }
 }

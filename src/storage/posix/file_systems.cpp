@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "chronos/base/activity.h"
+
 #ifndef XFS_SUPER_MAGIC
 #define XFS_SUPER_MAGIC 0x58465342
 #endif
@@ -67,6 +69,7 @@ Result<> FileSystems::sync() {
     const std::lock_guard lock(sync_mutex_);
     for (const Watched* watched : covered()) {
         if (failed_) break;
+        const Activity::LongCall writing_back;
         if (::syncfs(watched->fd.get()) != 0)
             failed_ =
                 system_error(ErrorKind::path_sync,

@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <vector>
 
+#include "chronos/base/activity.h"
+
 namespace chronos::storage {
 namespace {
 
@@ -34,6 +36,7 @@ Result<std::vector<Child>> read_children(DIR* directory, const std::string& path
                                     errno);
             return children;
         }
+        Activity::note();
         const std::string_view name = entry->d_name;
         if (name == "." || name == "..") continue;
         children.push_back({std::string(name), is_directory_at(::dirfd(directory), *entry)});
@@ -84,6 +87,7 @@ Result<> sync_tree_at(int parent_fd, const std::string& name, const std::string&
         if (child.is_directory)
             CHRONOS_TRY(
                 sync_tree_at(::dirfd(directory.get()), child.name, path + "/" + child.name));
+    const Activity::LongCall writing_back;
     if (::fsync(::dirfd(directory.get())) != 0)
         return system_error(ErrorKind::path_sync, "unable to sync path '" + path + "'", errno);
     return {};
@@ -133,6 +137,7 @@ Result<> sync_directory(const std::string& path) {
     const io::FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!fd.valid())
         return system_error(ErrorKind::path_open, "unable to open path '" + path + "'", errno);
+    const Activity::LongCall writing_back;
     if (::fsync(fd.get()) != 0)
         return system_error(ErrorKind::path_sync, "unable to sync path '" + path + "'", errno);
     return {};

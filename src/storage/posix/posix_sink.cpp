@@ -7,6 +7,7 @@
 
 #include <cerrno>
 
+#include "chronos/base/activity.h"
 #include "storage/posix/posix_paths.h"
 
 namespace chronos::storage {
@@ -61,6 +62,7 @@ Result<> PosixSink::write(io::Bytes in) {
         if (count < 0)
             return system_error(ErrorKind::file_write, "unable to write '" + names_.written + "'",
                                 errno);
+        Activity::note();
         in = in.subspan(static_cast<std::size_t>(count));
         written_ += static_cast<std::uint64_t>(count);
     }
@@ -77,6 +79,7 @@ void PosixSink::start_write_back() {
 
 Result<> PosixSink::finish() {
     if (sync_file_) {
+        const Activity::LongCall writing_back;
         if (::fsync(fd_.get()) != 0)
             return system_error(ErrorKind::file_sync, "unable to sync '" + names_.written + "'",
                                 errno);

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "chronos/base/activity.h"
+
 namespace chronos::storage {
 namespace {
 
@@ -45,6 +47,7 @@ Result<std::size_t> PosixSource::read(io::MutableBytes out) {
         if (count < 0)
             return system_error(ErrorKind::file_read, "unable to read '" + path_ + "'", errno);
         if (count == 0 && wanted_) return past_end(*wanted_);
+        Activity::note();
         const auto read = static_cast<std::size_t>(count);
         offset_ += read;
         if (wanted_) *wanted_ -= read;

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <climits>
 
+#include "chronos/base/activity.h"
 #include "chronos/storage/storage.h"
 #include "storage/posix/file_systems.h"
 #include "storage/posix/posix_paths.h"
@@ -107,6 +108,7 @@ Result<std::vector<Entry>> read_directory(const std::string& path, std::string_v
         errno = 0;
         const struct dirent* found = ::readdir(directory.get());
         if (found == nullptr) break;
+        Activity::note();
         const std::string_view name = found->d_name;
         if (is_hidden(name) || !name.starts_with(name_prefix)) continue;
         auto entry = CHRONOS_TRY(

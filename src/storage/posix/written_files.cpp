@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <filesystem>
 
+#include "chronos/base/activity.h"
 #include "storage/posix/posix_paths.h"
 
 namespace chronos::storage {
@@ -65,6 +66,7 @@ Result<bool> WrittenFiles::sync_below(const std::string& directory) {
     if (!knows_all_below(directory)) return false;
     for (auto& [path, file] : files_) {
         if (!is_below(path, directory) || !file.valid()) continue;
+        const Activity::LongCall writing_back;
         if (::fsync(file.get()) != 0) {
             failed_ = system_error(ErrorKind::file_sync, "unable to sync '" + path + "'", errno);
             return *failed_;
