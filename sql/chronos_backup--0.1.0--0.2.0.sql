@@ -188,3 +188,113 @@ COMMENT ON FUNCTION chronos.stanza_claim() IS
 	'after a move: make this server the one that the stanza belongs to; the former one is refused from then on';
 REVOKE ALL ON FUNCTION chronos.stanza_claim() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION chronos.stanza_claim() TO chronos_operator;
+
+-- Whatever limits a session has
+
+-- Rows that a function returns are kept in work_mem, and beyond that in a temporary file - which
+-- temp_file_limit may forbid, so that somebody with small limits could not even look at settings. It
+-- holds for the functions that a view is made of, too.
+CREATE FUNCTION chronos.json_items(list jsonb)
+	RETURNS SETOF jsonb LANGUAGE sql IMMUTABLE STRICT PARALLEL RESTRICTED
+	SET search_path = pg_catalog, pg_temp
+	BEGIN ATOMIC
+		SELECT item FROM pg_catalog.jsonb_array_elements($1) AS item;
+	END;
+COMMENT ON FUNCTION chronos.json_items(jsonb) IS
+	'the elements of a list; what views are made of whose rows come from an engine';
+REVOKE ALL ON FUNCTION chronos.json_items(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION chronos.json_items(jsonb) TO chronos_monitor;
+
+CREATE FUNCTION chronos.server_settings(OUT name text, OUT value text, OUT source text, OUT description text)
+	RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED
+	SET search_path = pg_catalog, pg_temp
+	BEGIN ATOMIC
+		SELECT s.name, s.setting, s.source, s.short_desc
+		FROM pg_catalog.pg_settings AS s WHERE s.name LIKE 'chronos.%';
+	END;
+COMMENT ON FUNCTION chronos.server_settings() IS
+	'the settings chronos.* of the server; what chronos.settings is made of';
+REVOKE ALL ON FUNCTION chronos.server_settings() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION chronos.server_settings() TO chronos_monitor;
+
+CREATE OR REPLACE VIEW chronos.settings AS
+	SELECT 'server' AS scope, name, value, source, description FROM chronos.server_settings()
+	UNION ALL
+	SELECT 'repository', item->>'name', item->>'value', item->>'source', item->>'description'
+	FROM chronos.json_items(chronos.configuration()) AS item;
+
+CREATE OR REPLACE VIEW chronos.wal_archive AS
+	SELECT wal.repo AS repo_key, wal."archive-id" AS archive_id, wal.timeline, wal.state,
+		wal.first AS first_wal, wal.last AS last_wal, wal.count AS segments,
+		wal."stored-bytes" AS stored_bytes,
+		to_timestamp(coalesce(wal."last-stored", wal."dropped-until")) AS last_change,
+		origin.parent AS parent_timeline, origin."switch-lsn" AS switch_lsn
+	FROM (SELECT chronos.wal_report()) AS asked(report),
+		LATERAL (
+			SELECT 'stored' AS state, stored.* FROM chronos.json_items(asked.report->'wal') AS item,
+				LATERAL jsonb_to_record(item)
+					AS stored(repo integer, "archive-id" text, timeline bigint, first text, last text,
+						count bigint, "stored-bytes" bigint, "last-stored" bigint, "dropped-until" bigint)
+			UNION ALL
+			SELECT CASE WHEN (missing->>'dropped')::boolean THEN 'dropped' ELSE 'missing' END,
+				(missing->>'repo')::integer, missing->>'archive-id', (missing->>'timeline')::bigint,
+				missing->>'first', missing->>'last', (missing->>'count')::bigint, NULL, NULL,
+				(missing->>'dropped-until')::bigint
+			FROM chronos.json_items(asked.report->'missing') AS missing) AS wal
+		LEFT JOIN LATERAL (
+			SELECT (item->>'repo')::integer AS repo, item->>'archive-id' AS "archive-id",
+				(item->>'timeline')::bigint AS timeline, (item->>'parent')::bigint AS parent,
+				(item->>'switch-lsn')::pg_lsn AS "switch-lsn"
+			FROM chronos.json_items(asked.report->'timeline') AS item) AS origin
+			USING (repo, "archive-id", timeline)
+	ORDER BY wal.repo, wal."archive-id", wal.first;
+
+CREATE OR REPLACE VIEW chronos.recovery_windows AS
+	SELECT repo AS repo_key, "archive-id" AS archive_id, label, type, timeline,
+		to_timestamp("from-time") AS from_time, "from-lsn" AS from_lsn,
+		timestamptz 'epoch' + "to-time" * interval '1 microsecond' AS to_time, "to-lsn" AS to_lsn,
+		"last-segment" AS last_wal, streamed, ends, "starts-after-gap" AS starts_after_gap
+	FROM chronos.json_items(chronos.wal_report()->'window') AS item,
+		LATERAL jsonb_to_record(item)
+			AS recovery(repo integer, "archive-id" text, label text, type text, timeline bigint,
+				"from-time" bigint, "from-lsn" pg_lsn, "to-time" bigint, "to-lsn" pg_lsn,
+				"last-segment" text, streamed boolean, ends text, "starts-after-gap" boolean);
+
+CREATE OR REPLACE VIEW chronos.drills AS
+	SELECT to_timestamp((drill->>'finished')::bigint) AS finished_at,
+		(drill->>'passed')::boolean AS passed,
+		drill->'failure'->>'phase' AS failed_phase,
+		drill->'failure'->>'message' AS error,
+		drill->'backup'->>'label' AS label,
+		(drill->'backup'->>'repo')::integer AS repo_key,
+		drill->>'type' AS type,
+		drill->>'target' AS target,
+		make_interval(secs => (drill->>'restore-seconds')::double precision) AS restore_time,
+		make_interval(secs => (drill->>'recovery-seconds')::double precision) AS recovery_time,
+		make_interval(secs => (drill->>'check-seconds')::double precision) AS check_time,
+		(drill->'backup'->>'size')::bigint AS size,
+		(drill->>'last-commit')::timestamptz AS last_commit,
+		(drill->>'last-lsn')::pg_lsn AS last_lsn,
+		make_interval(secs => (drill->>'data-age-seconds')::double precision) AS data_age,
+		drill->>'server-version' AS server_version,
+		drill->'databases' AS databases,
+		drill->'checks' AS checks,
+		drill->>'reason' AS reason
+	FROM chronos.json_items(chronos.drill_history()) AS drill;
+
+DO $$
+DECLARE
+	returns_rows record;
+BEGIN
+	FOR returns_rows IN
+		SELECT p.oid::pg_catalog.regprocedure AS name FROM pg_catalog.pg_proc AS p
+		WHERE p.proretset AND EXISTS (
+			SELECT FROM pg_catalog.pg_depend AS d
+			WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid AND d.deptype = 'e'
+				AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+				AND d.refobjid = (SELECT e.oid FROM pg_catalog.pg_extension AS e WHERE e.extname = 'chronos_backup'))
+	LOOP
+		EXECUTE pg_catalog.format('ALTER FUNCTION %s SET work_mem = %L', returns_rows.name, '16MB');
+	END LOOP;
+END
+$$;

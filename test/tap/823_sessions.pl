@@ -74,6 +74,16 @@ sql('ALTER DATABASE postgres RESET role');
 	  . ($version >= 17 ? ' -c transaction_timeout=0' : '');
 	is(sql(q{SELECT count(*) FROM chronos."check"() WHERE NOT ok}), '0', 'check finds nothing wrong in such a session')
 	  or diag(sql(q{SELECT * FROM chronos."check"()}));
+	# Little memory and no temporary files: more rows than fit in that are no reason to show none.
+	sql(q{SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE; SET synchronous_commit = local; INSERT INTO chronos.job_history (id, type, state, requested_by, requested_at, started_at, finished_at, error)
+		SELECT -i, 'full', 'failed', 'somebody', now() - interval '1 year', now() - interval '1 year', now() - interval '1 year', repeat('x', 200) FROM (SELECT generate_series(1, 2000) AS i) AS s});
+	is(join(' ', map { "$_->[0]=$_->[1]" } grep { $_->[1] ne $_->[2] } ([ 'work_mem', sql('SHOW work_mem'), '64kB' ], [ 'temp_file_limit', sql('SHOW temp_file_limit'), '0' ])), '', 'the session has them');
+	for my $object (split /\n/, sql(q{SELECT format('chronos.%I', relname) FROM pg_class WHERE relnamespace = 'chronos'::regnamespace AND relkind = 'v'
+		UNION ALL SELECT p.oid::regproc || '()' FROM pg_proc p WHERE pronamespace = 'chronos'::regnamespace AND proretset AND pronargs = pronargdefaults ORDER BY 1}))
+	{
+		my (undef, undef, $complaint) = $node->psql('postgres', "SELECT * FROM $object");
+		unlike($complaint, qr/temporary file size|ERROR/, "$object shows all rows");
+	}
 	is(sql(q{SELECT count(*) FROM chronos.health WHERE rule IN ('backup_age', 'wal_lag', 'rpo', 'heartbeat', 'disk_pg_wal') AND state = 'unknown'}), '0',
 		'and health knows what there is to know') or diag(sql('SELECT * FROM chronos.health'));
 }
