@@ -56,6 +56,11 @@ sub names_and_text
 	($status, $out, $err) = chronos($conf, "--pg1-path=$to", "--db-include=caf$stored", 'restore');
 	is($status, 0, 'it can be restored alone') or diag("$out$err");
 
+	# Its name is bytes for who connects to it, and text for who names it.
+	($status, $out, $err) = chronos($conf, 'drill', '--drill-path=' . PostgreSQL::Test::Utils::tempdir_short(), '--output=json',
+		"--assert=\\connect caf$stored SELECT current_database() => caf$stored");
+	is($status, 0, 'a drill asks it') or diag("$out$err");
+
 	# A repository whose path is no text, long enough that the error is cut in the middle of a letter.
 	my $config = slurp_file($conf);
 	my $base = PostgreSQL::Test::Utils::tempdir();

@@ -26,7 +26,16 @@ ALTER TABLE secret ENABLE ROW LEVEL SECURITY;
 INSERT INTO secret VALUES (1);
 CREATE DATABASE app;
 ALTER DATABASE app SET session_preload_libraries = 'no_such_library';
+CREATE DATABASE "My ""odd""; 'db' = 5% \ $(x)";
+CREATE DATABASE "dbname=postgres user=nobody";
+CREATE DATABASE "Two
+lines";
+CREATE DATABASE dropped;
 S
+my $longest = 'L' x 63;
+$node->safe_psql('postgres', qq{CREATE DATABASE "$longest"});
+# As an interrupted DROP DATABASE leaves it: nobody can connect to it any more.
+$node->safe_psql('postgres', q{UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'dropped'});
 $node->safe_psql('template1', 'SELECT 1');
 my $label = $node->safe_psql('postgres', q{SELECT chronos.backup_now('full')});
 $node->safe_psql('postgres', q{INSERT INTO ledger (note) VALUES ('kept')});
@@ -164,6 +173,9 @@ sub passes
 		"--assert=SELECT count(*) FROM away => 100",
 		"--assert=SELECT count(*) FROM secret => 1",
 		"--assert=\\connect app SELECT current_database() => app",
+		qq{--assert=\\connect "My ""odd""; 'db' = 5% \\ \$(x)" SELECT current_database() = \$\$My "odd"; 'db' = 5% \\ \$(x)\$\$},
+		'--assert=\connect "dbname=postgres user=nobody" SELECT current_database() => dbname=postgres user=nobody',
+		"--assert=\\connect $longest SELECT current_database() => $longest",
 		'--exec=psql -XAtc "SHOW archive_mode" | grep off',
 		'--exec=test "$(psql -XAtc "SHOW shared_preload_libraries")" = ""');
 	is($status, 0, 'a drill passes') or diag($err);
@@ -172,7 +184,7 @@ sub passes
 	is($report->{backup}{label}, $label, 'of the latest backup');
 	is(scalar(grep { $_->{passed} } @{ $report->{checks} }), scalar @{ $report->{checks} }, 'every check passed')
 	  or diag($out);
-	is(scalar(grep { $_->{kind} eq 'amcheck' } @{ $report->{checks} }), 3, 'amcheck looked at every database');
+	is(scalar(grep { $_->{kind} eq 'amcheck' } @{ $report->{checks} }), 7, 'amcheck looked at every database, whatever its name, that can be connected to');
 	like($report->{'server-version'}, qr/^PostgreSQL \d+/, 'the version is reported');
 	like($report->{'last-commit'}, qr/^\d{4}-/, 'so is the last transaction');
 	like($report->{'last-lsn'}, qr{^[0-9A-F]+/[0-9A-F]+$}, 'and the last LSN');

@@ -6,8 +6,6 @@
 namespace chronos::ops::drill {
 namespace {
 
-constexpr std::string_view kConnect = "\\connect ";
-
 /// Where the "=>" is that separates question and answer: the last one outside of quotes and
 /// parentheses, within which it names an argument of a function. npos without one.
 std::size_t find_arrow(std::string_view text) {
@@ -40,14 +38,48 @@ Assertion make_assertion(const std::string& database, std::string_view statement
     return assertion;
 }
 
-/// The name behind "\connect" at the front of `line`, which it is taken from; "" if there is none.
-std::string take_connect(std::string_view& line) {
-    if (!line.starts_with(kConnect)) return "";
-    line = trim(line.substr(kConnect.size()));
-    const std::size_t end = std::min(line.find_first_of(" \t"), line.size());
-    const std::string name(line.substr(0, end));
-    line = trim(line.substr(end));
+/// Takes what begins `line` as psql reads an argument: up to white space, and in quotes - of which
+/// two stand for one - whatever there is. Semicolons behind it are none of it.
+Result<std::string> take_name(std::string_view& line) {
+    const std::string_view whole = line;
+    std::string name;
+    std::size_t quoted_end = 0;
+    char quote = '\0';
+    for (; !line.empty(); line.remove_prefix(1)) {
+        const char c = line.front();
+        if (quote == '\0' && (c == ' ' || c == '\t')) break;
+        if (quote == '\0' && (c == '"' || c == '\'')) {
+            quote = c;
+        } else if (c != quote) {
+            name += c;
+        } else if (line.substr(1).starts_with(quote)) {
+            name += c;
+            line.remove_prefix(1);
+        } else {
+            quote = '\0';
+            quoted_end = name.size();
+        }
+    }
+    if (quote != '\0')
+        return Error(ErrorKind::option_invalid_value,
+                     "the quotes around a name are not closed: '" + printable(whole) + "'");
+    while (name.size() > quoted_end && name.ends_with(';')) name.pop_back();
     return name;
+}
+
+/// The name behind "\connect" or "\c" at the front of `line`, which it is taken from; "" if there
+/// is none. As in psql it may be quoted.
+Result<std::string> take_connect(std::string_view& line) {
+    for (const std::string_view word : {"\\connect", "\\c"}) {
+        if (!line.starts_with(word)) continue;
+        std::string_view rest = line.substr(word.size());
+        if (rest.empty() || (rest.front() != ' ' && rest.front() != '\t')) continue;
+        rest = trim(rest);
+        std::string name = CHRONOS_TRY(take_name(rest));
+        line = trim(rest);
+        return name;
+    }
+    return std::string();
 }
 
 }  // namespace
@@ -72,7 +104,8 @@ Result<std::vector<Assertion>> parse_assertions(std::string_view text,
         line = trim(line);
         if (line.empty() || line.starts_with("--") || line.starts_with('#')) continue;
         if (statement.empty())
-            if (const std::string name = take_connect(line); !name.empty()) current = name;
+            if (std::string name = CHRONOS_TRY(take_connect(line)); !name.empty())
+                current = std::move(name);
         const bool ends = line.ends_with(';');
         if (ends) line.remove_suffix(1);
         statement += (statement.empty() ? "" : "\n") + std::string(line);

@@ -68,11 +68,26 @@ bool is_fatal(const Error& error) {
     return error.kind() == ErrorKind::cancelled || error.kind() == ErrorKind::db_connect;
 }
 
-Result<std::vector<std::string>> database_names(db::Connection& connection) {
-    const db::Rows rows = CHRONOS_TRY(connection.query(
-        "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn ORDER BY datname"));
-    std::vector<std::string> names;
-    for (std::size_t i = 0; i < rows.size(); ++i) names.push_back(text_of(rows, i, 0));
+struct DatabaseName {
+    std::string bytes;  ///< what one connects to: nobody converts that
+    std::string text;   ///< for people
+};
+
+/// Of those that one can connect to: an interrupted DROP DATABASE leaves one that nobody can.
+Result<std::vector<DatabaseName>> database_names(DrillServer& server, const std::string& database,
+                                                 const Cancellation& cancel) {
+    constexpr std::string_view kNames =
+        "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND datconnlimit <> -2"
+        " ORDER BY oid";
+    const auto connection = CHRONOS_TRY(server.connect(database, cancel));
+    // A name that is nothing in the encoding of this database has no other text than its bytes.
+    const auto texts = connection->query(kNames);
+    CHRONOS_TRY(connection->query("SET client_encoding = 'SQL_ASCII'"));
+    const db::Rows bytes = CHRONOS_TRY(connection->query(kNames));
+    std::vector<DatabaseName> names;
+    for (std::size_t i = 0; i < bytes.size(); ++i)
+        names.push_back({text_of(bytes, i, 0), text_of(texts ? *texts : bytes, i, 0)});
+    std::ranges::sort(names, {}, &DatabaseName::text);
     return names;
 }
 
@@ -94,14 +109,14 @@ Result<> read_recovery(db::Connection& connection, DrillReport& report) {
     return {};
 }
 
-Result<> read_database(DrillServer& server, const std::string& name, const Cancellation& cancel,
+Result<> read_database(DrillServer& server, const DatabaseName& name, const Cancellation& cancel,
                        DrillReport& report) {
-    const auto connection = CHRONOS_TRY(server.connect(name, cancel));
+    const auto connection = CHRONOS_TRY(server.connect(name.bytes, cancel));
     const db::Rows rows = CHRONOS_TRY(connection->query(
         "SELECT count(*), pg_catalog.pg_database_size(pg_catalog.current_database())"
         " FROM pg_catalog.pg_tables"
         " WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"));
-    report.databases.push_back({name, number_of(rows, 0, 0), number_of(rows, 0, 1)});
+    report.databases.push_back({name.text, number_of(rows, 0, 0), number_of(rows, 0, 1)});
     return {};
 }
 
@@ -197,6 +212,7 @@ private:
 
     Result<> run_assertions() {
         CHRONOS_TRY(make_reader());
+        const auto names = CHRONOS_TRY(database_names(server_, request_.database, cancel_));
         for (const Assertion& assertion : request_.assertions) {
             CHRONOS_TRY(cancel_.check());
             CheckOutcome outcome;
@@ -204,7 +220,7 @@ private:
             outcome.text = assertion.sql;
             outcome.expected = assertion.expected;
             const Stopwatch watch;
-            const Result<db::Rows> rows = ask(assertion);
+            const Result<db::Rows> rows = ask(assertion, names);
             if (!rows && rows.error().kind() == ErrorKind::cancelled) return rows.error();
             outcome = judge(std::move(outcome), rows);
             outcome.seconds = watch.seconds();
@@ -214,25 +230,26 @@ private:
     }
 
     /// Each in a session of its own: what one sets is not there for the next.
-    Result<db::Rows> ask(const Assertion& assertion) {
-        CHRONOS_TRY(open_database(assertion.database));
-        const auto connection =
-            CHRONOS_TRY(server_.connect_as(kReader, assertion.database, cancel_));
+    Result<db::Rows> ask(const Assertion& assertion, const std::vector<DatabaseName>& names) {
+        const auto known = std::ranges::find(names, assertion.database, &DatabaseName::text);
+        const std::string& database = known == names.end() ? assertion.database : known->bytes;
+        CHRONOS_TRY(open_database(database));
+        const auto connection = CHRONOS_TRY(server_.connect_as(kReader, database, cancel_));
         return connection->query(assertion.sql, {});
     }
 
     Result<> run_amcheck() {
-        const auto connection = CHRONOS_TRY(server_.connect(request_.database, cancel_));
-        for (const std::string& name : CHRONOS_TRY(database_names(*connection)))
+        for (const DatabaseName& name :
+             CHRONOS_TRY(database_names(server_, request_.database, cancel_)))
             CHRONOS_TRY(amcheck_database(name));
         return {};
     }
 
-    Result<> amcheck_database(const std::string& name) {
-        const auto connection = CHRONOS_TRY(server_.connect(name, cancel_));
+    Result<> amcheck_database(const DatabaseName& name) {
+        const auto connection = CHRONOS_TRY(server_.connect(name.bytes, cancel_));
         CheckOutcome outcome;
         outcome.kind = "amcheck";
-        outcome.text = "database " + name;
+        outcome.text = "database " + name.text;
         const Stopwatch watch;
         const Result<std::string> schema = amcheck_schema(*connection);
         if (!schema) {
@@ -371,8 +388,8 @@ Result<> read_facts(const DrillRequest& request, DrillServer& server, const Canc
                     DrillReport& report) {
     const auto connection = CHRONOS_TRY(server.connect(request.database, cancel));
     CHRONOS_TRY(read_recovery(*connection, report));
-    for (const std::string& name : CHRONOS_TRY(database_names(*connection)))
-        if (name != "template1") CHRONOS_TRY(read_database(server, name, cancel, report));
+    for (const DatabaseName& name : CHRONOS_TRY(database_names(server, request.database, cancel)))
+        if (name.bytes != "template1") CHRONOS_TRY(read_database(server, name, cancel, report));
     return {};
 }
 

@@ -57,6 +57,26 @@ TEST(Assertions, ADatabaseMayStandInFrontOfAQuestion) {
     EXPECT_EQ(assertions[0].sql, "SELECT 1");
 }
 
+// As psql reads it: whoever has such a database has its line from there.
+TEST(Assertions, ADatabaseIsNamedAsPsqlTakesIt) {
+    const auto database = [](const std::string& name) {
+        const auto assertions = parsed("\\connect " + name + "\nSELECT true");
+        return assertions.size() == 1 ? assertions[0].database : "?";
+    };
+    EXPECT_EQ(database("\"My shop\""), "My shop");
+    EXPECT_EQ(database("'My shop'"), "My shop");
+    EXPECT_EQ(database("\"a\"\"b\""), "a\"b");
+    EXPECT_EQ(database("it\"'\"s"), "it's");
+    EXPECT_EQ(database("shop;"), "shop");
+    EXPECT_EQ(database("\"shop;\";"), "shop;");
+    EXPECT_EQ(database("dbname=x"), "dbname=x");
+    EXPECT_EQ(parsed("\\c shop\nSELECT true")[0].database, "shop");
+    EXPECT_EQ(parsed("\\connect\t\"My shop\" SELECT 1 => 1")[0].sql, "SELECT 1");
+    EXPECT_EQ(parsed("\\connect \"My shop\" SELECT 1 => 1")[0].database, "My shop");
+    EXPECT_ERROR(ErrorKind::option_invalid_value,
+                 parse_assertions("\\connect \"shop\nSELECT true", "postgres"));
+}
+
 TEST(Assertions, WithoutQuestionOrAnswerItIsNone) {
     EXPECT_ERROR(ErrorKind::option_invalid_value, parse_assertions("=> 1", "postgres"));
     EXPECT_ERROR(ErrorKind::option_invalid_value, parse_assertions("SELECT 1 =>", "postgres"));
