@@ -1,9 +1,14 @@
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
+#include "chronos/base/utf8.h"
 #include "cli/health_view.h"
 #include "cli/metrics.h"
 #include "result_matchers.h"
@@ -48,6 +53,111 @@ HealthView sample_view() {
     view.rules = ops::health::evaluate(view.snapshot, view.server, {}, view.now);
     return view;
 }
+
+/// A reader of the exposition format that takes nothing else: what a Prometheus would refuse is an
+/// error here. The series, each with its labels as they were before they were written.
+class StrictReader {
+public:
+    explicit StrictReader(std::string_view text) : text_(text) {}
+
+    std::set<std::string> read() {
+        EXPECT_TRUE(text_.ends_with('\n'));
+        while (!text_.empty() && !HasFailure()) {
+            const std::size_t end = text_.find('\n');
+            line_ = text_.substr(0, end);
+            text_.remove_prefix(std::min(end + 1, text_.size()));
+            if (line_.starts_with("# "))
+                read_comment();
+            else
+                read_sample();
+        }
+        return series_;
+    }
+
+private:
+    static bool HasFailure() { return testing::Test::HasFailure(); }
+    static bool is_name(std::string_view name) {
+        return !name.empty() && !std::isdigit(static_cast<unsigned char>(name[0])) &&
+               std::ranges::all_of(
+                   name, [](unsigned char c) { return c < 0x80 && (std::isalnum(c) || c == '_'); });
+    }
+    std::string take_word(std::string_view until) {
+        const std::size_t end = std::min(line_.find_first_of(until), line_.size());
+        std::string word(line_.substr(0, end));
+        line_.remove_prefix(end);
+        return word;
+    }
+    bool take(char c) {
+        if (!line_.starts_with(c)) return false;
+        line_.remove_prefix(1);
+        return true;
+    }
+    void read_comment() {
+        if (line_ == "# EOF") {
+            EXPECT_TRUE(text_.empty());
+            return;
+        }
+        line_.remove_prefix(2);
+        const std::string kind = take_word(" ");
+        EXPECT_TRUE(take(' '));
+        const std::string name = take_word(" ");
+        EXPECT_TRUE(take(' ')) << name;
+        EXPECT_TRUE(is_name(name)) << name;
+        if (kind == "HELP") {
+            EXPECT_TRUE(families_.insert(name).second) << name << " comes twice";
+            EXPECT_FALSE(line_.empty());
+        } else {
+            EXPECT_EQ(kind, "TYPE");
+            EXPECT_TRUE(line_ == "gauge" || line_ == "counter") << line_;
+        }
+        family_ = name;
+    }
+    std::string read_value() {
+        std::string value;
+        EXPECT_TRUE(take('"'));
+        for (;;) {
+            value += take_word("\\\"");
+            if (!take('\\')) break;
+            const char c = line_.empty() ? '?' : line_.front();
+            EXPECT_TRUE(c == '\\' || c == '"' || c == 'n') << "\\" << c;
+            value += c == 'n' ? '\n' : c;
+            if (!line_.empty()) line_.remove_prefix(1);
+        }
+        EXPECT_TRUE(take('"'));
+        for (std::string_view rest = value; !rest.empty();) {
+            const std::size_t length = utf8_length(rest);
+            EXPECT_GT(length, 0u) << value;
+            if (length == 0) break;
+            rest.remove_prefix(length);
+        }
+        return value;
+    }
+    void read_sample() {
+        const std::string whole(line_);
+        std::string series = take_word("{ ");
+        EXPECT_TRUE(is_name(series)) << whole;
+        EXPECT_TRUE(series == family_ || series == family_ + "_total") << whole;
+        std::set<std::string> names;
+        EXPECT_TRUE(take('{')) << whole;
+        while (!take('}') && !HasFailure()) {
+            const std::string name = take_word("=");
+            EXPECT_TRUE(is_name(name) && names.insert(name).second) << whole;
+            EXPECT_TRUE(take('='));
+            series += "\x1f" + name + "\x1e" + read_value();
+            take(',');
+        }
+        EXPECT_TRUE(take(' ')) << whole;
+        const std::string number(line_);
+        char* end = nullptr;
+        std::strtod(number.c_str(), &end);
+        EXPECT_TRUE(!number.empty() && *end == '\0') << whole;
+        EXPECT_TRUE(series_.insert(series).second) << whole << " comes twice";
+    }
+
+    std::string_view text_, line_;
+    std::string family_;
+    std::set<std::string> families_, series_;
+};
 
 // The keys, and that the age is a text, are what existing checks parse.
 TEST(HealthSummary, IsTheObjectThatRunbooksExpect) {
@@ -134,6 +244,32 @@ TEST(Metrics, EscapeWhatLabelsHold) {
               "# HELP x Help.\n# TYPE x gauge\nx{a=\"b\\\"c\\\\d\"} 1.5\n");
     EXPECT_EQ(format_metric_value(1735205395), "1735205395");
     EXPECT_EQ(format_metric_value(-0.25), "-0.25");
+}
+
+// Names come from repositories that others wrote, and from those who ask for jobs.
+TEST(Metrics, AreReadByAStrictReaderWhateverTheNamesAre) {
+    const std::string hostile =
+        "a\"b\\c\nd{e=\"f\"} 1\n# EOF\n\xff\xc3\xa9\t\r\x7f" + std::string(3000, 'x');
+    HealthView view = sample_view();
+    view.snapshot.stanza = hostile;
+    for (ops::health::RepositoryFacts& repository : view.snapshot.repositories) {
+        repository.problem = hostile;
+        for (repo::BackupEntry& backup : repository.backups) {
+            backup.backrest_version = hostile;
+            backup.archive_start = hostile;
+        }
+        for (repo::HistoryEntry& entry : repository.history) entry.version = hostile;
+    }
+    view.server.emplace();
+    view.server->heartbeats = {{hostile, true, 70, 65, hostile}, {"audit", false, -1, 0, ""}};
+    for (const MetricFormat format : {MetricFormat::prometheus, MetricFormat::openmetrics}) {
+        const std::string text = format_metrics(metrics_of(view), format);
+        const std::set<std::string> series = StrictReader(text).read();
+        EXPECT_GT(series.size(), 40u);
+        EXPECT_TRUE(std::ranges::any_of(series, [](const std::string& one) {
+            return one.find("a\"b\\c") != std::string::npos;
+        }));
+    }
 }
 
 TEST(HealthNote, ComesBackAsItWas) {
