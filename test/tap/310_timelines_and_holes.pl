@@ -156,6 +156,15 @@ like($out, qr/00000003\.history is missing\s+cannot be mended here: .*archive-pu
 ok(!-e "$archive/00000003.history", 'nothing is written');
 rename "$repo/third", "$archive/00000003.history" or die $!;
 
+# Nothing tells where timelines 2 and 3 began, and a later one is not from there.
+rename "$archive/0000000$_.history", "$repo/history$_" or die $! for 2, 3;
+PostgreSQL::Test::Utils::append_to_file("$archive/00000004.history", "1\t$fork\tno recovery target specified\n");
+my @named = sort((join '', (chronos($conf, '--pg1-path=' . private_directory(), '--plan', 'restore'))[1, 2])
+	=~ /timeline (\d), whose history is lost, is not on the way to timeline 4/g);
+is("@named", '2 3', 'what lies on timelines without a history is named as not restored');
+unlink "$archive/00000004.history" or die $!;
+rename "$repo/history$_", "$archive/0000000$_.history" or die $! for 2, 3;
+
 # Another server that began a timeline of the same number -------------------------------------------
 
 my $other = private_directory() . '/00000003.history';

@@ -582,7 +582,7 @@ sub lost_rows
 	for my $row (archived_rows())
 	{
 		next if $got{ $row->{n} };
-		next if $plan =~ /timeline $row->{timeline}, which left .* is not on the way/;
+		next if $plan =~ /timeline $row->{timeline}, (?:which left .*|whose history [a-z ]+), is not on the way/;
 		# Given up by a recovery to a point in time, or by the restore after a loss, on purpose.
 		my $given_up = 0;
 		for my $timeline (values %{ $h->{timelines} })

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
+#include <set>
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
@@ -243,23 +244,24 @@ Result<> TimelineGuide::decide(const RestoreRequest& request, const std::string&
     return name_branches();
 }
 
-/// Timelines that are not on the way, and that nobody would miss before it is too late.
+/// Timelines that are not on the way, and that nobody would miss before it is too late: also those
+/// of which nothing but their WAL is known. The first one has no history that could be lost.
 Result<> TimelineGuide::name_branches() {
     const Timeline target = target_of(newest_);
     const repo::Timelines::Way* way = timelines_.way_to(target);
-    for (const auto& [timeline, own] : timelines_.ways) {
+    std::set<Timeline> branches = timelines_.with_directories;
+    for (const auto& [timeline, own] : timelines_.ways) branches.insert(timeline);
+    for (const Timeline timeline : branches) {
         const bool on_way = way != nullptr && std::ranges::find(way->switches, timeline,
                                                                 &pgdata::TimelineSwitch::parent) !=
                                                   way->switches.end();
-        if (timeline == target || on_way) continue;
+        if (timeline <= 1 || timeline == target || on_way) continue;
         for (const ArchiveLocation& archive : archives_) {
             if (CHRONOS_TRY(
                     last_segment_on(*archive.repository->storage, archive.directory, timeline))
                     .name.empty())
                 continue;
-            warnings_.push_back("timeline " + number_text(timeline) + ", which left timeline " +
-                                number_text(own.switches.back().parent) + " at " +
-                                own.switches.back().switch_lsn.str() +
+            warnings_.push_back("timeline " + number_text(timeline) + ", " + origin_of(timeline) +
                                 ", is not on the way to timeline " + number_text(target) +
                                 ": what was written on it (" + what_is_on(timeline) +
                                 ") is not restored");
@@ -267,6 +269,14 @@ Result<> TimelineGuide::name_branches() {
         }
     }
     return {};
+}
+
+std::string TimelineGuide::origin_of(Timeline timeline) const {
+    if (const repo::Timelines::Way* own = timelines_.way_to(timeline))
+        return "which left timeline " + number_text(own->switches.back().parent) + " at " +
+               own->switches.back().switch_lsn.str();
+    return timelines_.damaged.contains(timeline) ? "whose history cannot be read"
+                                                 : "whose history is lost";
 }
 
 /// A recovery to a point in time whose timeline never reached the archive: its server may have been

@@ -96,6 +96,7 @@ private:
     Result<> decide(const RestoreRequest& request, const std::string& pg_version);
     Result<> judge_forks();
     Result<> name_branches();
+    std::string origin_of(Timeline timeline) const;
     Result<> judge_note(const RestoreRequest& request);
     Result<Behind> look_behind(Timeline parent, Timeline child, Lsn left) const;
     Result<> look_at_archive(const ArchiveLocation& archive, Behind& behind) const;
