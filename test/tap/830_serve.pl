@@ -10,6 +10,7 @@ use IPC::Run ();
 use JSON::PP ();
 use MIME::Base64 ();
 use PostgreSQL::Test::Utils;
+use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -112,6 +113,36 @@ like(raw_request($port, "GET /health HTTP/1.1\r\nHost: localhost\r\nRange: bytes
 	qr/^HTTP\/1\.1 200/, 'ranges are overlooked');
 my $two = raw_request($port, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
 is(scalar(() = $two =~ /HTTP\/1\.1 200/g), 2, 'two requests at once get two answers');
+
+# Whoever stands between reads the same as this server: one request has one answer, or the connection ends.
+for my $case ([ 'two hosts', "Host: localhost\r\nHost: attacker.example\r\n" ], [ 'a name with a blank', "Host : attacker.example\r\n" ],
+	[ 'a folded line', "Host: local\r\n host\r\n" ], [ 'two lengths', "Host: localhost\r\nContent-Length: 0\r\nContent-Length: 48\r\n" ],
+	[ 'a line without a colon', "Host: localhost\r\nnothing\r\n" ], [ 'a NUL', "Host: localhost\0.attacker.example\r\n" ])
+{
+	my $both = raw_request($port, "GET /health HTTP/1.1\r\n$case->[1]\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+	is(join(' ', $both =~ /HTTP\/1\.1 (\d+)/g), '400', "$case->[0]: refused, and nothing more is read");
+}
+is(join(' ', raw_request($port, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n") =~ /HTTP\/1\.1 (\d+)/g),
+	'200', 'who expects leave to send a body that there is none of gets one answer');
+is((get($port, '/health', Host => $_))[0], 200, "$_ is this machine") for 'LocalHost', "localhost.:$port", "[::1]:$port";
+is((get($port, '/health', Host => $_))[0], 421, "$_ is not") for 'localhost.attacker.example', '127.0.0.1.attacker.example', 'localhost@attacker.example', '[::1', '[';
+
+# Also not while others wait.
+my @dripping = map { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) } 1 .. 40;
+my $drips = fork() // die "fork: $!";
+if (!$drips)
+{
+	local $SIG{PIPE} = 'IGNORE';
+	for my $byte (split //, "GET /health HTTP/1.1\r\nX: " . 'a' x 100) { syswrite $_, $byte for @dripping; sleep 0.1 }
+	POSIX::_exit(0);
+}
+sleep 0.3;
+my $waits_from = time;
+is((get($port, '/healthz'))[0], 200, 'it answers while forty others send a byte at a time');
+cmp_ok(time - $waits_from, '<', 6, 'soon');
+kill 'KILL', $drips;
+waitpid $drips, 0;
+close $_ for @dripping;
 
 # Clients that say nothing, or one byte at a time, take no thread for long.
 my @silent = map { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) } 1 .. 30;

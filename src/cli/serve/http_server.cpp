@@ -36,15 +36,36 @@ constexpr std::string_view kHeadEnd = "\r\n\r\n";
 /// Everything else that a client may say changes nothing here, and would cost something: ranges
 /// (std::regex over what a stranger wrote), compression of answers, and what future releases of
 /// httplib may think of.
-constexpr std::array<std::string_view, 7> kHeaders = {
-    "host",  "accept", "authorization", "connection", "content-length", "transfer-encoding",
-    "expect"};
+constexpr std::array<std::string_view, 6> kHeaders = {
+    "host", "accept", "authorization", "connection", "content-length", "transfer-encoding"};
 
-bool is_wanted_header(std::string_view line) {
+std::string header_name(std::string_view line) {
     std::string name(line.substr(0, std::min(line.find(':'), line.size())));
     std::transform(name.begin(), name.end(), name.begin(),
                    [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return std::find(kHeaders.begin(), kHeaders.end(), name) != kHeaders.end();
+    return name;
+}
+
+bool is_wanted_header(std::string_view line) {
+    return std::ranges::find(kHeaders, header_name(line)) != kHeaders.end();
+}
+
+/// Whether all who read this head on its way read the same: nothing that one takes for a header
+/// and another does not, and nothing twice of what says where a request ends and for whom it is.
+bool is_unambiguous(std::string_view head) {
+    std::set<std::string> seen;
+    if (head.find('\0') != std::string_view::npos) return false;
+    const auto lines = head.substr(std::min(head.find("\r\n"), head.size()));
+    for (std::string_view line : split(lines, '\n')) {
+        line = line.substr(0, line.find_last_not_of('\r') + 1);
+        if (line.empty()) continue;
+        const std::string name = header_name(line);
+        if (name.size() == line.size() || name.find_first_of(" \t") != std::string::npos)
+            return false;
+        const bool once = name == "host" || name == "content-length";
+        if (once && !seen.insert(name).second) return false;
+    }
+    return true;
 }
 
 /// The request line and the headers that count.
@@ -61,7 +82,7 @@ std::string filter_head(std::string_view head) {
     return filtered + "\r\n";
 }
 
-enum class HeadOutcome { whole, closed, too_slow, too_large };
+enum class HeadOutcome { whole, closed, too_slow, too_large, ambiguous };
 
 /// What httplib reads one request from and writes one answer to. The head of a request is read
 /// here, whole, before httplib sees any of it: httplib bounds neither the number of headers nor
@@ -80,9 +101,12 @@ public:
     HeadOutcome read_head(milliseconds wait_for_first) {
         if (received_.empty() && !fill(wait_for_first)) return HeadOutcome::closed;
         const Deadline deadline(options_.request_timeout);
+        const Deadline patience(kPatience);
         for (;;) {
             const std::size_t end = received_.find(kHeadEnd);
             if (end != std::string::npos) {
+                if (!is_unambiguous(std::string_view(received_).substr(0, end)))
+                    return HeadOutcome::ambiguous;
                 head_ = filter_head(std::string_view(received_).substr(0, end));
                 received_.erase(0, end + kHeadEnd.size());
                 read_at_ = 0;
@@ -90,6 +114,8 @@ public:
                 return HeadOutcome::whole;
             }
             if (received_.size() >= options_.request_size_max) return HeadOutcome::too_large;
+            // One byte at a time is no way to keep a thread from others either.
+            if (patience.passed() && somebody_waits_()) return HeadOutcome::too_slow;
             if (!fill(deadline.remaining())) return HeadOutcome::too_slow;
         }
     }
@@ -152,9 +178,6 @@ public:
                 answer(request, response);
                 return HandlerResponse::Handled;
             });
-        set_expect_100_continue_handler([](const httplib::Request&, httplib::Response&) {
-            return 417;  // whoever asks wants to send a body
-        });
         // Called for every answer of 400 and above; those made here are complete.
         set_error_handler([](const httplib::Request&, httplib::Response& response) {
             if (!response.body.empty()) return;
@@ -377,6 +400,7 @@ void HttpServer::State::converse(BoundedStream& stream) {
             case HeadOutcome::too_slow: return stream.refuse("408 Request Timeout");
             case HeadOutcome::too_large:
                 return stream.refuse("431 Request Header Fields Too Large");
+            case HeadOutcome::ambiguous: return stream.refuse("400 Bad Request");
             case HeadOutcome::whole: break;
         }
         // Whoever waits for a thread is served before somebody who may ask once more.

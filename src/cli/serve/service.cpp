@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <random>
 #include <tuple>
 
@@ -116,8 +117,15 @@ std::string basic_password(std::string_view encoded) {
 }
 
 std::string host_without_port(std::string_view host) {
-    if (host.starts_with('[')) return std::string(host.substr(1, host.find(']') - 1));
-    return std::string(host.substr(0, host.find(':')));
+    const std::size_t end = host.starts_with('[') ? host.find(']') : host.find(':');
+    std::string name(host.substr(0, end));
+    // Not a name at all, so nobody's.
+    if (host.starts_with('[')) name = end == std::string_view::npos ? "[" : name.substr(1);
+    // Names are the same in any case, and with the dot of the root.
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    if (name.size() > 1 && name.ends_with('.')) name.pop_back();
+    return name;
 }
 
 }  // namespace
