@@ -23,4 +23,8 @@ std::uint32_t crc32c(io::Bytes first, io::Bytes second) {
     return ~add(second, add(first, 0xFFFFFFFFu));
 }
 
+std::uint32_t crc32c_more(std::uint32_t crc, io::Bytes data) {
+    return ~add(data, ~crc);
+}
+
 }  // namespace chronos::pgdata

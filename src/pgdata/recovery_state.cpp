@@ -74,7 +74,11 @@ RecoveryState read_recovery_state(const std::string& pg_path) {
     RecoveryState state;
     state.kind = kind_of(pg_path);
     if (state.kind == RecoveryState::Kind::none) return state;
-    const std::string wanted = recovery_config(pg_path).value_of("recovery_target_timeline", "");
+    const ServerConfig config = recovery_config(pg_path);
+    for (const char* target : {"recovery_target_time", "recovery_target_xid",
+                               "recovery_target_name", "recovery_target_lsn"})
+        state.must_reach = state.must_reach || !config.value_of(target, "").empty();
+    const std::string wanted = config.value_of("recovery_target_timeline", "");
     const auto number = parse_config_int(wanted);
     if (number && *number > 0 && *number <= UINT32_MAX) {
         state.target = static_cast<Timeline>(*number);

@@ -37,6 +37,8 @@ std::size_t header_size(io::Bytes content, std::size_t page);
 namespace wal_record {
 
 inline constexpr std::size_t kHeaderSize = 24;
+/// None is larger, nor farther from the one before it.
+inline constexpr std::uint64_t kSizeMax = std::uint64_t{1} << 30;
 inline constexpr std::size_t kXidAt = 4;
 inline constexpr std::size_t kPreviousAt = 8;
 inline constexpr std::size_t kInfoAt = 16;

@@ -10,9 +10,6 @@
 namespace chronos::pgdata {
 namespace {
 
-/// No record is larger, nor farther from the one before it.
-constexpr std::uint64_t kRecordSizeMax = std::uint64_t{1} << 30;
-
 constexpr std::uint8_t kRestorePoint = 0x70;
 constexpr std::size_t kRestorePointNameSize = 64;
 constexpr std::size_t kRestorePointSize = wal_record::kHeaderSize + 2 + 8 + kRestorePointNameSize;
@@ -109,7 +106,7 @@ private:
     void look_at(std::size_t at) {
         const std::uint64_t word = load<std::uint64_t>(content_, at);
         const std::uint64_t size = word & 0xFFFFFFFFu;
-        if (size <= wal_record::kHeaderSize || size > kRecordSizeMax) return;
+        if (size <= wal_record::kHeaderSize || size > wal_record::kSizeMax) return;
         std::byte buffer[wal_record::kHeadSize] = {};
         if (!wal_record::take(
                 content_, at,
@@ -125,7 +122,7 @@ private:
         const std::uint64_t previous = load<std::uint64_t>(head, wal_record::kPreviousAt);
         const std::uint64_t position = start_ + at;
         if (load<std::uint16_t>(head, wal_record::kInfoAt + 2) != 0 || previous == 0 ||
-            previous % 8 != 0 || previous >= position || position - previous > kRecordSizeMax)
+            previous % 8 != 0 || previous >= position || position - previous > wal_record::kSizeMax)
             return;
         const auto data = data_at(head, size);
         if (!data) return;

@@ -4,6 +4,7 @@ use strict;
 use warnings;
 use Digest::SHA;
 use ChronosTest;
+use File::Copy qw(copy);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -138,6 +139,41 @@ is_deeply([ stored('outage', $after) ], [$object], 'and nothing was written');
 is((push_file("$base/$during"))[0], 55, 'a missing file is one');
 is((push_file('pg_wal/' . $after))[0], 32, 'a relative path outside of the data directory is refused');
 is((chronos($conf, 'archive-push'))[0], 43, 'no file at all is wrong usage');
+
+# What recovery could not pass is not taken, so that the right one can follow.
+{
+	my $pages = new_repository('pages');
+	is((chronos($conf, 'archive-get', $after, "$base/$after"))[0], 0, 'the segment again');
+	my $good = PostgreSQL::Test::Utils::slurp_file("$base/$after");
+	my $behind = $after;
+	substr($behind, 16) = sprintf '%08X', 1 + hex substr $after, 16;
+	my $page = 8192;
+	my $pushed = sub {
+		my ($content) = @_;
+		unlink "$base/$after";
+		PostgreSQL::Test::Utils::append_to_file("$base/$after", $content);
+		my ($code, @said) = chronos($pages, 'archive-push', "$base/$after");
+		unlink stored('pages', $after);
+		return "$code @said";
+	};
+	for my $case ([ 'garbage behind the first page' => sub { substr($_[0], $page) = 'g' x (length($_[0]) - $page) } ],
+		[ 'a page of zeros' => sub { substr($_[0], 20 * $page, $page) = "\0" x $page } ],
+		[ 'a page of another segment' => sub { substr($_[0], 20 * $page + 8, 8) = pack 'Q<', (1 << 24) + 20 * $page } ],
+		[ 'pages of another timeline' => sub { substr($_[0], 20 * $page + 4, 4) = pack 'L<', 2 } ])
+	{
+		my ($name, $change) = @$case;
+		my $content = $good;
+		$change->($content);
+		like($pushed->($content), qr/^44 .*WAL file '\S+' is not stored: .*HINT: It is damaged/s, "$name is refused");
+	}
+	my $early = $good;
+	substr($early, 20 * $page) = "\0" x (length($good) - 20 * $page);
+	like($pushed->($early), qr/^0 /, 'a segment that ends early may be the last one');
+	$node->safe_psql('postgres', 'CREATE TABLE begun ()');
+	copy($node->data_dir . "/pg_wal/$behind", "$base/$behind") or die $!;
+	like($pushed->($early), qr/^44 .*it ends at \S+, and $behind is written already/s, 'but not if the next one has been begun');
+	like($pushed->($good), qr/^0 /, 'the right one is taken');
+}
 
 # What PostgreSQL makes of archive-get depends on its exit status alone.
 my $next = $after;

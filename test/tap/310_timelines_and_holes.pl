@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 use ChronosTest;
+use Digest::SHA qw(sha1_hex);
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
@@ -38,7 +39,9 @@ sub refused
 
 $node->safe_psql('postgres', 'CREATE TABLE t (id int)');
 is((chronos($conf, '--type=full', 'backup'))[0], 0, 'a backup');
-my %segment = map { $_ => insert($node, $_) } 1 .. 5;
+my %segment = map { $_ => insert($node, $_) } 1 .. 4;
+$node->safe_psql('postgres', 'CREATE TABLE bulk AS SELECT repeat(md5(i::text), 9) FROM generate_series(1, 4000) i');
+$segment{5} = insert($node, 5);
 $node->safe_psql('postgres', q{SELECT pg_create_restore_point('later')});
 $segment{6} = insert($node, 6);
 my $lost = $segment{3};
@@ -76,6 +79,57 @@ $copy->start;
 $copy->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or die 'no end of recovery';
 is(rows($copy), '1,2,3,4,5,6', 'with the segment back it goes on to the end');
 $copy->stop('immediate');
+
+# A segment that ends before its WAL does --------------------------------------------------------------
+# Nobody has noticed when it was stored: its checksum is right.
+
+my ($bulk, $follows) = @segment{ 5, 6 };
+
+sub with_damage
+{
+	my ($name, $change, $check) = @_;
+	my $content = PostgreSQL::Test::Utils::slurp_file($node->data_dir . "/pg_wal/$bulk");
+	$change->($content);
+	my ($stored) = glob "$archive/*/$bulk-*";
+	rename $stored, $gone or die $!;
+	my $damaged = ($stored =~ s/-[^-]*$//r) . '-' . sha1_hex($content);
+	PostgreSQL::Test::Utils::append_to_file($damaged, $content);
+	my ($code, $words) = (chronos($conf, '--output=text', 'verify'))[0, 1];
+	$check->($code, $words);
+	unlink $damaged or die $!;
+	rename $gone, $stored or die $!;
+	return;
+}
+
+my $page = 8192;
+for my $case ([ 'a page of zeros', sub { substr($_[0], 40 * $page, $page) = "\0" x $page } ],
+	[ 'garbage from a page on', sub { substr($_[0], 40 * $page) = 'g' x (length($_[0]) - 40 * $page) } ],
+	[ 'half a page lost', sub { substr($_[0], 40 * $page + 4096, 4096) = "\0" x 4096 } ],
+	[ 'a page of an older segment', sub { substr($_[0], 40 * $page, $page) = substr($_[0], 40 * $page, 8) . pack('Q<', 40 * $page + (2 << 24)) . 'x' x ($page - 16) } ])
+{
+	my ($name, $change) = @$case;
+	with_damage($name, $change, sub {
+			is($_[0], 28, "$name: verify fails");
+			like($_[1], qr/$bulk.*the WAL in it cannot be read: .*\n.*cannot go beyond/, "$name: and names it");
+		});
+}
+my $damaged = private_directory();
+is((chronos($conf, "--pg1-path=$damaged", '--archive-mode=off', 'restore'))[0], 0, 'restored before the damage');
+with_damage('the rest of an older life', sub { substr($_[0], 40 * $page) = substr($_[0], 40 * $page) =~ s/[^\0]/\0/gr }, sub {
+		my ($code, $words) = @_;
+		is($code, 28, 'a segment that ends early, with another behind it: verify fails');
+		like($words, qr/$bulk.*the WAL in it ends at \S+, but $follows follows it/, 'and says so');
+		my $plan = (chronos($conf, '--pg1-path=' . private_directory(), '--plan', 'restore'))[1];
+		like($plan, qr/WAL segment $bulk is damaged from .*cannot be done/s, 'so does the plan');
+		my ($reach) = $plan =~ m{--target=([0-9A-F]+/[0-9A-F]+)};
+		is(restored('before_damage', '--type=lsn', "--target=$reach", '--target-action=promote'), '1,2,3,4', 'with a target that can be had');
+		isnt((chronos($conf, '--pg1-path=' . private_directory(), 'restore'))[0], 0, 'without one the restore says so');
+		my $stops = restored_node('stops_too', $damaged, wait => 0, fail_ok => 1);
+		poll_until(sub { !-e $stops->data_dir . '/postmaster.pid' }, 'the server stops', 60);
+		my $said = PostgreSQL::Test::Utils::slurp_file($stops->logfile);
+		like($said, qr/the WAL in segment $bulk ends at \S+, but later WAL exists: $follows/, 'recovery is told');
+		unlike($said, qr/archive recovery complete/, 'and does not end there');
+	});
 
 # A standby promoted by accident -------------------------------------------------------------------
 

@@ -23,6 +23,9 @@ struct RecoveryState {
     /// A standby that follows the newest timeline keeps the history also of one that left its own
     /// before the position where it is, and stays on its own: then `target` is not where it goes.
     bool may_have_refused = false;
+    /// It is to end at a transaction, time, name or position: a server since 13 that does not get
+    /// there stops, and does not promote.
+    bool must_reach = false;
     /// Where the timelines before `target` are left, oldest first.
     std::vector<TimelineSwitch> switches;
 

@@ -151,6 +151,8 @@ Result<GetOutcome> Get::fetch() {
                      " archive");
             return GetOutcome::found;
         }
+        // The same everywhere, as its checksum is, and however often it is asked for.
+        if (fetched.error().kind() == kHole) return std::move(fetched).error();
         const std::string object = candidate.repository->storage->describe(candidate.stored.object);
         failed.push_back({candidate.repository->key,
                           mark_transient(std::move(fetched).error().while_doing(object))});
@@ -169,7 +171,15 @@ Result<> Get::fetch_from(const Candidate& candidate) const {
                     .keep_bytes = keep_bytes_};
     if (const auto leg = recovery_.leg_of(pgdata::timeline_of_segment(name_));
         expected && leg && leg->begin.value > 0)
-        expected->begins = leg->begin.value / control_.wal_segment_size;
+        expected->begins = leg->begin;
+    if (pgdata::is_wal_segment(name_))
+        expected->unfinished = [this](const pgdata::WalExtent& extent) -> Result<> {
+            const Lsn start = pgdata::wal_segment_start(name_, control_.wal_segment_size);
+            if (keep_bytes_ && extent.end >= Lsn{start.value + *keep_bytes_}) return {};
+            if (settings_.ahead)
+                return Error(ErrorKind::file_read, name_ + " is not one to look beyond");
+            return judge_unfinished_segment(settings_, name_, extent);
+        };
     VerifiedFile file = CHRONOS_TRY(VerifiedFile::create(destination_, std::move(expected)));
     return decode_to(file, candidate);
 }

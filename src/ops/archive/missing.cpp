@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "chronos/base/log.h"
+#include "chronos/base/text.h"
 #include "chronos/pgdata/wal_commits.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/stanza.h"
@@ -75,11 +76,18 @@ struct Later {
 
 class MissingSegment {
 public:
-    MissingSegment(const GetSettings& settings, const std::string& segment)
-        : settings_(settings), segment_(segment) {}
+    MissingSegment(const GetSettings& settings, const std::string& segment,
+                   pgdata::ControlFile control)
+        : settings_(settings),
+          segment_(segment),
+          control_(std::move(control)),
+          recovery_(pgdata::read_recovery_state(settings.pg_path)),
+          leg_(recovery_.leg_of(pgdata::timeline_of_segment(segment))) {}
     Result<GetOutcome> run();
+    Result<> judge_unfinished(const pgdata::WalExtent& extent);
 
 private:
+    Result<repo::Timelines> load();
     bool lies_in_pg_wal() const;
     bool begins_later(const repo::Timelines& timelines) const;
     Result<std::optional<Later>> find_later(const repo::Timelines& timelines) const;
@@ -99,14 +107,39 @@ private:
     std::vector<Archive> archives_;
 };
 
+Result<repo::Timelines> MissingSegment::load() {
+    archives_ = CHRONOS_TRY(archives_of(settings_, repo::ClusterIdentity::of(control_)));
+    return timelines_of(settings_, archives_);
+}
+
+Result<> MissingSegment::judge_unfinished(const pgdata::WalExtent& extent) {
+    const repo::Timelines timelines = CHRONOS_TRY(load());
+    const std::optional<Later> later = CHRONOS_TRY(find_later(timelines));
+    if (extent.flaw.empty() && !later) return {};
+    Error error(kHole, "the WAL in segment " + segment_ + " ends at " + extent.end.str() +
+                           ", but later WAL exists: " + (later ? later->what : extent.flaw) +
+                           ". Recovery stops: to end here would lose that WAL");
+    if (recovery_.kind == Kind::standby) {
+        log_warn(error.message() + "; the standby goes on only if its primary has it");
+        return {};
+    }
+    // Its target may lie before the end, and else the server stops by itself.
+    constexpr unsigned kStopsShortOfTarget = 13;
+    if (const auto version = parse_uint(repo::ClusterIdentity::of(control_).version);
+        recovery_.must_reach && version && *version >= kStopsShortOfTarget) {
+        log_warn("the WAL in segment " + segment_ + " ends at " + extent.end.str() +
+                 ": a recovery target behind it cannot be reached");
+        return {};
+    }
+    return std::move(error).with_hint(
+        "The segment is damaged. Restore again with a target before that position, or, if another "
+        "copy of it exists (pg_wal of a standby), put that in the archive in its place.");
+}
+
 Result<GetOutcome> MissingSegment::run() {
-    control_ = CHRONOS_TRY(pgdata::read_control_file(settings_.pg_path));
-    recovery_ = pgdata::read_recovery_state(settings_.pg_path);
-    leg_ = recovery_.leg_of(pgdata::timeline_of_segment(segment_));
     // The server takes its own when the archive has none.
     if (lies_in_pg_wal()) return GetOutcome::missing;
-    archives_ = CHRONOS_TRY(archives_of(settings_, repo::ClusterIdentity::of(control_)));
-    const repo::Timelines timelines = CHRONOS_TRY(timelines_of(settings_, archives_));
+    const repo::Timelines timelines = CHRONOS_TRY(load());
     if (begins_later(timelines)) return GetOutcome::missing;
     const std::optional<Later> later = CHRONOS_TRY(find_later(timelines));
     if (!later) return still_missing(settings_, repo::ClusterIdentity::of(control_));
@@ -271,7 +304,14 @@ std::optional<std::uint64_t> bytes_to_give(const GetSettings& settings,
 }
 
 Result<GetOutcome> judge_missing_segment(const GetSettings& settings, const std::string& segment) {
-    return MissingSegment(settings, segment).run();
+    auto control = CHRONOS_TRY(pgdata::read_control_file(settings.pg_path));
+    return MissingSegment(settings, segment, std::move(control)).run();
+}
+
+Result<> judge_unfinished_segment(const GetSettings& settings, const std::string& segment,
+                                  const pgdata::WalExtent& extent) {
+    auto control = CHRONOS_TRY(pgdata::read_control_file(settings.pg_path));
+    return MissingSegment(settings, segment, std::move(control)).judge_unfinished(extent);
 }
 
 namespace {

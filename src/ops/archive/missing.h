@@ -2,6 +2,7 @@
 
 #include "chronos/ops/archive_get.h"
 #include "chronos/pgdata/recovery_state.h"
+#include "chronos/pgdata/wal_extent.h"
 
 namespace chronos::ops::archive {
 
@@ -29,6 +30,11 @@ std::optional<std::uint64_t> bytes_to_give(const GetSettings& settings,
 /// on its way, because those behind it have only just come. A standby gets "missing" with a
 /// warning: it does not promote by itself, and its primary may have what the archive lacks.
 Result<GetOutcome> judge_missing_segment(const GetSettings& settings, const std::string& segment);
+
+/// The same for a segment that is there, but whose WAL ends before it does: an error where a
+/// missing one would be one.
+Result<> judge_unfinished_segment(const GetSettings& settings, const std::string& segment,
+                                  const pgdata::WalExtent& extent);
 
 /// The same for a timeline history. Found, if a later timeline's history tells what was in it, or
 /// if the server needs no more than to know that the number is taken; kind kHole if WAL of the

@@ -10,6 +10,7 @@
 #include "chronos/pgdata/control_file.h"
 #include "chronos/pgdata/timeline_history.h"
 #include "chronos/pgdata/wal.h"
+#include "chronos/pgdata/wal_extent.h"
 #include "chronos/repo/kept_aside.h"
 #include "chronos/repo/lock.h"
 #include "chronos/repo/wal_archive.h"
@@ -82,6 +83,29 @@ Result<Branch> open_branch(const Target& target, const std::string& object) {
     return branch;
 }
 
+/// Where the timeline of a segment begins, by its history beside it.
+std::optional<Lsn> begin_of_timeline(const std::string& path, const std::string& name) {
+    const std::string history = path.substr(0, path.rfind('/') + 1) +
+                                pgdata::timeline_history_name(pgdata::timeline_of_segment(name));
+    std::ifstream file(history, std::ios::binary);
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    const auto switches = pgdata::parse_timeline_history(text);
+    if (!switches || switches->empty()) return std::nullopt;
+    return switches->back().switch_lsn;
+}
+
+/// Whether the server has written WAL into the segment of that name beside `path`: recycled ones
+/// lie there too, with the header of an old one.
+bool is_begun(const std::string& path, const std::string& segment, std::uint32_t segment_size) {
+    std::ifstream file(path.substr(0, path.rfind('/') + 1) + segment, std::ios::binary);
+    std::string head(pgdata::kWalHeaderSize, '\0');
+    if (!file.read(head.data(), static_cast<std::streamsize>(head.size()))) return false;
+    const auto header = pgdata::parse_wal_header(io::bytes(head));
+    return header && header->segment_size == segment_size &&
+           header->timeline == pgdata::timeline_of_segment(segment) &&
+           header->page_address == pgdata::wal_segment_start(segment, segment_size);
+}
+
 }  // namespace
 
 class ArchivePusher::Impl {
@@ -123,6 +147,8 @@ private:
     static Error split(const Job& job, const Target& target);
     void find_stored(Job& job) const;
     Result<> check_header(const Job& job, const WalSource& source) const;
+    static Result<> check_content(const Job& job, const pgdata::WalExtent& extent,
+                                  std::uint64_t size_bytes);
     Result<> push_file(Job& job);
     void note_commit(const Job& job, const WalSource& source);
     Result<> drop_stored(Job& job, const std::string& checksum) const;
@@ -217,7 +243,10 @@ Result<std::optional<PackedSegment>> ArchivePusher::Impl::pack(Job& job, std::st
     const io::TokenScope computes(&tokens_);
     WalSource source = CHRONOS_TRY(WalSource::open(job.path, buffers_));
     if (settings_.header_check) CHRONOS_TRY(check_header(job, source));
-    checksum = CHRONOS_TRY(source.checksum());
+    pgdata::WalReader reader(pgdata::WalReader::Depth::pages, pgdata::timeline_of_segment(job.name),
+                             begin_of_timeline(job.path, job.name));
+    checksum = CHRONOS_TRY(source.checksum(reader));
+    if (settings_.header_check) CHRONOS_TRY(check_content(job, reader.extent(), source.size()));
     CHRONOS_TRY(drop_stored(job, checksum));
     std::optional<PackedSegment> packed;
     if (job.targets.empty()) return packed;
@@ -274,18 +303,6 @@ Result<> check_history(const std::string& name, const std::string& text) {
         text.find("(file " + name.substr(0, name.find('.')) + ")") != std::string::npos)
         return {};
     return Error(ErrorKind::format, "it is no history of a backup that began in that segment");
-}
-
-/// The number of the segment with which the timeline of a file begins, by its history beside it.
-std::optional<std::uint64_t> first_segment_of(const std::string& path, const std::string& name,
-                                              std::uint32_t segment_size) {
-    const std::string history = path.substr(0, path.rfind('/') + 1) +
-                                pgdata::timeline_history_name(pgdata::timeline_of_segment(name));
-    std::ifstream file(history, std::ios::binary);
-    const std::string text{std::istreambuf_iterator<char>(file), {}};
-    const auto switches = pgdata::parse_timeline_history(text);
-    if (!switches || switches->empty()) return std::nullopt;
-    return switches->back().switch_lsn.value / segment_size;
 }
 
 }  // namespace
@@ -375,7 +392,8 @@ Result<> ArchivePusher::Impl::check_header(const Job& job, const WalSource& sour
                          current.version + ", system-id " + std::to_string(current.system_id));
     std::optional<std::uint64_t> begins;
     if (header.timeline != pgdata::timeline_of_segment(job.name))
-        begins = first_segment_of(job.path, job.name, header.segment_size);
+        if (const auto lsn = begin_of_timeline(job.path, job.name))
+            begins = lsn->value / header.segment_size;
     const Result<> checked = pgdata::check_wal_segment(header, job.name, source.size(), begins);
     if (checked) return checked;
     return Error(checked.error().kind(),
@@ -383,6 +401,27 @@ Result<> ArchivePusher::Impl::check_header(const Job& job, const WalSource& sour
         .with_hint(
             "Only what is the whole segment of that name is taken: recovery would stop at "
             "anything else, and the right one could not follow.");
+}
+
+/// A segment that recovery could not pass, though the WAL goes on. One that merely ends early may
+/// be the last there is: what a dead server has left, or a standby of a timeline that it follows no
+/// further.
+Result<> ArchivePusher::Impl::check_content(const Job& job, const pgdata::WalExtent& extent,
+                                            std::uint64_t size_bytes) {
+    if (extent.whole || !pgdata::is_wal_segment(job.name)) return {};
+    std::string wrong = extent.flaw;
+    const auto size = static_cast<std::uint32_t>(size_bytes);
+    if (const std::string next = pgdata::next_wal_segment(job.name, size);
+        wrong.empty() && is_begun(job.path, next, size))
+        wrong = "it ends at " + extent.end.str() + ", and " + next + " is written already";
+    if (wrong.empty()) return {};
+    return Error(ErrorKind::archive_mismatch, "WAL file '" + job.path + "' is not stored: " + wrong)
+        .with_hint(
+            "It is damaged, and recovery could not pass it: put a good copy in its place, as "
+            "pg_wal of a standby may have one.")
+        .with_hint(
+            "If there is none, remove its .ready file below pg_wal/archive_status and take a "
+            "full backup: from older ones recovery ends before it.");
 }
 
 void ArchivePusher::Impl::find_stored(Job& job) const {

@@ -37,6 +37,10 @@ Result<VerifiedFile> VerifiedFile::create(const std::string& destination,
     if (!file.file_.valid())
         return system_error(ErrorKind::file_write, "create '" + path + "'", errno);
     if (file.expected_) {
+        if (file.expected_->unfinished)
+            file.reader_.emplace(pgdata::WalReader::Depth::records,
+                                 pgdata::timeline_of_segment(file.expected_->name),
+                                 file.expected_->begins);
         file.sha1_ = std::make_unique<SegmentSha1>(
             file.expected_->in_haste ? SegmentSha1::Thread::own : SegmentSha1::Thread::callers);
         // Halves what writing costs; where it is not supported nothing is lost.
@@ -62,6 +66,7 @@ Result<> VerifiedFile::write(io::Bytes in) {
         head_.insert(head_.end(), begin.begin(), begin.end());
     }
     if (!expected_) return write_file(in);
+    if (reader_) CHRONOS_TRY(reader_->write(in));
     while (!in.empty()) {
         if (!block_) block_ = sha1_->take();
         const std::size_t count = std::min(in.size(), SegmentSha1::kBlockSize - block_->size);
@@ -106,8 +111,11 @@ Result<> VerifiedFile::check() {
     if (sha1_->finish() != expected_->checksum)
         return Error(ErrorKind::checksum,
                      "content does not have the checksum " + expected_->checksum);
-    CHRONOS_TRY(
-        check_segment(head_, expected_->name, size_, expected_->cluster, expected_->begins));
+    const auto begins = expected_->begins
+                            ? std::optional(expected_->begins->value / expected_->size_bytes)
+                            : std::nullopt;
+    CHRONOS_TRY(check_segment(head_, expected_->name, size_, expected_->cluster, begins));
+    if (reader_ && !reader_->extent().whole) CHRONOS_TRY(expected_->unfinished(reader_->extent()));
     return cut();
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -7,6 +8,7 @@
 
 #include "chronos/io/file_descriptor.h"
 #include "chronos/io/stream.h"
+#include "chronos/pgdata/wal_extent.h"
 #include "chronos/repo/stanza.h"
 #include "segment_sha1.h"
 
@@ -20,8 +22,10 @@ struct SegmentExpectation {
     repo::ClusterIdentity cluster;
     /// Whether somebody waits for it, so that a second thread is worth its while.
     bool in_haste = true;
-    /// The number of the segment with which its timeline begins, where that is known.
-    std::optional<std::uint64_t> begins = std::nullopt;
+    /// Where its timeline begins, if that is known.
+    std::optional<Lsn> begins = std::nullopt;
+    /// What it says to a segment with which recovery could not go on to the next one.
+    std::function<Result<>(const pgdata::WalExtent&)> unfinished = {};
     /// What lies behind is replaced by zeros, where the server sees that the WAL ends.
     std::optional<std::uint64_t> keep_bytes = std::nullopt;
 };
@@ -72,6 +76,7 @@ private:
     io::FileDescriptor file_;
     /// Of a segment, which is collected in large blocks: the kernel, too, is faster with them.
     std::unique_ptr<SegmentSha1> sha1_;
+    std::optional<pgdata::WalReader> reader_;
     std::shared_ptr<SegmentSha1::Block> block_;
     std::uint64_t size_ = 0;
     std::vector<std::byte> head_;

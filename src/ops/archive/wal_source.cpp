@@ -104,11 +104,18 @@ Result<std::vector<std::byte>> WalSource::head(std::size_t count) const {
 }
 
 Result<std::string> WalSource::checksum() {
-    if (checksum_.empty() && in_memory()) checksum_ = crypto::sha1_hex(content());
-    if (checksum_.empty()) {
+    if (!checksum_.empty()) return checksum_;
+    io::NullSink nowhere;
+    return checksum(nowhere);
+}
+
+Result<std::string> WalSource::checksum(io::Sink& reader) {
+    if (in_memory()) {
+        CHRONOS_TRY(reader.write(content()));
+        checksum_ = crypto::sha1_hex(content());
+    } else {
         FileSource source(CHRONOS_TRY(open_file(path_)), path_);
-        io::NullSink nowhere;
-        crypto::Sha1Sink hash(nowhere);
+        crypto::Sha1Sink hash(reader);
         CHRONOS_TRY(io::copy(source, hash));
         checksum_ = hash.hex();
     }

@@ -45,6 +45,8 @@ public:
     Result<std::vector<std::byte>> head(std::size_t count) const;
     /// SHA-1 of the content; remembered.
     Result<std::string> checksum();
+    /// The same, and `reader` gets all of it.
+    Result<std::string> checksum(io::Sink& reader);
     /// The last commit in it, if there is one and it can be read.
     std::optional<pgdata::WalCommit> last_commit() const;
     /// Writes the content to `sink` and finishes it.

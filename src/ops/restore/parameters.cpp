@@ -15,6 +15,7 @@
 #include "chronos/io/worker_pool.h"
 #include "chronos/pgdata/server_parameters.h"
 #include "chronos/pgdata/wal.h"
+#include "chronos/pgdata/wal_extent.h"
 #include "chronos/repo/stored_file.h"
 #include "chronos/repo/wal_archive.h"
 #include "chronos/repo/wal_notes.h"
@@ -261,6 +262,20 @@ struct WalRead {
     std::size_t unread = 0;
 };
 
+/// How far the WAL goes in a segment of the archive that ends early, though the next one follows.
+std::optional<pgdata::WalExtent> damage_in(const WalToRead& wal, std::size_t index,
+                                           const std::string& content) {
+    const Segment& segment = wal.segments[index];
+    const std::string next = pgdata::next_wal_segment(segment.name, wal.segment_size);
+    const bool goes_on = index + 1 < wal.segments.size() && wal.segments[index + 1].name == next;
+    if (!goes_on || !segment.pieces.empty()) return std::nullopt;
+    pgdata::WalExtent extent =
+        pgdata::wal_extent(io::bytes(content), pgdata::WalReader::Depth::records,
+                           pgdata::timeline_of_segment(segment.name));
+    if (extent.whole) return std::nullopt;
+    return extent;
+}
+
 WalRead read_wal(const WalToRead& wal, unsigned process_max, const std::function<bool()>& enough) {
     WalRead result;
     result.count = wal.segments.size();
@@ -282,10 +297,13 @@ WalRead read_wal(const WalToRead& wal, unsigned process_max, const std::function
         const auto parameters = pgdata::parameters_in_wal(io::bytes(*content));
         auto found = pgdata::find_target_in_wal(io::bytes(*content), wal.target);
         const auto minimal = pgdata::minimal_wal_from(io::bytes(*content));
+        const auto damaged = damage_in(wal, index, *content);
         const std::lock_guard lock(mutex);
-        std::optional<WalKnowledge::Minimal>& first = result.known.minimal;
+        std::optional<WalKnowledge::Barrier>& first = result.known.barrier;
         if (minimal && *minimal >= wal.target.from && (!first || *minimal < first->begin))
-            first = WalKnowledge::Minimal{wal.segments[index].name, *minimal};
+            first = WalKnowledge::Barrier{wal.segments[index].name, *minimal, {}};
+        if (damaged && (!first || damaged->end < first->begin))
+            first = WalKnowledge::Barrier{wal.segments[index].name, damaged->end, damaged->last};
         if (parameters) result.parameters.raise(*parameters);
         result.known.segments[index].read = true;
         result.known.segments[index].target = std::move(found);
@@ -323,24 +341,39 @@ pgdata::TargetInWal WalKnowledge::target_before(Lsn end) const {
     return result;
 }
 
-void add_minimal_wal(const WalKnowledge::Minimal& minimal, std::optional<bool> ends_before,
-                     RestorePlan& plan) {
+namespace {
+
+Error error_of(const WalKnowledge::Barrier& barrier) {
+    const std::string begin = barrier.begin.str();
+    const char* later =
+        "What came later is in backups that were taken later: leave out --set, or --target.";
+    if (!barrier.before_damage)
+        return Error(ErrorKind::backup_set_invalid,
+                     "the server ran with wal_level = minimal from " + begin + " (segment " +
+                         barrier.segment + ") on: no recovery gets past that")
+            .with_hint("--type=lsn --target=" + begin + " --target-exclusive recovers up to there.")
+            .with_hint(later);
+    Error error(ErrorKind::backup_set_invalid,
+                "WAL segment " + barrier.segment + " is damaged from " + begin +
+                    " on, and the WAL goes on behind it: no recovery gets past that");
+    if (barrier.before_damage->value != 0)
+        error = std::move(error).with_hint("--type=lsn --target=" + barrier.before_damage->str() +
+                                           " recovers up to there.");
+    return std::move(error).with_hint(later);
+}
+
+}  // namespace
+
+void add_barrier(const WalKnowledge::Barrier& barrier, std::optional<bool> ends_before,
+                 RestorePlan& plan) {
     if (ends_before.value_or(false) || plan.type == RecoveryType::standby) return;
-    Error error =
-        Error(ErrorKind::backup_set_invalid,
-              "the server ran with wal_level = minimal from " + minimal.begin.str() + " (segment " +
-                  minimal.segment + ") on: no recovery gets past that")
-            .with_hint("--type=lsn --target=" + minimal.begin.str() +
-                       " --target-exclusive recovers up to there.")
-            .with_hint(
-                "What came later is in backups that were taken later: leave out --set, or "
-                "--target.");
+    Error error = error_of(barrier);
     // Of a time, a transaction or a name nobody knows yet on which side of it they are.
     if (!ends_before || plan.type == RecoveryType::time)
         plan.warnings.push_back(error.message() +
                                 "; if the target is not before it, recovery stops there");
     else if (plan.type == RecoveryType::preserve || plan.type == RecoveryType::none ||
-             major_of(plan.manifest.pg_version) < 14)
+             (!barrier.before_damage && major_of(plan.manifest.pg_version) < 14))
         plan.warnings.push_back(error.message());
     else
         plan.problems.push_back({std::move(error)});
@@ -411,7 +444,7 @@ WalReading::~WalReading() {
     if (state_->thread.joinable()) state_->thread.join();
 }
 
-std::optional<WalKnowledge::Minimal> WalReading::finish(const Cancellation& cancel,
+std::optional<WalKnowledge::Barrier> WalReading::finish(const Cancellation& cancel,
                                                         RestorePlan& plan) {
     state_->copied = true;
     while (!state_->ended && cancel.check())
@@ -419,7 +452,7 @@ std::optional<WalKnowledge::Minimal> WalReading::finish(const Cancellation& canc
     state_->stopped = true;
     state_->thread.join();
     take(state_->read, plan);
-    return state_->read.known.minimal;
+    return state_->read.known.barrier;
 }
 
 void raise_parameters(const RestoreRequest& request, const pgdata::ServerConfig& config,

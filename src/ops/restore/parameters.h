@@ -21,13 +21,16 @@ struct WalKnowledge {
         pgdata::TargetInWal target;
     };
     /// From here on the WAL cannot be replayed.
-    struct Minimal {
+    struct Barrier {
         std::string segment;
         Lsn begin;
+        /// Not for what the server wrote there (wal_level = minimal), but because the segment is
+        /// damaged, though the WAL goes on behind it: where the last record before that begins.
+        std::optional<Lsn> before_damage;
     };
     std::vector<Segment> segments;  ///< in the order of their names, streamed ones among them
     bool listed = false;            ///< those are all there are
-    std::optional<Minimal> minimal;
+    std::optional<Barrier> barrier;
 
     /// Whether all that begins before that position has been read; otherwise target_before() says
     /// nothing of what is not there.
@@ -40,11 +43,11 @@ private:
     static constexpr Lsn kEnd{UINT64_MAX};
 };
 
-/// Adds to the plan what it means that WAL was written with wal_level = minimal: every server ends
-/// in front of it, and one before version 14 goes on without what is not in it. `ends_before`:
-/// whether the recovery ends before it; nullopt if nobody knows yet.
-void add_minimal_wal(const WalKnowledge::Minimal& minimal, std::optional<bool> ends_before,
-                     RestorePlan& plan);
+/// Adds to the plan what it means that WAL cannot be replayed: every server ends in front of it,
+/// but of wal_level = minimal, which one before version 14 goes on with, without what is not in it.
+/// `ends_before`: whether the recovery ends before it; nullopt if nobody knows yet.
+void add_barrier(const WalKnowledge::Barrier& barrier, std::optional<bool> ends_before,
+                 RestorePlan& plan);
 
 /// Raises RestorePlan::required_parameters to what a server must be told for the WAL of this plan
 /// to be replayed to its end (at least what the cluster had at the time of the backup, and what it
@@ -68,7 +71,7 @@ public:
 
     /// Raises RestorePlan::required_parameters; tells from where on the WAL cannot be replayed.
     /// Ends early when `cancel` asks for it.
-    std::optional<WalKnowledge::Minimal> finish(const Cancellation& cancel, RestorePlan& plan);
+    std::optional<WalKnowledge::Barrier> finish(const Cancellation& cancel, RestorePlan& plan);
 
 private:
     struct State;

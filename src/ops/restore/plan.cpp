@@ -155,15 +155,14 @@ void judge_hole(const RestoreRequest& request, const WalScanRequest& scan_reques
 }
 
 /// Whether the target is before that WAL decides; the commits in front of it tell of a time.
-void judge_minimal(const RestoreRequest& request, const WalScanRequest& scan_request,
+void judge_barrier(const RestoreRequest& request, const WalScanRequest& scan_request,
                    const WalKnowledge& known, RestorePlan& plan) {
-    if (!known.minimal) return;
-    const auto& [segment, begin] = *known.minimal;
+    if (!known.barrier) return;
+    const auto& [segment, begin, before_damage] = *known.barrier;
     BeforeHole before =
-        look_before(scan_request, {pgdata::timeline_of_segment(segment), segment,
-                                   pgdata::wal_segment_start(segment, scan_request.segment_size)});
-    before.record = begin;
-    add_minimal_wal(*known.minimal, ends_before(request, plan, known, begin, before), plan);
+        look_before(scan_request, {pgdata::timeline_of_segment(segment), segment, begin});
+    before.record = before_damage.value_or(begin);
+    add_barrier(*known.barrier, ends_before(request, plan, known, begin, before), plan);
 }
 
 /// What somebody may not expect of the target they gave.
@@ -305,7 +304,7 @@ Result<> plan_wal(const RestoreRequest& request, const TimelineGuide& guide, Res
     judge_reach(request, end_of_wal(request, archives, all.wal), known, scan_request, plan);
     // Behind the target a hole is no problem, but has to be known of.
     judge_hole(request, scan_request, all, known, plan);
-    judge_minimal(request, scan_request, known, plan);
+    judge_barrier(request, scan_request, known, plan);
     return {};
 }
 

@@ -158,10 +158,11 @@ Result<> add_what_the_wal_needs(const RestoreRequest& request, WalReading& readi
     const std::size_t said = plan.warnings.size();
     const auto before = plan.other_settings;
     const auto required = plan.required_parameters.values;
-    if (const auto minimal = reading.finish(cancel, plan)) {
-        const bool ends_before = plan.type == RecoveryType::lsn &&
-                                 Lsn::parse(request.target).value_or(Lsn{}) <= minimal->begin;
-        add_minimal_wal(*minimal, ends_before, plan);
+    if (const auto barrier = reading.finish(cancel, plan)) {
+        const bool ends_before =
+            plan.type == RecoveryType::lsn && Lsn::parse(request.target).value_or(Lsn{}) <=
+                                                  barrier->before_damage.value_or(barrier->begin);
+        add_barrier(*barrier, ends_before, plan);
     }
     // The configuration is in the repository: it is read once more only for a reason.
     if (plan.required_parameters.values != required) plan_parameters(request, plan);

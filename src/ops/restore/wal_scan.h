@@ -31,7 +31,8 @@ struct WalScan {
     std::optional<Hole> hole;
 };
 
-/// What is known of the WAL right in front of a hole: up to there a recovery can be promised.
+/// What is known of the WAL right in front of a hole, which may begin within a segment: up to there
+/// a recovery can be promised.
 struct BeforeHole {
     std::optional<pgdata::WalCommit> commit;  ///< the last one, if it is in the last few segments
     Lsn record;                               ///< where the last whole record begins; 0: not known

@@ -67,6 +67,7 @@ private:
                                  entry->history_id,
                                  entry->archive_start,
                                  entry->archive_stop,
+                                 entry->lsn_stop.value_or(Lsn{}),
                                  {},
                                  /*wanted=*/false});
     }
@@ -140,7 +141,8 @@ private:
             backup.verdict = BackupVerdict::invalid;
         result_.backups.push_back(std::move(backup));
         result_.needs.push_back({manifest.label, manifest.history_id, manifest.archive_start,
-                                 manifest.archive_stop, own_segments(manifest), true});
+                                 manifest.archive_stop, manifest.lsn_stop.value_or(Lsn{}),
+                                 own_segments(manifest), true});
         return {};
     }
 

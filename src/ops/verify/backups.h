@@ -18,6 +18,7 @@ struct WalNeed {
     std::uint64_t history_id = 0;
     std::string start;  ///< segments; "" for an offline backup
     std::string stop;
+    Lsn stop_lsn;                  ///< 0: not known
     std::vector<std::string> own;  ///< segments that the backup itself holds (archive-copy)
     bool wanted = true;            ///< one of those to verify; false: known from backup.info only
 };

@@ -20,8 +20,9 @@ namespace chronos::ops::verify {
 ///     <key>
 ///     <16 hexadecimal digits>           one line an object, ascending
 ///
-/// The key says what the objects were compared with (SHA-1 of the manifest; WAL segment size): with
-/// another key nothing of it counts. A line is the beginning of XXH3-128 over
+/// The key says what the objects were compared with (SHA-1 of the manifest; what is read of WAL,
+/// and its segment size): with another key nothing of it counts. A line is the beginning of
+/// XXH3-128 over
 /// "<size> <mtime> <name>": an object that was written again, grew or shrank is not in the ledger.
 /// A change that keeps size and time is what `full` is for.
 ///

@@ -111,9 +111,8 @@ private:
             verify_backups(scope_, files->backup, everything ? nullptr : &chosen.with_references));
         for (WalNeed& need : backups.needs)
             need.wanted = need.wanted && (everything || chosen.labels.contains(need.label));
-        const WalRead wal =
-            CHRONOS_TRY(verify_wal(scope_, files->archive, files->backup.cipher_pass,
-                                   everything ? nullptr : &backups.needs));
+        const WalRead wal = CHRONOS_TRY(verify_wal(
+            scope_, files->archive, files->backup.cipher_pass, backups.needs, everything));
         CHRONOS_TRY(forget_expired(backups));
         meter_.enter("continuity");
         std::set<std::string> unusable;

@@ -12,13 +12,15 @@
 #include "chronos/crypto/hash.h"
 #include "chronos/pgdata/timeline_history.h"
 #include "chronos/pgdata/wal.h"
+#include "chronos/pgdata/wal_extent.h"
 #include "chronos/repo/wal_archive.h"
 #include "ops/verify/ledger.h"
 
 namespace chronos::ops::verify {
 namespace {
 
-constexpr std::string_view kSegmentSizeKey = "segment-size ";
+/// What earlier versions wrote is not continued: they read no more than the first page.
+constexpr std::string_view kSegmentSizeKey = "records segment-size ";
 
 /// A name as an archive stores segments: "<segment>[.partial]-<sha1>[.ext]".
 struct StoredName {
@@ -45,10 +47,12 @@ std::optional<StoredName> parse_stored_name(std::string_view name) {
     return stored;
 }
 
-/// The first page of what passes, and its size.
-class HeaderSink final : public io::Sink {
+/// The first page of what passes, its size, and how far its WAL goes.
+class SegmentSink final : public io::Sink {
 public:
+    explicit SegmentSink(pgdata::WalReader reader) : reader_(std::move(reader)) {}
     Result<> write(io::Bytes in) override {
+        CHRONOS_TRY(reader_.write(in));
         if (size_ < header_.size()) {
             const std::size_t count =
                 std::min<std::size_t>(in.size(), header_.size() - static_cast<std::size_t>(size_));
@@ -62,8 +66,10 @@ public:
         return io::Bytes(header_).first(std::min<std::size_t>(size_, header_.size()));
     }
     std::uint64_t size() const { return size_; }
+    pgdata::WalExtent extent() const { return reader_.extent(); }
 
 private:
+    pgdata::WalReader reader_;
     std::array<std::byte, pgdata::kWalHeaderSize> header_{};
     std::uint64_t size_ = 0;
 };
@@ -75,6 +81,7 @@ struct Job {
     std::size_t segment = 0;  ///< index in WalArchive::segments; of a partial one: none
     FindingId finding = kNoFinding;
     bool vanished = false;
+    pgdata::WalExtent extent;
 };
 
 class ArchiveReader {
@@ -94,18 +101,20 @@ public:
         if (ledger_.key().starts_with(kSegmentSizeKey))
             if (const auto size = parse_uint(ledger_.key().substr(kSegmentSizeKey.size())))
                 archive_.segment_size = static_cast<std::uint32_t>(*size);
+        if (!ledger_.key().starts_with(kSegmentSizeKey)) ledger_.forget();
     }
 
     /// `entries`: of this archive id, ascending by name.
-    Result<> run(std::span<const storage::Entry> entries, const std::vector<WalNeed>* needs,
-                 WalRead& result) {
+    Result<> run(std::span<const storage::Entry> entries, const std::vector<WalNeed>& needs,
+                 bool everything, WalRead& result) {
         scope_.meter.enter("archive " + archive_.id);
         CHRONOS_TRY(read_histories(entries));
-        collect(entries, needs);
+        collect(entries, everything ? nullptr : &needs);
         for (const Job& job : jobs_) scope_.meter.expect(job.entry->size, 1);
         CHRONOS_TRY(io::parallel_for(scope_.workers(), jobs_.size(), scope_.cancel,
                                      [&](std::size_t i) { return read(jobs_[i]); }));
         if (segment_size_ != 0) archive_.segment_size = segment_size_;
+        judge_unfinished(needs);
         ledger_.save();
         result.vanished = conclude() || result.vanished;
         if (counts_.wal.total > 0) result.counts.push_back(std::move(counts_));
@@ -186,7 +195,7 @@ private:
             if (!stored.partial) counts_.wal.add_valid();
             return;
         }
-        jobs_.push_back({&entry, stored, archive_.segments.size() - 1, kNoFinding, false});
+        jobs_.push_back({&entry, stored, archive_.segments.size() - 1, kNoFinding, false, {}});
     }
 
     /// Neither is read: which of them recovery would get nobody can say.
@@ -217,14 +226,17 @@ private:
             return {};
         }
         scope_.meter.object_done();
+        // Whether that is all that is needed of it depends on what comes later, too.
+        if (!job.extent.whole) return {};
         ledger_.expect(std::string(kSegmentSizeKey) + std::to_string(segment_size_));
         ledger_.add(*job.entry);
         ledger_.save_every(scope_.request.save_interval);
         return {};
     }
 
-    Result<> check(const Job& job) {
-        HeaderSink header;
+    Result<> check(Job& job) {
+        const Timeline timeline = pgdata::timeline_of_segment(job.name.segment);
+        SegmentSink header({pgdata::WalReader::Depth::records, timeline, begin_of(timeline)});
         crypto::Sha1Sink sha1(header);
         const auto decompressor =
             compress::make_decompressor(job.name.compression, compress::Form::normal, sha1);
@@ -238,10 +250,67 @@ private:
         if (const std::string actual = sha1.hex(); actual != job.name.sha1)
             return Error(ErrorKind::checksum,
                          "the content has SHA-1 " + actual + ", which is not the one in the name");
-        return check_header(job.name, header);
+        CHRONOS_TRY(check_header(job.name, header));
+        job.extent = header.extent();
+        if (job.extent.flaw.empty() || job.name.partial) return {};
+        return Error(ErrorKind::checksum, "the WAL in it cannot be read: " + job.extent.flaw);
     }
 
-    Result<> check_header(const StoredName& name, const HeaderSink& content) {
+    std::optional<Lsn> begin_of(Timeline timeline) const {
+        const auto history = archive_.histories.find(timeline);
+        if (history == archive_.histories.end() || history->second.empty()) return std::nullopt;
+        return history->second.back().switch_lsn;
+    }
+
+    /// Segments whose WAL ends before they do. The last one of a timeline may: of a server that
+    /// died, or of a standby that followed another timeline from there on.
+    void judge_unfinished(const std::vector<WalNeed>& needs) {
+        for (Job& job : jobs_) {
+            if (job.vanished || job.finding != kNoFinding || job.extent.whole || job.name.partial)
+                continue;
+            const auto [until, why] = needed_of(job.name.segment, needs);
+            if (until <= job.extent.end) continue;
+            job.finding = fail(*job.entry, Problem::checksum,
+                               "the WAL in it ends at " + job.extent.end.str() + ", but " + why);
+        }
+    }
+
+    struct Needed {
+        Lsn until;
+        std::string why;
+    };
+
+    Needed needed_of(const std::string& segment, const std::vector<WalNeed>& needs) const {
+        const Lsn start = pgdata::wal_segment_start(segment, archive_.segment_size);
+        const Lsn end{start.value + archive_.segment_size};
+        const std::string next = pgdata::next_wal_segment(segment, archive_.segment_size);
+        if (has(next)) return {end, next + " follows it"};
+        Needed needed;
+        const auto add = [&](Lsn until, const std::string& why) {
+            if (until > needed.until && until > start && until <= end) needed = {until, why};
+        };
+        for (const WalNeed& need : needs)
+            if (need.wanted && need.history_id == cluster_.id && need.stop == segment)
+                add(need.stop_lsn, "backup " + need.label + " ends at " + need.stop_lsn.str());
+        const Timeline timeline = pgdata::timeline_of_segment(segment);
+        for (const auto& [target, way] : archive_.histories)
+            for (std::size_t i = 0; i < way.size(); ++i) {
+                const Timeline to = i + 1 < way.size() ? way[i + 1].parent : target;
+                // It begins with a copy of this segment, and that is what is read.
+                if (way[i].parent != timeline ||
+                    has(pgdata::wal_segment_name(to, start, archive_.segment_size)))
+                    continue;
+                add(way[i].switch_lsn,
+                    "timeline " + std::to_string(to) + " begins at " + way[i].switch_lsn.str());
+            }
+        return needed;
+    }
+
+    bool has(const std::string& segment) const {
+        return std::ranges::binary_search(archive_.segments, segment, {}, &WalSegment::name);
+    }
+
+    Result<> check_header(const StoredName& name, const SegmentSink& content) {
         const auto header = CHRONOS_TRY(pgdata::parse_wal_header(content.header()));
         if (content.size() != header.segment_size)
             return Error(ErrorKind::file_read, "the segment has " + std::to_string(content.size()) +
@@ -320,11 +389,12 @@ void report_unknown_archives(const Scope& scope, const repo::ArchiveInfo& info,
 }  // namespace
 
 Result<WalRead> verify_wal(const Scope& scope, const repo::ArchiveInfo& info,
-                           const std::string& backup_pass, const std::vector<WalNeed>* needs) {
+                           const std::string& backup_pass, const std::vector<WalNeed>& needs,
+                           bool everything) {
     WalRead result;
     const std::vector<storage::Entry> entries =
         CHRONOS_TRY(scope.repository.storage->list_tree(repo::archive_path(scope.stanza())));
-    if (needs == nullptr) report_unknown_archives(scope, info, entries);
+    if (everything) report_unknown_archives(scope, info, entries);
     for (const repo::HistoryEntry& cluster : info.history) {
         // '0' follows '/': these are the names below the directory.
         const auto first = std::ranges::lower_bound(entries, cluster.archive_id() + "/", {},
@@ -332,7 +402,7 @@ Result<WalRead> verify_wal(const Scope& scope, const repo::ArchiveInfo& info,
         const auto last = std::ranges::lower_bound(entries, cluster.archive_id() + "0", {},
                                                    &storage::Entry::name);
         ArchiveReader reader(scope, cluster, info.cipher_pass, backup_pass);
-        CHRONOS_TRY(reader.run({first, last}, needs, result));
+        CHRONOS_TRY(reader.run({first, last}, needs, everything, result));
     }
     return result;
 }

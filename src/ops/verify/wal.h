@@ -35,10 +35,13 @@ struct WalRead {
     bool vanished = false;  ///< segments were removed meanwhile
 };
 
-/// Reads every segment of the archive: decrypt, decompress, SHA-1 against the name, size, and the
-/// header against name and cluster. With `needs`, the segments of those backups alone. The ledger
-/// is encrypted with `backup_pass`.
+/// Reads every segment of the archive: decrypt, decompress, SHA-1 against the name, size, the
+/// header against name and cluster, and the WAL itself, which has to reach as far as it is needed:
+/// to the end of the segment if its timeline goes on in the next one, to the end of a backup, and
+/// to where another timeline begins. Unless `everything`, the segments of those backups alone. The
+/// ledger is encrypted with `backup_pass`.
 Result<WalRead> verify_wal(const Scope& scope, const repo::ArchiveInfo& info,
-                           const std::string& backup_pass, const std::vector<WalNeed>* needs);
+                           const std::string& backup_pass, const std::vector<WalNeed>& needs,
+                           bool everything);
 
 }  // namespace chronos::ops::verify

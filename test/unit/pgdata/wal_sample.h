@@ -11,6 +11,11 @@ inline constexpr std::size_t kPage = 8192;
 inline constexpr std::uint64_t kStart = std::uint64_t{5} << 24;
 inline constexpr std::int64_t kEpochUs = std::int64_t{946684800} * 1000000;  ///< 2000-01-01
 
+template <class Value>
+std::string raw(Value value) {
+    return {reinterpret_cast<const char*>(&value), sizeof value};
+}
+
 /// Puts a record into WAL, over the headers of pages and as far as the content goes.
 inline void put(std::string& content, std::size_t at, std::string record) {
     while (!record.empty() && at < content.size()) {

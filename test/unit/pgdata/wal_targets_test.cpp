@@ -10,11 +10,6 @@
 namespace chronos::pgdata {
 namespace {
 
-template <class Value>
-std::string raw(Value value) {
-    return {reinterpret_cast<const char*>(&value), sizeof value};
-}
-
 std::string four_pages() {
     std::string content(4 * kPage, '\0');
     content[2] = 0x02;

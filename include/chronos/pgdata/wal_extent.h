@@ -1,0 +1,96 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "chronos/base/lsn.h"
+#include "chronos/io/stream.h"
+#include "chronos/pgdata/wal_commits.h"
+
+namespace chronos::pgdata {
+
+/// How far a recovery gets in a segment.
+struct WalExtent {
+    /// Up to here everything is the WAL that belongs there. The end of the segment, if a record
+    /// goes on in the next one.
+    Lsn end;
+    /// Where the last record begins that is whole; 0: there is none, or only pages were looked at.
+    Lsn last;
+    /// Whether that is all there can be: the segment is full, or the server has left it (a switch)
+    /// and nobody reads what is behind.
+    bool whole = false;
+    /// What no server leaves behind such an end: a page that is none, or one from which the WAL
+    /// goes on. "" where it may be the end of the WAL: zeros, and pages of an older segment, of
+    /// which the file was made, stand behind it.
+    std::string flaw;
+};
+
+/// Reads a segment as it passes, without keeping it. What has no header of a first page, or pages
+/// of another size, is not judged: it counts as whole.
+///
+/// Source: docs/format/cluster-files.md, WAL pages. Behind the record of a switch a server leaves
+/// zeros; before 11 it left empty pages.
+class WalReader final : public io::Sink {
+public:
+    enum class Depth {
+        pages,   ///< the header of each page: magic, timeline, position
+        records  ///< also how records follow each other, and their checksums
+    };
+    /// `timeline`: of the name. `begins`: where that timeline begins, if that is known; pages from
+    /// there on are its own.
+    WalReader(Depth depth, Timeline timeline, std::optional<Lsn> begins = std::nullopt)
+        : depth_(depth), timeline_(timeline), begins_(begins) {}
+
+    Result<> write(io::Bytes in) override;
+    Result<> finish() override { return {}; }
+    /// Of what was written.
+    WalExtent extent() const;
+
+private:
+    /// What a page is, by its header.
+    enum class Page { next, older, blank, none };
+
+    void add_page(io::Bytes page);
+    void begin(io::Bytes page);
+    Page kind_of(io::Bytes page) const;
+    void note_behind(Page kind);
+    bool begin_records(io::Bytes page, std::size_t& at);
+    void read_records(io::Bytes page);
+    bool begin_record(io::Bytes page, std::size_t at);
+    void feed(io::Bytes part);
+    bool end_record();
+    void stop(Lsn end);
+    Lsn here() const { return Lsn{start_.value + offset_}; }
+
+    Depth depth_;
+    Timeline timeline_;
+    std::optional<Lsn> begins_;
+    std::vector<std::byte> partial_;  ///< of a page
+
+    bool judged_ = true;
+    Lsn start_;
+    std::uint32_t segment_size_ = 0;
+    std::uint16_t magic_ = 0;
+    Timeline page_timeline_ = 0;  ///< of the page before
+    std::uint64_t offset_ = 0;    ///< of the page at hand
+    std::optional<Lsn> end_;
+    bool left_ = false;  ///< by a switch
+    std::string flaw_;
+
+    std::uint64_t remaining_ = 0;  ///< bytes of the record that goes on
+    bool known_ = false;           ///< whether its beginning was seen
+    Lsn record_;                   ///< where it begins
+    Lsn last_;                     ///< the same of the last one that was whole
+    std::array<std::byte, 24> head_{};
+    std::size_t head_size_ = 0;
+    std::uint32_t crc_ = 0;
+};
+
+WalExtent wal_extent(io::Bytes content, WalReader::Depth depth, Timeline timeline,
+                     std::optional<Lsn> begins = std::nullopt);
+
+}  // namespace chronos::pgdata
