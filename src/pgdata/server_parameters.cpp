@@ -81,6 +81,14 @@ std::optional<ServerParameters> parameters_in_control_file(io::Bytes content) {
     return load_values(content.subspan(version->control.max_connections));
 }
 
+std::uint64_t next_xid_in_control_file(io::Bytes content) {
+    const auto control = parse_control_file(content);
+    if (!control) return 0;
+    const std::size_t at =
+        find_version(control->control_version, control->catalog_version)->control.next_xid;
+    return at == 0 ? 0 : load<std::uint64_t>(content, at);
+}
+
 std::optional<ServerParameters> parameters_in_wal(io::Bytes content) {
     std::optional<ServerParameters> found;
     for_each_record(content, [&](std::size_t, const Record& record) {

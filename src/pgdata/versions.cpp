@@ -9,10 +9,10 @@ namespace chronos::pgdata {
 namespace {
 
 constexpr ControlLayout kUnknown{};
-constexpr ControlLayout kControl11{208, 220, 244, 136, 176, 280};
-constexpr ControlLayout kControl12{216, 228, 252, 144, 180, 288};  // the same until 17
-constexpr ControlLayout kControl18{216, 228, 252, 144, 180, 292};
-constexpr ControlLayout kControl19{224, 240, 268, 152, 188, 308};
+constexpr ControlLayout kControl11{208, 220, 244, 136, 176, 0, 280};
+constexpr ControlLayout kControl12{216, 228, 252, 144, 180, 64, 288};  // the same until 17
+constexpr ControlLayout kControl18{216, 228, 252, 144, 180, 64, 292};
+constexpr ControlLayout kControl19{224, 240, 268, 152, 188, 72, 308};
 
 constexpr std::array kVersions = {
     Version{"9.6", 9, 0xD093, 960, 201608131, kUnknown},

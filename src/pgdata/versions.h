@@ -15,6 +15,7 @@ struct ControlLayout {
     std::size_t data_checksum_version = 0;
     std::size_t recovery_timeline = 0;  ///< what is replayed, or was when recovery ended
     std::size_t max_connections = 0;    ///< the first of the five values of ServerParameters
+    std::size_t next_xid = 0;           ///< with its epoch, 64 bits; 0: the two are apart
     std::size_t crc = 0;                ///< of all bytes before it; 0: the layout is not known
 };
 

@@ -30,6 +30,10 @@ struct ServerParameters {
 /// From global/pg_control of version 12 or later; nullopt for an older or damaged one.
 std::optional<ServerParameters> parameters_in_control_file(io::Bytes content);
 
+/// From such a file: the first transaction id, with its epoch, that was not given out then. 0 where
+/// that is not known.
+std::uint64_t next_xid_in_control_file(io::Bytes content);
+
 /// The highest values that records in a WAL segment (or the front part of one) of version 12 or
 /// later announce; nullopt if none does. Looks at every place where a record may begin, so that
 /// what precedes need not be whole.

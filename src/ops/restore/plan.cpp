@@ -8,6 +8,7 @@
 #include "chronos/base/text.h"
 #include "chronos/ops/restore.h"
 #include "chronos/pgdata/control_file.h"
+#include "chronos/pgdata/server_parameters.h"
 #include "chronos/repo/places.h"
 #include "chronos/repo/stored_file.h"
 #include "chronos/repo/wal_notes.h"
@@ -52,16 +53,32 @@ void decide_replacement(const RestoreRequest& request, RestorePlan& plan) {
     plan.delta = plan.force = false;
 }
 
-/// Only pg_control knows the size of a segment. Without one (a damaged backup) the default.
-std::uint32_t segment_size(const RestoreRequest& request, const RestorePlan& plan) {
-    constexpr std::uint32_t kDefault = 16u << 20;
+/// What only pg_control knows. Without one (a damaged backup) what is likely.
+struct ControlFacts {
+    std::uint32_t wal_segment_size = 16u << 20;
+    std::uint64_t next_xid = 0;  ///< 0: not known
+};
+
+ControlFacts control_facts(const RestoreRequest& request, const RestorePlan& plan) {
+    ControlFacts facts;
     const repo::ManifestFile* file = plan.manifest.find_file("pg_data/global/pg_control");
-    if (file == nullptr) return kDefault;
+    if (file == nullptr) return facts;
     const auto content = repo::read_small_file(request.repositories[plan.repository_index],
                                                request.stanza, plan.manifest, *file, 1u << 16);
-    if (!content) return kDefault;
+    if (!content) return facts;
     const auto control = pgdata::parse_control_file(io::bytes(*content));
-    return control && control->wal_segment_size != 0 ? control->wal_segment_size : kDefault;
+    if (control) facts.wal_segment_size = control->wal_segment_size;
+    if (control) facts.next_xid = pgdata::next_xid_in_control_file(io::bytes(*content));
+    return facts;
+}
+
+void judge_xid(const ControlFacts& control, RestorePlan& plan) {
+    if (plan.type != RecoveryType::xid || !plan.manifest.options.online) return;
+    // One may be streamed, another one be on its way.
+    const std::uint64_t wal_bytes = (plan.wal.count + 2) * control.wal_segment_size;
+    auto judged =
+        judge_xid_epoch(parse_uint(plan.target_setting).value_or(0), control.next_xid, wal_bytes);
+    if (!judged) plan.problems.push_back({std::move(judged).error()});
 }
 
 /// Whether recovery depends on the archive: with these types, and nobody having given another
@@ -286,8 +303,9 @@ Result<> plan_wal(const RestoreRequest& request, const TimelineGuide& guide, Res
     plan.backup_timeline = path.backup;
     plan.target_timeline = path.target;
     plan.warnings.insert(plan.warnings.end(), guide.warnings().begin(), guide.warnings().end());
+    const ControlFacts control = control_facts(request, plan);
     WalScanRequest scan_request{
-        guide.archives(), &plan.manifest, &path, segment_size(request, plan), {}, request.stanza};
+        guide.archives(), &plan.manifest, &path, control.wal_segment_size, {}, request.stanza};
     // WAL behind the target is not needed, but has to be known of.
     const WalScan all = CHRONOS_TRY(scan_wal(scan_request));
     WalScan scan = all;
@@ -297,6 +315,7 @@ Result<> plan_wal(const RestoreRequest& request, const TimelineGuide& guide, Res
         scan = CHRONOS_TRY(scan_wal(to_target));
     }
     plan.wal = scan.wal;
+    judge_xid(control, plan);
     judge_missing(request, scan, plan);
     const WalKnowledge known =
         look_into_wal(request, archives, path, scan_request.segment_size, plan);

@@ -1,9 +1,12 @@
 #include "target.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 
 #include "chronos/base/quote.h"
@@ -102,6 +105,35 @@ std::vector<std::int64_t> instants_of(std::int64_t naive_us) {
     return instants;
 }
 
+bool is_file(const std::string& path) {
+    struct stat status = {};
+    return ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
+}
+
+/// "EST5EDT", "<+0330>-3:30": a zone that tells its offset itself.
+bool tells_offset(std::string_view zone) {
+    constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    const bool quoted = zone.starts_with('<');
+    const std::size_t end =
+        quoted ? zone.find('>') : std::min(zone.find_first_not_of(kLetters), zone.size());
+    if (end == std::string_view::npos || end < (quoted ? 4u : 3u)) return false;
+    std::string_view offset = zone.substr(quoted ? end + 1 : end);
+    if (offset.starts_with('+') || offset.starts_with('-')) offset.remove_prefix(1);
+    return !offset.empty() && offset.front() >= '0' && offset.front() <= '9';
+}
+
+/// Whether the C library knows it: one that it does not know it takes for UTC, without a word.
+bool is_time_zone(std::string_view zone) {
+    if (zone.starts_with(':')) zone.remove_prefix(1);
+    for (const std::string_view utc : {"", "UTC", "UTC0", "GMT", "Etc/UTC", "Universal", "Zulu"})
+        if (zone == utc) return true;
+    if (zone.starts_with('/')) return is_file(std::string(zone));
+    const char* directory = std::getenv("TZDIR");
+    return is_file(std::string(directory != nullptr ? directory : "/usr/share/zoneinfo") + "/" +
+                   std::string(zone)) ||
+           tells_offset(zone);
+}
+
 Error not_valid_without_type(const char* option, const char* types) {
     return Error(
         ErrorKind::option_invalid,
@@ -184,6 +216,13 @@ Result<TimeTarget> judge_time_target(const RestoreRequest& request, UnixTime now
                 "assumed (for UTC use +00)");
     const auto naive = parse_time_us(text + "Z");
     if (!naive) return *std::move(target);  // it has a zone, or counts from now
+    if (const char* zone = std::getenv("TZ"); zone != nullptr && !is_time_zone(zone))
+        return Error(ErrorKind::option_invalid_value,
+                     "the time '" + shown + "' is meant in the time zone '" + printable(zone) +
+                         "' (TZ), which is not known here")
+            .with_hint("Say which moment is meant, with its zone: '" +
+                       format_instant(target->instant_us) +
+                       "' is what it would be taken for without one.");
     const std::vector<std::int64_t> instants = instants_of(*naive);
     if (instants.size() == 1) return *std::move(target);
     if (instants.empty())
@@ -195,6 +234,28 @@ Result<TimeTarget> judge_time_target(const RestoreRequest& request, UnixTime now
                  "the time '" + shown + "' was there twice: clocks were set back over it")
         .with_hint("Say which moment is meant, with its zone: '" + format_instant(instants[0]) +
                    "' is the first one, '" + format_instant(instants[1]) + "' the second.");
+}
+
+Result<> judge_xid_epoch(std::uint64_t xid, std::uint64_t next_xid, std::uint64_t wal_bytes) {
+    constexpr std::uint64_t kEpoch = std::uint64_t{1} << 32;
+    // The end of a transaction alone takes more of the WAL.
+    constexpr std::uint64_t kBytesMin = 32;
+    if (xid < kEpoch || next_xid == 0) return {};
+    // No server runs with a transaction that is older.
+    const std::uint64_t first = next_xid > kEpoch / 2 ? next_xid - kEpoch / 2 : 1;
+    const std::uint64_t end = next_xid + wal_bytes / kBytesMin + 1;
+    if (xid >= first && xid < end) return {};
+    Error error(ErrorKind::backup_set_invalid,
+                "transaction " + std::to_string(xid) +
+                    " cannot end in the WAL behind this backup: the cluster was about to begin " +
+                    "transaction " + std::to_string(next_xid) + " then");
+    std::uint64_t meant = next_xid / kEpoch * kEpoch + xid % kEpoch;
+    if (meant >= end && meant >= kEpoch) meant -= kEpoch;
+    if (meant < first) meant += kEpoch;
+    if (meant < first || meant >= end) return error;
+    return std::move(error).with_hint(
+        "A server looks at the lower 32 bits of the number alone, and would stop at transaction " +
+        std::to_string(meant) + ": give that one if it is meant.");
 }
 
 namespace {

@@ -22,8 +22,13 @@ std::optional<TimeTarget> parse_time_target(std::string_view text, UnixTime now)
 
 /// The same for a request of type time, or why not: kind format or option_invalid_value. Refused
 /// are, besides what nobody can read, local times that were there twice or never, with the instants
-/// that may be meant.
+/// that may be meant, and any in a zone (TZ) that this machine does not know.
 Result<TimeTarget> judge_time_target(const RestoreRequest& request, UnixTime now);
+
+/// Whether a transaction id that is given with its epoch can be that of one that ended in
+/// `wal_bytes` behind a backup whose pg_control has `next_xid`. A server looks at the lower 32 bits
+/// alone, and would stop at another transaction. Kind backup_set_invalid, with the right number.
+Result<> judge_xid_epoch(std::uint64_t xid, std::uint64_t next_xid, std::uint64_t wal_bytes);
 
 /// "2026-11-20 08:11:30+00", with a fraction if there is one.
 std::string format_instant(std::int64_t instant_us);

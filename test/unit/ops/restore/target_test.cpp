@@ -111,6 +111,47 @@ TEST_F(TimeTargetTest, OffsetsAreKeptAndCoordinatedTimeIsKnownByName) {
     }
 }
 
+TEST_F(TimeTargetTest, AZoneThatIsNotKnownIsNotTakenForCoordinatedTime) {
+    for (const char* zone :
+         {"Europe/Berln", "Europe", "nonsense", ":Mars/Phobos", "/nowhere", "E1"}) {
+        set_zone(zone);
+        const auto judged = judge_time_target(request_for_time("2026-11-20 08:11:30"), kNow);
+        EXPECT_ERROR(ErrorKind::option_invalid_value, judged);
+        EXPECT_NE(judged.error().message().find(zone), std::string::npos);
+        EXPECT_OK(judge_time_target(request_for_time("2026-11-20 08:11:30+01"), kNow));
+        EXPECT_OK(judge_time_target(request_for_time("1 hour ago"), kNow));
+    }
+    for (const char* zone : {"", "UTC", "Europe/Berlin", ":Europe/Berlin", "EST5EDT",
+                             "<+0330>-3:30", "JST-9", "CET-1CEST,M3.5.0,M10.5.0/3", "UTC0"}) {
+        set_zone(zone);
+        EXPECT_OK(judge_time_target(request_for_time("2026-11-20 08:11:30"), kNow));
+    }
+}
+
+// A server compares the lower half of it alone.
+TEST(XidTarget, OfAnotherEpochIsNotThatTransaction) {
+    constexpr std::uint64_t kEpoch = std::uint64_t{1} << 32;
+    constexpr std::uint64_t kWal = std::uint64_t{1} << 30;
+    const std::uint64_t next = 2 * kEpoch + 5000;
+    for (const std::uint64_t xid : {std::uint64_t{700}, std::uint64_t{4000000000}, next, next - 100,
+                                    next + 100000, 2 * kEpoch - 7})
+        EXPECT_OK(judge_xid_epoch(xid, next, kWal));
+    EXPECT_OK(judge_xid_epoch(kEpoch + 700, 0, kWal));
+    for (const std::uint64_t xid : {kEpoch + 5100, 3 * kEpoch + 5100, kEpoch * 9 + 5100}) {
+        const auto judged = judge_xid_epoch(xid, next, kWal);
+        EXPECT_ERROR(ErrorKind::backup_set_invalid, judged);
+        EXPECT_NE(judged.error().hint().find(std::to_string(2 * kEpoch + 5100)), std::string::npos)
+            << judged.error().text();
+    }
+    const auto first = judge_xid_epoch(kEpoch + 800, 760, kWal);
+    EXPECT_ERROR(ErrorKind::backup_set_invalid, first);
+    EXPECT_NE(first.error().hint().find("transaction 800:"), std::string::npos);
+    // Right behind the beginning of an epoch, one that began before it.
+    const auto older = judge_xid_epoch(3 * kEpoch - 9, 2 * kEpoch + 3, kWal);
+    EXPECT_ERROR(ErrorKind::backup_set_invalid, older);
+    EXPECT_NE(older.error().hint().find(std::to_string(2 * kEpoch - 9)), std::string::npos);
+}
+
 TEST_F(TimeTargetTest, AnHourThatIsThereTwiceOrNeverIsNotGuessed) {
     set_zone("Europe/Berlin");
     const auto twice = judge_time_target(request_for_time("2026-10-25 02:30:00.5"), kNow);
