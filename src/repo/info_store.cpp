@@ -334,21 +334,35 @@ std::string repair_hint(const std::string& stanza) {
     return "'chronos --stanza=" + stanza + " repair' shows how to mend it.";
 }
 
-std::string entry_difference(const BackupEntry& listed, const BackupEntry& actual) {
-    if (listed.type != actual.type) return "type";
-    if (listed.archive_start != actual.archive_start) return "backup-archive-start";
-    if (listed.archive_stop != actual.archive_stop) return "backup-archive-stop";
-    if (listed.lsn_start != actual.lsn_start) return "backup-lsn-start";
-    if (listed.lsn_stop != actual.lsn_stop) return "backup-lsn-stop";
-    if (listed.prior != actual.prior) return "backup-prior";
-    if (listed.timestamp_stop != actual.timestamp_stop) return "backup-timestamp-stop";
-    if (listed.history_id != actual.history_id) return "db-id";
+std::string entry_difference(const BackupEntry& listed, const BackupEntry& actual,
+                             bool decisive_only) {
+    const auto labels = [](const BackupEntry& entry) {
+        return std::set<std::string>(entry.references.begin(), entry.references.end());
+    };
+    std::vector<std::string> keys;
+    const auto compare = [&](const char* key, const auto& one, const auto& other, bool decisive) {
+        if (one != other && (decisive || !decisive_only)) keys.emplace_back(key);
+    };
+    compare("backup-type", listed.type, actual.type, false);
+    compare("backup-archive-start", listed.archive_start, actual.archive_start, true);
+    compare("backup-archive-stop", listed.archive_stop, actual.archive_stop, true);
+    // Where old versions did not write them, nothing was chosen by them.
+    compare("backup-lsn-start", listed.lsn_start, actual.lsn_start, listed.lsn_start.has_value());
+    compare("backup-lsn-stop", listed.lsn_stop, actual.lsn_stop, listed.lsn_stop.has_value());
+    compare("backup-prior", listed.prior, actual.prior, false);
+    compare("backup-reference", labels(listed), labels(actual), false);
+    compare("backup-timestamp-start", listed.timestamp_start, actual.timestamp_start, false);
+    compare("backup-timestamp-stop", listed.timestamp_stop, actual.timestamp_stop, true);
+    compare("db-id", listed.history_id, actual.history_id, true);
+    compare("option-online", listed.option_online, actual.option_online, false);
+    // Old versions did not write it.
+    if (listed.error) compare("backup-error", listed.error, actual.error, false);
     // Of a manifest whose sizes somebody changed, these are what is left of the old ones.
-    if (listed.size != actual.size) return "backup-info-size";
-    if (listed.size_delta != actual.size_delta) return "backup-info-size-delta";
-    if (listed.repo_size != actual.repo_size) return "backup-info-repo-size";
-    if (listed.repo_size_delta != actual.repo_size_delta) return "backup-info-repo-size-delta";
-    return "";
+    compare("backup-info-size", listed.size, actual.size, false);
+    compare("backup-info-size-delta", listed.size_delta, actual.size_delta, false);
+    compare("backup-info-repo-size", listed.repo_size, actual.repo_size, false);
+    compare("backup-info-repo-size-delta", listed.repo_size_delta, actual.repo_size_delta, false);
+    return join(keys, ", ");
 }
 
 std::vector<HistoryEntry> archives_of(const std::vector<HistoryEntry>& history,

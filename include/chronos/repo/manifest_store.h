@@ -54,9 +54,10 @@ Result<Manifest> load_history_manifest(const Repository& repository, const std::
 Result<> prove_stored(const Repository& repository, const std::string& stanza,
                       const Manifest& manifest);
 
-/// Of the members that restore and the next backup read in backup.info instead of the manifest, the
-/// key of the first that the two do not agree on; "" if there is none.
-std::string entry_difference(const BackupEntry& listed, const BackupEntry& actual);
+/// The keys of the members that backup.info and the manifest do not agree on; "" if there is none.
+/// `decisive_only`: of those by which a restore chooses the backup and its WAL.
+std::string entry_difference(const BackupEntry& listed, const BackupEntry& actual,
+                             bool decisive_only = false);
 
 /// What every error says that comes from a file of a stanza which tells what is in it: the sentence
 /// that names the command that mends it.

@@ -9,6 +9,7 @@
 #include "chronos/ops/restore.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/pgdata/server_parameters.h"
+#include "chronos/repo/manifest_store.h"
 #include "chronos/repo/places.h"
 #include "chronos/repo/stored_file.h"
 #include "chronos/repo/wal_notes.h"
@@ -439,6 +440,29 @@ void load_outside(const RestoreRequest& request, const SelectedBackup& selected,
             "elsewhere before a server can be started");
 }
 
+/// The backup was chosen, and its WAL looked for, by what backup.info says of it.
+Result<> check_entry(const RestoreRequest& request, const SelectedBackup& selected,
+                     const repo::Manifest& manifest) {
+    const std::string hint = "'chronos --stanza=" + request.stanza +
+                             " repair --force' writes backup.info anew from the manifests.";
+    const std::string keys = repo::entry_difference(selected.entry, repo::backup_entry_of(manifest),
+                                                    /*decisive_only=*/true);
+    if (!keys.empty())
+        return Error(ErrorKind::format, "backup.info says something else of backup " +
+                                            manifest.label + " than its manifest does: " + keys)
+            .with_hint(hint);
+    const auto cluster =
+        std::ranges::find(selected.info.history, manifest.history_id, &repo::HistoryEntry::id);
+    if (cluster != selected.info.history.end() && cluster->system_id == manifest.system_id &&
+        cluster->version == manifest.pg_version)
+        return {};
+    return Error(ErrorKind::format,
+                 "backup " + manifest.label + " is of a cluster (version " + manifest.pg_version +
+                     ", system-id " + std::to_string(manifest.system_id) +
+                     ") that backup.info does not know as " + std::to_string(manifest.history_id))
+        .with_hint(hint);
+}
+
 Result<> load_selected(const RestoreRequest& request, const SelectedBackup& selected,
                        RestorePlan& plan) {
     const repo::Repository& repository = request.repositories[selected.repository_index];
@@ -455,6 +479,7 @@ Result<> load_selected(const RestoreRequest& request, const SelectedBackup& sele
             .with_hint(
                 "this indicates some sort of corruption (at the very least paths have been "
                 "renamed).");
+    CHRONOS_TRY(check_entry(request, selected, plan.manifest));
     load_outside(request, selected, plan);
     CHRONOS_TRY(check_places(plan.manifest));
     bound_modes(plan.manifest);

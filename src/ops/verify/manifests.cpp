@@ -104,8 +104,8 @@ bool check_manifest(const Scope& scope, const repo::BackupInfo& info, const std:
                     ") is not in the backup.info history");
     const repo::BackupEntry* listed = info.find(label);
     if (listed == nullptr) return true;
-    const std::string key = repo::entry_difference(*listed, repo::backup_entry_of(manifest));
-    return key.empty() ? true : fail("does not agree with backup.info on " + key);
+    const std::string keys = repo::entry_difference(*listed, repo::backup_entry_of(manifest));
+    return keys.empty() ? true : fail("does not agree with backup.info on " + keys);
 }
 
 }  // namespace chronos::ops::verify

@@ -413,6 +413,33 @@ TEST_F(RestoreTest, TargetBeforeEveryBackupSaysWhatCanBeRecovered) {
     EXPECT_ERROR(ErrorKind::backup_set_invalid, plan_restore(request));
 }
 
+TEST_F(RestoreTest, BackupThatBackupInfoDescribesOtherwiseIsRefused) {
+    RestoreRequest request = request_for("zst-bundle-block");
+    const repo::Repository& repository = request.repositories.front();
+    const auto info = repo::load_backup_info(repository, "main");
+    ASSERT_OK(info);
+    using Change = std::function<void(repo::BackupInfo&)>;
+    const std::vector<std::pair<std::string, Change>> changes = {
+        {"backup-timestamp-stop", [](auto& wrong) { wrong.backups.back().timestamp_stop += 60; }},
+        {"backup-lsn-stop", [](auto& wrong) { wrong.backups.back().lsn_stop = Lsn{1}; }},
+        {"backup-archive-start",
+         [](auto& wrong) { wrong.backups.back().archive_start = "000000010000000000000009"; }},
+        {"system-id", [](auto& wrong) { ++wrong.history.front().system_id; }}};
+    for (const auto& [what, change] : changes) {
+        repo::BackupInfo wrong = *info;
+        change(wrong);
+        ASSERT_OK(repo::save_backup_info(repository, "main", wrong));
+        const auto plan = plan_restore(request);
+        EXPECT_ERROR(ErrorKind::format, plan);
+        EXPECT_NE(plan.error().message().find(what), std::string::npos) << plan.error().text();
+        EXPECT_NE(plan.error().hint().find("repair --force"), std::string::npos);
+    }
+    repo::BackupInfo sizes = *info;
+    ++sizes.backups.back().size;
+    ASSERT_OK(repo::save_backup_info(repository, "main", sizes));
+    EXPECT_OK(plan_restore(request));  // nothing depends on it
+}
+
 TEST_F(RestoreTest, MissingWalIsNamed) {
     RestoreRequest request = request_for("zst-bundle-block");
     const auto remove_segment = [&](const std::string& segment) {

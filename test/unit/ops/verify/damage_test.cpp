@@ -374,6 +374,33 @@ TEST_F(Damage, BackupThatBackupInfoDescribesOtherwise) {
     expect_only(run(), {kFull + ": backup.manifest", "backup-archive-stop"});
 }
 
+TEST_F(Damage, EachMemberThatBackupInfoDescribesOtherwiseIsNamed) {
+    const auto repository = fixture_.repository();
+    auto info = repo::load_backup_info(repository, "main");
+    ASSERT_OK(info);
+    using Change = std::function<void(repo::BackupEntry&)>;
+    const std::vector<std::pair<std::string, Change>> changes = {
+        {"backup-type", [](auto& entry) { entry.type = repo::BackupType::diff; }},
+        {"backup-prior", [](auto& entry) { entry.prior = kFull; }},
+        {"backup-reference", [](auto& entry) { entry.references.pop_back(); }},
+        {"backup-reference", [](auto& entry) { entry.references.push_back("20200101-000000F"); }},
+        {"backup-timestamp-start", [](auto& entry) { --entry.timestamp_start; }},
+        {"backup-timestamp-stop", [](auto& entry) { ++entry.timestamp_stop; }},
+        {"backup-lsn-start", [](auto& entry) { entry.lsn_start = Lsn{1}; }},
+        {"backup-error", [](auto& entry) { entry.error = true; }},
+        {"option-online", [](auto& entry) { entry.option_online = false; }},
+        {"backup-lsn-stop, backup-timestamp-stop", [](auto& entry) {
+             entry.lsn_stop.reset();
+             entry.timestamp_stop = 1;
+         }}};
+    for (const auto& [keys, change] : changes) {
+        repo::BackupInfo wrong = *info;
+        change(wrong.backups.back());
+        ASSERT_OK(repo::save_backup_info(repository, "main", wrong));
+        expect_only(run(), {kIncr + ": backup.manifest", "backup.info on " + keys + " "});
+    }
+}
+
 TEST_F(Damage, DirectoryWithoutManifestIsNoted) {
     fs::create_directories(backup("20261121-000000F") + "/pg_data");
     test::write_file(backup("20261121-000000F") + "/backup.manifest.copy", "half");
