@@ -152,6 +152,8 @@ private:
                 return Error(ErrorKind::format,
                              "ini section should end with ]" + at_line + ": " + printable(line));
             section_ = std::string(line.substr(1, line.size() - 2));
+            if (section_->empty())
+                return Error(ErrorKind::format, "invalid empty section" + at_line + ": []");
             lines_.sections.push_back({.name = *section_, .file = file, .line = number});
             return {};
         }

@@ -76,8 +76,30 @@ private:
         }
         // On a timeline without a backup all there is belongs to the window.
         const bool before_all = oldest != UINT64_MAX && missing.last < oldest;
-        if (label.empty() && (before_all || (before_backup && after_backup))) return;
+        const bool between =
+            before_backup && after_backup && !has_more_before(missing.timeline, missing.first);
+        if (label.empty() && (before_all || between)) return;
         report(missing, label);
+    }
+
+    /// Whether WAL before a position is there that no backup needs: retention, which removes from
+    /// the oldest on, has not come as far.
+    bool has_more_before(Timeline timeline, std::uint64_t position) const {
+        for (const WalRuns::Run& run : runs_.all()) {
+            if (run.timeline != timeline || run.first >= position) continue;
+            std::uint64_t at = run.first;
+            for (const Need& need : sorted_needs(timeline))
+                if (need.range.first <= at) at = std::max(at, need.range.last + 1);
+            if (at <= std::min(run.last, position - 1)) return true;
+        }
+        return false;
+    }
+    std::vector<Need> sorted_needs(Timeline timeline) const {
+        std::vector<Need> needs;
+        std::ranges::copy_if(needs_, std::back_inserter(needs),
+                             [&](const Need& need) { return need.range.timeline == timeline; });
+        std::ranges::sort(needs, {}, [](const Need& need) { return need.range.first; });
+        return needs;
     }
 
     /// What a backup needs before the first and after the last segment of its timeline.
@@ -145,7 +167,7 @@ private:
     }
 
     /// A hole ends before a position; one from the end of a backup to the start of another is what
-    /// retention leaves.
+    /// retention leaves, if it has also removed what is older.
     void close(std::vector<WalRuns::Run>& missing, const std::vector<const Need*>& led,
                std::uint64_t end) {
         if (missing.empty()) return;
@@ -154,7 +176,9 @@ private:
             led, [&](const Need* need) { return need->range.last + 1 == first; });
         const bool before_backup =
             std::ranges::any_of(led, [&](const Need* need) { return need->range.first == end; });
-        if (!after_backup || !before_backup)
+        const bool retention = after_backup && before_backup &&
+                               !has_more_before(missing.front().timeline, missing.front().first);
+        if (!retention)
             for (const WalRuns::Run& piece : missing) report(piece, "");
         missing.clear();
     }

@@ -183,6 +183,27 @@ void judge_barrier(const RestoreRequest& request, const WalScanRequest& scan_req
     add_barrier(*known.barrier, ends_before(request, plan, known, begin, before), plan);
 }
 
+/// Times of backups have seconds, the target may be any moment in the one in which this one ended:
+/// a server refuses to stop at a transaction that ended before.
+void judge_same_second(const RestoreRequest& request, const WalScanRequest& scan_request,
+                       RestorePlan& plan) {
+    if (plan.type != RecoveryType::time || !plan.target_us || !plan.manifest.lsn_stop ||
+        plan.manifest.timestamp_stop != *plan.target_us / 1000000)
+        return;
+    const std::string& stop = plan.manifest.archive_stop;
+    const BeforeHole before = look_before(
+        scan_request, {pgdata::timeline_of_segment(stop), stop, *plan.manifest.lsn_stop});
+    if (!before.commit || before.commit->time_us < *plan.target_us ||
+        (!request.target_exclusive && before.commit->time_us == *plan.target_us))
+        return;
+    plan.problems.push_back(
+        {Error(ErrorKind::backup_set_invalid,
+               "target '" + request.target + "' is before the end of backup " +
+                   plan.manifest.label + ": a transaction before that ended at " +
+                   format_instant(before.commit->time_us))
+             .with_hint("A later target, or an earlier backup by --set, can be had.")});
+}
+
 /// What somebody may not expect of the target they gave.
 void judge_target(const WalScan& scan, RestorePlan& plan) {
     const RestoreWal& wal = scan.wal;
@@ -320,6 +341,7 @@ Result<> plan_wal(const RestoreRequest& request, const TimelineGuide& guide, Res
     judge_missing(request, scan, plan);
     const WalKnowledge known =
         look_into_wal(request, archives, path, scan_request.segment_size, plan);
+    judge_same_second(request, scan_request, plan);
     judge_target(scan, plan);
     judge_reach(request, end_of_wal(request, archives, all.wal), known, scan_request, plan);
     // Behind the target a hole is no problem, but has to be known of.

@@ -190,21 +190,12 @@ Result<Chosen> select_newest(const std::vector<LoadedRepository>& repositories, 
     return asked != nullptr ? asked->nothing_leads() : rule.nothing;
 }
 
-Result<Rule> time_rule(const RestoreRequest& request,
-                       const std::vector<LoadedRepository>& repositories,
-                       const std::optional<TimeTarget>& target) {
-    if (!target)
-        return Error(ErrorKind::format,
-                     "automatic backup set selection cannot be performed with provided time '" +
-                         printable(request.target) + "'")
-            .with_hint(
-                "time format must be YYYY-MM-DD HH:MM:SS with optional msec and optional "
-                "timezone (+/- HH or HHMM or HH:MM) - if timezone is omitted, local time is "
-                "assumed (for UTC use +00)");
-    const UnixTime seconds = target->instant_us / 1000000;
+/// Backups that ended before a second, or in it.
+Rule time_rule(const RestoreRequest& request, const std::vector<LoadedRepository>& repositories,
+               UnixTime before) {
     return Rule{"is the newest that ended before the target",
-                [seconds](const LoadedRepository&, const repo::BackupEntry& entry) {
-                    return std::optional(entry.timestamp_stop < seconds);
+                [before](const LoadedRepository&, const repo::BackupEntry& entry) {
+                    return std::optional(entry.timestamp_stop < before);
                 },
                 Error(ErrorKind::backup_set_invalid,
                       "unable to find backup set with stop time less than '" + request.target + "'")
@@ -226,6 +217,22 @@ Rule lsn_rule(const RestoreRequest& request, const std::vector<LoadedRepository>
         Error(ErrorKind::backup_set_invalid,
               "unable to find backup set with lsn less than or equal to '" + request.target + "'")
             .with_hint(reachable_hint(repositories, RecoveryType::lsn))};
+}
+
+/// One that ended in the second of the target may have ended before it, and is taken where there is
+/// no other; the WAL will tell.
+Result<Chosen> select_for_time(const RestoreRequest& request, const TimeTarget& target,
+                               const std::vector<LoadedRepository>& repositories, Guides& guides) {
+    const UnixTime seconds = target.instant_us / 1000000;
+    Result<Chosen> chosen =
+        select_newest(repositories, guides, time_rule(request, repositories, seconds));
+    const auto ends_then = [seconds](const LoadedRepository& repository) {
+        return std::ranges::find(repository.info.backups, seconds,
+                                 &repo::BackupEntry::timestamp_stop) !=
+               repository.info.backups.end();
+    };
+    if (chosen || std::ranges::none_of(repositories, ends_then)) return chosen;
+    return select_newest(repositories, guides, time_rule(request, repositories, seconds + 1));
 }
 
 /// Of the cluster that the stanza is about now.
@@ -275,9 +282,8 @@ Result<Chosen> choose(const RestoreRequest& request, RecoveryType type,
         if (guide->refused() && !chosen.entry.archive_start.empty()) return *guide->refused();
         return chosen;
     }
-    if (type == RecoveryType::time)
-        return select_newest(repositories, guides,
-                             CHRONOS_TRY(time_rule(request, repositories, target)));
+    if (type == RecoveryType::time && target)
+        return select_for_time(request, *target, repositories, guides);
     if (type == RecoveryType::lsn)
         return select_newest(repositories, guides, lsn_rule(request, repositories));
     return select_newest(repositories, guides, CHRONOS_TRY(latest_rule(repositories)));

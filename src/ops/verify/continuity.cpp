@@ -279,8 +279,22 @@ private:
         }
     }
 
+    /// Whether WAL before a position is there that no backup needs: retention, which removes from
+    /// the oldest on, has not come as far.
+    static bool has_more_before(const Line& line, Number position) {
+        for (const auto& [number, segment] : line.segments) {
+            if (number >= position) break;
+            const bool needed = std::ranges::any_of(line.needs, [&](const Need& need) {
+                return need.span.first <= number && number <= need.span.last;
+            });
+            if (!needed) return true;
+        }
+        return false;
+    }
+
     /// What archive retention leaves between backups.
     static bool is_expired(const Line& line, const Window& window, Span hole) {
+        if (has_more_before(line, hole.first)) return false;
         const bool begins = (window.expired_before && hole.first == window.first) ||
                             std::ranges::any_of(line.needs, [&](const Need& need) {
                                 return need.span.last + 1 == hole.first;

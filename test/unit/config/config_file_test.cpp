@@ -37,6 +37,7 @@ TEST(ConfigText, ErrorsNameTheLineAndNotTheValue) {
     EXPECT_EQ(parse_error("[global]\nrepo1-path = "),
               "32 section 'global', key 'repo1-path' must have a value");
     EXPECT_EQ(parse_error("#\n[global"), "29 ini section should end with ] at line 2: [global");
+    EXPECT_EQ(parse_error("[global]\n\n[]"), "29 invalid empty section at line 3: []");
     EXPECT_EQ(parse_error("[global]\n=hush"), "29 key is zero-length at line 2");
 }
 

@@ -105,7 +105,6 @@ TEST(Suspicion, ASectionThatNothingReadsIsNamed) {
              {"global:backup:async", "no such command"},
              {"global:", "no such command"},
              {"main:bakup", "'backup'"},
-             {"", "no stanza"},
              {"main ", "no stanza"},
              {"a/b", "no stanza"},
              {"mian", "'[main]'"},

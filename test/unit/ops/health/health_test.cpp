@@ -269,6 +269,18 @@ TEST_F(Health, WalThatRetentionRemovedBetweenBackupsIsNoGap) {
     EXPECT_TRUE(gaps().empty());
 }
 
+// Retention removes from the oldest on.
+TEST_F(Health, WalMissingBetweenBackupsIsAGapWhereOlderWalIsKept) {
+    stanza_.add(full_label(1), 1, 2, "", kNow - 9);
+    stanza_.add(full_label(2), 10, 11, "", kNow);
+    stanza_.add(full_label(3), 15, 16, "", kNow);
+    stanza_.add_segments(1, 11);
+    stanza_.add_segments(15, 20);
+    const auto found = gaps();
+    ASSERT_EQ(found.size(), 1u);
+    EXPECT_EQ(found[0].first, test::SyntheticStanza::segment(12));
+}
+
 TEST_F(Health, WalOlderThanTheOldestBackupMayHaveHoles) {
     stanza_.add(full_label(1), 10, 11, "", kNow);
     stanza_.add_segments(1, 2);

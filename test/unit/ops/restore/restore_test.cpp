@@ -21,6 +21,7 @@
 #include "chronos/storage/forwarding.h"
 #include "fixtures_directory.h"
 #include "ops/restore/other_clusters.h"
+#include "ops/restore/target.h"
 #include "result_matchers.h"
 
 /// Restores from repositories that pgBackRest wrote (test/fixtures).
@@ -410,6 +411,23 @@ TEST_F(RestoreTest, TargetBeforeEveryBackupSaysWhatCanBeRecovered) {
     request.type.reset();
     request.target.clear();
     request.set = "20200101-000000F";
+    EXPECT_ERROR(ErrorKind::backup_set_invalid, plan_restore(request));
+}
+
+// Times of backups have seconds: nothing else is known of the second in which one ended.
+TEST_F(RestoreTest, TargetInTheSecondInWhichTheOldestBackupEndedCanBeHad) {
+    RestoreRequest request = request_for("zst-bundle-block");
+    const auto info = repo::load_backup_info(request.repositories.front(), "main");
+    ASSERT_OK(info);
+    const repo::BackupEntry& full = info->backups.front();
+    request.type = RecoveryType::time;
+    request.target = format_instant(full.timestamp_stop * 1000000 + 999999);
+    const auto plan = plan_restore(request);
+    ASSERT_OK(plan);
+    EXPECT_EQ(plan->manifest.label, full.label);
+    for (const RestoreProblem& problem : plan->problems)
+        EXPECT_EQ(problem.error.message().find("before the end"), std::string::npos);
+    request.target = format_instant(full.timestamp_stop * 1000000 - 1);
     EXPECT_ERROR(ErrorKind::backup_set_invalid, plan_restore(request));
 }
 

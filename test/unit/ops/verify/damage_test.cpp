@@ -137,6 +137,12 @@ TEST_F(Damage, HoleThatRetentionLeavesIsNoFailure) {
     EXPECT_OK(verify_outcome(result));
 }
 
+// Retention removes from the oldest on: what is older and in no backup would have gone first.
+TEST_F(Damage, HoleThatRetentionWouldNotLeaveIsAFailure) {
+    fs::remove(segment("6"));
+    expect_only(run(), {"15-1: 000000010000000000000006", "cannot go beyond 0/6000000"});
+}
+
 TEST_F(Damage, ByteOfASegmentFlipped) {
     change_byte(segment("5"), 300);
     expect_only(run(), {"15-1: 0000000100000000/000000010000000000000005-",
