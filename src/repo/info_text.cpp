@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "chronos/base/text.h"
+#include "chronos/pgdata/wal.h"
 #include "chronos/repo/info.h"
 #include "repo/ini_text.h"
 #include "repo/json_text.h"
@@ -129,7 +130,10 @@ void read_into_bool(JsonReader& reader, BackupEntry& entry) {
 }
 template <auto Field>
 void read_into_segment(JsonReader& reader, BackupEntry& entry) {
-    entry.*Field = read_nullable(reader);
+    std::string segment = read_nullable(reader);
+    if (!segment.empty() && !pgdata::is_wal_segment(segment))
+        reader.fail("expected the name of a WAL segment");
+    entry.*Field = std::move(segment);
 }
 template <auto Field>
 void read_into_lsn(JsonReader& reader, BackupEntry& entry) {

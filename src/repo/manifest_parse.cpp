@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "chronos/base/text.h"
+#include "chronos/pgdata/wal.h"
 #include "chronos/repo/manifest.h"
 #include "chronos/repo/manifest_store.h"
 #include "chronos/repo/repository.h"
@@ -359,6 +360,15 @@ Result<> set_option_level(Manifest& manifest, const IniEntry& entry) {
     return {};
 }
 
+template <auto Member>
+Result<> set_segment(Manifest& manifest, const IniEntry& entry) {
+    std::string segment = CHRONOS_TRY(string_value(entry));
+    if (!pgdata::is_wal_segment(segment))
+        return bad_value(entry, "expected the name of a WAL segment");
+    manifest.*Member = std::move(segment);
+    return {};
+}
+
 Result<> set_label(Manifest& manifest, const IniEntry& entry) {
     manifest.label = CHRONOS_TRY(string_value(entry));
     if (!is_backup_label(manifest.label)) return bad_value(entry, "expected a backup label");
@@ -407,8 +417,8 @@ const Setters& setters() {
     using M = Manifest;
     using O = ManifestOptions;
     static const Setters kSetters = {
-        {"backup-archive-start", set_string<&M::archive_start>},
-        {"backup-archive-stop", set_string<&M::archive_stop>},
+        {"backup-archive-start", set_segment<&M::archive_start>},
+        {"backup-archive-stop", set_segment<&M::archive_stop>},
         {"backup-block-incr", set_bool<&M::block_incr>},
         {"backup-bundle", set_bool<&M::bundle>},
         {"backup-bundle-raw", set_bool<&M::bundle_raw>},

@@ -170,8 +170,10 @@ private:
         constexpr std::size_t kNamesMax = 16;
         for (; from < to; ++from) {
             const bool in_backup = timeline == request_.path->backup && from <= stop_;
-            // A gap of a million segments is counted, not listed.
-            if (!in_backup && scan_.wal.missing.size() >= kNamesMax) {
+            // A gap of a million segments is counted, not listed, and in a damaged manifest the
+            // backup may end anywhere.
+            if (scan_.wal.missing.size() >= kNamesMax &&
+                (!in_backup || scan_.missing_in_backup.size() >= kNamesMax)) {
                 scan_.wal.missing_count += to - from;
                 return;
             }

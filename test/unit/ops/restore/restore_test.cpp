@@ -458,6 +458,30 @@ TEST_F(RestoreTest, BackupThatBackupInfoDescribesOtherwiseIsRefused) {
     EXPECT_OK(plan_restore(request));  // nothing depends on it
 }
 
+// Manifest and backup.info agree on something that cannot be.
+TEST_F(RestoreTest, EndOfABackupThatNoWalLeadsToIsSaidAtOnce) {
+    RestoreRequest request = request_for("zst-bundle-block");
+    const repo::Repository& repository = request.repositories.front();
+    auto info = repo::load_backup_info(repository, "main");
+    ASSERT_OK(info);
+    const auto plan_with = [&](const std::string& stop) {
+        change_manifest(request, [&](repo::Manifest& manifest) { manifest.archive_stop = stop; });
+        info->backups.back().archive_stop = stop;
+        EXPECT_OK(repo::save_backup_info(repository, "main", *info));
+        return plan_restore(request);
+    };
+    const auto plan = plan_with("00000001FFFFFFFF000000FF");
+    ASSERT_OK(plan);
+    ASSERT_FALSE(plan->problems.empty());
+    EXPECT_NE(plan->problems[0].error.message().find("is not in the archive"), std::string::npos);
+    for (const char* text : {"x", "0000000100000000", "00000001000000000000000g"}) {
+        repo::BackupInfo wrong = *info;
+        wrong.backups.back().archive_stop = text;
+        EXPECT_ERROR(ErrorKind::json_format,
+                     repo::parse_backup_info(repo::format_backup_info(wrong)));
+    }
+}
+
 TEST_F(RestoreTest, MissingWalIsNamed) {
     RestoreRequest request = request_for("zst-bundle-block");
     const auto remove_segment = [&](const std::string& segment) {
