@@ -839,13 +839,21 @@ sub has_gap
 	return;
 }
 
-# Between the end of a backup and the start of one nothing need be there.
+# Between the end of a backup and the start of one nothing need be there, if what is older, by its name, and
+# no backup needs is not there either: retention begins with that.
 sub looks_expired
 {
 	my ($want) = @_;
 	my $stored = stored();
 	my $at = int($want->{end} / $segment_size);
-	my @on = grep { $_->{timeline} == $want->{on} } backups();
+	my $hole = segment_name($want->{on}, $at);
+	my @all = backups();
+	for my $name (grep { $_ lt $hole } keys %$stored)
+	{
+		return 0 if !grep { $_->{start} le $name && $name le $_->{stop} } @all;
+	}
+	my %way = map { $_->[0] => 1 } way_to($want->{timeline});
+	my @on = grep { $way{ $_->{timeline} } } @all;
 	return 0 if !grep { number($_->{stop}) + 1 == $at } @on;
 	++$at while !$stored->{ segment_name($want->{on}, $at) } && $at < 4096;
 	return scalar grep { number($_->{start}) == $at } @on;

@@ -82,15 +82,16 @@ private:
         report(missing, label);
     }
 
-    /// Whether WAL before a position is there that no backup needs: retention, which removes from
-    /// the oldest on, has not come as far.
+    /// Whether WAL before a position is there that no backup needs: retention, which removes in the
+    /// order of names, older timelines first, has not come as far.
     bool has_more_before(Timeline timeline, std::uint64_t position) const {
         for (const WalRuns::Run& run : runs_.all()) {
-            if (run.timeline != timeline || run.first >= position) continue;
+            const bool own = run.timeline == timeline;
+            if (run.timeline > timeline || (own && run.first >= position)) continue;
             std::uint64_t at = run.first;
-            for (const Need& need : sorted_needs(timeline))
+            for (const Need& need : sorted_needs(run.timeline))
                 if (need.range.first <= at) at = std::max(at, need.range.last + 1);
-            if (at <= std::min(run.last, position - 1)) return true;
+            if (at <= (own ? std::min(run.last, position - 1) : run.last)) return true;
         }
         return false;
     }

@@ -279,22 +279,26 @@ private:
         }
     }
 
-    /// Whether WAL before a position is there that no backup needs: retention, which removes from
-    /// the oldest on, has not come as far.
-    static bool has_more_before(const Line& line, Number position) {
-        for (const auto& [number, segment] : line.segments) {
-            if (number >= position) break;
-            const bool needed = std::ranges::any_of(line.needs, [&](const Need& need) {
-                return need.span.first <= number && number <= need.span.last;
-            });
-            if (!needed) return true;
+    /// Whether WAL before a position is there that no backup needs: retention, which removes in the
+    /// order of names, older timelines first, has not come as far.
+    bool has_more_before(Timeline timeline, Number position) const {
+        for (const auto& [older, line] : lines_) {
+            if (older > timeline) break;
+            for (const auto& [number, segment] : line.segments) {
+                if (older == timeline && number >= position) break;
+                const bool needed =
+                    std::ranges::any_of(line.needs, [number = number](const Need& need) {
+                        return need.span.first <= number && number <= need.span.last;
+                    });
+                if (!needed) return true;
+            }
         }
         return false;
     }
 
     /// What archive retention leaves between backups.
-    static bool is_expired(const Line& line, const Window& window, Span hole) {
-        if (has_more_before(line, hole.first)) return false;
+    bool is_expired(Timeline timeline, const Line& line, const Window& window, Span hole) const {
+        if (has_more_before(timeline, hole.first)) return false;
         const bool begins = (window.expired_before && hole.first == window.first) ||
                             std::ranges::any_of(line.needs, [&](const Need& need) {
                                 return need.span.last + 1 == hole.first;
@@ -310,7 +314,7 @@ private:
                          Span hole) {
         const auto suffering = sufferers(timeline, line, hole);
         const std::string text = hole_text(timeline, hole);
-        if (suffering.empty() && window && is_expired(line, *window, hole)) {
+        if (suffering.empty() && window && is_expired(timeline, line, *window, hole)) {
             scope_.findings.note({archive_.id, ""}, text + ", as archive retention leaves it");
             return {};
         }

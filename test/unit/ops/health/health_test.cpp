@@ -237,6 +237,22 @@ TEST_F(Health, WalThatRetentionRemovedAroundAForkIsNoGap) {
     EXPECT_TRUE(gaps().empty());
 }
 
+TEST_F(Health, WalMissingAroundAForkIsAGapWhereAnOlderTimelineHasMore) {
+    stanza_.add(full_label(1), 2, 2, "", kNow - 9);
+    repo::BackupEntry& second = stanza_.add(full_label(2), 10, 11, "", kNow);
+    second.archive_start = test::SyntheticStanza::segment(10, 2);
+    second.archive_stop = test::SyntheticStanza::segment(11, 2);
+    stanza_.write("archive/main/15-1/00000002.history", "1\t0/3000000\tpromoted\n");
+    stanza_.add_segments(2, 2);
+    for (unsigned number = 10; number <= 14; ++number)
+        stanza_.add_segment(test::SyntheticStanza::segment(number, 2));
+    EXPECT_TRUE(gaps().empty());
+    stanza_.add_segments(1, 1);
+    const auto found = gaps();
+    ASSERT_EQ(found.size(), 1u);
+    EXPECT_EQ(found[0].first, test::SyntheticStanza::segment(3, 2));
+}
+
 // In one directory nothing but a backup tells how large segments are: as ones of 16 MiB they would
 // all lie behind the fork.
 TEST_F(Health, SizeOfSegmentsIsKnownFromABackup) {
