@@ -162,7 +162,8 @@ constexpr std::array kOptions{
            .type = Type::boolean,
            .commands = kArchivePush,
            .default_text = "y",
-           .summary = "compare version and system id of a segment with the stanza"},
+           .summary = "compare version and system id of a segment with the stanza, and look at its "
+                      "pages"},
     Option{.name = "archive-missing-retry",
            .type = Type::boolean,
            .commands = kArchiveGet,

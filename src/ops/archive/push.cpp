@@ -420,8 +420,9 @@ Result<> ArchivePusher::Impl::check_content(const Job& job, const pgdata::WalExt
             "It is damaged, and recovery could not pass it: put a good copy in its place, as "
             "pg_wal of a standby may have one.")
         .with_hint(
-            "If there is none, remove its .ready file below pg_wal/archive_status and take a "
-            "full backup: from older ones recovery ends before it.");
+            "If there is none, store it as it is with --no-archive-header-check, or remove its "
+            ".ready file below pg_wal/archive_status, and take a full backup: from older ones "
+            "recovery ends before the damage.");
 }
 
 void ArchivePusher::Impl::find_stored(Job& job) const {
