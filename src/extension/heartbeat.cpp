@@ -29,12 +29,18 @@ const Name& name_of(Subject subject) {
     return kSubjectNames[static_cast<int>(subject)];
 }
 
-SteadyTime read_time(pg_atomic_uint64* time) {
-    return static_cast<SteadyTime>(pg_atomic_read_u64(time));
+SteadyTime read_time(const pg_atomic_uint64* time) {
+    return static_cast<SteadyTime>(pg_atomic_read_u64(const_cast<pg_atomic_uint64*>(time)));
 }
 
 void write_time(pg_atomic_uint64* time, SteadyTime value) {
     pg_atomic_write_u64(time, static_cast<uint64>(value));
+}
+
+void sign(Heartbeat* heartbeat, int64 within_ms) {
+    const SteadyTime now = steady_now();
+    write_time(&heartbeat->due_at, now + 1000 * within_ms);
+    write_time(&heartbeat->seen_at, now);
 }
 
 /// A standby plans, checks and streams nothing.
@@ -58,8 +64,7 @@ struct Jobs {
 };
 
 void add_job(Jobs* jobs, const JobSlot* job) {
-    const SteadyTime seen = static_cast<SteadyTime>(
-        pg_atomic_read_u64(const_cast<pg_atomic_uint64*>(&job->sign.seen_at)));
+    const SteadyTime seen = read_time(&job->sign.seen_at);
     if (seen != 0 && (jobs->seen == 0 || seen < jobs->seen)) jobs->seen = seen;
     jobs->owe = true;
     const int64 late = overdue_us(job);
@@ -137,10 +142,7 @@ void init_heartbeats(Heartbeat* heartbeats) {
 }
 
 void beat(Subject subject, int64 within_ms) {
-    if (shared == nullptr) return;
-    const SteadyTime now = steady_now();
-    write_time(&of(subject)->due_at, now + 1000 * within_ms);
-    write_time(&of(subject)->seen_at, now);
+    if (shared != nullptr) sign(of(subject), within_ms);
 }
 
 void beat_and_rest(Subject subject) {
@@ -168,9 +170,7 @@ int64 overdue_us(Subject subject) {
 }
 
 void beat(JobSlot* job, int64 within_ms) {
-    const SteadyTime now = steady_now();
-    write_time(&job->sign.due_at, now + 1000 * within_ms);
-    write_time(&job->sign.seen_at, now);
+    sign(&job->sign, within_ms);
 }
 
 void rest(JobSlot* job) {
@@ -193,8 +193,7 @@ void go_on(JobSlot* job, SteadyTime waited_from) {
 
 int64 overdue_us(const JobSlot* job) {
     if (job->state != JobState::running) return 0;
-    return late_by_us(static_cast<SteadyTime>(
-        pg_atomic_read_u64(const_cast<pg_atomic_uint64*>(&job->sign.due_at))));
+    return late_by_us(read_time(&job->sign.due_at));
 }
 
 void tell_of_still_jobs() {

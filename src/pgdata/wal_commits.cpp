@@ -156,13 +156,16 @@ std::optional<WalCommit> last_commit(io::Bytes content, Lsn start) {
                         [](Walk& walk, std::size_t page) { return walk.last_from(page); });
 }
 
+std::string wal_before(io::Bytes content, Lsn start, Lsn at) {
+    const std::size_t kept = std::min<std::uint64_t>(content.size(), at.value - start.value);
+    std::string before(reinterpret_cast<const char*>(content.data()), kept);
+    before.resize((kept + kWalPageSize - 1) / kWalPageSize * kWalPageSize, '\0');
+    return before;
+}
+
 std::optional<WalCommit> last_commit_before(io::Bytes content, Lsn start, Lsn at) {
     if (at < start || at.value - start.value > content.size()) return std::nullopt;
-    const std::size_t kept = at.value - start.value;
-    std::string before(reinterpret_cast<const char*>(content.data()), kept);
-    // Pages are read whole: what is cut is the rest of the page of the fork, as in recovery.
-    before.resize((kept + kWalPageSize - 1) / kWalPageSize * kWalPageSize, '\0');
-    const auto last = last_commit(io::bytes(before), start);
+    const auto last = last_commit(io::bytes(wal_before(content, start, at)), start);
     // A record that the cut goes through looks whole.
     return last && last->end > at ? last_commit_before(content, start, last->begin) : last;
 }

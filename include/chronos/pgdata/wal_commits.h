@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "chronos/base/lsn.h"
 #include "chronos/io/stream.h"
@@ -27,6 +28,9 @@ std::optional<WalCommit> last_commit(io::Bytes content, Lsn start);
 /// The same of what is before `at`, where a timeline was left: what such content has behind it is
 /// on no way that leads to the next timeline. Copies what it looks at.
 std::optional<WalCommit> last_commit_before(io::Bytes content, Lsn start, Lsn at);
+
+/// Such content up to `at`, with zeros in the rest of that page: pages are read whole.
+std::string wal_before(io::Bytes content, Lsn start, Lsn at);
 
 /// Where the last record begins that is whole in such content: a recovery with a target up to there
 /// needs nothing behind it. nullopt as above.

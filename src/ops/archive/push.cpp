@@ -242,11 +242,16 @@ Result<std::optional<PackedSegment>> ArchivePusher::Impl::pack(Job& job, std::st
     auto memory = std::make_unique<io::ByteBudget::Share>(packed_bytes_, PackedSegment::kSizeMax);
     const io::TokenScope computes(&tokens_);
     WalSource source = CHRONOS_TRY(WalSource::open(job.path, buffers_));
-    if (settings_.header_check) CHRONOS_TRY(check_header(job, source));
-    pgdata::WalReader reader(pgdata::WalReader::Depth::pages, pgdata::timeline_of_segment(job.name),
-                             begin_of_timeline(job.path, job.name));
-    checksum = CHRONOS_TRY(source.checksum(reader));
-    if (settings_.header_check) CHRONOS_TRY(check_content(job, reader.extent(), source.size()));
+    if (settings_.header_check) {
+        CHRONOS_TRY(check_header(job, source));
+        pgdata::WalReader reader(pgdata::WalReader::Depth::pages,
+                                 pgdata::timeline_of_segment(job.name),
+                                 begin_of_timeline(job.path, job.name));
+        checksum = CHRONOS_TRY(source.checksum(reader));
+        CHRONOS_TRY(check_content(job, reader.extent(), source.size()));
+    } else {
+        checksum = CHRONOS_TRY(source.checksum());
+    }
     CHRONOS_TRY(drop_stored(job, checksum));
     std::optional<PackedSegment> packed;
     if (job.targets.empty()) return packed;

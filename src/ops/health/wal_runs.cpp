@@ -46,7 +46,10 @@ std::vector<Need> needs_of(const WalRuns& runs, const std::vector<repo::BackupEn
 class GapFinder {
 public:
     GapFinder(const WalRuns& runs, const repo::Timelines& timelines, std::vector<Need> needs)
-        : runs_(runs), timelines_(timelines), needs_(std::move(needs)) {}
+        : runs_(runs), timelines_(timelines), needs_(std::move(needs)) {
+        for (const Need& need : needs_) needed_.push_back(need.range);
+        std::ranges::sort(needed_, {}, &WalRuns::Run::first);
+    }
 
     std::vector<WalGap> find() {
         if (needs_.empty()) return {};
@@ -89,18 +92,12 @@ private:
             const bool own = run.timeline == timeline;
             if (run.timeline > timeline || (own && run.first >= position)) continue;
             std::uint64_t at = run.first;
-            for (const Need& need : sorted_needs(run.timeline))
-                if (need.range.first <= at) at = std::max(at, need.range.last + 1);
+            for (const WalRuns::Run& need : needed_)
+                if (need.timeline == run.timeline && need.first <= at)
+                    at = std::max(at, need.last + 1);
             if (at <= (own ? std::min(run.last, position - 1) : run.last)) return true;
         }
         return false;
-    }
-    std::vector<Need> sorted_needs(Timeline timeline) const {
-        std::vector<Need> needs;
-        std::ranges::copy_if(needs_, std::back_inserter(needs),
-                             [&](const Need& need) { return need.range.timeline == timeline; });
-        std::ranges::sort(needs, {}, [](const Need& need) { return need.range.first; });
-        return needs;
     }
 
     /// What a backup needs before the first and after the last segment of its timeline.
@@ -195,6 +192,7 @@ private:
     const WalRuns& runs_;
     const repo::Timelines& timelines_;
     std::vector<Need> needs_;
+    std::vector<WalRuns::Run> needed_;  ///< ascending
     std::vector<WalGap> gaps_;
     std::set<std::pair<std::uint32_t, std::uint64_t>> reported_;
 };

@@ -282,8 +282,7 @@ Result<Chosen> choose(const RestoreRequest& request, RecoveryType type,
         if (guide->refused() && !chosen.entry.archive_start.empty()) return *guide->refused();
         return chosen;
     }
-    if (type == RecoveryType::time && target)
-        return select_for_time(request, *target, repositories, guides);
+    if (target) return select_for_time(request, *target, repositories, guides);
     if (type == RecoveryType::lsn)
         return select_newest(repositories, guides, lsn_rule(request, repositories));
     return select_newest(repositories, guides, CHRONOS_TRY(latest_rule(repositories)));

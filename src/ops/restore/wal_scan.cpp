@@ -231,13 +231,11 @@ BeforeHole look_before(const WalScanRequest& request, const WalScan::Hole& hole)
         const std::string segment = segment_before(request, begin);
         const Lsn end = begin;
         begin = pgdata::wal_segment_start(segment, request.segment_size);
-        auto content = read_segment(request, segment);
+        const auto content = read_segment(request, segment);
         if (!content) break;
-        // What is behind is replaced by zeros: only whole pages are looked at.
-        const std::size_t size = std::min(content->size(), end.value - begin.value);
-        std::fill(content->begin() + static_cast<std::ptrdiff_t>(size), content->end(), '\0');
-        before.commit = pgdata::last_commit(io::bytes(*content), begin);
-        if (i == 0) before.record = pgdata::last_record(io::bytes(*content), begin).value_or(Lsn{});
+        const std::string wal = pgdata::wal_before(io::bytes(*content), begin, end);
+        before.commit = pgdata::last_commit(io::bytes(wal), begin);
+        if (i == 0) before.record = pgdata::last_record(io::bytes(wal), begin).value_or(Lsn{});
     }
     return before;
 }

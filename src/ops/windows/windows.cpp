@@ -244,9 +244,9 @@ Result<std::optional<std::int64_t>> Looker::last_commit(const Window& window, co
 /// The last commit of what is stored of a segment between `from` and `to`. It is for information:
 /// what cannot be read has none, and an earlier note is taken.
 std::optional<std::int64_t> Looker::last_commit_in(const std::string& segment, Lsn from, Lsn to) {
-    const auto known = cut_.find({segment, to});
-    const auto commit = known != cut_.end() ? known->second : look_into(segment, to);
-    cut_.emplace(std::pair(segment, to), commit);
+    const auto [known, added] = cut_.try_emplace({segment, to});
+    if (added) known->second = look_into(segment, to);
+    const std::optional<pgdata::WalCommit>& commit = known->second;
     if (!commit || commit->end < from) return std::nullopt;
     return commit->time_us;
 }

@@ -48,6 +48,14 @@ protected:
         server.disk_free_bytes = 500;
         return server;
     }
+    /// A backup on timeline 2 that needs the segment `start` and the next one, and WAL up to 14.
+    void add_on_timeline_2(unsigned start) {
+        repo::BackupEntry& backup = stanza_.add(full_label(2), start, start + 1, "", kNow);
+        backup.archive_start = test::SyntheticStanza::segment(start, 2);
+        backup.archive_stop = test::SyntheticStanza::segment(start + 1, 2);
+        for (unsigned number = start; number <= 14; ++number)
+            stanza_.add_segment(test::SyntheticStanza::segment(number, 2));
+    }
     std::vector<WalGap> gaps() {
         const Snapshot snapshot = look();
         return snapshot.repositories.at(0).archives.at(0).gaps;
@@ -227,25 +235,17 @@ TEST_F(Health, WhatIsMissingAroundAForkIsAGap) {
 
 TEST_F(Health, WalThatRetentionRemovedAroundAForkIsNoGap) {
     stanza_.add(full_label(1), 1, 2, "", kNow - 9);
-    repo::BackupEntry& second = stanza_.add(full_label(2), 12, 13, "", kNow);
-    second.archive_start = test::SyntheticStanza::segment(12, 2);
-    second.archive_stop = test::SyntheticStanza::segment(13, 2);
+    add_on_timeline_2(12);
     stanza_.add_segments(1, 2);
     stanza_.write("archive/main/15-1/00000002.history", "1\t0/9000100\tpromoted\n");
-    for (unsigned number = 12; number <= 14; ++number)
-        stanza_.add_segment(test::SyntheticStanza::segment(number, 2));
     EXPECT_TRUE(gaps().empty());
 }
 
 TEST_F(Health, WalMissingAroundAForkIsAGapWhereAnOlderTimelineHasMore) {
     stanza_.add(full_label(1), 2, 2, "", kNow - 9);
-    repo::BackupEntry& second = stanza_.add(full_label(2), 10, 11, "", kNow);
-    second.archive_start = test::SyntheticStanza::segment(10, 2);
-    second.archive_stop = test::SyntheticStanza::segment(11, 2);
+    add_on_timeline_2(10);
     stanza_.write("archive/main/15-1/00000002.history", "1\t0/3000000\tpromoted\n");
     stanza_.add_segments(2, 2);
-    for (unsigned number = 10; number <= 14; ++number)
-        stanza_.add_segment(test::SyntheticStanza::segment(number, 2));
     EXPECT_TRUE(gaps().empty());
     stanza_.add_segments(1, 1);
     const auto found = gaps();
