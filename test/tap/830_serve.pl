@@ -26,8 +26,10 @@ sub serve
 {
 	my ($port, @options) = @_;
 	my ($out, $err) = ('', '');
-	my $handle = IPC::Run::start([ $chronos, '--no-config', "--stanza=$stanza", "--repo1-path=$repo",
-			"--lock-path=$base/lock", '--log-level-console=info', '--health-backup-age=3650d',
+	unshift @options, "--repo1-path=$repo" if !grep { /^--repo1-path=/ } @options;
+	my $handle = IPC::Run::start([ $chronos, '--no-config', "--stanza=$stanza",
+			"--lock-path=$base/lock", "--spool-path=$base/spool", '--log-level-console=info',
+			'--health-backup-age=3650d',
 			"--http-listen=$port", @options, 'serve' ], '<', \undef, '>', \$out, '2>', \$err);
 	return { handle => $handle, out => \$out, err => \$err };
 }
@@ -295,11 +297,16 @@ is($away->{state}, 'critical', 'the repository is what the rule says of it');
 is($away->{known_backups}, 3, 'what was known of it is told as a memory');
 cmp_ok($away->{failing_since}, '>=', $away->{read_at}, 'with since when it has been away');
 is(scalar @{ $away->{backups} }, 0, 'and not as the present');
+# Another watcher of the stanza, whose repository is there, keeps its notes in the same directory.
+my $other_port = free_port();
+my $other = serve("localhost:$other_port", '--health-interval=1s', "--repo1-path=$repo.away");
+ok(wait_for_http($other_port), 'another watcher of the stanza sees another repository');
 sleep 2.2;
 stop($server);
+stop($other);
 $server = serve("localhost:$port", '--health-interval=1s');
 ok(wait_for_http($port, '/health', 503), 'started again without it');
-is(status()->{repositories}[0]{failing_since}, $away->{failing_since}, 'it has been away since then still');
+is(status()->{repositories}[0]{failing_since}, $away->{failing_since}, 'it has been away since then still, whatever others remember');
 rename "$repo.away", $repo or die;
 ok(wait_for_http($port, '/health', 200), 'until it is back');
 stop($server);

@@ -23,7 +23,7 @@ my ($top) = grep { -d "$_/backup" } ($repo, glob "'$repo'/*");
 my ($stanza) = map { /([^\/]+)$/ } glob "'$top/backup'/*";
 my $port = free_port();
 my $server = IPC::Run::start([ $chronos, '--no-config', "--stanza=$stanza", "--repo1-path=$top", "--lock-path=$base/lock",
-		"--http-listen=127.0.0.1:$port", 'serve' ], '<', \undef, '>', "$base/serve.log", '2>&1');
+		"--spool-path=$base/spool", "--http-listen=127.0.0.1:$port", 'serve' ], '<', \undef, '>', "$base/serve.log", '2>&1');
 wait_for_http($port) or die 'chronos serve is not ready';
 my ($code, $page) = get($port, '/', Host => "127.0.0.1:$port", Accept => 'text/html');
 is($code, 200, 'the page is served');

@@ -70,8 +70,13 @@ std::vector<std::string> memory_directories(const config::Config& config) {
     return {config.get_string("spool-path"), config.get_string("lock-path")};
 }
 
+/// Of this watcher alone: two of one stanza, of other repositories perhaps, keep their notes in the
+/// same directory, and cannot listen at the same place.
 std::string memory_name(const config::Config& config) {
-    return "chronos-serve-" + config.stanza();
+    std::string place = config.get_string("http-listen");
+    std::ranges::replace_if(
+        place, [](unsigned char c) { return std::isalnum(c) == 0 && c != '.'; }, '_');
+    return "chronos-serve-" + config.stanza() + "-" + place;
 }
 
 std::string make_nonce() {
