@@ -14,6 +14,7 @@
 #include "chronos/repo/kept_aside.h"
 #include "chronos/repo/lock.h"
 #include "chronos/repo/wal_archive.h"
+#include "chronos/storage/durable.h"
 #include "commit_log.h"
 #include "compressed.h"
 #include "packed_segment.h"
@@ -370,13 +371,17 @@ Result<ArchivePusher::Impl::Known> ArchivePusher::Impl::look_for_other(
         repo::read_text(*target.repository, object, target.passphrase);
     if (!stored && stored.error().kind() == ErrorKind::not_found) return Known::nothing;
     if (!stored) return stored.error();
-    if (*stored == text) return Known::same;
+    const auto same = [&]() -> Result<Known> {
+        CHRONOS_TRY(storage::make_durable(*target.repository->storage, object));
+        return Known::same;
+    };
+    if (*stored == text) return same();
     if (pgdata::is_timeline_history(job.name)) {
         // The reasons in it are for people; where the timelines were left is what it says.
         const Timeline timeline = pgdata::timeline_of_segment(job.name);
         const auto ours = pgdata::parse_history_of(timeline, text);
         const auto theirs = pgdata::parse_history_of(timeline, *stored);
-        if (ours && theirs && *ours == *theirs) return Known::same;
+        if (ours && theirs && *ours == *theirs) return same();
         if (!theirs) return Known::nothing;  // damaged: this one takes its place
     }
     log_warn("'" + job.name + "' has another content in repo" +

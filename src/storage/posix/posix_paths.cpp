@@ -109,6 +109,22 @@ Result<> make_one_path(const std::string& path, const PosixOptions& options) {
     return {};
 }
 
+/// What is hidden from readers does not count.
+Result<bool> is_used(const std::string& path) {
+    const Directory directory(::opendir(path.c_str()));
+    if (!directory)
+        return system_error(ErrorKind::path_open, "unable to list path '" + path + "'", errno);
+    for (;;) {
+        errno = 0;
+        const struct dirent* entry = ::readdir(directory.get());
+        if (entry == nullptr && errno != 0)
+            return system_error(ErrorKind::path_open, "unable to list path '" + path + "'", errno);
+        if (entry == nullptr) return false;
+        const std::string_view name = entry->d_name;
+        if (name != "." && name != ".." && !name.ends_with(kTemporarySuffix)) return true;
+    }
+}
+
 }  // namespace
 
 std::string parent_path(const std::string& path) {
@@ -120,7 +136,8 @@ std::string parent_path(const std::string& path) {
 Result<> make_path_and_parents(const std::string& path, const PosixOptions& options, bool durable,
                                const std::string& existing) {
     struct stat stat {};
-    if (::stat(path.c_str(), &stat) == 0 && S_ISDIR(stat.st_mode)) return {};
+    if (::stat(path.c_str(), &stat) == 0 && S_ISDIR(stat.st_mode))
+        return durable ? sync_name_of_unused(path, existing) : Result<>();
     if (path == existing)
         return Error(ErrorKind::path_missing, "path '" + path + "' is not there")
             .with_hint("Is its disk mounted?")
@@ -131,6 +148,11 @@ Result<> make_path_and_parents(const std::string& path, const PosixOptions& opti
     // Also when another thread was quicker: it may not have synced its directory yet.
     if (durable) return sync_directory(parent);
     return {};
+}
+
+Result<> sync_name_of_unused(const std::string& path, const std::string& existing) {
+    if (existing.empty() || path == existing || CHRONOS_TRY(is_used(path))) return {};
+    return sync_directory(parent_path(path));
 }
 
 Result<> sync_directory(const std::string& path) {

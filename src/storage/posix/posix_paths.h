@@ -31,6 +31,12 @@ std::string parent_path(const std::string& path);
 Result<> make_path_and_parents(const std::string& path, const PosixOptions& options, bool durable,
                                const std::string& existing = "");
 
+/// A directory that was there already may have been made by somebody who was killed, or is still at
+/// it, before its name was durable. Nothing is finished in it before that: only while it holds
+/// nothing its name has to be synced by whoever finds it. Not that of `existing`, nor where that is
+/// "". Kinds: path_open, path_sync.
+Result<> sync_name_of_unused(const std::string& path, const std::string& existing);
+
 /// Makes the entries of a directory durable. Kinds: path_open, path_sync.
 Result<> sync_directory(const std::string& path);
 

@@ -112,6 +112,8 @@ Result<OpenFile> open_for_write(const std::string& path, const PosixOptions& opt
     if (!file.fd.valid() && errno == ENOENT) {
         CHRONOS_TRY(make_path_and_parents(parent_path(path), options, durable, existing));
         file.fd = io::FileDescriptor(::open(path.c_str(), kFlags, options.file_mode));
+    } else if (file.fd.valid() && durable) {
+        CHRONOS_TRY(sync_name_of_unused(parent_path(path), existing));
     }
     if (!file.fd.valid() || ::fstat(file.fd.get(), &file.stat) != 0)
         return system_error(ErrorKind::file_open, "unable to open file '" + path + "' for write",
