@@ -211,6 +211,8 @@ struct ServerFacts {
     std::optional<JobFacts> last_backup_job;  ///< the last that ended
     std::vector<HeartbeatFacts> heartbeats;   ///< none where the module is not loaded
 
+    /// Whether there is data in it, not only what an idle server writes, that no repository has.
+    bool holds_unarchived() const;
     /// Age of the oldest WAL that would be lost with this server, in seconds.
     std::int64_t data_loss_seconds() const;
 };

@@ -148,8 +148,9 @@ Result<GetOutcome> MissingSegment::run() {
         log_warn(error.message() + "; the standby goes on only if its primary has it");
         return GetOutcome::missing;
     }
-    const UnixTime age = unix_now() - later->stored;
-    return age >= 0 && age < kOnItsWay ? std::move(error).as_transient() : std::move(error);
+    // The clock of the repository may be ahead of this one.
+    const UnixTime age = std::abs(unix_now() - later->stored);
+    return age < kOnItsWay ? std::move(error).as_transient() : std::move(error);
 }
 
 /// Recycled segments lie there too, under names to come, with the header of an old one.

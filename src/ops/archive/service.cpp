@@ -146,7 +146,9 @@ bool PushService::Impl::waits_for_long(const std::string& name) const {
     struct stat mark = {};
     const std::string path = wal_path_ + "/archive_status/" + name + ".ready";
     if (::stat(path.c_str(), &mark) != 0) return true;
-    return std::chrono::seconds(unix_now() - mark.st_mtime) >= kLong;
+    // One that is ahead was made before the clock was set back.
+    const std::chrono::seconds age(unix_now() - mark.st_mtime);
+    return age >= kLong || age < std::chrono::seconds(0);
 }
 
 Result<> PushService::Impl::push(PushLane& lane, const std::string& name, const std::string& path) {

@@ -9,6 +9,7 @@
 #include "chronos/repo/verify_result.h"
 #include "chronos/repo/wal_archive.h"
 #include "chronos/storage/storage.h"
+#include "ops/health/ahead.h"
 #include "ops/health/timelines.h"
 #include "ops/health/wal_runs.h"
 
@@ -69,7 +70,7 @@ Result<WalDirectory> list_directory(storage::Storage& storage, const std::string
 
 /// One that later ones of its timeline follow, and that was seen after the last change it had.
 bool still_holds(const WalDirectory& known, bool last_of_timeline, UnixTime now) {
-    return !last_of_timeline && now - known.looked_at < kRelistSeconds &&
+    return !last_of_timeline && known.looked_at <= now && now - known.looked_at < kRelistSeconds &&
            known.looked_at - known.newest > kHourSeconds;
 }
 
@@ -146,10 +147,16 @@ Result<ArchiveFacts> look_at_archive(const Repository& repository, const std::st
     return archive;
 }
 
+/// By when a drill ended. One that passed by a clock that was ahead hides none that came after it;
+/// one that failed may be the last.
+auto order_of_drill(UnixTime finished, bool passed, UnixTime now) {
+    return std::pair(!passed || !is_ahead(finished, now), finished);
+}
+
 /// What verify and drill have left in the repository. That nothing is known of them is also what it
 /// amounts to if they cannot be read.
 void look_at_records(const Repository& repository, const std::string& stanza,
-                     const std::string& pass, RepositoryFacts& facts) {
+                     const std::string& pass, UnixTime now, RepositoryFacts& facts) {
     if (const auto found = repo::load_verify_history(repository, stanza, pass))
         for (const repo::VerifySummary& one : *found)
             facts.verifies.push_back({one.finished, one.failures, one.first_failure, one.full,
@@ -158,8 +165,11 @@ void look_at_records(const Repository& repository, const std::string& stanza,
     if (const auto holds = repo::list_holds(repository, stanza, pass))
         for (const repo::Hold& hold : *holds)
             facts.holds.push_back({hold.label, hold.reason, hold.since});
-    const auto drills = repo::list_drills(repository, stanza);
+    auto drills = repo::list_drills(repository, stanza);
     if (!drills || drills->empty()) return;
+    std::ranges::stable_sort(*drills, {}, [&](const repo::DrillRecord& one) {
+        return order_of_drill(one.finished, one.passed, now);
+    });
     facts.drill = DrillFacts{drills->back().finished, drills->back().passed, {}};
     for (std::size_t i = drills->size() - std::min(drills->size(), kDrillsKept); i < drills->size();
          ++i)
@@ -171,7 +181,7 @@ void look_at_records(const Repository& repository, const std::string& stanza,
         facts.drill->recovery_time = repo::drill_recovery_time(*report);
 }
 
-void add_records(const RepositoryFacts& facts, Snapshot& snapshot) {
+void add_records(const RepositoryFacts& facts, UnixTime now, Snapshot& snapshot) {
     if (facts.verify && !snapshot.verify) {
         snapshot.verify = facts.verify;
     } else if (facts.verify) {
@@ -180,9 +190,11 @@ void add_records(const RepositoryFacts& facts, Snapshot& snapshot) {
         all.problems += facts.verify->problems;
         if (all.message.empty()) all.message = facts.verify->message;
     }
-    const bool newer =
-        facts.drill && (!snapshot.drill || snapshot.drill->finished_at < facts.drill->finished_at);
-    if (newer) snapshot.drill = facts.drill;
+    const auto order = [&](const DrillFacts& one) {
+        return order_of_drill(one.finished_at, one.passed, now);
+    };
+    if (facts.drill && (!snapshot.drill || order(*snapshot.drill) < order(*facts.drill)))
+        snapshot.drill = facts.drill;
 }
 
 Result<> look_into(const Repository& repository, const std::string& stanza, WalMemory& memory,
@@ -196,7 +208,7 @@ Result<> look_into(const Repository& repository, const std::string& stanza, WalM
         return {};
     }
     if (!info) return std::move(info).error();
-    look_at_records(repository, stanza, info->cipher_pass, facts);
+    look_at_records(repository, stanza, info->cipher_pass, now, facts);
     facts.history = info->history;
     facts.current_id = info->current_id;
     facts.backups = std::move(info->backups);
@@ -273,7 +285,7 @@ Snapshot look_at_repositories(const std::vector<Repository>& repositories,
     snapshot.stanza = stanza;
     for (const Repository& repository : repositories) {
         snapshot.repositories.push_back(look_at(repository, stanza, memory, now));
-        add_records(snapshot.repositories.back(), snapshot);
+        add_records(snapshot.repositories.back(), now, snapshot);
     }
     return snapshot;
 }

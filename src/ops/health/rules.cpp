@@ -5,6 +5,7 @@
 
 #include "chronos/base/text.h"
 #include "chronos/ops/health.h"
+#include "ops/health/ahead.h"
 
 namespace chronos::ops::health {
 namespace {
@@ -101,8 +102,15 @@ bool any_read(const View& view) {
                        [](const RepositoryFacts& one) { return one.problem.empty(); });
 }
 
-/// A time that lies further ahead was taken from another clock, or before this one was set back.
-constexpr std::int64_t kAhead_s = 300;
+/// Of what a clock that is ahead has dated nobody can tell how long ago it was.
+std::string in_the_future(const std::string& what, UnixTime time, UnixTime now) {
+    return what + " " + format_duration(time - now) + " in the future: a clock was set";
+}
+
+void warn_of_clock(Rule& rule, const std::string& what, UnixTime time, UnixTime now) {
+    rule.state = std::max(rule.state, RuleState::warning);
+    rule.message = in_the_future(what, time, now);
+}
 
 RepositoryFinding judge_age(const RepositoryFacts& repository, seconds limit, UnixTime now) {
     RepositoryFinding finding{repository.key, RuleState::ok, {}};
@@ -114,10 +122,10 @@ RepositoryFinding judge_age(const RepositoryFacts& repository, seconds limit, Un
         return finding;
     }
     const std::int64_t age = now - latest->timestamp_stop;
-    if (age < -kAhead_s) {
+    if (is_ahead(latest->timestamp_stop, now)) {
         finding.state = RuleState::warning;
-        finding.message = "the last backup, " + latest->label + ", ended " + format_duration(-age) +
-                          " in the future: a clock was set";
+        finding.message = in_the_future("the last backup, " + latest->label + ", ended",
+                                        latest->timestamp_stop, now);
         return finding;
     }
     finding.message = "age of the last backup, " + latest->label + ", is " +
@@ -220,6 +228,13 @@ Rule verify(const View& view) {
     Rule rule = duration_rule(kName, std::max<std::int64_t>(0, view.now - facts->finished_at),
                               view.limits.verify_age, RuleState::warning,
                               "nothing wrong was found; time since the last verify is");
+    for (const RepositoryFacts& repository : view.snapshot.repositories) {
+        if (!repository.verify || !is_ahead(repository.verify->finished_at, view.now)) continue;
+        rule.found_in.insert(repository.key);
+        warn_of_clock(rule, "the last verify of " + repo_name(repository) + " ended",
+                      repository.verify->finished_at, view.now);
+        rule.hint = "The next verify clears this.";
+    }
     if (facts->problems == 0) return rule;
     for (const RepositoryFacts& repository : view.snapshot.repositories)
         if (repository.verify && repository.verify->problems > 0)
@@ -246,8 +261,14 @@ Rule wal_lag(const View& view) {
     Rule rule = duration_rule(kName, waiting, view.limits.wal_lag, RuleState::critical,
                               count_of(server.ready_segments, "WAL file") + " waiting since");
     if (server.ready_segments == 0) rule.message = "no WAL file is waiting";
-    const bool failing =
-        server.last_failed_at > server.last_archived_at && server.ready_segments > 0;
+    if (is_ahead(server.oldest_ready, server.at))
+        warn_of_clock(rule, count_of(server.ready_segments, "WAL file") + " waiting since",
+                      server.oldest_ready, server.at);
+    // Files are archived in the order of their names; of a clock that was ahead only those tell.
+    const bool failed_last = is_ahead(server.last_archived_at, server.at)
+                                 ? server.last_failed_wal > server.last_archived_wal
+                                 : server.last_failed_at > server.last_archived_at;
+    const bool failing = failed_last && server.ready_segments > 0;
     if (!failing) return rule;
     rule.state = std::max(rule.state, RuleState::warning);
     rule.message += "; the archiver fails with " + server.last_failed_wal;
@@ -455,6 +476,11 @@ Rule rpo(const View& view) {
                       RuleState::critical, "without this server now, lost would be the last");
     if (rule.state != RuleState::ok)
         rule.hint = "A smaller archive_timeout bounds what an unfinished WAL segment can hold.";
+    const ServerFacts& server = *view.server;
+    if (server.holds_unarchived() && is_ahead(server.last_archived_at, server.at)) {
+        warn_of_clock(rule, "WAL was archived last", server.last_archived_at, server.at);
+        rule.hint = "The next WAL file that is archived clears this.";
+    }
     return rule;
 }
 
@@ -472,6 +498,11 @@ Rule drill(const View& view) {
     Rule rule = duration_rule(kName, std::max<std::int64_t>(0, view.now - facts->finished_at),
                               view.limits.drill_age, RuleState::warning,
                               "time since the last restore drill is");
+    const bool ahead = is_ahead(facts->finished_at, view.now);
+    if (ahead) {
+        warn_of_clock(rule, "the last restore drill ended", facts->finished_at, view.now);
+        rule.hint = "The next drill clears this.";
+    }
     if (facts->passed) return rule;
     for (const RepositoryFacts& repository : view.snapshot.repositories)
         if (repository.drill && repository.drill->finished_at == facts->finished_at)
@@ -480,6 +511,11 @@ Rule drill(const View& view) {
     rule.begun = facts->finished_at;
     rule.message = "the last restore drill failed";
     rule.hint = "Its report tells at which step: a backup that does not restore is none.";
+    if (ahead) {
+        rule.message += in_the_future(", and ended", facts->finished_at, view.now);
+        rule.hint += " If that clock was wrong: remove the report below chronos/" +
+                     view.snapshot.stanza + "/drills.";
+    }
     return rule;
 }
 

@@ -119,8 +119,12 @@ void look_at_disk(const std::string& pgdata, ServerFacts& facts) {
 
 }  // namespace
 
+bool ServerFacts::holds_unarchived() const {
+    return unarchived_bytes > kIdleWalBytes || ready_segments > 0;
+}
+
 std::int64_t ServerFacts::data_loss_seconds() const {
-    if (unarchived_bytes <= kIdleWalBytes && ready_segments == 0) return 0;
+    if (!holds_unarchived()) return 0;
     if (exposed_seconds) return *exposed_seconds;
     return last_archived_at == 0 ? 0 : std::max<std::int64_t>(0, at - last_archived_at);
 }

@@ -340,6 +340,16 @@ TEST_F(Health, WhatIsRememberedOfAnArchiveStaysTrue) {
     EXPECT_EQ(look(later + 2).repositories[0].archives[0].segments, 47u);
 }
 
+TEST_F(Health, WhatIsRememberedFromTheFutureIsLookedAtAgain) {
+    stanza_.add(full_label(1), 1, 2, "", kNow);
+    stanza_.add_segments(1, 300);
+    const UnixTime later = unix_now() + 2 * kHour;  // objects are dated by the real clock
+    look(later + 24 * kHour);
+    ASSERT_OK(stanza_.repository().storage->remove_tree("archive/main/15-1/0000000100000000"));
+    stanza_.add_segments(1, 100);
+    EXPECT_EQ(look(later).repositories[0].archives[0].segments, 145u) << "the clock was set back";
+}
+
 TEST_F(Health, WaitingWalIsCriticalOnceItWaitsTooLong) {
     ServerFacts server = sound_server();
     EXPECT_EQ(rule(look(), "wal_lag", server).state, RuleState::ok);
@@ -464,6 +474,73 @@ TEST_F(Health, WhatVerifyAndDrillRecordIsFound) {
     EXPECT_THAT(rule(snapshot, "verify").message, HasSubstr("1 problem, the first: it is cut"));
     EXPECT_EQ(rule(snapshot, "drill").state, RuleState::ok);
     EXPECT_EQ(rule(snapshot, "drill").value, "30s");
+}
+
+// A drill by a clock that was ahead would be the last one for years.
+TEST_F(Health, ADrillThatPassedInTheFutureHidesNoneThatFailedSince) {
+    stanza_.add(full_label(1), 1, 1, "", kNow);
+    stanza_.add_segments(1, 1);
+    const auto drilled = [&](UnixTime finished, bool passed) {
+        ASSERT_OK(repo::save_drill(stanza_.repository(), "main",
+                                   repo::drill_name(finished, passed, "1a2b3c4d"), "{}", ""));
+    };
+    drilled(kNow + 400 * kDay_s, true);
+    const Rule alone = rule(look(), "drill");
+    EXPECT_EQ(alone.state, RuleState::warning);
+    EXPECT_THAT(alone.message, HasSubstr("400d in the future: a clock was set"));
+    drilled(kNow - 60, false);
+    EXPECT_EQ(rule(look(), "drill").state, RuleState::critical);
+    drilled(kNow - 30, true);
+    EXPECT_EQ(rule(look(), "drill").state, RuleState::ok) << "the next one clears it";
+    drilled(kNow + 400 * kDay_s + 1, false);
+    const Rule failed = rule(look(), "drill");
+    EXPECT_EQ(failed.state, RuleState::critical) << "it may be the last one";
+    EXPECT_THAT(failed.hint, HasSubstr("chronos/main/drills"));
+}
+
+TEST_F(Health, WhatOneRepositoryDatesInTheFutureHidesNothingOfAnother) {
+    stanza_.add(full_label(1), 1, 1, "", kNow);
+    stanza_.add_segments(1, 1);
+    stanza_.save();
+    test::SyntheticStanza other(std::make_shared<test::MemoryStorage>());
+    other.add(full_label(1), 1, 1, "", kNow);
+    other.add_segments(1, 1);
+    other.save();
+    repo::Repository second = other.repository();
+    second.key = 2;
+    ASSERT_OK(repo::save_drill(stanza_.repository(), "main",
+                               repo::drill_name(kNow + kDay_s, true, "1a2b3c4d"), "{}", ""));
+    ASSERT_OK(
+        repo::save_drill(second, "main", repo::drill_name(kNow - 60, false, "1a2b3c4d"), "{}", ""));
+    ASSERT_OK(repo::save_verify_summary(stanza_.repository(), "main",
+                                        {.finished = kNow - 60, .first_failure = ""}, ""));
+    ASSERT_OK(repo::save_verify_summary(second, "main",
+                                        {.finished = kNow + kDay_s, .first_failure = ""}, ""));
+    const Snapshot snapshot =
+        look_at_repositories({stanza_.repository(), second}, "main", memory_, kNow);
+    EXPECT_EQ(rule(snapshot, "drill").state, RuleState::critical);
+    EXPECT_EQ(rule(snapshot, "verify").state, RuleState::warning);
+    EXPECT_THAT(rule(snapshot, "verify").message, HasSubstr("repo2 ended 1d in the future"));
+}
+
+// Archived before the clock was set back, and failing since.
+TEST_F(Health, AClockThatWasSetBackHidesNoArchiverThatFails) {
+    ServerFacts server = sound_server();
+    server.last_archived_at = kNow + 5 * kHour;
+    server.last_archived_wal = "000000010000000000000004";
+    server.last_failed_at = kNow - 10;
+    server.last_failed_wal = "000000010000000000000005";
+    server.ready_segments = 1;
+    server.oldest_ready = kNow - 60;
+    EXPECT_THAT(rule(look(), "wal_lag", server).message, HasSubstr("the archiver fails"));
+    server.oldest_ready = kNow + 5 * kHour;
+    EXPECT_THAT(rule(look(), "wal_lag", server).message, HasSubstr("5h in the future"));
+    EXPECT_EQ(rule(look(), "rpo", server).state, RuleState::warning) << "nobody can tell";
+    server.last_failed_wal = "000000010000000000000004";
+    server.oldest_ready = kNow - 60;
+    EXPECT_EQ(rule(look(), "wal_lag", server).state, RuleState::ok) << "that one is archived";
+    server.ready_segments = 0;
+    EXPECT_EQ(rule(look(), "rpo", server).state, RuleState::ok) << "there is nothing to lose";
 }
 
 TEST_F(Health, TheLastVerifiesAreKept) {
