@@ -163,6 +163,28 @@ CREATE OR REPLACE VIEW chronos.throughput AS
 		LATERAL (SELECT timed.copy_time, extract(epoch FROM timed.copy_time)) AS took(copy_time, seconds)
 	WHERE job.copying IS NOT NULL;
 
+-- Schedules that cannot be used hide none of the others
+
+CREATE FUNCTION chronos.schedule_problem(type text, cron text, timezone text)
+	RETURNS text LANGUAGE c STABLE PARALLEL RESTRICTED
+	AS 'MODULE_PATHNAME', 'chronos_schedule_problem';
+COMMENT ON FUNCTION chronos.schedule_problem(text, text, text) IS 'why such a schedule can never run; null if it can';
+REVOKE ALL ON FUNCTION chronos.schedule_problem(text, text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION chronos.schedule_problem(text, text, text) TO chronos_monitor;
+
+CREATE OR REPLACE VIEW chronos.schedules AS
+	SELECT entry.name, entry.type, entry.cron, entry.timezone, entry.options, entry.enabled,
+		entry.retries, entry.retry_delay,
+		CASE WHEN entry.enabled AND problem.text IS NULL
+			THEN chronos.next_run(entry.cron, entry.timezone, entry.considered_until) END AS next_run,
+		entry.last_due, entry.last_job, job.state AS last_state, job.started_at AS last_started_at,
+		job.finished_at AS last_finished_at, job.label AS last_label, coalesce(problem.text, job.error) AS last_error,
+		entry.attempt, entry.created_by, entry.changed_at
+	FROM chronos.schedule_entries AS entry
+		LEFT JOIN chronos.jobs AS job
+			ON job.id = entry.last_job AND job.requested_at = entry.last_requested_at
+		CROSS JOIN LATERAL (SELECT chronos.schedule_problem(entry.type, entry.cron, entry.timezone)) AS problem(text);
+
 -- Health
 
 CREATE FUNCTION chronos.heartbeats(

@@ -184,7 +184,8 @@ constexpr std::string_view kPrepareSession =
     " ('quote_all_identifiers', 'off'), ('transform_null_equals', 'off'), ('array_nulls', 'on'),"
     " ('idle_in_transaction_session_timeout', '0'), ('idle_session_timeout', '0'),"
     " ('row_security', 'off'), ('work_mem', '16MB'), ('jit', 'off'), "
-    "('max_parallel_workers_per_gather', '0'),"
+    "('max_parallel_workers_per_gather', '0'), ('restrict_nonsystem_relation_kind', ''),"
+    " ('exit_on_error', 'off'),"
     " ('transaction_timeout', '0')) AS s(name, value)"
     " WHERE pg_catalog.current_setting(s.name, true) IS NOT NULL";
 

@@ -2,6 +2,7 @@
 
 #include "extension/settings.h"
 #include "extension/shared_state.h"
+#include "extension/text.h"
 
 namespace chronos::extension {
 namespace {
@@ -105,10 +106,29 @@ Row row_of(Subject subject) {
             name_of(subject).consequence};
 }
 
+/// It goes on, but not with all that it is there for.
+Row row_of_scheduler() {
+    Row row = row_of(Subject::scheduler);
+    char unusable[sizeof shared->unusable_schedules];
+    LWLockAcquire(shared->lock, LW_SHARED);
+    strlcpy(unusable, shared->unusable_schedules, sizeof unusable);
+    const SteadyTime since = shared->unusable_since;
+    LWLockRelease(shared->lock);
+    if (row.late > 0 || unusable[0] == '\0' || !works_here(Subject::scheduler)) return row;
+    row.late = Max(1, steady_now() - since);
+    row.message = database_text(unusable);
+    return row;
+}
+
 Row row_of_jobs() {
     const Jobs jobs = look_at_jobs();
     return {Subject::job, jobs.seen, jobs.owe, jobs.late_us,
             psprintf("no progress of %s; chronos.cancel() ends it", jobs.late)};
+}
+
+Row row_of_any(Subject subject) {
+    if (subject == Subject::job) return row_of_jobs();
+    return subject == Subject::scheduler ? row_of_scheduler() : row_of(subject);
 }
 
 void put_row(ReturnSetInfo* rows, const Row& row) {
@@ -249,8 +269,7 @@ CHRONOS_FUNCTION(chronos_heartbeats) {
     InitMaterializedSRF(fcinfo, 0);
     ReturnSetInfo* rows = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
     for (int i = 0; i < kSubjects; ++i) {
-        const Subject subject = static_cast<Subject>(i);
-        put_row(rows, subject == Subject::job ? row_of_jobs() : row_of(subject));
+        put_row(rows, row_of_any(static_cast<Subject>(i)));
     }
     return 0;
 }

@@ -191,6 +191,14 @@ CHRONOS_FUNCTION(chronos_next_run) {
     return run_or_null(fcinfo, next_run_after(cron, zone, after));
 }
 
+CHRONOS_FUNCTION(chronos_schedule_problem) {
+    using namespace chronos::extension;
+    const char* problem = schedule_problem(text_argument(fcinfo, 0), text_argument(fcinfo, 1),
+                                           text_argument(fcinfo, 2));
+    if (problem == nullptr) PG_RETURN_NULL();
+    PG_RETURN_DATUM(CStringGetTextDatum(problem));
+}
+
 CHRONOS_FUNCTION(chronos_schedules_changed) {
     using namespace chronos::extension;
     if (!CALLED_AS_TRIGGER(fcinfo)) elog(ERROR, "not called as a trigger");

@@ -1,6 +1,7 @@
 #include "extension/schedule_time.h"
 
 #include "extension/cron_time.h"
+#include "extension/job_types.h"
 #include "extension/settings.h"
 #include "extension/shared_state.h"
 
@@ -25,6 +26,13 @@ TimestampTz schedule_now() {
 
 pg_tz* schedule_zone(const char* name) {
     return pg_tzset(name != nullptr && *name != '\0' ? name : engine_time_zone());
+}
+
+const char* schedule_problem(const char* type, const char* cron, const char* zone) {
+    if (find_job_type(type) == nullptr) return psprintf("\"%s\" is not a type of job", type);
+    if (schedule_zone(zone) == nullptr) return psprintf("there is no time zone \"%s\"", zone);
+    const Failure failure = check_cron(cron);
+    return failure.happened ? pstrdup(failure.message) : nullptr;
 }
 
 TimestampTz next_run_after(const char* cron, pg_tz* zone, TimestampTz after) {

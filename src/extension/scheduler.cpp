@@ -72,6 +72,7 @@ struct Evaluation {
     TimestampTz now;
     TimestampTz next;
     int64 first_job;  ///< of those that it has queued; 0: none yet
+    StringInfoData unusable;
 };
 
 TimestampTz earlier(TimestampTz a, TimestampTz b) {
@@ -114,9 +115,9 @@ void read_entry(HeapTuple row, Entry* entry) {
     entry->type = find_job_type(text_column(row, 2));
     entry->cron = text_column(row, 3);
     entry->zone = schedule_zone(text_column(row, 4));
-    if (entry->type == nullptr || entry->zone == nullptr)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("its type or its time zone is not known to this server")));
+    const char* problem = schedule_problem(text_column(row, 2), entry->cron, text_column(row, 4));
+    if (problem != nullptr)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", problem)));
     entry->options = option_lines(row, 5, entry->type);
     entry->created_by = text_column(row, 6);
     bool is_null = true;
@@ -132,7 +133,7 @@ void read_entry(HeapTuple row, Entry* entry) {
 }
 
 /// What another release or a hand has left in the table must not stop the other schedules.
-bool try_to_read_entry(HeapTuple row, Entry* entry) {
+bool try_to_read_entry(HeapTuple row, Entry* entry, StringInfo unusable) {
     MemoryContext context = CurrentMemoryContext;
     ResourceOwner owner = CurrentResourceOwner;
     volatile bool good = true;
@@ -149,8 +150,11 @@ bool try_to_read_entry(HeapTuple row, Entry* entry) {
         ErrorData* error = CopyErrorData();
         FlushErrorState();
         RollbackAndReleaseCurrentSubTransaction();
-        ereport(WARNING, (errmsg("chronos: schedule \"%s\" cannot be used: %s", text_column(row, 1),
-                                 error->message)));
+        const char* name = text_column(row, 1);
+        ereport(WARNING,
+                (errmsg("chronos: schedule \"%s\" cannot be used: %s", name, error->message)));
+        appendStringInfo(unusable, "%sschedule \"%s\" cannot be used: %s",
+                         unusable->len > 0 ? "; " : "", name, error->message);
         good = false;
     }
     PG_END_TRY();
@@ -167,7 +171,8 @@ bool read_entries(Evaluation* evaluation) {
     evaluation->entries = static_cast<Entry*>(palloc0(sizeof(Entry) * (count + 1)));
     evaluation->count = 0;
     for (int i = 0; i < count; ++i)
-        if (try_to_read_entry(rows->vals[i], &evaluation->entries[evaluation->count]))
+        if (try_to_read_entry(rows->vals[i], &evaluation->entries[evaluation->count],
+                              &evaluation->unusable))
             ++evaluation->count;
     SPI_execute(kCount, true, 1);
     return number_column(SPI_tuptable->vals[0], 1) == count;
@@ -326,8 +331,20 @@ int by_strength(const void* a, const void* b) {
     return strcmp(left->name, right->name);
 }
 
+/// No schedule stands still without being told of.
+void note_unusable(const char* schedules) {
+    char text[sizeof shared->unusable_schedules];
+    copy_clipped(text, sizeof text, schedules);
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    if (*shared->unusable_schedules == '\0') shared->unusable_since = steady_now();
+    strlcpy(shared->unusable_schedules, text, sizeof shared->unusable_schedules);
+    LWLockRelease(shared->lock);
+}
+
 void evaluate_entries(Evaluation* evaluation) {
+    initStringInfo(&evaluation->unusable);
     const bool all = read_entries(evaluation);
+    note_unusable(evaluation->unusable.data);
     // After the rows: a test sets the clock back first and makes its schedules then.
     evaluation->now = schedule_now();
     evaluation->next = evaluation->now + kLongestSleepUs;

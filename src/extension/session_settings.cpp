@@ -51,6 +51,8 @@ constexpr Setting kWorker[] = {
     {"default_table_access_method", "heap"},
     {"temp_file_limit", "-1"},
     {"client_min_messages", "notice"},
+    // What is caught is not the end of the session.
+    {"exit_on_error", "off"},
     {"jit", "off"},
     {"max_parallel_workers_per_gather", "0"},
 };
@@ -62,6 +64,10 @@ void settle_worker_session() {
         SetConfigOption(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE);
     for (const Setting& setting : kWorker)
         SetConfigOption(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE);
+    // Minor releases brought it.
+    constexpr const char* kHidesViews = "restrict_nonsystem_relation_kind";
+    if (GetConfigOption(kHidesViews, /*missing_ok=*/true, /*restrict_privileged=*/false) != nullptr)
+        SetConfigOption(kHidesViews, "", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 int settle_statement() {

@@ -89,12 +89,14 @@ struct SharedState {
     pg_atomic_uint32 shutting_down;  ///< set by the launcher once the server is on its way down
     pid_t launcher_pid;              ///< 0: there is none
     Latch* launcher_latch;
-    SteadyTime health_checked_at;      ///< the last time that it could be
-    int64 next_id;                     ///< 0: the history has not been asked yet
-    bool schedules_changed;            ///< look at them now
-    TimestampTz check_schedules_at;    ///< look at them then, by schedule_now()
-    SteadyTime check_schedules_by;     ///< and then at the latest, wherever the clock has gone
-    int scheduler_failures;            ///< starts since a scheduler last got through
+    SteadyTime health_checked_at;    ///< the last time that it could be
+    int64 next_id;                   ///< 0: the history has not been asked yet
+    bool schedules_changed;          ///< look at them now
+    TimestampTz check_schedules_at;  ///< look at them then, by schedule_now()
+    SteadyTime check_schedules_by;   ///< and then at the latest, wherever the clock has gone
+    int scheduler_failures;          ///< starts since a scheduler last got through
+    char unusable_schedules[256];    ///< which, and why; "": all can be used
+    SteadyTime unusable_since;
     pg_atomic_uint64 clock_offset_us;  ///< of schedule_now(); tests set it
     Heartbeat heartbeats[kSubjects];
     WalState wal;
