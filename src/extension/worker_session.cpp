@@ -12,6 +12,10 @@ void connect_worker() {
             sizeof database);
     // A session that cannot begin, because somebody holds a lock on a catalog, ends some time.
     SetConfigOption("lock_timeout", "60s", PGC_SUSET, PGC_S_OVERRIDE);
+#if PG_VERSION_NUM >= 170000
+    // It begins in a transaction.
+    SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+#endif
     BackgroundWorkerInitializeConnection(database, nullptr, 0);
     settle_worker_session();
     SetConfigOption("application_name", MyBgworkerEntry->bgw_name, PGC_USERSET, PGC_S_SESSION);

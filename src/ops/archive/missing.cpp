@@ -1,6 +1,7 @@
 #include "missing.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 
 #include "chronos/base/log.h"
