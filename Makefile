@@ -114,10 +114,13 @@ install-manual:
 	$(INSTALL_DATA) docs/man/chronos.1 '$(DESTDIR)$(CHRONOS_SHAREDIR)/man/man1/'
 	$(INSTALL_DATA) docs/man/chronos.conf.5 '$(DESTDIR)$(CHRONOS_SHAREDIR)/man/man5/'
 	$(INSTALL_DATA) docs/completion/chronos '$(DESTDIR)$(CHRONOS_SHAREDIR)/bash-completion/completions/'
-uninstall-engine:
-	rm -f '$(DESTDIR)$(CHRONOS_BINDIR)/chronos' '$(DESTDIR)$(CHRONOS_BINDIR)/chronos-serve' \
+# Where one engine serves several servers, the last module that was made for it takes it along.
+uninstall-engine: uninstall-lib
+	@if grep -lsF '$(CHRONOS_BINDIR)/chronos' '$(DESTDIR)'/usr/lib/postgresql/*/lib/chronos_backup.so; then \
+		echo 'left there for these: $(CHRONOS_BINDIR)/chronos'; \
+	else rm -f '$(DESTDIR)$(CHRONOS_BINDIR)/chronos' '$(DESTDIR)$(CHRONOS_BINDIR)/chronos-serve' \
 		'$(DESTDIR)$(CHRONOS_SHAREDIR)/man/man1/chronos.1' '$(DESTDIR)$(CHRONOS_SHAREDIR)/man/man5/chronos.conf.5' \
-		'$(DESTDIR)$(CHRONOS_SHAREDIR)/bash-completion/completions/chronos'
+		'$(DESTDIR)$(CHRONOS_SHAREDIR)/bash-completion/completions/chronos'; fi
 	if test -L '$(DESTDIR)$(bindir)/chronos'; then rm -f '$(DESTDIR)$(bindir)/chronos'; fi
 install-pgbackrest-link: install-engine
 	ln -sf chronos '$(DESTDIR)$(CHRONOS_BINDIR)/pgbackrest'

@@ -4,6 +4,7 @@ use strict;
 use warnings;
 use Cwd qw(getcwd);
 use File::Copy qw(copy);
+use File::Path qw(make_path);
 use File::Temp qw(tempdir);
 use Test::More;
 
@@ -78,6 +79,30 @@ mkdir "$base/server" or die $!;
 copy('/bin/false', "$base/server/chronos") or die $!;
 system(@make);
 is(readlink "$base/server/chronos", "$bin/chronos", 'a former engine becomes a link to this one');
+
+# --- Servers of packages share one engine: the last one's module takes it along.
+my $root = "$base/root";
+for my $major (17, 18)
+{
+	my $library = "$root/usr/lib/postgresql/$major/lib";
+	make_path($library);
+	open my $module, '>', "$library/chronos_backup.so" or die $!;
+	print $module "\0/usr/local/bin/chronos\0";
+	close $module or die $!;
+}
+sub make_for
+{
+	my ($target, $major) = @_;
+	my $server = "/usr/lib/postgresql/$major";
+	return system("make -s $target DESTDIR='$root' ENGINE='$program' bindir=$server/bin pkglibdir=$server/lib >'$base/said'");
+}
+my $shared = "$root/usr/local/bin/chronos";
+make_for('install-engine', 17);
+is(make_for('uninstall', 17), 0, 'one of two modules is uninstalled');
+ok(!-e "$root/usr/lib/postgresql/17/lib/chronos_backup.so", 'it is gone');
+ok(-x $shared, 'and the engine, which the other one starts, is not');
+is(make_for('uninstall', 18), 0, 'the other one is uninstalled');
+ok(!-e $shared, 'and the engine with it');
 
 # --- Each installation has a place of its own, and the module is told.
 sub place
