@@ -127,7 +127,11 @@ public:
     }
 
     bool is_readable() const override { return true; }
-    bool is_writable() const override { return true; }
+    // httplib 0.18 wants the first of these, and 0.41 the others.
+    bool is_writable() const { return true; }  // NOLINT(modernize-use-override)
+    bool wait_readable() const { return true; }
+    bool wait_writable() const { return true; }
+    time_t duration() const { return 0; }
     ssize_t read(char* to, std::size_t size) override {
         const std::size_t count = std::min(size, head_.size() - read_at_);
         std::copy_n(head_.data() + read_at_, count, to);
@@ -194,14 +198,25 @@ public:
     bool process(BoundedStream& stream, bool last) {
         bool closed = false;
         bool has_body = false;
-        const bool served = process_request(stream, last, closed, [&](httplib::Request& request) {
-            has_body = carries_body(request);
-        });
+        const bool served =
+            process_one(*this, stream, last, closed,
+                        [&](httplib::Request& request) { has_body = carries_body(request); });
         // An unread body would be taken for the next request.
         return served && !closed && !has_body;
     }
 
 private:
+    /// Newer releases of httplib want to be told the addresses of both ends, which nothing here
+    /// depends on.
+    template <class Self>
+    static bool process_one(Self& self, httplib::Stream& stream, bool last, bool& closed,
+                            const std::function<void(httplib::Request&)>& look) {
+        if constexpr (requires { self.process_request(stream, last, closed, look); })
+            return self.process_request(stream, last, closed, look);
+        else
+            return self.process_request(stream, {}, 0, {}, 0, last, closed, look);
+    }
+
     static bool carries_body(const httplib::Request& request) {
         return request.has_header("Transfer-Encoding") ||
                (request.has_header("Content-Length") &&
