@@ -91,10 +91,15 @@ Result<StanzaOutcome> create_new(const Repository& repository, const std::string
         const char* what = backup_empty    ? "archive directory not empty"
                            : archive_empty ? "backup directory not empty"
                                            : "backup directory and/or archive directory not empty";
-        return Error(ErrorKind::path_not_empty, what)
-            .with_hint("The info files of stanza '" + stanza + "' are missing on " +
-                       repo_name(repository) + " but other files are there.")
-            .with_hint(repair_hint(stanza));
+        Error error(ErrorKind::path_not_empty, what);
+        error = std::move(error)
+                    .with_hint("The info files of stanza '" + stanza + "' are missing on " +
+                               repo_name(repository) + " but other files are there.")
+                    .with_hint(repair_hint(stanza));
+        if (!backup_empty) return error;
+        return std::move(error).with_hint(
+            "There is no backup. A server that archives while its stanza is deleted leaves such "
+            "WAL; the stop command, 'stanza-delete --force' and the start command remove it.");
     }
     // Nothing else makes the directory of a repository.
     CHRONOS_TRY(repository.storage->make_path(""));

@@ -92,13 +92,17 @@ TEST_F(CreateStanza, MissingInfoFilesBesideContentAreNotMadeUp) {
     auto outcome = create();
     EXPECT_ERROR(ErrorKind::path_not_empty, outcome);
     EXPECT_EQ(outcome.error().message(), "backup directory not empty");
+    EXPECT_THAT(outcome.error().hint(), testing::Not(testing::HasSubstr("stanza-delete")));
 
     ASSERT_OK(storage::write_object(*memory_, "archive/main/15-1/00000002.history", "x"));
     outcome = create();
     EXPECT_EQ(outcome.error().message(), "backup directory and/or archive directory not empty");
 
     ASSERT_OK(memory_->remove_tree("backup/main"));
-    EXPECT_EQ(create().error().message(), "archive directory not empty");
+    outcome = create();
+    EXPECT_EQ(outcome.error().message(), "archive directory not empty");
+    EXPECT_THAT(outcome.error().hint(), testing::HasSubstr("'stanza-delete --force'"))
+        << "WAL alone is what a server leaves that archives meanwhile";
 }
 
 // With a backup there, a missing backup.info is damage: writing an empty one would hide the backup.
