@@ -16,6 +16,7 @@
 #include "chronos/io/local_file.h"
 #include "cli/commands.h"
 #include "cli/log_output.h"
+#include "cli/places.h"
 #include "cli/process.h"
 #include "cli/progress_bar.h"
 
@@ -178,6 +179,9 @@ Error not_in_this_version(const std::string& command) {
 
 Result<int> run_guarded(Command command, Context& context) {
     try {
+        // Here every door comes by: the command line, a job of the server, SQL.
+        if (config::find_command(context.config.command())->changes_repositories)
+            CHRONOS_TRY(check_places(context.config, ""));
         return command(context);
     } catch (const std::bad_alloc&) {
         return Error(ErrorKind::memory, "out of memory");

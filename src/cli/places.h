@@ -7,8 +7,9 @@
 
 namespace chronos::cli {
 
-/// What every command asks that writes to repositories and knows the data directory: none of them
-/// lies in the cluster or around it, and no two are the same place. `pg_path` "" knows no cluster.
+/// What every command asks that changes repositories: none of them lies in the cluster or around
+/// it, no two are the same place, and none lies among what another one holds. `pg_path` "" knows no
+/// cluster.
 /// Kind option_invalid_value.
 Result<> check_places(const config::Config& config, const std::string& pg_path);
 

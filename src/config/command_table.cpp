@@ -10,6 +10,7 @@ constexpr std::array kCommands{
                 .name = "annotate",
                 .summary = "Add, change or remove annotations of a backup.",
                 .log_file = true,
+                .changes_repositories = true,
                 .details = "Each --annotation=key=value is merged into those the backup has. An "
                            "empty value removes the key."},
     CommandInfo{.id = CommandId::archive_get,
@@ -29,6 +30,7 @@ constexpr std::array kCommands{
                 .name = "backup",
                 .summary = "Back up a database cluster.",
                 .log_file = true,
+                .changes_repositories = true,
                 .details = "A full backup stands alone. A differential one builds on the last "
                            "full backup, an incremental one on the last backup of any type."},
     CommandInfo{.id = CommandId::check,
@@ -62,6 +64,7 @@ constexpr std::array kCommands{
                 .name = "expire",
                 .summary = "Expire backups that exceed retention.",
                 .log_file = true,
+                .changes_repositories = true,
                 .details = "--dry-run changes nothing and lists every object with what would "
                            "happen to it and why. --set and --oldest expire what they name "
                            "instead of what retention says; a held backup stays in any case."},
@@ -82,6 +85,7 @@ constexpr std::array kCommands{
                 .name = "hold",
                 .summary = "Keep a backup from being expired until it is released.",
                 .log_file = true,
+                .changes_repositories = true,
                 .details = "A held backup stays, with what it depends on and the WAL it needs, "
                            "whatever retention says and whoever asks chronos to expire it. "
                            "pgBackRest's own expire does not know holds. Without --set the holds "
@@ -96,6 +100,7 @@ constexpr std::array kCommands{
                 .name = "maintenance",
                 .summary = "Tidy up what crashed processes left in a repository.",
                 .log_file = true,
+                .changes_repositories = true,
                 .details = "Aborts uploads in parts that were begun longer than --upload-age ago "
                            "and never ended: a bucket charges for them and shows them in no "
                            "listing. Removes scratch directories of drills that were killed, below "
@@ -104,12 +109,14 @@ constexpr std::array kCommands{
                 .name = "rekey",
                 .summary = "Change the passphrase of a repository.",
                 .log_file = true,
+                .changes_repositories = true,
                 .details = "Encrypts the info files of every stanza with a new passphrase; no "
                            "backup and no WAL is rewritten. See docs/rekey.md for the procedure."},
     CommandInfo{.id = CommandId::repair,
                 .name = "repair",
                 .summary = "Mend the files that say what is in a repository.",
                 .log_file = true,
+                .changes_repositories = true,
                 .details = "Finds info files and manifests that cannot be read, or do not say what "
                            "is there, and says how they can be mended from each other. Nothing is "
                            "changed without --force, and nothing is deleted with it. The exit "
@@ -149,6 +156,7 @@ constexpr std::array kCommands{
                 .name = "stanza-claim",
                 .summary = "Make this server the one that the stanza belongs to.",
                 .log_file = true,
+                .changes_repositories = true,
                 .details = "A stanza takes WAL and backups of one server. A copy of its data "
                            "directory, elsewhere and under the same configuration, is refused "
                            "while the original is alive. After a move this ends the protection "
@@ -156,15 +164,18 @@ constexpr std::array kCommands{
     CommandInfo{.id = CommandId::stanza_create,
                 .name = "stanza-create",
                 .summary = "Create the stanza in every repository.",
-                .log_file = true},
+                .log_file = true,
+                .changes_repositories = true},
     CommandInfo{.id = CommandId::stanza_delete,
                 .name = "stanza-delete",
                 .summary = "Delete a stanza.",
-                .log_file = true},
+                .log_file = true,
+                .changes_repositories = true},
     CommandInfo{.id = CommandId::stanza_upgrade,
                 .name = "stanza-upgrade",
                 .summary = "Tell the stanza of a new major version of the cluster.",
-                .log_file = true},
+                .log_file = true,
+                .changes_repositories = true},
     CommandInfo{.id = CommandId::start,
                 .name = "start",
                 .summary = "Allow processes to run again.",
@@ -176,7 +187,8 @@ constexpr std::array kCommands{
     CommandInfo{.id = CommandId::unhold,
                 .name = "unhold",
                 .summary = "Release a held backup.",
-                .log_file = true},
+                .log_file = true,
+                .changes_repositories = true},
     CommandInfo{.id = CommandId::verify,
                 .name = "verify",
                 .summary = "Verify the contents of a repository.",

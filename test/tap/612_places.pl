@@ -91,9 +91,28 @@ subtest 'in the cluster, and around it' => sub {
 	symlink $repo, "$base/same" or die $!;
 	my $same = write_config("$base/same.conf", path => $repo, pg => $data, port => $node->port, socket => $node->host,
 		'repo2-path' => "$base/same", 'repo2-retention-full' => 1);
-	my ($status, $out, $err) = chronos($same, 'backup');
-	is($status, 32, 'two repositories in one place are refused');
-	like($out . $err, qr/repo1 and repo2 are the same place/, '... and named');
+	my %before = %{ slurp_tree($repo) };
+	for my $command ([ 'backup' ], [ 'expire' ], [ 'expire', '--set=latest' ], [ 'annotate', '--set=latest', '--annotation=a=b' ], [ 'hold', '--set=latest' ],
+		[ 'unhold', '--set=latest' ], ['maintenance'], [ 'repair', '--force' ], ['stanza-create'], [ 'stanza-delete', '--repo=2' ], ['stanza-upgrade'], ['stanza-claim'])
+	{
+		my ($status, $out, $err) = chronos($same, @$command);
+		is($status, 32, "two repositories in one place are refused by @$command") or diag($out . $err);
+		like($out . $err, qr/repo1 and repo2 are the same place/, '... and named');
+	}
+	for my $below (qw(backup/main archive/main/15-1 archive backup chronos/main))
+	{
+		my $nested = write_config("$base/nested.conf", path => $repo, pg => $data, port => $node->port, socket => $node->host,
+			'repo2-path' => "$repo/$below", 'repo2-retention-full' => 1);
+		for my $command ('stanza-create', 'check', 'backup', 'expire')
+		{
+			my ($status, $out, $err) = chronos($nested, $command);
+			is($status, 32, "$command refuses a repository in another one's $below");
+			like($out . $err, qr/repo2 lies among the backups and WAL of repo1/, '... and says why');
+		}
+	}
+	my %after = %{ slurp_tree($repo) };
+	delete $_->{(grep { m{chronos/main/owners} } keys %$_)[0] // ''} for \%before, \%after;
+	is_deeply([ sort keys %after ], [ sort keys %before ], 'and nothing has come or gone');
 };
 
 $node->stop;

@@ -49,6 +49,7 @@ struct CommandInfo {
     bool parameters = false;   ///< takes positional arguments
     bool log_file = false;     ///< writes `<log-path>/<stanza>-<command>.log`
     bool quiet = false;        ///< its result is its output: no "command begin" at level info
+    bool changes_repositories = false;  ///< is refused where two of them are the same place
     std::string_view details = {};
 };
 
