@@ -35,14 +35,16 @@ std::string describe(const HistoryEntry& entry) {
 }
 
 /// The info files of each other's stanza, or one of them restored from another time.
-Result<> check_agreement(const ArchiveInfo& archive, const BackupInfo& backup) {
+Result<> check_agreement(const ArchiveInfo& archive, const BackupInfo& backup,
+                         const std::string& stanza) {
     const HistoryEntry& left = archive.current();
     const HistoryEntry& right = backup.current();
     if (left.id == right.id && left.same_cluster(right)) return {};
     return Error(ErrorKind::file_invalid,
                  "backup info file and archive info file do not match\narchive: " + describe(left) +
                      "\nbackup : " + describe(right))
-        .with_hint(kCorruptionHint);
+        .with_hint(kCorruptionHint)
+        .with_hint(repair_hint(stanza));
 }
 
 Result<> check_cluster(const HistoryEntry& current, const ClusterIdentity& cluster) {
@@ -182,7 +184,7 @@ Result<StanzaOutcome> create_stanza(const Repository& repository, const std::str
 
     const ArchiveInfo archive = CHRONOS_TRY(load_archive_info(repository, stanza));
     const BackupInfo backup = CHRONOS_TRY(load_backup_info(repository, stanza));
-    CHRONOS_TRY(check_agreement(archive, backup));
+    CHRONOS_TRY(check_agreement(archive, backup, stanza));
     CHRONOS_TRY(check_cluster(backup.current(), cluster));
     if (archive_files.both() && backup_files.both()) return StanzaOutcome::already_valid;
     if (!archive_files.both()) CHRONOS_TRY(save_archive_info(repository, stanza, archive));
@@ -199,7 +201,7 @@ Result<StanzaOutcome> upgrade_stanza(const Repository& repository, const std::st
     if (archive_behind) append(archive, cluster);
     if (backup_behind) append(backup, cluster);
     // Before anything is written: files that went apart must not get further apart.
-    CHRONOS_TRY(check_agreement(archive, backup));
+    CHRONOS_TRY(check_agreement(archive, backup, stanza));
     if (archive_behind) CHRONOS_TRY(save_archive_info(repository, stanza, archive));
     if (backup_behind) CHRONOS_TRY(save_backup_info(repository, stanza, backup));
     return archive_behind || backup_behind ? StanzaOutcome::upgraded : StanzaOutcome::already_valid;
@@ -226,7 +228,7 @@ Result<> validate_stanza(const Repository& repository, const std::string& stanza
                          const ClusterIdentity& cluster) {
     const ArchiveInfo archive = CHRONOS_TRY(load_archive_info(repository, stanza));
     const BackupInfo backup = CHRONOS_TRY(load_backup_info(repository, stanza));
-    CHRONOS_TRY(check_agreement(archive, backup));
+    CHRONOS_TRY(check_agreement(archive, backup, stanza));
     return check_cluster(backup.current(), cluster);
 }
 

@@ -9,6 +9,7 @@
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/archives.h"
 #include "chronos/repo/info.h"
+#include "chronos/repo/manifest_store.h"
 #include "chronos/repo/stanza_memory.h"
 #include "chronos/repo/wal_archive.h"
 #include "missing.h"
@@ -94,7 +95,9 @@ Result<> Get::search(const repo::Repository& repository) {
     if (archives.empty())
         return Error(ErrorKind::archive_mismatch,
                      "unable to retrieve the archive id for database version '" + cluster_.version +
-                         "' and system-id '" + std::to_string(cluster_.system_id) + "'");
+                         "' and system-id '" + std::to_string(cluster_.system_id) + "'")
+            .with_hint("archive.info knows no such cluster. If it is this stanza's: " +
+                       repo::repair_hint(settings_.stanza));
     // A standby will be a primary some day.
     repo::StanzaMemory({"", "", settings_.stanza, settings_.pg_path})
         .remember(repository, cluster_.system_id);

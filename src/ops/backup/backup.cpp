@@ -192,7 +192,8 @@ Result<> Run::look_at_cluster() {
         return repo::StanzaOwner(request_.repository, request_.stanza)
             .use(CHRONOS_TRY(repo::identify_server(cluster_.pgdata)), repo::StanzaUse::change);
     return Error(ErrorKind::file_invalid, "backup info file and archive info file do not match")
-        .with_hint("This may be a symptom of repository corruption.");
+        .with_hint("This may be a symptom of repository corruption.")
+        .with_hint(repo::repair_hint(request_.stanza));
 }
 
 // Debian's pg_createcluster puts it elsewhere. No backup depends on it: what goes wrong is a

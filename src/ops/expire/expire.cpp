@@ -10,6 +10,7 @@
 #include "chronos/repo/hold.h"
 #include "chronos/repo/lease.h"
 #include "chronos/repo/lock.h"
+#include "chronos/repo/manifest_store.h"
 #include "chronos/repo/owner.h"
 #include "chronos/repo/wal_archive.h"
 #include "chronos/repo/wal_notes.h"
@@ -208,7 +209,8 @@ Result<> Run::load() {
         if (!in_both)
             return Error(ErrorKind::format,
                          "archive expiration cannot continue - archive and backup history lists do "
-                         "not match");
+                         "not match")
+                .with_hint(repo::repair_hint(request_.stanza));
     }
     CHRONOS_TRY(protect_prior_in_use());
     return held.empty() ? Result<>() : load_holds();

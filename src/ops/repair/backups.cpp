@@ -164,10 +164,12 @@ Result<FoundBackup> find_backup(const BackupsRequest& request, const std::string
 class Judge {
 public:
     Judge(const BackupsRequest& request, const std::map<std::string, FoundBackup>& found,
-          const std::vector<repo::HistoryEntry>& history, Plan& plan)
-        : request_(request), found_(found), history_(history), plan_(plan) {
+          const Clusters& clusters, Plan& plan)
+        : request_(request), found_(found), clusters_(clusters), plan_(plan) {
         for (const auto& [label, backup] : found_) {
-            if (!backup.entry || !belongs(backup)) continue;
+            if (!backup.entry ||
+                (!is_of(clusters_.listing, backup) && !is_of(clusters_.archive, backup)))
+                continue;
             if (!backup.entry->prior.empty()) needed_.insert(backup.entry->prior);
             for (const std::string& one : backup.entry->references) needed_.insert(one);
         }
@@ -182,8 +184,8 @@ public:
     }
 
 private:
-    bool belongs(const FoundBackup& backup) const {
-        return std::ranges::any_of(history_, [&](const repo::HistoryEntry& entry) {
+    static bool is_of(const std::vector<repo::HistoryEntry>& history, const FoundBackup& backup) {
+        return std::ranges::any_of(history, [&](const repo::HistoryEntry& entry) {
             return entry.id == backup.cluster->id && entry.same_cluster(*backup.cluster);
         });
     }
@@ -204,7 +206,9 @@ private:
     // Ascending labels: a backup comes after everything that it rests on.
     void judge(const FoundBackup& backup) {
         if (!backup.entry) return judge_unusable(backup);
-        if (!belongs(backup))
+        if (!is_of(clusters_.listing, backup) && is_of(clusters_.archive, backup))
+            return leave(backup.label);
+        if (!is_of(clusters_.listing, backup))
             return set_aside(backup.label, "is of cluster " + backup.cluster->archive_id() +
                                                " with system identifier " +
                                                std::to_string(backup.cluster->system_id) +
@@ -212,6 +216,15 @@ private:
         if (const std::string base = lost_base(*backup.entry); !base.empty())
             return set_aside(backup.label, "rests on backup " + base + ", which is lost");
         keep(*backup.entry);
+    }
+
+    /// Which of the info files is wrong is not known here: it may be the one that lists backups.
+    void leave(const std::string& label) {
+        if (const BackupEntry* entry = listed(label)) remaining_.entries.push_back(*entry);
+        plan_.cannot({repo::backup_path(request_.place.stanza, label),
+                      "is of a cluster that archive.info knows and backup.info does not",
+                      "left where it is, and can be used once the right one of the two is back",
+                      State::cannot});
     }
 
     void keep(const BackupEntry& actual) {
@@ -255,7 +268,7 @@ private:
 
     const BackupsRequest& request_;
     const std::map<std::string, FoundBackup>& found_;
-    const std::vector<repo::HistoryEntry>& history_;
+    const Clusters& clusters_;
     Plan& plan_;
     std::set<std::string> needed_;  ///< backups that usable ones rest on
     std::set<std::string> gone_;    ///< set aside
@@ -285,9 +298,9 @@ Result<std::map<std::string, FoundBackup>> find_backups(const BackupsRequest& re
 }
 
 Remaining judge_backups(const BackupsRequest& request,
-                        const std::map<std::string, FoundBackup>& found,
-                        const std::vector<repo::HistoryEntry>& history, Plan& plan) {
-    return Judge(request, found, history, plan).run();
+                        const std::map<std::string, FoundBackup>& found, const Clusters& clusters,
+                        Plan& plan) {
+    return Judge(request, found, clusters, plan).run();
 }
 
 }  // namespace chronos::ops::repair

@@ -40,10 +40,17 @@ struct Remaining {
     std::vector<std::string> dropped;
 };
 
+/// The clusters of a stanza, as the one info file and the other know them.
+struct Clusters {
+    std::vector<repo::HistoryEntry> listing;  ///< of backup.info, or what it is to get
+    std::vector<repo::HistoryEntry> archive;  ///< of archive.info; empty if it cannot be read
+};
+
 /// Decides which backups are listed. Those that cannot be used and that nothing rests on are set
-/// aside; of those something rests on it is said what can be done. `history`: of the stanza.
+/// aside; of those something rests on, and where the info files are not agreed whose a backup is,
+/// it is said what can be done.
 Remaining judge_backups(const BackupsRequest& request,
-                        const std::map<std::string, FoundBackup>& found,
-                        const std::vector<repo::HistoryEntry>& history, Plan& plan);
+                        const std::map<std::string, FoundBackup>& found, const Clusters& clusters,
+                        Plan& plan);
 
 }  // namespace chronos::ops::repair

@@ -204,9 +204,11 @@ Result<> Run::judge_listing() {
     const bool readable = infos_.backup.info.has_value();
     const repo::BackupInfo* listed = readable ? &*infos_.backup.info : nullptr;
     repo::BackupInfo info = readable ? *infos_.backup.info : repo::BackupInfo{};
+    const Clusters clusters{
+        readable ? infos_.backup.info->history : history_.entries,
+        infos_.archive.info ? infos_.archive.info->history : std::vector<repo::HistoryEntry>()};
     Remaining remaining =
-        judge_backups({place_, backup_pass_, listed, cancel_}, backups_,
-                      readable ? infos_.backup.info->history : history_.entries, plan_);
+        judge_backups({place_, backup_pass_, listed, cancel_}, backups_, clusters, plan_);
     const std::size_t count = remaining.entries.size();
     info.backups = std::move(remaining.entries);
     if (readable) {

@@ -305,6 +305,25 @@ TEST_P(RepairTest, HistoriesThatDisagreeAreNotDecidedHere) {
     EXPECT_THAT(steps->front().remedy, HasSubstr("stanza-upgrade"));
 }
 
+// Which of the two is wrong nobody knows: it may be the one that lists the backups.
+TEST_P(RepairTest, WhatArchiveInfoKnowsIsNotMovedWhateverBackupInfoSays) {
+    repo::BackupInfo info = stanza_.backup_info();
+    info.history.back().system_id += 1;
+    ASSERT_OK(repo::save_backup_info(stanza_.repository(), "main", info));
+    const auto before = content();
+    const auto steps = run(true);
+    ASSERT_OK(steps);
+    EXPECT_THAT(*steps, Each(Field(&Step::state, State::cannot)));
+    EXPECT_THAT(objects_of(*steps), Contains("backup/main/" + kFull));
+    EXPECT_THAT(aside(), IsEmpty());
+    EXPECT_EQ(content(), before);
+    EXPECT_EQ(listed(), (std::vector<std::string>{kFull, kDiff, kLast}));
+    ASSERT_OK(repo::save_backup_info(stanza_.repository(), "main", stanza_.backup_info()));
+    const auto again = run(true);
+    ASSERT_OK(again);
+    EXPECT_THAT(objects_of(*again), IsEmpty());
+}
+
 TEST_P(RepairTest, AWrongPassphraseIsNoDamage) {
     RepairRequest wrong = request(true);
     wrong.repository.cipher = crypto::CipherType::aes_256_cbc;
