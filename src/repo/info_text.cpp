@@ -64,6 +64,10 @@ Result<> check_history(std::vector<HistoryEntry>& history, std::uint64_t current
     if (current_id == 0) return Error(ErrorKind::format, "current id is missing");
     std::stable_sort(history.begin(), history.end(),
                      [](const HistoryEntry& a, const HistoryEntry& b) { return a.id < b.id; });
+    const auto twice = std::ranges::adjacent_find(history, {}, &HistoryEntry::id);
+    if (twice != history.end())
+        return Error(ErrorKind::format,
+                     "history id " + std::to_string(twice->id) + " is there twice");
     if (std::none_of(history.begin(), history.end(),
                      [&](const HistoryEntry& entry) { return entry.id == current_id; }))
         return Error(ErrorKind::format, "unable to find current id in history");
@@ -363,6 +367,9 @@ Result<BackupInfo> parse_backup_info(std::string_view text) {
     CHRONOS_TRY(check_history(info.history, info.current_id));
     std::stable_sort(info.backups.begin(), info.backups.end(),
                      [](const BackupEntry& a, const BackupEntry& b) { return a.label < b.label; });
+    const auto twice = std::ranges::adjacent_find(info.backups, {}, &BackupEntry::label);
+    if (twice != info.backups.end())
+        return Error(ErrorKind::format, "backup " + twice->label + " is listed twice");
     info.backrest_version = reader.version();
     return info;
 }

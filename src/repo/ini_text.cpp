@@ -58,7 +58,9 @@ void IniReader::fail(std::string_view message, std::string_view line) {
 
 bool IniReader::read_line(std::string_view line, IniEntry& entry) {
     if (line.front() == '[' && line.back() == ']') {
-        section_ = line.substr(1, line.size() - 2);
+        const std::string_view name = line.substr(1, line.size() - 2);
+        if (name != section_) last_key_.clear();
+        section_ = name;
         if (section_.empty()) fail("invalid empty section", line);
         return false;
     }
@@ -72,6 +74,12 @@ bool IniReader::read_line(std::string_view line, IniEntry& entry) {
         if (!is_json(line.substr(at + 1))) continue;
         if (at == 0) break;
         entry = {section_, line.substr(0, at), line.substr(at + 1)};
+        // Writers sort: whatever is there twice follows itself, and one of both would not count.
+        if (entry.key == last_key_) {
+            fail("key is there twice", line);
+            return false;
+        }
+        last_key_ = entry.key;
         return true;
     }
     fail(first == std::string_view::npos ? "missing '=' in key/value"

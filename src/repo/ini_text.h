@@ -59,6 +59,7 @@ private:
     std::string_view rest_;
     bool whole_ = false;  ///< a last line without a line feed is a line
     std::string section_;
+    std::string last_key_;  ///< of the section
     std::size_t line_number_ = 0;
     IniChecksum checksum_;
     std::string version_;

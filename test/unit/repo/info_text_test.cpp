@@ -38,6 +38,7 @@ TEST(ArchiveInfo, CurrentIdMustBeInTheHistory) {
     EXPECT_EQ(message(changed(text, "db-id=2", "db-id=3")), "unable to find current id in history");
     EXPECT_EQ(message(changed(text, "db-id=2\n", "")), "current id is missing");
     EXPECT_EQ(message(changed(text, "[db:history]", "[db:other]")), "history is missing");
+    EXPECT_EQ(message(changed(text, "\n2={", "\n01={")), "history id 1 is there twice");
     EXPECT_NE(message(changed(text, "\n2={", "\nx={")).find("not a history id"), std::string::npos);
 }
 

@@ -58,6 +58,16 @@ TEST(IniReader, WhiteSpaceInValuesIsLegalAndHashed) {
     EXPECT_ERROR(ErrorKind::checksum, read(other).result);
 }
 
+TEST(IniReader, WhatIsThereTwiceIsNotChosenFrom) {
+    EXPECT_OK(read(sealed(std::string(kFrame) + "\n[a]\nb=1\n\n[c]\nb=1\n")).result);
+    for (const char* text :
+         {"\n[a]\nb=1\nb=2\n", "\n[a]\nb=1\nb=1\n", "\n[a]\nb=1\n\n[a]\nb=2\n"}) {
+        const Read twice = read(sealed(kFrame + std::string(text)));
+        ASSERT_FALSE(twice.result);
+        EXPECT_NE(twice.result.error().message().find("there twice"), std::string::npos);
+    }
+}
+
 TEST(IniReader, ABitThatFlippedIsFound) {
     std::string text(kArchiveInfo);
     text[text.find("7710165747029732600")] = '8';
