@@ -258,4 +258,22 @@ Result<FileContent> load_config_files(const FileSearch& search) {
     return content;
 }
 
+std::vector<std::string> unread_places(const FileSearch& search, const FileContent& content) {
+    std::vector<std::string> warnings;
+    if (!search.config_path.empty() && content.files.empty())
+        warnings.push_back("no configuration file is in '" + printable(search.config_path) +
+                           "'\nHINT: config-path is where chronos.conf, pgbackrest.conf and "
+                           "conf.d/*.conf are looked for.");
+    if (search.config.empty() || !search.config_path.empty() || !search.include_path.empty())
+        return warnings;
+    const std::string beside = directory_of(search.config) + "/conf.d";
+    const auto listing = list_conf(beside);
+    if (listing && *listing && !(*listing)->names.empty())
+        warnings.push_back("directory '" + printable(beside) +
+                           "' is not read\nHINT: Of a file that is named (--config, "
+                           "chronos.config_file) only that file counts; config-include-path names "
+                           "a directory.");
+    return warnings;
+}
+
 }  // namespace chronos::config

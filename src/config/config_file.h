@@ -62,6 +62,9 @@ Result<ConfigLines> parse_config_files(const FileContent& content);
 /// Files that need not exist are passed over; one that exists but cannot be read is an error.
 Result<FileContent> load_config_files(const FileSearch& search);
 
+/// What somebody who gave these places may take for read and is not: a warning each.
+std::vector<std::string> unread_places(const FileSearch& search, const FileContent& content);
+
 /// At most `size_max` bytes of a small file, for configuration and secrets.
 Result<std::string> read_small_file(const std::string& path, mode_t* mode = nullptr,
                                     std::size_t size_max = 1 << 20);

@@ -205,6 +205,9 @@ Result<> Resolver::add_files() {
                  {.stanza = stanza,
                  .sections = {"global", "global" + of_command, stanza, stanza + of_command}}))
             warnings_.push_back(std::move(warning));
+    if (!runs_per_segment())
+        for (std::string& warning : unread_places(search, content))
+            warnings_.push_back(std::move(warning));
     if (!stanza.empty()) {
         CHRONOS_TRY(add_section(entries, stanza + of_command, true, true));
         CHRONOS_TRY(add_section(entries, stanza, true, false));

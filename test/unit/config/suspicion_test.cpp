@@ -212,6 +212,30 @@ TEST(Suspicion, FilesThatLookIncludedAndAreNotAreNamed) {
                                       HasSubstr("/d.conf.txt"), HasSubstr("/e'")));
 }
 
+TEST(Suspicion, PlacesThatAreNotReadAreNamed) {
+    const test::TemporaryDirectory directory;
+    const auto warnings_of = [&](std::vector<std::string> arguments) {
+        arguments.emplace_back("info");
+        std::vector<std::string> warnings;
+        const auto config = resolve(
+            {.arguments = std::move(arguments), .environment = {}, .program = "x", .exec_id = {}},
+            warnings);
+        EXPECT_OK(config);
+        return warnings;
+    };
+    const std::string path = "--config-path=" + directory.path();
+    EXPECT_THAT(warnings_of({path}), ElementsAre(HasSubstr("no configuration file is in '")));
+    std::filesystem::create_directory(directory / "conf.d");
+    std::ofstream(directory / "chronos.conf") << "[global]\n";
+    const std::string file = "--config=" + (directory / "chronos.conf");
+    EXPECT_THAT(warnings_of({file}), IsEmpty()) << "there is nothing in it";
+    std::ofstream(directory / "conf.d/a.conf") << "[global]\n";
+    EXPECT_THAT(warnings_of({file}), ElementsAre(AllOf(HasSubstr("/conf.d' is not read"),
+                                                       HasSubstr("config-include-path"))));
+    EXPECT_THAT(warnings_of({path}), IsEmpty());
+    EXPECT_THAT(warnings_of({file, "--config-include-path=" + (directory / "conf.d")}), IsEmpty());
+}
+
 TEST(Suspicion, ErrorsNameTheFileAndItsOwnLine) {
     const test::TemporaryDirectory directory;
     std::filesystem::create_directory(directory / "conf.d");
