@@ -95,7 +95,10 @@ private:
         return pgdata::wal_segment_name(timeline, Lsn{number * size_}, size_);
     }
 
+    /// A repository that came to a cluster when that had been promoted begins on a later timeline:
+    /// from where that comes no recovery asks.
     void check_history(Timeline timeline, const Line& line) {
+        if (timeline == lines_.begin()->first) return;
         if (timeline <= 1 || line.segments.empty() || archive_.histories.contains(timeline)) return;
         const std::string name = timeline_text(timeline) + ".history";
         if (!reported_.insert(name).second) return;

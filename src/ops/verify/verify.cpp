@@ -171,10 +171,10 @@ private:
         for (const VerifyFinding& finding : found) {
             const bool failure = finding.status == FindingStatus::failure;
             (failure ? summary.failures : summary.notes) += 1;
-            if (failure && summary.first_failure.empty())
-                summary.first_failure = finding.where +
-                                        (finding.file.empty() ? "" : ": " + finding.file) + ": " +
-                                        finding.message;
+            if (!failure || !summary.first_failure.empty()) continue;
+            for (const std::string& part : {finding.where, finding.file})
+                if (!part.empty()) summary.first_failure += part + ": ";
+            summary.first_failure += finding.message;
         }
         summary.backups = result_.backups.size();
         for (const VerifiedArchive& archive : result_.archives)

@@ -450,6 +450,21 @@ TEST_F(DamageOfTwoTimelines, HistoryMissing) {
                 Contains(AllOf(HasSubstr("00000002.history"), HasSubstr("to timeline 2"))));
 }
 
+TEST_F(DamageOfTwoTimelines, HistoryOfTheOldestIsMissedByNobody) {
+    const auto repository = fixture_.repository("fixture-repo-pass-d");
+    auto info = repo::load_backup_info(repository, "main");
+    ASSERT_OK(info);
+    for (const repo::BackupEntry& backup : info->backups)
+        fs::remove_all(fixture_.path() + "/backup/main/" + backup.label);
+    info->backups.clear();
+    ASSERT_OK(repo::save_backup_info(repository, "main", *info));
+    fs::remove_all(archive() + "0000000100000000");
+    fs::remove(archive() + "00000002.history");
+    const VerifyResult result = run();
+    EXPECT_EQ(result.failures(), 0u) << testing::PrintToString(texts_of(result));
+    EXPECT_GT(result.repositories.at(0).archives.at(0).wal.total, 0u);
+}
+
 TEST_F(DamageOfTwoTimelines, SegmentWhereTheNewTimelineBegins) {
     fs::remove(find_path(archive(), {"000000020000000000000010-"}));
     const VerifyResult result = run();
