@@ -36,6 +36,10 @@ bool is_archived_segment(std::string_view name) {
            pgdata::is_wal_segment(name.substr(0, kSize));
 }
 
+bool is_archived_segment(const storage::Entry& entry) {
+    return entry.type == storage::EntryType::file && is_archived_segment(entry.name);
+}
+
 bool is_wal_directory(std::string_view name) {
     return name.size() == kWalDirectorySize && is_hex_upper(name);
 }
@@ -63,7 +67,7 @@ Result<std::vector<ArchivedSegment>> list_archived_segment(const Repository& rep
     std::vector<ArchivedSegment> found;
     for (const storage::Entry& entry : entries) {
         const std::string_view rest = std::string_view(entry.name).substr(prefix.size());
-        if (!is_checksum_and_extension(rest)) continue;
+        if (entry.type != storage::EntryType::file || !is_checksum_and_extension(rest)) continue;
         found.push_back({.segment = segment,
                          .object = directory + "/" + entry.name,
                          .checksum = std::string(rest.substr(0, crypto::kSha1TextSize)),

@@ -31,6 +31,8 @@ inline std::string_view wal_directory(std::string_view segment) {
 
 /// "<segment>-<sha1>", whatever follows: a segment by the name that an archive has for it.
 bool is_archived_segment(std::string_view name);
+/// The same of what a listing has: a directory or a link to nowhere is none, whatever its name.
+bool is_archived_segment(const storage::Entry& entry);
 
 /// Where an archive keeps a file of pg_wal that is not a segment (backup and timeline history).
 /// A segment's name there also holds its checksum: see archived_segment_object().

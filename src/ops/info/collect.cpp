@@ -42,7 +42,7 @@ Result<std::pair<std::string, std::string>> edge_segments(storage::Storage& stor
                                                           const std::string& directory) {
     std::pair<std::string, std::string> edges;
     for (const storage::Entry& entry : CHRONOS_TRY(storage.list(directory))) {
-        if (!is_stored_segment(entry.name)) continue;
+        if (entry.type != storage::EntryType::file || !is_stored_segment(entry.name)) continue;
         edges.second = entry.name.substr(0, 24);
         if (edges.first.empty()) edges.first = edges.second;
     }

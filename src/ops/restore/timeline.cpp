@@ -63,7 +63,7 @@ Result<LastSegment> last_segment_on(storage::Storage& storage, const std::string
     for (auto part = parts.rbegin(); part != parts.rend() && last.name.empty(); ++part) {
         if (!repo::is_wal_directory(part->name)) continue;
         for (const auto& entry : CHRONOS_TRY(storage.list(directory + "/" + part->name))) {
-            if (!repo::is_archived_segment(entry.name)) continue;
+            if (!repo::is_archived_segment(entry)) continue;
             last.name = std::max(last.name, entry.name.substr(0, pgdata::kWalSegmentNameSize));
             last.stored = std::max(last.stored, entry.modified);
         }
@@ -197,7 +197,7 @@ Result<> TimelineGuide::find_newest() {
                 timeline <= orphan_)
                 continue;
             for (const auto& file : CHRONOS_TRY(storage.list(archive.directory + "/" + entry.name)))
-                if (repo::is_archived_segment(file.name)) orphan_ = timeline;
+                if (repo::is_archived_segment(file)) orphan_ = timeline;
         }
     }
     newest_ = std::max(newest_, of_backups);
@@ -441,7 +441,7 @@ Result<> TimelineGuide::look_at_archive(const ArchiveLocation& archive, Behind& 
         // Of all directories but the last before the fork only the names are looked at.
         if (size != 0 && part.name < repo::wal_directory(fork)) continue;
         for (const auto& entry : CHRONOS_TRY(storage.list(archive.directory + "/" + part.name))) {
-            if (!repo::is_archived_segment(entry.name)) continue;
+            if (!repo::is_archived_segment(entry)) continue;
             const std::string object = archive.directory + "/" + part.name + "/" + entry.name;
             if (size == 0) {
                 const auto content =

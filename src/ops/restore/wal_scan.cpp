@@ -97,7 +97,7 @@ Result<std::vector<StoredSegment>> stored_segments(
                 continue;
             for (const auto& entry :
                  CHRONOS_TRY(storage.list(archive.directory + "/" + part.name))) {
-                if (!repo::is_archived_segment(entry.name)) continue;
+                if (!repo::is_archived_segment(entry)) continue;
                 const std::uint64_t number = segment_number(entry.name, request.segment_size);
                 if (is_of(leg, number)) stored.push_back({number, entry.modified});
             }

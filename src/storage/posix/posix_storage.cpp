@@ -83,6 +83,11 @@ Result<std::optional<Entry>> entry_at(int directory_fd, const char* name, const 
         if (errno == ENOENT || errno == ENOTDIR) return std::optional<Entry>{};
         return system_error(ErrorKind::file_info, "unable to get info for '" + path + "'", errno);
     }
+    // Whoever moved a file elsewhere and left a link has it: open() follows, too.
+    if (struct stat target{}; S_ISLNK(stat.st_mode) &&
+                              ::fstatat(directory_fd, name, &target, 0) == 0 &&
+                              S_ISREG(target.st_mode))
+        stat = target;
     Entry entry;
     entry.type = entry_type(stat.st_mode);
     if (entry.type == EntryType::file) entry.size = static_cast<std::uint64_t>(stat.st_size);
