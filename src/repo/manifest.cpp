@@ -105,10 +105,18 @@ Result<> validate_manifest(const Manifest& manifest) {
     for (const ManifestFile& file : manifest.files)
         if (file.expected_checksum().empty() && ++count <= kMissingShown)
             missing += "\nmissing checksum for file '" + printable(file.name) + "'";
-    if (count == 0) return {};
+    if (count == 0) return check_manifest_places(manifest);
     if (count > kMissingShown)
         missing += "\nand " + std::to_string(count - kMissingShown) + " more";
     return Error(ErrorKind::format, "manifest validation failed:" + missing);
+}
+
+std::string_view missing_vital_file(const Manifest& manifest) {
+    for (const std::string_view name : {"PG_VERSION", "global/pg_control", "backup_label"}) {
+        if (!manifest.options.online && name == "backup_label") continue;
+        if (manifest.find_file("pg_data/" + std::string(name)) == nullptr) return name;
+    }
+    return "";
 }
 
 // An entry is one line, "<name>=<object>", and its name ends at the first '=' that leaves JSON.

@@ -233,8 +233,20 @@ std::string format_manifest(const Manifest& manifest);
 /// finish the sink.
 Result<> write_manifest(const Manifest& manifest, io::Sink& sink);
 
-/// Every file has a checksum, its own or implicit: what a restore needs. Kind format otherwise.
+/// What a restore needs, whoever asks: every file has a checksum, its own or implicit, and
+/// check_manifest_places(). Kind format otherwise.
 Result<> validate_manifest(const Manifest& manifest);
+
+/// Whether everything that the manifest lists lies below its own destinations and can be made
+/// there: a backup may come from anywhere, and root restores it. Names are plain paths below the
+/// data directory or a tablespace's directory of this version, each is there once and in a
+/// directory that is there, and a link leads to where a target says, which is what a plan shows.
+/// Kind format, with the name.
+Result<> check_manifest_places(const Manifest& manifest);
+
+/// The first file that is missing of those without which no server starts on what is restored; ""
+/// if all are there, as in every backup of a server.
+std::string_view missing_vital_file(const Manifest& manifest);
 
 /// Whether the format can hold `name` as a file, path, link or database of a manifest: an entry is
 /// one line, so a name with a line feed would make the whole manifest unreadable. Kind format.

@@ -130,4 +130,13 @@ std::optional<Owner> Ownership::owner_of(const repo::OwnerName& user,
     return owner;
 }
 
+void bound_modes(repo::Manifest& manifest) {
+    constexpr mode_t kPermissions = 0777;
+    for (repo::ManifestFile& file : manifest.files)
+        file.mode = (file.mode & kPermissions) | S_IRUSR;
+    // What is in a directory comes after it; what was backed up could be read.
+    for (repo::ManifestPath& path : manifest.paths)
+        path.mode = (path.mode & kPermissions) | S_IRWXU;
+}
+
 }  // namespace chronos::ops

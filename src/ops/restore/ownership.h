@@ -11,6 +11,10 @@
 
 namespace chronos::ops {
 
+/// Takes away what no file of a cluster needs and what would give away more than it contains:
+/// setuid, setgid and sticky bits.
+void bound_modes(repo::Manifest& manifest);
+
 struct Owner {
     uid_t user = 0;
     gid_t group = 0;

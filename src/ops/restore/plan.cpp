@@ -19,7 +19,6 @@
 #include "ownership.h"
 #include "page_errors.h"
 #include "parameters.h"
-#include "places.h"
 #include "select.h"
 #include "selective.h"
 #include "settings.h"
@@ -395,16 +394,13 @@ void plan_space(RestorePlan& plan) {
     }
 }
 
-/// Files without which no server starts on what is restored; every backup of a server has them.
 void judge_whole(RestorePlan& plan) {
-    for (const char* name : {"PG_VERSION", "backup_label"}) {
-        if (!plan.manifest.options.online && name == std::string_view("backup_label")) continue;
-        if (plan.manifest.find_file(std::string("pg_data/") + name) != nullptr) continue;
-        plan.problems.push_back(
-            {Error(ErrorKind::format, "backup " + plan.manifest.label + " has no file '" + name +
-                                          "': no server would start on it")
-                 .with_hint("The manifest is damaged or forged; --set chooses another backup.")});
-    }
+    const std::string name(repo::missing_vital_file(plan.manifest));
+    if (name.empty()) return;
+    plan.problems.push_back(
+        {Error(ErrorKind::format, "backup " + plan.manifest.label + " has no file '" + name +
+                                      "': no server would start on it")
+             .with_hint("The manifest is damaged or forged; --set chooses another backup.")});
 }
 
 void plan_sizes(RestorePlan& plan) {
@@ -493,7 +489,10 @@ Result<> load_selected(const RestoreRequest& request, const SelectedBackup& sele
     plan.reason = selected.reason;
     plan.manifest = CHRONOS_TRY(repo::load_manifest(
         repository, request.stanza, selected.entry.label, selected.info.cipher_pass));
-    CHRONOS_TRY(repo::validate_manifest(plan.manifest));
+    if (auto valid = repo::validate_manifest(plan.manifest); !valid)
+        return std::move(valid).error().with_hint(
+            "No backup lists such a thing by itself: the manifest is damaged or forged, and "
+            "nothing has been changed. --set chooses another backup.");
     if (plan.manifest.label != selected.entry.label)
         return Error(ErrorKind::format, "requested backup '" + selected.entry.label +
                                             "' and manifest label '" + plan.manifest.label +
@@ -503,7 +502,6 @@ Result<> load_selected(const RestoreRequest& request, const SelectedBackup& sele
                 "renamed).");
     CHRONOS_TRY(check_entry(request, selected, plan.manifest));
     load_outside(request, selected, plan);
-    CHRONOS_TRY(check_places(plan.manifest));
     bound_modes(plan.manifest);
     const bool online = plan.manifest.options.online;
     if (!request.type && !online) plan.type = RecoveryType::none;
@@ -555,9 +553,6 @@ Result<RestorePlan> plan_restore(const RestoreRequest& given) {
     guard_other_clusters(request, plan);
     const Ownership ownership(plan.manifest, request.pg_path);
     for (const std::string& warning : ownership.warnings()) plan.warnings.push_back(warning);
-    if (plan.manifest.find_file("pg_data/global/pg_control") == nullptr)
-        plan.warnings.push_back(
-            "backup does not contain 'global/pg_control' -- cluster will not start");
     CHRONOS_TRY(judge_page_errors(request, plan));
     judge_whole(plan);
     check_repositories(request, plan);

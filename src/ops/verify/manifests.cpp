@@ -94,6 +94,8 @@ bool check_manifest(const Scope& scope, const repo::BackupInfo& info, const std:
     if (manifest.label != label) return fail("is the manifest of backup " + manifest.label);
     if (const Result<> valid = repo::validate_manifest(manifest); !valid)
         return fail(valid.error().message());
+    if (const std::string file(repo::missing_vital_file(manifest)); !file.empty())
+        return fail("has no file '" + file + "': no server would start on it");
     const bool known = std::ranges::any_of(info.history, [&](const repo::HistoryEntry& entry) {
         return entry.id == manifest.history_id && entry.system_id == manifest.system_id &&
                entry.version == manifest.pg_version;

@@ -1,5 +1,3 @@
-#include "ops/restore/places.h"
-
 #include <unistd.h>
 
 #include <filesystem>
@@ -46,40 +44,42 @@ repo::Manifest good_manifest() {
 }
 
 TEST(Places, WhatBackupsListIsAccepted) {
-    EXPECT_OK(check_places(good_manifest()));
+    EXPECT_OK(repo::check_manifest_places(good_manifest()));
 }
 
 TEST(Places, NamesThatLeadElsewhereAreRefused) {
-    for (const char* name : {"pg_data/../etc/passwd",
-                             "/etc/passwd",
-                             "pg_data//x",
-                             "pg_data/",
-                             "pg_data/./x",
-                             "etc/passwd",
-                             "",
-                             "..",
-                             "pg_data",
-                             "pg_tblspc/16384/x",
-                             "pg_tblspc/16384",
-                             "pg_tblspc/16384/PG_15_202209061",
-                             "pg_tblspc/16384/PG_15_202209061/../../x",
-                             "pg_tblspc/16384/PG_14_202107181/1",
-                             "pg_tblspc/16384/PG_15_2022090611/1",
-                             "pg_tblspc/1/PG_15_202209061/1",
-                             "pg_tblspc/016384/PG_15_202209061/1",
-                             "pg_tblspc/../x",
-                             "pg_tblspc//PG_15_202209061/1",
-                             "pg_data/base",
-                             "pg_data/base/1/1259"}) {
+    for (const std::string& name :
+         std::vector<std::string>{"pg_data/../etc/passwd",
+                                  "/etc/passwd",
+                                  "pg_data//x",
+                                  "pg_data/",
+                                  "pg_data/./x",
+                                  "etc/passwd",
+                                  "",
+                                  "..",
+                                  "pg_data",
+                                  "pg_tblspc/16384/x",
+                                  "pg_tblspc/16384",
+                                  "pg_tblspc/16384/PG_15_202209061",
+                                  "pg_tblspc/16384/PG_15_202209061/../../x",
+                                  "pg_tblspc/16384/PG_14_202107181/1",
+                                  "pg_tblspc/16384/PG_15_2022090611/1",
+                                  "pg_tblspc/1/PG_15_202209061/1",
+                                  "pg_tblspc/016384/PG_15_202209061/1",
+                                  "pg_tblspc/../x",
+                                  "pg_tblspc//PG_15_202209061/1",
+                                  "pg_data/base",
+                                  "pg_data/base/1/1259",
+                                  "pg_data/base/" + std::string(256, 'x')}) {
         repo::Manifest manifest = good_manifest();
         manifest.files.push_back(file_of(name));
-        EXPECT_ERROR(ErrorKind::format, check_places(manifest));
+        EXPECT_ERROR(ErrorKind::format, repo::check_manifest_places(manifest));
     }
     for (const char* name : {"pg_data/..", "/etc", "pg_tblspc/16384/x", "pg_tblspc/99", "",
                              "pg_data/base", "pg_tblspc/16384/PG_15_202209061/.."}) {
         repo::Manifest manifest = good_manifest();
         manifest.paths.push_back({name, 0700, {}, {}});
-        EXPECT_ERROR(ErrorKind::format, check_places(manifest));
+        EXPECT_ERROR(ErrorKind::format, repo::check_manifest_places(manifest));
     }
 }
 
@@ -90,24 +90,24 @@ TEST(Places, EverythingIsInADirectoryThatIsMadeBeforeIt) {
         repo::Manifest manifest = good_manifest();
         manifest.files.push_back(file_of(name));
         SCOPED_TRACE(name);
-        EXPECT_ERROR(ErrorKind::format, check_places(manifest));
+        EXPECT_ERROR(ErrorKind::format, repo::check_manifest_places(manifest));
     }
     repo::Manifest manifest = good_manifest();
     manifest.paths.push_back({"pg_data/no/x", 0700, {}, {}});
-    EXPECT_ERROR(ErrorKind::format, check_places(manifest));
+    EXPECT_ERROR(ErrorKind::format, repo::check_manifest_places(manifest));
     manifest = good_manifest();
     manifest.targets[1].name = manifest.links[0].name = "pg_data/no/pg_hba.conf";
-    EXPECT_ERROR(ErrorKind::format, check_places(manifest));
+    EXPECT_ERROR(ErrorKind::format, repo::check_manifest_places(manifest));
 }
 
 TEST(Places, SizesAddUpToWhatAFileSystemCanHold) {
     repo::Manifest manifest = good_manifest();
     manifest.files[0].size = std::numeric_limits<std::int64_t>::max();
-    EXPECT_OK(check_places(manifest));
+    EXPECT_OK(repo::check_manifest_places(manifest));
     manifest.files[1].size = 1;
-    EXPECT_ERROR(ErrorKind::format, check_places(manifest));
+    EXPECT_ERROR(ErrorKind::format, repo::check_manifest_places(manifest));
     manifest.files[0].size = std::numeric_limits<std::uint64_t>::max();
-    EXPECT_ERROR(ErrorKind::format, check_places(manifest));
+    EXPECT_ERROR(ErrorKind::format, repo::check_manifest_places(manifest));
 }
 
 TEST(Places, LinksLeadWhereTheirTargetSays) {
@@ -119,15 +119,15 @@ TEST(Places, LinksLeadWhereTheirTargetSays) {
           repo::ManifestLink{"/etc/evil", "/etc", {}, {}}}) {
         repo::Manifest manifest = good_manifest();
         manifest.links.push_back(link);
-        EXPECT_ERROR(ErrorKind::format, check_places(manifest));
+        EXPECT_ERROR(ErrorKind::format, repo::check_manifest_places(manifest));
     }
     for (std::size_t i = 0; i < 3; ++i) {
         repo::Manifest manifest = good_manifest();
         manifest.links[i].destination = "/etc";
-        EXPECT_ERROR(ErrorKind::format, check_places(manifest));
+        EXPECT_ERROR(ErrorKind::format, repo::check_manifest_places(manifest));
         manifest = good_manifest();
         manifest.links.erase(manifest.links.begin() + static_cast<std::ptrdiff_t>(i));
-        EXPECT_ERROR(ErrorKind::format, check_places(manifest));
+        EXPECT_ERROR(ErrorKind::format, repo::check_manifest_places(manifest));
     }
     for (const repo::ManifestTarget& target :
          {repo::ManifestTarget{"pg_data", false, "/other", "", 0, ""},
@@ -138,11 +138,11 @@ TEST(Places, LinksLeadWhereTheirTargetSays) {
           repo::ManifestTarget{"pg_data/x", true, "/x", "a/b", 0, ""}}) {
         repo::Manifest manifest = good_manifest();
         manifest.targets.push_back(target);
-        EXPECT_ERROR(ErrorKind::format, check_places(manifest));
+        EXPECT_ERROR(ErrorKind::format, repo::check_manifest_places(manifest));
     }
     repo::Manifest manifest = good_manifest();
     manifest.targets[3].path = manifest.links[1].destination = "/ts/../etc";
-    EXPECT_ERROR(ErrorKind::format, check_places(manifest));
+    EXPECT_ERROR(ErrorKind::format, repo::check_manifest_places(manifest));
 }
 
 TEST(Places, NoBitGivesAwayMoreThanTheContent) {
@@ -196,7 +196,7 @@ TEST(Places, AcceptedNamesStayBelowTheDestinations) {
             manifest.paths.push_back({name, 0700, {}, {}});
         else
             manifest.links.push_back({name, "/" + parts[random() % parts.size()], {}, {}});
-        if (!check_places(manifest)) continue;
+        if (!repo::check_manifest_places(manifest)) continue;
         ++accepted;
         const std::string path = path_of(manifest, name);
         const std::string normal = std::filesystem::path(path).lexically_normal().string();

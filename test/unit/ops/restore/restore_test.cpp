@@ -222,7 +222,7 @@ TEST_F(RestoreTest, OnlineBackupNeedsItsLabelToStart) {
 
 // The manifest is damaged or was made otherwise.
 TEST_F(RestoreTest, WhatNoServerStartsOnIsRefused) {
-    for (const std::string name : {"PG_VERSION", "backup_label"}) {
+    for (const std::string name : {"PG_VERSION", "global/pg_control", "backup_label"}) {
         SCOPED_TRACE(name);
         fs::remove_all(root_ / "repo");
         RestoreRequest request = request_for("zst-bundle-block");

@@ -422,6 +422,53 @@ TEST_F(Damage, UnknownLabel) {
                  run_verify(request_for(fixture_.repository(), {"bogus"}), {}, never));
 }
 
+TEST_F(Damage, WhatIsNoFileIsNoSegment) {
+    const std::string path = segment("5");
+    const std::string aside = root() + "/aside";
+    fs::rename(path, aside);
+    fs::create_directory(path);
+    expect_only(run(), {"000000010000000000000005 is missing"});
+    fs::remove(path);
+    fs::create_symlink("/nowhere", path);
+    expect_only(run(), {"000000010000000000000005 is missing"});
+    fs::remove(path);
+    fs::create_symlink(aside, path);
+    EXPECT_EQ(run().failures(), 0u) << "somebody has it elsewhere";
+    change_byte(aside, 300);
+    EXPECT_EQ(run_full().failures(), 1u) << "and it is read there";
+}
+
+// Its checksum is right, and so are all files: no restore takes it all the same.
+TEST_F(Damage, ManifestThatNoRestoreAccepts) {
+    const auto expect_named = [&](const std::function<void(repo::Manifest&)>& change,
+                                  const std::string& what) {
+        const auto good = repo::load_manifest(fixture_.repository(), "main", kDiff, "");
+        ASSERT_OK(good);
+        reseal(kDiff, change);
+        expect_only(run(), {kDiff + ": backup.manifest: ", what});
+        reseal(kDiff, [&](repo::Manifest& manifest) { manifest = *good; });
+    };
+    expect_named(
+        [](auto& manifest) {
+            std::erase_if(manifest.paths,
+                          [](const auto& path) { return path.name == "pg_data/base"; });
+        },
+        "is in a directory that the backup does not have");
+    expect_named(
+        [](auto& manifest) {
+            manifest.links.push_back({"pg_data/pg_wal", "/wal", {}, {}});
+        },
+        "has no target");
+    for (const std::string name : {"PG_VERSION", "global/pg_control", "backup_label"})
+        expect_named(
+            [&](auto& manifest) {
+                std::erase_if(manifest.files,
+                              [&](const auto& file) { return file.name == "pg_data/" + name; });
+            },
+            "has no file '" + name + "'");
+    EXPECT_EQ(run().failures(), 0u);
+}
+
 TEST_F(Damage, SetsLookAtNothingElse) {
     change_byte(segment("5"), 300);
     fs::remove(segment("9"));

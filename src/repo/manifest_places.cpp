@@ -1,6 +1,5 @@
-#include "places.h"
-
-#include <sys/stat.h>
+// Whether a restore can make what a manifest lists, and nowhere else.
+#include <limits.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -8,29 +7,29 @@
 #include <limits>
 #include <map>
 #include <set>
+#include <vector>
 
 #include "chronos/base/text.h"
+#include "chronos/repo/manifest.h"
 
-namespace chronos::ops {
+namespace chronos::repo {
 namespace {
 
 constexpr std::string_view kData = "pg_data";
 constexpr std::string_view kTablespaces = "pg_tblspc";
 
-Error bad_name(const repo::Manifest& manifest, const char* what, std::string_view name,
+Error bad_name(const Manifest& manifest, const char* what, std::string_view name,
                const std::string& why) {
     return Error(ErrorKind::format, "manifest of backup '" + printable(manifest.label) +
-                                        "': " + what + " '" + printable(name) + "' " + why)
-        .with_hint(
-            "No backup lists such a thing by itself: the manifest is damaged or forged, and "
-            "nothing "
-            "has been changed. --set chooses another backup.");
+                                        "': " + what + " '" + printable(name) + "' " + why);
 }
 
-/// Not empty, and no component that leads elsewhere.
+/// Not empty, and no component that leads elsewhere or that no file system takes.
 bool is_plain_path(std::string_view path) {
     for (const std::string_view component : split(path, '/'))
-        if (component.empty() || component == "." || component == "..") return false;
+        if (component.empty() || component == "." || component == ".." ||
+            component.size() > NAME_MAX)
+            return false;
     return path.find('\0') == std::string_view::npos;
 }
 
@@ -50,43 +49,56 @@ std::string target_of_link(std::string_view link) {
 
 class Judge {
 public:
-    explicit Judge(const repo::Manifest& manifest)
+    explicit Judge(const Manifest& manifest)
         : manifest_(manifest),
           version_directory_("PG_" + manifest.pg_version + "_" +
                              std::to_string(manifest.catalog_version)) {}
 
     Result<> run() {
-        for (const repo::ManifestTarget& target : manifest_.targets)
-            CHRONOS_TRY(check_target(target));
-        for (const repo::ManifestLink& link : manifest_.links) CHRONOS_TRY(check_link(link));
+        for (const ManifestTarget& target : manifest_.targets) CHRONOS_TRY(check_target(target));
+        for (const ManifestLink& link : manifest_.links) CHRONOS_TRY(check_link(link));
         for (const auto& [name, target] : targets_)
             if (target->is_link && !linked_.contains(name))
                 return bad_name(manifest_, "target", name, "has no link");
-        std::set<std::string_view> files;
-        for (const repo::ManifestPath& path : manifest_.paths) {
+        for (const ManifestPath& path : manifest_.paths) {
             CHRONOS_TRY(check_name("path", path.name, /*is_path=*/true));
             if (!paths_.insert(path.name).second)
                 return bad_name(manifest_, "path", path.name, "is there twice");
         }
-        for (const repo::ManifestPath& path : manifest_.paths)
+        for (const ManifestPath& path : manifest_.paths)
             CHRONOS_TRY(check_parent("path", path.name));
-        for (const repo::ManifestLink& link : manifest_.links)
+        for (const ManifestLink& link : manifest_.links)
             CHRONOS_TRY(check_parent("link", link.name));
         std::uint64_t left_bytes = kSizeMax;
-        for (const repo::ManifestFile& file : manifest_.files) {
+        for (const ManifestFile& file : manifest_.files) {
             const std::string_view name = file.name.view();
             CHRONOS_TRY(check_name("file", name, /*is_path=*/false));
             CHRONOS_TRY(check_parent("file", name));
-            if (!files.insert(name).second || paths_.contains(name))
-                return bad_name(manifest_, "file", name, "is there twice");
+            if (paths_.contains(name)) return bad_name(manifest_, "file", name, "is there twice");
             if (file.size > left_bytes)
                 return bad_name(manifest_, "file", name, "is larger than any file system");
             left_bytes -= file.size;
         }
-        return {};
+        return check_twice();
     }
 
 private:
+    /// There may be millions: those of a manifest that was read are in order.
+    Result<> check_twice() const {
+        const auto name_of = [](const ManifestFile& file) { return file.name.view(); };
+        std::vector<std::string_view> names;
+        if (!std::ranges::is_sorted(manifest_.files, {}, name_of)) {
+            for (const ManifestFile& file : manifest_.files) names.push_back(name_of(file));
+            std::ranges::sort(names);
+        }
+        const auto first = std::ranges::adjacent_find(names);
+        if (first != names.end()) return bad_name(manifest_, "file", *first, "is there twice");
+        if (!names.empty()) return {};
+        const auto file = std::ranges::adjacent_find(manifest_.files, {}, name_of);
+        if (file == manifest_.files.end()) return {};
+        return bad_name(manifest_, "file", name_of(*file), "is there twice");
+    }
+
     /// As a file system counts.
     static constexpr std::uint64_t kSizeMax = std::numeric_limits<std::int64_t>::max();
 
@@ -97,7 +109,7 @@ private:
         return bad_name(manifest_, what, name, "is in a directory that the backup does not have");
     }
 
-    Result<> check_target(const repo::ManifestTarget& target) {
+    Result<> check_target(const ManifestTarget& target) {
         if (!targets_.emplace(target.name, &target).second)
             return bad_name(manifest_, "target", target.name, "is there twice");
         if (target.name == kData) {
@@ -130,7 +142,7 @@ private:
         return bad_name(manifest_, what, name, "is outside of the data directory");
     }
 
-    Result<> check_link(const repo::ManifestLink& link) {
+    Result<> check_link(const ManifestLink& link) {
         CHRONOS_TRY(check_below_data("link", link.name));
         const std::string name = target_of_link(link.name);
         const auto target = targets_.find(name);
@@ -171,26 +183,17 @@ private:
         return bad_name(manifest_, what, name, "is outside of directory " + version_directory_);
     }
 
-    const repo::Manifest& manifest_;
+    const Manifest& manifest_;
     std::string version_directory_;
-    std::map<std::string, const repo::ManifestTarget*> targets_;
+    std::map<std::string, const ManifestTarget*> targets_;
     std::set<std::string> linked_;
     std::set<std::string_view> paths_;
 };
 
 }  // namespace
 
-Result<> check_places(const repo::Manifest& manifest) {
+Result<> check_manifest_places(const Manifest& manifest) {
     return Judge(manifest).run();
 }
 
-void bound_modes(repo::Manifest& manifest) {
-    constexpr mode_t kPermissions = 0777;
-    for (repo::ManifestFile& file : manifest.files)
-        file.mode = (file.mode & kPermissions) | S_IRUSR;
-    // What is in a directory comes after it; what was backed up could be read.
-    for (repo::ManifestPath& path : manifest.paths)
-        path.mode = (path.mode & kPermissions) | S_IRWXU;
-}
-
-}  // namespace chronos::ops
+}  // namespace chronos::repo
