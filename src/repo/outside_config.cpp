@@ -115,10 +115,14 @@ Result<> save_outside_config(const Repository& repository, const std::string& st
 
 Result<OutsideConfig> load_outside_config(const Repository& repository, const std::string& stanza,
                                           const std::string& label, const std::string& pass) {
-    const auto text = read_text(repository, config_path(stanza) + "/" + label, pass);
+    const std::string object = config_path(stanza) + "/" + label;
+    const auto text = read_text(repository, object, pass);
     if (!text && text.error().kind() == ErrorKind::not_found) return OutsideConfig{};
     if (!text) return text.error();
-    return parse_outside_config(*text);
+    auto config = parse_outside_config(*text);
+    if (config) return config;
+    return std::move(config).error().while_doing("read '" + repository.storage->describe(object) +
+                                                 "'");
 }
 
 Result<> remove_outside_configs(const Repository& repository, const std::string& stanza,

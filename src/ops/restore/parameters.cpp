@@ -46,6 +46,8 @@ struct Segment {
     std::string archive_id;              ///< of the pieces
     /// Where the way leaves the timeline in it: what is behind is not read.
     std::optional<Lsn> left;
+    /// If this one is damaged, archive-get takes another.
+    bool has_other_copy = false;
 };
 
 }  // namespace
@@ -150,12 +152,17 @@ private:
             const std::string parent = archive.directory + "/" + directory.name;
             for (const storage::Entry& entry : CHRONOS_TRY(storage.list(parent))) {
                 const std::string name = entry.name.substr(0, pgdata::kWalSegmentNameSize);
-                if (!repo::is_archived_segment(entry.name) || !is_on_way(name)) continue;
+                if (!repo::is_archived_segment(entry) || !is_on_way(name)) continue;
                 Segment& known = segments_[name];
-                if (!known.object.empty()) continue;
+                if (!known.object.empty()) {
+                    known.has_other_copy = true;
+                    continue;
+                }
+                const bool streamed = !known.pieces.empty();
                 known = segment_of(archive, index, name);
                 known.object = parent + "/" + entry.name;
                 known.compressed_as = entry.name;
+                known.has_other_copy = streamed;
             }
         }
         return {};
@@ -262,13 +269,31 @@ struct WalRead {
     std::size_t unread = 0;
 };
 
+bool goes_on_behind(const WalToRead& wal, std::size_t index) {
+    return index + 1 < wal.segments.size() &&
+           wal.segments[index + 1].name ==
+               pgdata::next_wal_segment(wal.segments[index].name, wal.segment_size);
+}
+
+/// Of a segment that archive-get would not give to a server, as nothing is left that could be
+/// given.
+bool is_unusable(const WalToRead& wal, std::size_t index, const Result<std::string>& content) {
+    const Segment& segment = wal.segments[index];
+    if (segment.has_other_copy || !segment.pieces.empty() || !goes_on_behind(wal, index))
+        return false;
+    if (!content)
+        return content.error().kind() == ErrorKind::format ||
+               content.error().kind() == ErrorKind::checksum;
+    const auto header = pgdata::parse_wal_header(io::bytes(*content));
+    return !header ||
+           header->page_address != pgdata::wal_segment_start(segment.name, wal.segment_size);
+}
+
 /// How far the WAL goes in a segment of the archive that ends early, though the next one follows.
 std::optional<pgdata::WalExtent> damage_in(const WalToRead& wal, std::size_t index,
                                            const std::string& content) {
     const Segment& segment = wal.segments[index];
-    const std::string next = pgdata::next_wal_segment(segment.name, wal.segment_size);
-    const bool goes_on = index + 1 < wal.segments.size() && wal.segments[index + 1].name == next;
-    if (!goes_on || !segment.pieces.empty()) return std::nullopt;
+    if (!goes_on_behind(wal, index) || !segment.pieces.empty()) return std::nullopt;
     pgdata::WalExtent extent =
         pgdata::wal_extent(io::bytes(content), pgdata::WalReader::Depth::records,
                            pgdata::timeline_of_segment(segment.name));
@@ -291,8 +316,16 @@ WalRead read_wal(const WalToRead& wal, unsigned process_max, const std::function
     const auto look_at = [&](std::size_t index) -> Result<> {
         if (enough()) return {};
         const io::ByteBudget::Share share(budget, wal.segment_size);
-        // What cannot be read recovery will say: here it is unread.
         const auto content = read_segment(wal, wal.segments[index], enough);
+        if (is_unusable(wal, index, content)) {
+            const Lsn begin = result.known.segments[index].begin;
+            const std::lock_guard lock(mutex);
+            std::optional<WalKnowledge::Barrier>& first = result.known.barrier;
+            if (!first || begin <= first->begin)
+                first = WalKnowledge::Barrier{wal.segments[index].name, begin, Lsn{}};
+            return {};
+        }
+        // What else cannot be read recovery will say: here it is unread.
         if (!content) return {};
         const auto parameters = pgdata::parameters_in_wal(io::bytes(*content));
         auto found = pgdata::find_target_in_wal(io::bytes(*content), wal.target);

@@ -178,7 +178,7 @@ void judge_barrier(const RestoreRequest& request, const WalScanRequest& scan_req
     const auto& [segment, begin, before_damage] = *known.barrier;
     BeforeHole before =
         look_before(scan_request, {pgdata::timeline_of_segment(segment), segment, begin});
-    before.record = before_damage.value_or(begin);
+    if (!before_damage || before_damage->value != 0) before.record = known.barrier->last_before();
     add_barrier(*known.barrier, ends_before(request, plan, known, begin, before), plan);
 }
 
@@ -312,8 +312,20 @@ void judge_reach(const RestoreRequest& request, const WalEnd& end, const WalKnow
         plan.warnings.push_back(error.message());
 }
 
+/// Why is among the warnings, for each repository.
+void judge_no_archive(const RestoreRequest& request, RestorePlan& plan) {
+    if (!plan.manifest.options.online || !needs_archive(request, plan)) return;
+    plan.problems.push_back(
+        {Error(ErrorKind::not_found, "backup " + plan.manifest.label +
+                                         " needs WAL, and no repository has an archive of its "
+                                         "cluster that can be read")
+             .with_hint(repo::repair_hint(request.stanza))
+             .with_hint("--recovery-option=restore_command=... takes the WAL from elsewhere.")});
+}
+
 Result<> plan_wal(const RestoreRequest& request, const TimelineGuide& guide, RestorePlan& plan) {
     const std::vector<ArchiveLocation>& archives = guide.archives();
+    if (archives.empty()) judge_no_archive(request, plan);
     if (!plan.manifest.options.online || archives.empty()) {
         judge_reach(request, {}, {}, {}, plan);
         return {};

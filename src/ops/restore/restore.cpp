@@ -160,8 +160,8 @@ Result<> add_what_the_wal_needs(const RestoreRequest& request, WalReading& readi
     const auto required = plan.required_parameters.values;
     if (const auto barrier = reading.finish(cancel, plan)) {
         const bool ends_before =
-            plan.type == RecoveryType::lsn && Lsn::parse(request.target).value_or(Lsn{}) <=
-                                                  barrier->before_damage.value_or(barrier->begin);
+            plan.type == RecoveryType::lsn &&
+            Lsn::parse(request.target).value_or(Lsn{}) <= barrier->last_before();
         add_barrier(*barrier, ends_before, plan);
     }
     // The configuration is in the repository: it is read once more only for a reason.

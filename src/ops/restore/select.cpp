@@ -80,6 +80,12 @@ private:
                 found.push_back({&repository, repo::archive_path(request_.stanza) + "/" + id,
                                  info->cipher_pass, id});
             }
+            if (found.empty() && i == first)
+                warnings_.push_back(repo_name(repository) +
+                                    ": archive.info does not know the cluster that the backups are"
+                                    " of: PostgreSQL " +
+                                    cluster.version + " with system identifier " +
+                                    std::to_string(cluster.system_id));
             archives.insert(i == first ? archives.begin() : archives.end(), found.begin(),
                             found.end());
         }

@@ -553,6 +553,80 @@ TEST_F(RestoreTest, WalOfAClusterThatLeftAndCameBackIsFoundUnderAllItsIds) {
     EXPECT_TRUE(after->problems.empty());
 }
 
+TEST_F(RestoreTest, ASegmentOfWhichNothingCanBeReadEndsTheWay) {
+    RestoreRequest request = request_for("zst-bundle-block");
+    request.only_plan = true;
+    const fs::path archive = root_ / "repo/archive/main/15-1/0000000100000000";
+    fs::path segment, other;
+    for (const auto& entry : fs::directory_iterator(archive)) {
+        if (entry.path().filename().string().starts_with("000000010000000000000008-"))
+            segment = entry.path();
+        if (entry.path().filename().string().starts_with("000000010000000000000007-"))
+            other = entry.path();
+    }
+    const fs::path aside = root_ / "aside";
+    fs::copy_file(segment, aside);
+    const auto expect_barrier = [&] {
+        const auto plan = plan_restore(request);
+        ASSERT_OK(plan);
+        ASSERT_EQ(plan->problems.size(), 1u);
+        EXPECT_THAT(plan->problems[0].error.message(),
+                    testing::HasSubstr("000000010000000000000008 is damaged"));
+        request.type = RecoveryType::lsn;
+        request.target = "0/7000100";
+        const auto before = plan_restore(request);
+        ASSERT_OK(before);
+        EXPECT_TRUE(before->problems.empty());
+        request.type.reset();
+        request.target.clear();
+    };
+    fs::resize_file(segment, 0);
+    expect_barrier();
+    fs::resize_file(segment, 0);
+    fs::copy_file(other, segment, fs::copy_options::overwrite_existing);
+    expect_barrier();
+    fs::remove(segment);
+    fs::create_directory(segment);
+    auto plan = plan_restore(request);
+    ASSERT_OK(plan);
+    EXPECT_EQ(plan->wal.missing, std::vector<std::string>{"000000010000000000000008"});
+    fs::remove(segment);
+    fs::create_symlink(aside, segment);
+    plan = plan_restore(request);
+    ASSERT_OK(plan);
+    EXPECT_TRUE(plan->problems.empty()) << "the file lies elsewhere";
+}
+
+TEST_F(RestoreTest, WithoutAnArchiveOfItsClusterABackupCannotBeRecovered) {
+    RestoreRequest request = request_for("zst-bundle-block");
+    const repo::Repository& repository = request.repositories.front();
+    auto info = repo::load_archive_info(repository, "main");
+    ASSERT_OK(info);
+    const auto expect_refused = [&](const std::string& why) {
+        const auto plan = plan_restore(request);
+        ASSERT_OK(plan);
+        EXPECT_THAT(plan->warnings, testing::Contains(testing::HasSubstr(why)));
+        ASSERT_EQ(plan->problems.size(), 1u);
+        EXPECT_EQ(plan->problems[0].error.kind(), ErrorKind::not_found);
+        EXPECT_THAT(plan->problems[0].error.hint(), testing::HasSubstr("repair"));
+    };
+    info->history.front().system_id += 1;
+    ASSERT_OK(repo::save_archive_info(repository, "main", *info));
+    expect_refused("archive.info does not know the cluster");
+    for (const char* name : {"archive.info", "archive.info.copy"})
+        std::ofstream(root_ / "repo/archive/main" / name) << "garbage\n";
+    expect_refused("cannot see the WAL archive");
+    request.recovery_options["restore_command"] = "cp /elsewhere/%f %p";
+    auto plan = plan_restore(request);
+    ASSERT_OK(plan);
+    EXPECT_TRUE(plan->problems.empty()) << "it has another source";
+    request.recovery_options.clear();
+    request.type = RecoveryType::none;
+    plan = plan_restore(request);
+    ASSERT_OK(plan);
+    EXPECT_TRUE(plan->problems.empty()) << "there is no recovery";
+}
+
 TEST_F(RestoreTest, TablespaceGoesWhereItIsMapped) {
     RestoreRequest request = request_for("lz4-aes-tblspc");
     request.tablespace_map["ts1"] = root_ / "ts";
