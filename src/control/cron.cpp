@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <string>
 #include <vector>
 
@@ -54,17 +53,11 @@ Error refuse(const Field& field, std::string_view text) {
                   " of a cron expression");
 }
 
-std::string lower(std::string_view text) {
-    std::string result(text);
-    for (char& c : result) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    return result;
-}
-
 /// A number or a name.
 std::optional<unsigned> parse_value(const Field& field, std::string_view text) {
     if (text.size() == 3 && !field.names.empty())
         for (std::size_t at = 0; at < field.names.size(); at += 3)
-            if (field.names.substr(at, 3) == lower(text))
+            if (field.names.substr(at, 3) == to_lower(text))
                 return static_cast<unsigned>(at / 3) + field.first_named;
     if (text.empty() || text.size() > 2) return std::nullopt;
     const auto number = parse_uint(text);
@@ -174,7 +167,7 @@ bool comes_again(std::int64_t time, const WallTime& now, const WallClock& clock)
 Result<Cron> Cron::parse(std::string_view text) {
     std::vector<std::string_view> fields = words(text);
     if (fields.size() == 1 && fields[0].starts_with('@')) {
-        const auto* found = std::ranges::find(kShorthands, lower(fields[0]), &Shorthand::name);
+        const auto* found = std::ranges::find(kShorthands, to_lower(fields[0]), &Shorthand::name);
         if (found == kShorthands.end())
             return refuse("there is no cron expression \"" + printable(fields[0], 64) + "\"");
         fields = words(found->meaning);

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cstring>
 #include <mutex>
 #include <optional>
@@ -45,13 +44,6 @@ struct Connection {
 void initialize_once() {
     static std::once_flag once;
     std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
-}
-
-std::string lower(std::string_view text) {
-    std::string result(text);
-    std::transform(result.begin(), result.end(), result.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return result;
 }
 
 /// The kept connections of the process, by host: each verb of a command has a client of its own,
@@ -322,7 +314,7 @@ std::size_t Transfer::on_header(char* data, std::size_t size, std::size_t count,
     } else if (trim(line).empty()) {
         transfer.head_done_ = transfer.status_ >= 200;
     } else if (const std::size_t colon = line.find(':'); colon != std::string_view::npos) {
-        transfer.headers_[lower(line.substr(0, colon))] = trim(line.substr(colon + 1));
+        transfer.headers_[to_lower(line.substr(0, colon))] = trim(line.substr(colon + 1));
     }
     return size * count;
 }

@@ -127,7 +127,7 @@ for my $case ([ 'two hosts', "Host: localhost\r\nHost: attacker.example\r\n" ], 
 is(join(' ', raw_request($port, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n") =~ /HTTP\/1\.1 (\d+)/g),
 	'200', 'who expects leave to send a body that there is none of gets one answer');
 is((get($port, '/health', Host => $_))[0], 200, "$_ is this machine") for 'LocalHost', "localhost.:$port", "[::1]:$port";
-is((get($port, '/health', Host => $_))[0], 421, "$_ is not") for 'localhost.attacker.example', '127.0.0.1.attacker.example', 'localhost@attacker.example', '[::1', '[';
+is((get($port, '/health', Host => $_))[0], 421, "$_ is not") for 'localhost.attacker.example', '127.0.0.1.attacker.example', 'localhost@attacker.example', '[::1', '[', '[::1]x', 'localhost:attacker.example', 'localhost:80:80', 'localhost:123456';
 
 # Also not while others wait.
 my @dripping = map { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) } 1 .. 40;

@@ -19,7 +19,7 @@ public:
     template <class U>
     requires(std::is_convertible_v<U&&, T> && !std::is_same_v<std::decay_t<U>, T> &&
              !std::is_same_v<std::decay_t<U>, Error> && !std::is_same_v<std::decay_t<U>, Result>)
-        Result(U&& value)
+        Result(U&& value)                                            // NOLINT
         : state_(std::in_place_index<0>, std::forward<U>(value)) {}  // NOLINT
 
     explicit operator bool() const noexcept { return state_.index() == 0; }

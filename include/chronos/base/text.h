@@ -11,6 +11,8 @@ namespace chronos {
 
 std::vector<std::string_view> split(std::string_view text, char separator);
 std::string_view trim(std::string_view text);
+/// A to Z only, whatever the locale.
+std::string to_lower(std::string_view text);
 std::string join(std::span<const std::string> parts, std::string_view separator);
 
 /// Lower-case hexadecimal.

@@ -96,7 +96,7 @@ public:
     Result<> finish() override { return {}; }
 };
 
-inline constexpr std::size_t kBufferSize = 256 * 1024;
+inline constexpr std::size_t kBufferSize = std::size_t{256} * 1024;
 
 /// Moves everything from `source` to `sink` without finishing it; returns the bytes moved.
 Result<std::uint64_t> pump(Source& source, Sink& sink, std::size_t buffer_size = kBufferSize);

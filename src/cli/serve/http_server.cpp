@@ -12,7 +12,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -40,10 +39,7 @@ constexpr std::array<std::string_view, 6> kHeaders = {
     "host", "accept", "authorization", "connection", "content-length", "transfer-encoding"};
 
 std::string header_name(std::string_view line) {
-    std::string name(line.substr(0, std::min(line.find(':'), line.size())));
-    std::transform(name.begin(), name.end(), name.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return name;
+    return to_lower(line.substr(0, std::min(line.find(':'), line.size())));
 }
 
 bool is_wanted_header(std::string_view line) {

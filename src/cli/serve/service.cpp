@@ -121,14 +121,19 @@ std::string basic_password(std::string_view encoded) {
     return colon == std::string::npos ? "" : decoded.substr(colon + 1);
 }
 
+/// The name or address in a Host header; "" if it is none, and then nobody's.
 std::string host_without_port(std::string_view host) {
-    const std::size_t end = host.starts_with('[') ? host.find(']') : host.find(':');
-    std::string name(host.substr(0, end));
-    // Not a name at all, so nobody's.
-    if (host.starts_with('[')) name = end == std::string_view::npos ? "[" : name.substr(1);
+    const bool is_bracketed = host.starts_with('[');
+    if (is_bracketed) host.remove_prefix(1);
+    const std::size_t end = std::min(host.find(is_bracketed ? ']' : ':'), host.size());
+    std::string_view port = host.substr(end);
+    if (is_bracketed && !port.starts_with(']')) return "";
+    if (is_bracketed) port.remove_prefix(1);
+    const bool is_port = port.empty() || (port.front() == ':' && port.size() <= 6 &&
+                                          std::ranges::all_of(port.substr(1), is_digit));
+    if (!is_port) return "";
     // Names are the same in any case, and with the dot of the root.
-    std::transform(name.begin(), name.end(), name.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::string name = to_lower(host.substr(0, end));
     if (name.size() > 1 && name.ends_with('.')) name.pop_back();
     return name;
 }

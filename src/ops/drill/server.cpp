@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -241,9 +240,7 @@ Result<> check_settings(const DrillRequest& request) {
                                    "archive_cleanup_command",
                                    "session_preload_libraries"};
     for (const auto& [name, value] : request.settings) {
-        std::string lower = name;
-        std::ranges::transform(lower, lower.begin(),
-                               [](unsigned char c) { return std::tolower(c); });
+        const std::string lower = to_lower(name);
         if (std::ranges::find(kFixed, lower) != kFixed.end())
             return Error(ErrorKind::option_invalid_value,
                          "'" + lower + "' cannot be set for the server of a drill")

@@ -43,7 +43,7 @@ TEST(Assertions, AFileHasCommentsDatabasesAndStatementsOfSeveralLines) {
         "SELECT max(created) > now() - interval '1 day' FROM event;\n"
         "SELECT 1 => 1\n");
     ASSERT_EQ(assertions.size(), 3u);
-    EXPECT_EQ(assertions[0].sql, "SELECT count(*)\nFROM orders");
+    EXPECT_EQ(assertions[0].sql, "SELECT count(*)\n  FROM orders");
     EXPECT_EQ(assertions[0].expected, "42");
     EXPECT_EQ(assertions[0].database, "postgres");
     EXPECT_EQ(assertions[1].database, "app");
@@ -75,6 +75,46 @@ TEST(Assertions, ADatabaseIsNamedAsPsqlTakesIt) {
     EXPECT_EQ(parsed("\\connect \"My shop\" SELECT 1 => 1")[0].database, "My shop");
     EXPECT_ERROR(ErrorKind::option_invalid_value,
                  parse_assertions("\\connect \"shop\nSELECT true", "postgres"));
+}
+
+TEST(Assertions, AQuestionEndsWhereTheServerSeesASemicolon) {
+    const auto questions = [](std::string_view text) {
+        std::vector<std::string> found;
+        for (const Assertion& assertion : parsed(text)) found.push_back(assertion.sql);
+        return found;
+    };
+    using testing::ElementsAre;
+    EXPECT_THAT(questions("SELECT 1; SELECT 2;\nSELECT 3"),
+                ElementsAre("SELECT 1", "SELECT 2", "SELECT 3"));
+    EXPECT_THAT(questions("SELECT 1; -- one\nSELECT 2; /* two; */ SELECT 3 -- three;\n;"),
+                ElementsAre("SELECT 1", "SELECT 2", "SELECT 3"));
+    EXPECT_THAT(questions("SELECT a -- the first;\n = b;\nSELECT 2"),
+                ElementsAre("SELECT a  \n = b", "SELECT 2"));
+    for (const char* question : {"SELECT ';' = \"a;b\"", "SELECT E'it\\';' <> ''",
+                                 "SELECT 'it\\' <> ''", "SELECT $$;'$$ = $x$;$$;$x$",
+                                 "SELECT 'it'';'", "SELECT a$b$c", "SELECT '\n  -- no comment\n;'"})
+        EXPECT_THAT(questions(std::string(question) + ";\nSELECT 2"),
+                    ElementsAre(question, "SELECT 2"));
+    EXPECT_THAT(questions("SELECT /* a /* nested */ ; */ 1;\nSELECT 2"),
+                ElementsAre("SELECT   1", "SELECT 2"));
+}
+
+TEST(Assertions, AnAnswerIsAnyTextUpToTheSemicolonThatEndsItsLine) {
+    const auto assertions = parsed(
+        "SELECT a => it's;\n"
+        "SELECT b => x;y /* - */ -- z;\n"
+        "SELECT c => (;  -- open\n"
+        "SELECT d => 4");
+    ASSERT_EQ(assertions.size(), 4u);
+    EXPECT_EQ(assertions[0].expected, "it's");
+    EXPECT_EQ(assertions[1].expected, "x;y /* - */ -- z");
+    EXPECT_EQ(assertions[2].expected, "(");
+    EXPECT_EQ(assertions[3].expected, "4");
+}
+
+TEST(Assertions, OtherCommandsOfPsqlAreRefused) {
+    EXPECT_ERROR(ErrorKind::option_invalid_value,
+                 parse_assertions("\\set x 1\nSELECT true", "postgres"));
 }
 
 TEST(Assertions, WithoutQuestionOrAnswerItIsNone) {
