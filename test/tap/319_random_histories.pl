@@ -235,7 +235,15 @@ sub archived_end
 			my @heirs = grep { int($_->[1] / $segment_size) == $last } @way[ $i + 1 .. $#way ];
 			if (!grep { exists $stored->{ segment_name($_->[0], $last) } } @heirs)
 			{
-				my $behind = grep { my $name = $_; grep { $_->[0] == hex substr $name, 0, 8 } @way[ $i + 1 .. $#way ] } keys %$stored;
+				# What a timeline wrote behind where the way leaves it is nothing of this way.
+				my $behind = grep {
+					my ($name, $at) = ($_, number($_));
+					grep {
+						     $_->[0] == hex(substr $name, 0, 8)
+						  && $at >= int($_->[1] / $segment_size)
+						  && (!defined $_->[2] || $at <= int($_->[2] / $segment_size))
+					} @way[ $i + 1 .. $#way ]
+				} keys %$stored;
 				return ($have{$last} ? $left : $last * $segment_size, $behind ? 1 : 0, $own);
 			}
 			next;
@@ -775,7 +783,7 @@ sub report_text
 	return join "\n", (map { my $t = $_; "timeline $t: " . join ', ', map { "$_->{parent} left at " . text_of($_->{lsn}) } @{ $h->{timelines}{$t}{way} } } sort { $a <=> $b } keys %{ $h->{timelines} }),
 	  (map { "row $_->{n}: timeline $_->{timeline}, " . text_of($_->{lsn}) . ", $_->{time}" } @{ $h->{rows} }),
 	  (map { "backup $_->{label}: $_->{start} to $_->{stop}" } backups()),
-	  map { my ($name) = m{([^/]+)$}; substr($name, 0, 24) . ' ' . instant((stat $_)[9]) } glob("$h->{dir}/repo/archive/main/*/*.history"), glob "$h->{dir}/repo/archive/main/*/*/*";
+	  map { my ($name) = m{([^/]+)$}; $name =~ s/-[0-9a-f]{40}.*//r . ' ' . instant((stat $_)[9]) } glob("$h->{dir}/repo/archive/main/*/*.history"), glob "$h->{dir}/repo/archive/main/*/*/*";
 }
 
 # Moments of a window, and moments that are in none.

@@ -60,6 +60,9 @@ public:
             lines_[pgdata::timeline_of_segment(need.start)].needs.push_back(
                 {&need, {number_of(need.start), number_of(need.stop)}});
         }
+        // Of a timeline that others go through nothing at all may be left.
+        for (const auto& [timeline, way] : archive.histories)
+            for (const pgdata::TimelineSwitch& line : way) lines_[line.parent];
         for (auto& [timeline, line] : lines_)
             std::ranges::sort(line.needs, {}, [](const Need& need) { return need.span.first; });
     }
@@ -166,25 +169,42 @@ private:
     std::optional<Window> window_of(Timeline timeline, const Line& line) const {
         Window window;
         if (reached_from_elsewhere(timeline)) {
-            const pgdata::TimelineSwitch& fork = archive_.histories.at(timeline).back();
-            window.first = fork.switch_lsn.value / size_;
-            window.expired_before = window.first > 0 && !has(fork.parent, window.first - 1);
+            const auto& way = archive_.histories.at(timeline);
+            window.first = way.back().switch_lsn.value / size_;
+            window.expired_before = window.first > 0 && is_expired_up_to(way, window.first - 1);
         } else if (!line.needs.empty()) {
             window.first = line.needs.front().span.first;
         } else {
             return std::nullopt;
         }
-        window.last = window.first;
-        if (!line.segments.empty()) window.last = std::max(window.last, line.segments.back().first);
+        // Of the segment in which a timeline begins the copy of one that begins in it later does.
+        std::optional<Number> last;
+        if (!line.segments.empty())
+            last = std::max(window.first, line.segments.back().first);
+        else if (!line.needs.empty())
+            last = window.first;
         for (const auto& [other, history] : archive_.histories) {
             for (std::size_t i = 0; i < history.size(); ++i) {
                 const Number at = history[i].switch_lsn.value / size_;
-                if (history[i].parent != timeline || at <= window.last + 1 || at == 0) continue;
-                window.last = at - 1;
+                if (history[i].parent != timeline || at <= (last ? *last + 1 : window.first))
+                    continue;
+                last = at - 1;
                 window.expired_behind = resumes_with_backup(other, history, i, at);
             }
         }
+        if (!last) return std::nullopt;
+        window.last = *last;
         return window;
+    }
+
+    /// Whether a segment on the way to a timeline is not there, or is the last one of a backup.
+    bool is_expired_up_to(const std::vector<pgdata::TimelineSwitch>& way, Number number) const {
+        const auto left = std::ranges::find_if(way, [&](const pgdata::TimelineSwitch& line) {
+            return line.switch_lsn.value / size_ > number;
+        });
+        if (left == way.end() || !has(left->parent, number)) return true;
+        return std::ranges::any_of(lines_.at(left->parent).needs,
+                                   [number](const Need& need) { return need.span.last == number; });
     }
 
     /// Whether the first segment of a way that is there from a fork on is the start of a backup.

@@ -46,6 +46,7 @@ private:
     Reach reach(std::uint64_t start, Timeline from, Timeline target,
                 const std::vector<pgdata::TimelineSwitch>& switches) const;
     Reach reach_on(Timeline timeline, std::uint64_t at) const;
+    bool has_any(Timeline timeline, std::uint64_t first, std::uint64_t last) const;
     std::optional<Lsn> last_left(Timeline timeline) const;
     bool leaves_behind(const std::vector<pgdata::TimelineSwitch>& switches, Timeline from,
                        const repo::BackupEntry& backup) const;
@@ -134,6 +135,15 @@ Looker::Reach Looker::reach_on(Timeline timeline, std::uint64_t at) const {
     return {timeline, next, Lsn{next * listing_.segment_size}, hole};
 }
 
+/// Of the segments in which a timeline is on a way; what it wrote behind them is nothing of that
+/// way.
+bool Looker::has_any(Timeline timeline, std::uint64_t first, std::uint64_t last) const {
+    const auto runs = listing_.runs.find(timeline);
+    return runs != listing_.runs.end() && std::ranges::any_of(runs->second, [&](const Run& run) {
+               return run.first <= last && run.end > first;
+           });
+}
+
 Looker::Reach Looker::reach(std::uint64_t start, Timeline from, Timeline target,
                             const std::vector<pgdata::TimelineSwitch>& switches) const {
     const auto child_of = [&](std::size_t i) {
@@ -153,9 +163,13 @@ Looker::Reach Looker::reach(std::uint64_t start, Timeline from, Timeline target,
         // A timeline that begins in the segment of the switch has a copy of what was before it.
         bool copied = false, goes_on = false;
         for (std::size_t j = i; j < switches.size(); ++j) {
-            const bool begins_here = switches[j].switch_lsn.value / listing_.segment_size == left;
+            const std::uint64_t begin = switches[j].switch_lsn.value / listing_.segment_size;
+            const bool begins_here = begin == left;
             copied = copied || (begins_here && listing_.run_of(child_of(j), left) != nullptr);
-            goes_on = goes_on || listing_.runs.contains(child_of(j));
+            const std::uint64_t until =
+                j + 1 < switches.size() ? switches[j + 1].switch_lsn.value / listing_.segment_size
+                                        : UINT64_MAX;
+            goes_on = goes_on || has_any(child_of(j), begin, until);
         }
         if (copied) continue;
         const bool whole = listing_.run_of(own, left) != nullptr;

@@ -143,6 +143,18 @@ TEST_F(Damage, HoleThatRetentionWouldNotLeaveIsAFailure) {
     expect_only(run(), {"15-1: 000000010000000000000006", "cannot go beyond 0/6000000"});
 }
 
+// Two histories prove that there was WAL between them.
+TEST_F(Damage, AllOfATimelineMissingThatAnotherOneCameFrom) {
+    const std::string directory = root() + "/archive/main/15-1/";
+    test::write_file(directory + "00000002.history", "1\t0/9000100\tpromoted\n");
+    test::write_file(directory + "00000003.history",
+                     "1\t0/9000100\tpromoted\n2\t0/9000200\tpromoted\n");
+    EXPECT_EQ(run().failures(), 0u) << "nothing of timeline 2 but what timeline 3 begins with";
+    test::write_file(directory + "00000003.history",
+                     "1\t0/9000100\tpromoted\n2\t0/B000200\tpromoted\n");
+    expect_only(run(), {"000000020000000000000009 to 00000002000000000000000A are missing (2)"});
+}
+
 TEST_F(Damage, ByteOfASegmentFlipped) {
     change_byte(segment("5"), 300);
     expect_only(run(), {"15-1: 0000000100000000/000000010000000000000005-",

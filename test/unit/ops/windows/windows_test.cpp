@@ -34,14 +34,19 @@ protected:
     void add_segments(unsigned first, unsigned last, unsigned timeline = 1) {
         for (; first <= last; ++first) stanza_.add_segment(segment(first, timeline));
     }
-    /// Timeline `timeline` left `parent` in the middle of a segment.
-    void add_history(unsigned timeline, unsigned parent, unsigned in_segment) {
+    /// The history of a timeline; parents are left in the middle of segments.
+    void add_history(unsigned timeline, std::vector<std::pair<unsigned, unsigned>> way) {
         char name[40];
         std::snprintf(name, sizeof name, "archive/main/15-1/%08X.history", timeline);
-        const Lsn left{in_segment * kSegment + kSegment / 2};
-        ASSERT_OK(repo::write_text(stanza_.repository(), name,
-                                   std::to_string(parent) + "\t" + left.str() + "\tno reason\n",
-                                   pass()));
+        std::string text;
+        for (const auto& [parent, in_segment] : way) {
+            const Lsn left{in_segment * kSegment + kSegment / 2};
+            text += std::to_string(parent) + "\t" + left.str() + "\tno reason\n";
+        }
+        ASSERT_OK(repo::write_text(stanza_.repository(), name, text, pass()));
+    }
+    void add_history(unsigned timeline, unsigned parent, unsigned in_segment) {
+        add_history(timeline, {{parent, in_segment}});
     }
     void add_piece(unsigned number, std::uint32_t begin, std::uint32_t end, std::int64_t commit) {
         repo::WalPiece piece{segment(number),
@@ -145,6 +150,17 @@ TEST_P(Windows, TimelineWithoutWalOfItsOwnIsReachedUpToTheFork) {
     add_backup(kFirst, 3, 4);
     EXPECT_THAT(texts(report()),
                 ElementsAre("01/1 to 0/9000000 newest", "01/2 to 0/6800000 newest"));
+}
+
+// A recovery to timeline 2 that ended before that began: it never was on its WAL.
+TEST_P(Windows, WalThatATimelineWroteWhereTheWayIsNotOnItIsNothingOfTheWay) {
+    add_segments(3, 7);
+    add_segments(8, 9, 2);
+    add_history(2, {{1, 8}});
+    add_history(3, {{1, 8}, {2, 6}});
+    add_backup(kFirst, 3, 4);
+    EXPECT_THAT(texts(report()), ElementsAre("01/1 to 0/8000000 newest", "01/2 to 0/A000000 newest",
+                                             "01/3 to 0/6800000 newest"));
 }
 
 TEST_P(Windows, TimelineThatAnotherOneLeftFartherOnHasAGapAtItsEnd) {
