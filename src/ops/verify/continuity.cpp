@@ -101,7 +101,9 @@ private:
     /// A repository that came to a cluster when that had been promoted begins on a later timeline:
     /// from where that comes no recovery asks.
     void check_history(Timeline timeline, const Line& line) {
-        if (timeline == lines_.begin()->first) return;
+        const auto oldest = std::ranges::find_if(
+            lines_, [](const auto& each) { return !each.second.segments.empty(); });
+        if (oldest == lines_.end() || oldest->first == timeline) return;
         if (timeline <= 1 || line.segments.empty() || archive_.histories.contains(timeline)) return;
         const std::string name = timeline_text(timeline) + ".history";
         if (!reported_.insert(name).second) return;

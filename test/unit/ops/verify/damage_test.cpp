@@ -522,6 +522,13 @@ TEST_F(DamageOfTwoTimelines, HistoryOfTheOldestIsMissedByNobody) {
     const VerifyResult result = run();
     EXPECT_EQ(result.failures(), 0u) << testing::PrintToString(texts_of(result));
     EXPECT_GT(result.repositories.at(0).archives.at(0).wal.total, 0u);
+    // Nor if a later one, which has no WAL yet, tells of those before.
+    const auto archive_info = repo::load_archive_info(repository, "main");
+    ASSERT_OK(archive_info);
+    ASSERT_OK(repo::write_text(repository, "archive/main/15-1/00000003.history",
+                               "1\t0/10000A0\tpromoted\n2\t0/1500100\tpromoted\n",
+                               archive_info->cipher_pass));
+    EXPECT_EQ(run().failures(), 0u) << testing::PrintToString(texts_of(run()));
 }
 
 TEST_F(DamageOfTwoTimelines, SegmentWhereTheNewTimelineBegins) {
