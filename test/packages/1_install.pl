@@ -63,6 +63,21 @@ like(sql(q{SELECT chronos.backup_now('full')}), qr/^\d{8}-\d{6}F$/, 'a full back
 sql('INSERT INTO t SELECT 0');
 ok(settled(), 'and WAL after it');
 
+# --- Back to a moment, by the commands of the README.
+my @restores = grep { /^chronos --stanza=main restore / } split /\n/, output('sh', '-c', 'zcat -f /usr/share/doc/chronos-backup/README.md*');
+is(scalar(@restores), 2, 'the README plans a restore and does it');
+my $moment = sql('SELECT clock_timestamp()');
+sql('DELETE FROM t');
+ok(settled(), 'rows are deleted by mistake');
+runs('the server is stopped', 'pg_ctlcluster', $major, 'main', 'stop', '-m', 'fast');
+runs($_, 'sh', '-c', s/--target='.*?'/--target='$moment'/r) for @restores;
+runs('it starts', 'pg_ctlcluster', $major, 'main', 'start');
+ok(poll_until(sub { sql('SELECT pg_get_wal_replay_pause_state()') eq 'paused' }, 'the moment is reached'), 'it recovers to that moment');
+is(sql('SELECT count(*) FROM t'), '100001', 'the rows are there');
+sql('SELECT pg_wal_replay_resume()');
+ok(poll_until(sub { sql('SELECT pg_is_in_recovery()') eq 'f' }, 'recovery ends'), 'and it goes on from there');
+ok(settled(), 'with an archive');
+
 # --- The worst day.
 runs('the server is stopped', 'pg_ctlcluster', $major, 'main', 'stop', '-m', 'fast');
 runs('its data is lost', 'sh', '-c', "rm -rf $data/*");
