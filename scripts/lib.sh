@@ -39,8 +39,8 @@ build_packages="$engine_packages postgresql-$pg_major postgresql-server-dev-$pg_
 demo_packages="iso-codes python3"
 test_packages="libgtest-dev libgmock-dev pgbackrest libipc-run-perl zstd lz4 bzip2 clang-format
   python3 util-linux procps jq openssl xxd curl ceph-mon ceph-osd radosgw patchelf busybox-static"
-# Old names of time zones have a package of their own since Debian 13.
-[ -e /usr/share/zoneinfo/EST ] || test_packages="$test_packages tzdata-legacy"
+# Old names of time zones have a package of their own since Debian 13; in 12 they come with the others.
+[ -e /usr/share/zoneinfo/EST ] || grep -q '^VERSION_CODENAME=bookworm' /etc/os-release || test_packages="$test_packages tzdata-legacy"
 browser_packages="chromium fonts-dejavu-core"
 
 # install_packages NAME...: by apt, only what is missing, so that a second run needs no network.
