@@ -38,6 +38,8 @@ pg_buildext updatecontrol
 dpkg-buildpackage -b -uc -us >"$build/log" 2>&1 || { tail -n 60 "$build/log"; fail 'the packages do not build'; }
 # As root it refuses to run without being told.
 lintian --allow-root --fail-on error,warning "$build"/*.changes
+# Whoever installs *.deb from there is to get these.
+rm -f "$output"/chronos-backup_*.deb "$output"/postgresql-*-chronos-backup_*.deb
 mv "$build"/*.deb "$output/"
 say "packages in $output"
 (cd "$output" && ls -- *.deb)
