@@ -1,7 +1,7 @@
 # What is acknowledged survives a power failure, also where somebody was killed before the names that lead
 # to it were durable, and the file is offered again: at each sync of a push its program is killed, then the
 # push is repeated to its end. A name counts once the directory that holds it has been synced after it was made.
-# Enough with one version of PostgreSQL: its subject is the repository
+# Not with another version of PostgreSQL: a library that is loaded into the engine is made for the C library that the engine brings
 use strict;
 use warnings;
 use ChronosTest;
