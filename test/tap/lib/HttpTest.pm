@@ -90,6 +90,8 @@ sub start_receiver
 	my ($dir) = @_;
 	my $listener = IO::Socket::INET->new(Listen => 20, LocalAddr => '127.0.0.1', ReuseAddr => 1) or die "listen: $!";
 	my $parent = $$;
+	# Whoever is told to end before it has handlers of its own must not end as the test does.
+	local @SIG{qw(TERM INT)} = ('DEFAULT', 'DEFAULT');
 	my $pid = fork // die "fork: $!";
 	if ($pid == 0)
 	{

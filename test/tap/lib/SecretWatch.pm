@@ -61,10 +61,11 @@ sub take_finds
 sub start_sampler
 {
 	my ($dir) = @_;
+	# From its first moment on, not those of the test, which would end its servers.
+	local @SIG{qw(TERM INT)} = ('DEFAULT', 'DEFAULT');
 	my $pid = fork // die $!;
 	return $pid if $pid;
-	# Not those of the test, which would end its servers; and prove waits for whoever has its pipe.
-	$SIG{TERM} = $SIG{INT} = 'DEFAULT';
+	# prove waits for whoever has its pipe.
 	open STDOUT, '>', '/dev/null';
 	open STDERR, '>', '/dev/null';
 	# A server of the test ends when the pipe to it is closed.
