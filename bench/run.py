@@ -322,9 +322,14 @@ class Bench:
 
     def bundled_repository(self):
         """pgBackRest's repository with a bundled full backup and its WAL: what both tools verify."""
-        place = "/verify" if self.bucket else self.work + "/repo-pgbackrest"
+        place = "/verify" if self.bucket else self.work + "/repo-verify"
+        own = self.work + "/repo-pgbackrest"
         if not self.has_bundled_backup(place):
             self.prefix = place[1:]
+            # That of the rows before has backups without their WAL.
+            if not self.bucket:
+                os.makedirs(own, exist_ok=True)
+                os.rename(own, own + ".aside")
             run(self.command("pgbackrest", "stanza-create"))
             self.bundled_backup("pgbackrest", "full")
             info = json.loads(run(self.command("pgbackrest", "--output=json", "info")))
@@ -332,6 +337,9 @@ class Bench:
             last = self.psql("SELECT pg_walfile_name(pg_switch_wal())")
             self.fill_archive("pgbackrest", [n for n in sorted(os.listdir(self.pgdata + "/pg_wal")) if first <= n <= last])
             del self.prefix
+            if not self.bucket:
+                os.rename(own, place)
+                os.rename(own + ".aside", own)
         if not self.bucket:
             warm(place)
         return place
@@ -384,6 +392,11 @@ class Bench:
     def fresh_archive(self, tool):
         for path in glob.glob("%s/repo-%s/archive/main/*-1" % (self.work, tool)):
             shutil.rmtree(path)
+        self.forget_owner(tool)
+
+    def forget_owner(self, tool):
+        """Rows push as the cluster and as the directory beside it, which a stanza takes for two servers."""
+        shutil.rmtree("%s/repo-%s/chronos/main/owners" % (self.work, tool), ignore_errors=True)
 
     def cluster_without_archiver(self, names):
         """What push needs of a cluster. In the real one the server's own archiver would see the marks too
@@ -431,6 +444,7 @@ class Bench:
         return self.with_empty_archive(one)
 
     def fill_archive(self, tool, names):
+        self.forget_owner(tool)
         run(self.command(tool, "stanza-create"))
         for name in names:
             # In a bucket it is as quick to push what may be there already.
