@@ -12,6 +12,9 @@
 #   scripts/check.sh --then 18  everything, and then what starts a server with that version too (may be
 #                               repeated); what would not end within CHECK_MINUTES (55), or has no packages
 #                               to be had, is not run, which is said at the end
+#   scripts/check.sh --spread   everything, and then regress with 17, 18 and 19 each, and what starts a server
+#                               with one of them, on the same terms as --then: which one of the three a file
+#                               meets changes from commit to commit
 #   PROVE_TESTS='test/tap/7*.pl' scripts/check.sh tap
 #   PROVE_FLAGS=-j1             TAP files one at a time, in place of one for each processor
 #   scripts/check.sh packages   the Debian packages of CHECK_RELEASES (bookworm, trixie and sid): built
@@ -34,15 +37,21 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 . "$top/scripts/layers.sh"
 majors=
 after=
+spread=
+every_root='17 18 19'
 while :; do
 	case ${1:-} in
+	--spread)
+		spread=yes after=$every_root
+		shift
+		continue
+		;;
 	--pg) majors="$majors ${2:?--pg needs a version}" ;;
 	--then) after="$after ${2:?--then needs a version}" ;;
 	*) break ;;
 	esac
 	shift 2
 done
-every_root='17 18 19'
 majors=${majors/all/$every_root}
 after=${after/all/$every_root}
 default_steps='lint unit regress tap'
@@ -224,10 +233,25 @@ check_version() {
 		CHECK_TIMES=/check/out/times.tsv "${kept[@]}" "$@" /check/src/scripts/check.sh $version_steps
 }
 
+# tests_of MAJOR: of the tests that start a server all, or with --spread a part: of every three neighbours
+# each meets another one of the three versions, and with another commit another one again. What needs an
+# older PostgreSQL beside it finds one with some versions only, so that it is tried with all.
+tests_of() {
+	local test place=0 turn
+	[ -n "$spread" ] || { echo "${PROVE_TESTS:-}"; return; }
+	turn=$((0x$(git -C "$top" rev-parse --short=7 HEAD 2>/dev/null || echo 0) + $1))
+	for test in $(cd "$top" && older=none CHECK_ENGINE=other CHECK_SERVER_ONLY=1 tap_tests 2>/dev/null); do
+		place=$((place + 1))
+		if [ $(((place + turn) % 3)) = 0 ] || grep -q 'TEST_OLDER_BINDIR' "$top/$test"; then echo "$test"; fi
+	done
+}
+
 # then_version MAJOR: what starts a server, with that version. The first one is taken for half as long as
 # everything with this one, and the others for as long as the one before.
 then_version() {
-	local major=$1 begin=$SECONDS
+	local major=$1 begin=$SECONDS steps='regress tap' tests
+	tests=$(tests_of "$major")
+	[ -z "$spread" ] || [ -n "$tests" ] || steps=regress
 	if ! grep -qx "$major" "$work/roots.made"; then
 		not_run="$not_run
 not run: PostgreSQL $major: its root file system cannot be made, see above"
@@ -235,7 +259,7 @@ not run: PostgreSQL $major: its root file system cannot be made, see above"
 		not_run="$not_run
 not run: PostgreSQL $major: it would not end within ${CHECK_MINUTES:-55} minutes: scripts/check.sh --pg $major"
 	else
-		step "PostgreSQL $major" check_version "$major" 'regress tap' CHECK_SERVER_ONLY=1 CHECK_SHORT=1
+		step "PostgreSQL $major" check_version "$major" "$steps" CHECK_SERVER_ONLY=1 CHECK_SHORT=1 PROVE_TESTS="$tests"
 		then_took=$((SECONDS - begin))
 	fi
 }
