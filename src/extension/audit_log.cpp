@@ -57,27 +57,40 @@ uint64 prune(Interval* older_than, bool always) {
     return removed;
 }
 
-/// Copies of what waits; their number. `dropped`: how many there was no room for.
-int claim_entries(AuditEntry* entries, int64* dropped) {
-    int count = 0;
+/// A writer that fails or is ended leaves the queue to the next one itself: of a process id alone
+/// nobody knows whose it is by now.
+void give_up_writing(int, Datum) {
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-    AuditQueue* queue = &shared->audit;
-    const bool taken =
-        queue->writer_pid != 0 && queue->writer_pid != MyProcPid && kill(queue->writer_pid, 0) == 0;
-    if (!taken) {
-        queue->writer_pid = MyProcPid;
-        for (int64 number = queue->first; number < queue->next; ++number)
-            entries[count++] = queue->entries[number % AuditQueue::kRoom];
-        *dropped = queue->dropped;
-    }
+    if (shared->audit.writer_pid == MyProcPid) shared->audit.writer_pid = 0;
     LWLockRelease(shared->lock);
-    return count;
 }
 
-void release_entries(int count, int64 dropped) {
+/// Entries that nobody else is writing, as copies, and how many there was no room for.
+struct Claim {
+    bool claimed;
+    int count;
+    int64 dropped;
+};
+
+Claim claim_entries(AuditEntry* entries) {
+    Claim claim = {};
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-    shared->audit.first += count;
-    shared->audit.dropped -= dropped;
+    AuditQueue* queue = &shared->audit;
+    claim.claimed = queue->writer_pid == 0;
+    if (claim.claimed) {
+        queue->writer_pid = MyProcPid;
+        for (int64 number = queue->first; number < queue->next; ++number)
+            entries[claim.count++] = queue->entries[number % AuditQueue::kRoom];
+        claim.dropped = queue->dropped;
+    }
+    LWLockRelease(shared->lock);
+    return claim;
+}
+
+void release_entries(const Claim& claim) {
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    shared->audit.first += claim.count;
+    shared->audit.dropped -= claim.dropped;
     shared->audit.writer_pid = 0;
     LWLockRelease(shared->lock);
 }
@@ -99,20 +112,27 @@ void apply_retention() {
     prune(&older_than, /*always=*/false);
 }
 
-void write_entries(int64) {
-    AuditEntry* entries = static_cast<AuditEntry*>(
-        MemoryContextAllocHuge(TopMemoryContext, sizeof shared->audit.entries));
-    int64 dropped = 0;
-    const int count = claim_entries(entries, &dropped);
+void write_claimed(const AuditEntry* entries, const Claim& claim) {
     // Where there is no table, nothing is left to be done: the server log has them.
     if (begin_record("audit_log")) {
-        for (int i = 0; i < count; ++i) insert_audit_entry(&entries[i]);
-        if (dropped > 0) insert_dropped(dropped);
+        for (int i = 0; i < claim.count; ++i) insert_audit_entry(&entries[i]);
+        if (claim.dropped > 0) insert_dropped(claim.dropped);
         apply_retention();
     }
     commit_record();
-    release_entries(count, dropped);
+    release_entries(claim);
     beat_and_rest(Subject::audit);
+}
+
+void write_entries(int64) {
+    AuditEntry* entries = static_cast<AuditEntry*>(
+        MemoryContextAllocHuge(TopMemoryContext, sizeof shared->audit.entries));
+    PG_ENSURE_ERROR_CLEANUP(give_up_writing, static_cast<Datum>(0));
+    {
+        const Claim claim = claim_entries(entries);
+        if (claim.claimed) write_claimed(entries, claim);
+    }
+    PG_END_ENSURE_ERROR_CLEANUP(give_up_writing, static_cast<Datum>(0));
     pfree(entries);
 }
 

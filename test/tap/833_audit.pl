@@ -147,6 +147,8 @@ sql(q{DO $$ BEGIN FOR i IN 1 .. 140 LOOP
 	END LOOP; END $$});
 ok($node->wait_for_log(qr/could not record calls in chronos\.audit_log: canceling statement due to lock timeout/),
 	'a table that is locked holds nobody up');
+ok($node->poll_query_until('postgres', q{SELECT count(pg_terminate_backend(pid)) > 0 FROM pg_locks JOIN pg_stat_activity USING (pid)
+	WHERE relation = 'chronos.audit_log'::regclass AND NOT granted}), 'who waits for it is ended, and leaves the entries to the next one');
 $locker->query_safe('COMMIT');
 $locker->quit;
 refused(q{SELECT chronos.cancel(-1000)});
