@@ -5,6 +5,10 @@
 
 -- Nobody else's
 
+-- Nothing below is looked up in the schema before it is known whose that is: an operator of a stranger's
+-- that fits its operands better than the system's own would be called by the superuser who runs this.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- Schema and roles may have been there before: made by another database's installation, by an
 -- administrator - or by somebody who may create them and would then own what superusers call, or be
 -- who may start jobs. What is not ours is refused, before anything is built on it.
@@ -65,6 +69,27 @@ BEGIN
 			MESSAGE = pg_catalog.format('%s in schema "chronos" is not of chronos_backup', culprit.name),
 			DETAIL = 'Who calls functions of the extension could call this instead.',
 			HINT = 'Drop it or move it to another schema, and try again.';
+	END IF;
+	-- Given away since, as by REASSIGN OWNED when an administrator left: workers write into the tables, and
+	-- functions run as their owner.
+	SELECT object.name, o.rolname INTO culprit FROM (
+			SELECT 'pg_catalog.pg_class'::pg_catalog.regclass AS class, c.oid, c.relowner AS owner, c.oid::pg_catalog.regclass::text AS name
+			FROM pg_catalog.pg_class AS c
+			UNION ALL
+			SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, p.proowner, p.oid::pg_catalog.regprocedure::text
+			FROM pg_catalog.pg_proc AS p
+		) AS object
+		JOIN pg_catalog.pg_roles AS o ON o.oid = object.owner AND NOT o.rolsuper
+		JOIN pg_catalog.pg_depend AS d ON d.classid = object.class AND d.objid = object.oid AND d.deptype = 'e'
+			AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+		JOIN pg_catalog.pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'chronos_backup'
+		LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_object_definition',
+			MESSAGE = pg_catalog.format('%s of chronos_backup belongs to %I, who is no superuser', culprit.name, culprit.rolname),
+			DETAIL = 'What its owner puts into it would be run by superusers and by the workers of the extension.',
+			HINT = pg_catalog.format('Look what %I has changed in schema chronos, triggers too; then pg_dump its data, '
+				'DROP EXTENSION and create it again - or change the owner of each object that the extension has to a superuser.', culprit.rolname);
 	END IF;
 	SELECT r.rolname INTO culprit FROM pg_catalog.pg_roles AS r
 		WHERE r.rolname IN ('chronos_monitor', 'chronos_operator', 'chronos_driller')

@@ -155,7 +155,8 @@ Error PqConnection::failure(const PGresult* result) {
         return std::move(error).with_hint(
             "The role needs: GRANT pg_monitor, and EXECUTE ON FUNCTION pg_backup_start(text, "
             "boolean), pg_backup_stop(boolean), pg_create_restore_point(text), pg_switch_wal() in "
-            "the database that it connects to. 'chronos check' names what is missing.");
+            "the database that it connects to, and what was taken from PUBLIC. 'chronos check' "
+            "names what is missing.");
     const char* hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
     return hint == nullptr ? error : std::move(error).with_hint(hint);
 }
@@ -260,10 +261,15 @@ Result<std::unique_ptr<Connection>> connect(const ConnectOptions& options,
     PGconn* handle = begin_session_of_any_version(options);
     if (handle == nullptr) return Error(ErrorKind::memory, "out of memory");
     auto connection = std::make_unique<PqConnection>(handle, options, cancel);
-    if (PQstatus(handle) != CONNECTION_OK)
-        return Error(ErrorKind::db_connect,
-                     "unable to connect to the server: " + trimmed(PQerrorMessage(handle)))
-            .with_hint("Is the server running, and do the pg1-* options name its socket?");
+    if (PQstatus(handle) != CONNECTION_OK) {
+        const std::string why = trimmed(PQerrorMessage(handle));
+        return Error(ErrorKind::db_connect, "unable to connect to the server: " + why)
+            .with_hint(why.find("FATAL:") == std::string::npos
+                           ? "Is the server running, and do the pg1-* options name its socket?"
+                           : "The server answered, and refused: pg_hba.conf says who may connect, "
+                             "pg1-user and pg1-database as whom and where to. docs/sql-api.md has "
+                             "what the role needs.");
+    }
     PQsetNoticeProcessor(handle, log_notice, nullptr);
     CHRONOS_TRY(take_bytes_of_no_encoding(handle));
     CHRONOS_TRY_DOING(connection->query(kPrepareSession, {}), "prepare the session");

@@ -58,13 +58,17 @@ constexpr std::string_view kFactsQuery =
     " (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'archive_timeout'),"
     " (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'checkpoint_timeout')";
 
-// A superuser has all of it.
+// A superuser has all of it. The second line of functions is for everybody, until somebody hardens
+// a server.
 constexpr std::string_view kMissingGrantsQuery =
     "WITH who AS (SELECT oid FROM pg_catalog.pg_roles"
     "  WHERE rolname = coalesce(nullif($1, ''), current_user))"
     " SELECT what FROM who, (VALUES"
     "  (1, 'pg_backup_start(text, boolean)'), (2, 'pg_backup_stop(boolean)'),"
-    "  (3, 'pg_create_restore_point(text)'), (4, 'pg_switch_wal()')) AS f (place, name),"
+    "  (3, 'pg_create_restore_point(text)'), (4, 'pg_switch_wal()'),"
+    "  (5, 'pg_try_advisory_lock(bigint)'), (6, 'pg_advisory_unlock(bigint)'),"
+    "  (7, 'pg_walfile_name(pg_lsn)'), (8, 'pg_current_wal_lsn()'),"
+    "  (9, 'pg_current_wal_insert_lsn()')) AS f (place, name),"
     "  LATERAL (SELECT 'EXECUTE ON FUNCTION pg_catalog.' || f.name AS what) AS w"
     " WHERE NOT pg_catalog.has_function_privilege(who.oid, 'pg_catalog.' || f.name, 'EXECUTE')"
     " UNION ALL SELECT 'pg_monitor' FROM who"

@@ -75,6 +75,31 @@ is($status, 0, 'an update refuses nothing that was granted, nor the view of an a
 is(sql(q{SELECT pg_has_role('carol', 'chronos_operator', 'MEMBER') AND pg_has_role('alice', 'chronos_operator', 'MEMBER')}), 't', 'members are members');
 is(sql('SELECT one FROM chronos.mine'), '1', 'and it is there');
 
+# Nor does an update call what a stranger has put into the schema, whatever it is: here an operator that fits the operands of
+# the update better than the system's own.
+sql(q{DROP VIEW chronos.mine; DROP EXTENSION chronos_backup; CREATE EXTENSION chronos_backup VERSION '0.1.0'; CREATE ROLE digger LOGIN; GRANT ALL ON SCHEMA chronos TO digger});
+sql(<<'S');
+SET ROLE digger;
+CREATE FUNCTION chronos.dig(oid, regclass) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	IF (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
+		EXECUTE 'ALTER ROLE digger SUPERUSER';
+	END IF;
+	RETURN $1 OPERATOR(pg_catalog.=) $2::oid;
+END $$;
+CREATE OPERATOR chronos.= (LEFTARG = oid, RIGHTARG = regclass, FUNCTION = chronos.dig);
+S
+($status, $out, $err) = $node->psql('postgres', 'ALTER EXTENSION chronos_backup UPDATE');
+isnt($status, 0, 'an update refuses what a stranger has put into the schema');
+is(sql(q{SELECT rolsuper FROM pg_roles WHERE rolname = 'digger'}), 'f', 'and has not called it');
+sql('DROP OPERATOR chronos.= (oid, regclass); DROP FUNCTION chronos.dig(oid, regclass); REVOKE ALL ON SCHEMA chronos FROM digger');
+sql('ALTER FUNCTION chronos.schedules_changed() OWNER TO digger');
+($status, $out, $err) = $node->psql('postgres', 'ALTER EXTENSION chronos_backup UPDATE');
+like($err, qr/ERROR:  chronos.schedules_changed\(\) of chronos_backup belongs to digger, who is no superuser/, 'what was given away is told of');
+like($err, qr/HINT: /, 'with what to do');
+sql(sprintf 'ALTER FUNCTION chronos.schedules_changed() OWNER TO %s', sql('SELECT quote_ident(current_user)'));
+is(($node->psql('postgres', 'ALTER EXTENSION chronos_backup UPDATE'))[0], 0, 'which helps');
+
 # --- The role of the command.
 sub lacks { my ($status, $out, $err) = chronos($conf, '--no-archive-check', 'check'); return $out . $err }
 like(lacks(), qr/role "backup" does not exist/, 'a role that is not there');
@@ -96,5 +121,13 @@ is($status, 0, 'and a backup is taken by a role that is no superuser') or diag($
 ($status, $out, $err) = chronos($conf, 'health');
 unlike($out . $err, qr/unable to ask the server/, 'which can ask about health') or diag($out . $err);
 is(sql(q{SELECT ok FROM chronos."check"() WHERE test = 'role'}), 't', 'SQL agrees');
+
+# On a server that was hardened.
+sql('REVOKE EXECUTE ON FUNCTION pg_try_advisory_lock(bigint) FROM PUBLIC');
+like(lacks(), qr/lacks .*pg_try_advisory_lock\(bigint\)/, 'what everybody had is named once it was taken');
+sql('GRANT EXECUTE ON FUNCTION pg_try_advisory_lock(bigint) TO PUBLIC; ALTER ROLE backup NOLOGIN');
+$said = lacks();
+like($said, qr/not permitted to log in.*HINT: The server answered, and refused: pg_hba\.conf/s, 'a refusal is not taken for a server that is away');
+unlike($said, qr/Is the server running/, 'in no word');
 $node->stop;
 done_testing();
