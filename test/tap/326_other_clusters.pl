@@ -56,6 +56,20 @@ for my $case ([ 'tablespace', "--tablespace-map=space=$base/theirs" ], [ 'link',
 	is($status, 40, "another cluster's $name is not cleaned by --delta");
 	like($err, qr/is not where the cluster in '\Q$beside\E' has $name/, 'but said to be none of this one');
 }
+# Also one whose pg_control is lost or damaged: its WAL says whose it is.
+my $control = $other->data_dir . '/global/pg_control';
+rename $control, "$base/pg_control" or die $!;
+for my $damage ('lost', 'cut', 'garbage')
+{
+	PostgreSQL::Test::Utils::append_to_file($control, $damage eq 'cut' ? 'x' : 'x' x 8192) if $damage ne 'lost';
+	my $theirs = files($other->data_dir);
+	($status, $out, $err) = chronos($conf, '--pg1-path=' . $other->data_dir, $map, '--delta', 'restore');
+	is($status, 58, "another cluster whose pg_control is $damage is not replaced by --delta");
+	like($err, qr/is the data directory of another cluster: its system identifier is \d+ .*as its WAL says/, 'it is known by its WAL');
+	is_deeply(files($other->data_dir), $theirs, 'nothing of it was changed');
+	unlink $control;
+}
+rename "$base/pg_control", $control or die $!;
 $other->start;
 is($other->safe_psql('postgres', 'SELECT count(*) FROM t'), '10', 'it has its rows');
 $other->stop;

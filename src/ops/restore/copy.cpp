@@ -482,7 +482,6 @@ private:
     };
     static bool may_help(const Error& error);
     const std::vector<Other>& others();
-    Result<Other> load(const repo::Repository& repository) const;
     Result<> copy_from(const Other& other, const CopyUnit& unit) const;
 
     const CopyRequest& request_;
@@ -525,30 +524,16 @@ const std::vector<Fallback::Other>& Fallback::others() {
     std::call_once(loaded_, [this] {
         for (const repo::Repository& repository : request_.request->repositories) {
             if (repository.key == plan_.repo_key) continue;
-            Result<Other> other = load(repository);
+            Result<repo::Manifest> other =
+                manifest_of_stand_in(*request_.request, plan_, repository);
             if (other)
-                others_.push_back(*std::move(other));
+                others_.push_back({&repository, *std::move(other)});
             else
                 log_warn("repo" + std::to_string(repository.key) +
                          " cannot stand in: " + other.error().message());
         }
     });
     return others_;
-}
-
-Result<Fallback::Other> Fallback::load(const repo::Repository& repository) const {
-    const repo::Manifest& wanted = plan_.manifest;
-    const std::string& stanza = request_.request->stanza;
-    const repo::BackupInfo info = CHRONOS_TRY(repo::load_backup_info(repository, stanza));
-    if (info.find(wanted.label) == nullptr)
-        return Error(ErrorKind::backup_set_invalid, "it has no backup " + wanted.label);
-    Other other{&repository, CHRONOS_TRY(repo::load_manifest(repository, stanza, wanted.label,
-                                                             info.cipher_pass))};
-    if (other.manifest.system_id != wanted.system_id ||
-        other.manifest.lsn_start != wanted.lsn_start || other.manifest.lsn_stop != wanted.lsn_stop)
-        return Error(ErrorKind::backup_set_invalid,
-                     "its backup " + wanted.label + " was made at another time");
-    return other;
 }
 
 Result<> Fallback::copy_from(const Other& other, const CopyUnit& unit) const {
@@ -565,6 +550,21 @@ Result<> Fallback::copy_from(const Other& other, const CopyUnit& unit) const {
 }
 
 }  // namespace
+
+Result<repo::Manifest> manifest_of_stand_in(const RestoreRequest& request, const RestorePlan& plan,
+                                            const repo::Repository& repository) {
+    const repo::Manifest& wanted = plan.manifest;
+    const repo::BackupInfo info = CHRONOS_TRY(repo::load_backup_info(repository, request.stanza));
+    if (info.find(wanted.label) == nullptr)
+        return Error(ErrorKind::backup_set_invalid, "it has no backup " + wanted.label);
+    repo::Manifest manifest = CHRONOS_TRY(
+        repo::load_manifest(repository, request.stanza, wanted.label, info.cipher_pass));
+    if (manifest.system_id != wanted.system_id || manifest.lsn_start != wanted.lsn_start ||
+        manifest.lsn_stop != wanted.lsn_stop)
+        return Error(ErrorKind::backup_set_invalid,
+                     "its backup " + wanted.label + " was made at another time");
+    return manifest;
+}
 
 Result<CopyResult> copy_files(const CopyRequest& request, const Cancellation& cancel) {
     const RestorePlan& plan = *request.plan;

@@ -36,4 +36,9 @@ inline constexpr const char* kControlTemporarySuffix = ".pgbackrest.tmp";
 /// from another one that has the same backup.
 Result<CopyResult> copy_files(const CopyRequest& request, const Cancellation& cancel);
 
+/// Of the same backup in another repository, which may serve files that the one of the plan has
+/// lost. Kind backup_set_invalid if it has none, or one of another time.
+Result<repo::Manifest> manifest_of_stand_in(const RestoreRequest& request, const RestorePlan& plan,
+                                            const repo::Repository& repository);
+
 }  // namespace chronos::ops

@@ -1,10 +1,13 @@
 #include "other_clusters.h"
 
+#include <array>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 
 #include "chronos/base/text.h"
 #include "chronos/pgdata/control_file.h"
+#include "chronos/pgdata/wal.h"
 #include "destination.h"
 
 namespace chronos::ops {
@@ -12,17 +15,54 @@ namespace {
 
 namespace fs = std::filesystem;
 
+std::string system_ids(std::uint64_t theirs, const std::string& their_version,
+                       const repo::Manifest& manifest) {
+    return "its system identifier is " + std::to_string(theirs) + " (PostgreSQL " + their_version +
+           "), that of the backup " + std::to_string(manifest.system_id) + " (PostgreSQL " +
+           manifest.pg_version + ")";
+}
+
+std::optional<pgdata::WalHeader> wal_header_of(const fs::path& file) {
+    std::array<char, pgdata::kWalHeaderSize> head{};
+    std::ifstream in(file, std::ios::binary);
+    if (!in.read(head.data(), head.size())) return std::nullopt;
+    auto header = pgdata::parse_wal_header(io::bytes(std::string_view(head.data(), head.size())));
+    if (!header) return std::nullopt;
+    return *std::move(header);
+}
+
+/// Each segment says whose it is. nullopt: there is none, or one is of the backup's cluster.
+std::optional<pgdata::WalHeader> wal_of_another(const std::string& pg_path,
+                                                std::uint64_t system_id) {
+    std::optional<pgdata::WalHeader> another;
+    std::error_code code;
+    for (fs::directory_iterator at(pg_path + "/pg_wal", code), end; !code && at != end;
+         at.increment(code)) {
+        std::error_code unknown;
+        if (!pgdata::is_wal_segment(at->path().filename().native()) ||
+            !fs::is_regular_file(at->path(), unknown))
+            continue;
+        const auto header = wal_header_of(at->path());
+        if (!header) continue;
+        if (header->system_id == system_id) return std::nullopt;
+        another = header;
+    }
+    return another;
+}
+
 /// Whose data directory it is, for people; "" if it may be that of the backup.
 std::string other_owner(const RestorePlan& plan, const std::string& pg_path) {
     const repo::Manifest& manifest = plan.manifest;
     if (const auto control = pgdata::read_control_file(pg_path)) {
         if (control->system_id == manifest.system_id && control->version == manifest.pg_version)
             return "";
-        return "its system identifier is " + std::to_string(control->system_id) + " (PostgreSQL " +
-               control->version + "), that of the backup " + std::to_string(manifest.system_id) +
-               " (PostgreSQL " + manifest.pg_version + ")";
+        return system_ids(control->system_id, control->version, manifest);
     }
-    // Without that file, or with a damaged one, nobody can tell: that is what a restore may be for.
+    // Without that file, or with a damaged one, the WAL tells. Without that as well nobody can:
+    // that is what a restore may be for, and an interrupted one leaves neither.
+    if (const auto another = wal_of_another(pg_path, manifest.system_id))
+        return system_ids(another->system_id, another->version, manifest) +
+               ", as its WAL says; it has no pg_control that can be read";
     // But no cluster ever had another version; pg_upgrade leaves such a directory.
     std::ifstream file(pg_path + "/PG_VERSION");
     std::string version;

@@ -22,6 +22,7 @@
 #include "select.h"
 #include "selective.h"
 #include "settings.h"
+#include "stored_objects.h"
 #include "target.h"
 #include "timeline.h"
 #include "wal_scan.h"
@@ -567,6 +568,7 @@ Result<RestorePlan> plan_restore(const RestoreRequest& given) {
     for (const std::string& warning : ownership.warnings()) plan.warnings.push_back(warning);
     CHRONOS_TRY(judge_page_errors(request, plan));
     judge_whole(plan);
+    CHRONOS_TRY(judge_stored_objects(request, plan));
     check_repositories(request, plan);
     for (const Destination& destination : destinations_of(plan.manifest))
         if (auto checked = check_destination(plan, destination); !checked)
