@@ -4,6 +4,7 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "chronos/config/warning.h"
 #include "chronos/db/server.h"
 #include "chronos/repo/annotations.h"
 #include "chronos/repo/stanza_memory.h"
@@ -40,7 +41,7 @@ Result<pgdata::ControlFile> control_file_of(const config::Config& config,
         .with_hint("The pg1-path and pg1-port settings likely reference different clusters.");
 }
 
-/// Each warning of the configuration as a note: what it means is not certain.
+/// Each warning of the configuration, as a note where what it means is not certain.
 std::vector<ops::check::CheckFinding> configuration_findings(const config::Config& config) {
     constexpr std::string_view kHint = "\nHINT: ";
     std::vector<ops::check::CheckFinding> findings;
@@ -49,6 +50,10 @@ std::vector<ops::check::CheckFinding> configuration_findings(const config::Confi
         ops::check::CheckFinding& finding = findings.emplace_back();
         finding.test = "configuration";
         finding.status = ops::check::CheckStatus::note;
+        if (warning.find(config::kWillRefuse) != std::string::npos) {
+            finding.status = ops::check::CheckStatus::failure;
+            finding.kind = ErrorKind::option_invalid_value;
+        }
         finding.message = warning.substr(0, hint);
         if (hint < warning.size()) finding.hint = warning.substr(hint + kHint.size());
         std::replace(finding.message.begin(), finding.message.end(), '\n', ' ');

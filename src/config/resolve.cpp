@@ -200,10 +200,11 @@ Result<> Resolver::add_files() {
     const std::string& stanza = config_.stanza_;
     const std::string of_command = ":" + std::string(config_.rules());
     if (!runs_per_segment())
-        for (std::string& warning : suspicions(
-                 content, lines,
-                 {.stanza = stanza,
-                 .sections = {"global", "global" + of_command, stanza, stanza + of_command}}))
+        for (std::string& warning :
+             suspicions(content, lines,
+                        {.stanza = stanza,
+                        .sections = {"global", "global" + of_command, stanza, stanza + of_command},
+                        .command = config_.command_id_}))
             warnings_.push_back(std::move(warning));
     if (!runs_per_segment())
         for (std::string& warning : unread_places(search, content))

@@ -7,6 +7,7 @@
 
 #include "chronos/base/text.h"
 #include "chronos/config/command.h"
+#include "chronos/config/warning.h"
 #include "config/value.h"
 
 namespace chronos::config {
@@ -221,6 +222,7 @@ private:
             return std::string(kNothing) +
                    "'[global]' is written so, without blanks and in lower "
                    "case.";
+        if (!name.empty() && name == reading_.stanza) return "";
         if (!is_stanza_name(name)) return std::string(kNothing) + "no stanza can have this name.";
         return suspicious_stanza(name);
     }
@@ -261,8 +263,10 @@ private:
         // What is in the section of another stanza concerns who works on that.
         if (of_stanza && !reading_.stanza.empty() && name != reading_.stanza) return;
         const auto named = find_option(entry.key);
-        if (named && !named->index_missing && !named->index_invalid)
+        if (named && !named->index_missing && !named->index_invalid) {
             warn(entry, suspicious_value(*named->option, entry.value));
+            warn(entry, refused_value(entry, *named->option));
+        }
         if (std::find(reading_.sections.begin(), reading_.sections.end(), entry.section) !=
             reading_.sections.end())
             return;
@@ -271,7 +275,24 @@ private:
                                 "\nNOTE: " + shown_line(entry) + nearest_option_hint(entry.key));
         if (named && is_set_again(entry, *named))
             warn(entry, "It was set before in section '[" + entry.section +
-                            "]': the command that reads this will refuse it.");
+                            "]': the command that reads this " + std::string(kWillRefuse) + ".");
+    }
+
+    /// A command looks at the options that it knows only: without this a value that stops every
+    /// backup would first be told of by the backup.
+    std::string refused_value(const FileEntry& entry, const Option& option) const {
+        if (option.secret || knows(reading_.command, option) || !option.depends_on.empty())
+            return "";
+        const std::string_view section = command_of(entry.section);
+        for (const CommandInfo& command : command_table()) {
+            if (command.internal || !contains(option.commands, command.id) ||
+                (!section.empty() && section != command.name))
+                continue;
+            if (const auto taken = check_value(option, entry.key, command.id, entry.value); !taken)
+                return taken.error().message() + ": the command " + std::string(command.name) +
+                       " " + std::string(kWillRefuse) + ".";
+        }
+        return "";
     }
 
     bool is_set_again(const FileEntry& entry, const NamedOption& named) const {

@@ -13,7 +13,8 @@ namespace chronos::config {
 /// The sections that a command reads, and for which stanza ("" if for none or for all).
 struct Reading {
     std::string stanza;
-    std::vector<std::string> sections;  ///< of these the resolver itself complains
+    std::vector<std::string> sections;    ///< of these the resolver itself complains
+    CommandId command = CommandId::help;  ///< of the options that it knows, too
 };
 
 /// "file '/etc/pgbackrest.conf', line 3: repo1-path=/x". The values of secrets, and of what is no

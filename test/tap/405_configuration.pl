@@ -104,6 +104,18 @@ unlike(slurp_file($node->logfile), qr/hush/, 'no secret in the log of the server
 like($err, qr/invalid option 'repo1-pth'.*Did you mean repo1-path/s, 'a misspelt variable is named');
 like($err, qr/'pgbackrest_repo1_path' is not read/, 'and one that nothing reads');
 
+# --- A check is not content with what stops every backup, or every expire, only because it does not need it itself.
+for my $case ([ 'repo1-retention-full', 0, 'backup' ], [ 'start-fast', 'yes', 'backup' ], [ 'compress-type', 'gzip', 'archive-push' ])
+{
+	my ($option, $value, $command) = @$case;
+	write_file($conf, $text =~ s/^$option=.*\n//mr =~ s/^\[global\]\n/[global]\n$option=$value\n/r);
+	($status, $out, $err) = chronos($conf, '--no-archive-check', 'check');
+	is($status, 32, "$option=$value: check fails") or diag($out . $err);
+	like($out, qr/^FAILED +configuration: .*line 2: $option=$value\n +HINT: .*: the command $command will refuse it/m, 'with the line, and who needs it');
+	is($node->safe_psql('postgres', q{SELECT ok FROM chronos."check"() WHERE test = 'configuration' AND message LIKE '%line 2: %'}), 'f', 'in SQL too');
+	isnt((chronos($conf, '--type=full', 'backup'))[0], 0, 'so it is') if $command eq 'backup';
+}
+
 # --- The passphrase: wrong, missing, not needed, and damage are four things, whoever reads.
 write_file($conf, $text);
 my $label = $node->safe_psql('postgres', q{SELECT chronos.backup_now('full')});

@@ -34,6 +34,18 @@ std::vector<std::string> warnings_of(const std::string& file, std::vector<std::s
 
 const std::string kMain = "[main]\npg1-path=/pg\n";
 
+TEST(Suspicion, AValueThatAnotherCommandWillRefuseIsShownAndNoOther) {
+    EXPECT_THAT(
+        warnings_of("[global]\nrepo1-path=/r\nstart-fast=yes\nrepo1-retention-full=2\n" + kMain),
+        ElementsAre(AllOf(HasSubstr("line 3: start-fast=yes"),
+                          HasSubstr("the command backup will refuse it"))));
+    EXPECT_THAT(warnings_of("[global]\nrepo1-path=/r\ncompress-type=gz\nstart-fast=y\n" + kMain),
+                IsEmpty());
+    EXPECT_THAT(warnings_of("[global:restore]\nprocess-max=0\n[global]\nrepo1-path=/r\n" + kMain,
+                            {"--stanza=main", "info"}),
+                ElementsAre(HasSubstr("the command restore will refuse it")));
+}
+
 TEST(Suspicion, ALineThatDoesNotMeanWhatItLooksLikeIsShown) {
     struct Case {
         std::string line;
