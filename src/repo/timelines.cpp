@@ -37,7 +37,7 @@ Result<bool> has_segment(const Repository& repository, const std::string& archiv
         if (!is_wal_directory(part.name)) continue;
         for (const storage::Entry& entry :
              CHRONOS_TRY(repository.storage->list(archive + "/" + part.name)))
-            if (pgdata::is_wal_segment(std::string_view(entry.name).substr(0, 24))) return true;
+            if (parse_archived_name(entry.name)) return true;
     }
     return false;
 }

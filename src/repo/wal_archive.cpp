@@ -20,20 +20,29 @@ std::string directory_of(const std::string& stanza, const std::string& archive_i
     return directory;
 }
 
-/// What follows "<segment>-" in a stored name: "<sha1>[.ext]".
-bool is_checksum_and_extension(std::string_view text) {
-    if (text.size() < crypto::kSha1TextSize || !from_hex(text.substr(0, crypto::kSha1TextSize)))
-        return false;
-    return compress::compress_extension(compress::compress_type_of_name(text)) ==
-           text.substr(crypto::kSha1TextSize);
-}
-
 }  // namespace
 
+std::optional<ArchivedName> parse_archived_name(std::string_view name) {
+    constexpr std::string_view kPartial = ".partial";
+    ArchivedName parsed;
+    parsed.segment = name.substr(0, pgdata::kWalSegmentNameSize);
+    if (!pgdata::is_wal_segment(parsed.segment)) return std::nullopt;
+    name.remove_prefix(pgdata::kWalSegmentNameSize);
+    parsed.partial = name.starts_with(kPartial);
+    if (parsed.partial) name.remove_prefix(kPartial.size());
+    if (!name.starts_with('-') || name.size() < 1 + crypto::kSha1TextSize) return std::nullopt;
+    parsed.checksum = name.substr(1, crypto::kSha1TextSize);
+    if (parsed.checksum.find_first_not_of("0123456789abcdef") != std::string_view::npos)
+        return std::nullopt;
+    const std::string_view extension = name.substr(1 + crypto::kSha1TextSize);
+    parsed.compression = compress::compress_type_of_name(extension);
+    if (extension != compress::compress_extension(parsed.compression)) return std::nullopt;
+    return parsed;
+}
+
 bool is_archived_segment(std::string_view name) {
-    constexpr std::size_t kSize = pgdata::kWalSegmentNameSize;
-    return name.size() > kSize + crypto::kSha1TextSize && name[kSize] == '-' &&
-           pgdata::is_wal_segment(name.substr(0, kSize));
+    const auto parsed = parse_archived_name(name);
+    return parsed && !parsed->partial;
 }
 
 bool is_archived_segment(const storage::Entry& entry) {
@@ -61,18 +70,17 @@ Result<std::vector<ArchivedSegment>> list_archived_segment(const Repository& rep
                                                            const std::string& archive_id,
                                                            const std::string& segment) {
     const std::string directory = directory_of(stanza, archive_id, segment);
-    const std::string prefix = segment + "-";
     const std::vector<storage::Entry> entries =
-        CHRONOS_TRY(repository.storage->list(directory, prefix));
+        CHRONOS_TRY(repository.storage->list(directory, segment + "-"));
     std::vector<ArchivedSegment> found;
     for (const storage::Entry& entry : entries) {
-        const std::string_view rest = std::string_view(entry.name).substr(prefix.size());
-        if (entry.type != storage::EntryType::file || !is_checksum_and_extension(rest)) continue;
+        const auto name = parse_archived_name(entry.name);
+        if (entry.type != storage::EntryType::file || !name) continue;
         found.push_back({.segment = segment,
                          .object = directory + "/" + entry.name,
-                         .checksum = std::string(rest.substr(0, crypto::kSha1TextSize)),
+                         .checksum = std::string(name->checksum),
                          .stored_size = entry.size,
-                         .compression = compress::compress_type_of_name(entry.name)});
+                         .compression = name->compression});
     }
     return found;
 }

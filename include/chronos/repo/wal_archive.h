@@ -29,7 +29,19 @@ inline std::string_view wal_directory(std::string_view segment) {
     return segment.substr(0, kWalDirectorySize);
 }
 
-/// "<segment>-<sha1>", whatever follows: a segment by the name that an archive has for it.
+/// A name as an archive stores segments: "<segment>[.partial]-<sha1>[.ext]".
+/// Source: docs/format/wal-archive.md, Names.
+struct ArchivedName {
+    std::string_view segment;  ///< here and below: of the name that was parsed
+    std::string_view checksum;
+    bool partial = false;
+    compress::CompressType compression = compress::CompressType::none;
+};
+/// nullopt of every other name, as that of a file that is being written. Digits of a segment are in
+/// upper case, those of a checksum in lower case, and nothing but an extension of compression
+/// follows.
+std::optional<ArchivedName> parse_archived_name(std::string_view name);
+/// Whether it is that of a whole segment.
 bool is_archived_segment(std::string_view name);
 /// The same of what a listing has: a directory or a link to nowhere is none, whatever its name.
 bool is_archived_segment(const storage::Entry& entry);

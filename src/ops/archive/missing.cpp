@@ -224,12 +224,10 @@ Result<std::optional<Later>> MissingSegment::stored_behind(const Archive& archiv
 
 Result<std::optional<Later>> MissingSegment::first_in(const Archive& archive,
                                                       const std::string& directory) const {
-    constexpr std::size_t kNameSize = 24;
     for (const storage::Entry& entry : CHRONOS_TRY(archive.repository->storage->list(
              archive.directory(settings_.stanza) + "/" + directory))) {
-        const std::string name = entry.name.substr(0, kNameSize);
-        if (!pgdata::is_wal_segment(name) || name <= segment_ || entry.name[kNameSize] != '-')
-            continue;
+        const std::string name = entry.name.substr(0, pgdata::kWalSegmentNameSize);
+        if (!repo::is_archived_segment(entry) || name <= segment_) continue;
         if (is_behind_the_way(recovery_, name, control_.wal_segment_size))
             return std::optional<Later>{};
         return Later{name + " is in repo" + std::to_string(archive.repository->key),

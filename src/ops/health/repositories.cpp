@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <array>
 
 #include "chronos/base/text.h"
 #include "chronos/ops/health.h"
@@ -25,13 +24,6 @@ constexpr UnixTime kHoursKept = 48 * kHourSeconds;
 /// Of drills, for those who want to see more than the last one.
 constexpr std::size_t kDrillsKept = 30;
 
-bool is_stored_segment(std::string_view name) {
-    if (!repo::is_archived_segment(name)) return false;
-    static constexpr std::array<std::string_view, 6> kExtensions = {"",     ".gz", ".lz4",
-                                                                    ".zst", ".xz", ".bz2"};
-    return std::find(kExtensions.begin(), kExtensions.end(), name.substr(65)) != kExtensions.end();
-}
-
 void add_to_hour(std::vector<WalHour>& hours, UnixTime begin, std::uint64_t segments,
                  std::uint64_t stored_bytes) {
     const auto at =
@@ -50,7 +42,7 @@ Result<WalDirectory> list_directory(storage::Storage& storage, const std::string
     WalDirectory directory;
     directory.looked_at = now;
     for (const storage::Entry& entry : CHRONOS_TRY(storage.list(path))) {
-        if (entry.type != storage::EntryType::file || !is_stored_segment(entry.name)) continue;
+        if (!repo::is_archived_segment(entry)) continue;
         const auto low =
             segment_low(std::string_view(entry.name).substr(0, pgdata::kWalSegmentNameSize));
         ++directory.segments;

@@ -28,21 +28,12 @@ InfoStatus status_of(const Error& error) {
             error.kind() == ErrorKind::crypto};
 }
 
-bool is_stored_segment(std::string_view name) {
-    if (!repo::is_archived_segment(name)) return false;
-    const std::string_view checksum = name.substr(25, 40);
-    if (checksum.find_first_not_of("0123456789abcdef") != std::string_view::npos) return false;
-    const std::string_view extension = name.substr(65);
-    return extension.empty() || extension == ".gz" || extension == ".lz4" || extension == ".zst" ||
-           extension == ".xz" || extension == ".bz2";
-}
-
 /// The first and the last stored segment of a directory; "" if it holds none.
 Result<std::pair<std::string, std::string>> edge_segments(storage::Storage& storage,
                                                           const std::string& directory) {
     std::pair<std::string, std::string> edges;
     for (const storage::Entry& entry : CHRONOS_TRY(storage.list(directory))) {
-        if (entry.type != storage::EntryType::file || !is_stored_segment(entry.name)) continue;
+        if (!repo::is_archived_segment(entry)) continue;
         edges.second = entry.name.substr(0, 24);
         if (edges.first.empty()) edges.first = edges.second;
     }

@@ -51,7 +51,7 @@ Result<> look_into(const Place& place, bool read_headers, FoundArchive& archive)
         if (!repo::is_wal_directory(part.name)) continue;
         for (const storage::Entry& entry :
              CHRONOS_TRY(place.storage.list(directory + "/" + part.name))) {
-            if (!pgdata::is_wal_segment(std::string_view(entry.name).substr(0, 24))) continue;
+            if (!repo::parse_archived_name(entry.name)) continue;
             archive.has_wal = true;
             if (!read_headers) return {};
             archive.system_id =

@@ -22,31 +22,6 @@ namespace {
 /// What earlier versions wrote is not continued: they read no more than the first page.
 constexpr std::string_view kSegmentSizeKey = "records segment-size ";
 
-/// A name as an archive stores segments: "<segment>[.partial]-<sha1>[.ext]".
-struct StoredName {
-    std::string segment;
-    bool partial = false;
-    std::string sha1;
-    compress::CompressType compression = compress::CompressType::none;
-};
-
-std::optional<StoredName> parse_stored_name(std::string_view name) {
-    constexpr std::string_view kPartial = ".partial";
-    StoredName stored;
-    stored.segment = name.substr(0, std::min(name.size(), pgdata::kWalSegmentNameSize));
-    if (!pgdata::is_wal_segment(stored.segment)) return std::nullopt;
-    name.remove_prefix(pgdata::kWalSegmentNameSize);
-    stored.partial = name.starts_with(kPartial);
-    if (stored.partial) name.remove_prefix(kPartial.size());
-    if (!name.starts_with('-') || name.size() < 1 + crypto::kSha1TextSize) return std::nullopt;
-    stored.sha1 = name.substr(1, crypto::kSha1TextSize);
-    if (stored.sha1.find_first_not_of("0123456789abcdef") != std::string::npos) return std::nullopt;
-    const std::string_view extension = name.substr(1 + crypto::kSha1TextSize);
-    stored.compression = compress::compress_type_of_name(extension);
-    if (extension != compress::compress_extension(stored.compression)) return std::nullopt;
-    return stored;
-}
-
 /// The first page of what passes, its size, and how far its WAL goes.
 class SegmentSink final : public io::Sink {
 public:
@@ -77,7 +52,7 @@ private:
 /// An object of the archive that is to be read.
 struct Job {
     const storage::Entry* entry = nullptr;  ///< named relative to archive/<stanza>
-    StoredName name;
+    repo::ArchivedName name;                ///< of `entry`
     std::size_t segment = 0;  ///< index in WalArchive::segments; of a partial one: none
     FindingId finding = kNoFinding;
     bool vanished = false;
@@ -154,7 +129,7 @@ private:
         return {};
     }
 
-    static bool wanted(const std::string& segment, const std::vector<WalNeed>* needs) {
+    static bool wanted(std::string_view segment, const std::vector<WalNeed>* needs) {
         if (needs == nullptr) return true;
         return std::ranges::any_of(*needs, [&](const WalNeed& need) {
             return need.wanted && need.start <= segment && segment <= need.stop;
@@ -166,8 +141,8 @@ private:
             const std::string place = place_of(entry);
             const std::size_t slash = place.find('/');
             if (slash == std::string::npos) continue;
-            const std::string name = place.substr(slash + 1);
-            const auto stored = parse_stored_name(name);
+            const auto name = std::string_view(entry.name).substr(archive_.id.size() + slash + 2);
+            const auto stored = repo::parse_archived_name(name);
             if (!stored || place.substr(0, slash) != repo::wal_directory(stored->segment)) {
                 if (!pgdata::is_backup_history(name))
                     scope_.findings.note({archive_.id, place},
@@ -180,14 +155,14 @@ private:
                                  [](const Job& job) { return job.entry->size; });
     }
 
-    void add(const storage::Entry& entry, const StoredName& stored, bool is_wanted) {
+    void add(const storage::Entry& entry, const repo::ArchivedName& stored, bool is_wanted) {
         // Also of those that are not wanted now, or the ledger would forget them.
         const bool known = ledger_.knows(entry);
         if (!stored.partial) {
             auto& segments = archive_.segments;
             if (!segments.empty() && segments.back().name == stored.segment)
                 return add_duplicate(entry, stored.segment, is_wanted);
-            segments.push_back({stored.segment, entry.modified, kNoFinding});
+            segments.push_back({std::string(stored.segment), entry.modified, kNoFinding});
         }
         if (!is_wanted) return;
         if (known) {
@@ -199,12 +174,12 @@ private:
     }
 
     /// Neither is read: which of them recovery would get nobody can say.
-    void add_duplicate(const storage::Entry& entry, const std::string& segment, bool is_wanted) {
+    void add_duplicate(const storage::Entry& entry, std::string_view segment, bool is_wanted) {
         if (!is_wanted) return;
         WalSegment& first = archive_.segments.back();
         if (first.finding == kNoFinding)
-            first.finding =
-                fail(entry, Problem::other, "is the second file of WAL segment " + segment);
+            first.finding = fail(entry, Problem::other,
+                                 "is the second file of WAL segment " + std::string(segment));
         counts_.wal.add(Problem::other);
         if (std::erase_if(jobs_, [&](const Job& job) { return job.name.segment == segment; }) > 0)
             counts_.wal.add(Problem::other);
@@ -247,7 +222,7 @@ private:
         const auto source = CHRONOS_TRY(scope_.repository.storage->open(
             repo::archive_path(scope_.stanza()) + "/" + job.entry->name));
         CHRONOS_TRY(io::copy(*source, decryptor ? *decryptor : *decompressor));
-        if (const std::string actual = sha1.hex(); actual != job.name.sha1)
+        if (const std::string actual = sha1.hex(); actual != job.name.checksum)
             return Error(ErrorKind::checksum,
                          "the content has SHA-1 " + actual + ", which is not the one in the name");
         CHRONOS_TRY(check_header(job.name, header));
@@ -268,7 +243,7 @@ private:
         for (Job& job : jobs_) {
             if (job.vanished || job.finding != kNoFinding || job.extent.whole || job.name.partial)
                 continue;
-            const auto [until, why] = needed_of(job.name.segment, needs);
+            const auto [until, why] = needed_of(std::string(job.name.segment), needs);
             if (until <= job.extent.end) continue;
             job.finding = fail(*job.entry, Problem::checksum,
                                "the WAL in it ends at " + job.extent.end.str() + ", but " + why);
@@ -310,7 +285,7 @@ private:
         return std::ranges::binary_search(archive_.segments, segment, {}, &WalSegment::name);
     }
 
-    Result<> check_header(const StoredName& name, const SegmentSink& content) {
+    Result<> check_header(const repo::ArchivedName& name, const SegmentSink& content) {
         const auto header = CHRONOS_TRY(pgdata::parse_wal_header(content.header()));
         if (content.size() != header.segment_size)
             return Error(ErrorKind::file_read, "the segment has " + std::to_string(content.size()) +
@@ -330,7 +305,7 @@ private:
     }
 
     // The first segment of a timeline begins with a copy of what its parent wrote.
-    bool begins_timeline(const std::string& name, const std::string& actual) const {
+    bool begins_timeline(std::string_view name, std::string_view actual) const {
         return name.substr(8) == actual.substr(8) &&
                pgdata::timeline_of_segment(actual) < pgdata::timeline_of_segment(name);
     }
