@@ -57,6 +57,17 @@ sub unshare
 	return $file;
 }
 
+# It keeps size and time: what the ledger knows.
+sub shut
+{
+	my ($file) = @_;
+	my @times = (stat $file)[ 8, 9 ];
+	unshare($file);
+	utime @times, $file or die "$file: $!";
+	chmod 0, $file or die "$file: $!";
+	return;
+}
+
 sub change_byte
 {
 	my ($file, $at) = @_;
@@ -113,6 +124,9 @@ my @damages = (
 	[ 'segment under the name of another', sub { my $one = one_of("$wal$behind-*"); my $other = one_of("$wal$behind_that-*");
 			rename $one, "$one.x"; rename $other, $other =~ s/$behind_that/$behind/r; unlink "$one.x" },
 		qr/is the content of WAL segment $behind_that under a wrong name/, [], 1 ],
+	[ 'segment that nobody may read', sub { shut(one_of("$wal$first-*")) }, qr/$first-.*Permission denied\n +consequence: backup $full cannot/, [$full], 1 ],
+	[ 'bundle that nobody may read', sub { shut("backup/main/$full/bundle/1") }, qr/$full: bundle\/1: .*Permission denied/, \@labels, 2 ],
+	[ 'file that nobody may read', sub { shut($own->($full, 20000)) }, qr/$full: pg_data\/base.*Permission denied/, [$full], 2 ],
 	[ 'two files of a segment', sub { my $one = one_of("$wal$first-*"); copy($one, $one =~ s/($first)-..../$1-0000/r) },
 		qr/is the second file of WAL segment $first/, [$full], 1 ],
 	[ 'archive of an unknown cluster', sub { make_path('archive/main/9.6-7/0000000100000000');

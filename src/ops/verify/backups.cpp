@@ -79,8 +79,9 @@ private:
             if (!CHRONOS_TRY(report_unlisted(label))) return {};
         }
         scope_.meter.enter("backup " + label);
-        Ledger ledger = Ledger::load(
-            {&scope_.direct, ledger_path(scope_.stanza()) + "/backup/" + label, info_.cipher_pass});
+        Ledger ledger =
+            Ledger::load({&scope_.direct, ledger_path(scope_.stanza()) + "/backup/" + label,
+                          info_.cipher_pass, repo::backup_path(scope_.stanza())});
         if (scope_.request.full) ledger.forget();
         LoadedManifest loaded =
             CHRONOS_TRY(load_manifest_pair(scope_, listing_, info_, label, ledger));

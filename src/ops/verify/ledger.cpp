@@ -10,6 +10,7 @@
 #include "chronos/base/text.h"
 #include "chronos/crypto/hash.h"
 #include "chronos/repo/proven_text.h"
+#include "chronos/storage/readable.h"
 
 namespace chronos::ops::verify {
 namespace {
@@ -109,6 +110,8 @@ void Ledger::expect(const std::string& key) {
 bool Ledger::knows(const storage::Entry& entry) {
     const std::uint64_t print = print_of(entry);
     if (!std::ranges::binary_search(known_, print)) return false;
+    if (!storage::may_read(*place_.repository->storage, place_.listed + "/" + entry.name))
+        return false;
     const std::lock_guard lock(mutex_);
     good_.push_back(print);
     return true;

@@ -33,6 +33,7 @@ public:
         const repo::Repository* repository = nullptr;  ///< outlives the ledger
         std::string object;
         std::string pass;
+        std::string listed;  ///< the directory that names of entries are relative to
     };
     /// Empty if there is none, or none that can be read.
     static Ledger load(Place place);
@@ -42,7 +43,8 @@ public:
     void expect(const std::string& key);
     void forget() { known_.clear(); }
 
-    /// An entry that an earlier run has found good; it is kept in what is saved.
+    /// An entry that an earlier run has found good, and that can still be read; it is kept in what
+    /// is saved.
     bool knows(const storage::Entry& entry);
     void add(const storage::Entry& entry);
 

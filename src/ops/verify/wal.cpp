@@ -67,7 +67,7 @@ public:
           cluster_(cluster),
           ledger_(Ledger::load({&scope.direct,
                                 ledger_path(scope.stanza()) + "/archive/" + cluster.archive_id(),
-                                ledger_pass})) {
+                                ledger_pass, repo::archive_path(scope.stanza())})) {
         archive_.id = cluster.archive_id();
         archive_.history_id = cluster.id;
         archive_.pass = pass;

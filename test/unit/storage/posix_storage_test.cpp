@@ -10,6 +10,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "chronos/storage/readable.h"
 #include "chronos/storage/storage.h"
 #include "result_matchers.h"
 #include "temporary_directory.h"
@@ -193,6 +194,26 @@ TEST_F(PosixStorageTest, UnreadableDirectoryIsAnErrorNotAnEmptyList) {
     }
     EXPECT_ERROR(ErrorKind::path_open, listed);
     ::chmod((directory_ / "locked").c_str(), 0700);
+}
+
+TEST_F(PosixStorageTest, WhatMayNotBeOpenedIsKnownWithoutOpeningIt) {
+    ASSERT_OK(write_object(*storage_, "d/open", "x"));
+    ASSERT_OK(write_object(*storage_, "d/shut", "x"));
+    ::chmod(directory_.path().c_str(), 0755);
+    ::chmod((directory_ / "d").c_str(), 0755);
+    ::chmod((directory_ / "d/open").c_str(), 0444);
+    ::chmod((directory_ / "d/shut").c_str(), 0);
+    const ::uid_t user = ::geteuid();
+    if (user == 0) {  // root may read everything
+        ASSERT_EQ(::seteuid(65534), 0);
+    }
+    const bool open = may_read(*storage_, "d/open"), shut = may_read(*storage_, "d/shut");
+    if (user == 0) {
+        ASSERT_EQ(::seteuid(0), 0);
+    }
+    EXPECT_TRUE(open);
+    EXPECT_FALSE(shut);
+    EXPECT_TRUE(may_read(*storage_, "d/none")) << "that it is missing is found out elsewhere";
 }
 
 TEST_F(PosixStorageTest, PathThatIsAFileCannotBecomeADirectory) {
