@@ -146,12 +146,24 @@ auto load_pair(const Repository& repository, const std::string& what, const std:
                          hints);
 }
 
+/// No file is written where a directory is; before one of a pair is, that is known of both.
+Result<> check_no_directory(const Repository& repository, const std::string& name) {
+    if (!repository.storage->features().paths) return {};
+    const auto entry = CHRONOS_TRY(repository.storage->info(name));
+    if (!entry || entry->type != storage::EntryType::path) return {};
+    return Error(ErrorKind::file_open, "unable to write '" + repository.storage->describe(name) +
+                                           "': a directory is in its place")
+        .with_hint(repair_hint(stanza_of(name)));
+}
+
 /// Either of the two may be the newer one, as long as each is whole: which it is where an object
 /// appears at once.
 template <class Info>
 Result<> save_info_pair(const Repository& repository, const std::string& name, const Info& info,
                         std::string (*format)(const Info&),
                         Result<Info> (*parse)(std::string_view)) {
+    CHRONOS_TRY(check_no_directory(repository, name));
+    CHRONOS_TRY(check_no_directory(repository, name + ".copy"));
     return write_text_pair(repository, {name, name + ".copy", /*at_once=*/true}, format(info),
                            repository.passphrase, reads_back_as(info, parse));
 }

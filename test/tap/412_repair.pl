@@ -51,6 +51,40 @@ is($status, 0, 'both info files and two manifests are lost: repaired') or diag $
 is_deeply({ tree($repo) }, \%whole, 'every file is what it was');
 judge('after that');
 
+# What is no file has the name of one.
+%whole = tree($repo);
+for my $info ('backup/main/backup.info', 'archive/main/archive.info', "backup/main/$full/backup.manifest")
+{
+	for my $kind (qw(directory pipe socket link))
+	{
+		for my $file ($info, "$info.copy")
+		{
+			unlink "$repo/$file" or die "$file: $!";
+			put($kind, "$repo/$file");
+			is((chronos($conf, 'info'))[0], 0, "a $kind is in the place of $file: the other one is read");
+			($status, $out, $err) = chronos($conf, 'repair');
+			is($status, 2, 'repair has something to do') or diag "$out$err";
+			like($out, qr/is in its place/, '... and says what');
+			($status, $out, $err) = chronos($conf, 'repair', '--force');
+			is($status, 0, 'repaired') or diag "$out$err";
+			is_deeply({ tree($repo) }, \%whole, 'every file is what it was');
+			next if $file =~ /manifest/;
+			unlink "$repo/$file" or die "$file: $!";
+			put($kind, "$repo/$file");
+			($status, $out, $err) = chronos($conf, 'expire');
+			if ($kind eq 'directory' && $file =~ /backup\.info/)
+			{
+				isnt($status, 0, 'expire writes what is no directory');
+				like("$out$err", qr/a directory is in its place.*main repair'/s, '... and names the way out');
+			}
+			else { is($status, 0, 'expire reads the other one, too') or diag "$out$err" }
+			is((chronos($conf, 'repair', '--force'))[0], 0, 'repaired again');
+			is_deeply({ tree($repo) }, \%whole, 'every file is what it was');
+		}
+	}
+}
+cmp_ok((() = glob "$repo/chronos/main/aside/*/backup/main/backup.info/within"), '>', 0, 'what was there lies aside');
+
 # A backup that nobody can read goes aside, and the rest goes on.
 garbage($_) for glob("$repo/backup/main/$last/backup.manifest*"), "$repo/backup/main/backup.history/" . substr($last, 0, 4) . "/$last.manifest.gz";
 is(run('repair'), 2, 'one backup cannot be read: there is something to do');
@@ -140,6 +174,21 @@ sub garbage
 }
 
 # Name => content of what lies below archive and backup, but for WAL and data.
+sub put
+{
+	my ($kind, $file) = @_;
+	if ($kind eq 'directory')
+	{
+		mkdir $file or die "$file: $!";
+		append_to_file("$file/within", 'x');
+	}
+	require IO::Socket::UNIX;
+	system('mkfifo', $file) == 0 or die if $kind eq 'pipe';
+	symlink '/nowhere', $file or die "$file: $!" if $kind eq 'link';
+	IO::Socket::UNIX->new(Local => $file, Listen => 1) or die "$file: $!" if $kind eq 'socket';
+	return;
+}
+
 sub tree
 {
 	my ($root) = @_;

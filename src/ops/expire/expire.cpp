@@ -236,7 +236,10 @@ Result<> Run::protect_prior_in_use() {
 Result<std::optional<std::string>> Run::read_if_there(const std::string& name) {
     auto content = storage::read_object(storage_, name);
     if (content) return std::optional(*std::move(content));
-    if (content.error().kind() == ErrorKind::not_found) return std::optional<std::string>();
+    // What is no file is none of that name, and written anew where that can be.
+    if (content.error().kind() == ErrorKind::not_found ||
+        content.error().kind() == ErrorKind::format)
+        return std::optional<std::string>();
     return std::move(content).error();
 }
 

@@ -61,9 +61,11 @@ public:
     explicit Reader(const BackupsRequest& request) : place_(request.place), pass_(request.pass) {}
 
     Result<Source> main_or_copy(const std::string& label, const char* name) const {
+        const std::string object = repo::backup_path(place_.stanza, label) + "/" + name;
+        if (std::string other = CHRONOS_TRY(what_is_in_the_way(place_, object)); !other.empty())
+            return Source{Source::As::unusable, std::move(other), "", {}};
         std::string sha1;
-        auto manifest = repo::read_manifest_file(
-            place_.repository, repo::backup_path(place_.stanza, label) + "/" + name, pass_, &sha1);
+        auto manifest = repo::read_manifest_file(place_.repository, object, pass_, &sha1);
         return judged(std::move(manifest), label, std::move(sha1));
     }
     Result<Source> history(const std::string& label) const {

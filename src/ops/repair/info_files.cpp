@@ -21,6 +21,8 @@ Result<FoundFile> find_file(const Place& place, const std::string& name,
                             Opened& opened) {
     FoundFile file;
     const repo::Repository& repository = place.repository;
+    if (std::string other = CHRONOS_TRY(what_is_in_the_way(place, name)); !other.empty())
+        return FoundFile{As::blocked, "", std::move(other)};
     for (const std::string* pass : {&repository.passphrase, &repository.previous_passphrase}) {
         if (pass != &repository.passphrase && pass->empty()) continue;
         auto text = repo::read_text(repository, name, *pass);
@@ -58,12 +60,23 @@ std::string state_text(const FoundFile& file) {
     return file.as == As::missing ? "is missing" : "cannot be read: " + file.why;
 }
 
+/// "; what is there now goes to chronos/main/aside/..." where something is in the way.
+template <class Info>
+std::string room_text(const Place& place, const FoundInfo<Info>& found) {
+    if (found.main.as != As::blocked && found.copy.as != As::blocked) return "";
+    return "; what is in its place is moved to " + place.aside;
+}
+
 /// The damaged ones of a pair, before they are written over.
 template <class Info>
 Result<> keep_damaged(const Place& place, const FoundInfo<Info>& found) {
-    if (found.main.as == As::damaged) CHRONOS_TRY(keep_aside(place, found.name));
-    if (found.copy.as == As::damaged) CHRONOS_TRY(keep_aside(place, found.name + ".copy"));
-    return {};
+    const auto keep = [&](const FoundFile& file, const std::string& name) -> Result<> {
+        if (file.as == As::damaged) return keep_aside(place, name);
+        // Of two steps for a pair the first has made room.
+        return file.as == As::blocked ? make_room(place, name) : Result<>();
+    };
+    CHRONOS_TRY(keep(found.main, found.name));
+    return keep(found.copy, found.name + ".copy");
 }
 
 Result<> save(const Place& place, const repo::ArchiveInfo& info) {
@@ -85,7 +98,8 @@ void mend(const Place& place, const FoundInfo<Info>& found, Plan::Stage stage, P
         other.as == As::good ? "says something else than " + found.name : state_text(other);
     plan.add(stage,
              {object, wrong,
-              "written anew from " + std::string(main_counts ? "the main file" : "its copy")},
+              "written anew from " + std::string(main_counts ? "the main file" : "its copy") +
+                  room_text(place, found)},
              [&place, found]() -> Result<> {
                  CHRONOS_TRY(keep_damaged(place, found));
                  return save(place, *found.info);
@@ -124,7 +138,7 @@ void mend_pair(const Place& place, const FoundInfo<repo::BackupInfo>& found, Pla
 
 void rewrite(const Place& place, const FoundInfo<repo::ArchiveInfo>& found, repo::ArchiveInfo info,
              const std::string& wrong, const std::string& why, Plan& plan) {
-    plan.add(Plan::Stage::archive_info, {found.name, wrong, why},
+    plan.add(Plan::Stage::archive_info, {found.name, wrong, why + room_text(place, found)},
              [&place, found, info = std::move(info)]() -> Result<> {
                  CHRONOS_TRY(keep_damaged(place, found));
                  return save(place, info);
@@ -133,7 +147,7 @@ void rewrite(const Place& place, const FoundInfo<repo::ArchiveInfo>& found, repo
 
 void rewrite(const Place& place, const FoundInfo<repo::BackupInfo>& found, repo::BackupInfo info,
              const std::string& wrong, const std::string& why, Plan& plan) {
-    plan.add(Plan::Stage::backup_info, {found.name, wrong, why},
+    plan.add(Plan::Stage::backup_info, {found.name, wrong, why + room_text(place, found)},
              [&place, found, info = std::move(info)]() -> Result<> {
                  CHRONOS_TRY(keep_damaged(place, found));
                  return save(place, info);

@@ -10,9 +10,14 @@ namespace chronos::ops::repair {
 
 /// One file of a pair, as it was found.
 struct FoundFile {
-    enum class As { good, missing, damaged } as = As::missing;
+    enum class As {
+        good,
+        missing,
+        damaged,
+        blocked,  ///< something that is no file has its name
+    } as = As::missing;
     std::string text;  ///< of a good one
-    std::string why;   ///< of a damaged one
+    std::string why;   ///< of a damaged or blocked one
 };
 
 /// archive.info or backup.info with its copy.

@@ -53,7 +53,12 @@ private:
     std::vector<Item> items_;
 };
 
-/// Copies an object, as it is stored, to where it is set aside.
+/// Copies an object, as it is stored, to where it is set aside; what is no file is moved there.
 Result<> keep_aside(const Place& place, const std::string& object);
+/// What there is under the name of an object that is no file, so that none can be read or written
+/// there; "" if nothing is.
+Result<std::string> what_is_in_the_way(const Place& place, const std::string& object);
+/// Sets that aside.
+Result<> make_room(const Place& place, const std::string& object);
 
 }  // namespace chronos::ops::repair

@@ -63,6 +63,12 @@ std::optional<std::uint64_t> wanted_bytes(const Range& range, const struct stat&
     return range.size_bytes;
 }
 
+/// Nothing that anybody has stored: damage of the content, as far as readers go.
+Error no_regular_file(const std::string& path) {
+    return Error(ErrorKind::format,
+                 "unable to open file '" + path + "' for read: it is not a regular file");
+}
+
 }  // namespace
 
 Result<std::unique_ptr<io::Source>> open_posix_source(const std::string& path, const Range& range) {
@@ -72,6 +78,7 @@ Result<std::unique_ptr<io::Source>> open_posix_source(const std::string& path, c
         if (errno == ENOENT || errno == ENOTDIR)
             return Error(ErrorKind::not_found,
                          "unable to open missing file '" + path + "' for read");
+        if (errno == ENXIO) return no_regular_file(path);  // a socket
         return system_error(ErrorKind::file_open, "unable to open file '" + path + "' for read",
                             errno);
     }
@@ -81,9 +88,7 @@ Result<std::unique_ptr<io::Source>> open_posix_source(const std::string& path, c
     if (S_ISDIR(stat.st_mode))
         return Error(ErrorKind::not_found,
                      "unable to open file '" + path + "' for read: it is a directory");
-    if (!S_ISREG(stat.st_mode))
-        return Error(ErrorKind::file_open,
-                     "unable to open file '" + path + "' for read: it is not a regular file");
+    if (!S_ISREG(stat.st_mode)) return no_regular_file(path);
     // Doubles the read-ahead window of the kernel; only a hint, so its result does not matter.
     ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
     return std::make_unique<PosixSource>(std::move(fd), path, range.offset_bytes,

@@ -2,7 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -216,6 +218,18 @@ TEST_F(PosixStorageTest, WhatMayNotBeOpenedIsKnownWithoutOpeningIt) {
     EXPECT_TRUE(may_read(*storage_, "d/none")) << "that it is missing is found out elsewhere";
 }
 
+// Whoever reads takes it for damage.
+TEST_F(PosixStorageTest, SocketIsMalformed) {
+    ASSERT_OK(storage_->make_path("d"));
+    const int fd = ::socket(AF_UNIX, SOCK_STREAM, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::snprintf(address.sun_path, sizeof address.sun_path, "%s", (directory_ / "d/s").c_str());
+    ASSERT_EQ(::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    ::close(fd);
+    EXPECT_ERROR(ErrorKind::format, storage_->open("d/s", {}));
+}
+
 TEST_F(PosixStorageTest, PathThatIsAFileCannotBecomeADirectory) {
     ASSERT_OK(write_object(*storage_, "file", "x"));
     EXPECT_ERROR(ErrorKind::path_create, storage_->make_path("file"));
@@ -224,7 +238,7 @@ TEST_F(PosixStorageTest, PathThatIsAFileCannotBecomeADirectory) {
 
 TEST_F(PosixStorageTest, NamedPipeIsAnErrorAndDoesNotWaitForAWriter) {
     ASSERT_EQ(::mkfifo((directory_ / "pipe").c_str(), 0600), 0);
-    EXPECT_ERROR(ErrorKind::file_open, storage_->open("pipe"));
+    EXPECT_ERROR(ErrorKind::format, storage_->open("pipe"));
     const auto entries = storage_->list("");
     ASSERT_OK(entries);
     ASSERT_EQ(entries->size(), 1u);
