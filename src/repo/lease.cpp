@@ -14,6 +14,7 @@
 #include "chronos/base/process_id.h"
 #include "chronos/base/text.h"
 #include "chronos/repo/empty_paths.h"
+#include "chronos/repo/side_files.h"
 #include "repo/json_text.h"
 
 namespace chronos::repo {
@@ -96,7 +97,7 @@ struct Lease::State {
 
     storage::Storage& storage() { return *repository.storage; }
     std::string path(const std::string& name) const { return lease_path(stanza) + "/" + name; }
-    Result<> write() { return storage::write_object(storage(), path(run), format(self)); }
+    Result<> write() { return write_side_file(repository, path(run), format(self)); }
     void renew();
     Result<> refuse_others(bool remove_dead);
     /// Whoever has left a sign of life, for people, and what they can do while it is alive.

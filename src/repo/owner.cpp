@@ -17,6 +17,7 @@
 #include "chronos/base/process_id.h"
 #include "chronos/base/text.h"
 #include "chronos/pgdata/control_file.h"
+#include "chronos/repo/side_files.h"
 #include "repo/json_text.h"
 
 namespace chronos::repo {
@@ -237,7 +238,7 @@ Result<> StanzaOwner::save(const std::string& name, const Record& record) const 
     if (record.seen_at != 0) append(text, "seen-at", std::to_string(record.seen_at));
     if (!record.former.path.empty()) append(text, "former-", record.former);
     if (!record.before.path.empty()) append(text, "before-", record.before);
-    return storage::write_object(*repository_.storage, name, text + "}\n");
+    return write_side_file(repository_, name, text + "}\n");
 }
 
 Result<> StanzaOwner::own(Record record, const ServerIdentity& self) const {

@@ -5,6 +5,7 @@
 #include "chronos/base/text.h"
 #include "chronos/repo/passphrase.h"
 #include "chronos/repo/proven_text.h"
+#include "chronos/repo/side_files.h"
 
 namespace chronos::repo {
 namespace {
@@ -214,6 +215,7 @@ Error not_published(const Repository& repository, const std::string& name, const
 
 Result<> write_text(const Repository& repository, const std::string& name, std::string_view content,
                     const std::string& pass, const ReadBack& read_back) {
+    CHRONOS_TRY(check_side_file(repository, name));
     const Encoded encoded = CHRONOS_TRY(encode(repository, name, content, pass, read_back));
     return storage::write_object(*repository.storage, name, encoded.stored());
 }

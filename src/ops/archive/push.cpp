@@ -13,6 +13,7 @@
 #include "chronos/pgdata/wal_extent.h"
 #include "chronos/repo/kept_aside.h"
 #include "chronos/repo/lock.h"
+#include "chronos/repo/side_files.h"
 #include "chronos/repo/wal_archive.h"
 #include "chronos/storage/durable.h"
 #include "commit_log.h"
@@ -76,6 +77,7 @@ private:
 Result<Branch> open_branch(const Target& target, const std::string& object) {
     Branch branch;
     branch.key = target.repository->key;
+    CHRONOS_TRY(repo::check_side_file(*target.repository, object));
     branch.object =
         CHRONOS_TRY(target.repository->storage->create(object, storage::WriteMode::atomic));
     if (target.repository->encrypted())

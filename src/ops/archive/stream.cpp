@@ -14,6 +14,7 @@
 #include "chronos/pgdata/control_file.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/pgdata/wal_commits.h"
+#include "chronos/repo/side_files.h"
 #include "chronos/repo/wal_archive.h"
 #include "chronos/repo/wal_notes.h"
 #include "targets.h"
@@ -243,6 +244,7 @@ Result<std::string> WalStreamer::Impl::store_bytes(const Target& target, const s
 Result<> WalStreamer::Impl::store_piece(const Target& target, const repo::WalPiece& piece,
                                         io::Bytes content) {
     const std::string name = piece.object(settings_.stanza, target.cluster.archive_id());
+    CHRONOS_TRY(repo::check_side_file(*target.repository, name));
     const std::unique_ptr<io::Sink> object =
         CHRONOS_TRY(target.repository->storage->create(name, storage::WriteMode::atomic));
     std::unique_ptr<io::Sink> encryptor;

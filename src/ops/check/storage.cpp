@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "chronos/repo/empty_paths.h"
+#include "chronos/repo/side_files.h"
 #include "chronos/storage/s3.h"
 
 namespace chronos::ops::check {
@@ -13,7 +14,8 @@ constexpr std::string_view kContent = "chronos check";
 class Trial {
 public:
     Trial(const repo::Repository& repository, const std::string& stanza)
-        : storage_(*repository.storage),
+        : repository_(repository),
+          storage_(*repository.storage),
           test_("repo" + std::to_string(repository.key) + " storage"),
           directory_("chronos/" + stanza + "/check"),
           object_(directory_ + "/" + std::to_string(getpid()) + "-" + std::to_string(unix_now())) {}
@@ -27,6 +29,7 @@ private:
     Result<> try_list();
     void try_parts();
 
+    const repo::Repository& repository_;
     storage::Storage& storage_;
     const std::string test_;
     const std::string directory_;
@@ -80,7 +83,7 @@ void Trial::try_parts() {
 
 std::vector<CheckFinding> Trial::run() {
     works("list", try_list());
-    if (works("write", storage::write_object(storage_, object_, kContent))) {
+    if (works("write", repo::write_side_file(repository_, object_, kContent))) {
         works("read", try_read());
         if (works("remove", storage_.remove(object_)))
             repo::remove_empty_paths(storage_, directory_);

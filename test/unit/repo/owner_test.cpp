@@ -37,7 +37,10 @@ private:
 /// A stanza and servers that want to use it.
 class UseStanza : public testing::Test {
 protected:
-    UseStanza() { repository_.storage = storage::make_posix_storage(directory_.path()); }
+    UseStanza() {
+        repository_.storage = storage::make_posix_storage(directory_.path());
+        std::filesystem::create_directories(directory_ / "archive/main");
+    }
 
     static ServerIdentity original() {
         return {"db1", "boot-1", "/srv/pg", 10, 100, 1000, 4711, 1, false, "", 0};

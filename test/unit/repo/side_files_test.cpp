@@ -2,19 +2,23 @@
 // there.
 #include <gmock/gmock.h>
 
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
+#include "chronos/repo/drill.h"
 #include "chronos/repo/hold.h"
 #include "chronos/repo/lease.h"
 #include "chronos/repo/outside_config.h"
 #include "chronos/repo/owner.h"
 #include "chronos/repo/restore_note.h"
+#include "chronos/repo/side_files.h"
 #include "chronos/repo/verify_result.h"
 #include "chronos/repo/wal_notes.h"
 #include "fixtures_directory.h"
 #include "memory_storage.h"
 #include "result_matchers.h"
+#include "temporary_directory.h"
 
 namespace chronos::repo {
 namespace {
@@ -121,6 +125,51 @@ TEST_F(SideFiles, ThatSayWhoAndWhereHaveTheKeysOfThePage) {
     const std::size_t owner = page_.find("{\"host\":");
     ASSERT_NE(owner, std::string::npos);
     EXPECT_EQ(keys_of(page_.substr(owner)), keys_of(content(only_object("owners"))));
+}
+
+/// Each way in which one of our own files comes into a repository.
+std::vector<Result<>> write_all(const Repository& repository) {
+    ServerIdentity server;
+    server.path = "/srv/pg";
+    server.timeline = 1;
+    ServerIdentity promoted = server;
+    promoted.timeline = 2;
+    const StanzaOwner owner(repository, "main");
+    OutsideConfig config;
+    config.files = {{"/etc/postgresql/c/postgresql.conf", "port = 5433\n"}};
+    const std::string label = "20261120-075745F";
+    const std::string segment = "000000010000000000000004";
+    return {owner.claim(server),
+            owner.use(promoted, StanzaUse::archive),
+            save_hold(repository, "main", {label, "", 1}, ""),
+            save_gap(repository, "main", "15-1", {segment, segment, 1, 2}, ""),
+            save_commit_notes(repository, "main", "15-1", {{segment, 1, Lsn(0x4000100)}}, ""),
+            save_restore_note(repository, "main", "15-1", {1, 1, "/srv/pg", "", segment}, ""),
+            save_verify_summary(repository, "main", {1, 2, false, 0, 1, 3, 8, 4, ""}, ""),
+            save_outside_config(repository, "main", label, config, ""),
+            save_drill(repository, "main", drill_name(1, true, "1a2b3c4d"), "{}", ""),
+            write_side_file(repository, "chronos/main/x", "x")};
+}
+
+// A directory whose file system is not mounted is empty, or has what others keep there.
+TEST(SideFilesWithoutAStanza, AreNotWritten) {
+    const test::TemporaryDirectory directory;
+    Repository repository;
+    repository.storage = storage::make_posix_storage(directory.path());
+    ASSERT_OK(storage::write_object(*repository.storage, "archive/other/archive.info", ""));
+    std::size_t number = 0;
+    for (const Result<>& written : write_all(repository)) {
+        SCOPED_TRACE(number++);
+        EXPECT_ERROR(ErrorKind::path_missing, written);
+        EXPECT_THAT(written.error().hint(), HasSubstr("mounted"));
+    }
+    EXPECT_FALSE(std::filesystem::exists(directory / "chronos"));
+    ASSERT_OK(repository.storage->make_path("archive/main"));
+    number = 0;
+    for (const Result<>& written : write_all(repository)) {
+        SCOPED_TRACE(number++);
+        EXPECT_OK(written);
+    }
 }
 
 }  // namespace
