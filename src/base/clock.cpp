@@ -109,21 +109,27 @@ std::optional<std::int64_t> parse_time_us(std::string_view text) {
     if (take(text, '.') && !take_fraction(text, fraction_us)) return std::nullopt;
     parts.tm_year = year - 1900;
     parts.tm_mon -= 1;
-    const std::tm given = parts;
+    std::tm utc = parts;
+    std::time_t seconds = timegm(&utc);
+    // 31 February is rolled over into March instead of being refused. What clocks here did not
+    // show, because they were set forward over midnight or a whole day, is no such date.
+    if (utc.tm_mon != parts.tm_mon || utc.tm_mday != parts.tm_mday || parts.tm_hour > 23 ||
+        parts.tm_min > 59 || parts.tm_sec > 59)
+        return std::nullopt;
     int offset_seconds = 0;
-    std::time_t seconds = 0;
     take(text, ' ');
     if (text.empty()) {
         parts.tm_isdst = -1;
-        seconds = std::mktime(&parts);
+        const std::time_t local = std::mktime(&parts);
+        // Of what was skipped mktime gives either side, depending on what it was asked before. As
+        // if clocks had not been set it is behind the gap.
+        const bool skipped = parts.tm_mday != utc.tm_mday || parts.tm_hour != utc.tm_hour ||
+                             parts.tm_min != utc.tm_min;
+        seconds = skipped ? seconds - local_tm(seconds - kDay_s).tm_gmtoff : local;
     } else {
         if (!parse_zone(text, offset_seconds)) return std::nullopt;
-        seconds = timegm(&parts) - offset_seconds;
+        seconds -= offset_seconds;
     }
-    // mktime and timegm roll 31 February over into March instead of refusing it.
-    if (parts.tm_mon != given.tm_mon || parts.tm_mday != given.tm_mday || given.tm_hour > 23 ||
-        given.tm_min > 59 || given.tm_sec > 59)
-        return std::nullopt;
     return static_cast<std::int64_t>(seconds) * 1000000 + fraction_us;
 }
 

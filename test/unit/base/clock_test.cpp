@@ -45,6 +45,20 @@ TEST(ParseTime, WithoutAZoneMeansTheLocalOne) {
     EXPECT_EQ(parse_time_us("2026-11-20 02:57:45"), 1795161465LL * 1000000);
 }
 
+// Clocks were set forward over midnight, or over the whole day: the date is one all the same.
+TEST(ParseTime, ADateThatClocksHaveSkippedIsOne) {
+    const InZone apia("Pacific/Apia");
+    EXPECT_EQ(parse_time_us("2011-12-30 12:00:00"), 1325282400LL * 1000000);
+    EXPECT_EQ(parse_time_us("2011-12-30 12:00:00Z"), 1325246400LL * 1000000);
+    EXPECT_FALSE(parse_time_us("2011-11-31 12:00:00"));
+    const InZone sao_paulo("America/Sao_Paulo");
+    for (const char* before : {"2018-11-03 12:00:00", "2018-11-05 12:00:00"}) {
+        EXPECT_TRUE(parse_time_us(before));
+        EXPECT_EQ(parse_time_us("2018-11-04 00:30:00"), 1541302200LL * 1000000)
+            << "whatever was asked before";
+    }
+}
+
 TEST(ParseTime, RefusesWhatIsNotATime) {
     for (const char* text :
          {"", "bogus", "2026-11-20", "2026-02-31 00:00:00", "2026-11-20 07:57:45x",

@@ -172,6 +172,22 @@ TEST_F(TimeTargetTest, AnHourThatIsThereTwiceOrNeverIsNotGuessed) {
     EXPECT_OK(judge_time_target(request_for_time("2026-10-25 02:30:00"), kNow));
 }
 
+TEST_F(TimeTargetTest, ATimeOnADayThatAZoneHasSkippedDidNotExistThere) {
+    for (const auto& [zone, time] : {std::pair("Pacific/Apia", "2011-12-30 12:00:00"),
+                                     {"Pacific/Apia", "2011-12-30 00:00:00"},
+                                     {"Pacific/Apia", "2011-12-30 23:59:59"},
+                                     {"America/Sao_Paulo", "2018-11-04 00:30:00"}}) {
+        set_zone(zone);
+        const auto judged = judge_time_target(request_for_time(time), kNow);
+        EXPECT_ERROR(ErrorKind::option_invalid_value, judged);
+        EXPECT_NE(judged.error().text().find("did not exist here"), std::string::npos)
+            << judged.error().text();
+    }
+    set_zone("Pacific/Apia");
+    EXPECT_OK(judge_time_target(request_for_time("2011-12-29 23:59:59"), kNow));
+    EXPECT_OK(judge_time_target(request_for_time("2011-12-31 00:00:00"), kNow));
+}
+
 TEST(RestoreRequestCheck, TransactionIdsAreThoseThatPostgresReads) {
     RestoreRequest request;
     request.type = RecoveryType::xid;
