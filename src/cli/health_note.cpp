@@ -33,6 +33,7 @@ struct Field {
     Type Of::*member;
 };
 constexpr std::array kTexts{
+    Field<std::string>{"version", &ServerFacts::version},
     Field<std::string>{"archive_mode", &ServerFacts::archive_mode},
     Field<std::string>{"last_archived_wal", &ServerFacts::last_archived_wal},
     Field<std::string>{"last_failed_wal", &ServerFacts::last_failed_wal}};
@@ -41,6 +42,7 @@ constexpr std::array kTimes{Field<UnixTime>{"at", &ServerFacts::at},
                             Field<UnixTime>{"last_failed_at", &ServerFacts::last_failed_at},
                             Field<UnixTime>{"oldest_ready", &ServerFacts::oldest_ready}};
 constexpr std::array kNumbers{
+    Field<std::uint64_t>{"system_id", &ServerFacts::system_id},
     Field<std::uint64_t>{"archived_count", &ServerFacts::archived_count},
     Field<std::uint64_t>{"failed_count", &ServerFacts::failed_count},
     Field<std::uint64_t>{"ready_segments", &ServerFacts::ready_segments},

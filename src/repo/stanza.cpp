@@ -1,5 +1,6 @@
 #include "chronos/repo/stanza.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "chronos/crypto/cipher.h"
@@ -32,19 +33,6 @@ Result<Pair> look_for(const Repository& repository, const std::string& name) {
 std::string describe(const HistoryEntry& entry) {
     return "id = " + std::to_string(entry.id) + ", version = " + entry.version +
            ", system-id = " + std::to_string(entry.system_id);
-}
-
-/// The info files of each other's stanza, or one of them restored from another time.
-Result<> check_agreement(const ArchiveInfo& archive, const BackupInfo& backup,
-                         const std::string& stanza) {
-    const HistoryEntry& left = archive.current();
-    const HistoryEntry& right = backup.current();
-    if (left.id == right.id && left.same_cluster(right)) return {};
-    return Error(ErrorKind::file_invalid,
-                 "backup info file and archive info file do not match\narchive: " + describe(left) +
-                     "\nbackup : " + describe(right))
-        .with_hint(kCorruptionHint)
-        .with_hint(repair_hint(stanza));
 }
 
 Result<> check_cluster(const HistoryEntry& current, const ClusterIdentity& cluster) {
@@ -156,6 +144,32 @@ Result<StanzaOutcome> complete_creation(const Repository& repository, const std:
 }
 
 }  // namespace
+
+Result<> check_agreement(const ArchiveInfo& archive, const BackupInfo& backup,
+                         const std::string& stanza) {
+    const HistoryEntry& left = archive.current();
+    const HistoryEntry& right = backup.current();
+    if (left.id == right.id && left.same_cluster(right)) return {};
+    return Error(ErrorKind::file_invalid,
+                 "backup info file and archive info file do not match\narchive: " + describe(left) +
+                     "\nbackup : " + describe(right))
+        .with_hint(kCorruptionHint)
+        .with_hint(repair_hint(stanza));
+}
+
+Result<> check_archive_ids(const ArchiveInfo& archive, const BackupInfo& backup) {
+    for (const HistoryEntry& entry : backup.history) {
+        const bool known = std::ranges::any_of(archive.history, [&](const HistoryEntry& other) {
+            return other.id == entry.id && other.same_cluster(entry);
+        });
+        if (!known)
+            return Error(ErrorKind::archive_mismatch,
+                         "unable to retrieve the archive id for database version '" +
+                             entry.version + "' and system-id '" + std::to_string(entry.system_id) +
+                             "'");
+    }
+    return {};
+}
 
 ClusterIdentity ClusterIdentity::of(const pgdata::ControlFile& control) {
     return {.system_id = control.system_id,

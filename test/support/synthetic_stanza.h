@@ -41,6 +41,8 @@ public:
         return other;
     }
     repo::BackupInfo& backup_info() { return backup_; }
+    repo::ArchiveInfo& archive_info() { return archive_; }
+    const repo::HistoryEntry& cluster() const { return archive_.history.back(); }
     const std::vector<repo::BackupEntry>& backups() const { return backup_.backups; }
 
     void add_cluster(const std::string& version) {

@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use lib 'test/tap/lib';
 use ChronosTest;
+use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use Test::More;
 
@@ -24,11 +25,16 @@ $former->stop;
 my $next = cluster('next');
 my ($status, $out, $err) = chronos($next->{conf}, qw(backup --type=full --log-level-stderr=error));
 is($status, 51, 'the second one may not go on with the stanza');
+is(states_of($next), 'backup_age critical, rpo unknown, stanza_owner critical, timelines_diverge unknown, wal_conflict unknown, wal_gap unknown',
+	'health says nothing good of a stanza that is of another cluster');
+like((chronos($next->{conf}, 'health'))[1], qr/stanza-upgrade/, 'and names the way out');
 is((chronos($next->{conf}, 'stanza-upgrade'))[0], 0, 'until that is upgraded');
+is(states_of($next), 'backup_age critical', 'then a backup is missing: those of the former cluster are none of this one');
 is((chronos($next->{conf}, 'stanza-upgrade'))[0], 0, 'once or twice');
 $next->safe_psql('postgres', 'SELECT pg_switch_wal()');
 ($status, $out, $err) = chronos($next->{conf}, qw(backup --type=incr));
 is($status, 0, 'then it is backed up') or diag $err;
+is(states_of($next), '', 'and health has nothing to say against it');
 ($status, $out) = pgbackrest($next->{conf}, 'info');
 like($out, qr/db \(prior\).*full backup: \Q$label\E.*db \(current\).*full backup: (?!\Q$label\E)/s, 'in full, beside the former one');
 
@@ -54,6 +60,16 @@ ok((glob "$base/repo/archive/main/*-2"), 'but not that of the current one');
 is($status, 0, 'pgBackRest has nothing to say against that') or diag $out;
 $next->stop;
 done_testing();
+
+# What health does not call ok, of the rules that a repository has to do with.
+sub states_of
+{
+	my ($server) = @_;
+	my (undef, $json) = chronos($server->{conf}, '--output=json', 'health');
+	return join ', ', sort map { "$_->{rule} $_->{state}" }
+	  grep { $_->{state} ne 'ok' && $_->{rule} =~ /^(backup_age|rpo|stanza_owner|timelines_diverge|wal_conflict|wal_gap)$/ }
+	  @{ decode_json($json)->{rules} };
+}
 
 # A running server that archives into the stanza.
 sub cluster

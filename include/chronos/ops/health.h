@@ -130,6 +130,7 @@ struct RepositoryFacts {
     crypto::CipherType cipher = crypto::CipherType::none;
     StatusCode status = StatusCode::ok;
     std::string problem;  ///< why it could not be read; "" if it could
+    std::string way_out;  ///< of the problem, where it has one of its own
     std::vector<repo::HistoryEntry> history;
     std::uint64_t current_id = 0;
     std::vector<repo::BackupEntry> backups;  ///< ascending label
@@ -146,6 +147,8 @@ struct RepositoryFacts {
     std::uint32_t beside_timeline = 0;
     bool beside_is_newer = false;  ///< its timeline is later than that of the server at hand
 
+    /// The cluster that backups and WAL are taken of; nullptr if nothing is known.
+    const repo::HistoryEntry* cluster() const;
     std::uint64_t backup_bytes() const;  ///< stored, each object once
     std::uint64_t wal_bytes() const;
 };
@@ -162,7 +165,8 @@ struct Snapshot {
     const repo::BackupEntry* latest_backup() const;
 };
 
-/// The newest of one repository; nullptr if there is none.
+/// The newest of one repository, of its current cluster: those of former ones restore nothing of
+/// it. nullptr if there is none.
 const repo::BackupEntry* latest_backup_of(const RepositoryFacts& repository);
 
 /// Looks at every repository. What is wrong with one becomes its `problem`. Directories of WAL that
@@ -191,7 +195,9 @@ struct HeartbeatFacts {
 
 /// What the server says of itself, and the file system that its WAL is on.
 struct ServerFacts {
-    UnixTime at = 0;  ///< clock of this host
+    UnixTime at = 0;              ///< clock of this host
+    std::uint64_t system_id = 0;  ///< 0: it did not tell
+    std::string version;          ///< "15"
     bool in_recovery = false;
     std::string archive_mode;
     std::string last_archived_wal;  ///< "" if there is none yet

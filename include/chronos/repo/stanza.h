@@ -61,6 +61,15 @@ Result<> delete_stanza(const Repository& repository, const std::string& stanza);
 /// is not mounted.
 Result<bool> has_stanza(const Repository& repository, const std::string& stanza);
 
+/// The info files have the same current cluster; kind file_invalid, with the way to repair them,
+/// otherwise: they are of different stanzas, or one of them was restored from another time.
+Result<> check_agreement(const ArchiveInfo& archive, const BackupInfo& backup,
+                         const std::string& stanza);
+
+/// archive.info knows every cluster of backup.info under the same id; kind archive_mismatch, with
+/// pgBackRest's text, otherwise.
+Result<> check_archive_ids(const ArchiveInfo& archive, const BackupInfo& backup);
+
 /// Both info files load, agree with each other and with the cluster; kind file_invalid otherwise,
 /// or the error of loading.
 Result<> validate_stanza(const Repository& repository, const std::string& stanza,

@@ -5,6 +5,8 @@
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/drill.h"
 #include "chronos/repo/hold.h"
+#include "chronos/repo/manifest_store.h"
+#include "chronos/repo/stanza.h"
 #include "chronos/repo/verify_result.h"
 #include "chronos/repo/wal_archive.h"
 #include "chronos/storage/storage.h"
@@ -103,7 +105,7 @@ std::string first_backup_behind(const WalGap& gap, const RepositoryFacts& facts,
 }
 
 Result<ArchiveFacts> look_at_archive(const Repository& repository, const std::string& stanza,
-                                     const RepositoryFacts& facts,
+                                     const std::string& pass, const RepositoryFacts& facts,
                                      const repo::HistoryEntry& database, WalMemory& memory,
                                      UnixTime now) {
     ArchiveFacts archive;
@@ -129,10 +131,7 @@ Result<ArchiveFacts> look_at_archive(const Repository& repository, const std::st
         runs.add(names[i], known->second.runs);
     }
     if (const auto size = segment_size_of(facts.backups, database.id)) runs.set_segment_size(*size);
-    const auto info = repo::load_archive_info(repository, stanza);
-    const std::string pass = info ? info->cipher_pass : "";
-    const repo::Timelines timelines =
-        info ? timelines_of(repository, stanza, archive, pass) : repo::Timelines{};
+    const repo::Timelines timelines = timelines_of(repository, stanza, archive, pass);
     archive.gaps = find_gaps(runs, facts.backups, timelines, database.id);
     for (WalGap& gap : archive.gaps) gap.next_backup = first_backup_behind(gap, facts, database.id);
     look_at_timelines(repository, stanza, pass, runs, timelines, facts.backups, archive);
@@ -189,6 +188,17 @@ void add_records(const RepositoryFacts& facts, UnixTime now, Snapshot& snapshot)
         snapshot.drill = facts.drill;
 }
 
+/// Under the ids of an archive.info that says otherwise lies WAL of other clusters, or none is
+/// taken.
+Result<repo::ArchiveInfo> archive_info_of(const Repository& repository, const std::string& stanza,
+                                          const repo::BackupInfo& backup) {
+    auto info = CHRONOS_TRY(repo::load_archive_info(repository, stanza));
+    CHRONOS_TRY(repo::check_agreement(info, backup, stanza));
+    if (const auto known = repo::check_archive_ids(info, backup); !known)
+        return Error(known.error()).with_hint(repo::repair_hint(stanza));
+    return info;
+}
+
 Result<> look_into(const Repository& repository, const std::string& stanza, WalMemory& memory,
                    UnixTime now, RepositoryFacts& facts) {
     auto info = repo::load_backup_info(repository, stanza);
@@ -200,14 +210,16 @@ Result<> look_into(const Repository& repository, const std::string& stanza, WalM
         return {};
     }
     if (!info) return std::move(info).error();
+    const std::string archive_pass =
+        CHRONOS_TRY(archive_info_of(repository, stanza, *info)).cipher_pass;
     look_at_records(repository, stanza, info->cipher_pass, now, facts);
     facts.history = info->history;
     facts.current_id = info->current_id;
     facts.backups = std::move(info->backups);
     if (facts.backups.empty()) facts.status = StatusCode::no_valid_backups;
     for (const repo::HistoryEntry& database : facts.history) {
-        ArchiveFacts archive =
-            CHRONOS_TRY(look_at_archive(repository, stanza, facts, database, memory, now));
+        ArchiveFacts archive = CHRONOS_TRY(
+            look_at_archive(repository, stanza, archive_pass, facts, database, memory, now));
         if (!archive.max.empty() || database.id == facts.current_id)
             facts.archives.push_back(std::move(archive));
     }
@@ -223,6 +235,7 @@ RepositoryFacts look_at(const Repository& repository, const std::string& stanza,
     if (const auto looked = look_into(repository, stanza, memory, now, facts); !looked) {
         facts.status = StatusCode::other;
         facts.problem = looked.error().message();
+        facts.way_out = looked.error().hint();
         // Half of what a repository says would mislead.
         facts.backups.clear();
         facts.archives.clear();
@@ -232,6 +245,11 @@ RepositoryFacts look_at(const Repository& repository, const std::string& stanza,
 }
 
 }  // namespace
+
+const repo::HistoryEntry* RepositoryFacts::cluster() const {
+    const auto found = std::ranges::find(history, current_id, &repo::HistoryEntry::id);
+    return found == history.end() ? nullptr : &*found;
+}
 
 std::uint64_t RepositoryFacts::backup_bytes() const {
     std::uint64_t sum = 0;
@@ -266,7 +284,9 @@ const repo::BackupEntry* Snapshot::latest_backup() const {
 const repo::BackupEntry* latest_backup_of(const RepositoryFacts& repository) {
     const repo::BackupEntry* latest = nullptr;
     for (const repo::BackupEntry& backup : repository.backups)
-        if (latest == nullptr || backup.timestamp_stop > latest->timestamp_stop) latest = &backup;
+        if (backup.history_id == repository.current_id &&
+            (latest == nullptr || backup.timestamp_stop > latest->timestamp_stop))
+            latest = &backup;
     return latest;
 }
 

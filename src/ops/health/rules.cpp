@@ -64,6 +64,13 @@ Rule duration_rule(const char* name, std::int64_t value, seconds limit, RuleStat
     return rule;
 }
 
+/// The way out of the first problem that has one.
+std::string hint_about_reading(const View& view) {
+    for (const RepositoryFacts& repository : view.snapshot.repositories)
+        if (!repository.way_out.empty()) return repository.way_out;
+    return "Run `chronos check` on the host of the server: it names the permission or setting.";
+}
+
 Rule repo_unreachable(const View& view) {
     std::string problems;
     std::set<unsigned> failed_in;
@@ -84,8 +91,7 @@ Rule repo_unreachable(const View& view) {
     // What is left still restores, but one failure further nothing would.
     rule.state = failed == all ? RuleState::critical : RuleState::warning;
     rule.message = problems;
-    rule.hint =
-        "Run `chronos check` on the host of the server: it names the permission or setting.";
+    rule.hint = hint_about_reading(view);
     return rule;
 }
 
@@ -102,6 +108,59 @@ bool any_read(const View& view) {
                        [](const RepositoryFacts& one) { return one.problem.empty(); });
 }
 
+Rule nothing_read(const View& view, const char* name) {
+    Rule rule = unknown(name, kNothingRead);
+    rule.hint = hint_about_reading(view);
+    return rule;
+}
+
+std::string describe(const std::string& version, std::uint64_t system_id) {
+    return "version " + version + ", system-id " + std::to_string(system_id);
+}
+
+/// Whether the stanza is of another cluster than the running server, whose WAL and backups it does
+/// not take then. What it has says nothing of this server.
+bool is_foreign(const View& view, const RepositoryFacts& repository) {
+    const repo::HistoryEntry* cluster = repository.cluster();
+    return view.server != nullptr && view.server->system_id != 0 && cluster != nullptr &&
+           (cluster->system_id != view.server->system_id ||
+            cluster->version != view.server->version);
+}
+
+std::string foreign_text(const View& view, const RepositoryFacts& repository) {
+    const repo::HistoryEntry& cluster = *repository.cluster();
+    return "in " + repo_name(repository) + " the stanza is of another cluster (" +
+           describe(cluster.version, cluster.system_id) + ") than this server (" +
+           describe(view.server->version, view.server->system_id) + ")";
+}
+
+constexpr const char* kForeignHint =
+    "If this cluster has taken the place of the other one, as after pg_upgrade: chronos"
+    " stanza-upgrade, and a full backup. If the stanza is not its own: another name for it, and"
+    " chronos stanza-create. If the info files are those of another repository: chronos repair.";
+
+/// A rule that found nothing has not found it in repositories that cannot be asked about this
+/// server. With `one_suffices` it is ok as long as one can.
+void doubt(const View& view, bool one_suffices, Rule& rule) {
+    if (rule.state != RuleState::ok) return;
+    std::size_t silent = 0;
+    std::string why;
+    bool foreign = false;
+    for (const RepositoryFacts& repository : view.snapshot.repositories) {
+        const bool is_other = is_foreign(view, repository);
+        if (repository.problem.empty() && !is_other) continue;
+        ++silent;
+        foreign = foreign || is_other;
+        why += (why.empty() ? "" : "; ") +
+               (is_other ? foreign_text(view, repository)
+                         : repo_name(repository) + " cannot be read: " + repository.problem);
+    }
+    if (silent == 0 || (one_suffices && silent < view.snapshot.repositories.size())) return;
+    rule.state = RuleState::unknown;
+    rule.message = "cannot be told: " + why;
+    rule.hint = foreign ? kForeignHint : hint_about_reading(view);
+}
+
 /// Of what a clock that is ahead has dated nobody can tell how long ago it was.
 std::string in_the_future(const std::string& what, UnixTime time, UnixTime now) {
     return what + " " + format_duration(time - now) + " in the future: a clock was set";
@@ -112,12 +171,21 @@ void warn_of_clock(Rule& rule, const std::string& what, UnixTime time, UnixTime 
     rule.message = in_the_future(what, time, now);
 }
 
-RepositoryFinding judge_age(const RepositoryFacts& repository, seconds limit, UnixTime now) {
+RepositoryFinding judge_age(const View& view, const RepositoryFacts& repository) {
+    const seconds limit = view.limits.backup_age;
+    const UnixTime now = view.now;
     RepositoryFinding finding{repository.key, RuleState::ok, {}};
     const repo::BackupEntry* latest = latest_backup_of(repository);
+    if (is_foreign(view, repository)) {
+        finding.state = RuleState::critical;
+        finding.message = "there is no backup of this server: " + foreign_text(view, repository);
+        return finding;
+    }
     if (latest == nullptr) {
         finding.state = RuleState::critical;
         finding.message = "there is no backup";
+        if (!repository.backups.empty())
+            finding.message += " of the present cluster, only of former ones";
         if (!repository.problem.empty()) finding.message += " to be seen: " + repository.problem;
         return finding;
     }
@@ -148,13 +216,15 @@ const char* hint_about_age(const std::vector<RepositoryFinding>& findings, bool 
 /// WAL without a backup restores nothing: each repository has to have a new enough one of its own.
 Rule backup_age(const View& view) {
     constexpr const char* kName = "backup_age";
-    if (!any_readable(view)) return unknown(kName, kNothingRead);
+    if (!any_readable(view)) return nothing_read(view, kName);
     Rule rule = found(kName, RuleState::ok, "");
     std::size_t bad = 0;
+    bool foreign = false;
     std::string all, problems;
     for (const RepositoryFacts& repository : view.snapshot.repositories) {
         if (repository.status == StatusCode::other) continue;
-        const RepositoryFinding finding = judge_age(repository, view.limits.backup_age, view.now);
+        foreign = foreign || is_foreign(view, repository);
+        const RepositoryFinding finding = judge_age(view, repository);
         const std::string text =
             (view.snapshot.repositories.size() > 1 ? repo_name(repository) + ": " : std::string()) +
             finding.message;
@@ -165,7 +235,8 @@ Rule backup_age(const View& view) {
             rule.found_in.insert(repository.key);
         }
         rule.state = std::max(rule.state, finding.state);
-        if (const repo::BackupEntry* latest = latest_backup_of(repository)) {
+        const repo::BackupEntry* latest = latest_backup_of(repository);
+        if (latest != nullptr && !is_foreign(view, repository)) {
             const auto age = std::max<std::int64_t>(0, view.now - latest->timestamp_stop);
             if (!rule.number || static_cast<double>(age) > *rule.number) {
                 rule.number = static_cast<double>(age);
@@ -180,7 +251,9 @@ Rule backup_age(const View& view) {
         rule.threshold = format_duration(view.limits.backup_age.count());
     rule.message = problems.empty() ? all : problems;
     if (rule.state != RuleState::ok)
-        rule.hint = hint_about_age(rule.repositories, view.snapshot.latest_backup() != nullptr);
+        rule.hint =
+            foreign ? kForeignHint
+                    : hint_about_age(rule.repositories, view.snapshot.latest_backup() != nullptr);
     return rule;
 }
 
@@ -223,7 +296,7 @@ Rule backup_failed(const View& view) {
 Rule verify(const View& view) {
     constexpr const char* kName = "verify";
     const std::optional<VerifyFacts>& facts = view.snapshot.verify;
-    if (!facts && !any_read(view)) return unknown(kName, kNothingRead);
+    if (!facts && !any_read(view)) return nothing_read(view, kName);
     if (!facts) return unknown(kName, "the repository has not been verified");
     Rule rule = duration_rule(kName, std::max<std::int64_t>(0, view.now - facts->finished_at),
                               view.limits.verify_age, RuleState::warning,
@@ -278,7 +351,7 @@ Rule wal_lag(const View& view) {
 
 Rule wal_gap(const View& view) {
     constexpr const char* kName = "wal_gap";
-    if (!any_read(view)) return unknown(kName, kNothingRead);
+    if (!any_read(view)) return nothing_read(view, kName);
     std::uint64_t missing = 0;
     std::string message, behind;
     bool open = false;
@@ -317,7 +390,7 @@ void each_archive(const View& view, const Look& look) {
 
 Rule timelines_diverge(const View& view) {
     constexpr const char* kName = "timelines_diverge";
-    if (!any_read(view)) return unknown(kName, kNothingRead);
+    if (!any_read(view)) return nothing_read(view, kName);
     std::size_t count = 0;
     std::string message;
     std::uint32_t parent = 0, child = 0;
@@ -350,7 +423,7 @@ Rule timelines_diverge(const View& view) {
 
 Rule wal_conflict(const View& view) {
     constexpr const char* kName = "wal_conflict";
-    if (!any_read(view)) return unknown(kName, kNothingRead);
+    if (!any_read(view)) return nothing_read(view, kName);
     std::size_t count = 0;
     bool history = false;
     std::string message;
@@ -382,7 +455,7 @@ Rule wal_conflict(const View& view) {
 
 Rule repo_size(const View& view) {
     constexpr const char* kName = "repo_size";
-    if (!any_read(view)) return unknown(kName, kNothingRead);
+    if (!any_read(view)) return nothing_read(view, kName);
     std::uint64_t largest = 0;
     std::string name;
     for (const RepositoryFacts& repository : view.snapshot.repositories) {
@@ -487,7 +560,7 @@ Rule rpo(const View& view) {
 Rule drill(const View& view) {
     constexpr const char* kName = "drill";
     const std::optional<DrillFacts>& facts = view.snapshot.drill;
-    if (!facts && !any_read(view)) return unknown(kName, kNothingRead);
+    if (!facts && !any_read(view)) return nothing_read(view, kName);
     if (!facts && view.limits.drill_age.count() == 0)
         return unknown(kName, "there was no restore drill");
     if (!facts) {
@@ -589,12 +662,20 @@ std::string two_primaries(const RepositoryFacts& repository) {
 
 Rule stanza_owner(const View& view) {
     constexpr const char* kName = "stanza_owner";
-    if (!any_read(view)) return unknown(kName, kNothingRead);
+    if (!any_read(view)) return nothing_read(view, kName);
     Rule rule = found(kName, RuleState::ok, "no other server uses the stanza");
     for (const RepositoryFacts& repository : view.snapshot.repositories)
-        if (!repository.owner.empty() || !repository.beside.empty() || !repository.refused.empty())
+        if (is_foreign(view, repository) || !repository.owner.empty() ||
+            !repository.beside.empty() || !repository.refused.empty())
             rule.found_in.insert(repository.key);
     for (const RepositoryFacts& repository : view.snapshot.repositories) {
+        if (is_foreign(view, repository)) {
+            rule.state = RuleState::critical;
+            rule.message =
+                foreign_text(view, repository) + ": no WAL and no backup of this one is taken";
+            rule.hint = kForeignHint;
+            return rule;
+        }
         if (!repository.owner.empty()) {
             rule.state = RuleState::critical;
             rule.message = "in " + repo_name(repository) + " the stanza belongs to " +
@@ -624,12 +705,35 @@ Rule stanza_owner(const View& view) {
     return rule;
 }
 
-constexpr std::array kRules{repo_unreachable, backup_age,  backup_failed,
-                            backup_duration,  verify,      wal_lag,
-                            wal_gap,          rpo,         timelines_diverge,
-                            wal_conflict,     disk_pg_wal, repo_size,
-                            repo_growth,      drill,       rto,
-                            heartbeat,        stanza_owner};
+/// What it takes to say that all is well.
+enum class Proof {
+    own,      ///< what the rule itself looks at
+    any_one,  ///< a repository that can be asked about this server
+    each,     ///< all of them
+};
+
+struct RuleRow {
+    Rule (*judge)(const View&);
+    Proof proof = Proof::own;
+};
+
+constexpr std::array kRules{RuleRow{repo_unreachable},
+                            RuleRow{backup_age},
+                            RuleRow{backup_failed},
+                            RuleRow{backup_duration},
+                            RuleRow{verify, Proof::each},
+                            RuleRow{wal_lag},
+                            RuleRow{wal_gap, Proof::each},
+                            RuleRow{rpo, Proof::any_one},
+                            RuleRow{timelines_diverge, Proof::each},
+                            RuleRow{wal_conflict, Proof::each},
+                            RuleRow{disk_pg_wal},
+                            RuleRow{repo_size},
+                            RuleRow{repo_growth},
+                            RuleRow{drill, Proof::any_one},
+                            RuleRow{rto, Proof::any_one},
+                            RuleRow{heartbeat},
+                            RuleRow{stanza_owner, Proof::each}};
 
 constexpr std::array<std::pair<RuleState, std::string_view>, 4> kStateNames{
     {{RuleState::ok, "ok"},
@@ -659,7 +763,10 @@ std::vector<Rule> evaluate(const Snapshot& snapshot, const std::optional<ServerF
                            const Limits& limits, UnixTime now) {
     const View view{snapshot, server ? &*server : nullptr, limits, now};
     std::vector<Rule> rules;
-    for (const auto rule : kRules) rules.push_back(rule(view));
+    for (const RuleRow& row : kRules) {
+        rules.push_back(row.judge(view));
+        if (row.proof != Proof::own) doubt(view, row.proof == Proof::any_one, rules.back());
+    }
     return rules;
 }
 

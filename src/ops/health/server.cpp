@@ -35,6 +35,11 @@ constexpr std::string_view kFactsQuery =
     " (SELECT setting::bigint AS size FROM pg_catalog.pg_settings"
     "  WHERE name = 'wal_segment_size') AS s";
 
+// A role that may ask the rest need not have the right to ask this.
+constexpr std::string_view kClusterQuery =
+    "SELECT (SELECT system_identifier::text FROM pg_catalog.pg_control_system()),"
+    " (pg_catalog.current_setting('server_version_num')::int / 10000)::text";
+
 // The extension need not exist in the database that is asked.
 constexpr std::string_view kHasJobsQuery =
     "SELECT (pg_catalog.to_regclass('chronos.job_history') IS NOT NULL)::text";
@@ -87,6 +92,13 @@ Result<> ask_about_heartbeats(db::Connection& connection, ServerFacts& facts) {
         one.message = row[4].value_or("");
     }
     return {};
+}
+
+void ask_about_cluster(db::Connection& connection, ServerFacts& facts) {
+    const auto rows = connection.query(kClusterQuery);
+    if (!rows || rows->size() != 1 || (*rows)[0].size() != 2) return;
+    facts.system_id = number((*rows)[0][0]);
+    facts.version = (*rows)[0][1].value_or("");
 }
 
 Result<> ask_about_jobs(db::Connection& connection, ServerFacts& facts) {
@@ -151,6 +163,7 @@ Result<ServerFacts> look_at_server(db::Connection& connection, const std::string
     facts.pg_wal_bytes = number(row[10]);
     facts.unarchived_bytes = number(row[11]);
     look_at_disk(pgdata, facts);
+    ask_about_cluster(connection, facts);
     CHRONOS_TRY(ask_about_jobs(connection, facts));
     CHRONOS_TRY(ask_about_heartbeats(connection, facts));
     return facts;

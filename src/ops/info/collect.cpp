@@ -3,6 +3,7 @@
 
 #include "chronos/base/text.h"
 #include "chronos/ops/info.h"
+#include "chronos/repo/stanza.h"
 #include "chronos/repo/wal_archive.h"
 
 namespace chronos::ops {
@@ -59,15 +60,8 @@ Result<> find_archive_edges(storage::Storage& storage, const std::string& direct
 Result<> collect_archives(const Repository& repository, const std::string& stanza,
                           StanzaData& data) {
     const repo::ArchiveInfo archive_info = CHRONOS_TRY(load_archive_info(repository, stanza));
+    CHRONOS_TRY(repo::check_archive_ids(archive_info, *data.backup_info));
     for (const repo::HistoryEntry& entry : data.backup_info->history) {
-        const bool known = std::any_of(
-            archive_info.history.begin(), archive_info.history.end(),
-            [&](const auto& other) { return other.id == entry.id && other.same_cluster(entry); });
-        if (!known)
-            return Error(ErrorKind::archive_mismatch,
-                         "unable to retrieve the archive id for database version '" +
-                             entry.version + "' and system-id '" + std::to_string(entry.system_id) +
-                             "'");
         InfoArchive archive{repository.key, entry, entry.archive_id(), "", ""};
         CHRONOS_TRY(find_archive_edges(
             *repository.storage, repo::archive_path(stanza) + "/" + archive.archive_id, archive));

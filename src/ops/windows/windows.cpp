@@ -4,6 +4,8 @@
 
 #include "chronos/base/log.h"
 #include "chronos/pgdata/wal_commits.h"
+#include "chronos/repo/manifest_store.h"
+#include "chronos/repo/stanza.h"
 #include "chronos/repo/wal_archive.h"
 #include "chronos/repo/wal_notes.h"
 #include "listing.h"
@@ -305,6 +307,8 @@ Result<> look_at_repository(const repo::Repository& repository, const std::strin
                             Report& report) {
     const repo::ArchiveInfo info = CHRONOS_TRY(repo::load_archive_info(repository, stanza));
     const repo::BackupInfo backups = CHRONOS_TRY(load_backups(repository, stanza));
+    if (const auto known = repo::check_archive_ids(info, backups); !known)
+        return Error(known.error()).with_hint(repo::repair_hint(stanza));
     for (const repo::HistoryEntry& entry : info.history) {
         const Listing listing =
             CHRONOS_TRY(list_archive(repository, stanza, entry.archive_id(), info.cipher_pass));

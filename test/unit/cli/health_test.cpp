@@ -42,6 +42,7 @@ HealthView sample_view() {
     view.snapshot.taken_at = kNow - 3;
     ops::health::RepositoryFacts& repository = view.snapshot.repositories.emplace_back();
     repository.history.push_back({1, 77, "15", 0, 0});
+    repository.current_id = 1;
     repository.backups = {
         backup("20241226-020000F", repo::BackupType::full, kNow - 13 * 3600),
         backup("20241226-020000F_20241226-090000I", repo::BackupType::incr, kNow - 6 * 3600 - 5)};

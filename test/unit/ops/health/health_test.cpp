@@ -115,6 +115,108 @@ TEST_F(Health, WhereNoStanzaCanBeReadNothingIsWell) {
     EXPECT_THAT(rule(snapshot, "drill").message, HasSubstr("can be read"));
 }
 
+/// Of the cluster that the stanza has.
+ServerFacts server_of(const test::SyntheticStanza& stanza, ServerFacts server) {
+    server.system_id = stanza.cluster().system_id;
+    server.version = stanza.cluster().version;
+    return server;
+}
+
+// archive.info of another stanza, of another time, or none: what lies in the archive is of nobody
+// knows whom, and nothing is taken into it.
+TEST_F(Health, WhatAnArchiveInfoDoesNotKnowIsNotWell) {
+    stanza_.add(full_label(1), 1, 2, "", kNow);
+    stanza_.add_segments(1, 5);
+    stanza_.save();
+    test::SyntheticStanza other(std::make_shared<test::MemoryStorage>());
+    other.archive_info().history[0].system_id = 42;
+    other.save();
+    test::SyntheticStanza upgraded(std::make_shared<test::MemoryStorage>());
+    upgraded.add_cluster("16");
+    upgraded.save();
+    const std::string name = repo::archive_info_name("main");
+    const auto text_of = [&](const test::SyntheticStanza& stanza) {
+        return storage::read_object(*stanza.repository().storage, name, 100000).value();
+    };
+    for (const std::string& text :
+         {text_of(other), text_of(upgraded), std::string("garbage"), std::string()}) {
+        for (const std::string& file : {name, name + ".copy"}) {
+            if (!text.empty()) stanza_.write(file, text);
+            if (text.empty()) ASSERT_OK(stanza_.repository().storage->remove(file));
+        }
+        const Snapshot snapshot =
+            look_at_repositories({stanza_.repository()}, "main", memory_, kNow);
+        const ServerFacts server = server_of(stanza_, sound_server());
+        for (const char* one : {"wal_gap", "rpo", "timelines_diverge", "wal_conflict", "backup_age",
+                                "stanza_owner", "verify", "drill"})
+            EXPECT_NE(rule(snapshot, one, server).state, RuleState::ok) << one << text;
+        const Rule unreachable = rule(snapshot, "repo_unreachable", server);
+        EXPECT_EQ(unreachable.state, RuleState::critical) << text;
+        EXPECT_THAT(unreachable.hint, HasSubstr("repair")) << text;
+        EXPECT_THAT(rule(snapshot, "wal_gap", server).hint, HasSubstr("repair")) << text;
+    }
+}
+
+// After pg_upgrade or a new initdb, or with the wrong stanza: nothing of this server is taken.
+TEST_F(Health, AStanzaOfAnotherClusterIsNeverWellForThisServer) {
+    stanza_.add(full_label(1), 1, 2, "", kNow);
+    stanza_.add_segments(1, 5);
+    stanza_.save();
+    ASSERT_OK(repo::save_verify_summary(stanza_.repository(), "main",
+                                        {.finished = kNow - 60, .first_failure = ""}, ""));
+    ASSERT_OK(repo::save_drill(stanza_.repository(), "main",
+                               repo::drill_name(kNow - 60, true, "1a2b3c4d"), "{}", ""));
+    const Snapshot snapshot = look();
+    const ServerFacts own = server_of(stanza_, sound_server());
+    ServerFacts other = own;
+    other.system_id = 42;
+    ServerFacts newer = own;
+    newer.version = "16";
+    for (const char* one : {"wal_gap", "rpo", "timelines_diverge", "wal_conflict", "backup_age",
+                            "stanza_owner", "verify", "drill"}) {
+        EXPECT_EQ(rule(snapshot, one, own).state, RuleState::ok) << one;
+        for (const ServerFacts& server : {other, newer}) {
+            const Rule foreign = rule(snapshot, one, server);
+            EXPECT_NE(foreign.state, RuleState::ok) << one;
+            EXPECT_THAT(foreign.message, HasSubstr("of another cluster")) << one;
+            EXPECT_THAT(foreign.hint, HasSubstr("stanza-upgrade")) << one;
+        }
+    }
+    EXPECT_EQ(rule(snapshot, "stanza_owner", other).state, RuleState::critical);
+    EXPECT_EQ(rule(snapshot, "backup_age", other).state, RuleState::critical);
+    EXPECT_EQ(state_of(snapshot.repositories[0], evaluate(snapshot, other, {}, kNow)),
+              RuleState::critical);
+    EXPECT_EQ(rule(snapshot, "wal_gap", sound_server()).state, RuleState::ok)
+        << "a server that does not tell is not another one";
+}
+
+TEST_F(Health, OneRepositoryOfAnotherClusterIsToldOf) {
+    stanza_.add(full_label(1), 1, 2, "", kNow);
+    stanza_.add_segments(1, 5);
+    Snapshot snapshot = look();
+    snapshot.repositories.push_back(snapshot.repositories[0]);
+    snapshot.repositories[1].key = 2;
+    snapshot.repositories[1].history[0].system_id = 42;
+    const ServerFacts server = server_of(stanza_, sound_server());
+    EXPECT_EQ(rule(snapshot, "stanza_owner", server).state, RuleState::critical);
+    EXPECT_EQ(rule(snapshot, "wal_gap", server).state, RuleState::unknown);
+    EXPECT_THAT(rule(snapshot, "wal_gap", server).message, HasSubstr("repo2"));
+    EXPECT_EQ(rule(snapshot, "backup_age", server).state, RuleState::warning);
+    EXPECT_EQ(rule(snapshot, "rpo", server).state, RuleState::ok) << "repo1 has the WAL";
+}
+
+// What was backed up before pg_upgrade does not bring back what came after it.
+TEST_F(Health, BackupsOfAFormerClusterAreNoneOfThePresentOne) {
+    stanza_.add(full_label(1), 1, 2, "", kNow);
+    stanza_.add_segments(1, 5);
+    stanza_.add_cluster("16");
+    const Rule without = rule(look(), "backup_age");
+    EXPECT_EQ(without.state, RuleState::critical);
+    EXPECT_THAT(without.message, HasSubstr("only of former ones"));
+    stanza_.add(full_label(2), 1, 2, "", kNow);
+    EXPECT_EQ(rule(look(), "backup_age").state, RuleState::ok);
+}
+
 TEST_F(Health, OneOfTwoRepositoriesAwayIsAWarning) {
     stanza_.add(full_label(1), 1, 1, "", kNow);
     stanza_.add_segments(1, 1);
@@ -127,6 +229,7 @@ TEST_F(Health, OneOfTwoRepositoriesAwayIsAWarning) {
     EXPECT_EQ(snapshot.repositories[1].status, StatusCode::missing_stanza_path);
     EXPECT_EQ(rule(snapshot, "repo_unreachable").state, RuleState::warning);
     EXPECT_EQ(rule(snapshot, "backup_age").state, RuleState::warning);
+    EXPECT_EQ(rule(snapshot, "wal_gap").state, RuleState::unknown) << "nobody has seen the other";
 }
 
 TEST_F(Health, EachRepositoryHasToHaveABackupOfItsOwn) {
@@ -677,11 +780,14 @@ TEST(HealthOfServer, IsReadFromItsAnswer) {
     test::FakeConnection server;
     server.on("pg_stat_archiver", {{"false", "on", "000000010000000000000004", "1000", "", "0", "4",
                                     "1", "2", "990", "48", "33554440"}});
+    server.on("pg_control_system", {{"7710159678555610611", "15"}});
     server.on("to_regclass", {{"true"}});
     server.on("chronos.wal_status", {{"33554440", "4"}});
     server.on("ORDER BY start DESC, id DESC", {{"3", "diff", "failed", "it broke", "995"}});
     const auto facts = look_at_server(server, "/nonexistent", 1010);
     ASSERT_OK(facts);
+    EXPECT_EQ(facts->system_id, 7710159678555610611u);
+    EXPECT_EQ(facts->version, "15");
     EXPECT_EQ(facts->last_archived_at, 1000);
     EXPECT_EQ(facts->ready_segments, 2u);
     EXPECT_EQ(facts->data_loss_seconds(), 4) << "some of it was streamed";
