@@ -157,10 +157,10 @@ run_regress() {
 tap_tests() {
 	local test reason
 	for test in ${PROVE_TESTS:-test/tap/*.pl}; do
-		reason=
+		reason=$(sed -n "/^# Only with PostgreSQL $pg_major: /!s/^# Only with /only with /p" "$test")
 		if [ -z "$older" ] && grep -q 'TEST_OLDER_BINDIR' "$test"; then
 			reason='it needs an older PostgreSQL beside this one'
-		elif [ -n "${CHECK_ENGINE:-}" ]; then
+		elif [ -z "$reason" ] && [ -n "${CHECK_ENGINE:-}" ]; then
 			reason=$(sed -n 's/^# Not with another version of PostgreSQL: //p' "$test")
 			if [ -n "${CHECK_SERVER_ONLY:-}" ] && [ -z "$reason" ]; then
 				reason=$(sed -n 's/^# Enough with one version of PostgreSQL: //p' "$test")
@@ -240,7 +240,7 @@ tests_of() {
 	local test place=0 turn
 	[ -n "$spread" ] || { echo "${PROVE_TESTS:-}"; return; }
 	turn=$((0x$(git -C "$top" rev-parse --short=7 HEAD 2>/dev/null || echo 0) + $1))
-	for test in $(cd "$top" && older=none CHECK_ENGINE=other CHECK_SERVER_ONLY=1 tap_tests 2>/dev/null); do
+	for test in $(cd "$top" && older=none pg_major=none CHECK_ENGINE=other CHECK_SERVER_ONLY=1 tap_tests 2>/dev/null); do
 		place=$((place + 1))
 		if [ $(((place + turn) % 3)) = 0 ] || grep -q 'TEST_OLDER_BINDIR' "$top/$test"; then echo "$test"; fi
 	done

@@ -3,7 +3,7 @@
 #
 # That needs root or user namespaces.
 #
-# Not with another version of PostgreSQL: it packs the libraries that the executable was built with
+# Only with PostgreSQL 15: the cluster in the fixture is of that version
 use strict;
 use warnings;
 use FindBin;

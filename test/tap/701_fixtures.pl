@@ -3,7 +3,7 @@
 # layout by checksum of files; and from a damaged repository nothing that could be started. All
 # fixtures found are used: those of the project, or those in TEST_FIXTURES_DIR.
 #
-# Not with another version of PostgreSQL: the clusters in the fixtures are of PostgreSQL 15
+# Only with PostgreSQL 15: the clusters in the fixtures are of that version
 use strict;
 use warnings;
 use lib 'test/tap/lib';
