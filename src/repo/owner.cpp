@@ -134,27 +134,34 @@ struct StanzaOwner::Record {
     }
 };
 
-Result<ServerIdentity> identify_server(const std::string& pg_path) {
-    const pgdata::ControlFile control = CHRONOS_TRY(pgdata::read_control_file(pg_path));
-    struct stat status = {};
-    struct statvfs file_system = {};
-    if (::stat(pg_path.c_str(), &status) != 0 || ::statvfs(pg_path.c_str(), &file_system) != 0)
-        return system_error(ErrorKind::file_info, "unable to look at '" + pg_path + "'", errno);
+ServerIdentity identify_place(const std::string& pg_path, std::uint64_t system_id) {
     ServerIdentity server;
     const ProcessIdentity process = ProcessIdentity::of_this_process();
     server.host = process.host;
     server.boot_id = process.boot_id;
+    server.system_id = system_id;
     std::error_code failure;
     server.path = std::filesystem::canonical(pg_path, failure).string();
     if (failure) server.path = pg_path;
+    struct stat status = {};
+    struct statvfs file_system = {};
+    if (::stat(pg_path.c_str(), &status) != 0 || ::statvfs(pg_path.c_str(), &file_system) != 0)
+        return server;
     server.device = status.st_dev;
     server.inode = status.st_ino;
     server.file_system = file_system.f_fsid;
-    server.system_id = control.system_id;
-    server.timeline = control.current_timeline();
-    server.standby = control.in_recovery;
     server.pid_namespace = namespace_of_server(pg_path, status);
     server.user = status.st_uid;
+    return server;
+}
+
+Result<ServerIdentity> identify_server(const std::string& pg_path) {
+    const pgdata::ControlFile control = CHRONOS_TRY(pgdata::read_control_file(pg_path));
+    ServerIdentity server = identify_place(pg_path, control.system_id);
+    if (server.inode == 0)
+        return system_error(ErrorKind::file_info, "unable to look at '" + pg_path + "'", errno);
+    server.timeline = control.current_timeline();
+    server.standby = control.in_recovery;
     return server;
 }
 
@@ -401,6 +408,18 @@ Result<std::string> StanzaOwner::owned_by_another(const ServerIdentity& self) co
     if (!record->alive() || (record->is_of(self) && !CHRONOS_TRY(went_on(*record, self))))
         return std::string();
     return describe(record->server);
+}
+
+Result<std::string> StanzaOwner::used_by_another(const ServerIdentity& self) const {
+    for (const storage::Entry& entry : CHRONOS_TRY(repository_.storage->list(directory()))) {
+        const auto timeline = timeline_of(entry.name);
+        if (!timeline) continue;
+        ServerIdentity there = self;
+        there.timeline = *timeline;
+        std::string other = CHRONOS_TRY(owned_by_another(there));
+        if (!other.empty()) return other;
+    }
+    return std::string();
 }
 
 Result<std::optional<ServerBeside>> StanzaOwner::beside(const ServerIdentity& self,

@@ -63,6 +63,19 @@ subtest 'the original goes on' => sub {
 	is($status, 0, 'with backups too') or diag($out . $err);
 	is((chronos($conf, 'verify'))[0], 0, 'all of it is sound');
 };
+subtest 'a restore says that the original goes on' => sub {
+	my $past = PostgreSQL::Test::Utils::tempdir();
+	my $warning = qr/the stanza is in use by data directory '\Q@{[ $node->data_dir ]}\E'.*--archive-mode=off/;
+	my ($status, $out, $err) = chronos($conf, "--pg1-path=$past/data", '--plan', 'restore');
+	is($status, 0, 'which hinders nothing') or diag($out . $err);
+	like($out . $err, $warning, 'where it would archive beside it');
+	for my $none ([ "--pg1-path=$past/data", '--archive-mode=off' ], [ "--pg1-path=$past/data", '--type=standby' ],
+		[ '--pg1-path=' . $node->data_dir, '--delta' ])
+	{
+		($status, $out, $err) = chronos($conf, @$none, '--plan', 'restore');
+		unlike($out . $err, qr/the stanza is in use/, "but not with @$none");
+	}
+};
 subtest 'both are told' => sub {
 	my %rule = (original => [ $node, 'warning' ], copy => [ $copy, 'critical' ]);
 	for my $name (sort keys %rule)

@@ -28,6 +28,8 @@ struct ServerIdentity {
 };
 /// Of the cluster in a data directory; reads its control file.
 Result<ServerIdentity> identify_server(const std::string& pg_path);
+/// Of one that is to be there; on no timeline yet.
+ServerIdentity identify_place(const std::string& pg_path, std::uint64_t system_id);
 
 /// Whether the two may be one server, perhaps started again: the same directory on a machine that
 /// runs on, or the same name and place on one that was started anew. Restored in place it is the
@@ -86,6 +88,9 @@ public:
     Result<std::string> recently_refused(const ServerIdentity& self) const;
     /// Whether another server that is alive owns the timeline of `self`; as described, "" if not.
     Result<std::string> owned_by_another(const ServerIdentity& self) const;
+    /// Whether any other server of its cluster that is alive owns a timeline; as described, "" if
+    /// none does. Writes nothing.
+    Result<std::string> used_by_another(const ServerIdentity& self) const;
     /// Another server that is alive on a later timeline, or has gone on on an earlier one since
     /// `self` left that; the one on the latest timeline. `archive_id` is that of the cluster's WAL.
     Result<std::optional<ServerBeside>> beside(const ServerIdentity& self,

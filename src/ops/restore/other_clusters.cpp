@@ -8,6 +8,7 @@
 #include "chronos/base/text.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/pgdata/wal.h"
+#include "chronos/repo/owner.h"
 #include "destination.h"
 
 namespace chronos::ops {
@@ -157,6 +158,20 @@ void guard_other_clusters(const RestoreRequest& request, RestorePlan& plan) {
     guard_data_directory(request, plan);
     for (const Destination& destination : destinations_of(plan.manifest))
         if (destination.name != "pg_data") guard_destination(request, destination, plan);
+}
+
+void warn_of_living_original(const RestoreRequest& request, RestorePlan& plan) {
+    if (!request.durable || request.archive_mode_off || plan.type == RecoveryType::standby) return;
+    const repo::Repository& repository = request.repositories[plan.repository_index];
+    const auto other =
+        repo::StanzaOwner(repository, request.stanza)
+            .used_by_another(repo::identify_place(request.pg_path, plan.manifest.system_id));
+    // Whose it is nobody may know: that forbids nothing.
+    if (!other || other->empty()) return;
+    plan.warnings.push_back(
+        "the stanza is in use by " + *other +
+        ": a server started on this restore would archive into it as well, as its next timeline, "
+        "and the next restore would follow that one. For a copy beside it: --archive-mode=off");
 }
 
 }  // namespace chronos::ops

@@ -11,4 +11,9 @@ namespace chronos::ops {
 /// that was backed up goes on using.
 void guard_other_clusters(const RestoreRequest& request, RestorePlan& plan);
 
+/// A server that is started on a restore archives into the stanza like the one that was backed up,
+/// and the next restore would follow it. Warns where that one goes on: then it is a copy, for a
+/// look at the past.
+void warn_of_living_original(const RestoreRequest& request, RestorePlan& plan);
+
 }  // namespace chronos::ops

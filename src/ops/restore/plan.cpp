@@ -564,6 +564,7 @@ Result<RestorePlan> plan_restore(const RestoreRequest& given) {
     CHRONOS_TRY(map_manifest(request, plan));
     plan_settings(request, plan);
     guard_other_clusters(request, plan);
+    warn_of_living_original(request, plan);
     const Ownership ownership(plan.manifest, request.pg_path);
     for (const std::string& warning : ownership.warnings()) plan.warnings.push_back(warning);
     CHRONOS_TRY(judge_page_errors(request, plan));
