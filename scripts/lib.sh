@@ -57,7 +57,23 @@ install_packages() {
 		echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
 	fi
 	as_root apt-get update -q >/dev/null
-	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null
+	without_services as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# without_services COMMAND...: in a container without systemd, where packages cannot start their services,
+# they are not asked to for as long as the command runs, unless somebody has said already what they may do.
+without_services() {
+	local policy=/usr/sbin/policy-rc.d
+	if [ -d /run/systemd/system ] || [ -e $policy ]; then
+		"$@"
+	else
+		(
+			trap 'as_root rm -f $policy' EXIT
+			printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
+			as_root chmod 755 $policy
+			"$@"
+		)
+	fi
 }
 
 # Servers refuse to run as root: they run as the user that the PostgreSQL packages made, or as
