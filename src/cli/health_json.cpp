@@ -38,7 +38,7 @@ json backup_json(const repo::BackupEntry& backup) {
 }
 
 json archive_json(const ops::health::ArchiveFacts& archive) {
-    json gaps = json::array(), hours = json::array();
+    json gaps = json::array(), lost_timelines = json::array(), hours = json::array();
     for (const ops::health::WalGap& gap : archive.gaps)
         gaps.push_back({{"first", gap.first},
                         {"last", gap.last},
@@ -47,6 +47,11 @@ json archive_json(const ops::health::ArchiveFacts& archive) {
                         {"next_backup", gap.next_backup},
                         {"from", time_or_null(gap.from)},
                         {"until", time_or_null(gap.until)}});
+    for (const ops::health::LostTimeline& lost : archive.lost_timelines)
+        lost_timelines.push_back({{"timeline", lost.timeline},
+                                  {"told_by", lost.told_by == 0 ? json() : json(lost.told_by)},
+                                  {"first", lost.first},
+                                  {"next_backup", lost.next_backup}});
     for (const ops::health::WalHour& hour : archive.hours)
         hours.push_back(
             {{"begin", hour.begin}, {"segments", hour.segments}, {"bytes", hour.stored_bytes}});
@@ -57,6 +62,7 @@ json archive_json(const ops::health::ArchiveFacts& archive) {
             {"bytes", archive.stored_bytes},
             {"newest", time_or_null(archive.newest)},
             {"gaps", gaps},
+            {"lost_timelines", lost_timelines},
             {"hours", hours}};
 }
 

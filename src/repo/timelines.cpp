@@ -90,6 +90,11 @@ Result<Timelines> load_timelines(const Repository& repository, const std::string
     return timelines;
 }
 
+std::set<Timeline> histories_wanted(std::set<Timeline> with_wal) {
+    if (!with_wal.empty()) with_wal.erase(with_wal.begin());
+    return with_wal;
+}
+
 std::string format_timeline_history(const Timelines::Way& way) {
     std::string text;
     for (const pgdata::TimelineSwitch& left : way.switches)
@@ -104,7 +109,7 @@ Result<std::vector<LostHistory>> find_lost_histories(const Repository& repositor
                                                      const std::string& pass) {
     const Timelines timelines = CHRONOS_TRY(load_timelines(repository, stanza, archive_id, pass));
     const std::string archive = archive_path(stanza) + "/" + archive_id;
-    std::set<Timeline> wanted = timelines.with_directories;
+    std::set<Timeline> wanted = histories_wanted(timelines.with_directories);
     for (const auto& [timeline, way] : timelines.ways)
         if (timelines.is_lost(timeline)) wanted.insert(timeline);
     for (const auto& [timeline, why] : timelines.damaged) wanted.insert(timeline);
@@ -115,10 +120,8 @@ Result<std::vector<LostHistory>> find_lost_histories(const Repository& repositor
         const auto damaged = timelines.damaged.find(timeline);
         LostHistory lost;
         lost.damaged = damaged != timelines.damaged.end();
-        // Of the oldest timeline that is left nobody asks where it comes from.
         if (way == nullptr && !lost.damaged &&
-            (timeline == *timelines.with_directories.begin() ||
-             !CHRONOS_TRY(has_segment(repository, archive, timeline))))
+            !CHRONOS_TRY(has_segment(repository, archive, timeline)))
             continue;
         lost.object = archive + "/" + pgdata::timeline_history_name(timeline);
         lost.wrong = lost.damaged ? "cannot be read: " + damaged->second : "is missing";

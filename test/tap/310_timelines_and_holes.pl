@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use ChronosTest;
 use Digest::SHA qw(sha1_hex);
+use JSON::PP ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
@@ -184,6 +185,9 @@ is(restored('third', '--target-timeline=3'), '1,2,3,4,5,6,100,200', 'the lost hi
 like(join('', (chronos($conf, '--pg1-path=' . private_directory(), '--target-timeline=3', '--plan', 'restore'))[1, 2]),
 	qr/00000002\.history is lost; .*timeline 3, and 'chronos --stanza=main repair --force' puts it back/, 'the plan names what mends it');
 like(join('', (chronos($conf, 'verify'))[1, 2]), qr/00000002\.history.*'chronos --stanza=main repair --force' puts it back/s, 'so does verify');
+my $rule_of_gap = sub { my ($rule) = grep { $_->{rule} eq 'wal_gap' } @{ JSON::PP::decode_json((chronos($conf, '--output=json', 'health'))[1])->{rules} }; return $rule };
+is($rule_of_gap->()->{state}, 'warning', 'health warns of it');
+like($rule_of_gap->()->{hint}, qr/'chronos --stanza=main repair --force' puts it back/, 'and says the same');
 ($status, $out) = chronos($conf, 'repair');
 is($status, 2, 'repair has something to do');
 like($out, qr/00000002\.history is missing\s+would be put together from the history of timeline 3/, 'and says what');
@@ -208,6 +212,8 @@ rename "$archive/00000003.history", "$repo/third" or die $!;
 is($status, 3, 'what no later history contains is not invented');
 like($out, qr/00000003\.history is missing\s+cannot be mended here: .*archive-push/, 'and what helps is said');
 ok(!-e "$archive/00000003.history", 'nothing is written');
+is($rule_of_gap->()->{state}, 'critical', 'for health WAL to which nothing leads is lost');
+like($rule_of_gap->()->{message}, qr/history of timeline 3: no backup of an older timeline leads to its WAL/, 'and it says which');
 rename "$repo/third", "$archive/00000003.history" or die $!;
 
 # Nothing tells where timelines 2 and 3 began, and a later one is not from there.

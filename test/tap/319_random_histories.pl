@@ -832,9 +832,34 @@ sub try_moments
 	return;
 }
 
-# A hole on the way of a backup, that retention would not have left.
+# Timelines with WAL whose history file is not there, but that of the oldest.
+sub without_history
+{
+	my %with_wal = map { hex(substr $_, 0, 8) => 1 } keys %{ stored() };
+	my ($oldest, @later) = sort { $a <=> $b } keys %with_wal;
+	my ($archive) = glob "$h->{dir}/repo/archive/main/*-1";
+	return grep { !-e sprintf '%s/%08X.history', $archive, $_ } @later;
+}
+
+# WAL that is there, and that no backup of an older timeline can get to.
+sub lost_timeline
+{
+	my %known = map { $_ => 1 } known_timelines();
+	for my $timeline (grep { !$known{$_} } without_history())
+	{
+		my ($first) = sort grep { hex(substr $_, 0, 8) == $timeline } keys %{ stored() };
+		my ($own) = sort map { $_->{start} } grep { $_->{timeline} == $timeline } backups();
+		next if defined $own && $own le $first;
+		return $timeline if grep { $_->{timeline} < $timeline } backups();
+	}
+	return;
+}
+
+# A hole on the way of a backup, that retention would not have left, or a way that nothing tells.
 sub has_gap
 {
+	my $lost = lost_timeline();
+	return "no history of timeline $lost" if defined $lost;
 	for my $backup (backups())
 	{
 		for my $want (reachable($backup))
@@ -919,8 +944,7 @@ sub compare_verify
 	for (glob("$h->{dir}/repo/archive/main/*/*"), glob "$h->{dir}/repo/archive/main/*/*/*") { my $at = (stat $_)[9] - 600; utime $at, $at, $_ }
 	my $verify = report('verify');
 	my $gap = has_gap();
-	my $stored = stored();
-	my ($lost) = grep { my $t = $_; !-e (glob "$h->{dir}/repo/archive/main/*-1")[0] . sprintf('/%08X.history', $t) && grep { hex(substr $_, 0, 8) == $t } keys %$stored } grep { $_ > 1 } keys %{ $h->{timelines} };
+	my ($lost) = without_history();
 	my @found = map { "$_->{where} $_->{file}: $_->{message}" } grep { $_->{status} ne 'note' } @{ $verify->{finding} };
 	my $why = defined $lost ? "no history of timeline $lost" : $gap;
 	report_fails("verify is $verify->{status} (@found), model: " . ($why // 'all is well')) if ($verify->{status} ne 'ok') != defined $why;

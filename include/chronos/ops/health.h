@@ -69,6 +69,16 @@ struct Divergence {
     UnixTime last_stored = 0;
 };
 
+/// A timeline with WAL in the archive, to which no history file leads.
+struct LostTimeline {
+    std::uint32_t timeline = 0;
+    /// A later timeline whose history contains the lost one; 0 if none does: then what is in its
+    /// WAL cannot be recovered, up to the first backup that was taken on it.
+    std::uint32_t told_by = 0;
+    std::string first;        ///< the first segment
+    std::string next_backup;  ///< as WalGap::next_backup
+};
+
 struct ArchiveFacts {
     repo::HistoryEntry database;
     std::vector<Divergence> divergences;
@@ -77,8 +87,9 @@ struct ArchiveFacts {
     std::string max;
     std::uint64_t segments = 0;
     std::uint64_t stored_bytes = 0;
-    UnixTime newest = 0;         ///< when the last segment was stored
-    std::vector<WalGap> gaps;    ///< what retention has removed between backups is none
+    UnixTime newest = 0;       ///< when the last segment was stored
+    std::vector<WalGap> gaps;  ///< what retention has removed between backups is none
+    std::vector<LostTimeline> lost_timelines;
     std::vector<WalHour> hours;  ///< of the last two days, ascending
 };
 

@@ -45,6 +45,10 @@ Result<Timelines> load_timelines(const Repository& repository, const std::string
 /// own; the reasons that a person reads there are gone with the file that is lost.
 std::string format_timeline_history(const Timelines::Way& way);
 
+/// Of timelines that have WAL those whose history recoveries ask for: all but the oldest that is
+/// left, of which nobody asks where it comes from.
+std::set<Timeline> histories_wanted(std::set<Timeline> with_wal);
+
 /// A history file that recoveries of this archive may need, and do not find.
 struct LostHistory {
     std::string object;  ///< "archive/main/15-1/00000002.history"

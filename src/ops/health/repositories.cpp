@@ -134,6 +134,7 @@ Result<ArchiveFacts> look_at_archive(const Repository& repository, const std::st
     const repo::Timelines timelines = timelines_of(repository, stanza, archive, pass);
     archive.gaps = find_gaps(runs, facts.backups, timelines, database.id);
     for (WalGap& gap : archive.gaps) gap.next_backup = first_backup_behind(gap, facts, database.id);
+    archive.lost_timelines = find_lost_timelines(runs, timelines, facts.backups, database.id);
     look_at_timelines(repository, stanza, pass, runs, timelines, facts.backups, archive);
     return archive;
 }

@@ -349,6 +349,45 @@ Rule wal_lag(const View& view) {
     return rule;
 }
 
+/// What is wrong with the WAL of a recovery window, and what to do.
+struct Loss {
+    RuleState state = RuleState::ok;
+    std::string message;
+    std::string hint;
+};
+
+Loss loss_of(const LostTimeline& lost, const RepositoryFacts& repository,
+             const std::string& stanza) {
+    const std::string timeline = "timeline " + std::to_string(lost.timeline);
+    const std::string what = repo_name(repository) + " misses the history of " + timeline;
+    if (lost.told_by != 0)
+        return {RuleState::warning,
+                what + ", which is known from that of timeline " + std::to_string(lost.told_by) +
+                    " only",
+                "'chronos --stanza=" + stanza + " repair --force' puts it back."};
+    return {RuleState::critical,
+            what + ": no backup of an older timeline leads to its WAL, from " + lost.first + " on",
+            "Push the history again with archive-push, from pg_wal of a server that was on " +
+                timeline + ". " +
+                (lost.next_backup.empty()
+                     ? "If none has it, what happened on it cannot be recovered: take a backup now."
+                     : "If none has it, moments on it before backup " + lost.next_backup +
+                           " are lost; later ones can be reached.")};
+}
+
+/// The worst of all.
+Loss worst_lost_timeline(const View& view, std::set<unsigned>& found_in) {
+    Loss worst;
+    for (const RepositoryFacts& repository : view.snapshot.repositories)
+        for (const ArchiveFacts& archive : repository.archives)
+            for (const LostTimeline& lost : archive.lost_timelines) {
+                found_in.insert(repository.key);
+                Loss loss = loss_of(lost, repository, view.snapshot.stanza);
+                if (loss.state > worst.state) worst = std::move(loss);
+            }
+    return worst;
+}
+
 Rule wal_gap(const View& view) {
     constexpr const char* kName = "wal_gap";
     if (!any_read(view)) return nothing_read(view, kName);
@@ -372,12 +411,18 @@ Rule wal_gap(const View& view) {
     rule.value = std::to_string(missing);
     rule.number = to_number(missing);
     rule.found_in = std::move(found_in);
+    const Loss lost = worst_lost_timeline(view, rule.found_in);
+    if (missing == 0 && lost.state == RuleState::ok) return rule;
+    rule.state = lost.state;
+    rule.message = lost.message;
+    rule.hint = lost.hint;
     if (missing == 0) return rule;
     rule.state = RuleState::critical;
-    rule.message = message;
+    rule.message = message + (lost.message.empty() ? "" : "; " + lost.message);
     rule.hint = open ? "Nothing can be recovered across a gap: take a backup now."
                      : "Moments in the gap are lost, and no restore goes across it. Backup " +
                            behind + " was taken behind it: later moments can be reached.";
+    if (!lost.hint.empty()) rule.hint += " " + lost.hint;
     return rule;
 }
 

@@ -56,6 +56,37 @@ repo::Timelines timelines_of(const repo::Repository& repository, const std::stri
     return timelines ? *std::move(timelines) : repo::Timelines{};
 }
 
+std::vector<LostTimeline> find_lost_timelines(const WalRuns& runs, const repo::Timelines& timelines,
+                                              const std::vector<repo::BackupEntry>& backups,
+                                              std::uint64_t history_id) {
+    std::map<Timeline, std::string> first_segments;
+    for (const WalRuns::Run& run : runs.all())
+        first_segments.try_emplace(run.timeline, runs.name(run.timeline, run.first));
+    std::set<Timeline> with_wal;
+    for (const auto& [timeline, first] : first_segments) with_wal.insert(timeline);
+    std::vector<LostTimeline> found;
+    for (const Timeline timeline : repo::histories_wanted(std::move(with_wal))) {
+        const repo::Timelines::Way* way = timelines.way_to(timeline);
+        if (way != nullptr && way->told_by == 0) continue;
+        LostTimeline lost{timeline, way == nullptr ? 0 : way->told_by, first_segments[timeline],
+                          ""};
+        const repo::BackupEntry* own = nullptr;
+        bool is_led_to = false;
+        for (const repo::BackupEntry& backup : backups) {
+            if (backup.history_id != history_id || !pgdata::is_wal_segment(backup.archive_start))
+                continue;
+            const Timeline of = pgdata::timeline_of_segment(backup.archive_start);
+            is_led_to = is_led_to || of < timeline;
+            if (of == timeline && (own == nullptr || backup.archive_start < own->archive_start))
+                own = &backup;
+        }
+        if (own != nullptr) lost.next_backup = own->label;
+        const bool begins_with_backup = own != nullptr && lost.first >= own->archive_start;
+        if (is_led_to && !begins_with_backup) found.push_back(std::move(lost));
+    }
+    return found;
+}
+
 void look_at_timelines(const repo::Repository& repository, const std::string& stanza,
                        const std::string& pass, WalRuns& runs, const repo::Timelines& timelines,
                        const std::vector<repo::BackupEntry>& backups, ArchiveFacts& archive) {

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <optional>
 
+#include "chronos/repo/timelines.h"
 #include "chronos/repo/wal_archive.h"
 
 namespace chronos::ops::verify {
@@ -53,6 +54,9 @@ public:
         for (const WalSegment& segment : archive.segments)
             lines_[pgdata::timeline_of_segment(segment.name)].segments.push_back(
                 {number_of(segment.name), &segment});
+        std::set<Timeline> with_wal;
+        for (const auto& [timeline, line] : lines_) with_wal.insert(timeline);
+        wanted_ = repo::histories_wanted(std::move(with_wal));
         for (const WalNeed& need : needs) {
             if (need.history_id != archive.history_id || !pgdata::is_wal_segment(need.start) ||
                 !pgdata::is_wal_segment(need.stop))
@@ -75,7 +79,7 @@ public:
             }
         for (auto& [timeline, line] : lines_) {
             CHRONOS_TRY(scope_.cancel.check());
-            if (windows) check_history(timeline, line);
+            if (windows) check_history(timeline);
             const auto window = windows ? window_of(timeline, line) : std::nullopt;
             report_damage(timeline, line, window);
             std::vector<Span> holes;
@@ -98,13 +102,8 @@ private:
         return pgdata::wal_segment_name(timeline, Lsn{number * size_}, size_);
     }
 
-    /// A repository that came to a cluster when that had been promoted begins on a later timeline:
-    /// from where that comes no recovery asks.
-    void check_history(Timeline timeline, const Line& line) {
-        const auto oldest = std::ranges::find_if(
-            lines_, [](const auto& each) { return !each.second.segments.empty(); });
-        if (oldest == lines_.end() || oldest->first == timeline) return;
-        if (timeline <= 1 || line.segments.empty() || archive_.histories.contains(timeline)) return;
+    void check_history(Timeline timeline) {
+        if (!wanted_.contains(timeline) || archive_.histories.contains(timeline)) return;
         const std::string name = timeline_text(timeline) + ".history";
         if (!reported_.insert(name).second) return;
         scope_.findings.fail({archive_.id, name}, Problem::missing,
@@ -390,6 +389,7 @@ private:
     const WalArchive& archive_;
     const std::uint32_t size_;
     std::map<Timeline, Line> lines_;
+    std::set<Timeline> wanted_;  ///< whose history must be there
     std::set<std::string> reported_;
     std::set<std::string> unusable_;
 };

@@ -315,6 +315,42 @@ TEST_F(Health, AGapIsNoReasonForABackupWhereOneWasTakenBehindIt) {
     EXPECT_THAT(rule(snapshot, "wal_gap").hint, testing::HasSubstr(full_label(2)));
 }
 
+// What no history file leads to is lost as what is missing is, although it is all there.
+TEST_F(Health, WalOfATimelineWithoutAHistoryIsCriticalUpToItsFirstBackup) {
+    stanza_.add(full_label(1), 1, 2, "", kNow - 9);
+    stanza_.add_segments(1, 9);
+    for (unsigned number = 9; number <= 30; ++number)
+        stanza_.add_segment(test::SyntheticStanza::segment(number, 2));
+    stanza_.save();
+    Rule rule_of_gap = rule(look(), "wal_gap");
+    EXPECT_EQ(rule_of_gap.state, RuleState::critical);
+    EXPECT_THAT(rule_of_gap.message, HasSubstr("history of timeline 2"));
+    EXPECT_THAT(rule_of_gap.hint, HasSubstr("take a backup now"));
+
+    stanza_.write("archive/main/15-1/00000003.history",
+                  "1\t0/9000100\tpromoted\n2\t0/1E000100\tpromoted\n");
+    rule_of_gap = rule(look(), "wal_gap");
+    EXPECT_EQ(rule_of_gap.state, RuleState::warning) << "a later history knows the way";
+    EXPECT_THAT(rule_of_gap.hint, HasSubstr("repair --force"));
+
+    stanza_.write("archive/main/15-1/00000002.history", "1\t0/9000100\tpromoted\n");
+    EXPECT_EQ(rule(look(), "wal_gap").state, RuleState::ok);
+}
+
+TEST_F(Health, NobodyAsksWhereTheOldestTimelineComesFrom) {
+    repo::BackupEntry& backup = stanza_.add(full_label(1), 4, 5, "", kNow - 9);
+    backup.archive_start = test::SyntheticStanza::segment(4, 2);
+    backup.archive_stop = test::SyntheticStanza::segment(5, 2);
+    for (unsigned number = 1; number <= 30; ++number)
+        stanza_.add_segment(test::SyntheticStanza::segment(number, 2));
+    stanza_.save();
+    EXPECT_EQ(rule(look(), "wal_gap").state, RuleState::ok);
+    // What was archived before there was any backup is not missed either.
+    memory_.clear();
+    stanza_.add_segments(1, 3);
+    EXPECT_EQ(rule(look(), "wal_gap").state, RuleState::ok);
+}
+
 // A primary that died took the rest of its timeline along, and a standby went on from farther.
 TEST_F(Health, WhatIsMissingAroundAForkIsAGap) {
     stanza_.add(full_label(1), 1, 2, "", kNow);
