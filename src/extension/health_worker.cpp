@@ -160,6 +160,7 @@ void chronos_health_main(Datum) {
     connect_worker();
     // Somebody who holds a lock on one of our tables is told of, not waited for.
     SetConfigOption("lock_timeout", "10s", PGC_SUSET, PGC_S_OVERRIDE);
+    refuse_given_away();
     check_health();
     proc_exit(0);
 }

@@ -8,9 +8,6 @@
 namespace chronos::extension {
 namespace {
 
-constexpr const char* kTableExists =
-    "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-    "WHERE n.nspname = 'chronos' AND c.relname = 'job_history'";
 /// A job that is there already has been recorded at its beginning.
 constexpr const char* kInsert =
     "INSERT INTO chronos.job_history AS recorded (id, type, state, requested_by, requested_from, "
@@ -34,10 +31,6 @@ constexpr const char* kLost =
     "coalesce(schedule, '')";
 constexpr const char* kPrune =
     "DELETE FROM chronos.job_history WHERE finished_at < now() - make_interval(mins => $1)";
-
-bool has_table() {
-    return SPI_execute(kTableExists, true, 1) == SPI_OK_SELECT && SPI_processed > 0;
-}
 
 /// A row for the INSERT, in the order of its columns.
 struct Row {
@@ -251,7 +244,7 @@ Datum stages_as_jsonb(const JobSlot* job) {
 int64 last_recorded_job() {
     int64 last = 0;
     SPI_connect();
-    if (has_table() &&
+    if (has_table("job_history") &&
         SPI_execute("SELECT pg_catalog.max(id) FROM chronos.job_history", true, 1) ==
             SPI_OK_SELECT &&
         SPI_processed == 1) {

@@ -28,9 +28,6 @@ constexpr int64 kClockSlackUs = USECS_PER_MINUTE;
 /// A schedule that somebody is changing is looked at when they are done; and if that goes unseen.
 constexpr int64 kLockedRetryUs = 60 * USECS_PER_SEC;
 
-constexpr const char* kHasTable =
-    "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-    "WHERE n.nspname = 'chronos' AND c.relname = 'schedule_entries'";
 /// Not waiting for whoever changes one: this session must end soon.
 constexpr const char* kRead =
     "SELECT name, type, cron, timezone, options, created_by, considered_until, retries, "
@@ -363,18 +360,11 @@ TimestampTz evaluate() {
     Evaluation evaluation = {};
     evaluation.now = schedule_now();
     evaluation.next = evaluation.now + kLongestSleepUs;
-    SetCurrentStatementStartTimestamp();
-    StartTransactionCommand();
-    limit_lock_waits();
-    SPI_connect();
-    PushActiveSnapshot(GetTransactionSnapshot());
-    if (SPI_execute(kHasTable, true, 1) == SPI_OK_SELECT && SPI_processed > 0) {
+    if (begin_record("schedule_entries")) {
         record_lost_jobs();
         evaluate_entries(&evaluation);
     }
-    PopActiveSnapshot();
-    SPI_finish();
-    CommitTransactionCommand();
+    commit_record();
     return evaluation.next;
 }
 

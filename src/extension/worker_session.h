@@ -8,14 +8,22 @@ namespace chronos::extension {
 /// settings of sessions that nobody may cut short. Raises FATAL if there is no such database.
 void connect_worker();
 
-/// For the rest of this transaction: a table that somebody has locked is given up after a while. A
-/// record or a schedule must not hold up jobs.
-void limit_lock_waits();
+/// Whether the extension and so chronos.<table> is there. SPI is connected.
+bool has_table(const char* table);
 
-/// A transaction with SPI connected, for what is written beside the work proper. begin_record()
-/// says whether the extension and so chronos.<table> is there to write into.
+/// A worker's transaction with SPI connected, for what is written beside the work proper.
+/// begin_record() says whether chronos.<table> is there to write into.
+///
+/// Triggers and functions of the extension's objects belong to those who own the objects. Where
+/// these were given to a role that is no superuser, as by REASSIGN OWNED, the transaction runs as
+/// that role, in a restricted context: nobody gains anything by being called from a worker. What
+/// the role may not do then fails, and the server log says as whom it was tried.
 bool begin_record(const char* table);
 void commit_record();
+
+/// For a worker whose session reads and writes what is of the extension as a superuser all the way:
+/// raises an error if anything of it was given to a role that is none.
+void refuse_given_away();
 
 /// Calls `write`; an error is a warning "could not record <what>", and its transaction is rolled
 /// back.

@@ -100,6 +100,36 @@ like($err, qr/HINT: /, 'with what to do');
 sql(sprintf 'ALTER FUNCTION chronos.schedules_changed() OWNER TO %s', sql('SELECT quote_ident(current_user)'));
 is(($node->psql('postgres', 'ALTER EXTENSION chronos_backup UPDATE'))[0], 0, 'which helps');
 
+# Between updates they are used as they are: what a trigger of theirs does is done by whom they were given to.
+sql(<<'S');
+CREATE FUNCTION public.dig() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO public.seen VALUES (TG_TABLE_NAME, current_user);
+	IF (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
+		EXECUTE 'ALTER ROLE digger SUPERUSER';
+	END IF;
+	RETURN NULL;
+END $$;
+CREATE TABLE public.seen (t text, role text);
+GRANT ALL ON public.seen TO digger;
+S
+my $owner = sql('SELECT quote_ident(current_user)');
+my @given = split /\n/, sql(q{SELECT CASE d.classid WHEN 'pg_class'::regclass THEN 'TABLE ' || d.objid::regclass ELSE 'ROUTINE ' || d.objid::regprocedure END FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+	WHERE e.extname = 'chronos_backup' AND d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass AND (d.classid = 'pg_proc'::regclass
+		OR d.classid = 'pg_class'::regclass AND EXISTS (SELECT FROM pg_class c WHERE c.oid = d.objid AND c.relkind IN ('r', 'v')))});
+push @given, 'SCHEMA chronos';
+sql("ALTER $_ OWNER TO digger") for @given;
+sql("SET ROLE digger; CREATE TRIGGER dig AFTER INSERT OR UPDATE ON $_ FOR EACH ROW EXECUTE FUNCTION public.dig()") for 'chronos.job_history', 'chronos.audit_log';
+sql(q{SET ROLE digger; CREATE CONSTRAINT TRIGGER later AFTER INSERT OR UPDATE ON chronos.schedule_entries INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.dig()});
+my $job = sql(q{SELECT chronos.start_backup('full')});
+poll_until(sub { sql("SELECT state FROM chronos.job_history WHERE id = $job") eq 'succeeded' }, 'jobs are recorded in tables that were given away', 120);
+poll_until(sub { sql(q{SELECT count(*) > 0 FROM public.seen WHERE t = 'audit_log'}) eq 't' }, 'calls too', 60);
+is(sql(q{SELECT string_agg(DISTINCT role, ' ') FROM public.seen WHERE t = 'job_history'}), 'digger', 'as who has got them');
+is(sql(q{SELECT rolsuper FROM pg_roles WHERE rolname = 'digger'}), 'f', 'who gains nothing by it');
+like(slurp_file($node->logfile), qr/belongs to "digger", who is no superuser: jobs and calls are recorded as that role/, 'the server log says so');
+sql("ALTER $_ OWNER TO $owner") for @given;
+sql('DROP TRIGGER dig ON chronos.job_history; DROP TRIGGER dig ON chronos.audit_log; DROP TRIGGER later ON chronos.schedule_entries');
+
 # --- The role of the command.
 sub lacks { my ($status, $out, $err) = chronos($conf, '--no-archive-check', 'check'); return $out . $err }
 like(lacks(), qr/role "backup" does not exist/, 'a role that is not there');
