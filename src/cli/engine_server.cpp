@@ -75,7 +75,7 @@ Result<> serve_backup(Context& context, EngineChannel& channel) {
                      .with("repo_size", entry.repo_size)
                      .with("repo_size_delta", entry.repo_size_delta)
                      .with("files", result.file_total)
-                     .with("warning", result.left_out)
+                     .with("warning", result.warning)
                      .with("expire_code", expire_error ? code(*expire_error) : 0)
                      .with("expire_error", expire_error ? expire_error->message() : ""));
     return {};

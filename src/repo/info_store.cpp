@@ -170,8 +170,9 @@ Result<> save_info_pair(const Repository& repository, const std::string& name, c
 
 // --- reconstruction
 
-/// Drops what has no manifest any more, and what cannot be restored without it.
-bool drop_missing(const std::set<std::string>& complete, std::vector<BackupEntry>& backups) {
+/// Drops what has no manifest any more, and what cannot be restored without it. Returns the labels.
+std::vector<std::string> drop_missing(const std::set<std::string>& complete,
+                                      std::vector<BackupEntry>& backups) {
     std::set<std::string> gone;
     // Ascending labels: a backup comes after everything it depends on.
     for (const BackupEntry& backup : backups) {
@@ -184,7 +185,7 @@ bool drop_missing(const std::set<std::string>& complete, std::vector<BackupEntry
         gone.insert(backup.label);
     }
     std::erase_if(backups, [&](const BackupEntry& backup) { return gone.contains(backup.label); });
-    return !gone.empty();
+    return {gone.begin(), gone.end()};
 }
 
 bool belongs(const BackupInfo& info, const Manifest& manifest) {
@@ -282,9 +283,9 @@ Result<ReconstructedInfo> load_backup_info_reconstructed(const Repository& repos
     for (const BackupEntry& backup : result.info.backups) labels.insert(backup.label);
     result.complete =
         CHRONOS_TRY(find_complete_backups(repository, stanza, {labels.begin(), labels.end()}));
-    const bool dropped = drop_missing(result.complete, result.info.backups);
+    result.dropped = drop_missing(result.complete, result.info.backups);
     const bool added = CHRONOS_TRY(add_unlisted(repository, stanza, result.complete, result.info));
-    result.changed = dropped || added;
+    result.changed = !result.dropped.empty() || added;
     return result;
 }
 

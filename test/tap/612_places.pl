@@ -119,6 +119,19 @@ subtest 'in the cluster, and around it' => sub {
 	is_deeply([ sort keys %after ], [ sort keys %before ], 'and nothing has come or gone');
 };
 
+subtest 'a backup whose directory is gone for a while' => sub {
+	my $label = $node->safe_psql('postgres', q{SELECT chronos.backup_now('full')});
+	rename "$repo/backup/main/$label", "$base/elsewhere" or die $!;
+	my ($next, $warnings) = ('', '');
+	$node->psql('postgres', q{SELECT chronos.backup_now('full')}, stdout => \$next, stderr => \$warnings);
+	like($warnings, qr/backup $next is complete, but: not in the repository any more, and taken off the list of backups: $label /,
+		'whoever takes the next one learns that it is not listed any more');
+	rename "$base/elsewhere", "$repo/backup/main/$label" or die $!;
+	$node->psql('postgres', q{SELECT chronos.backup_now('full')}, stderr => \$warnings);
+	unlike($warnings, qr/is complete, but/, 'the one after that lists it again');
+	like($node->safe_psql('postgres', 'SELECT label FROM chronos.backups'), qr/^\Q$label\E$/m, 'and it is there');
+};
+
 $node->stop;
 
 subtest 'a restore whose destination holds the repository' => sub {

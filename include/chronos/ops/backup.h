@@ -67,7 +67,9 @@ struct BackupRequest {
 struct BackupResult {
     repo::BackupEntry entry;       ///< as backup.info now lists it
     std::uint64_t file_total = 0;  ///< files in the manifest
-    std::string left_out;  ///< what could not be backed up, in words; "" if nothing was left out
+    /// What could not be backed up, and which backups were found to be lost, in words; "" if there
+    /// is nothing to say.
+    std::string warning;
 };
 
 /// Backs up the cluster at the other end of `connection` and returns when the backup, and the WAL

@@ -104,8 +104,9 @@ Result<> save_backup_info(const Repository& repository, const std::string& stanz
 struct ReconstructedInfo {
     BackupInfo info;
     bool changed = false;
-    std::vector<std::string> labels;  ///< of directories, complete or not; ascending
-    std::set<std::string> complete;   ///< those that have a manifest
+    std::vector<std::string> labels;   ///< of directories, complete or not; ascending
+    std::set<std::string> complete;    ///< those that have a manifest
+    std::vector<std::string> dropped;  ///< listed until now; ascending
 };
 Result<ReconstructedInfo> load_backup_info_reconstructed(const Repository& repository,
                                                          const std::string& stanza);

@@ -703,11 +703,27 @@ Result<> Run::touch_archive_info() {
     return repo::save_archive_info(request_.repository, request_.stanza, archive_);
 }
 
+/// The server log has each of them; who counts on one learns it from the job.
+std::string tell_what_is_lost(const std::vector<std::string>& dropped) {
+    constexpr std::size_t kNamedMax = 3;
+    std::string named;
+    for (std::size_t i = 0; i < std::min(dropped.size(), kNamedMax); ++i)
+        named += (i == 0 ? "" : ", ") + dropped[i];
+    if (dropped.size() > kNamedMax)
+        named += " and " + std::to_string(dropped.size() - kNamedMax) + " more";
+    return named.empty()
+               ? ""
+               : "not in the repository any more, and taken off the list of backups: " + named +
+                     " (one that comes back is listed again by the next backup)";
+}
+
 BackupResult Run::result() const {
     BackupResult result;
     result.entry = repo::backup_entry_of(manifest_);
     result.file_total = manifest_.files.size();
-    result.left_out = left_out_;
+    result.warning = left_out_;
+    if (const std::string lost = tell_what_is_lost(known_.dropped); !lost.empty())
+        result.warning += (left_out_.empty() ? "" : "; ") + lost;
     log_info(std::string(repo::backup_type_name(manifest_.type)) +
              " backup size = " + format_size(result.entry.size_delta) +
              ", file total = " + std::to_string(result.file_total));
