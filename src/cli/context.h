@@ -44,6 +44,8 @@ using Command = Result<int> (*)(Context&);
 Result<repo::Repository> open_repository(const config::Config& config, unsigned key);
 /// The one of `--repo`, or all in ascending order of their keys.
 Result<std::vector<repo::Repository>> open_repositories(const config::Config& config);
+/// Those that `--repo` leaves out, as far as they can be opened.
+std::vector<repo::Repository> open_other_repositories(const config::Config& config);
 
 /// "<process id>-<8 hexadecimal digits>", unique enough to tell runs apart in logs and lock files.
 std::string make_exec_id();

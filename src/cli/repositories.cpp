@@ -102,4 +102,14 @@ Result<std::vector<repo::Repository>> open_repositories(const config::Config& co
     return repositories;
 }
 
+std::vector<repo::Repository> open_other_repositories(const config::Config& config) {
+    std::vector<repo::Repository> others;
+    const std::int64_t wanted = config.get_int("repo");
+    if (wanted == 0) return others;
+    for (const unsigned key : config.repo_keys())
+        if (key != static_cast<unsigned>(wanted))
+            if (auto other = open_repository(config, key)) others.push_back(*std::move(other));
+    return others;
+}
+
 }  // namespace chronos::cli

@@ -75,6 +75,7 @@ Result<ops::RestoreRequest> restore_request(const Context& context) {
     const config::Config& config = context.config;
     ops::RestoreRequest request;
     request.repositories = CHRONOS_TRY(open_repositories(config));
+    request.other_repositories = open_other_repositories(config);
     request.stanza = config.stanza();
     request.pg_path = config.get_string("pg1-path");
     request.set = config.get_string("set");

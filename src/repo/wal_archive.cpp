@@ -6,6 +6,7 @@
 #include "chronos/base/text.h"
 #include "chronos/crypto/hash.h"
 #include "chronos/pgdata/wal.h"
+#include "chronos/repo/info.h"
 
 namespace chronos::repo {
 namespace {
@@ -63,6 +64,29 @@ std::string archived_segment_object(const std::string& stanza, const std::string
                                     compress::CompressType compression) {
     return directory_of(stanza, archive_id, name) + "/" + name + "-" + checksum +
            std::string(compress::compress_extension(compression));
+}
+
+Result<> check_archive_is_there(const Repository& repository, const std::string& stanza,
+                                const std::vector<std::string>& archive_ids) {
+    for (const std::string& id : archive_ids)
+        if (!CHRONOS_TRY(repository.storage->list(archive_path(stanza) + "/" + id)).empty())
+            return {};
+    const auto info = load_backup_info(repository, stanza);
+    if (!info && info.error().kind() == ErrorKind::not_found) return {};
+    if (!info) return info.error();
+    for (const std::string& id : archive_ids)
+        for (const BackupEntry& backup : info->backups)
+            if (id.ends_with("-" + std::to_string(backup.history_id)) &&
+                !backup.archive_start.empty())
+                return Error(ErrorKind::path_missing,
+                             "nothing is in '" +
+                                 repository.storage->describe(archive_path(stanza) + "/" + id) +
+                                 "', though backup " + backup.label + " of repo" +
+                                 std::to_string(repository.key) + " needs WAL from " +
+                                 backup.archive_start + " on")
+                    .with_hint("Is its disk mounted?")
+                    .as_transient();
+    return {};
 }
 
 Result<std::vector<ArchivedSegment>> list_archived_segment(const Repository& repository,

@@ -30,6 +30,8 @@ std::optional<TargetAction> parse_target_action(std::string_view name);
 struct RestoreRequest {
     /// In the order in which they are asked; all that archive-get would use.
     std::vector<repo::Repository> repositories;
+    /// Those that are not to be asked, and may know of more WAL; the plan says so.
+    std::vector<repo::Repository> other_repositories;
     std::string stanza;
     std::string pg_path;  ///< absolute
     std::string set;      ///< a label; "" or "latest": the newest one that reaches the target

@@ -55,6 +55,12 @@ std::string archived_segment_object(const std::string& stanza, const std::string
                                     const std::string& name, const std::string& checksum,
                                     compress::CompressType compression);
 
+/// A repository that lists backups of a cluster, and has nothing in any archive of it, has lost
+/// them: the WAL of these backups was there. That it does not have something says nothing. Kind
+/// path_missing, transient. `archive_ids` are those of the cluster, as "15-1".
+Result<> check_archive_is_there(const Repository& repository, const std::string& stanza,
+                                const std::vector<std::string>& archive_ids);
+
 /// All that the archive has under the name of a segment or partial segment, sorted by object name.
 Result<std::vector<ArchivedSegment>> list_archived_segment(const Repository& repository,
                                                            const std::string& stanza,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
@@ -52,10 +53,14 @@ Result<std::vector<Archive>> archives_of(const GetSettings& settings,
 }
 
 /// An empty listing is also what a file system gives that went away: an answer counts only with
-/// archive.info still there behind it.
+/// archive.info still there behind it, and with an archive, if it ever had one.
 Result<GetOutcome> still_missing(const GetSettings& settings,
                                  const repo::ClusterIdentity& cluster) {
-    CHRONOS_TRY(archives_of(settings, cluster));
+    std::map<const repo::Repository*, std::vector<std::string>> ids;
+    for (const Archive& archive : CHRONOS_TRY(archives_of(settings, cluster)))
+        ids[archive.repository].push_back(archive.archive_id);
+    for (const auto& [repository, own] : ids)
+        CHRONOS_TRY(repo::check_archive_is_there(*repository, settings.stanza, own));
     return GetOutcome::missing;
 }
 

@@ -12,6 +12,7 @@
 #include "chronos/base/text.h"
 #include "chronos/compress/compress.h"
 #include "chronos/crypto/cipher.h"
+#include "chronos/crypto/hash.h"
 #include "chronos/io/worker_pool.h"
 #include "chronos/pgdata/server_parameters.h"
 #include "chronos/pgdata/wal.h"
@@ -35,19 +36,30 @@ constexpr std::size_t kSegmentSizeMax = std::size_t{1} << 30;
 /// No segment is behind it.
 constexpr const char* kNoEnd = "G";
 
-/// A segment of the way: an object of the archive, or what was streamed of it.
-struct Segment {
+/// Where something of an archive lies.
+struct Place {
     const repo::Repository* repository = nullptr;
     std::string pass;  ///< of the archive
-    std::string name;
+    std::string archive_id;
+};
+
+/// A segment as an object of an archive.
+struct Copy {
+    Place place;
     std::string object;
-    std::string compressed_as;           ///< the name, which ends in how it is compressed
-    std::vector<repo::WalPiece> pieces;  ///< without `object`
-    std::string archive_id;              ///< of the pieces
+    std::string checksum;  ///< from the name
+    compress::CompressType compression = compress::CompressType::none;
+    std::uint64_t stored_size = 0;
+};
+
+/// A segment of the way: as archives have it, or without one what was streamed of it.
+struct Segment {
+    std::string name;
+    std::vector<Copy> copies;  ///< if one is damaged, archive-get takes another
+    std::vector<repo::WalPiece> pieces;
+    Place streamed;  ///< where the pieces lie
     /// Where the way leaves the timeline in it: what is behind is not read.
     std::optional<Lsn> left;
-    /// If this one is damaged, archive-get takes another.
-    bool has_other_copy = false;
 };
 
 }  // namespace
@@ -59,6 +71,7 @@ struct WalToRead {
     bool listed = true;  ///< those are all there are
     std::uint32_t segment_size = 0;
     pgdata::WalTarget target;
+    std::optional<WalKnowledge::Barrier> barrier;  ///< that the names alone tell of
 };
 
 namespace {
@@ -107,6 +120,7 @@ public:
         for (std::size_t i = 0; i < archives.size(); ++i)
             if (!list_archived(archives[i], i)) wal_.listed = false;
         for (auto& [name, segment] : segments_) wal_.segments.push_back(std::move(segment));
+        judge_names();
     }
 
 private:
@@ -116,13 +130,12 @@ private:
         return !leg->second ||
                name <= pgdata::wal_segment_name_before(leg->first, *leg->second, wal_.segment_size);
     }
-    Segment segment_of(const ArchiveLocation& archive, std::size_t index,
-                       const std::string& name) const {
-        Segment segment;
-        segment.repository = &wal_.repositories[index];
-        segment.pass = archive.cipher_pass;
+    Place place_of(const ArchiveLocation& archive, std::size_t index) const {
+        return {&wal_.repositories[index], archive.cipher_pass, archive.archive_id};
+    }
+    Segment& segment_of(const std::string& name) {
+        Segment& segment = segments_[name];
         segment.name = name;
-        segment.archive_id = archive.archive_id;
         segment.left = legs_.at(pgdata::timeline_of_segment(name));
         return segment;
     }
@@ -134,12 +147,11 @@ private:
         }
         for (auto& [name, joined] : repo::joined_by_segment(*std::move(pieces))) {
             if (!is_on_way(name)) continue;
-            Segment segment = segment_of(archive, index, name);
-            segment.pieces = std::move(joined);
+            Segment& segment = segment_of(name);
             // The one that goes farthest, as for archive-get.
-            const auto [known, added] = segments_.try_emplace(name, segment);
-            if (!added && known->second.pieces.back().end < segment.pieces.back().end)
-                known->second = std::move(segment);
+            if (!segment.pieces.empty() && segment.pieces.back().end >= joined.back().end) continue;
+            segment.pieces = std::move(joined);
+            segment.streamed = place_of(archive, index);
         }
     }
     Result<> list_archived(const ArchiveLocation& archive, std::size_t index) {
@@ -151,21 +163,43 @@ private:
                 continue;
             const std::string parent = archive.directory + "/" + directory.name;
             for (const storage::Entry& entry : CHRONOS_TRY(storage.list(parent))) {
-                const std::string name = entry.name.substr(0, pgdata::kWalSegmentNameSize);
-                if (!repo::is_archived_segment(entry) || !is_on_way(name)) continue;
-                Segment& known = segments_[name];
-                if (!known.object.empty()) {
-                    known.has_other_copy = true;
+                const auto name = repo::parse_archived_name(entry.name);
+                if (!repo::is_archived_segment(entry) || !is_on_way(std::string(name->segment)))
                     continue;
-                }
-                const bool streamed = !known.pieces.empty();
-                known = segment_of(archive, index, name);
-                known.object = parent + "/" + entry.name;
-                known.compressed_as = entry.name;
-                known.has_other_copy = streamed;
+                Segment& segment = segment_of(std::string(name->segment));
+                segment.pieces.clear();
+                segment.copies.push_back({place_of(archive, index), parent + "/" + entry.name,
+                                          std::string(name->checksum), name->compression,
+                                          entry.size});
             }
         }
         return {};
+    }
+    /// What archive-get refuses without reading any of it.
+    std::string flaw_of(const Segment& segment) const {
+        const auto differs = std::ranges::find_if(segment.copies, [&](const Copy& copy) {
+            return copy.checksum != segment.copies.front().checksum;
+        });
+        const auto shown = [](const Copy& copy) {
+            return "'" + copy.place.repository->storage->describe(copy.object) + "'";
+        };
+        if (differs != segment.copies.end())
+            return "is in the archive with different content, as " + shown(segment.copies.front()) +
+                   " and " + shown(*differs);
+        const bool empty =
+            !segment.copies.empty() && std::ranges::all_of(segment.copies, [](const Copy& copy) {
+                return copy.stored_size == 0;
+            });
+        return empty ? "is empty: " + shown(segment.copies.front()) : "";
+    }
+    void judge_names() {
+        for (const Segment& segment : wal_.segments) {
+            std::string flaw = flaw_of(segment);
+            if (flaw.empty()) continue;
+            const Lsn begin = pgdata::wal_segment_start(segment.name, wal_.segment_size);
+            if (!wal_.barrier || begin < wal_.barrier->begin)
+                wal_.barrier = WalKnowledge::Barrier{segment.name, begin, Lsn{}, std::move(flaw)};
+        }
     }
 
     const Legs legs_;
@@ -192,38 +226,72 @@ private:
     const std::function<bool()>& enough_;
 };
 
-Result<> read_object(const Segment& segment, const std::string& object,
+Result<> read_object(const Place& place, const std::string& object,
                      compress::CompressType compression, io::Sink& content) {
-    const auto source = CHRONOS_TRY(segment.repository->storage->open(object));
+    const auto source = CHRONOS_TRY(place.repository->storage->open(object));
     const auto decompressor =
         compress::make_decompressor(compression, compress::Form::normal, content);
     const auto decryptor =
-        segment.pass.empty()
+        place.pass.empty()
             ? nullptr
-            : crypto::make_decryptor(segment.pass, crypto::CipherForm::normal, *decompressor);
+            : crypto::make_decryptor(place.pass, crypto::CipherForm::normal, *decompressor);
     CHRONOS_TRY(io::copy(*source, decryptor ? *decryptor : *decompressor));
     return {};
 }
 
-/// As the server gets it: behind what was streamed there are zeros.
-Result<std::string> read_segment(const WalToRead& wal, const Segment& segment,
-                                 const std::function<bool()>& enough) {
-    std::string content;
-    if (segment.pieces.empty()) {
-        BoundedSink sink(kSegmentSizeMax, enough);
-        CHRONOS_TRY(read_object(segment, segment.object,
-                                compress::compress_type_of_name(segment.compressed_as), sink));
-        content = std::move(sink.content());
+/// Kind checksum: it is not what its name says, nor is what cannot be decoded; archive-get takes
+/// another copy then.
+Result<std::string> read_copy(const WalToRead& wal, const Segment& segment, const Copy& copy,
+                              const std::function<bool()>& enough) {
+    BoundedSink sink(kSegmentSizeMax, enough);
+    const auto read = read_object(copy.place, copy.object, copy.compression, sink);
+    const bool undecodable = !read && (read.error().kind() == ErrorKind::format ||
+                                       read.error().kind() == ErrorKind::checksum ||
+                                       read.error().kind() == ErrorKind::crypto);
+    if (!read && !undecodable) return read.error();
+    std::string content = std::move(sink.content());
+    const auto header = pgdata::parse_wal_header(io::bytes(content));
+    if (undecodable || crypto::sha1_hex(io::bytes(content)) != copy.checksum || !header ||
+        header->page_address != pgdata::wal_segment_start(segment.name, wal.segment_size))
+        return Error(ErrorKind::checksum,
+                     "'" + copy.place.repository->storage->describe(copy.object) + "' is damaged");
+    return content;
+}
+
+/// Kind checksum if every copy is damaged.
+Result<std::string> read_any_copy(const WalToRead& wal, const Segment& segment,
+                                  const std::function<bool()>& enough) {
+    std::optional<Error> damaged, unread;
+    for (const Copy& copy : segment.copies) {
+        auto content = read_copy(wal, segment, copy, enough);
+        if (content) return content;
+        (content.error().kind() == ErrorKind::checksum ? damaged : unread) =
+            std::move(content).error();
     }
+    return unread ? *std::move(unread) : *std::move(damaged);
+}
+
+Result<std::string> read_pieces(const WalToRead& wal, const Segment& segment,
+                                const std::function<bool()>& enough) {
+    std::string content;
     for (const repo::WalPiece& piece : segment.pieces) {
         const std::size_t size = piece.end - piece.begin;
         BoundedSink sink(size, enough);
-        CHRONOS_TRY(read_object(segment, piece.object(wal.stanza, segment.archive_id),
+        CHRONOS_TRY(read_object(segment.streamed,
+                                piece.object(wal.stanza, segment.streamed.archive_id),
                                 piece.compression, sink));
         if (sink.content().size() != size)
-            return Error(ErrorKind::checksum, "a piece of " + segment.name + " is not whole");
+            return Error(ErrorKind::file_read, "a piece of " + segment.name + " is not whole");
         content += sink.content();
     }
+    return content;
+}
+
+/// As the server gets it: behind what was streamed, or the way leaves, there are zeros.
+Result<std::string> read_segment(const WalToRead& wal, const Segment& segment,
+                                 const std::function<bool()>& enough) {
+    std::string content = CHRONOS_TRY(segment.copies.empty() ? read_pieces(wal, segment, enough)
+                                                             : read_any_copy(wal, segment, enough));
     if (segment.left) {
         const Lsn begin = pgdata::wal_segment_start(segment.name, wal.segment_size);
         const std::uint64_t kept =
@@ -275,25 +343,11 @@ bool goes_on_behind(const WalToRead& wal, std::size_t index) {
                pgdata::next_wal_segment(wal.segments[index].name, wal.segment_size);
 }
 
-/// Of a segment that archive-get would not give to a server, as nothing is left that could be
-/// given.
-bool is_unusable(const WalToRead& wal, std::size_t index, const Result<std::string>& content) {
-    const Segment& segment = wal.segments[index];
-    if (segment.has_other_copy || !segment.pieces.empty() || !goes_on_behind(wal, index))
-        return false;
-    if (!content)
-        return content.error().kind() == ErrorKind::format ||
-               content.error().kind() == ErrorKind::checksum;
-    const auto header = pgdata::parse_wal_header(io::bytes(*content));
-    return !header ||
-           header->page_address != pgdata::wal_segment_start(segment.name, wal.segment_size);
-}
-
 /// How far the WAL goes in a segment of the archive that ends early, though the next one follows.
 std::optional<pgdata::WalExtent> damage_in(const WalToRead& wal, std::size_t index,
                                            const std::string& content) {
     const Segment& segment = wal.segments[index];
-    if (!goes_on_behind(wal, index) || !segment.pieces.empty()) return std::nullopt;
+    if (!goes_on_behind(wal, index) || segment.copies.empty()) return std::nullopt;
     pgdata::WalExtent extent =
         pgdata::wal_extent(io::bytes(content), pgdata::WalReader::Depth::records,
                            pgdata::timeline_of_segment(segment.name));
@@ -305,6 +359,7 @@ WalRead read_wal(const WalToRead& wal, unsigned process_max, const std::function
     WalRead result;
     result.count = wal.segments.size();
     result.known.listed = wal.listed;
+    result.known.barrier = wal.barrier;
     for (const Segment& segment : wal.segments)
         result.known.segments.push_back(
             {pgdata::wal_segment_start(segment.name, wal.segment_size), false, {}});
@@ -317,12 +372,13 @@ WalRead read_wal(const WalToRead& wal, unsigned process_max, const std::function
         if (enough()) return {};
         const io::ByteBudget::Share share(budget, wal.segment_size);
         const auto content = read_segment(wal, wal.segments[index], enough);
-        if (is_unusable(wal, index, content)) {
+        if (!content && content.error().kind() == ErrorKind::checksum) {
             const Lsn begin = result.known.segments[index].begin;
             const std::lock_guard lock(mutex);
             std::optional<WalKnowledge::Barrier>& first = result.known.barrier;
-            if (!first || begin <= first->begin)
-                first = WalKnowledge::Barrier{wal.segments[index].name, begin, Lsn{}};
+            if (!first || begin < first->begin)
+                first = WalKnowledge::Barrier{wal.segments[index].name, begin, Lsn{},
+                                              "cannot be used: " + content.error().message()};
             return {};
         }
         // What else cannot be read recovery will say: here it is unread.
@@ -334,9 +390,11 @@ WalRead read_wal(const WalToRead& wal, unsigned process_max, const std::function
         const std::lock_guard lock(mutex);
         std::optional<WalKnowledge::Barrier>& first = result.known.barrier;
         if (minimal && *minimal >= wal.target.from && (!first || *minimal < first->begin))
-            first = WalKnowledge::Barrier{wal.segments[index].name, *minimal, {}};
+            first = WalKnowledge::Barrier{wal.segments[index].name, *minimal, {}, ""};
         if (damaged && (!first || damaged->end < first->begin))
-            first = WalKnowledge::Barrier{wal.segments[index].name, damaged->end, damaged->last};
+            first = WalKnowledge::Barrier{
+                wal.segments[index].name, damaged->end, damaged->last,
+                "is damaged from " + damaged->end.str() + " on, and the WAL goes on behind it"};
         if (parameters) result.parameters.raise(*parameters);
         result.known.segments[index].read = true;
         result.known.segments[index].target = std::move(found);
@@ -386,13 +444,16 @@ Error error_of(const WalKnowledge::Barrier& barrier) {
                          barrier.segment + ") on: no recovery gets past that")
             .with_hint("--type=lsn --target=" + begin + " --target-exclusive recovers up to there.")
             .with_hint(later);
-    Error error(ErrorKind::backup_set_invalid,
-                "WAL segment " + barrier.segment + " is damaged from " + begin +
-                    " on, and the WAL goes on behind it: no recovery gets past that");
+    Error error(ErrorKind::backup_set_invalid, "WAL segment " + barrier.segment + " " +
+                                                   barrier.flaw + ": no recovery gets past that");
     if (barrier.before_damage->value != 0)
         error = std::move(error).with_hint("--type=lsn --target=" + barrier.before_damage->str() +
                                            " recovers up to there.");
-    return std::move(error).with_hint(later);
+    return std::move(error)
+        .with_hint(
+            "If another copy of it exists (pg_wal of the former primary or of a standby), put that"
+            " in the archive in its place.")
+        .with_hint(later);
 }
 
 }  // namespace
@@ -428,7 +489,9 @@ WalKnowledge look_into_wal(const RestoreRequest& request,
     if (wal->segments.empty()) return {};
     if (!seeks_target(plan) && !request.only_plan) {
         plan.wal_to_read = wal;
-        return {};
+        WalKnowledge by_name;
+        by_name.barrier = wal->barrier;
+        return by_name;
     }
     const auto end =
         std::chrono::steady_clock::now() + (seeks_target(plan) ? kTimeMax : kTimeMaxWithoutTarget);

@@ -25,9 +25,10 @@ struct WalKnowledge {
         std::string segment;
         Lsn begin;
         /// Not for what the server wrote there (wal_level = minimal), but because the segment is
-        /// damaged, though the WAL goes on behind it: where the last record before that begins; 0
-        /// if nothing of the segment can be read.
+        /// damaged: where the last record before that begins; 0 if nothing of the segment can be
+        /// read.
         std::optional<Lsn> before_damage;
+        std::string flaw;  ///< of one that is damaged: "is damaged from ... on, ..."
         /// A recovery that ends here does not come to it.
         Lsn last_before() const {
             return before_damage && before_damage->value != 0 ? *before_damage : begin;

@@ -9,9 +9,11 @@
 #include "chronos/ops/restore.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/pgdata/server_parameters.h"
+#include "chronos/repo/archives.h"
 #include "chronos/repo/manifest_store.h"
 #include "chronos/repo/places.h"
 #include "chronos/repo/stored_file.h"
+#include "chronos/repo/wal_archive.h"
 #include "chronos/repo/wal_notes.h"
 #include "destination.h"
 #include "mapping.h"
@@ -176,11 +178,12 @@ void judge_hole(const RestoreRequest& request, const WalScanRequest& scan_reques
 void judge_barrier(const RestoreRequest& request, const WalScanRequest& scan_request,
                    const WalKnowledge& known, RestorePlan& plan) {
     if (!known.barrier) return;
-    const auto& [segment, begin, before_damage] = *known.barrier;
-    BeforeHole before =
-        look_before(scan_request, {pgdata::timeline_of_segment(segment), segment, begin});
-    if (!before_damage || before_damage->value != 0) before.record = known.barrier->last_before();
-    add_barrier(*known.barrier, ends_before(request, plan, known, begin, before), plan);
+    const WalKnowledge::Barrier& barrier = *known.barrier;
+    BeforeHole before = look_before(scan_request, {pgdata::timeline_of_segment(barrier.segment),
+                                                   barrier.segment, barrier.begin});
+    if (!barrier.before_damage || barrier.before_damage->value != 0)
+        before.record = barrier.last_before();
+    add_barrier(barrier, ends_before(request, plan, known, barrier.begin, before), plan);
 }
 
 /// Times of backups have seconds, the target may be any moment in the one in which this one ended:
@@ -324,6 +327,55 @@ void judge_no_archive(const RestoreRequest& request, RestorePlan& plan) {
              .with_hint("--recovery-option=restore_command=... takes the WAL from elsewhere.")});
 }
 
+/// Recovery asks every repository at its end, and does not believe one that has lost its archive.
+void judge_lost_archives(const RestoreRequest& request,
+                         const std::vector<ArchiveLocation>& archives, RestorePlan& plan) {
+    std::map<const repo::Repository*, std::vector<std::string>> ids;
+    for (const ArchiveLocation& archive : archives)
+        ids[archive.repository].push_back(archive.archive_id);
+    for (const auto& [repository, own] : ids) {
+        const auto there = repo::check_archive_is_there(*repository, request.stanza, own);
+        if (there || there.error().kind() != ErrorKind::path_missing) continue;
+        Error error = Error(there.error().kind(), there.error().message() +
+                                                      ": recovery would stop where the other "
+                                                      "repositories end")
+                          .with_hint(there.error().hint())
+                          .with_hint("--repo recovers with what one of the others has.");
+        if (needs_archive(request, plan))
+            plan.problems.push_back({std::move(error)});
+        else
+            plan.warnings.push_back(error.message());
+    }
+}
+
+/// WAL of the way that only a repository has which --repo leaves out. One that cannot be read may
+/// be why it does.
+void tell_of_other_wal(const RestoreRequest& request, const WalScanRequest& scan_request,
+                       const std::string& last, RestorePlan& plan) {
+    const std::string version(plan.manifest.pg_version);
+    for (const repo::Repository& other : request.other_repositories) {
+        const auto info = repo::load_archive_info(other, request.stanza);
+        if (!info) continue;
+        WalScanRequest with_other = scan_request;
+        for (const repo::HistoryEntry& entry :
+             repo::archives_of(info->history, version, plan.manifest.system_id))
+            with_other.archives.push_back(
+                {&other, repo::archive_path(request.stanza) + "/" + entry.archive_id(),
+                 info->cipher_pass, entry.archive_id()});
+        const auto scan = scan_wal(with_other);
+        const auto position = [](const std::string& segment) {
+            return segment.empty() ? segment : segment.substr(8);
+        };
+        if (!scan || position(scan->wal.last) <= position(last)) continue;
+        const std::string name = "repo" + std::to_string(other.key);
+        plan.warnings.push_back(
+            name + " has WAL up to " + scan->wal.last + ", and this restore reads " +
+            (last.empty() ? "none" : "up to " + last) +
+            " only, because of --repo; without it, --set=" + plan.manifest.label +
+            " takes the same backup and the WAL of all repositories");
+    }
+}
+
 Result<> plan_wal(const RestoreRequest& request, const TimelineGuide& guide, RestorePlan& plan) {
     const std::vector<ArchiveLocation>& archives = guide.archives();
     if (archives.empty()) judge_no_archive(request, plan);
@@ -349,6 +401,9 @@ Result<> plan_wal(const RestoreRequest& request, const TimelineGuide& guide, Res
         scan = CHRONOS_TRY(scan_wal(to_target));
     }
     plan.wal = scan.wal;
+    judge_lost_archives(request, archives, plan);
+    if (plan.type != RecoveryType::immediate)
+        tell_of_other_wal(request, scan_request, all.wal.last, plan);
     judge_xid(control, plan);
     judge_missing(request, scan, plan);
     const WalKnowledge known =
