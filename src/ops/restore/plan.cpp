@@ -9,7 +9,6 @@
 #include "chronos/ops/restore.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/pgdata/server_parameters.h"
-#include "chronos/repo/archives.h"
 #include "chronos/repo/manifest_store.h"
 #include "chronos/repo/places.h"
 #include "chronos/repo/stored_file.h"
@@ -18,6 +17,7 @@
 #include "destination.h"
 #include "mapping.h"
 #include "other_clusters.h"
+#include "other_repositories.h"
 #include "ownership.h"
 #include "page_errors.h"
 #include "parameters.h"
@@ -348,34 +348,6 @@ void judge_lost_archives(const RestoreRequest& request,
     }
 }
 
-/// WAL of the way that only a repository has which --repo leaves out. One that cannot be read may
-/// be why it does.
-void tell_of_other_wal(const RestoreRequest& request, const WalScanRequest& scan_request,
-                       const std::string& last, RestorePlan& plan) {
-    const std::string version(plan.manifest.pg_version);
-    for (const repo::Repository& other : request.other_repositories) {
-        const auto info = repo::load_archive_info(other, request.stanza);
-        if (!info) continue;
-        WalScanRequest with_other = scan_request;
-        for (const repo::HistoryEntry& entry :
-             repo::archives_of(info->history, version, plan.manifest.system_id))
-            with_other.archives.push_back(
-                {&other, repo::archive_path(request.stanza) + "/" + entry.archive_id(),
-                 info->cipher_pass, entry.archive_id()});
-        const auto scan = scan_wal(with_other);
-        const auto position = [](const std::string& segment) {
-            return segment.empty() ? segment : segment.substr(8);
-        };
-        if (!scan || position(scan->wal.last) <= position(last)) continue;
-        const std::string name = "repo" + std::to_string(other.key);
-        plan.warnings.push_back(
-            name + " has WAL up to " + scan->wal.last + ", and this restore reads " +
-            (last.empty() ? "none" : "up to " + last) +
-            " only, because of --repo; without it, --set=" + plan.manifest.label +
-            " takes the same backup and the WAL of all repositories");
-    }
-}
-
 Result<> plan_wal(const RestoreRequest& request, const TimelineGuide& guide, RestorePlan& plan) {
     const std::vector<ArchiveLocation>& archives = guide.archives();
     if (archives.empty()) judge_no_archive(request, plan);
@@ -402,8 +374,7 @@ Result<> plan_wal(const RestoreRequest& request, const TimelineGuide& guide, Res
     }
     plan.wal = scan.wal;
     judge_lost_archives(request, archives, plan);
-    if (plan.type != RecoveryType::immediate)
-        tell_of_other_wal(request, scan_request, all.wal.last, plan);
+    if (plan.type != RecoveryType::immediate) tell_of_other_wal(request, all.wal.last, plan);
     judge_xid(control, plan);
     judge_missing(request, scan, plan);
     const WalKnowledge known =
