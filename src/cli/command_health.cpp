@@ -50,8 +50,9 @@ Result<int> run_health(Context& context) {
     const auto repositories = CHRONOS_TRY(open_repositories(config));
     HealthView view;
     ops::health::WalMemory memory;
-    view.snapshot = look_at_configured_repositories(config, repositories, memory);
     view.server = ask_server(context);
+    view.snapshot = look_at_configured_repositories(
+        config, repositories, memory, view.server ? view.server->last_archived_wal : "");
     view.now = unix_now();
     view.rules = ops::health::evaluate(view.snapshot, view.server, limits_of(config), view.now);
     CHRONOS_TRY(print_view(config, view));

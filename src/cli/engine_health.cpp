@@ -156,8 +156,9 @@ Result<> serve_health(Context& context, EngineChannel& channel) {
     const auto repositories = CHRONOS_TRY(open_repositories(config));
     auto wal_memory = read_wal_memory(pgdata);
     HealthView view;
-    view.snapshot = look_at_configured_repositories(config, repositories, wal_memory);
     view.server = CHRONOS_TRY(ops::health::look_at_server(connection, pgdata, unix_now()));
+    view.snapshot = look_at_configured_repositories(config, repositories, wal_memory,
+                                                    view.server->last_archived_wal);
     look_at_owners(repositories, pgdata, view);
     view.running = look_for_running_backups(config, repositories);
     view.now = unix_now();

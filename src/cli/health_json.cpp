@@ -134,7 +134,13 @@ json heartbeats_json(const std::vector<ops::health::HeartbeatFacts>& heartbeats)
     return rows;
 }
 
-json server_json(const std::optional<ops::health::ServerFacts>& server) {
+json data_loss_json(const HealthView& view) {
+    const auto lost = ops::health::data_loss_seconds(*view.server, view.snapshot);
+    return lost ? json(*lost) : json();
+}
+
+json server_json(const HealthView& view) {
+    const std::optional<ops::health::ServerFacts>& server = view.server;
     if (!server) return {};
     return {{"at", server->at},
             {"in_recovery", server->in_recovery},
@@ -144,7 +150,7 @@ json server_json(const std::optional<ops::health::ServerFacts>& server) {
             {"failed_count", server->failed_count},
             {"ready_segments", server->ready_segments},
             {"unarchived_bytes", server->unarchived_bytes},
-            {"data_loss_seconds", server->data_loss_seconds()},
+            {"data_loss_seconds", data_loss_json(view)},
             {"pg_wal_bytes", server->pg_wal_bytes},
             {"disk_total_bytes", server->disk_total_bytes},
             {"disk_free_bytes", server->disk_free_bytes},
@@ -270,7 +276,7 @@ std::string health_status_json(const HealthView& view) {
                       {"schedules", age_json(view.of_schedules)}}},
                     {"rules", rules_json(view.rules)},
                     {"repositories", repositories},
-                    {"server", server_json(view.server)},
+                    {"server", server_json(view)},
                     {"running", running_json(view.running)},
                     {"jobs", jobs},
                     {"schedules", schedules},

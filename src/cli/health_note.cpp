@@ -35,6 +35,7 @@ struct Field {
 constexpr std::array kTexts{
     Field<std::string>{"version", &ServerFacts::version},
     Field<std::string>{"archive_mode", &ServerFacts::archive_mode},
+    Field<std::string>{"foreign_archiver", &ServerFacts::foreign_archiver},
     Field<std::string>{"last_archived_wal", &ServerFacts::last_archived_wal},
     Field<std::string>{"last_failed_wal", &ServerFacts::last_failed_wal}};
 constexpr std::array kTimes{Field<UnixTime>{"at", &ServerFacts::at},

@@ -28,8 +28,9 @@ ops::health::Limits limits_of(const config::Config& config) {
 
 ops::health::Snapshot look_at_configured_repositories(
     const config::Config& config, const std::vector<repo::Repository>& repositories,
-    ops::health::WalMemory& memory) {
-    return ops::health::look_at_repositories(repositories, config.stanza(), memory, unix_now());
+    ops::health::WalMemory& memory, const std::string& last_archived) {
+    return ops::health::look_at_repositories(repositories, config.stanza(), memory, unix_now(),
+                                             last_archived);
 }
 
 std::vector<RunningBackup> look_for_running_backups(

@@ -57,10 +57,11 @@ struct HealthView {
     ops::health::RuleState overall() const { return ops::health::overall_state(rules); }
 };
 
-/// Repositories with what our own tools have recorded in them.
+/// Repositories with what our own tools have recorded in them. `last_archived`: as
+/// ops::health::look_at_repositories has it; whoever can ask the server asks it before.
 ops::health::Snapshot look_at_configured_repositories(
     const config::Config& config, const std::vector<repo::Repository>& repositories,
-    ops::health::WalMemory& memory);
+    ops::health::WalMemory& memory, const std::string& last_archived = "");
 std::vector<RunningBackup> look_for_running_backups(
     const config::Config& config, const std::vector<repo::Repository>& repositories);
 

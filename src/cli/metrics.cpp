@@ -377,8 +377,9 @@ void Collector::add_server() {
     if (!view_.server) return;
     const ops::health::ServerFacts& server = *view_.server;
     single("chronos_server_timestamp", "When the server was last asked.", seconds(server.at));
-    single("chronos_rpo_seconds", "Age of the oldest WAL that would be lost with the server.",
-           seconds(server.data_loss_seconds()));
+    if (const auto lost = ops::health::data_loss_seconds(server, view_.snapshot))
+        single("chronos_rpo_seconds", "Age of the oldest WAL that would be lost with the server.",
+               seconds(*lost));
     single("chronos_wal_ready_segments", "WAL files that wait for the archiver.",
            number(server.ready_segments));
     single("chronos_wal_unarchived_bytes", "WAL written that is in no repository.",

@@ -114,6 +114,14 @@ bool held_by_others(const Rows& holders) {
                                [](const Row& row) { return row.size() != 3 || !truth(row[2]); });
 }
 
+constexpr std::string_view kModule = "chronos_backup";
+
+std::string module_of(const std::string& archive_library) {
+    std::string name = archive_library.substr(archive_library.rfind('/') + 1);
+    if (name.ends_with(".so")) name.resize(name.size() - 3);
+    return name;
+}
+
 bool names_an_archiver(const std::string& command) {
     return command.find("pgbackrest") != std::string::npos ||
            command.find("chronos") != std::string::npos;
@@ -122,9 +130,16 @@ bool names_an_archiver(const std::string& command) {
 }  // namespace
 
 std::string ServerFacts::archive_module() const {
-    std::string name = archive_library.substr(archive_library.rfind('/') + 1);
-    if (name.ends_with(".so")) name.resize(name.size() - 3);
-    return name;
+    return module_of(archive_library);
+}
+
+std::string foreign_archiver(const std::string& archive_library,
+                             const std::string& archive_command) {
+    if (!archive_library.empty())
+        return module_of(archive_library) == kModule
+                   ? ""
+                   : "archive_library = '" + archive_library + "'";
+    return names_an_archiver(archive_command) ? "" : "archive_command = '" + archive_command + "'";
 }
 
 Result<std::vector<std::string>> missing_grants(Connection& connection, const std::string& role) {
@@ -162,7 +177,7 @@ Result<> check_archiving(const ServerFacts& facts, bool mode_check) {
     if (mode_check && facts.archive_mode == "always")
         return Error(ErrorKind::feature_not_supported, "archive_mode=always not supported");
     if (!facts.archive_library.empty()) {
-        if (facts.archive_module() == "chronos_backup") return {};
+        if (facts.archive_module() == kModule) return {};
         return Error(ErrorKind::archive_command_invalid,
                      "archive_library '" + facts.archive_library + "' must be chronos_backup");
     }

@@ -85,4 +85,43 @@ is((chronos($conf, 'archive-get', '--ls', '--output=xml'))[0], 32, 'an unknown f
 is((run_tool($chronos, "--config=$conf", 'info', '--wal'))[0], 37, 'a stanza is needed');
 $node->stop;
 
+# What the server gives up because it was archived is to be found there: not so if another command
+# throws it away, or if the repository is set back to what it was.
+$node = chronos_node('believer', conf => "autovacuum = off\n");
+($conf, $repo) = @$node{qw(chronos_conf chronos_repo)};
+sub health { return value("SELECT string_agg(state, ' ' ORDER BY rule DESC) FROM chronos.health WHERE rule IN ('wal_gap', 'rpo')") }
+sub archived { return value('SELECT last_archived_wal FROM pg_stat_archiver') }
+sub archived_by
+{
+	my ($setting, $there) = @_;
+	value("ALTER SYSTEM $_") for @$setting;
+	$node->reload;
+	poll_until(sub { fill(1); my @stored = glob archive_directory($node) . "/*/" . archived() . "-*"; $there == @stored }, "@$setting", 60);
+	return;
+}
+value(q{SELECT chronos.backup_now('full')});
+wait_archived($node);
+is(health(), 'ok ok', 'what was archived last is there');
+archived_by([ q{SET archive_library = ''}, q{SET archive_command = '/bin/true'} ], 0);
+is(health(), 'critical unknown', 'WAL that is thrown away is missed, and nobody knows what would be lost');
+($status, $out) = chronos($conf, 'health');
+is($status, 1, 'the command finds it too');
+like($out, qr/^critical  wal_gap: the server believes to have archived [0-9A-F]{24}, which is in no repository: repo1 ends with [0-9A-F]{24}$/m, 'and says so');
+like($out, qr/^ +HINT: What archives is .*: archive_command = '\/bin\/true'/m, 'and names the setting');
+is((chronos($conf, '--no-online', 'health'))[0], 0, 'which a repository alone does not tell');
+archived_by([ 'RESET archive_library', 'RESET archive_command' ], 1);
+value(q{SELECT chronos.backup_now('full')});
+wait_archived($node);
+is(health(), 'critical ok', 'archived again there is a gap, as before') or diag(value('TABLE chronos.health'));
+PostgreSQL::Test::Utils::system_or_bail('cp', '-a', $repo, "$repo.old");
+fill(2);
+wait_archived($node);
+rename $repo, "$repo.newer" or die $!;
+rename "$repo.old", $repo or die $!;
+is(health(), 'critical unknown', 'a repository that was set back has lost its end');
+like(value(q{SELECT message FROM chronos.health WHERE rule = 'wal_gap'}), qr/believes to have archived/, 'which is told');
+value(q{SELECT pg_stat_reset_shared('archiver')});
+unlike(value(q{SELECT message FROM chronos.health WHERE rule = 'wal_gap'}), qr/believes to have archived/, 'nothing is promised of what the server does not know');
+$node->stop;
+
 done_testing();

@@ -43,6 +43,11 @@ Result<ServerFacts> read_server_facts(Connection& connection);
 /// archive_command_invalid. `mode_check` false accepts archive_mode=always.
 Result<> check_archiving(const ServerFacts& facts, bool mode_check);
 
+/// The setting that archives, "archive_command = '/bin/true'", if that is neither our module nor a
+/// command of ours or pgBackRest's; "" if it is.
+std::string foreign_archiver(const std::string& archive_library,
+                             const std::string& archive_command);
+
 /// The clock of the server: seconds, and milliseconds within the second.
 struct ServerTime {
     UnixTime second = 0;

@@ -87,8 +87,10 @@ struct ArchiveFacts {
     std::string max;
     std::uint64_t segments = 0;
     std::uint64_t stored_bytes = 0;
-    UnixTime newest = 0;       ///< when the last segment was stored
-    std::vector<WalGap> gaps;  ///< what retention has removed between backups is none
+    UnixTime newest = 0;             ///< when the last segment was stored
+    bool has_last_archived = false;  ///< Snapshot::last_archived is there
+    std::string timeline_end;        ///< last segment of its timeline; "" if there is none
+    std::vector<WalGap> gaps;        ///< what retention has removed between backups is none
     std::vector<LostTimeline> lost_timelines;
     std::vector<WalHour> hours;  ///< of the last two days, ascending
 };
@@ -168,8 +170,11 @@ struct Snapshot {
     UnixTime taken_at = 0;
     std::string stanza;
     std::vector<RepositoryFacts> repositories;  ///< ascending key
-    std::optional<VerifyFacts> verify;          ///< the worst of all, as old as the oldest
-    std::optional<DrillFacts> drill;            ///< the last
+    /// The segment that the server believed to have been archived last, as it was before the
+    /// repositories were looked at; "" if that is not known.
+    std::string last_archived;
+    std::optional<VerifyFacts> verify;  ///< the worst of all, as old as the oldest
+    std::optional<DrillFacts> drill;    ///< the last
 
     StatusCode status() const;
     /// The newest of all repositories; nullptr if there is none.
@@ -182,9 +187,11 @@ const repo::BackupEntry* latest_backup_of(const RepositoryFacts& repository);
 
 /// Looks at every repository. What is wrong with one becomes its `problem`. Directories of WAL that
 /// `memory` knows, and that cannot have got anything since, are not listed again for some hours:
-/// an archive may have a million segments.
+/// an archive may have a million segments. `last_archived` is what the server said of itself
+/// (ServerFacts) before this was called: what it archives meanwhile may have come too late.
 Snapshot look_at_repositories(const std::vector<repo::Repository>& repositories,
-                              const std::string& stanza, WalMemory& memory, UnixTime now);
+                              const std::string& stanza, WalMemory& memory, UnixTime now,
+                              const std::string& last_archived = "");
 
 /// The outcome of a job of the server.
 struct JobFacts {
@@ -211,6 +218,7 @@ struct ServerFacts {
     std::string version;          ///< "15"
     bool in_recovery = false;
     std::string archive_mode;
+    std::string foreign_archiver;   ///< the setting, if what archives is none of ours; else ""
     std::string last_archived_wal;  ///< "" if there is none yet
     UnixTime last_archived_at = 0;
     std::string last_failed_wal;
@@ -230,9 +238,28 @@ struct ServerFacts {
 
     /// Whether there is data in it, not only what an idle server writes, that no repository has.
     bool holds_unarchived() const;
-    /// Age of the oldest WAL that would be lost with this server, in seconds.
+    /// Age of the oldest WAL that would be lost with this server, in seconds, if all is in a
+    /// repository that was archived.
     std::int64_t data_loss_seconds() const;
 };
+
+/// Whether the stanza there is of another cluster than the server, whose WAL and backups it does
+/// not take then. What it has says nothing of the server.
+bool is_of_another_cluster(const RepositoryFacts& repository, const ServerFacts& server);
+
+/// How a repository has what the server believed to have been archived last.
+enum class LastArchived {
+    not_told,  ///< not known, or nothing that this repository promises to have
+    there,
+    missing,
+};
+/// Where no backup of the present cluster is, or all that recovery needs begins behind it, nothing
+/// is promised.
+LastArchived last_archived_in(const RepositoryFacts& repository, const Snapshot& snapshot);
+
+/// As ServerFacts has it; nullopt if what was archived last is in no repository: then more would be
+/// lost than the server knows.
+std::optional<std::int64_t> data_loss_seconds(const ServerFacts& server, const Snapshot& snapshot);
 
 /// Asks the server; the file system of `<pgdata>/pg_wal` is looked at directly.
 Result<ServerFacts> look_at_server(db::Connection& connection, const std::string& pgdata,

@@ -158,9 +158,18 @@ Service::Service(const config::Config& config, std::vector<repo::Repository> rep
 
 Service::~Service() = default;
 
+/// What the server believed to be archived, if its last word is not too old to go by.
+std::string Service::last_archived() const {
+    const std::string pgdata = config_.get_string("pg1-path");
+    if (pgdata.empty()) return "";
+    const auto note = read_health_note(pgdata);
+    const bool holds = note && unix_now() - note->server.at <= note->limit();
+    return holds ? note->server.last_archived_wal : "";
+}
+
 void Service::refresh() {
     auto fresh = std::make_shared<const ops::health::Snapshot>(
-        look_at_configured_repositories(config_, repositories_, wal_memory_));
+        look_at_configured_repositories(config_, repositories_, wal_memory_, last_archived()));
     const std::lock_guard lock(mutex_);
     remember_repositories(*fresh);
     snapshot_ = std::move(fresh);

@@ -68,6 +68,7 @@ private:
     void add_note(HealthView& view);
     void add_live_jobs(HealthView& view) const;
     void add_server_rule(HealthView& view) const;
+    std::string last_archived() const;
     void remember_repositories(const ops::health::Snapshot& fresh);
     void note_rules();
     void tell_of_silence();

@@ -94,6 +94,24 @@ void add_directory(ArchiveFacts& archive, const std::string& name, const WalDire
             add_to_hour(archive.hours, hour.begin, hour.segments, hour.stored_bytes);
 }
 
+/// The segment that a file of pg_wal is, or a backup history is about; "" for every other one, of
+/// which nothing is to be said.
+std::string segment_of(const std::string& file) {
+    const bool tells = file.size() == pgdata::kWalSegmentNameSize || file.ends_with(".backup");
+    std::string segment = file.substr(0, pgdata::kWalSegmentNameSize);
+    return tells && pgdata::is_wal_segment(segment) ? segment : "";
+}
+
+void look_for_last_archived(const std::string& segment, const std::string& directory,
+                            const std::vector<WalRun>& runs, ArchiveFacts& archive) {
+    if (runs.empty() || segment.empty() || !segment.starts_with(directory.substr(0, 8))) return;
+    archive.timeline_end = segment_name(directory, runs.back().last);
+    if (!segment.starts_with(directory)) return;
+    const std::uint32_t low = segment_low(segment);
+    archive.has_last_archived = std::ranges::any_of(
+        runs, [&](const WalRun& run) { return run.first <= low && low <= run.last; });
+}
+
 std::string first_backup_behind(const WalGap& gap, const RepositoryFacts& facts,
                                 std::uint64_t history_id) {
     const repo::BackupEntry* first = nullptr;
@@ -106,7 +124,8 @@ std::string first_backup_behind(const WalGap& gap, const RepositoryFacts& facts,
 
 Result<ArchiveFacts> look_at_archive(const Repository& repository, const std::string& stanza,
                                      const std::string& pass, const RepositoryFacts& facts,
-                                     const repo::HistoryEntry& database, WalMemory& memory,
+                                     const repo::HistoryEntry& database,
+                                     const std::string& last_archived, WalMemory& memory,
                                      UnixTime now) {
     ArchiveFacts archive;
     archive.database = database;
@@ -121,13 +140,15 @@ Result<ArchiveFacts> look_at_archive(const Repository& repository, const std::st
         const bool last =
             i + 1 == names.size() || names[i + 1].substr(0, 8) != names[i].substr(0, 8);
         auto known = memory.find(prefix + names[i]);
-        if (known == memory.end() || !still_holds(known->second, last, now))
+        if (known == memory.end() || !still_holds(known->second, last, now) ||
+            last_archived.starts_with(names[i]))
             known = memory
                         .insert_or_assign(prefix + names[i],
                                           CHRONOS_TRY(list_directory(*repository.storage,
                                                                      path + "/" + names[i], now)))
                         .first;
         add_directory(archive, names[i], known->second, now);
+        look_for_last_archived(last_archived, names[i], known->second.runs, archive);
         runs.add(names[i], known->second.runs);
     }
     if (const auto size = segment_size_of(facts.backups, database.id)) runs.set_segment_size(*size);
@@ -200,8 +221,9 @@ Result<repo::ArchiveInfo> archive_info_of(const Repository& repository, const st
     return info;
 }
 
-Result<> look_into(const Repository& repository, const std::string& stanza, WalMemory& memory,
-                   UnixTime now, RepositoryFacts& facts) {
+Result<> look_into(const Repository& repository, const std::string& stanza,
+                   const std::string& last_archived, WalMemory& memory, UnixTime now,
+                   RepositoryFacts& facts) {
     auto info = repo::load_backup_info(repository, stanza);
     if (!info && info.error().kind() == ErrorKind::not_found) {
         const bool there =
@@ -219,21 +241,22 @@ Result<> look_into(const Repository& repository, const std::string& stanza, WalM
     facts.backups = std::move(info->backups);
     if (facts.backups.empty()) facts.status = StatusCode::no_valid_backups;
     for (const repo::HistoryEntry& database : facts.history) {
-        ArchiveFacts archive = CHRONOS_TRY(
-            look_at_archive(repository, stanza, archive_pass, facts, database, memory, now));
+        ArchiveFacts archive = CHRONOS_TRY(look_at_archive(repository, stanza, archive_pass, facts,
+                                                           database, last_archived, memory, now));
         if (!archive.max.empty() || database.id == facts.current_id)
             facts.archives.push_back(std::move(archive));
     }
     return {};
 }
 
-RepositoryFacts look_at(const Repository& repository, const std::string& stanza, WalMemory& memory,
-                        UnixTime now) {
+RepositoryFacts look_at(const Repository& repository, const std::string& stanza,
+                        const std::string& last_archived, WalMemory& memory, UnixTime now) {
     RepositoryFacts facts;
     facts.key = repository.key;
     facts.cipher = repository.cipher;
     facts.place = repository.storage->describe("");
-    if (const auto looked = look_into(repository, stanza, memory, now, facts); !looked) {
+    if (const auto looked = look_into(repository, stanza, last_archived, memory, now, facts);
+        !looked) {
         facts.status = StatusCode::other;
         facts.problem = looked.error().message();
         facts.way_out = looked.error().hint();
@@ -291,13 +314,46 @@ const repo::BackupEntry* latest_backup_of(const RepositoryFacts& repository) {
     return latest;
 }
 
+bool is_of_another_cluster(const RepositoryFacts& repository, const ServerFacts& server) {
+    const repo::HistoryEntry* cluster = repository.cluster();
+    return server.system_id != 0 && cluster != nullptr &&
+           (cluster->system_id != server.system_id || cluster->version != server.version);
+}
+
+// Expire keeps everything from the start of the newest backup on.
+LastArchived last_archived_in(const RepositoryFacts& repository, const Snapshot& snapshot) {
+    std::string kept_from;
+    for (const repo::BackupEntry& backup : repository.backups)
+        if (backup.history_id == repository.current_id)
+            kept_from = std::max(kept_from, backup.archive_start);
+    if (kept_from.empty() || snapshot.last_archived < kept_from) return LastArchived::not_told;
+    const auto archive = std::ranges::find(repository.archives, repository.current_id,
+                                           [](const ArchiveFacts& one) { return one.database.id; });
+    if (archive == repository.archives.end()) return LastArchived::not_told;
+    return archive->has_last_archived ? LastArchived::there : LastArchived::missing;
+}
+
+std::optional<std::int64_t> data_loss_seconds(const ServerFacts& server, const Snapshot& snapshot) {
+    bool missing = false;
+    for (const RepositoryFacts& repository : snapshot.repositories) {
+        if (is_of_another_cluster(repository, server)) continue;
+        const LastArchived found = last_archived_in(repository, snapshot);
+        if (found == LastArchived::there) return server.data_loss_seconds();
+        missing = missing || found == LastArchived::missing;
+    }
+    return missing ? std::nullopt : std::optional(server.data_loss_seconds());
+}
+
 Snapshot look_at_repositories(const std::vector<Repository>& repositories,
-                              const std::string& stanza, WalMemory& memory, UnixTime now) {
+                              const std::string& stanza, WalMemory& memory, UnixTime now,
+                              const std::string& last_archived) {
     Snapshot snapshot;
     snapshot.taken_at = now;
     snapshot.stanza = stanza;
+    snapshot.last_archived = segment_of(last_archived);
     for (const Repository& repository : repositories) {
-        snapshot.repositories.push_back(look_at(repository, stanza, memory, now));
+        snapshot.repositories.push_back(
+            look_at(repository, stanza, snapshot.last_archived, memory, now));
         add_records(snapshot.repositories.back(), now, snapshot);
     }
     return snapshot;

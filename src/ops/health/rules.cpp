@@ -118,13 +118,8 @@ std::string describe(const std::string& version, std::uint64_t system_id) {
     return "version " + version + ", system-id " + std::to_string(system_id);
 }
 
-/// Whether the stanza is of another cluster than the running server, whose WAL and backups it does
-/// not take then. What it has says nothing of this server.
 bool is_foreign(const View& view, const RepositoryFacts& repository) {
-    const repo::HistoryEntry* cluster = repository.cluster();
-    return view.server != nullptr && view.server->system_id != 0 && cluster != nullptr &&
-           (cluster->system_id != view.server->system_id ||
-            cluster->version != view.server->version);
+    return view.server != nullptr && is_of_another_cluster(repository, *view.server);
 }
 
 std::string foreign_text(const View& view, const RepositoryFacts& repository) {
@@ -388,41 +383,112 @@ Loss worst_lost_timeline(const View& view, std::set<unsigned>& found_in) {
     return worst;
 }
 
+/// Where an archive has gaps, in the order of its WAL.
+std::string text_of_gaps(const std::vector<WalGap>& gaps) {
+    const WalGap& first = gaps.front();
+    std::string text = "misses " + count_of(first.segments, "segment") + " from " + first.first +
+                       " on" +
+                       (first.backup.empty() ? "" : ", which backup " + first.backup + " needs");
+    if (gaps.size() == 1) return text;
+    // What the newest backup is followed by bounds what can be recovered from now on.
+    const auto open = std::ranges::find(gaps, "", &WalGap::next_backup);
+    const bool bounds = open != gaps.begin() && open != gaps.end();
+    return text + ", and has " + count_of(gaps.size() - 1, "more gap") +
+           (bounds ? ": what the newest backup leads to ends before " + open->first
+                   : ", the last from " + gaps.back().first + " on");
+}
+
+Loss gaps_of(const View& view, std::uint64_t& missing, std::set<unsigned>& found_in) {
+    Loss loss;
+    std::string behind;
+    bool open = false;
+    for (const RepositoryFacts& repository : view.snapshot.repositories) {
+        std::vector<WalGap> all;
+        for (const ArchiveFacts& archive : repository.archives) {
+            std::vector<WalGap> gaps = archive.gaps;
+            std::ranges::stable_sort(gaps, {}, &WalGap::first);
+            all.insert(all.end(), gaps.begin(), gaps.end());
+        }
+        for (const WalGap& gap : all) {
+            missing += gap.segments;
+            open = open || gap.next_backup.empty();
+            behind = std::max(behind, gap.next_backup);
+        }
+        if (all.empty()) continue;
+        found_in.insert(repository.key);
+        loss.message +=
+            (loss.message.empty() ? "" : "; ") + repo_name(repository) + " " + text_of_gaps(all);
+    }
+    if (loss.message.empty()) return loss;
+    loss.state = RuleState::critical;
+    loss.hint = open ? "Nothing can be recovered across a gap: take a backup now."
+                     : "Moments in the gap are lost, and no restore goes across it. Backup " +
+                           behind + " was taken behind it: later moments can be reached.";
+    return loss;
+}
+
+std::string end_of_archive(const RepositoryFacts& repository) {
+    const auto archive = std::ranges::find(repository.archives, repository.current_id,
+                                           [](const ArchiveFacts& one) { return one.database.id; });
+    return repo_name(repository) +
+           (archive == repository.archives.end() || archive->timeline_end.empty()
+                ? " has no WAL of that timeline"
+                : " ends with " + archive->timeline_end);
+}
+
+constexpr const char* kBelieved = "the server believes to have archived ";
+
+std::string hint_about_end(const View& view) {
+    if (view.server != nullptr && !view.server->foreign_archiver.empty())
+        return "What archives is neither chronos nor pgBackRest: " +
+               printable(view.server->foreign_archiver) +
+               ". Set archive_library = 'chronos_backup', then take a backup now: what was thrown"
+               " away cannot be recovered.";
+    return "The repository has lost its end, as one that was set back to an older state has;"
+           " or what archives uses another repository or stanza; or WAL was dropped because of"
+           " archive-push-queue-max. Take a backup now: no restore gets to what is missing.";
+}
+
+/// What the server has given up because it was archived, and what is not there.
+Loss lost_end(const View& view, std::set<unsigned>& found_in) {
+    std::string ends;
+    bool is_there = false;
+    for (const RepositoryFacts& repository : view.snapshot.repositories) {
+        if (is_foreign(view, repository)) continue;
+        const LastArchived found = last_archived_in(repository, view.snapshot);
+        is_there = is_there || found == LastArchived::there;
+        if (found != LastArchived::missing) continue;
+        found_in.insert(repository.key);
+        ends += (ends.empty() ? "" : ", ") + end_of_archive(repository);
+    }
+    if (ends.empty()) return {};
+    const std::string what = kBelieved + view.snapshot.last_archived + ", ";
+    // What is left still restores, but one failure further that is lost.
+    return is_there ? Loss{RuleState::warning, what + "which is not in all repositories: " + ends,
+                           "A restore from that repository ends there. A backup into it begins a"
+                           " new window: take one."}
+                    : Loss{RuleState::critical, what + "which is in no repository: " + ends,
+                           hint_about_end(view)};
+}
+
 Rule wal_gap(const View& view) {
     constexpr const char* kName = "wal_gap";
     if (!any_read(view)) return nothing_read(view, kName);
-    std::uint64_t missing = 0;
-    std::string message, behind;
-    bool open = false;
-    std::set<unsigned> found_in;
-    for (const RepositoryFacts& repository : view.snapshot.repositories)
-        for (const ArchiveFacts& archive : repository.archives)
-            for (const WalGap& gap : archive.gaps) {
-                missing += gap.segments;
-                found_in.insert(repository.key);
-                open = open || gap.next_backup.empty();
-                behind = std::max(behind, gap.next_backup);
-                if (!message.empty()) continue;
-                message = repo_name(repository) + " misses " + count_of(gap.segments, "segment") +
-                          " from " + gap.first + " on" +
-                          (gap.backup.empty() ? "" : ", which backup " + gap.backup + " needs");
-            }
     Rule rule = found(kName, RuleState::ok, "the WAL of the recovery window is without gaps");
+    std::uint64_t missing = 0;
+    const std::array losses{gaps_of(view, missing, rule.found_in),
+                            worst_lost_timeline(view, rule.found_in),
+                            lost_end(view, rule.found_in)};
     rule.value = std::to_string(missing);
     rule.number = to_number(missing);
-    rule.found_in = std::move(found_in);
-    const Loss lost = worst_lost_timeline(view, rule.found_in);
-    if (missing == 0 && lost.state == RuleState::ok) return rule;
-    rule.state = lost.state;
-    rule.message = lost.message;
-    rule.hint = lost.hint;
-    if (missing == 0) return rule;
-    rule.state = RuleState::critical;
-    rule.message = message + (lost.message.empty() ? "" : "; " + lost.message);
-    rule.hint = open ? "Nothing can be recovered across a gap: take a backup now."
-                     : "Moments in the gap are lost, and no restore goes across it. Backup " +
-                           behind + " was taken behind it: later moments can be reached.";
-    if (!lost.hint.empty()) rule.hint += " " + lost.hint;
+    std::string message;
+    for (const Loss& loss : losses) {
+        if (loss.state == RuleState::ok) continue;
+        rule.state = std::max(rule.state, loss.state);
+        message += (message.empty() ? "" : "; ") + loss.message;
+        rule.hint += (rule.hint.empty() ? "" : " ") + loss.hint;
+    }
+    if (!message.empty()) rule.message = message;
     return rule;
 }
 
@@ -589,9 +655,16 @@ Rule rpo(const View& view) {
     constexpr const char* kName = "rpo";
     if (view.server == nullptr) return without_server(kName);
     if (view.server->in_recovery) return unknown(kName, "a standby loses nothing that is archived");
-    Rule rule =
-        duration_rule(kName, view.server->data_loss_seconds(), view.limits.data_loss,
-                      RuleState::critical, "without this server now, lost would be the last");
+    const auto lost = data_loss_seconds(*view.server, view.snapshot);
+    if (!lost) {
+        Rule rule = unknown(kName, kBelieved + view.snapshot.last_archived +
+                                       ", which is in no repository: what would be lost is more "
+                                       "than it knows");
+        rule.hint = hint_about_end(view);
+        return rule;
+    }
+    Rule rule = duration_rule(kName, *lost, view.limits.data_loss, RuleState::critical,
+                              "without this server now, lost would be the last");
     if (rule.state != RuleState::ok)
         rule.hint = "A smaller archive_timeout bounds what an unfinished WAL segment can hold.";
     const ServerFacts& server = *view.server;

@@ -1,6 +1,7 @@
 #include <sys/statvfs.h>
 
 #include "chronos/base/text.h"
+#include "chronos/db/server.h"
 #include "chronos/ops/health.h"
 #include "ops/health/columns.h"
 
@@ -25,7 +26,9 @@ constexpr std::string_view kFactsQuery =
     " coalesce(CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN"
     "  (r.segments * s.size::numeric"
     "   + mod(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), '0/0'), s.size))"
-    "  ::bigint END, 0)::text"
+    "  ::bigint END, 0)::text,"
+    " coalesce(pg_catalog.current_setting('archive_library', true), ''),"
+    " coalesce(pg_catalog.current_setting('archive_command', true), '')"
     " FROM pg_catalog.pg_stat_archiver AS a,"
     " (SELECT pg_catalog.count(*) AS segments,"
     "   coalesce(extract(epoch FROM pg_catalog.min(modification))::bigint, 0) AS oldest"
@@ -144,7 +147,7 @@ std::int64_t ServerFacts::data_loss_seconds() const {
 Result<ServerFacts> look_at_server(db::Connection& connection, const std::string& pgdata,
                                    UnixTime now) {
     const db::Rows rows = CHRONOS_TRY(connection.query(kFactsQuery));
-    if (rows.size() != 1 || rows[0].size() != 12)
+    if (rows.size() != 1 || rows[0].size() != 14)
         return Error(ErrorKind::db_query,
                      "the server's answer about WAL is not of the expected form");
     const db::Row& row = rows[0];
@@ -162,6 +165,7 @@ Result<ServerFacts> look_at_server(db::Connection& connection, const std::string
     facts.oldest_ready = time_of(row[9]);
     facts.pg_wal_bytes = number(row[10]);
     facts.unarchived_bytes = number(row[11]);
+    facts.foreign_archiver = db::foreign_archiver(row[12].value_or(""), row[13].value_or(""));
     look_at_disk(pgdata, facts);
     ask_about_cluster(connection, facts);
     CHRONOS_TRY(ask_about_jobs(connection, facts));

@@ -27,9 +27,9 @@ class Health : public testing::Test {
 protected:
     Health() : stanza_(std::make_shared<test::MemoryStorage>()) {}
 
-    Snapshot look(UnixTime now = kNow) {
+    Snapshot look(UnixTime now = kNow, const std::string& last_archived = "") {
         stanza_.save();
-        return look_at_repositories({stanza_.repository()}, "main", memory_, now);
+        return look_at_repositories({stanza_.repository()}, "main", memory_, now, last_archived);
     }
     static Rule rule(const Snapshot& snapshot, std::string_view name,
                      const std::optional<ServerFacts>& server = std::nullopt,
@@ -316,6 +316,99 @@ TEST_F(Health, AGapIsNoReasonForABackupWhereOneWasTakenBehindIt) {
 }
 
 // What no history file leads to is lost as what is missing is, although it is all there.
+TEST_F(Health, OfSeveralGapsThatOneIsToldThatBoundsTheNewestBackup) {
+    stanza_.add(full_label(1), 1, 2, "", kNow - 10);
+    stanza_.add(full_label(2), 8, 9, "", kNow);
+    stanza_.add_segments(1, 3);
+    stanza_.add_segments(5, 10);
+    stanza_.add_segments(12, 13);
+    stanza_.add_segments(15, 16);
+    Rule gap = rule(look(), "wal_gap");
+    EXPECT_THAT(gap.message, HasSubstr("misses 1 segment from " + stanza_.segment(4)));
+    EXPECT_THAT(gap.message, HasSubstr("2 more gaps: what the newest backup leads to ends before " +
+                                       stanza_.segment(11)));
+    stanza_.add(full_label(3), 15, 16, "", kNow);
+    gap = rule(look(), "wal_gap");
+    EXPECT_THAT(gap.message, HasSubstr("2 more gaps, the last from " + stanza_.segment(14)));
+    EXPECT_THAT(gap.hint, HasSubstr(full_label(3)));
+}
+
+// It gives up what it believes to be archived: thrown away by an archive_command, or gone with the
+// end of a repository that was set back.
+TEST_F(Health, WhatTheServerBelievesArchivedAndIsNowhereIsAGap) {
+    stanza_.add(full_label(1), 1, 2, "", kNow);
+    stanza_.add_segments(1, 5);
+    ServerFacts server = sound_server();
+    Snapshot snapshot = look(kNow, stanza_.segment(5));
+    EXPECT_EQ(rule(snapshot, "wal_gap", server).state, RuleState::ok);
+    EXPECT_EQ(rule(snapshot, "rpo", server).state, RuleState::ok);
+    snapshot = look(kNow, stanza_.segment(7));
+    Rule gap = rule(snapshot, "wal_gap", server);
+    EXPECT_EQ(gap.state, RuleState::critical);
+    EXPECT_THAT(gap.message, HasSubstr(stanza_.segment(7) + ", which is in no repository"));
+    EXPECT_THAT(gap.message, HasSubstr("repo1 ends with " + stanza_.segment(5)));
+    EXPECT_THAT(gap.hint, HasSubstr("set back"));
+    EXPECT_TRUE(gap.found_in.contains(1));
+    server.foreign_archiver = "archive_command = '/bin/true'";
+    EXPECT_THAT(rule(snapshot, "wal_gap", server).hint, HasSubstr("/bin/true"));
+    EXPECT_EQ(rule(snapshot, "rpo", server).state, RuleState::unknown);
+    EXPECT_THAT(rule(snapshot, "rpo", server).message, HasSubstr(stanza_.segment(7)));
+    EXPECT_FALSE(data_loss_seconds(server, snapshot));
+    // A backup history is stored behind its segment.
+    snapshot = look(kNow, stanza_.segment(7) + ".00000028.backup");
+    EXPECT_EQ(rule(snapshot, "wal_gap", server).state, RuleState::critical);
+    snapshot = look(kNow, test::SyntheticStanza::segment(7, 2));
+    EXPECT_THAT(rule(snapshot, "wal_gap", server).message, HasSubstr("no WAL of that timeline"));
+}
+
+TEST_F(Health, WhatNoRepositoryPromisesToHaveIsNotMissed) {
+    const ServerFacts server = sound_server();
+    const auto state = [&](const std::string& last_archived) {
+        return rule(look(kNow, last_archived), "wal_gap", server).state;
+    };
+    stanza_.add_segments(3, 5);
+    EXPECT_EQ(state(stanza_.segment(7)), RuleState::ok) << "no backup";
+    stanza_.add(full_label(1), 3, 4, "", kNow);
+    EXPECT_EQ(state(stanza_.segment(7)), RuleState::critical);
+    EXPECT_EQ(state(stanza_.segment(2)), RuleState::ok) << "may have been expired";
+    EXPECT_EQ(state("00000002.history"), RuleState::ok);
+    EXPECT_EQ(state(stanza_.segment(7) + ".partial"), RuleState::ok);
+    EXPECT_EQ(state(""), RuleState::ok) << "statistics were reset";
+    stanza_.add_cluster("16");
+    EXPECT_EQ(state(stanza_.segment(7)), RuleState::ok) << "no backup of the present cluster";
+}
+
+TEST_F(Health, WhatOneOfTwoRepositoriesLacksOfTheEndIsAWarning) {
+    stanza_.add(full_label(1), 1, 2, "", kNow);
+    stanza_.add_segments(1, 5);
+    stanza_.save();
+    test::SyntheticStanza other(std::make_shared<test::MemoryStorage>());
+    other.add(full_label(1), 1, 2, "", kNow);
+    other.add_segments(1, 4);
+    other.save();
+    repo::Repository second = other.repository();
+    second.key = 2;
+    const Snapshot snapshot = look_at_repositories({stanza_.repository(), second}, "main", memory_,
+                                                   kNow, stanza_.segment(5));
+    const Rule gap = rule(snapshot, "wal_gap", sound_server());
+    EXPECT_EQ(gap.state, RuleState::warning);
+    EXPECT_THAT(gap.message, HasSubstr("repo2 ends with " + stanza_.segment(4)));
+    EXPECT_EQ(gap.found_in, std::set<unsigned>{2});
+    EXPECT_EQ(rule(snapshot, "rpo", sound_server()).state, RuleState::ok);
+}
+
+TEST_F(Health, WhatWasArchivedLastIsLookedForWhereNothingWasToBeExpected) {
+    stanza_.add(full_label(1), 1, 2, "", kNow);
+    stanza_.add_segments(1, 0xfe);
+    stanza_.add_segments(0x100, 0x101);
+    look();
+    stanza_.add_segments(0xff, 0xff);
+    EXPECT_TRUE(look(kNow + 2 * kHour, stanza_.segment(0xff))
+                    .repositories.at(0)
+                    .archives.at(0)
+                    .has_last_archived);
+}
+
 TEST_F(Health, WalOfATimelineWithoutAHistoryIsCriticalUpToItsFirstBackup) {
     stanza_.add(full_label(1), 1, 2, "", kNow - 9);
     stanza_.add_segments(1, 9);
@@ -815,7 +908,7 @@ TEST(HealthChanges, ReceiversAreToldUntilTheyKnow) {
 TEST(HealthOfServer, IsReadFromItsAnswer) {
     test::FakeConnection server;
     server.on("pg_stat_archiver", {{"false", "on", "000000010000000000000004", "1000", "", "0", "4",
-                                    "1", "2", "990", "48", "33554440"}});
+                                    "1", "2", "990", "48", "33554440", "", "/bin/true"}});
     server.on("pg_control_system", {{"7710159678555610611", "15"}});
     server.on("to_regclass", {{"true"}});
     server.on("chronos.wal_status", {{"33554440", "4"}});
@@ -825,6 +918,7 @@ TEST(HealthOfServer, IsReadFromItsAnswer) {
     EXPECT_EQ(facts->system_id, 7710159678555610611u);
     EXPECT_EQ(facts->version, "15");
     EXPECT_EQ(facts->last_archived_at, 1000);
+    EXPECT_EQ(facts->foreign_archiver, "archive_command = '/bin/true'");
     EXPECT_EQ(facts->ready_segments, 2u);
     EXPECT_EQ(facts->data_loss_seconds(), 4) << "some of it was streamed";
     EXPECT_EQ(facts->disk_total_bytes, 0u);
@@ -834,12 +928,13 @@ TEST(HealthOfServer, IsReadFromItsAnswer) {
 
 TEST(HealthOfServer, NeedsNoExtensionInTheDatabase) {
     test::FakeConnection server;
-    server.on("pg_stat_archiver",
-              {{"true", "on", "", "0", "", "0", "0", "0", "0", "0", "48", "0"}});
+    server.on("pg_stat_archiver", {{"true", "on", "", "0", "", "0", "0", "0", "0", "0", "48", "0",
+                                    "/usr/lib/chronos_backup.so", ""}});
     server.on("to_regclass", {{"false"}});
     const auto facts = look_at_server(server, "", 1010);
     ASSERT_OK(facts);
     EXPECT_FALSE(facts->last_backup_job);
+    EXPECT_EQ(facts->foreign_archiver, "");
 }
 
 TEST(FormatDuration, NamesTheTwoLargestUnits) {
