@@ -111,7 +111,9 @@ Error system_error(ErrorKind kind, std::string_view what, int error_number) {
                                           std::to_string(geteuid()) +
                                           ": give that user access, or run it as the owner.");
     if (error_number == ENOSPC || error_number == EDQUOT)
-        return std::move(error).with_hint("Free some space on that file system and try again.");
+        return std::move(error)
+            .with_hint("Free some space on that file system and try again.")
+            .as_no_space();
     return error;
 }
 

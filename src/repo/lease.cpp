@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "chronos/base/activity.h"
@@ -89,6 +90,9 @@ struct Lease::State {
     std::string stanza;
     std::string run;
     Holder self;
+    bool only_removes = false;
+    bool has_sign = false;  ///< of life, which was written
+    bool told = false;      ///< that it was not
 
     std::mutex mutex;
     std::condition_variable changed;
@@ -98,6 +102,7 @@ struct Lease::State {
     storage::Storage& storage() { return *repository.storage; }
     std::string path(const std::string& name) const { return lease_path(stanza) + "/" + name; }
     Result<> write() { return write_side_file(repository, path(run), format(self)); }
+    Result<> sign();
     void renew();
     Result<> refuse_others(bool remove_dead);
     /// Whoever has left a sign of life, for people, and what they can do while it is alive.
@@ -109,6 +114,36 @@ struct Lease::State {
     Result<Other> look_at(const storage::Entry& entry, UnixTime now);
     Result<> keep_from_being_resumed();
 };
+
+/// Writes the sign of life and has it renewed; without one whoever only removes goes on where
+/// nothing is left to write it with.
+Result<> Lease::State::sign() {
+    Result<> signed_now = write();
+    // Somebody else may just remove the directory, empty, that this is to be in.
+    if (!signed_now) signed_now = write();
+    has_sign = static_cast<bool>(signed_now);
+    if (!signed_now && !(only_removes && signed_now.error().no_space()))
+        return std::move(signed_now)
+            .error()
+            .while_doing("leave a sign of life in repo" + std::to_string(repository.key));
+    if (!has_sign) {
+        if (!std::exchange(told, true))
+            log_warn("repo" + std::to_string(repository.key) + ": " + self.what +
+                     " goes on without a sign of life, because no space is left for it: " +
+                     signed_now.error().message() + "\nHINT: Let no other host work on stanza '" +
+                     stanza + "' meanwhile.");
+        return {};
+    }
+    renewer = std::thread([this] {
+        const Activity::Quiet renewing;
+        try {
+            renew();
+        } catch (const std::exception& exception) {
+            log(LogLevel::debug, std::string("sign of life not renewed: ") + exception.what());
+        }
+    });
+    return {};
+}
 
 /// Renewed is what is still there: somebody who removed it took this run for dead, or deleted the
 /// stanza, and is not to be bothered.
@@ -212,29 +247,22 @@ Result<std::unique_ptr<Lease>> Lease::take(const Repository& repository,
     state->stanza = request.stanza;
     state->self = {request.what, request.server, ProcessIdentity::of_this_process()};
     state->run = run_name(request.exec_id, state->self.process);
+    state->only_removes = request.only_removes;
     std::unique_ptr<Lease> lease(new Lease(std::move(state)));
     State& held = *lease->state_;
-    // Somebody else may just remove the directory, empty, that this is to be in.
-    if (!held.write())
-        CHRONOS_TRY_DOING(held.write(),
-                          "leave a sign of life in repo" + std::to_string(repository.key));
+    CHRONOS_TRY(held.sign());
     CHRONOS_TRY(held.refuse_others(/*remove_dead=*/true));
-    held.renewer = std::thread([&held] {
-        const Activity::Quiet renewing;
-        try {
-            held.renew();
-        } catch (const std::exception& exception) {
-            log(LogLevel::debug, std::string("sign of life not renewed: ") + exception.what());
-        }
-    });
     return lease;
 }
 
 // Somebody who took this run for dead may have come, worked and gone again.
 Result<> Lease::prove() {
+    // There may be room by now.
+    const bool is_late = !state_->has_sign;
+    if (is_late) CHRONOS_TRY(state_->sign());
     CHRONOS_TRY(state_->refuse_others(/*remove_dead=*/false));
     const std::string own = state_->path(state_->run);
-    if (CHRONOS_TRY(storage::exists(state_->storage(), own))) return {};
+    if (is_late || CHRONOS_TRY(storage::exists(state_->storage(), own))) return {};
     return Error(ErrorKind::lock_acquire,
                  state_->self.what + " of stanza '" + state_->stanza + "' on repo" +
                      std::to_string(state_->repository.key) +

@@ -18,6 +18,7 @@ my $rounds = $ENV{CHECK_LONG} ? 200 : 12;
 random_repository($_) for 1 .. $rounds;
 dry_run();
 failing_repository();
+full_repository();
 done_testing();
 
 sub pick { return $_[ int rand @_ ] }
@@ -192,5 +193,47 @@ sub failing_repository
 		$said{$tool} = [ map { s/-(chronos|pgbackrest)//gr } grep { !/ repair' shows / } said($out) ];
 	}
 	is_deeply([ sort @{ $said{chronos} } ], [ sort @{ $said{pgbackrest} } ], 'and both say so');
+	return;
+}
+
+# On a file system without a block, or without an inode, that is left: what makes room there runs, as
+# pgBackRest's does. In a mount namespace of its own, so that nobody else has a full disk.
+sub full_repository
+{
+	my @elsewhere = ('unshare', $< == 0 ? () : ('--user', '--map-root-user'), '--mount');
+	BAIL_OUT('no mount namespace can be made here: run as root, or allow user namespaces')
+	  if (run_tool(@elsewhere, 'true'))[0] != 0;
+	my $repo = SyntheticRepo->new("$base/full");
+	$repo->backup("2026010$_-000001F", start => segment(1, $_), stop => segment(1, $_)) for 1 .. 3;
+	$repo->wal(1, segment(1, $_)) for 1 .. 4;
+	$repo->save;
+	make_path("$base/small");
+	my $conf = write_config("$base/full.conf", path => "$base/small", pg => "$base/none", 'repo1-retention-full' => 1);
+	my $inodes = (grep { length } split /\n/, `find $base/full`) + 20;
+	my %full = (
+		block => [ 'size=4m', 'cat /dev/zero >fill 2>/dev/null; cp zero one 2>/dev/null && test -s one && exit 99' ],
+		inode => [ "size=64m,nr_inodes=$inodes", "i=0; while : 2>/dev/null >fill\$i; do i=\$((i+1)); test \$i -lt 9999 || exit 99; done" ]);
+	for my $what (sort keys %full)
+	{
+		my ($size, $fill) = @{ $full{$what} };
+		my $on_full = sub {
+			my ($command) = @_;
+			return run_tool(@elsewhere, 'sh', '-c', qq{mount -t tmpfs -o $size none $base/small && cp -a $base/full/. $base/small &&
+				cd $base/small && echo x >zero && ($fill); test \$? -ne 99 || exit 99; cd / && $command; status=\$?
+				find $base/small -type f | sort; exit \$status});
+		};
+		my $call = "$chronos --config=$conf --stanza=main";
+		my ($status, $out, $err) = $on_full->("$call expire");
+		is($status, 0, "no $what is left: expire makes room") or diag($out . $err);
+		like($out . $err, qr/WARN: repo1: expire goes on without a sign of life, because no space is left for it/, 'and says what it lacks');
+		is(join(' ', sort { $a cmp $b } uniq $out =~ /backup\/main\/(\d{8}-\d{6}F)\//g), '20260103-000001F', 'retention is done');
+		unlike($out, qr{/0000000100000000/000000010000000000000002}, 'of WAL too');
+		unlike($out, qr{^/.*(/run/|pgbackrest\.tmp)}m, 'nothing is left of it');
+		($status, $out, $err) = $on_full->("$call expire && $call info && grep -c ^2026 $base/small/backup/main/backup.info");
+		like($out, qr/^1$/m, 'what is listed is what is there');
+		($status, $out, $err) = $on_full->("$call stop && $call --force stanza-delete; status=\$?; $call start; (exit \$status)");
+		is($status, 0, "no $what is left: stanza-delete makes room") or diag($out . $err);
+		unlike($out, qr{small/(archive|backup|chronos)/}, 'all of it');
+	}
 	return;
 }

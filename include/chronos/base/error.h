@@ -92,6 +92,8 @@ public:
     const std::string& hint() const noexcept { return hint_; }
     /// A failure that may succeed if it is simply tried again (storage under load, network).
     bool transient() const noexcept { return transient_; }
+    /// Nothing is left to write with: blocks, inodes or a quota are used up. Removing may help.
+    bool no_space() const noexcept { return no_space_; }
 
     /// Prefixes the message with what was being done: "load manifest of backup 'x': <message>".
     Error while_doing(std::string_view what) &&;
@@ -101,6 +103,10 @@ public:
         transient_ = true;
         return std::move(*this);
     }
+    Error as_no_space() && {
+        no_space_ = true;
+        return std::move(*this);
+    }
 
     /// Message and hints as printed: each hint on a line of its own behind "HINT: ".
     std::string text() const;
@@ -108,12 +114,13 @@ public:
 private:
     ErrorKind kind_;
     bool transient_ = false;
+    bool no_space_ = false;
     std::string message_;
     std::string hint_;
 };
 
 /// The error for a failed system call: `what` and the text of `error_number`.
-/// EACCES and EPERM add a hint that names the effective user; ENOSPC one about space.
+/// EACCES and EPERM add a hint that names the effective user; ENOSPC and EDQUOT one about space.
 Error system_error(ErrorKind kind, std::string_view what, int error_number);
 
 }  // namespace chronos

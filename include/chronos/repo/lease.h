@@ -14,6 +14,9 @@ struct LeaseRequest {
     /// The running server whose backup lock (db/server.h) the caller holds; "" if none. A backup
     /// that was begun with the lock of the same one has lost it, and so has ended.
     std::string server = "";
+    /// The command only makes room: where nothing is left to write a sign of life with it goes on
+    /// without one, until there is room.
+    bool only_removes = false;
 };
 
 /// What lock files cannot tell each other that lie on different hosts, in different containers, or

@@ -50,6 +50,7 @@ public:
         CHRONOS_TRY(save_info());
         CHRONOS_TRY(remove_directories());
         CHRONOS_TRY(expire_wal());
+        if (info_due_) CHRONOS_TRY(write_info());
         CHRONOS_TRY(expire_history());
         return {};
     }
@@ -74,6 +75,7 @@ private:
     void drop(const std::map<std::string, std::string>& expired);
     Result<> remove_manifests();
     Result<> save_info();
+    Result<> write_info();
     void warn_of_expired_latest() const;
     Result<> remove_directories();
     Result<bool> is_underway(const std::string& label, bool newest);
@@ -117,6 +119,7 @@ private:
     repo::BackupInfo info_;
     repo::ArchiveInfo archive_info_;
     bool info_changed_ = false;
+    bool info_due_ = false;  ///< there was no space to write what has changed
     std::unique_ptr<repo::Lease> lease_;
     std::set<std::string> held_;
     std::string in_use_;  ///< also in held_: a backup that is being made is based on it
@@ -160,8 +163,8 @@ void Run::warn_of_unset_retention() const {
 /// Of a host that does not share our lock files. Whoever only looks takes none.
 Result<> Run::take_lease() {
     if (request_.dry_run) return {};
-    lease_ =
-        CHRONOS_TRY(repo::Lease::take(repository_, {request_.stanza, "expire", request_.exec_id}));
+    lease_ = CHRONOS_TRY(repo::Lease::take(
+        repository_, {request_.stanza, "expire", request_.exec_id, "", /*only_removes=*/true}));
     return {};
 }
 
@@ -176,7 +179,10 @@ Result<> Run::check_owner() const {
     if (request_.dry_run || request_.pg_path.empty()) return {};
     const auto self = repo::identify_server(request_.pg_path);
     if (!self || self->system_id != archive_info_.current().system_id) return {};
-    return repo::StanzaOwner(repository_, request_.stanza).use(*self, repo::StanzaUse::change);
+    auto used = repo::StanzaOwner(repository_, request_.stanza).use(*self, repo::StanzaUse::change);
+    // Nobody has refused it: the record is only not renewed.
+    if (!used && used.error().no_space()) return {};
+    return used;
 }
 
 Result<> Run::load() {
@@ -401,15 +407,25 @@ Result<> Run::save_info() {
     const std::string latest = info_.backups.empty() ? "" : info_.backups.back().label;
     if (latest != former_latest_) warn_of_expired_latest();
     if (request_.dry_run) return {};
+    // On a full repository that has to wait until something is gone: without a manifest a backup
+    // is none, whatever is listed.
+    auto written = write_info();
+    info_due_ = !written && written.error().no_space();
+    if (!written && !info_due_) return written;
+    // After a loss of power a manifest must not come back whose data did not: it would be taken
+    // for a backup that is missing in backup.info.
+    if (!expired_.empty()) CHRONOS_TRY(storage_.sync_tree(backup_dir()));
+    return {};
+}
+
+Result<> Run::write_info() {
     if (info_changed_) {
         CHRONOS_TRY(go_on());
         CHRONOS_TRY(repo::save_backup_info(repository_, request_.stanza, info_));
     }
+    const std::string latest = info_.backups.empty() ? "" : info_.backups.back().label;
     if (symlink_ && latest != former_latest_ && !latest.empty())
         CHRONOS_TRY(storage_.make_link(backup_dir() + "/latest", latest));
-    // After a loss of power a manifest must not come back whose data did not: it would be taken
-    // for a backup that is missing in backup.info.
-    if (!expired_.empty()) CHRONOS_TRY(storage_.sync_tree(backup_dir()));
     return {};
 }
 

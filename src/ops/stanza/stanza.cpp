@@ -135,8 +135,9 @@ Result<> delete_stanza(const DeleteRequest& request) {
     const auto locks =
         CHRONOS_TRY(repo::lock_stanza({request.lock_path, request.stanza, repo::LockType::archive,
                                        request.repository.key, request.exec_id}));
-    const auto lease = CHRONOS_TRY(
-        repo::Lease::take(request.repository, {request.stanza, "stanza-delete", request.exec_id}));
+    const auto lease = CHRONOS_TRY(repo::Lease::take(
+        request.repository,
+        {request.stanza, "stanza-delete", request.exec_id, "", /*only_removes=*/true}));
     CHRONOS_TRY(repo::delete_stanza(request.repository, request.stanza));
     CHRONOS_TRY(repo::remove_stop_file(request.lock_path, request.stanza));
     return {};

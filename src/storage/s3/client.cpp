@@ -127,6 +127,12 @@ std::string hint_for(const ErrorDocument& document) {
     return std::string(at->second) + " The bucket is in region " + document.region + ".";
 }
 
+/// Of Ceph and MinIO; S3 itself is never full.
+bool says_full(const std::string& code) {
+    return code == "QuotaExceeded" || code == "XMinioStorageFull" ||
+           code == "XMinioAdminBucketQuotaExceeded";
+}
+
 /// The codes by which S3 itself says that an object, version or upload is not there.
 bool says_missing(const std::string& code) {
     return code == "NoSuchKey" || code == "NoSuchVersion" || code == "NoSuchUpload";
@@ -342,6 +348,7 @@ Error Client::judge(const Call& call, const http::Response& response, const Sign
     if (response.status == 404 && (says_missing(document.code) || call.method == "HEAD"))
         kind = ErrorKind::not_found;
     Error error(kind, std::move(message));
+    if (says_full(document.code)) error = std::move(error).as_no_space();
     if (const std::string hint = hint_for(document); !hint.empty())
         error = std::move(error).with_hint(hint);
     else if (kind == ErrorKind::access)

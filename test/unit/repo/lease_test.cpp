@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "chronos/base/process_id.h"
+#include "fault_storage.h"
 #include "result_matchers.h"
 #include "temporary_directory.h"
 
@@ -127,6 +128,43 @@ TEST_F(TakeLease, WithAnUnreadableOtherOneIsRefused) {
     std::filesystem::create_directories(directory_ / "chronos/main/run");
     std::ofstream(path("7-other")) << "no json";
     EXPECT_ERROR(ErrorKind::lock_acquire, take("1-first"));
+}
+
+/// A full disk, as long as it is: a sign of life cannot be written.
+class TakeLeaseOnAFullDisk : public TakeLease {
+protected:
+    TakeLeaseOnAFullDisk() {
+        auto fault = std::make_shared<test::FaultStorage>(*disk_);
+        fault->add({test::Operation::create, "chronos/*", 1, 2,
+                    system_error(ErrorKind::file_write, "unable to write", ENOSPC)});
+        repository_.storage = fault;
+    }
+    auto take_to_remove() {
+        return Lease::take(repository_, {"main", "expire", "1-first", "", /*only_removes=*/true});
+    }
+
+    std::shared_ptr<storage::Storage> disk_ = repository_.storage;
+};
+
+TEST_F(TakeLeaseOnAFullDisk, OnlyToMakeRoom) {
+    const auto refused = take("1-first");
+    EXPECT_ERROR(ErrorKind::file_write, refused);
+    EXPECT_TRUE(refused.error().no_space());
+}
+
+TEST_F(TakeLeaseOnAFullDisk, WithASignOnceThereIsRoom) {
+    const auto lease = take_to_remove();
+    ASSERT_OK(lease);
+    EXPECT_FALSE(std::filesystem::exists(path("1-first")));
+    EXPECT_OK((*lease)->prove());
+    EXPECT_TRUE(std::filesystem::exists(path("1-first")));
+    std::filesystem::remove(path("1-first"));
+    EXPECT_ERROR(ErrorKind::lock_acquire, (*lease)->prove());  // from then on as any other
+}
+
+TEST_F(TakeLeaseOnAFullDisk, NotWhileSomebodyElseIsAlive) {
+    leave(elsewhere());
+    EXPECT_ERROR(ErrorKind::lock_acquire, take_to_remove());
 }
 
 // The directory may be one whose file system is not mounted.

@@ -142,6 +142,37 @@ TEST_F(ExpireTest, WritesInTheOrderThatSurvivesAKill) {
                             "0000000000000000000000000000000000000000.gz"));
 }
 
+test::Fault no_space(test::Operation operation, const std::string& pattern, unsigned calls) {
+    return {operation, pattern, 1, calls,
+            system_error(ErrorKind::file_write, "unable to write", ENOSPC)};
+}
+
+// What is to make room must not need any.
+TEST_F(ExpireTest, OnAFullRepositoryItRemovesFirstAndWritesThen) {
+    fill(stanza_);
+    auto fault = std::make_shared<test::FaultStorage>(*memory_);
+    fault->add(no_space(test::Operation::create, "chronos/*", test::Fault::kEver));
+    fault->add(no_space(test::Operation::finish, "backup/main/backup.info", 1));
+    ASSERT_OK(only(expire(request(stanza_.through(fault), 1))));
+    EXPECT_THAT(listed(), ElementsAre(kNew, kNewIncr));
+    EXPECT_THAT(warnings_, Contains(HasSubstr("goes on without a sign of life")));
+    const std::vector<std::string> changes = fault->changes();
+    const auto info = std::ranges::find(changes, "finish backup/main/backup.info.copy");
+    const auto data = std::ranges::find(changes, "remove_tree backup/main/" + kOld);
+    EXPECT_LT(data, info);
+    EXPECT_NE(info, changes.end());
+}
+
+TEST_F(ExpireTest, AFullRepositoryThatNothingIsRemovedFromIsAnError) {
+    fill(stanza_);
+    auto fault = std::make_shared<test::FaultStorage>(*memory_);
+    fault->add(no_space(test::Operation::create, "*", test::Fault::kEver));
+    EXPECT_ERROR(ErrorKind::file_write, only(expire(request(stanza_.through(fault), 1))));
+    // The next run finds what this one has removed.
+    ASSERT_OK(only(expire(request(stanza_.repository(), 1))));
+    EXPECT_THAT(listed(), ElementsAre(kNew, kNewIncr));
+}
+
 TEST_F(ExpireTest, DryRunDecidesTheSameAndChangesNothing) {
     fill(stanza_);
     auto fault = std::make_shared<test::FaultStorage>(*memory_);

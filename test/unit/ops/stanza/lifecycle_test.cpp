@@ -7,6 +7,7 @@
 #include "chronos/repo/hold.h"
 #include "chronos/repo/lock.h"
 #include "dying_storage.h"
+#include "fault_storage.h"
 #include "memory_storage.h"
 #include "synthetic_stanza.h"
 #include "temporary_directory.h"
@@ -169,6 +170,17 @@ TEST_F(LifecycleTest, DeleteWaitsForNobodyWhoUsesTheStanza) {
         {directory_ / "lock", "main", repo::LockType::restore, 1, "2-00000000"});
     EXPECT_ERROR(ErrorKind::lock_acquire, delete_stanza(remove(stanza_.repository())));
     EXPECT_OK(repo::load_backup_info(stanza_.repository(), "main"));
+}
+
+// What is to make room must not need any.
+TEST_F(LifecycleTest, DeleteRunsOnAFullRepository) {
+    fill(stanza_);
+    stop();
+    auto fault = std::make_shared<test::FaultStorage>(*memory_);
+    fault->add({test::Operation::create, "*", 1, test::Fault::kEver,
+                system_error(ErrorKind::file_write, "unable to write", ENOSPC)});
+    EXPECT_OK(delete_stanza(remove(stanza_.through(fault))));
+    EXPECT_THAT(test::content_of(*memory_), IsEmpty());
 }
 
 }  // namespace
