@@ -1,6 +1,9 @@
+#include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "chronos/base/log.h"
+#include "chronos/base/text.h"
 #include "cli/commands.h"
 #include "cli/health_view.h"
 #include "cli/per_repository.h"
@@ -12,18 +15,39 @@ namespace {
 using ops::health::Rule;
 using ops::health::RuleState;
 
-/// What the server says of itself; nothing where there is none to ask, or it does not answer.
-std::optional<ops::health::ServerFacts> ask_server(Context& context) {
-    const std::string pgdata = context.config.get_string("pg1-path");
-    if (pgdata.empty() || !context.config.get_bool("online")) return std::nullopt;
-    const auto ask = [&]() -> Result<ops::health::ServerFacts> {
-        const auto connection = CHRONOS_TRY(connect_to_server(context));
-        return ops::health::look_at_server(*connection, pgdata, unix_now());
-    };
-    auto facts = ask();
-    if (facts) return std::move(facts).value();
-    log_warn("unable to ask the server: " + facts.error().message());
-    return std::nullopt;
+/// Whether there is a server to ask, and not only repositories to look at.
+bool expects_server(const config::Config& config) {
+    std::error_code failure;
+    const bool there = std::filesystem::exists(config.get_string("pg1-path"), failure);
+    return there || failure || config.has("pg1-socket-path");
+}
+
+/// What the server says of itself; an error also where there is none.
+Result<ops::health::ServerFacts> ask_server(Context& context) {
+    const auto connection = CHRONOS_TRY(connect_to_server(context));
+    return ops::health::look_at_server(*connection, context.config.get_string("pg1-path"),
+                                       unix_now());
+}
+
+/// libpq says why in several lines; a rule has one.
+std::string as_one_line(std::string text) {
+    std::ranges::replace_if(
+        text, [](char c) { return c == '\n' || c == '\t'; }, ' ');
+    return printable(text, 1024);
+}
+
+/// Of this command, beside the rules that every way of asking has: what only the server knows is
+/// unknown then, and that must not look as if all were well.
+Rule server_rule(const Result<ops::health::ServerFacts>& facts) {
+    Rule rule;
+    rule.name = "server_silent";
+    rule.state = facts ? RuleState::ok : RuleState::critical;
+    rule.message = facts ? "the server tells how it is"
+                         : "the server cannot be asked: " + as_one_line(facts.error().message());
+    if (!facts)
+        rule.hint = (facts.error().hint().empty() ? "" : as_one_line(facts.error().hint()) + " ") +
+                    "To look at the repositories alone: --no-online.";
+    return rule;
 }
 
 std::string line_of(const Rule& rule) {
@@ -50,11 +74,18 @@ Result<int> run_health(Context& context) {
     const auto repositories = CHRONOS_TRY(open_repositories(config));
     HealthView view;
     ops::health::WalMemory memory;
-    view.server = ask_server(context);
+    std::optional<Rule> silent;
+    if (!config.get_string("pg1-path").empty() && config.get_bool("online")) {
+        auto facts = ask_server(context);
+        if (!facts) log_warn("unable to ask the server: " + facts.error().message());
+        if (expects_server(config)) silent = server_rule(facts);
+        if (facts) view.server = std::move(facts).value();
+    }
     view.snapshot = look_at_configured_repositories(
         config, repositories, memory, view.server ? view.server->last_archived_wal : "");
     view.now = unix_now();
     view.rules = ops::health::evaluate(view.snapshot, view.server, limits_of(config), view.now);
+    if (silent) view.rules.push_back(*std::move(silent));
     CHRONOS_TRY(print_view(config, view));
     return view.overall() == RuleState::critical ? 1 : 0;
 }

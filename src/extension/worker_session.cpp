@@ -73,6 +73,12 @@ void become_worker() {
     worker_role = InvalidOid;
 }
 
+/// What PostgreSQL says of a database that is not there names no setting.
+void tell_setting(void* database) {
+    errcontext("while connecting to database \"%s\", which chronos.database names",
+               static_cast<const char*>(database));
+}
+
 }  // namespace
 
 void connect_worker() {
@@ -85,7 +91,10 @@ void connect_worker() {
     // It begins in a transaction.
     SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 #endif
+    ErrorContextCallback connecting = {error_context_stack, tell_setting, database};
+    error_context_stack = &connecting;
     BackgroundWorkerInitializeConnection(database, nullptr, 0);
+    error_context_stack = connecting.previous;
     settle_worker_session();
     SetConfigOption("application_name", MyBgworkerEntry->bgw_name, PGC_USERSET, PGC_S_SESSION);
     pgstat_report_activity(STATE_IDLE, nullptr);

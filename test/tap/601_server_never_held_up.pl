@@ -289,6 +289,8 @@ usleep(500_000);
 engine_does();
 like(error_of('SELECT chronos.backup_now()'), qr/backup failed: database "nowhere" does not exist/,
 	'a worker that cannot start names the reason');
+ok($node->log_contains(qr/FATAL:  database "nowhere" does not exist.*\n.*CONTEXT:  while connecting to database "nowhere", which chronos\.database names/),
+	'and in the log the setting');
 $node->append_conf('postgresql.conf', "chronos.database = 'postgres'");
 $node->reload;
 usleep(500_000);

@@ -102,6 +102,14 @@ sub archived_by
 value(q{SELECT chronos.backup_now('full')});
 wait_archived($node);
 is(health(), 'ok ok', 'what was archived last is there');
+is((chronos($conf, 'health'))[0], 0, 'to the command too');
+$node->stop;
+($status, $out) = chronos($conf, 'health');
+is($status, 1, 'a server that cannot be asked is not taken for a sound one');
+like($out, qr/^critical  server_silent: the server cannot be asked: .*\n +HINT: .*--no-online/m, 'and that is told');
+is((chronos($conf, '--no-online', 'health'))[0], 0, 'where the repositories alone are asked for nothing is missed');
+is((chronos($conf, '--pg1-path=/nonexistent/pgdata', '--reset-pg1-socket-path', 'health'))[0], 0, 'nor on a host without a cluster');
+$node->start;
 archived_by([ q{SET archive_library = ''}, q{SET archive_command = '/bin/true'} ], 0);
 is(health(), 'critical unknown', 'WAL that is thrown away is missed, and nobody knows what would be lost');
 ($status, $out) = chronos($conf, 'health');
