@@ -209,6 +209,38 @@ Result<bool> stanza_was_missing(const config::Config& config,
     return ops::stanza::ensure_stanza(stanza_request(config, {request.repository}), control);
 }
 
+constexpr std::string_view kHasWalStatus =
+    "SELECT (pg_catalog.to_regclass('chronos.wal_status') IS NOT NULL)::text";
+// Only what has not been overcome since is a reason.
+constexpr std::string_view kArchivingError =
+    "SELECT last_error_wal, last_error, coalesce(last_error_hint, '') FROM chronos.wal_status"
+    " WHERE lag_segments > 0 AND last_error IS NOT NULL"
+    " AND last_error_at > coalesce(last_archived_at, '-infinity')";
+
+/// What an error says in several lines, in one.
+std::string in_one_line(std::string text) {
+    std::ranges::replace(text, '\n', ' ');
+    return printable(text, 1024);
+}
+
+/// WAL that did not arrive: why, if the server's module knows.
+Error with_archiving_error(Error error, db::Connection& connection) {
+    if (error.kind() != ErrorKind::archive_timeout) return error;
+    const auto there = connection.query(kHasWalStatus);
+    if (!there || there->size() != 1 || (*there)[0].size() != 1 || (*there)[0][0] != "true")
+        return error;
+    const auto rows = connection.query(kArchivingError);
+    if (!rows || rows->size() != 1 || (*rows)[0].size() != 3) return error;
+    const db::Row& row = (*rows)[0];
+    // First: a job's hint has room for some lines only.
+    Error known = Error(error.kind(), error.message())
+                      .with_hint("The archiver fails with " + row[0].value_or("") + ": " +
+                                 in_one_line(row[1].value_or("")));
+    const std::string hint = row[2].value_or("");
+    if (!hint.empty()) known = std::move(known).with_hint(in_one_line(hint));
+    return std::move(known).with_hint(error.hint());
+}
+
 /// process-max is for all of them together.
 std::vector<ops::backup::BackupRequest> share_processors(
     std::vector<ops::backup::BackupRequest> requests) {
@@ -262,7 +294,10 @@ Result<std::vector<RepositoryBackup>> backup_over(Context& context, db::Connecti
                                      config.get_string("lock-path"), config.stanza(),
                                      config.get_string("pg1-path")});
     for (std::size_t i = 0; i < results.size(); ++i) {
-        if (results[i]) memory.remember(requests[i].repository, control.system_id);
+        if (results[i])
+            memory.remember(requests[i].repository, control.system_id);
+        else
+            results[i] = with_archiving_error(results[i].error(), connection);
         backups[begun[i]].result = std::move(results[i]);
     }
     return backups;

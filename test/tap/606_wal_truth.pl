@@ -87,7 +87,7 @@ $node->stop;
 
 # What the server gives up because it was archived is to be found there: not so if another command
 # throws it away, or if the repository is set back to what it was.
-$node = chronos_node('believer', conf => "autovacuum = off\n");
+$node = chronos_node('believer', conf => "autovacuum = off\n", options => { 'archive-timeout' => 5 });
 ($conf, $repo) = @$node{qw(chronos_conf chronos_repo)};
 sub health { return value("SELECT string_agg(state, ' ' ORDER BY rule DESC) FROM chronos.health WHERE rule IN ('wal_gap', 'rpo')") }
 sub archived { return value('SELECT last_archived_wal FROM pg_stat_archiver') }
@@ -130,6 +130,13 @@ is(health(), 'critical unknown', 'a repository that was set back has lost its en
 like(value(q{SELECT message FROM chronos.health WHERE rule = 'wal_gap'}), qr/believes to have archived/, 'which is told');
 value(q{SELECT pg_stat_reset_shared('archiver')});
 unlike(value(q{SELECT message FROM chronos.health WHERE rule = 'wal_gap'}), qr/believes to have archived/, 'nothing is promised of what the server does not know');
+
+# A backup whose WAL does not arrive says why, not only where the reason is to be found.
+my ($directory) = glob archive_directory($node) . '/0*';
+chmod 0500, $directory or die $!;
+my (undef, undef, $complaint) = $node->psql('postgres', q{SELECT chronos.backup_now('full')});
+like($complaint, qr/was not archived before.*HINT:.*The archiver fails with [0-9A-F]{24}: .*Permission denied/s, 'the error of the archiver is in the hint');
+chmod 0750, $directory or die $!;
 $node->stop;
 
 done_testing();
