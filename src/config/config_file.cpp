@@ -129,6 +129,7 @@ class LineParser {
 public:
     Result<> parse(const std::string& file, std::string_view text) {
         std::size_t number = 0;
+        section_.reset();  // no file goes on with the section that another one ends in
         for (const std::string_view raw : split(text, '\n')) {
             ++number;
             const std::string_view line = trim(raw);

@@ -137,7 +137,7 @@ TEST(ConfigFile, IncludedFilesContinueTheMainFileInOrderOfName) {
     mkdir((directory / "conf.d").c_str(), 0755);
     std::ofstream(directory / "pgbackrest.conf") << "[global]\nprocess-max=2\n";
     std::ofstream(directory / "conf.d/b.conf") << "[demo]\npg1-path=/pg\n";
-    std::ofstream(directory / "conf.d/a.conf") << "io-timeout=7\n";
+    std::ofstream(directory / "conf.d/a.conf") << "[global]\nio-timeout=7\n";
     std::ofstream(directory / "conf.d/c.txt") << "io-timeout=8\n";
     std::vector<std::string> warnings;
     auto config =
@@ -153,6 +153,18 @@ TEST(ConfigFile, IncludedFilesContinueTheMainFileInOrderOfName) {
     EXPECT_EQ(config->get_string("pg1-path"), "/pg");
     EXPECT_EQ(config->config_file(), directory / "pgbackrest.conf");
     EXPECT_THAT(warnings, IsEmpty());
+}
+
+TEST(ConfigFile, NoFileGoesOnWithTheSectionOfAnother) {
+    FileContent content;
+    content.files.push_back({.path = "main.conf", .text = "[global]\nprocess-max=2\n[demo]\n"});
+    content.files.push_back({.path = "conf.d/a.conf", .text = "\npg1-path=/pg\n[demo]\n"});
+    const auto lines = parse_config_files(content);
+    ASSERT_FALSE(static_cast<bool>(lines));
+    EXPECT_EQ(lines.error().kind(), ErrorKind::format);
+    EXPECT_THAT(lines.error().message(),
+                HasSubstr("key/value found outside of section at line 2: pg1-path"));
+    EXPECT_THAT(lines.error().message(), HasSubstr("conf.d/a.conf"));
 }
 
 TEST(ConfigFile, OursGoesBeforePgBackRests) {

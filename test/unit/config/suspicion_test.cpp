@@ -266,7 +266,9 @@ TEST(Suspicion, ErrorsNameTheFileAndItsOwnLine) {
                 AllOf(HasSubstr("conf.d/x.conf"), HasSubstr("at line 2"), Not(HasSubstr("hush"))));
     EXPECT_THAT(text_of("\xEF\xBB\xBF[main]\n"), HasSubstr("byte order mark"));
     EXPECT_THAT(text_of(std::string("\xFF\xFE[\0g\0", 6)), HasSubstr("UTF-16"));
-    EXPECT_EQ(text_of("io-timeout=5\n"), "no error") << "the section goes on in the next file";
+    EXPECT_THAT(text_of("io-timeout=5\n"),
+                AllOf(HasSubstr("conf.d/x.conf"), HasSubstr("outside of section at line 1")));
+    EXPECT_EQ(text_of("[global]\nio-timeout=5\n"), "no error");
 }
 
 TEST(Suspicion, VariablesAreLookedAtAsLinesAre) {
