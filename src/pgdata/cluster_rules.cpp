@@ -30,12 +30,12 @@ constexpr std::array<std::string_view, 2> kSkippedWalContents = {"pg_data/pg_wal
                                                                  "pg_data/pg_wal/summaries"};
 
 /// What every cluster has in its directory.
-constexpr std::array<std::string_view, 21> kServersOwn = {
-    "PG_VERSION",     "base",          "global",       "pg_commit_ts", "pg_dynshmem",
-    "pg_hba.conf",    "pg_ident.conf", "pg_logical",   "pg_multixact", "pg_notify",
-    "pg_replslot",    "pg_serial",     "pg_snapshots", "pg_stat",      "pg_stat_tmp",
-    "pg_subtrans",    "pg_twophase",   "pg_wal",       "pg_xact",      "postgresql.auto.conf",
-    "postgresql.conf"};
+constexpr std::array<std::string_view, 22> kServersOwn = {
+    "PG_VERSION",           "base",           "global",       "pg_commit_ts", "pg_dynshmem",
+    "pg_hba.conf",          "pg_ident.conf",  "pg_logical",   "pg_multixact", "pg_notify",
+    "pg_replslot",          "pg_serial",      "pg_snapshots", "pg_stat",      "pg_stat_tmp",
+    "pg_subtrans",          "pg_tblspc",      "pg_twophase",  "pg_wal",       "pg_xact",
+    "postgresql.auto.conf", "postgresql.conf"};
 
 constexpr std::array<std::string_view, 4> kFileSystemDirectories = {"lost+found", ".snapshot",
                                                                     ".snapshots", ".zfs"};
@@ -81,8 +81,12 @@ bool is_relation_cache(std::string_view name) {
     return false;
 }
 
-/// "pg_data/base/5" or "pg_tblspc/16387/PG_15_202209061/5", in place "pg_data/pg_tblspc/...", or
-/// "pg_data/global".
+std::string_view base_name(std::string_view name) {
+    return name.substr(name.rfind('/') + 1);
+}
+
+}  // namespace
+
 bool is_database_directory(std::string_view name) {
     if (name == "pg_data/global") return true;
     if (take(name, "pg_data/base/")) return take_digits(name) && name.empty();
@@ -93,12 +97,6 @@ bool is_database_directory(std::string_view name) {
     name.remove_prefix(slash + 1);
     return take_digits(name) && name.empty();
 }
-
-std::string_view base_name(std::string_view name) {
-    return name.substr(name.rfind('/') + 1);
-}
-
-}  // namespace
 
 bool is_temporary_name(std::string_view file_name) {
     return file_name.starts_with("pgsql_tmp");
@@ -129,6 +127,11 @@ bool is_relation_file(std::string_view file_name) {
     return take_digits(file_name) && is_fork_and_segment(file_name);
 }
 
+bool is_relation_name(std::string_view file_name) {
+    if (is_relation_file(file_name)) return true;
+    return take_digits(file_name) && take(file_name, kInitFork) && is_fork_and_segment(file_name);
+}
+
 std::string_view relation_number(std::string_view file_name) {
     std::string_view rest = file_name;
     take_digits(rest);
@@ -146,22 +149,19 @@ bool in_database_directory(std::string_view manifest_name) {
 
 bool is_needed_by_server(std::string_view manifest_name) {
     if (in_database_directory(manifest_name)) {
-        std::string_view name = base_name(manifest_name);
-        if (name == "PG_VERSION" || name == "pg_filenode.map" || name == "pg_control") return true;
-        return take_digits(name) && (is_fork_and_segment(name) || name.starts_with(kInitFork));
+        const std::string_view name = base_name(manifest_name);
+        return name == "PG_VERSION" || name == "pg_filenode.map" || name == "pg_control" ||
+               is_relation_name(name);
     }
     if (is_database_directory(manifest_name)) return true;
     if (!take(manifest_name, kPgData)) return true;
     const std::string_view top = manifest_name.substr(0, manifest_name.find('/'));
     if (top == manifest_name) return contains(kServersOwn, top);
-    return top != "base" && top != "pg_wal" && contains(kServersOwn, top);
+    return top != "base" && top != "pg_wal" && top != "pg_tblspc" && contains(kServersOwn, top);
 }
 
 bool has_page_checksums(std::string_view manifest_name) {
-    if (!in_database_directory(manifest_name) || manifest_name == "pg_data/global/pg_control")
-        return false;
-    const std::string_view file_name = base_name(manifest_name);
-    return file_name != "PG_VERSION" && file_name != "pg_filenode.map";
+    return in_database_directory(manifest_name) && is_relation_name(base_name(manifest_name));
 }
 
 bool reads_to_listed_size(std::string_view manifest_name) {

@@ -22,8 +22,14 @@ bool is_skipped_database_file(std::string_view file_name);
 bool is_init_fork(std::string_view file_name);
 /// "16384", "16384_vm.1", ...: a fork other than _init; its number is relation_number().
 bool is_relation_file(std::string_view file_name);
+/// A fork of a relation, _init too: what has pages.
+bool is_relation_name(std::string_view file_name);
 /// The digits that a name begins with.
 std::string_view relation_number(std::string_view file_name);
+
+/// "pg_data/base/5" or "pg_tblspc/16387/PG_15_202209061/5", in place "pg_data/pg_tblspc/...", or
+/// "pg_data/global".
+bool is_database_directory(std::string_view manifest_name);
 
 /// Whether the server needs what has that name, should it be out of reach: not what lies about
 /// among its files, which it ignores. WAL is archived, and no part of the list.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "chronos/base/log.h"
+#include "chronos/pgdata/cluster_files.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/manifest_store.h"
 #include "chronos/repo/stored_file.h"
@@ -80,6 +81,7 @@ void take_over(const repo::ManifestFile& before, repo::ManifestFile& file) {
     file.block_size = before.block_size;
     file.block_checksum_size = before.block_checksum_size;
     file.block_map_size = before.block_map_size;
+    if (!pgdata::has_page_checksums(file.name)) return;
     file.page_checked = before.page_checked;
     file.page_error = before.page_error;
     file.page_error_ranges = before.page_error_ranges;

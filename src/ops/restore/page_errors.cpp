@@ -1,5 +1,6 @@
 #include "page_errors.h"
 
+#include "chronos/pgdata/cluster_files.h"
 #include "destination.h"
 #include "mapping.h"
 #include "selective.h"
@@ -13,7 +14,9 @@ Result<std::vector<std::string>> damaged_files(const RestoreRequest& request,
     const auto zeroed = CHRONOS_TRY(databases_to_zero(request, plan.manifest));
     std::vector<std::string> damaged;
     for (const repo::ManifestFile& file : plan.manifest.files)
-        if (file.page_error && !is_never_restored(plan, file.name) && !is_zeroed(zeroed, file.name))
+        // Of a stray file among relations other tools say so, too: it never had pages.
+        if (file.page_error && pgdata::has_page_checksums(file.name) &&
+            !is_never_restored(plan, file.name) && !is_zeroed(zeroed, file.name))
             damaged.push_back(path_of(plan.manifest, file.name));
     return damaged;
 }

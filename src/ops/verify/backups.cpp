@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "chronos/pgdata/cluster_files.h"
 #include "chronos/pgdata/wal.h"
 #include "ops/verify/manifests.h"
 #include "ops/verify/stored_files.h"
@@ -193,7 +194,8 @@ private:
 
     // The pages were damaged in the cluster when it was backed up: the backup is as good as that.
     void note_page_errors(const repo::Manifest& manifest, const repo::ManifestFile& file) {
-        if (!file.page_error || !file.reference.empty()) return;
+        if (!file.page_error || !file.reference.empty() || !pgdata::has_page_checksums(file.name))
+            return;
         scope_.findings.note({manifest.label, file.name.str()},
                              "has pages whose checksums were wrong in the cluster already");
     }

@@ -446,7 +446,12 @@ TEST(ManifestNames, TellWhatIsCheckedAndHowFarItIsRead) {
     EXPECT_TRUE(has_page_checksums("pg_data/global/1260"));
     EXPECT_TRUE(has_page_checksums("pg_tblspc/16387/PG_15_202209061/5/16396"));
     EXPECT_FALSE(has_page_checksums("pg_data/global/pg_control"));
-    EXPECT_TRUE(has_page_checksums("pg_data/base/5/pg_control"));
+    EXPECT_TRUE(has_page_checksums("pg_data/base/5/16384_init"));
+    // The server has no file of such a name: what somebody has put there has no pages.
+    for (const char* stray : {"pg_control", "README", "core", "pg_filenode.map.tmp", "1259.bak",
+                              "1259_fsm.", "1259_old", "x1259"})
+        EXPECT_FALSE(has_page_checksums("pg_data/base/5/" + std::string(stray))) << stray;
+    EXPECT_FALSE(has_page_checksums("pg_data/global/pg_control.bak"));
     EXPECT_FALSE(has_page_checksums("pg_data/base/5/PG_VERSION"));
     EXPECT_FALSE(has_page_checksums("pg_data/global/pg_filenode.map"));
     EXPECT_FALSE(has_page_checksums("pg_data/base/5/sub/1259"));
