@@ -6,6 +6,7 @@
 #include "chronos/base/text.h"
 #include "chronos/config/warning.h"
 #include "chronos/db/server.h"
+#include "chronos/pgdata/exclude.h"
 #include "chronos/repo/annotations.h"
 #include "chronos/repo/stanza_memory.h"
 #include "cli/local_paths.h"
@@ -135,6 +136,7 @@ Result<ops::backup::BackupRequest> backup_request(const config::Config& config,
     request.symlink = config.get_bool(repo_option(repository, "symlink"));
     CHRONOS_TRY(set_bundles(config, repository, request));
     request.exclude = config.get_list("exclude");
+    CHRONOS_TRY(pgdata::check_excludes(request.exclude));
     request.annotations = config.get_hash("annotation");
     CHRONOS_TRY(repo::check_annotations(request.annotations));
     request.process_max = static_cast<std::size_t>(config.get_int("process-max"));
@@ -331,6 +333,11 @@ Result<std::vector<ops::check::CheckFinding>> check_over(Context& context,
     if (const auto placed = check_places(config, directory); !placed)
         findings.push_back({"places", ops::check::CheckStatus::failure, placed.error().message(),
                             placed.error().hint(), placed.error().kind()});
+    for (const std::string& exclude : config.get_list("exclude"))
+        if (const auto checked = pgdata::check_exclude(exclude); !checked)
+            findings.push_back({"exclude", ops::check::CheckStatus::failure,
+                                checked.error().message(), checked.error().hint(),
+                                checked.error().kind()});
     // Nothing is archived then: waiting for WAL would only hide why.
     if (!ops::check::check_outcome(findings)) return findings;
     for (ops::check::CheckFinding& finding :

@@ -352,8 +352,10 @@ constexpr std::array kOptions{
            .summary = "only say what would be done"},
     Option{.name = "exclude",
            .type = Type::list,
-           .commands = kBackup,
-           .summary = "leave this path of the data directory out of the backup"},
+           .commands = kBackup | kCheck,
+           .summary = "leave this path of the data directory out of the backup",
+           .details = "'log' is a file or directory, 'log/' all that is in one. What the server "
+                      "cannot start or be whole without is refused."},
     Option{.name = "exec",
            .type = Type::list,
            .section = Section::command_line,

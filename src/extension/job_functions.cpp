@@ -201,7 +201,7 @@ CHRONOS_AUDITED(chronos_start_job, "start_job", calls) {
     initStringInfo(&options);
     if (!PG_ARGISNULL(1)) {
         append_options(&options, type, PG_GETARG_JSONB_P(1));
-        require_may_ask(type, PG_GETARG_JSONB_P(1), GetUserId());
+        require_permitted(type, PG_GETARG_JSONB_P(1), GetUserId());
     }
     PG_RETURN_INT64(submit(type, &options, "options"));
 }

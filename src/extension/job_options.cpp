@@ -132,30 +132,54 @@ void append_options(StringInfo lines, const JobType* type, Jsonb* options) {
 
 namespace {
 
-bool asks_questions(const JobType* type, Jsonb* options) {
-    if (strcmp(type->name, "drill") != 0 || !JB_ROOT_IS_OBJECT(options)) return false;
+bool has_option(Jsonb* options, const char* name) {
+    if (!JB_ROOT_IS_OBJECT(options)) return false;
     JsonbValue key = {};
     key.type = jbvString;
-    key.val.string.val = const_cast<char*>("assert");
-    key.val.string.len = 6;
+    key.val.string.val = const_cast<char*>(name);
+    key.val.string.len = static_cast<int>(strlen(name));
     return findJsonbValueFromContainer(&options->root, JB_FOBJECT, &key) != nullptr;
+}
+
+/// Answers come from the data of all tables, be it with yes or no.
+bool asks_questions(const JobType* type, Jsonb* options) {
+    return strcmp(type->name, "drill") == 0 && has_option(options, "assert");
+}
+
+/// What a backup leaves out is gone with the cluster.
+bool leaves_files_out(const JobType* type, Jsonb* options) {
+    return type->in_session && has_option(options, "exclude");
 }
 
 }  // namespace
 
-bool may_still_ask(const JobType* type, Jsonb* options, const char* name) {
-    if (!asks_questions(type, options)) return true;
+bool still_permitted(const JobType* type, Jsonb* options, const char* name, Refusal* refusal) {
+    const bool leaves_out = leaves_files_out(type, options);
+    if (!leaves_out && !asks_questions(type, options)) return true;
     const Oid role = get_role_oid(name, /*missing_ok=*/true);
     const Oid driller = get_role_oid("chronos_driller", /*missing_ok=*/true);
+    *refusal = leaves_out ? Refusal{"to leave files out of backups",
+                                    "A superuser can set the option exclude in the configuration "
+                                    "file, or make the schedule anew."}
+                          : Refusal{"to ask the restored cluster questions",
+                                    "A superuser can GRANT chronos_driller to the role, or make "
+                                    "the schedule anew."};
     if (!OidIsValid(role)) return false;
+    if (superuser_arg(role)) return true;
     // Known is who had the session: he may have made the schedule by SET ROLE.
-    return superuser_arg(role) || (OidIsValid(driller) && is_member_of_role(role, driller));
+    return !leaves_out && OidIsValid(driller) && is_member_of_role(role, driller);
 }
 
-void require_may_ask(const JobType* type, Jsonb* options, Oid role) {
+void require_permitted(const JobType* type, Jsonb* options, Oid role) {
+    if (superuser_arg(role)) return;
+    if (leaves_files_out(type, options))
+        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                        errmsg("permission denied to leave files out of backups"),
+                        errdetail("Only a superuser decides by \"exclude\" what a backup lacks."),
+                        errhint("It can stand in the configuration file, for all backups.")));
     if (!asks_questions(type, options)) return;
     const Oid driller = get_role_oid("chronos_driller", /*missing_ok=*/true);
-    if (superuser_arg(role) || (OidIsValid(driller) && has_privs_of_role(role, driller))) return;
+    if (OidIsValid(driller) && has_privs_of_role(role, driller)) return;
     ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
                     errmsg("permission denied to ask the restored cluster questions"),
                     errdetail("A drill's assertions read every table, whoever may read it in this "

@@ -14,12 +14,18 @@ void append_annotations(StringInfo lines, Jsonb* annotations);
 /// of --annotation. Raises for an option that jobs of the type do not take from SQL.
 void append_options(StringInfo lines, const JobType* type, Jsonb* options);
 
-/// Questions of a drill are answered from the data of all tables, be it with yes or no: who may ask
-/// them is a decision of its own. Raises an error if the options have some and `role` may not.
-void require_may_ask(const JobType* type, Jsonb* options, Oid role);
+/// Some options are a decision of their own, which an operator does not make: questions of a drill
+/// are answered from the data of all tables, and what a backup excludes no restore brings back.
+/// Raises an error if there is such an option and `role` may not.
+void require_permitted(const JobType* type, Jsonb* options, Oid role);
 
-/// Whether somebody of that name may still ask them when a schedule of his is due: he may have made
-/// it before there was such a rule, or have lost the right since.
-bool may_still_ask(const JobType* type, Jsonb* options, const char* role);
+struct Refusal {
+    const char* what;  ///< "role ... is not permitted" `what`
+    const char* hint;
+};
+
+/// Whether somebody of that name may still have such options when a schedule of his is due: he may
+/// have made it before there was such a rule, or have lost the right since. `refusal` says why not.
+bool still_permitted(const JobType* type, Jsonb* options, const char* role, Refusal* refusal);
 
 }  // namespace chronos::extension

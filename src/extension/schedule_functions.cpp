@@ -98,7 +98,7 @@ void check_options(const char* type_name, FunctionCallInfo fcinfo, int argument)
     initStringInfo(&lines);
     append_options(&lines, type, PG_GETARG_JSONB_P(argument));
     // Who called: this function itself runs as its owner.
-    require_may_ask(type, PG_GETARG_JSONB_P(argument), GetOuterUserId());
+    require_permitted(type, PG_GETARG_JSONB_P(argument), GetOuterUserId());
     require_options_fit(&lines, "options");
 }
 

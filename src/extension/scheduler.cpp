@@ -49,7 +49,8 @@ struct Entry {
     pg_tz* zone;
     char* options;
     const char* created_by;
-    bool may_run;  ///< its maker may ask for what it does
+    bool may_run;     ///< its maker may ask for what it does
+    Refusal refusal;  ///< why not
     TimestampTz considered_until;
     int retries;
     int64 retry_delay_us;
@@ -119,8 +120,8 @@ void read_entry(HeapTuple row, Entry* entry) {
     entry->created_by = text_column(row, 6);
     bool is_null = true;
     const Datum options = column(row, 5, &is_null);
-    entry->may_run =
-        is_null || may_still_ask(entry->type, DatumGetJsonbP(options), entry->created_by);
+    entry->may_run = is_null || still_permitted(entry->type, DatumGetJsonbP(options),
+                                                entry->created_by, &entry->refusal);
     entry->considered_until = number_column(row, 7);
     entry->retries = int_column(row, 8);
     entry->retry_delay_us = number_column(row, 9);
@@ -148,8 +149,8 @@ bool try_to_read_entry(HeapTuple row, Entry* entry, StringInfo unusable) {
         FlushErrorState();
         RollbackAndReleaseCurrentSubTransaction();
         const char* name = text_column(row, 1);
-        ereport(WARNING,
-                (errmsg("chronos: schedule \"%s\" cannot be used: %s", name, error->message)));
+        ereport(WARNING, (errmsg("chronos: schedule \"%s\" cannot be used: %s", log_text(name),
+                                 log_text(error->message))));
         appendStringInfo(unusable, "%sschedule \"%s\" cannot be used: %s",
                          unusable->len > 0 ? "; " : "", name, error->message);
         good = false;
@@ -305,18 +306,17 @@ void run(Entry* entry, Evaluation* evaluation) {
         request.skip_reason = skip_reason(entry, evaluation->first_job);
     } else {
         request.refusal =
-            utf8_text(psprintf("role \"%s\", who made the schedule, is not permitted "
-                               "to ask the restored cluster questions",
-                               entry->created_by));
-        request.hint =
-            "A superuser can GRANT chronos_driller to the role, or make the schedule anew.";
+            utf8_text(psprintf("role \"%s\", who made the schedule, is not permitted %s",
+                               entry->created_by, entry->refusal.what));
+        request.hint = entry->refusal.hint;
     }
     const JobIdentity job = queue_job(&request);
     if (evaluation->first_job == 0 && entry->may_run) evaluation->first_job = job.id;
-    ereport(LOG, (errmsg("chronos: schedule \"%s\": %s %s", entry->name, entry->type->title,
-                         request.refusal != nullptr       ? request.refusal
-                         : request.skip_reason != nullptr ? request.skip_reason
-                                                          : "is due")));
+    ereport(LOG,
+            (errmsg("chronos: schedule \"%s\": %s %s", log_text(entry->name), entry->type->title,
+                    request.refusal != nullptr       ? log_text(request.refusal)
+                    : request.skip_reason != nullptr ? request.skip_reason
+                                                     : "is due")));
     note(entry, evaluation->now, &job);
 }
 

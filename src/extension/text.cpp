@@ -123,4 +123,21 @@ void copy_clipped(char* target, Size size, const char* text) {
     clip_utf8(target, size, utf8_text(text));
 }
 
+const char* log_text(const char* utf8) {
+    StringInfoData result;
+    initStringInfo(&result);
+    while (*utf8 != '\0') {
+        const int length = Max(utf8_length(utf8), 1);
+        const auto first = static_cast<unsigned char>(utf8[0]);
+        const bool is_c1 =
+            length == 2 && first == 0xC2 && static_cast<unsigned char>(utf8[1]) < 0xA0;
+        if (first < 0x20 || first == 0x7F || is_c1)
+            appendStringInfoChar(&result, '?');
+        else
+            appendBinaryStringInfo(&result, utf8, length);
+        utf8 += length;
+    }
+    return result.data;
+}
+
 }  // namespace chronos::extension

@@ -33,4 +33,7 @@ void clip_utf8(char* target, Size size, const char* utf8);
 /// clip_utf8() of text of this database. Not under a lock: the conversion may raise.
 void copy_clipped(char* target, Size size, const char* text);
 
+/// UTF-8 for a line of the server log: a control character becomes '?', for a name may have any.
+const char* log_text(const char* utf8);
+
 }  // namespace chronos::extension

@@ -15,6 +15,7 @@
 #include "chronos/base/activity.h"
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "chronos/pgdata/exclude.h"
 #include "pgdata/cluster_rules.h"
 #include "pgdata/link_targets.h"
 #include "pgdata/owner_names.h"
@@ -80,8 +81,9 @@ private:
     bool skips(const Directory& directory, std::string_view file_name) const;
     bool cannot_be_stored(const Item& item);
     void leave_out(const Item& item, std::string reason);
-    bool is_excluded(const Item& item) const;
-    bool excludes_contents(const std::string& name, const std::string& path) const;
+    bool is_excluded(const Item& item);
+    bool excludes_contents(const std::string& name, const std::string& path);
+    void tell_what_matches_nothing();
     ClusterEntry make_entry(std::string_view name, const struct stat& stat);
     void add_link(const Item& item, std::string destination, bool to_file, std::uint32_t oid);
     void sort();
@@ -93,6 +95,7 @@ private:
     struct stat root_stat_ {};
     struct stat tablespace_links_stat_ {};
     Unreadable unreadable_;
+    std::set<std::string_view> matched_;                     ///< views into the request's excludes
     std::optional<std::vector<std::uint32_t>> tablespaces_;  ///< nullopt: whatever looks like one
 };
 
@@ -107,18 +110,20 @@ ClusterWalk::ClusterWalk(const ClusterListRequest& request)
     : request_(request), targets_(request.pgdata) {}
 
 Result<ClusterList> ClusterWalk::run() {
+    CHRONOS_TRY(check_excludes(request_.exclude));
     if (::stat(request_.pgdata.c_str(), &root_stat_) != 0)
         return stat_error(request_.pgdata, errno);
     list_.paths.push_back(make_entry(kRoot, root_stat_));
     CHRONOS_TRY(walk(std::string(kRoot), request_.pgdata, root_stat_));
     CHRONOS_TRY(unreadable_.verdict());
+    tell_what_matches_nothing();
     sort();
     return std::move(list_);
 }
 
 /// Everything below a directory, which itself is in the list already.
 Result<> ClusterWalk::walk(std::string name, std::string path, const struct stat& stat) {
-    if (has_skipped_contents(name, request_.online) || excludes_contents(name, path)) return {};
+    if (excludes_contents(name, path) || has_skipped_contents(name, request_.online)) return {};
     Directory directory;
     directory.is_database = in_database_directory(name + "/x");
     directory.name = std::move(name);
@@ -175,23 +180,45 @@ bool ClusterWalk::skips(const Directory& directory, std::string_view file_name) 
            (is_relation_file(file_name) && directory.unlogged.contains(relation_number(file_name)));
 }
 
-bool ClusterWalk::is_excluded(const Item& item) const {
+bool ClusterWalk::is_excluded(const Item& item) {
     for (const std::string& exclude : request_.exclude) {
         if (item.name != std::string(kRoot) + "/" + exclude) continue;
-        log_info("exclude '" + item.path + "' from backup using '" + exclude + "' exclusion");
+        matched_.insert(exclude);
+        log_info("exclude '" + printable(item.path, PATH_MAX) + "' from backup using '" +
+                 printable(exclude, PATH_MAX) + "' exclusion");
+        if (excludes_configuration(exclude))
+            log_warn("the server's '" + exclude +
+                     "' is excluded: a restored cluster has none until you put it there");
         return true;
     }
     return false;
 }
 
-bool ClusterWalk::excludes_contents(const std::string& name, const std::string& path) const {
+bool ClusterWalk::excludes_contents(const std::string& name, const std::string& path) {
     for (const std::string& exclude : request_.exclude) {
         if (name + "/" != std::string(kRoot) + "/" + exclude) continue;
-        log_info("exclude contents of '" + path + "' from backup using '" + exclude +
-                 "' exclusion");
+        matched_.insert(exclude);
+        log_info("exclude contents of '" + printable(path, PATH_MAX) + "' from backup using '" +
+                 printable(exclude, PATH_MAX) + "' exclusion");
         return true;
     }
     return false;
+}
+
+/// What was meant to be left out and is not: an absolute path, a stray blank, a pattern.
+void ClusterWalk::tell_what_matches_nothing() {
+    for (const std::string& exclude : request_.exclude) {
+        if (matched_.contains(exclude)) continue;
+        std::string relative = exclude.substr(
+            exclude.starts_with(request_.pgdata + "/") ? request_.pgdata.size() + 1 : 0);
+        const std::string hint =
+            relative == exclude
+                ? "It is the path of one file or directory below the data directory, as 'log', or"
+                  " 'log/' for all that is in it; there are no patterns."
+                : "It is relative to the data directory: '" + printable(relative) + "'.";
+        log_warn("exclude '" + printable(exclude) +
+                 "' matches nothing that the backup would have\nHINT: " + hint);
+    }
 }
 
 /// A file that is left out is told about, and so is a directory, with all that is in it.

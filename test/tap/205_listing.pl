@@ -82,6 +82,16 @@ symlink "$data/base/loop", "$data/base/loop" or die $!;
 make_path("$data/lost+found/x", "$data/base/lost+found");
 touch("$data/tablespace_map");
 
+# In directories of databases, too, where all that is the server's has page checksums.
+my @stray = ('base/5/README', 'base/5/core', 'base/5/1259.bak', 'global/pg_control.bak', 'base/5/pg_filenode.map.tmp');
+for (@stray)
+{
+	$content{$_} = 'no page' x 3000;
+	open my $out, '>', "$data/$_" or die "$_: $!";
+	print $out $content{$_};
+	close $out;
+}
+
 $node->safe_psql('postgres', 'SELECT chronos.stanza_create()');
 my ($status, $out, $err) = chronos($conf, 'check');
 is($status, 0, 'check has nothing against any of it') or diag("$out$err");
@@ -93,6 +103,7 @@ my $job = $node->safe_psql('postgres', q{SELECT state, hint FROM chronos.jobs WH
 like($job, qr/^succeeded\|left out of the backup: .*; and 7 more$/, 'so does the job');
 is($node->safe_psql('postgres', qq{SELECT hint FROM chronos.job_history WHERE label = '$label'}) =~ tr/\n//, 0, 'in one line');
 my $log = slurp_file($node->logfile);
+unlike($log, qr/invalid page checksum|page misalignment/, 'no page checksums are looked for in what has no pages');
 for my $path (@left_out)
 {
 	my $shown = $path =~ s/\n/?/gr =~ s{^pg_tblspc/x}{}r;
@@ -176,4 +187,21 @@ SKIP:
 	($status, $out, $err) = chronos($conf, '--type=incr', '--exclude=secret3', 'backup');
 	is($status, 0, 'as long as there is such a thing') or diag("$out$err");
 }
+# What a server cannot do without is not left out, whoever asks for it.
+for (['pg_xact/', 'the commit status of transactions'], ['base', 'all databases'], ['pg_wal', 'a directory that the server needs'])
+{
+	my ($exclude, $lost) = @$_;
+	my @before = glob "$repo/backup/main/*";
+	($status, $out, $err) = chronos($conf, '--type=full', "--exclude=$exclude", 'backup');
+	is($status, 32, "a backup without $exclude is refused");
+	like("$out$err", qr/exclude '\Q$exclude\E' would take away \Q$lost\E/, 'with what would be lost');
+	is(join(' ', glob "$repo/backup/main/*"), "@before", 'before anything is stored');
+}
+($status, $out, $err) = chronos($conf, '--exclude=pg_xact/', 'check');
+is($status, 32, 'check refuses it as well');
+like($out, qr/^FAILED  exclude: exclude 'pg_xact\/' would take away/m, 'and says so');
+($status, $out, $err) = chronos($conf, '--type=incr', '--exclude=secret3', "--exclude=$data/base", '--exclude= log', 'backup');
+is($status, 0, 'what matches nothing stops no backup') or diag("$out$err");
+like("$out$err", qr/WARN: exclude '\Q$data\E\/base' matches nothing.*HINT: It is relative to the data directory: 'base'/s, 'but is told');
+like("$out$err", qr/WARN: exclude ' log' matches nothing/, 'blanks are part of a name');
 done_testing();

@@ -12,6 +12,7 @@
 #include "chronos/crypto/cipher.h"
 #include "chronos/db/config_places.h"
 #include "chronos/db/server.h"
+#include "chronos/pgdata/exclude.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/annotations.h"
 #include "chronos/repo/lease.h"
@@ -158,6 +159,7 @@ Result<> Run::step(const char* phase) {
 
 Result<> Run::take_locks() {
     CHRONOS_TRY(repo::check_annotations(request_.annotations));
+    CHRONOS_TRY(pgdata::check_excludes(request_.exclude));
     CHRONOS_TRY(repo::check_stop_file(request_.lock_path, request_.stanza));
     for (const unsigned key : request_.lock_keys) {
         locks_.push_back(CHRONOS_TRY(repo::Lock::acquire(

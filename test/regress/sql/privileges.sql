@@ -103,6 +103,9 @@ SELECT chronos.unschedule('plain');
 SET ROLE regress_driller;
 SELECT chronos.schedule('asks', 'drill', '@yearly', options => '{"assert": ["SELECT true"]}') IS NOT NULL AS may;
 SELECT chronos.unschedule('asks');
+-- What a backup leaves out is gone with the cluster: a superuser decides.
+SELECT chronos.start_job('full', '{"exclude": "log/"}');
+SELECT chronos.schedule('lacks', 'incr', '@yearly', options => '{"exclude": ["log/"]}');
 -- What a job can be told is a list, and nothing that leads elsewhere is in it.
 SELECT chronos.start_job(type, jsonb_build_object(option, 'x')) FROM (VALUES ('drill', 'exec')) AS t (type, option);
 SELECT chronos.start_job('full', '{"repo1-path": "/tmp"}');

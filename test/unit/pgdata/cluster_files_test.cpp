@@ -200,6 +200,112 @@ TEST_F(ListCluster, ExcludedFilesAndContentsAreLeftOutAndLogged) {
     EXPECT_THAT(listed_paths(), ElementsAre("pg_data", "pg_data/x", "pg_data/x/z"));
 }
 
+TEST_F(ListCluster, ExcludesThatMatchNothingAreWarnedOf) {
+    files({"log/x", "pg_replslot/slot"});
+    request_.exclude = {request_.pgdata + "/log", " log", "log/*", "log/", "pg_replslot/"};
+    EXPECT_THAT(listed_files(), IsEmpty());
+    ASSERT_EQ(log_.size(), 5u);
+    EXPECT_THAT(log_[2], HasSubstr("exclude '" + request_.pgdata + "/log' matches nothing"));
+    EXPECT_THAT(log_[2], HasSubstr("relative to the data directory: 'log'"));
+    EXPECT_THAT(log_[3], HasSubstr("exclude ' log' matches nothing"));
+    EXPECT_THAT(log_[4], HasSubstr("exclude 'log/*' matches nothing"));
+}
+
+TEST_F(ListCluster, ExcludedConfigurationIsLeftOutWithAWarning) {
+    files({"pg_hba.conf", "pg_hba.conf.bak"});
+    request_.exclude = {"pg_hba.conf", "pg_hba.conf.bak"};
+    EXPECT_THAT(listed_files(), IsEmpty());
+    EXPECT_THAT(log_, testing::Contains(HasSubstr("the server's 'pg_hba.conf' is excluded")));
+}
+
+TEST_F(ListCluster, WhatAServerCannotDoWithoutIsNotExcluded) {
+    files({"PG_VERSION", "pg_xact/0000", "base/5/1259"});
+    for (const char* exclude : {"",
+                                "PG_VERSION",
+                                "base",
+                                "base/",
+                                "base/5",
+                                "base/5/",
+                                "base/5/PG_VERSION",
+                                "base/5/1259",
+                                "base/5/1259_fsm",
+                                "base/5/1259.1",
+                                "base/5/1259_init",
+                                "base/5/pg_filenode.map",
+                                "global",
+                                "global/",
+                                "global/pg_control",
+                                "global/1260",
+                                "global/pg_filenode.map",
+                                "pg_xact",
+                                "pg_xact/",
+                                "pg_xact/0000",
+                                "pg_multixact",
+                                "pg_multixact/",
+                                "pg_multixact/members",
+                                "pg_multixact/offsets/0000",
+                                "pg_commit_ts/",
+                                "pg_twophase",
+                                "pg_twophase/0000000000000300",
+                                "pg_logical",
+                                "pg_logical/mappings",
+                                "pg_logical/replorigin_checkpoint",
+                                "pg_wal",
+                                "pg_notify",
+                                "pg_replslot",
+                                "pg_tblspc",
+                                "pg_tblspc/",
+                                "pg_tblspc/16387",
+                                "pg_tblspc/16387/",
+                                "pg_tblspc/16387/PG_15_202209061",
+                                "pg_tblspc/16387/PG_15_202209061/5",
+                                "pg_tblspc/16387/PG_15_202209061/5/16390"}) {
+        request_.exclude = {"log", exclude};
+        const auto list = list_cluster(request_);
+        ASSERT_FALSE(static_cast<bool>(list)) << exclude;
+        EXPECT_EQ(list.error().kind(), ErrorKind::option_invalid_value);
+        EXPECT_THAT(list.error().message(),
+                    HasSubstr("exclude '" + std::string(exclude) + "' would take away "));
+    }
+    for (const char* exclude : {"/",
+                                "log",
+                                "log/",
+                                "core",
+                                "lost+found",
+                                "base/5/core",
+                                "base/5/README",
+                                "base/note",
+                                "base/5/t3_16384",
+                                "global/pg_control.bak",
+                                "global/pg_internal.init",
+                                "pg_xact/README",
+                                "pg_wal/",
+                                "pg_wal/archive_status",
+                                "pg_wal/junk",
+                                "pg_stat/",
+                                "pg_stat_tmp/",
+                                "pg_replslot/",
+                                "pg_logical/mappings/",
+                                "pg_logical/snapshots/",
+                                "pg_tblspc/junk",
+                                "pg_tblspc/16387/note",
+                                "postgresql.conf",
+                                "postgresql.auto.conf",
+                                "mine/base/5"}) {
+        request_.exclude = {exclude};
+        EXPECT_TRUE(static_cast<bool>(list_cluster(request_))) << exclude;
+    }
+}
+
+TEST_F(ListCluster, ExcludedDataIsReferredToRestore) {
+    request_.exclude = {"base/16400"};
+    const auto list = list_cluster(request_);
+    ASSERT_FALSE(static_cast<bool>(list));
+    EXPECT_THAT(list.error().hint(), HasSubstr("--db-exclude"));
+    request_.exclude = {"pg_wal"};
+    EXPECT_THAT(list_cluster(request_).error().hint(), HasSubstr("'pg_wal/' leaves out"));
+}
+
 TEST_F(ListCluster, SpecialFilesAreLeftOutWithAWarning) {
     ASSERT_EQ(::mkfifo((request_.pgdata + "/pipe").c_str(), 0600), 0);
     EXPECT_THAT(listed_files(), IsEmpty());
