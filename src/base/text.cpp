@@ -140,19 +140,41 @@ std::optional<std::string> nearest_name(std::string_view name,
     return best == nullptr ? std::nullopt : std::optional(*best);
 }
 
+namespace {
+
+/// Of the character that `text` begins with: C0, DEL, and C1, which some terminals obey as well.
+bool is_control(std::string_view text, std::size_t length) {
+    const auto byte = static_cast<unsigned char>(text[0]);
+    if (length == 2) return byte == 0xC2 && static_cast<unsigned char>(text[1]) < 0xA0;
+    return byte < 0x20 || byte == 0x7F;
+}
+
+}  // namespace
+
 std::string printable(std::string_view text, std::size_t size_max) {
     std::string result;
     while (!text.empty()) {
         const std::size_t length = utf8_length(text);
         if (result.size() + std::max<std::size_t>(length, 1) > size_max) return result + "...";
-        const auto byte = static_cast<unsigned char>(text[0]);
-        if (length == 0 || byte < 0x20 || byte == 0x7F) {
+        if (length == 0 || is_control(text, length)) {
             result += '?';
-            text.remove_prefix(1);
+            text.remove_prefix(std::max<std::size_t>(length, 1));
         } else {
             result += text.substr(0, length);
             text.remove_prefix(length);
         }
+    }
+    return result;
+}
+
+std::string without_controls(std::string_view text) {
+    std::string result;
+    result.reserve(text.size());
+    while (!text.empty()) {
+        const std::size_t length = std::max<std::size_t>(utf8_length(text), 1);
+        const bool kept = text[0] == '\n' || text[0] == '\t' || !is_control(text, length);
+        result += kept ? text.substr(0, length) : "?";
+        text.remove_prefix(length);
     }
     return result;
 }

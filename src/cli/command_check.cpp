@@ -31,7 +31,7 @@ Result<int> run_check(Context& context) {
     const auto findings = CHRONOS_TRY(check_over(context, *connection));
     std::string text;
     for (const CheckFinding& finding : findings) text += line_of(finding);
-    CHRONOS_TRY(print(text));
+    CHRONOS_TRY(print_text(text));
     CHRONOS_TRY(ops::check::check_outcome(findings));
     return 0;
 }

@@ -47,7 +47,8 @@ std::string as_text(const std::vector<config::ListedOption>& options) {
 Result<int> run_config_list(Context& context) {
     const std::vector<config::ListedOption> options = context.config.list();
     const bool json = context.config.get_string("output") == "json";
-    CHRONOS_TRY(print(json ? as_json(options, context.config.warnings()) : as_text(options)));
+    CHRONOS_TRY(json ? print(as_json(options, context.config.warnings()))
+                     : print_text(as_text(options)));
     return 0;
 }
 

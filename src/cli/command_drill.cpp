@@ -202,15 +202,15 @@ Result<> print_report(const config::Config& config, const DrillReport& report,
                       const nlohmann::json& record) {
     const std::string output = config.get_string("output");
     if (output == "json") return print_json(record);
-    if (output == "markdown") return print(ops::drill::format_markdown(report));
-    return print(ops::drill::format_text(report));
+    if (output == "markdown") return print_text(ops::drill::format_markdown(report));
+    return print_text(ops::drill::format_text(report));
 }
 
 Result<int> list_drills(Context& context) {
     const nlohmann::json history = CHRONOS_TRY(drill_history(context));
     CHRONOS_TRY(context.config.get_string("output") == "json"
                     ? print_json(history)
-                    : print(format_drill_history(history)));
+                    : print_text(format_drill_history(history)));
     return 0;
 }
 

@@ -51,7 +51,7 @@ Result<int> run_expire(Context& context) {
     if (config.get_string("output") == "json")
         CHRONOS_TRY(print_json(as_json(outcome.decisions)));
     else if (request.dry_run || config.has("output"))
-        CHRONOS_TRY(print(as_text(outcome.decisions)));
+        CHRONOS_TRY(print_text(as_text(outcome.decisions)));
     CHRONOS_TRY(report_failures("expire", outcome.failures));
     return 0;
 }

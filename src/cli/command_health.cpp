@@ -64,7 +64,7 @@ Result<> print_view(const config::Config& config, const HealthView& view) {
             {{"status", health_word(view.overall())}, {"rules", rules_json(view.rules)}});
     std::string text;
     for (const Rule& rule : view.rules) text += line_of(rule);
-    return print(text);
+    return print_text(text);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 
+#include "chronos/base/text.h"
 #include "chronos/ops/hold.h"
 #include "cli/commands.h"
 #include "cli/per_repository.h"
@@ -36,8 +37,8 @@ Result<> print_rows(const config::Config& config, const std::vector<HeldBackup>&
     for (const HeldBackup& one : held)
         text += "repo" + std::to_string(one.repo_key) + "  " + one.label + "  since " +
                 format_local_time(one.since) + (one.present ? "" : "  (gone)") +
-                (one.reason.empty() ? "" : "  " + one.reason) + "\n";
-    return print(text);
+                (one.reason.empty() ? "" : "  " + printable(one.reason, SIZE_MAX)) + "\n";
+    return print_text(text);
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ Result<int> run_info(Context& context) {
     const ops::InfoRequest request = CHRONOS_TRY(make_request(context));
     const ops::InfoReport report = CHRONOS_TRY(ops::collect_info(request));
     const bool json = context.config.get_string("output") == "json";
-    CHRONOS_TRY(print(json ? format_info_json(report) : format_info_text(report)));
+    CHRONOS_TRY(json ? print(format_info_json(report)) : print_text(format_info_text(report)));
     CHRONOS_TRY(ops::info_outcome(report));
     return 0;
 }

@@ -56,7 +56,7 @@ Result<int> run_maintenance(Context& context) {
     if (config.get_string("output") == "json")
         CHRONOS_TRY(print_json(as_json(done, request.dry_run)));
     else
-        CHRONOS_TRY(print(as_text(done, request.dry_run)));
+        CHRONOS_TRY(print_text(as_text(done, request.dry_run)));
     return 0;
 }
 

@@ -82,7 +82,7 @@ Result<int> run_repair(Context& context) {
             continue;
         }
         append_json(rows, repository.key, *steps);
-        if (!json) CHRONOS_TRY(print(as_text(repository.key, *steps, force)));
+        if (!json) CHRONOS_TRY(print_text(as_text(repository.key, *steps, force)));
         status = std::max(status, status_of(*steps));
     }
     if (json) CHRONOS_TRY(print_json(rows));

@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 
+#include "chronos/base/text.h"
 #include "chronos/ops/browse.h"
 #include "cli/commands.h"
 #include "cli/json_text.h"
@@ -47,7 +48,8 @@ std::string as_json(const std::vector<Entry>& entries) {
 std::string as_text(const std::vector<Entry>& entries) {
     std::string text;
     for (const Entry& entry : entries)
-        if (entry.name != "." || entry.type != EntryType::path) text += entry.name + "\n";
+        if (entry.name != "." || entry.type != EntryType::path)
+            text += printable(entry.name, SIZE_MAX) + "\n";
     return text;
 }
 
@@ -74,7 +76,7 @@ Result<int> run_repo_ls(Context& context) {
                                      : ops::browse::Order::ascending;
     const std::vector<Entry> entries = CHRONOS_TRY(ops::browse::list(request));
     const bool json = config.get_string("output") == "json";
-    CHRONOS_TRY(print(json ? as_json(entries) : as_text(entries)));
+    CHRONOS_TRY(json ? print(as_json(entries)) : print_text(as_text(entries)));
     return 0;
 }
 

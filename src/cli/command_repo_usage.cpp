@@ -62,7 +62,7 @@ Result<int> run_repo_usage(Context& context) {
         for (const UsageRow& row : rows) array.push_back(row_object(row));
         CHRONOS_TRY(print_json(array));
     } else {
-        CHRONOS_TRY(print(as_text(rows)));
+        CHRONOS_TRY(print_text(as_text(rows)));
     }
     return 0;
 }

@@ -9,7 +9,7 @@ Result<int> run_restore(Context& context) {
     request.only_plan = context.config.get_bool("plan");
     ops::RestorePlan plan = CHRONOS_TRY(ops::plan_restore(request));
     if (request.only_plan) {
-        CHRONOS_TRY(print(ops::format_restore_plan(plan)));
+        CHRONOS_TRY(print_text(ops::format_restore_plan(plan)));
         return plan.problems.empty() ? 0 : static_cast<int>(plan.problems.front().error.kind());
     }
     CHRONOS_TRY(ops::run_restore(request, std::move(plan), context.cancel, context.progress));

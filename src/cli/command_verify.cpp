@@ -68,7 +68,7 @@ Result<int> run_verify(Context& context) {
     if (output == "json")
         CHRONOS_TRY(print(verify_json(stanza, result)));
     else if (output == "text")
-        CHRONOS_TRY(print(text));
+        CHRONOS_TRY(print_text(text));
     // What pgBackRest writes to its log, where a job that is run by cron is looked for.
     else if (!text.empty())
         (result.failures() > 0 ? log_warn : log_info)(trim(text));

@@ -30,4 +30,8 @@ Result<> print(std::string_view text) {
     return {};
 }
 
+Result<> print_text(std::string_view text) {
+    return print(without_controls(text));
+}
+
 }  // namespace chronos::cli

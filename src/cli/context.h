@@ -52,5 +52,8 @@ std::string make_exec_id();
 
 /// Standard output, whole; SIGPIPE is ignored, so a reader who left is an error here.
 Result<> print(std::string_view text);
+/// Text for a reader's terminal: print() of what has no control characters any more. Names and
+/// texts in it are a stranger's, or of another tool.
+Result<> print_text(std::string_view text);
 
 }  // namespace chronos::cli

@@ -141,7 +141,7 @@ std::string format_drill_history(const json& history) {
                 (passed ? "passed" : "FAILED") + "  " + member_text(backup, "label") + "  " +
                 member_text(record, "type");
         if (const std::string target = member_text(record, "target"); !target.empty())
-            text += " " + target;
+            text += " " + printable(target);
         if (failure.is_object()) text += "  " + printable(member_text(failure, "message"));
         text += "\n";
     }

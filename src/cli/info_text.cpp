@@ -138,6 +138,11 @@ std::string reference_total(const std::vector<std::string>& references) {
     return text;
 }
 
+/// What somebody has named, or written, on one line.
+std::string shown(std::string_view text) {
+    return printable(text, SIZE_MAX);
+}
+
 constexpr const char* kIndent = "            ";
 constexpr const char* kDeepIndent = "                ";
 
@@ -145,7 +150,7 @@ std::string database_list(const repo::Manifest& manifest) {
     std::vector<std::string> names;
     for (const repo::ManifestDatabase& database : manifest.databases)
         if (database.name != "template0" && database.name != "template1")
-            names.push_back(database.name + " (" + std::to_string(database.oid) + ")");
+            names.push_back(shown(database.name) + " (" + std::to_string(database.oid) + ")");
     return names.empty() ? "none" : join(names, ", ");
 }
 
@@ -154,12 +159,14 @@ std::string manifest_lines(const InfoBackup& backup) {
     std::string links, tablespaces;
     for (const repo::ManifestTarget& target : manifest.targets) {
         if (target.tablespace_oid != 0)
-            tablespaces += kDeepIndent + target.tablespace_name + " (" +
-                           std::to_string(target.tablespace_oid) + ") => " + target.path + "\n";
+            tablespaces += kDeepIndent + shown(target.tablespace_name) + " (" +
+                           std::to_string(target.tablespace_oid) + ") => " + shown(target.path) +
+                           "\n";
         else if (target.is_link && !target.file.empty())
-            links += kDeepIndent + target.file + " => " + target.path + "/" + target.file + "\n";
+            links +=
+                kDeepIndent + shown(target.file + " => " + target.path + "/" + target.file) + "\n";
         else if (target.is_link)
-            links += kDeepIndent + target.name.substr(8) + " => " + target.path + "\n";
+            links += kDeepIndent + shown(target.name.substr(8) + " => " + target.path) + "\n";
     }
     std::string text = kIndent + ("database list: " + database_list(manifest)) + "\n";
     if (!links.empty()) text += kIndent + ("symlinks:\n" + links);
@@ -168,12 +175,12 @@ std::string manifest_lines(const InfoBackup& backup) {
     for (const repo::ManifestFile& file : manifest.files)
         if (file.page_error)
             errors.push_back(
-                file.name.str().substr(file.name.view().starts_with("pg_data/") ? 8 : 0));
+                shown(file.name.view().substr(file.name.view().starts_with("pg_data/") ? 8 : 0)));
     if (!errors.empty()) text += kIndent + ("error list: " + join(errors, ", ")) + "\n";
     if (!backup.entry.annotations.empty()) {
         text += kIndent + std::string("annotation(s)\n");
         for (const auto& [key, value] : backup.entry.annotations)
-            text += kDeepIndent + key + ": " + value + "\n";
+            text += kDeepIndent + shown(key + ": " + value) + "\n";
     }
     return text;
 }
@@ -249,7 +256,7 @@ std::string group_lines(const InfoStanza& stanza, bool single_backup) {
         const bool current = stanza.current && stanza.current->same_cluster(cluster);
         if (!current && group.empty()) continue;
         std::string lines = "\n    db (" + std::string(current ? "current" : "prior") + ")\n";
-        lines += "        wal archive min/max (" + cluster.version +
+        lines += "        wal archive min/max (" + shown(cluster.version) +
                  "): " + (group.min.empty() ? "none present" : group.min + "/" + group.max) + "\n";
         lines += group.backups;
         if (!current)
@@ -261,7 +268,8 @@ std::string group_lines(const InfoStanza& stanza, bool single_backup) {
 }
 
 std::string stanza_text(const InfoStanza& stanza, const InfoReport& report) {
-    std::string text = "stanza: " + stanza.name + "\n    status: " + status_line(stanza) + "\n";
+    std::string text =
+        "stanza: " + shown(stanza.name) + "\n    status: " + status_line(stanza) + "\n";
     if (listed_per_repository(stanza.status.code)) text += repository_lines(stanza);
     text += progress_lines(stanza);
     if (report.detail == InfoDetail::progress) return text;

@@ -81,16 +81,6 @@ std::optional<int> take_code(std::string_view& text) {
     return code;
 }
 
-/// Bytes of a file's name, for instance, that a terminal would take for commands.
-std::string without_controls(std::string_view text) {
-    std::string result(text);
-    for (char& c : result) {
-        const auto byte = static_cast<unsigned char>(c);
-        if ((byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7F) c = '?';
-    }
-    return result;
-}
-
 void append_line(std::string& text, std::string_view line) {
     if (!text.empty()) text += '\n';
     text += line;

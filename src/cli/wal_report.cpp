@@ -135,7 +135,7 @@ Result<> print_wal_report(Context& context) {
                                    .stanza = config.stanza()};
     const windows::Report report = CHRONOS_TRY(windows::look(request));
     if (config.get_string("output") == "json") return print_json(as_json(report));
-    return print(as_text(report));
+    return print_text(as_text(report));
 }
 
 }  // namespace chronos::cli

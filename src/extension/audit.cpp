@@ -90,9 +90,10 @@ void leave_on_record(AuditEntry* entry, const char* outcome, int sqlstate, const
     wake_launcher();
     ereport(LOG_SERVER_ONLY,
             (errmsg("chronos: audit: %s %s by %s as %s from %s, application \"%s\": %s%s%s",
-                    entry->operation, entry->arguments, entry->requested_by, entry->role,
-                    entry->requested_from, entry->application, outcome,
-                    *message != '\0' ? ": " : "", message),
+                    entry->operation, log_text(entry->arguments), log_text(entry->requested_by),
+                    log_text(entry->role), log_text(entry->requested_from),
+                    log_text(entry->application), outcome, *message != '\0' ? ": " : "",
+                    log_text(message)),
              errhidestmt(true)));
 }
 

@@ -3,6 +3,7 @@
 #include "extension/postgres_api.h"
 #include "extension/session_settings.h"
 #include "extension/settings.h"
+#include "extension/text.h"
 
 namespace chronos::extension {
 namespace {
@@ -53,7 +54,7 @@ GivenAway find_given_away() {
 void tell_given_away(int level, const GivenAway& given, const char* consequence) {
     ereport(level, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
                     errmsg("chronos: %s belongs to \"%s\", who is no superuser: %s", given.object,
-                           GetUserNameFromId(given.owner, false), consequence),
+                           log_text(GetUserNameFromId(given.owner, false)), consequence),
                     errhint("Give what is of chronos_backup to a superuser: REASSIGN OWNED, or "
                             "ALTER ... OWNER TO.")));
 }

@@ -431,15 +431,18 @@ BackupEntry backup_entry_of(const Manifest& manifest) {
 Result<> check_annotations(const std::map<std::string, std::string>& annotations) {
     for (const auto& [key, value] : annotations) {
         CHRONOS_TRY(check_annotation_key(key));
-        std::string plain = value;
-        std::erase_if(plain, [](char c) { return c == '\n' || c == '\t'; });
-        if (printable(plain, SIZE_MAX) == plain) continue;
-        return Error(ErrorKind::option_invalid_value, "the text of annotation '" + key +
-                                                          "' cannot be stored: '" +
-                                                          printable(value, 80) + "'")
-            .with_hint("It must be UTF-8 without control characters.");
+        CHRONOS_TRY(check_text("the text of annotation '" + key + "'", value));
     }
     return {};
+}
+
+Result<> check_text(const std::string& what, std::string_view text) {
+    std::string plain(text);
+    std::erase_if(plain, [](char c) { return c == '\n' || c == '\t'; });
+    if (printable(plain, SIZE_MAX) == plain) return {};
+    return Error(ErrorKind::option_invalid_value,
+                 what + " cannot be stored: '" + printable(text, 80) + "'")
+        .with_hint("It must be UTF-8 without control characters.");
 }
 
 Result<> check_annotation_key(std::string_view key) {

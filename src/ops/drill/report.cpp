@@ -63,8 +63,8 @@ std::vector<std::pair<std::string, std::string>> rows_of(const DrillReport& repo
     add("last LSN", report.last_lsn);
     if (report.data_age_s) add("data age", age_text(*report.data_age_s));
     for (const DatabaseFacts& database : report.databases)
-        add("database", database.name + ": " + std::to_string(database.tables) + " tables, " +
-                            format_size(database.size_bytes));
+        add("database", printable(database.name) + ": " + std::to_string(database.tables) +
+                            " tables, " + format_size(database.size_bytes));
     add("kept in", report.kept_path);
     add("start it with", report.start_command);
     return rows;

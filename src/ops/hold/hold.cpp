@@ -5,6 +5,7 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "chronos/repo/annotations.h"
 #include "chronos/repo/hold.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/lock.h"
@@ -16,6 +17,17 @@ Result<> check_set(const std::string& set) {
     if (set == "latest" || set == "oldest" || set == "all" || repo::is_backup_label(set)) return {};
     return Error(ErrorKind::option_invalid_value,
                  "'" + printable(set) + "' is not a valid backup label format");
+}
+
+/// It stands in one line of every list of holds.
+Result<> check_reason(const std::string& reason) {
+    constexpr std::size_t kReasonSizeMax = 1000;
+    CHRONOS_TRY(repo::check_text("the reason of the hold", reason));
+    if (reason.size() <= kReasonSizeMax && trim(reason).find('\n') == std::string_view::npos)
+        return {};
+    return Error(ErrorKind::option_invalid_value,
+                 "the reason of the hold cannot be stored: '" + printable(reason, 80) + "'")
+        .with_hint("It is one line of at most " + std::to_string(kReasonSizeMax) + " bytes.");
 }
 
 Result<std::vector<std::unique_ptr<repo::Lock>>> lock(const HoldRequest& request) {
@@ -39,6 +51,7 @@ std::vector<std::string> chosen(const std::vector<std::string>& labels, const st
 
 Result<std::vector<HeldBackup>> hold(const HoldRequest& request) {
     CHRONOS_TRY(check_set(request.set));
+    CHRONOS_TRY(check_reason(request.reason));
     const auto locks = CHRONOS_TRY(lock(request));
     std::vector<HeldBackup> held;
     for (const repo::Repository& repository : request.repositories) {

@@ -61,9 +61,11 @@ std::string format_restore_plan(const RestorePlan& plan) {
     text += line("data directory", data_directory(manifest));
     for (const repo::ManifestTarget& target : manifest.targets)
         if (target.is_link)
-            text += line(target.tablespace_oid != 0 ? "tablespace" : "link",
-                         (target.tablespace_oid != 0 ? target.tablespace_name : target.name) +
-                             " => " + target.path + (target.file.empty() ? "" : "/" + target.file));
+            text += line(
+                target.tablespace_oid != 0 ? "tablespace" : "link",
+                printable((target.tablespace_oid != 0 ? target.tablespace_name : target.name) +
+                              " => " + target.path + (target.file.empty() ? "" : "/" + target.file),
+                          SIZE_MAX));
     if (plan.save_current)
         text +=
             line("moved aside", "first of all, what is in data directory, tablespaces and links");

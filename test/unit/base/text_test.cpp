@@ -23,6 +23,14 @@ TEST(NearestName, FindsATypingErrorButNotAnotherWord) {
 TEST(Printable, NeverLetsControlBytesOrBadUtf8Through) {
     EXPECT_EQ(printable("a\x1b[31mb\xff\xc3\xa4"), "a?[31mb?\xc3\xa4");
     EXPECT_EQ(printable("abcdef", 3), "abc...");
+    EXPECT_EQ(printable("\xc2\x9b"
+                        "31m\xc2\xa0\n"),
+              "?31m\xc2\xa0?");
+}
+
+TEST(WithoutControls, KeepsLinesAndWhatIsInThem) {
+    EXPECT_EQ(without_controls("a\tb\n\x1b[31m\x7f\r\xc2\x85\xff\xc3\xa4"),
+              "a\tb\n?[31m???\xff\xc3\xa4");
 }
 
 TEST(Hex, ReadsBackWhatItWrote) {

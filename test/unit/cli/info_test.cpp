@@ -151,6 +151,22 @@ TEST(Info, PrintsEverySingleBackupAsRecorded) {
     EXPECT_EQ(compared, 122u);
 }
 
+TEST(Info, NamesAndTextsOfOthersCannotCommandATerminal) {
+    InfoRequest request = request_for("plain-gz");
+    request.stanza = "main";
+    request.set = "20261120-083744F";
+    auto report = collect_info(request);
+    ASSERT_OK(report);
+    ops::InfoBackup& backup = report->stanzas.front().backups.front();
+    const std::string evil = "ev\nil\x1b[2J";
+    backup.manifest->databases.front().name = evil;
+    backup.entry.annotations[evil] = evil;
+    const std::string text = format_info_text(*report);
+    EXPECT_EQ(text.find('\x1b'), std::string::npos);
+    EXPECT_NE(text.find("ev?il?[2J: ev?il?[2J\n"), std::string::npos) << text;
+    EXPECT_NE(text.find("ev?il?[2J ("), std::string::npos) << text;
+}
+
 TEST(Info, LatestAndOldestStandForLabels) {
     for (const auto& [word, label] : {std::pair("latest", "20261120-083744F_20261120-083749I"),
                                       std::pair("oldest", "20261120-083744F")}) {

@@ -56,6 +56,20 @@ TEST_F(HoldTest, IsKeptWithItsReasonUntilReleased) {
     EXPECT_THAT(list(request("")).value(), IsEmpty());
 }
 
+TEST_F(HoldTest, ReasonIsOneLineThatATerminalCanShow) {
+    for (const std::string& reason :
+         {std::string("\x1b]0;gone\x07"), std::string("two\nlines"), std::string("\xff"),
+          std::string("\xc2\x9b") + "2J", std::string(1001, 'x')}) {
+        const auto held = hold(request(kFirst, reason));
+        ASSERT_FALSE(static_cast<bool>(held));
+        EXPECT_EQ(held.error().kind(), ErrorKind::option_invalid_value);
+        EXPECT_THAT(held.error().message(), HasSubstr("the reason of the hold cannot be stored"));
+        EXPECT_THAT(held.error().text(), Not(HasSubstr("\x1b")));
+    }
+    EXPECT_THAT(list(request("")).value(), IsEmpty());
+    EXPECT_OK(hold(request(kFirst, std::string(1000, 'x'))));
+}
+
 TEST_F(HoldTest, TellsNobodyWithoutThePassphraseWhy) {
     ASSERT_OK(hold(request(kFirst, "takeover of Example Ltd")));
     for (const auto& [name, content] : test::content_of(*memory_))
