@@ -43,9 +43,9 @@ std::string default_workers() {
 }
 
 std::string describe_text(const Setting& setting, const std::string& name,
-                          const std::string& text) {
-    if (setting.option->secret) return "--" + name + "=<redacted>";
+                          const std::string& value) {
     if (setting.option->type == Type::boolean) return "--" + name;
+    const std::string text = shown_value(*setting.option, value);
     if (text.find(' ') == std::string::npos) return "--" + name + "=" + text;
     return "--" + name + "=\"" + text + "\"";
 }
@@ -224,11 +224,13 @@ std::string Config::describe() const {
 ListedOption Config::listed(const Option& option, unsigned index) const {
     const Setting* setting = find(option, index);
     ListedOption result{.name = indexed_name(option, index),
-                        .value = text_of(option, index),
+                        .value = shown_value(option, text_of(option, index)),
                         .source = setting == nullptr ? Source::default_value : setting->source,
                         .summary = option.summary};
-    if (setting != nullptr && setting->texts.size() > 1) result.value = join(setting->texts, ",");
-    if (option.secret && !result.value.empty()) result.value = "<redacted>";
+    if (setting == nullptr || setting->texts.size() < 2) return result;
+    std::vector<std::string> values;
+    for (const std::string& text : setting->texts) values.push_back(shown_value(option, text));
+    result.value = join(values, ",");
     return result;
 }
 

@@ -3,6 +3,7 @@
 #include "chronos/base/text.h"
 #include "config/given.h"
 #include "config/suspicion.h"
+#include "config/value.h"
 
 namespace chronos::config {
 namespace {
@@ -46,9 +47,8 @@ public:
             return Error(ErrorKind::option_invalid_value,
                          "environment boolean option '" + name + "' must be 'y' or 'n'");
         if (const std::string why = suspicious_value(*named.option, text); !why.empty())
-            warnings_.push_back("environment variable of option '" + name +
-                                "': " + (named.option->secret ? "<redacted>" : printable(text)) +
-                                "\nHINT: " + why);
+            warnings_.push_back("environment variable of option '" + name + "': " +
+                                printable(shown_value(*named.option, text)) + "\nHINT: " + why);
         add(named, text);
         return {};
     }

@@ -74,6 +74,7 @@ constexpr std::array kOptions{
            .type = Type::string,
            .section = Section::global,
            .commands = kHealthRules,
+           .hidden = true,
            .summary = "command to run when the state of a health rule changes",
            .details = "Run by the shell. The change stands in ALERT_RULE, _STATE, _BEFORE, "
                       "_MESSAGE, _SUMMARY and _STANZA, and as JSON on standard input."},
@@ -1153,6 +1154,7 @@ constexpr std::array kOptions{
            .group = Group::repo,
            .commands = kRepository,
            .required = kRepository,
+           .hidden = true,
            .depends_on = "repo-s3-key-type",
            .depends_values = "process",
            .summary = "program that prints credentials, and its arguments"},

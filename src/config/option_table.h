@@ -36,6 +36,7 @@ struct Option {
     Commands commands = 0;   ///< which know it
     Commands required = 0;   ///< which fail without it, if its dependency is met
     bool secret = false;     ///< never on the command line, never printed
+    bool hidden = false;     ///< never printed: a command, which may have a secret in it
     bool internal = false;   ///< not in help and documentation
     bool negatable = false;  ///< `--no-x` although it is not boolean
 

@@ -322,9 +322,8 @@ private:
 
 std::string shown_line(const FileEntry& entry) {
     const auto named = find_option(entry.key);
-    const bool shown = named && !named->option->secret;
     return "file '" + entry.file + "', line " + std::to_string(entry.line) + ": " + entry.key +
-           "=" + (shown ? printable(entry.value) : "<redacted>");
+           "=" + (named ? printable(shown_value(*named->option, entry.value)) : "<redacted>");
 }
 
 std::string suspicious_value(const Option& option, std::string_view text) {

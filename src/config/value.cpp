@@ -200,4 +200,20 @@ Result<std::string> check_value(const Option& option, const std::string& name, C
     return std::string(text);
 }
 
+std::string shown_value(const Option& option, std::string_view text) {
+    constexpr std::string_view kRedacted = "<redacted>";
+    if (text.empty()) return "";
+    if (option.secret || option.hidden) return std::string(kRedacted);
+    const std::size_t equal = text.find('=');
+    // It has the password of the primary, more often than not. Settings have no case.
+    if (option.name == "recovery-option" && equal != std::string_view::npos) {
+        std::string name(trim(text.substr(0, equal)));
+        for (char& c : name)
+            if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+        if (name == "primary_conninfo")
+            return std::string(text.substr(0, equal + 1)) + std::string(kRedacted);
+    }
+    return std::string(text);
+}
+
 }  // namespace chronos::config

@@ -27,4 +27,8 @@ std::string absolute_file(std::string_view text);
 Result<std::string> check_value(const Option& option, const std::string& name, CommandId command,
                                 std::string_view text);
 
+/// The value for listings, logs and messages: "<redacted>" where it is, or may have in it, a
+/// secret, and of the setting primary_conninfo all behind its name.
+std::string shown_value(const Option& option, std::string_view text);
+
 }  // namespace chronos::config

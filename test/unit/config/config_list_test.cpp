@@ -46,5 +46,37 @@ TEST(ConfigList, ShowsNoSecret) {
         EXPECT_EQ(option.value.find("opensesame"), std::string::npos) << option.name;
 }
 
+TEST(ConfigList, CommandsAreNotShownForTheTokensInThem) {
+    Resolving resolving{
+        .arguments = {"config-list", "--stanza=demo"},
+        .file =
+            "[global]\nalert-command=curl -H 'Token: opensesame' https://pager\n"
+            "repo1-type=s3\nrepo1-s3-bucket=b\nrepo1-s3-endpoint=e\nrepo1-s3-region=r\n"
+            "repo1-s3-key-type=process\nrepo1-s3-process-cmd=vault\n"
+            "repo1-s3-process-cmd=--token=opensesame\n[demo]\npg1-path=/pg\n"};
+    const auto config = resolving.run();
+    ASSERT_OK(config);
+    EXPECT_EQ(listed(*config, "alert-command"), "<redacted> from file");
+    EXPECT_EQ(listed(*config, "repo1-s3-process-cmd"), "<redacted>,<redacted> from file");
+    EXPECT_THAT(config->describe(), testing::Not(testing::HasSubstr("opensesame")));
+}
+
+TEST(ConfigList, OfPrimaryConninfoTheNameIsShown) {
+    Resolving resolving{
+        .arguments = {"--stanza=demo", "--type=standby",
+                      "--recovery-option=primary_conninfo=host=a password=opensesame",
+                      "--recovery-option=Primary_Conninfo=password=opensesame",
+                      "--recovery-option=recovery_end_command=true", "restore"},
+        .file = "[demo]\npg1-path=/pg\n"};
+    const auto config = resolving.run();
+    ASSERT_OK(config);
+    EXPECT_THAT(config->describe(),
+                testing::HasSubstr("--recovery-option=primary_conninfo=<redacted>"));
+    EXPECT_THAT(config->describe(), testing::HasSubstr("recovery_end_command=true"));
+    EXPECT_THAT(config->describe(), testing::Not(testing::HasSubstr("opensesame")));
+    EXPECT_EQ(config->get_hash("recovery-option").at("primary_conninfo"),
+              "host=a password=opensesame");
+}
+
 }  // namespace
 }  // namespace chronos::config
