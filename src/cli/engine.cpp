@@ -58,10 +58,12 @@ const char* level_name(LogLevel level) {
     }
 }
 
-void send_log_to(EngineChannel& channel) {
-    set_log_receiver([&channel](LogLevel level, std::string_view text) {
+void send_log_to(EngineChannel& channel, const std::string& prefix = "") {
+    set_log_receiver([&channel, prefix](LogLevel level, std::string_view text) {
         if (level > LogLevel::detail) return;
-        channel.send(Message("log").with("level", level_name(level)).with("text", text));
+        channel.send(Message("log")
+                         .with("level", level_name(level))
+                         .with("text", prefix + std::string(text)));
     });
 }
 
@@ -104,6 +106,7 @@ Result<> serve_configured(const Role& role, const config::Input& input, EngineCh
     if (role.name != "health" && role.name != "command")
         for (const std::string& warning : warnings) log_warn(warning);
     if (!config) return config.error();
+    if (config->get_bool("dry-run")) send_log_to(channel, "[DRY-RUN] ");
     CHRONOS_TRY(leave_root(*config));
     CHRONOS_TRY(apply_process_options(*config));
     Context context{.config = *config,

@@ -94,8 +94,7 @@ private:
     Result<> expire_history_year(const std::string& year, const std::string& cutoff);
 
     std::string repo_name() const { return "repo" + std::to_string(repository_.key); }
-    std::string prefix() const { return (request_.dry_run ? "[DRY-RUN] " : "") + repo_name(); }
-    void say(const std::string& text) const { log_info(prefix() + ": " + text); }
+    void say(const std::string& text) const { log_info(repo_name() + ": " + text); }
     void decided(What what, bool removed, std::string name, std::string reason) {
         decisions_.push_back({repository_.key, what, removed, std::move(name), std::move(reason)});
     }
@@ -432,7 +431,7 @@ Result<> Run::write_info() {
 void Run::warn_of_expired_latest() const {
     const std::string option = "'" + repo_name() + "-retention-archive'";
     const std::string type = "'" + repo_name() + "-retention-archive-type'";
-    log_warn(prefix() + ": expiring latest backup " + former_latest_ +
+    log_warn(repo_name() + ": expiring latest backup " + former_latest_ +
              " - the ability to perform point-in-time-recovery (PITR) may be affected\nHINT: "
              "non-default settings for " +
              option + "/" + type + " (even in prior expires) can cause gaps in the WAL.");
@@ -476,7 +475,7 @@ void Run::say_why_wal_stays() const {
     if (retention_.full_unit == Unit::days)
         say("time-based archive retention not met - archive logs will not be expired");
     else
-        log_info(std::string(request_.dry_run ? "[DRY-RUN] " : "") + "option '" + repo_name() +
+        log_info("option '" + repo_name() +
                  "-retention-archive' is not set - archive logs will not be expired");
 }
 
@@ -508,7 +507,7 @@ Result<> Run::expire_archive_id(const repo::HistoryEntry& entry, const WalPlan& 
         return remove_notes(id, "");
     }
     for (const KeepRange& range : plan.keep) {
-        log_detail(prefix() + ": " + id + " archive retention on backup " + range.owner +
+        log_detail(repo_name() + ": " + id + " archive retention on backup " + range.owner +
                    ", start = " + range.first + (range.last ? ", stop = " + *range.last : ""));
         decided(What::wal, false, id + "/" + range.first + ".." + range.last.value_or(""),
                 (range.last ? "needed by " : "continuous WAL from ") + range.owner);
@@ -550,7 +549,7 @@ Result<> Run::expire_wal_directory(const std::string& archive_id, const WalPlan&
                                    const std::string& directory) {
     const std::string path = archive_dir(archive_id) + "/" + directory;
     if (directory_outside(plan, directory)) {
-        log_detail(prefix() + ": " + archive_id + " remove archive path " + directory);
+        log_detail(repo_name() + ": " + archive_id + " remove archive path " + directory);
         gone(directory);
         CHRONOS_TRY(go_on());
         return request_.dry_run ? Result<>() : storage_.remove_tree(path);

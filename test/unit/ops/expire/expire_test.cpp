@@ -191,7 +191,8 @@ TEST_F(ExpireTest, DryRunDecidesTheSameAndChangesNothing) {
         EXPECT_EQ(decided->decisions[i].reason, done->decisions[i].reason);
         EXPECT_FALSE(done->decisions[i].reason.empty());
     }
-    EXPECT_THAT(lines_, Contains(HasSubstr("[DRY-RUN] repo1: expire full backup set")));
+    EXPECT_THAT(lines_, Contains(HasSubstr("repo1: expire full backup set")));
+    EXPECT_THAT(lines_, testing::Each(testing::Not(HasSubstr("DRY-RUN")))) << "the log says so";
 }
 
 TEST_F(ExpireTest, EveryBackupIsNamedWithAReason) {
