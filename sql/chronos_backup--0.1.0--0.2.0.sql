@@ -134,6 +134,24 @@ BEGIN
 	GRANT chronos_operator TO chronos_driller;
 END
 $$;
+-- A time that to_char() has no text for, or not all of it, is refused by the drill as what it is.
+CREATE OR REPLACE FUNCTION chronos.drill(label text DEFAULT NULL, target timestamptz DEFAULT NULL,
+		assertions text[] DEFAULT NULL, amcheck boolean DEFAULT false, reason text DEFAULT NULL)
+	RETURNS bigint LANGUAGE sql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+	SET timezone = 'UTC'
+	BEGIN ATOMIC
+		SELECT chronos.start_job('drill', pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+			'set', $1,
+			'type', CASE WHEN $2 IS NOT NULL THEN 'time' END,
+			'target', CASE WHEN pg_catalog.isfinite($2)
+				THEN pg_catalog.to_char($2, 'YYYY-MM-DD HH24:MI:SS.US') || '+00'
+					|| CASE WHEN pg_catalog.date_part('year', $2) < 0 THEN ' BC' ELSE '' END
+				ELSE $2::pg_catalog.text END,
+			'assert', pg_catalog.to_jsonb($3),
+			'amcheck', CASE WHEN $4 THEN true END,
+			'reason', $5)));
+	END;
 COMMENT ON FUNCTION chronos.drill(text, timestamptz, text[], boolean, text) IS
 	'queue a restore drill and return its job number: restore a backup into a scratch directory, start it, ask it, remove it; see chronos.drills. Assertions need chronos_driller';
 COMMENT ON VIEW chronos.drills IS

@@ -91,6 +91,14 @@ sub runs_as_a_job
 	is($node->safe_psql('postgres', "SELECT chronos.wait($job)"), 'failed', 'a wrong answer fails the job');
 	like($node->safe_psql('postgres', "SELECT error FROM chronos.jobs WHERE id = $job"),
 		qr/SELECT count\(\*\) FROM ledger: another value|1 of 1 checks failed/, 'whose error says which');
+	for my $time ('infinity', '-infinity', '4000-01-01 00:00:00 BC')
+	{
+		$job = $node->safe_psql('postgres', "SELECT chronos.drill(target => '$time')");
+		is($node->safe_psql('postgres', "SELECT chronos.wait($job)"), 'failed', "no drill goes to $time");
+		my ($shown) = $time =~ /^(-?infinity|4000-01-01)/;
+		like($node->safe_psql('postgres', "SELECT error FROM chronos.jobs WHERE id = $job"),
+			qr/time '\Q$shown\E(?: 00:00:00\.000000\+00 BC)?'/, 'whose error says so');
+	}
 	like((chronos($conf, 'health'))[1], qr/drill.*the last restore drill failed/s, 'health knows of it');
 	no_trace('a drill as a job');
 	return;
