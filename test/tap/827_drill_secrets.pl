@@ -126,5 +126,15 @@ sql('DROP OWNED BY driller; DROP ROLE driller');
 due();
 ok($node->poll_query_until('postgres', q{SELECT count(*) = 3 FROM chronos.jobs WHERE schedule = 'curious' AND finished_at IS NOT NULL}), 'and once more');
 like(outcome(), qr/^failed: role "driller".*not permitted to ask/, 'nor does it ask for a role that is gone');
+# What a backup leaves out, too, is a superuser's decision when it is due.
+sql(q{SELECT chronos.schedule('curious', 'full', '0 3 * * *', options => '{"exclude": ["log/"]}'); CREATE ROLE leaver IN ROLE chronos_operator});
+sql(q{UPDATE chronos.schedule_entries SET created_by = 'leaver' WHERE name = 'curious'});
+due();
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 4 FROM chronos.jobs WHERE schedule = 'curious' AND finished_at IS NOT NULL}), 'a backup is due');
+like(outcome(), qr/^failed: role "leaver".*not permitted to leave files out of backups/, 'whose maker is no superuser any more');
+sql(q{UPDATE chronos.schedule_entries SET created_by = current_user WHERE name = 'curious'});
+due();
+ok($node->poll_query_until('postgres', q{SELECT state = 'succeeded' FROM chronos.jobs WHERE schedule = 'curious' ORDER BY id DESC LIMIT 1}),
+	'of a superuser it is made') or diag(outcome());
 $node->stop;
 done_testing();
