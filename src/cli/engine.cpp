@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "chronos/base/log.h"
+#include "chronos/base/text.h"
 #include "cli/dispatch.h"
 #include "cli/engine_guard.h"
 #include "cli/engine_roles.h"
@@ -63,7 +64,7 @@ void send_log_to(EngineChannel& channel, const std::string& prefix = "") {
         if (level > LogLevel::detail) return;
         channel.send(Message("log")
                          .with("level", level_name(level))
-                         .with("text", prefix + std::string(text)));
+                         .with("text", prefix + without_controls(text)));
     });
 }
 
