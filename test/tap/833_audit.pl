@@ -57,9 +57,9 @@ is(recorded(q{operation = 'hold'}, q{concat_ws('|', requested_by, role, requeste
 	'alice|deputy|local|runbook 7|postgres|20260101-000000F|lawyers|succeeded|t|t', 'a call by an operator in a role');
 like(slurp_file($node->logfile), qr/chronos: audit: hold \{.*"lawyers".* by alice as deputy from local, application "runbook 7": succeeded/,
 	'and in the server log');
-sql(qq{CREATE ROLE "ev\nil\e[2J" IN ROLE chronos_operator; GRANT "ev\nil\e[2J" TO alice});
-$node->safe_psql('postgres', qq{SET ROLE "ev\nil\e[2J"; SELECT chronos.hold('20260101-000000F', 'x')}, extra_params => [ '-U', 'alice' ]);
-like(slurp_file($node->logfile), qr/chronos: audit: hold .* by alice as ev\?il\?\[2J from local/, 'where a name cannot write a line of its own');
+sql(qq{CREATE ROLE "ev\bil\e[2J" IN ROLE chronos_operator; GRANT "ev\bil\e[2J" TO alice});
+$node->safe_psql('postgres', qq{SET ROLE "ev\bil\e[2J"; SELECT chronos.hold('20260101-000000F', 'x')}, extra_params => [ '-U', 'alice' ]);
+like(slurp_file($node->logfile), qr/chronos: audit: hold .* by alice as ev\?il\?\[2J from local/, 'where the name of a role has no control character');
 $node->psql('postgres', q{SELECT chronos.unhold('20260101-000000F')}, extra_params => [ '-U', 'alice' ]);
 is(recorded(q{operation = 'unhold'}, 'role'), 'alice', 'without SET ROLE the role is the user');
 
