@@ -54,7 +54,9 @@ put(random_name()) for 1 .. 40;
 put($_) for ' ', '=', '={}', 'a={"x":1}', '[a]', '[a', ']', '"', "\r", "t\t", "\x7f", "\xff", '\\', '#', 'a=', "\x01", 'n' x 240;
 for (1 .. 6)
 {
-	my ($name, $to) = (random_name(), "$base/to " . random_name() =~ s/\s+$//r);
+	# A link whose name begins with < pgBackRest takes for an expression of its own, and does not restore.
+	my ($name) = grep { !/^</ } map { random_name() } 1 .. 9;
+	my $to = "$base/to " . random_name() =~ s/\s+$//r;
 	next if -e "$data/$name" || -l "$data/$name" || -e $to || $to =~ m{/\.*$};
 	mkdir $to or die $!;
 	symlink $to, "$data/$name" or die $!;
