@@ -4,6 +4,7 @@
 #include <array>
 
 #include "chronos/base/text.h"
+#include "chronos/pgdata/cluster_files.h"
 #include "pgdata/cluster_rules.h"
 
 namespace chronos::pgdata {
