@@ -118,6 +118,7 @@ like($out, qr/^critical  wal_gap: the server believes to have archived [0-9A-F]{
 like($out, qr/^ +HINT: What archives is .*: archive_command = '\/bin\/true'/m, 'and names the setting');
 is((chronos($conf, '--no-online', 'health'))[0], 0, 'which a repository alone does not tell');
 archived_by([ 'RESET archive_library', 'RESET archive_command' ], 1);
+wait_archived($node);
 value(q{SELECT chronos.backup_now('full')});
 wait_archived($node);
 is(health(), 'critical ok', 'archived again there is a gap, as before') or diag(value('TABLE chronos.health'));
