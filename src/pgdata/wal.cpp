@@ -154,13 +154,6 @@ std::vector<TimelineSwitch> effective_switches(std::vector<TimelineSwitch> switc
     return switches;
 }
 
-std::optional<Lsn> last_left(const std::vector<TimelineSwitch>& switches, Timeline timeline) {
-    std::optional<Lsn> last;
-    for (const TimelineSwitch& left : switches)
-        if (left.parent == timeline) last = std::max(last, std::optional(left.switch_lsn));
-    return last;
-}
-
 std::string timeline_history_name(Timeline timeline) {
     std::array<char, kPartSize + 1> buffer{};
     std::snprintf(buffer.data(), buffer.size(), "%08X", timeline);

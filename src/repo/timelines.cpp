@@ -55,11 +55,21 @@ bool Timelines::is_lost(Timeline timeline) const {
            timeline >= *with_directories.begin();
 }
 
-std::optional<Lsn> Timelines::last_left(Timeline timeline) const {
-    std::optional<Lsn> last;
+void Timelines::add_backup(const BackupEntry& backup) {
+    if (!pgdata::is_wal_segment(backup.archive_stop)) return;
+    std::string& last = backed_up_to[pgdata::timeline_of_segment(backup.archive_stop)];
+    last = std::max(last, backup.archive_stop);
+}
+
+std::uint64_t Timelines::segments_known(Timeline timeline, std::uint32_t segment_size) const {
+    std::uint64_t known = 0;
     for (const auto& [own, way] : ways)
-        last = std::max(last, pgdata::last_left(way.switches, timeline));
-    return last;
+        for (const pgdata::TimelineSwitch& left : way.switches)
+            if (left.parent == timeline)
+                known = std::max(known, left.switch_lsn.value / segment_size);
+    if (const auto last = backed_up_to.find(timeline); last != backed_up_to.end())
+        known = std::max(known, pgdata::wal_segment_number(last->second, segment_size) + 1);
+    return known;
 }
 
 Result<Timelines> load_timelines(const Repository& repository, const std::string& stanza,
@@ -152,6 +162,8 @@ void merge_timelines(Timelines& timelines, const Timelines& other) {
                 std::to_string(timeline));
         if (way.told_by == 0) known->second.told_by = 0;
     }
+    for (const auto& [timeline, segment] : other.backed_up_to)
+        timelines.backed_up_to[timeline] = std::max(timelines.backed_up_to[timeline], segment);
     timelines.with_directories.insert(other.with_directories.begin(), other.with_directories.end());
     timelines.contradictions.insert(timelines.contradictions.end(), other.contradictions.begin(),
                                     other.contradictions.end());

@@ -3,12 +3,15 @@
 use strict;
 use warnings;
 use ChronosTest;
+use File::Basename qw(basename);
+use JSON::PP ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = chronos_node('primary', options => { 'archive-timeout' => 3 });
 my $conf = $node->{chronos_conf};
 my $repo = $node->{chronos_repo};
+my $id = basename(archive_directory($node));
 $node->safe_psql('postgres', 'CREATE TABLE t (id int, filler text)');
 $node->safe_psql('postgres', q{SELECT chronos.backup_now('full')});
 for my $round (1 .. 8)
@@ -17,6 +20,10 @@ for my $round (1 .. 8)
 	wait_archived($node);
 }
 my $state = table_state($node, 't');
+# A backup at the end: WAL goes as far as that, whatever is left of it.
+$node->safe_psql('postgres', q{SELECT chronos.backup_now('incr')});
+my ($full, $last) = @{ JSON::PP::decode_json((chronos($conf, '--output=json', 'info'))[1])->[0]{backup} };
+my @of_last = @{ $last->{archive} }{qw(start stop)};
 $node->stop;
 
 my @faults = (
@@ -31,6 +38,9 @@ my @faults = (
 	[ 'archive.info and its copy are damaged',
 		sub { damage("$repo/archive/main/$_") for qw(archive.info archive.info.copy) },
 		sub { mend("$repo/archive/main/$_") for qw(archive.info archive.info.copy) } ],
+	[ 'what only a later backup tells of is gone from the end',
+		sub { rename $_, "$repo/" . basename($_) or die $! for behind($of_last[0]) },
+		sub { for my $name (map { basename($_) } glob "$repo/0*-*") { rename "$repo/$name", "$repo/archive/main/$id/" . substr($name, 0, 16) . "/$name" or die $! } } ],
 	[ 'a segment in the middle is damaged',
 		sub { damage(segment(4)) }, sub { mend(segment(4)) } ],
 );
@@ -40,6 +50,12 @@ sub segment
 	my ($number) = @_;
 	my @all = sort grep { /\/[0-9A-F]{24}-[0-9a-f]{40}/ } glob "$repo/archive/main/*-1/*/*";
 	return $all[$number];
+}
+
+sub behind
+{
+	my ($first) = @_;
+	return grep { basename($_) ge $first } glob "$repo/archive/main/$id/*/0*-*";
 }
 
 sub damage
@@ -70,7 +86,7 @@ for my $fault (@faults)
 	++$number;
 	my $dir = PostgreSQL::Test::Utils::tempdir();
 	chmod 0700, $dir;
-	my ($status, $out, $err) = chronos($conf, "--pg1-path=$dir", '--archive-mode=off', 'restore');
+	my ($status, $out, $err) = chronos($conf, "--pg1-path=$dir", '--archive-mode=off', "--set=$full->{label}", 'restore');
 	is($status, 0, "restored before: $name") or diag($out . $err);
 	$break->();
 	my $again = restored_node("recovering$number", $dir, wait => 0, fail_ok => 1);
@@ -85,5 +101,13 @@ for my $fault (@faults)
 	is(table_state($again, 't'), $state, "$name: and with the repository back nothing is missing");
 	$again->stop;
 }
+
+# The plan knows it before.
+rename $_, "$repo/" . basename($_) or die $! for behind($of_last[0]);
+my ($status, $out) = chronos($conf, '--pg1-path=' . private_directory(), "--set=$full->{label}", '--plan', 'restore');
+isnt($status, 0, 'the plan of a recovery whose end is lost');
+like($out, qr/cannot pass WAL that is missing in the archive: $of_last[0].*cannot be done/s, 'names what the later backup needed');
+my ($window) = grep { $_->{label} eq $full->{label} } @{ JSON::PP::decode_json((chronos($conf, '--output=json', '--wal', 'info'))[1])->{window} };
+is($window->{ends}, 'gap', 'and the window of the backup before it ends in a gap');
 
 done_testing();

@@ -20,7 +20,7 @@ use ChronosTest;
 use File::Path qw(remove_tree make_path);
 use File::Temp ();
 use JSON::PP ();
-use List::Util qw(min);
+use List::Util qw(max min);
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::Local qw(timegm);
@@ -244,20 +244,33 @@ sub archived_end
 						  && (!defined $_->[2] || $at <= int($_->[2] / $segment_size))
 					} @way[ $i + 1 .. $#way ]
 				} keys %$stored;
+				$behind ||= grep {
+					my ($went, $left) = (known_to($_->[0]), $_->[2]);
+					$went = int($left / $segment_size) if defined $left && int($left / $segment_size) < $went;
+					$went > int($_->[1] / $segment_size)
+				} @way[ $i + 1 .. $#way ];
 				return ($have{$last} ? $left : $last * $segment_size, $behind ? 1 : 0, $own);
 			}
 			next;
 		}
 		++$at while $have{$at};
 		$end = $at * $segment_size;
-		$hole = grep { $_ > $at } @have;
-		# Another timeline left this one farther on: so far it went.
-		for my $other (values %{ $h->{timelines} })
-		{
-			for (@{ $other->{way} }) { $hole = 1 if $_->{parent} == $own && int($_->{lsn} / $segment_size) > $at }
-		}
+		$hole = known_to($own) > $at || grep { $_ > $at } @have;
 	}
 	return ($end, $hole ? 1 : 0, $timeline);
+}
+
+# The first segment of a timeline of which nothing in the repository tells: another timeline left it there,
+# by a history that is known, or a backup ended in the one before.
+sub known_to
+{
+	my ($timeline) = @_;
+	my @known = map { number($_->{stop}) + 1 } grep { $_->{timeline} == $timeline } backups();
+	for my $other (grep { $_ } map { $h->{timelines}{$_} } known_timelines())
+	{
+		push @known, map { int($_->{lsn} / $segment_size) } grep { $_->{parent} == $timeline } @{ $other->{way} };
+	}
+	return max(0, @known);
 }
 
 # Rows whose WAL is in the archive, wherever: on each timeline from some backup on.

@@ -56,8 +56,6 @@ Result<std::vector<TimelineSwitch>> parse_timeline_history(std::string_view text
 /// recovery was to follow, also if it ended before that one was reached: a later line may then have
 /// an earlier position, and nothing behind it counts, of whatever timeline.
 std::vector<TimelineSwitch> effective_switches(std::vector<TimelineSwitch> switches);
-/// The last position in which that way leaves `timeline`; nullopt if it does not.
-std::optional<Lsn> last_left(const std::vector<TimelineSwitch>& switches, Timeline timeline);
 /// The name of the history file of a timeline: "00000002.history".
 std::string timeline_history_name(Timeline timeline);
 

@@ -8,11 +8,13 @@
 
 #include "chronos/base/clock.h"
 #include "chronos/pgdata/wal.h"
+#include "chronos/repo/info.h"
 #include "chronos/repo/repository.h"
 
 namespace chronos::repo {
 
-/// The timelines of one archive, as its history files tell them.
+/// The timelines of one archive, as its history files tell them, and how far their WAL went by what
+/// else is on record.
 struct Timelines {
     /// One timeline but the first.
     struct Way {
@@ -27,13 +29,19 @@ struct Timelines {
     /// History files that say different things about one timeline, in words.
     std::vector<std::string> contradictions;
     std::set<Timeline> with_directories;  ///< that have, or had, WAL in the archive
+    /// The last segment that a listed backup needed, of each timeline: those up to it were
+    /// archived.
+    std::map<Timeline, std::string> backed_up_to;
 
     Timeline newest() const { return ways.empty() ? 0 : ways.rbegin()->first; }
     const Way* way_to(Timeline timeline) const;
     /// Whether the file of that way is missed: one that is older than any WAL was removed with it.
     bool is_lost(Timeline timeline) const;
-    /// The last position in which a timeline was left by any other: its WAL goes at least so far.
-    std::optional<Lsn> last_left(Timeline timeline) const;
+    /// One that has no WAL says nothing.
+    void add_backup(const BackupEntry& backup);
+    /// The number of the first segment of a timeline that need not have been: another timeline left
+    /// it there, or a backup ended in the one before. 0: nothing tells.
+    std::uint64_t segments_known(Timeline timeline, std::uint32_t segment_size) const;
 };
 
 /// Reads every history file of the archive: one listing, and one object a timeline. A file that

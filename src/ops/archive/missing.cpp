@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <map>
+#include <set>
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
@@ -50,6 +51,23 @@ Result<std::vector<Archive>> archives_of(const GetSettings& settings,
                 archives.push_back({&repository, entry.archive_id(), info->cipher_pass});
     }
     return archives;
+}
+
+/// What the listed backups of the cluster tell of how far its WAL went.
+Result<> add_backups(const GetSettings& settings, const repo::ClusterIdentity& cluster,
+                     repo::Timelines& timelines) {
+    for (const repo::Repository& repository : settings.repositories) {
+        const auto info = repo::load_backup_info(repository, settings.stanza);
+        // A stanza that only archives has none.
+        if (!info && info.error().kind() == ErrorKind::not_found) continue;
+        if (!info) return mark_transient(info.error());
+        std::set<std::uint64_t> own;
+        for (const repo::HistoryEntry& entry : info->history)
+            if (cluster.is(entry)) own.insert(entry.id);
+        for (const repo::BackupEntry& backup : info->backups)
+            if (own.contains(backup.history_id)) timelines.add_backup(backup);
+    }
+    return {};
 }
 
 /// An empty listing is also what a file system gives that went away: an answer counts only with
@@ -114,8 +132,16 @@ private:
 };
 
 Result<repo::Timelines> MissingSegment::load() {
-    archives_ = CHRONOS_TRY(archives_of(settings_, repo::ClusterIdentity::of(control_)));
-    return timelines_of(settings_, archives_);
+    const repo::ClusterIdentity cluster = repo::ClusterIdentity::of(control_);
+    archives_ = CHRONOS_TRY(archives_of(settings_, cluster));
+    repo::Timelines timelines = CHRONOS_TRY(timelines_of(settings_, archives_));
+    const Result<> added = add_backups(settings_, cluster, timelines);
+    // What a standby finds missing is said and no more.
+    if (!added && recovery_.kind != Kind::standby) return added.error();
+    if (!added)
+        log_warn("what backups say of WAL behind " + segment_ +
+                 " is not known: " + added.error().message());
+    return timelines;
 }
 
 Result<> MissingSegment::judge_unfinished(const pgdata::WalExtent& extent) {
@@ -194,10 +220,16 @@ Result<std::optional<Later>> MissingSegment::find_later(const repo::Timelines& t
         if (one && (!found || one->stored < found->stored)) found = std::move(one);
     }
     if (found) return found;
-    std::optional<Lsn> left = leg_ && leg_->left ? leg_->left : timelines.last_left(own);
-    if (left && left->value / control_.wal_segment_size > number())
-        return Later{"timeline " + std::to_string(own) + " was left at " + left->str(), 0};
-    return found;
+    const std::uint32_t size = control_.wal_segment_size;
+    if (leg_ && leg_->left) {
+        if (leg_->left->value / size <= number()) return found;
+        return Later{"timeline " + std::to_string(own) + " was left at " + leg_->left->str(), 0};
+    }
+    const std::uint64_t known = timelines.segments_known(own, size);
+    if (known <= number()) return found;
+    return Later{"a backup, or a later timeline, needed " +
+                     pgdata::wal_segment_name(own, Lsn{(known - 1) * size}, size),
+                 0};
 }
 
 /// The first whole segment behind, as far as the way goes; without one, what was streamed.

@@ -362,8 +362,9 @@ Result<> plan_wal(const RestoreRequest& request, const TimelineGuide& guide, Res
     plan.target_timeline = path.target;
     plan.warnings.insert(plan.warnings.end(), guide.warnings().begin(), guide.warnings().end());
     const ControlFacts control = control_facts(request, plan);
-    WalScanRequest scan_request{
-        guide.archives(), &plan.manifest, &path, control.wal_segment_size, {}, request.stanza};
+    WalScanRequest scan_request{guide.archives(),   &plan.manifest,           &path,
+                                &guide.timelines(), control.wal_segment_size, {},
+                                request.stanza};
     // WAL behind the target is not needed, but has to be known of.
     const WalScan all = CHRONOS_TRY(scan_wal(scan_request));
     WalScan scan = all;

@@ -163,6 +163,7 @@ Result<TimelineGuide> TimelineGuide::load(const RestoreRequest& request, const T
                                           number_text(pgdata::timeline_of_segment(one.name)) +
                                           " too; its WAL is not in the archive, its history is '" +
                                           archive.repository->storage->describe(one.object) + "'");
+    for (const repo::BackupEntry& backup : guide.backups_) guide.timelines_.add_backup(backup);
     for (const std::string& contradiction : guide.timelines_.contradictions)
         guide.warnings_.push_back(contradiction);
     CHRONOS_TRY(guide.find_newest());
@@ -333,7 +334,6 @@ Result<TimelinePath> TimelineGuide::path(Timeline backup, Lsn lsn_start,
     path.backup = backup;
     path.newest = std::max(backup, newest_);
     path.target = target_of(backup);
-    path.target_goes_to = timelines_.last_left(path.target);
     if (path.target == backup) return path;
     const repo::Timelines::Way* way = timelines_.way_to(path.target);
     if (way == nullptr) {

@@ -28,8 +28,6 @@ struct TimelinePath {
     Timeline newest = 0;  ///< the highest one the archive knows
     /// Left at these positions, in order: none when target == backup.
     std::vector<pgdata::TimelineSwitch> switches;
-    /// The WAL of `target` goes at least so far, because another timeline left it there.
-    std::optional<Lsn> target_goes_to;
 };
 
 /// The major version of "15" or "9.6".
@@ -73,6 +71,7 @@ public:
     /// What is left behind on the way of that backup, and what does not fit.
     const std::vector<std::string>& warnings() const { return warnings_; }
     const std::vector<ArchiveLocation>& archives() const { return archives_; }
+    const repo::Timelines& timelines() const { return timelines_; }
     /// No backup leads to the timeline: what there is instead.
     Error nothing_leads() const;
 

@@ -156,12 +156,12 @@ private:
             if (segment.number > stop_) ++scan_.newer_count;
         }
         // Behind the last segment nothing is known to be missing, except what must exist because
-        // a later timeline or the backup itself goes on there.
+        // a later timeline goes on there, or a backup ended there: this one or a later one.
         std::uint64_t known_end = leg.timeline == request_.path->backup ? stop_ + 1 : 0;
         if (leg.left) known_end = *leg.left;
-        if (const auto goes_to = request_.path->target_goes_to;
-            goes_to && leg.timeline == request_.path->target)
-            known_end = std::max(known_end, goes_to->value / request_.segment_size);
+        if (leg.timeline == request_.path->target)
+            known_end = std::max(
+                known_end, request_.timelines->segments_known(leg.timeline, request_.segment_size));
         if (leg.end) known_end = std::min(known_end, *leg.end);
         if (known_end > expected) add_gap(leg.timeline, expected, known_end);
     }

@@ -12,6 +12,7 @@ struct WalScanRequest {
     std::vector<ArchiveLocation> archives;  ///< what is in any of them is there
     const repo::Manifest* manifest = nullptr;
     const TimelinePath* path = nullptr;
+    const repo::Timelines* timelines = nullptr;
     std::uint32_t segment_size = 16u << 20;
     std::optional<Lsn> until;  ///< WAL behind it is not needed
     std::string stanza;

@@ -5,7 +5,6 @@
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/compress/compress.h"
-#include "chronos/pgdata/timeline_history.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/wal_archive.h"
 
@@ -80,17 +79,18 @@ std::vector<Run> runs_of(const std::vector<Segment>& segments) {
 }
 
 /// A history that cannot be read hides what is behind the switch, not all the rest.
-void load_history(const repo::Repository& repository, const std::string& object,
-                  const std::string& name, Listing& listing) {
-    const auto text = repo::read_text(repository, object, listing.cipher_pass);
-    const Timeline timeline = pgdata::timeline_of_segment(name);
-    const auto switches = text ? pgdata::parse_history_of(timeline, *text)
-                               : Result<std::vector<pgdata::TimelineSwitch>>(Error(text.error()));
-    if (switches)
-        listing.histories[timeline] = *switches;
-    else
-        log_warn("'" + repository.storage->describe(object) +
-                 "' cannot be read: " + switches.error().message());
+Result<> load_histories(const repo::Repository& repository, const std::string& stanza,
+                        Listing& listing) {
+    listing.timelines = CHRONOS_TRY(
+        repo::load_timelines(repository, stanza, listing.place.archive_id, listing.cipher_pass));
+    for (const auto& [timeline, why] : listing.timelines.damaged)
+        log_warn("'" +
+                 repository.storage->describe(repo::archived_file_object(
+                     stanza, listing.place.archive_id, pgdata::timeline_history_name(timeline))) +
+                 "' cannot be read: " + why);
+    for (const auto& [timeline, way] : listing.timelines.ways)
+        listing.histories[timeline] = pgdata::effective_switches(way.switches);
+    return {};
 }
 
 }  // namespace
@@ -115,13 +115,12 @@ const Run* Listing::run_of(Timeline timeline, std::uint64_t number) const {
 
 Result<Listing> list_archive(const repo::Repository& repository, const std::string& stanza,
                              const std::string& archive_id, const std::string& cipher_pass) {
-    Listing listing{{repository.key, archive_id}, cipher_pass, 0, {}, {}};
+    Listing listing{{repository.key, archive_id}, cipher_pass, 0, {}, {}, {}};
+    CHRONOS_TRY(load_histories(repository, stanza, listing));
     const std::string directory = repo::archive_path(stanza) + "/" + archive_id;
     const auto entries = CHRONOS_TRY(repository.storage->list_tree(directory));
     std::map<Timeline, std::vector<Segment>> segments;
     for (const storage::Entry& entry : entries) {
-        if (pgdata::is_timeline_history(entry.name))
-            load_history(repository, directory + "/" + entry.name, entry.name, listing);
         const std::string_view segment = segment_of(entry.name);
         if (segment.empty()) continue;
         if (listing.segment_size == 0)
@@ -130,14 +129,6 @@ Result<Listing> list_archive(const repo::Repository& repository, const std::stri
         segments[pgdata::timeline_of_segment(segment)].push_back(
             {listing.number(segment), entry.size, entry.modified});
     }
-    // A history that is lost is known from a later one, as for a restore.
-    const auto stored = listing.histories;
-    for (const auto& [timeline, switches] : stored)
-        for (std::size_t i = 1; i < switches.size(); ++i)
-            listing.histories.try_emplace(switches[i].parent, switches.begin(),
-                                          switches.begin() + static_cast<long>(i));
-    for (auto& [timeline, switches] : listing.histories)
-        switches = pgdata::effective_switches(std::move(switches));
     // Sorted already: names of segments are in the order of their positions.
     for (const auto& [timeline, list] : segments) listing.runs[timeline] = runs_of(list);
     return listing;

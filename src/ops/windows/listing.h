@@ -6,6 +6,7 @@
 
 #include "chronos/ops/windows.h"
 #include "chronos/pgdata/wal.h"
+#include "chronos/repo/timelines.h"
 
 namespace chronos::ops::windows {
 
@@ -23,7 +24,8 @@ struct Listing {
     std::string cipher_pass;
     std::uint32_t segment_size = 0;             ///< 0: there are no segments
     std::map<Timeline, std::vector<Run>> runs;  ///< ascending
-    /// The way to each timeline: where the ones before it were left, oldest first.
+    repo::Timelines timelines;
+    /// The way to each timeline: where the ones before it were really left, oldest first.
     std::map<Timeline, std::vector<pgdata::TimelineSwitch>> histories;
 
     std::string name(Timeline timeline, std::uint64_t number) const;

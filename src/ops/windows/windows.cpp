@@ -49,7 +49,9 @@ private:
                 const std::vector<pgdata::TimelineSwitch>& switches) const;
     Reach reach_on(Timeline timeline, std::uint64_t at) const;
     bool has_any(Timeline timeline, std::uint64_t first, std::uint64_t last) const;
-    std::optional<Lsn> last_left(Timeline timeline) const;
+    std::uint64_t segments_known(Timeline timeline) const {
+        return listing_.timelines.segments_known(timeline, listing_.segment_size);
+    }
     bool leaves_behind(const std::vector<pgdata::TimelineSwitch>& switches, Timeline from,
                        const repo::BackupEntry& backup) const;
     Result<> set_end(Window& window, const Reach& reach);
@@ -89,9 +91,8 @@ void Looker::add_ranges() {
                                       run.stored_bytes, run.last_stored});
             expected = run.end;
         }
-        const std::optional<Lsn> left = last_left(timeline);
-        const std::uint64_t fork = left ? left->value / listing_.segment_size : 0;
-        if (fork > expected) add_missing(timeline, expected, fork);
+        const std::uint64_t known = segments_known(timeline);
+        if (known > expected) add_missing(timeline, expected, known);
     }
 }
 
@@ -118,22 +119,14 @@ bool Looker::leaves_behind(const std::vector<pgdata::TimelineSwitch>& switches, 
     return false;
 }
 
-std::optional<Lsn> Looker::last_left(Timeline timeline) const {
-    std::optional<Lsn> last;
-    for (const auto& [other, switches] : listing_.histories)
-        last = std::max(last, pgdata::last_left(switches, timeline));
-    return last;
-}
-
-/// The end of the way is on this timeline: there later segments, or where another timeline left it,
-/// tell of more.
+/// The end of the way is on this timeline: there later segments tell of more, and where another
+/// timeline left it, and where a backup ended.
 Looker::Reach Looker::reach_on(Timeline timeline, std::uint64_t at) const {
     const Run* run = listing_.run_of(timeline, at);
     const std::uint64_t next = run == nullptr ? at : run->end;
     const auto runs = listing_.runs.find(timeline);
-    const std::optional<Lsn> left = last_left(timeline);
     const bool hole = (runs != listing_.runs.end() && runs->second.back().first > next) ||
-                      (left && left->value / listing_.segment_size > next);
+                      segments_known(timeline) > next;
     return {timeline, next, Lsn{next * listing_.segment_size}, hole};
 }
 
@@ -171,7 +164,8 @@ Looker::Reach Looker::reach(std::uint64_t start, Timeline from, Timeline target,
             const std::uint64_t until =
                 j + 1 < switches.size() ? switches[j + 1].switch_lsn.value / listing_.segment_size
                                         : UINT64_MAX;
-            goes_on = goes_on || has_any(child_of(j), begin, until);
+            goes_on = goes_on || has_any(child_of(j), begin, until) ||
+                      std::min(segments_known(child_of(j)), until) > begin;
         }
         if (copied) continue;
         const bool whole = listing_.run_of(own, left) != nullptr;
@@ -310,11 +304,12 @@ Result<> look_at_repository(const repo::Repository& repository, const std::strin
     if (const auto known = repo::check_archive_ids(info, backups); !known)
         return Error(known.error()).with_hint(repo::repair_hint(stanza));
     for (const repo::HistoryEntry& entry : info.history) {
-        const Listing listing =
+        Listing listing =
             CHRONOS_TRY(list_archive(repository, stanza, entry.archive_id(), info.cipher_pass));
         std::vector<const repo::BackupEntry*> own;
         for (const repo::BackupEntry& backup : backups.backups)
             if (backup.history_id == entry.id) own.push_back(&backup);
+        for (const repo::BackupEntry* backup : own) listing.timelines.add_backup(*backup);
         CHRONOS_TRY(Looker(repository, stanza, listing, report).run(own));
     }
     return {};

@@ -11,6 +11,8 @@ namespace {
 
 using testing::ElementsAre;
 
+constexpr std::uint32_t kSegmentSize = 16u << 20;
+
 class TimelinesTest : public testing::Test {
 protected:
     TimelinesTest() { repository_.storage = std::make_shared<test::MemoryStorage>(); }
@@ -22,7 +24,7 @@ protected:
             ""));
     }
     void put_segment(Timeline timeline) {
-        const std::string name = pgdata::wal_segment_name(timeline, Lsn{0x3000000}, 16u << 20);
+        const std::string name = pgdata::wal_segment_name(timeline, Lsn{0x3000000}, kSegmentSize);
         ASSERT_OK(write_text(
             repository_,
             "archive/main/15-1/" + name.substr(0, 16) + "/" + name + "-" + std::string(40, '0'), "",
@@ -51,8 +53,8 @@ TEST_F(TimelinesTest, LostHistoryIsKnownFromALaterOneAndCanBePutBack) {
     ASSERT_NE(way, nullptr);
     EXPECT_EQ(way->told_by, 3u);
     EXPECT_THAT(way->switches, ElementsAre(pgdata::TimelineSwitch{1, Lsn{0x3000000}}));
-    EXPECT_EQ(timelines.last_left(1), Lsn{0x3000000});
-    EXPECT_EQ(timelines.last_left(3), std::nullopt);
+    EXPECT_EQ(timelines.segments_known(1, kSegmentSize), 3u);
+    EXPECT_EQ(timelines.segments_known(3, kSegmentSize), 0u);
     EXPECT_THAT(lost(), ElementsAre()) << "older than any WAL: removed with it";
     put_segment(2);
     const auto found = find_lost_histories(repository_, "main", "15-1", "");
@@ -63,6 +65,19 @@ TEST_F(TimelinesTest, LostHistoryIsKnownFromALaterOneAndCanBePutBack) {
     EXPECT_EQ(load().way_to(2)->told_by, 0u);
     EXPECT_THAT(lost(), ElementsAre());
     EXPECT_EQ(load().way_to(2)->switches, way->switches);
+}
+
+TEST_F(TimelinesTest, BackupTellsOfItsWalAndNothingOfWhatIsBehindIt) {
+    Timelines timelines;
+    BackupEntry backup;
+    timelines.add_backup(backup);
+    EXPECT_EQ(timelines.segments_known(1, kSegmentSize), 0u) << "it was made offline";
+    backup.archive_stop = "000000010000000100000002";
+    timelines.add_backup(backup);
+    backup.archive_stop = "000000010000000000000003";
+    timelines.add_backup(backup);
+    EXPECT_EQ(timelines.segments_known(1, kSegmentSize), 0x103u);
+    EXPECT_EQ(timelines.segments_known(2, kSegmentSize), 0u);
 }
 
 TEST_F(TimelinesTest, HistoriesThatDisagreeAreNamedAndNothingIsMended) {

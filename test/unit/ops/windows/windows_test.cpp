@@ -175,6 +175,28 @@ TEST_P(Windows, TimelineThatAnotherOneLeftFartherOnHasAGapAtItsEnd) {
     EXPECT_THAT(texts(found), ElementsAre("01/1 to 0/6000000 gap"));
 }
 
+TEST_P(Windows, WalThatALaterBackupNeededIsMissingAtTheEnd) {
+    add_segments(3, 5);
+    add_backup(kFirst, 3, 4);
+    add_backup(kSecond, 6, 7);
+    const Report found = report();
+    ASSERT_THAT(found.missing, SizeIs(1));
+    EXPECT_EQ(found.missing[0].first, segment(6));
+    EXPECT_EQ(found.missing[0].last, segment(7));
+    EXPECT_THAT(texts(found), ElementsAre("01/1 to 0/6000000 gap", "02/1 to 0/0 unusable"));
+}
+
+TEST_P(Windows, WalThatABackupOfTheNextTimelineNeededIsMissingBehindTheFork) {
+    add_segments(3, 6);
+    add_history(2, 1, 6);
+    add_backup(kFirst, 3, 4);
+    repo::BackupEntry& on_two = stanza_.add(kSecond, 7, 8, "", 1000);
+    on_two.archive_start = segment(7, 2);
+    on_two.archive_stop = segment(8, 2);
+    EXPECT_THAT(texts(report()), testing::Contains("01/1 to 0/7000000 newest"));
+    EXPECT_THAT(texts(report()), testing::Not(testing::Contains("01/2 to 0/6800000 newest")));
+}
+
 TEST_P(Windows, EndIsTheLastCommitThatIsKnown) {
     add_segments(3, 6);
     add_backup(kFirst, 3, 4);
