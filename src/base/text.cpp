@@ -167,6 +167,13 @@ std::string printable(std::string_view text, std::size_t size_max) {
     return result;
 }
 
+std::string one_line(std::string_view text, std::size_t size_max) {
+    std::string line(text);
+    std::ranges::replace_if(
+        line, [](char c) { return c == '\n' || c == '\r' || c == '\t'; }, ' ');
+    return printable(line, size_max);
+}
+
 std::string without_controls(std::string_view text) {
     std::string result;
     result.reserve(text.size());

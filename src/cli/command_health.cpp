@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -29,23 +28,16 @@ Result<ops::health::ServerFacts> ask_server(Context& context) {
                                        unix_now());
 }
 
-/// libpq says why in several lines; a rule has one.
-std::string as_one_line(std::string text) {
-    std::ranges::replace_if(
-        text, [](char c) { return c == '\n' || c == '\t'; }, ' ');
-    return printable(text, 1024);
-}
-
 /// Of this command, beside the rules that every way of asking has: what only the server knows is
 /// unknown then, and that must not look as if all were well.
 Rule server_rule(const Result<ops::health::ServerFacts>& facts) {
     Rule rule;
-    rule.name = "server_silent";
+    rule.name = kSilentRule;
     rule.state = facts ? RuleState::ok : RuleState::critical;
     rule.message = facts ? "the server tells how it is"
-                         : "the server cannot be asked: " + as_one_line(facts.error().message());
+                         : "the server cannot be asked: " + one_line(facts.error().message());
     if (!facts)
-        rule.hint = (facts.error().hint().empty() ? "" : as_one_line(facts.error().hint()) + " ") +
+        rule.hint = (facts.error().hint().empty() ? "" : one_line(facts.error().hint()) + " ") +
                     "To look at the repositories alone: --no-online.";
     return rule;
 }

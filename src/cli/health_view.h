@@ -11,6 +11,10 @@
 /// Health as `chronos health`, the server module and `chronos serve` see and show it.
 namespace chronos::cli {
 
+/// Of whoever asks, beside the rules that every way of asking has: the server cannot be asked, or
+/// has fallen silent, and what only it knows is unknown.
+inline constexpr const char* kSilentRule = "server_silent";
+
 ops::health::Limits limits_of(const config::Config& config);
 
 /// A backup that is under way, of either tool, as its lock file tells.

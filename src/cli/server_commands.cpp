@@ -219,12 +219,6 @@ constexpr std::string_view kArchivingError =
     " WHERE lag_segments > 0 AND last_error IS NOT NULL"
     " AND last_error_at > coalesce(last_archived_at, '-infinity')";
 
-/// What an error says in several lines, in one.
-std::string in_one_line(std::string text) {
-    std::ranges::replace(text, '\n', ' ');
-    return printable(text, 1024);
-}
-
 /// WAL that did not arrive: why, if the server's module knows.
 Error with_archiving_error(Error error, db::Connection& connection) {
     if (error.kind() != ErrorKind::archive_timeout) return error;
@@ -237,9 +231,9 @@ Error with_archiving_error(Error error, db::Connection& connection) {
     // First: a job's hint has room for some lines only.
     Error known = Error(error.kind(), error.message())
                       .with_hint("The archiver fails with " + row[0].value_or("") + ": " +
-                                 in_one_line(row[1].value_or("")));
+                                 one_line(row[1].value_or("")));
     const std::string hint = row[2].value_or("");
-    if (!hint.empty()) known = std::move(known).with_hint(in_one_line(hint));
+    if (!hint.empty()) known = std::move(known).with_hint(one_line(hint));
     return std::move(known).with_hint(error.hint());
 }
 

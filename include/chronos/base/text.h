@@ -36,6 +36,9 @@ std::optional<std::string> nearest_name(std::string_view name,
 /// text past `size_max` bytes becomes "...", so that garbage on disk cannot garble a terminal.
 std::string printable(std::string_view text, std::size_t size_max = 256);
 
+/// printable(), of a text that has several lines - an error of libpq, a query - in a place for one.
+std::string one_line(std::string_view text, std::size_t size_max = 1024);
+
 /// For whole lines, however they were made: control characters other than tab and line feed become
 /// '?'. What is in a line should have been printable() before it was.
 std::string without_controls(std::string_view text);

@@ -32,7 +32,6 @@ constexpr std::int64_t kJobsAgeMax = 60;
 constexpr milliseconds kWatchInterval{2000};
 constexpr std::size_t kMemorySizeMax = 1 << 20;
 constexpr std::size_t kJobsMax = 40;
-constexpr const char* kSilentRule = "server_silent";
 /// Receivers that did not answer are tried again after so many seconds.
 constexpr std::int64_t kTellAgain = 60;
 

@@ -70,11 +70,6 @@ std::vector<std::pair<std::string, std::string>> rows_of(const DrillReport& repo
     return rows;
 }
 
-std::string one_line(std::string text) {
-    std::ranges::replace(text, '\n', ' ');
-    return text;
-}
-
 /// A cell of a table in Markdown.
 std::string cell(const std::string& text) {
     std::string result;
@@ -96,14 +91,15 @@ DrillReport without_answers(DrillReport report) {
 std::string format_text(const DrillReport& report) {
     std::string text = "restore drill\n";
     constexpr std::size_t kWidth = 18;
+    constexpr std::size_t kTextMax = 64 << 10;  // queries and answers are told as they are
     for (const auto& [name, value] : rows_of(report)) {
         std::string line = "  " + name + ":";
         line.resize(std::max(line.size() + 1, kWidth + 2), ' ');
-        text += line + one_line(value) + "\n";
+        text += line + one_line(value, kTextMax) + "\n";
     }
     for (const CheckOutcome& check : report.checks)
         text += std::string(check.passed ? "  ok      " : "  FAILED  ") + check.kind + ": " +
-                one_line(check.text) + " -> " + one_line(check.actual) +
+                one_line(check.text, kTextMax) + " -> " + one_line(check.actual, kTextMax) +
                 (check.passed || check.expected.empty() ? "" : ", expected " + check.expected) +
                 "\n";
     return text;

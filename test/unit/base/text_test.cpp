@@ -33,6 +33,11 @@ TEST(WithoutControls, KeepsLinesAndWhatIsInThem) {
               "a\tb\n?[31m???\xff\xc3\xa4");
 }
 
+TEST(OneLine, HasWhatSeveralLinesSay) {
+    EXPECT_EQ(one_line("FATAL: no\n\tsuch\r\nrole\x1b"), "FATAL: no  such  role?");
+    EXPECT_EQ(one_line(std::string(40, 'a') + "\nb", 40), std::string(40, 'a') + "...");
+}
+
 TEST(Hex, ReadsBackWhatItWrote) {
     const auto bytes = from_hex("00ff7a");
     ASSERT_TRUE(bytes.has_value());
