@@ -199,12 +199,13 @@ sub rows_on
 	return @rows;
 }
 
+# Not what a push had only begun when its server was killed.
 sub stored
 {
 	my %stored;
 	for (glob "$h->{dir}/repo/archive/main/*/*/*")
 	{
-		$stored{$1} = $_ if m{/([0-9A-F]{24})-[0-9a-f]{40}};
+		$stored{$1} = $_ if m{/([0-9A-F]{24})-[0-9a-f]{40}(?:\.(?:gz|bz2|lz4|zst))?$};
 	}
 	return \%stored;
 }
@@ -796,7 +797,7 @@ sub report_text
 	return join "\n", (map { my $t = $_; "timeline $t: " . join ', ', map { "$_->{parent} left at " . text_of($_->{lsn}) } @{ $h->{timelines}{$t}{way} } } sort { $a <=> $b } keys %{ $h->{timelines} }),
 	  (map { "row $_->{n}: timeline $_->{timeline}, " . text_of($_->{lsn}) . ", $_->{time}" } @{ $h->{rows} }),
 	  (map { "backup $_->{label}: $_->{start} to $_->{stop}" } backups()),
-	  map { my ($name) = m{([^/]+)$}; $name =~ s/-[0-9a-f]{40}.*//r . ' ' . instant((stat $_)[9]) } glob("$h->{dir}/repo/archive/main/*/*.history"), glob "$h->{dir}/repo/archive/main/*/*/*";
+	  map { my ($name) = m{([^/]+)$}; $name =~ s/-[0-9a-f]{40}//r . ' ' . instant((stat $_)[9]) } glob("$h->{dir}/repo/archive/main/*/*.history"), glob "$h->{dir}/repo/archive/main/*/*/*";
 }
 
 # Moments of a window, and moments that are in none.
