@@ -23,7 +23,7 @@
 #   CHECK_LONG=1                with the long campaigns (hundreds of random steps)
 #
 # Layers for who works on it (docs/development.md, scripts/layers.sh), one at a time:
-#   scripts/check.sh quick      lint, and the unit tests of what was changed
+#   scripts/check.sh quick      lint, each changed source by itself, and its unit tests
 #   scripts/check.sh full       everything, as without a name
 #   scripts/check.sh sanitize   unit tests and TAP under sanitizers; or `sanitize unit_io ...`
 #   scripts/check.sh fuzz 60    each fuzzer for 60 seconds; or `fuzz 60 fuzz_manifest ...`

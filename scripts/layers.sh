@@ -39,11 +39,23 @@ run_units() {
 	return $status
 }
 
-# quick: lint, and the unit tests of what was changed.
+# The sources of the engine and its tests among the files on standard input, each by itself: together with others a
+# file has what those include.
+compile_alone() {
+	local sources
+	mapfile -t sources < <(grep -E '^(src|test/unit)/.*\.cpp$' | grep -v '^src/extension/' | while read -r file; do
+		if [ -e "$top/$file" ]; then echo "$top/$file^"; fi
+	done)
+	[ ${#sources[@]} -eq 0 ] || (cd "$top" && cmake --preset dev >/dev/null && ninja -C build/dev "${sources[@]}")
+}
+compile_changed() { changed_files | compile_alone; }
+
+# quick: lint, what was changed compiled by itself, and its unit tests.
 layer_quick() {
 	local units
 	install_packages $build_packages $test_packages
 	step 'lint' run_lint
+	step 'changed sources, each by itself' compile_changed
 	# shellcheck disable=SC2046
 	units=$(changed_files | units_of)
 	if [ -z "$units" ]; then say 'nothing was changed that has unit tests'; return; fi
