@@ -293,18 +293,8 @@ Result<> check_target(const RestoreRequest& request, RecoveryType type) {
 
 Result<> check_timeline_text(const std::string& text) {
     if (text.empty() || text == "current" || text == "latest") return {};
-    const bool hexadecimal = text.starts_with("0x") || text.starts_with("0X");
-    const std::string digits = hexadecimal ? text.substr(2) : text;
-    Timeline value = 0;
-    const auto [end, code] =
-        std::from_chars(digits.data(), digits.data() + digits.size(), value, hexadecimal ? 16 : 10);
-    const bool whole = code == std::errc() && end == digits.data() + digits.size();
-    // PostgreSQL takes "010" for 8.
-    const bool octal = !hexadecimal && text.starts_with('0');
-    if (whole && !octal && value > 0) return {};
-    return Error(ErrorKind::db_mismatch, "invalid target timeline '" + printable(text) + "'")
-        .with_hint(
-            "It is 'current', 'latest' or a number from 1 on, decimal or hexadecimal with 0x.");
+    CHRONOS_TRY(parse_timeline(text));
+    return {};
 }
 
 bool is_setting_name(std::string_view name) {
@@ -381,6 +371,22 @@ Result<> check_restore_request(const RestoreRequest& request) {
     if (!is_quotable(request.restore_command) || !is_quotable(request.pg_path))
         return Error(ErrorKind::option_invalid_value, "a path must not have a NUL byte");
     return {};
+}
+
+Result<Timeline> parse_timeline(std::string_view text) {
+    Timeline value = 0;
+    const bool hexadecimal = text.starts_with("0x") || text.starts_with("0X");
+    const std::string_view digits = hexadecimal ? text.substr(2) : text;
+    const auto [end, code] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), value, hexadecimal ? 16 : 10);
+    const bool whole = code == std::errc() && end == digits.data() + digits.size();
+    // PostgreSQL takes "010" for 8.
+    const bool octal = !hexadecimal && text.starts_with('0');
+    if (whole && !octal && value > 0) return value;
+    return Error(ErrorKind::db_mismatch, "invalid target timeline '" + printable(text) + "'")
+        .with_hint(
+            "It is 'current', 'latest' or a number from 1 on, decimal without a leading zero, or "
+            "hexadecimal with 0x.");
 }
 
 }  // namespace chronos::ops

@@ -30,6 +30,9 @@ Result<TimeTarget> judge_time_target(const RestoreRequest& request, UnixTime now
 /// alone, and would stop at another transaction. Kind backup_set_invalid, with the right number.
 Result<> judge_xid_epoch(std::uint64_t xid, std::uint64_t next_xid, std::uint64_t wal_bytes);
 
+/// Decimal or hexadecimal with 0x, as PostgreSQL reads recovery_target_timeline. Kind db_mismatch.
+Result<Timeline> parse_timeline(std::string_view text);
+
 /// "2026-11-20 08:11:30+00", with a fraction if there is one.
 std::string format_instant(std::int64_t instant_us);
 

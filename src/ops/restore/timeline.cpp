@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
 #include <set>
 
@@ -26,18 +25,6 @@ std::string number_text(Timeline timeline) {
 
 std::string prefix_of(Timeline timeline) {
     return pgdata::timeline_history_name(timeline).substr(0, 8);
-}
-
-/// Decimal or hexadecimal with 0x, as PostgreSQL reads recovery_target_timeline.
-Result<Timeline> parse_timeline(std::string_view text) {
-    Timeline value = 0;
-    const bool hexadecimal = text.starts_with("0x") || text.starts_with("0X");
-    const std::string_view digits = hexadecimal ? text.substr(2) : text;
-    const auto [end, code] =
-        std::from_chars(digits.data(), digits.data() + digits.size(), value, hexadecimal ? 16 : 10);
-    if (code != std::errc() || end != digits.data() + digits.size() || digits.empty() || value == 0)
-        return Error(ErrorKind::db_mismatch, "invalid target timeline '" + printable(text) + "'");
-    return value;
 }
 
 /// The option, or the setting that somebody gives as one.
