@@ -49,6 +49,11 @@ Result<int> run_archive_get(Context& context) {
         log_info("unable to find " + name + " in the archive");
         return 1;
     }
+    const std::string& pg_path = context.config.get_string("pg1-path");
+    if (Result<> joined = ops::archive::check_joint(pg_path, name, destination); !joined) {
+        ::unlink(destination.c_str());
+        return std::move(joined).error();
+    }
     prefetch.go_on();
     return 0;
 }

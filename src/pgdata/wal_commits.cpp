@@ -30,6 +30,12 @@ public:
         return last_begin_;
     }
 
+    /// The beginning of the last record among those, also of one that goes on behind the content.
+    std::optional<std::size_t> last_begun_from(std::size_t page) {
+        static_cast<void>(last_begin_from(page));
+        return begun_;
+    }
+
     /// The last commit among the records that begin on pages from `page` on.
     std::optional<WalCommit> last_from(std::size_t page) {
         std::optional<WalCommit> last;
@@ -95,6 +101,7 @@ private:
         const std::uint32_t size = load<std::uint32_t>(content_, at);
         if (size < wal_record::kHeaderSize) return std::nullopt;  // the end, or no WAL at all
         std::byte head[kLookedAtMax] = {};
+        begun_ = at;
         const std::size_t looked_at = std::min<std::size_t>(size, kLookedAtMax);
         const std::optional<std::size_t> end = advance(at, size, {head, looked_at});
         if (!end) return std::nullopt;
@@ -134,6 +141,7 @@ private:
     io::Bytes content_;
     Lsn start_;
     std::optional<std::size_t> last_begin_;
+    std::optional<std::size_t> begun_;
 };
 
 /// Looks at the end first, and at more and more of the content until `look` finds something.
@@ -173,6 +181,13 @@ std::optional<WalCommit> last_commit_before(io::Bytes content, Lsn start, Lsn at
 std::optional<Lsn> last_record(io::Bytes content, Lsn start) {
     const auto at = from_the_end(
         content, start, [](Walk& walk, std::size_t page) { return walk.last_begin_from(page); });
+    if (!at) return std::nullopt;
+    return Lsn{start.value + *at};
+}
+
+std::optional<Lsn> last_begun(io::Bytes content, Lsn start) {
+    const auto at = from_the_end(
+        content, start, [](Walk& walk, std::size_t page) { return walk.last_begun_from(page); });
     if (!at) return std::nullopt;
     return Lsn{start.value + *at};
 }

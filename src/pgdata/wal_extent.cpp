@@ -1,6 +1,7 @@
 #include "chronos/pgdata/wal_extent.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "chronos/pgdata/wal.h"
 #include "pgdata/crc32c.h"
@@ -39,8 +40,22 @@ Result<> WalReader::write(io::Bytes in) {
 }
 
 WalExtent WalReader::extent() const {
-    if (!judged_ || !end_) return {here(), last_, true, ""};
-    return {*end_, last_, left_, left_ ? "" : flaw_};
+    WalExtent extent{here(), last_, true, "", first_, before_first_, begun_, gives_up_};
+    if (judged_ && end_) {
+        extent.end = *end_;
+        extent.whole = left_;
+        extent.flaw = left_ ? "" : flaw_;
+    } else if (judged_ && known_ && remaining_ > 0) {
+        extent.last_begun = record_;
+        if (first_.value == 0) std::tie(extent.first, extent.before_first) = head_of_first();
+    }
+    return extent;
+}
+
+/// Of the record at hand, as far as its head was seen.
+std::pair<Lsn, Lsn> WalReader::head_of_first() const {
+    if (head_size_ < wal_record::kPreviousAt + sizeof(std::uint64_t)) return {};
+    return {record_, Lsn{load<std::uint64_t>(io::Bytes(head_), wal_record::kPreviousAt)}};
 }
 
 void WalReader::add_page(io::Bytes page) {
@@ -103,9 +118,10 @@ bool WalReader::begin_records(io::Bytes page, std::size_t& at) {
     const std::uint32_t rest = (flags & wal_page::kContinuesRecord) != 0
                                    ? load<std::uint32_t>(page, wal_page::kRemainderAt)
                                    : 0;
-    if (rest == remaining_) return true;
     // A server that crashed within a record goes on without it.
     const bool given_up = rest == 0 && (flags & kOverwritesRecord) != 0;
+    if (offset_ == 0) gives_up_ = given_up;
+    if (rest == remaining_) return true;
     const bool strange = offset_ > 0 && !given_up;
     if (strange && depth_ == Depth::records) {
         stop(remaining_ > 0 && known_ ? record_ : here());
@@ -171,7 +187,19 @@ bool WalReader::end_record() {
         left_ = intact && is_switch;
     }
     if (depth_ == Depth::records) last_ = record_;
+    begun_ = record_;
+    if (first_.value == 0) std::tie(first_, before_first_) = head_of_first();
     return true;
+}
+
+std::string joint_flaw(Lsn last_begun, const WalExtent& next) {
+    if (last_begun.value == 0 || next.first.value == 0 || next.before_first == last_begun ||
+        next.gives_up_record)
+        return "";
+    return "does not follow the segment before it: its first record, at " + next.first.str() +
+           ", was written behind one at " + next.before_first.str() +
+           ", and that segment ends with one at " + last_begun.str() +
+           " (pg_resetwal, or a second server, has written it)";
 }
 
 WalExtent wal_extent(io::Bytes content, WalReader::Depth depth, Timeline timeline,

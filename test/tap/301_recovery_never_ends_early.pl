@@ -110,4 +110,36 @@ like($out, qr/cannot pass WAL that is missing in the archive: $of_last[0].*canno
 my ($window) = grep { $_->{label} eq $full->{label} } @{ JSON::PP::decode_json((chronos($conf, '--output=json', '--wal', 'info'))[1])->{window} };
 is($window->{ends}, 'gap', 'and the window of the backup before it ends in a gap');
 
+# --- WAL that does not follow what is before it, though its name does: a server takes it for the end.
+rename "$repo/$_", "$repo/archive/main/$id/" . substr($_, 0, 16) . "/$_" or die $! for map { basename($_) } glob "$repo/0*-*";
+$node->start;
+$node->safe_psql('postgres', q{INSERT INTO t SELECT 9, 'before' FROM generate_series(1, 100)});
+my $before = wait_archived($node);
+my $copy = private_directory();
+is((chronos($conf, "--pg1-path=$copy", '--archive-mode=off', 'restore'))[0], 0, 'restored before pg_resetwal');
+$node->stop('immediate');
+unlink grep { basename($_) gt $before && basename($_) =~ /^[0-9A-F]{24}$/ } glob $node->data_dir . '/pg_wal/*';
+is((run_tool('pg_resetwal', '-f', $node->data_dir))[0], 0, 'pg_resetwal');
+$node->start;
+$node->safe_psql('postgres', q{INSERT INTO t SELECT 10, 'behind' FROM generate_series(1, 100)});
+my $behind = wait_archived($node);
+is(hex(substr $behind, 16), hex(substr $before, 16) + 1, 'the next segment has the next name');
+my $flaw = qr/$behind.* does not follow the segment before it/;
+($status, $out) = chronos($conf, '--pg1-path=' . private_directory(), '--plan', 'restore');
+isnt($status, 0, 'the plan does not go beyond');
+like($out, qr/$flaw.*cannot be done/s, 'and says why');
+for my $round ('first', 'second')
+{
+	($status, $out, my $err) = chronos($conf, 'verify');
+	isnt($status, 0, "verify finds it at the $round time");
+	like($out . $err, $flaw, 'by name');
+}
+my $stops = restored_node('stops', $copy, wait => 0, fail_ok => 1);
+poll_until(sub { !-e $stops->data_dir . '/postmaster.pid' }, 'the server stops', 60);
+$stops->_update_pid(-1);
+my $said = PostgreSQL::Test::Utils::slurp_file($stops->logfile);
+like($said, $flaw, 'recovery is told of it');
+unlike($said, qr/selected new timeline|archive recovery complete/, 'and does not end there');
+$node->stop;
+
 done_testing();

@@ -36,6 +36,12 @@ Result<GetOutcome> get_wal_patiently(const GetSettings& settings, const std::str
                                      const std::string& destination,
                                      std::chrono::milliseconds timeout, const Cancellation& cancel);
 
+/// Whether the WAL of a segment that was just put there for a recovery goes on where the one before
+/// it in pg_wal ends: else the server would take that for the end of all WAL. The error is that of
+/// a hole; of a standby it is a warning, whose primary may have more.
+Result<> check_joint(const std::string& pg_path, const std::string& segment,
+                     const std::string& file);
+
 /// Kind format if the data directory is a restored one whose backup_label was removed: it would
 /// start from the wrong position.
 Result<> check_backup_label(const std::string& pg_path);

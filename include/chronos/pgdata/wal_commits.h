@@ -35,6 +35,8 @@ std::string wal_before(io::Bytes content, Lsn start, Lsn at);
 /// Where the last record begins that is whole in such content: a recovery with a target up to there
 /// needs nothing behind it. nullopt as above.
 std::optional<Lsn> last_record(io::Bytes content, Lsn start);
+/// The same of the last one that begins there, whole or not. `start` may be of any page.
+std::optional<Lsn> last_begun(io::Bytes content, Lsn start);
 
 /// Whether a server has written WAL behind `at`, where a record ends. `pages` begin at `start`,
 /// with the page of `at`, and have the next one, too. What a recycled segment has there is not

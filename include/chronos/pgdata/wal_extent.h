@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "chronos/base/lsn.h"
@@ -27,7 +28,19 @@ struct WalExtent {
     /// goes on. "" where it may be the end of the WAL: zeros, and pages of an older segment, of
     /// which the file was made, stand behind it.
     std::string flaw;
+    /// The first record that begins there, and where the one before it begins by what it says; 0:
+    /// none is known.
+    Lsn first, before_first;
+    /// Where the last record begins, whole or going on in the next segment; 0: none is known.
+    Lsn last_begun;
+    /// The server had crashed, and gave up the record that goes on from the segment before.
+    bool gives_up_record = false;
 };
+
+/// Why a segment is not what came behind another one, though its position is: "" if it may be.
+/// `last_begun` of the one before; 0: not known. A server ends its recovery there without a word,
+/// as at the end of all WAL: pg_resetwal, and two servers that write the same timeline, leave it.
+std::string joint_flaw(Lsn last_begun, const WalExtent& next);
 
 /// Reads a segment as it passes, without keeping it. What has no header of a first page, or pages
 /// of another size, is not judged: it counts as whole.
@@ -63,6 +76,7 @@ private:
     bool begin_record(io::Bytes page, std::size_t at);
     void feed(io::Bytes part);
     bool end_record();
+    std::pair<Lsn, Lsn> head_of_first() const;
     void stop(Lsn end);
     Lsn here() const { return Lsn{start_.value + offset_}; }
 
@@ -85,6 +99,9 @@ private:
     bool known_ = false;           ///< whether its beginning was seen
     Lsn record_;                   ///< where it begins
     Lsn last_;                     ///< the same of the last one that was whole
+    Lsn first_, before_first_;     ///< as in WalExtent
+    Lsn begun_;                    ///< the last one that was whole, however deep it was looked
+    bool gives_up_ = false;
     std::array<std::byte, 24> head_{};
     std::size_t head_size_ = 0;
     std::uint32_t crc_ = 0;

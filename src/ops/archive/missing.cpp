@@ -9,6 +9,7 @@
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/pgdata/wal_commits.h"
+#include "chronos/pgdata/wal_extent.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/stanza.h"
 #include "chronos/repo/timelines.h"
@@ -109,10 +110,16 @@ public:
           leg_(recovery_.leg_of(pgdata::timeline_of_segment(segment))) {}
     Result<GetOutcome> run();
     Result<> judge_unfinished(const pgdata::WalExtent& extent);
+    Result<> judge_joint(const std::string& flaw);
+    bool is_recovery() const { return recovery_.kind != Kind::none; }
+    /// Where the last record begins of the segment before, as the server has it in pg_wal; 0: not
+    /// known.
+    Lsn last_before() const;
 
 private:
+    Result<> refuse_to_end(Error error, Lsn end);
     Result<repo::Timelines> load();
-    bool lies_in_pg_wal() const;
+    bool lies_in_pg_wal(const std::string& segment) const;
     bool begins_later(const repo::Timelines& timelines) const;
     Result<std::optional<Later>> find_later(const repo::Timelines& timelines) const;
     Result<std::optional<Later>> stored_behind(const Archive& archive) const;
@@ -148,9 +155,22 @@ Result<> MissingSegment::judge_unfinished(const pgdata::WalExtent& extent) {
     const repo::Timelines timelines = CHRONOS_TRY(load());
     const std::optional<Later> later = CHRONOS_TRY(find_later(timelines));
     if (extent.flaw.empty() && !later) return {};
-    Error error(kHole, "the WAL in segment " + segment_ + " ends at " + extent.end.str() +
-                           ", but later WAL exists: " + (later ? later->what : extent.flaw) +
-                           ". Recovery stops: to end here would lose that WAL");
+    return refuse_to_end(
+        Error(kHole, "the WAL in segment " + segment_ + " ends at " + extent.end.str() +
+                         ", but later WAL exists: " + (later ? later->what : extent.flaw) +
+                         ". Recovery stops: to end here would lose that WAL"),
+        extent.end);
+}
+
+Result<> MissingSegment::judge_joint(const std::string& flaw) {
+    const Lsn begin = pgdata::wal_segment_start(segment_, control_.wal_segment_size);
+    return refuse_to_end(Error(kHole, "WAL segment " + segment_ + " " + flaw +
+                                          ". Recovery stops: to end here would lose its WAL"),
+                         begin);
+}
+
+/// The server would take what was handed out up to there for all there is.
+Result<> MissingSegment::refuse_to_end(Error error, Lsn end) {
     if (recovery_.kind == Kind::standby) {
         log_warn(error.message() + "; the standby goes on only if its primary has it");
         return {};
@@ -159,8 +179,8 @@ Result<> MissingSegment::judge_unfinished(const pgdata::WalExtent& extent) {
     constexpr unsigned kStopsShortOfTarget = 13;
     if (const auto version = parse_uint(repo::ClusterIdentity::of(control_).version);
         recovery_.must_reach && version && *version >= kStopsShortOfTarget) {
-        log_warn("the WAL in segment " + segment_ + " ends at " + extent.end.str() +
-                 ": a recovery target behind it cannot be reached");
+        log_warn("the WAL that can be recovered ends at " + end.str() + ": " + error.message() +
+                 "; a recovery target behind it cannot be reached");
         return {};
     }
     return std::move(error).with_hint(
@@ -170,7 +190,7 @@ Result<> MissingSegment::judge_unfinished(const pgdata::WalExtent& extent) {
 
 Result<GetOutcome> MissingSegment::run() {
     // The server takes its own when the archive has none.
-    if (lies_in_pg_wal()) return GetOutcome::missing;
+    if (lies_in_pg_wal(segment_)) return GetOutcome::missing;
     const repo::Timelines timelines = CHRONOS_TRY(load());
     if (begins_later(timelines)) return GetOutcome::missing;
     const std::optional<Later> later = CHRONOS_TRY(find_later(timelines));
@@ -186,8 +206,8 @@ Result<GetOutcome> MissingSegment::run() {
 }
 
 /// Recycled segments lie there too, under names to come, with the header of an old one.
-bool MissingSegment::lies_in_pg_wal() const {
-    const std::string path = settings_.pg_path + "/pg_wal/" + segment_;
+bool MissingSegment::lies_in_pg_wal(const std::string& segment) const {
+    const std::string path = settings_.pg_path + "/pg_wal/" + segment;
     std::ifstream file(path, std::ios::binary | std::ios::ate);
     if (!file) return false;
     const auto size = static_cast<std::uint64_t>(std::max<std::streamoff>(file.tellg(), 0));
@@ -197,7 +217,27 @@ bool MissingSegment::lies_in_pg_wal() const {
         !file.read(head.data(), static_cast<std::streamsize>(head.size())))
         return false;
     return static_cast<bool>(
-        check_segment(io::bytes(head), segment_, size, repo::ClusterIdentity::of(control_)));
+        check_segment(io::bytes(head), segment, size, repo::ClusterIdentity::of(control_)));
+}
+
+Lsn MissingSegment::last_before() const {
+    const std::uint32_t size = control_.wal_segment_size;
+    const Lsn start = pgdata::wal_segment_start(segment_, size);
+    if (start.value < size) return {};
+    const std::string before =
+        pgdata::wal_segment_name_before(pgdata::timeline_of_segment(segment_), start, size);
+    if (!lies_in_pg_wal(before)) return {};
+    std::ifstream file(settings_.pg_path + "/pg_wal/" + before, std::ios::binary);
+    // Of a segment that is full the last record begins near its end.
+    constexpr std::uint32_t kTail = 1u << 17;
+    for (const std::uint32_t part : {std::min(kTail, size), size}) {
+        std::string content(part, '\0');
+        file.seekg(static_cast<std::streamoff>(size - part));
+        if (!file.read(content.data(), part)) return {};
+        if (const auto last = pgdata::last_begun(io::bytes(content), Lsn{start.value - part}))
+            return *last;
+    }
+    return {};
 }
 
 /// Recovery asks the newest timeline of its way first, and that may not have begun yet.
@@ -345,10 +385,37 @@ Result<GetOutcome> judge_missing_segment(const GetSettings& settings, const std:
     return MissingSegment(settings, segment, std::move(control)).run();
 }
 
+namespace {
+
+/// What the segment is up to its first record.
+pgdata::WalExtent head_of(const std::string& segment, const std::string& path) {
+    pgdata::WalReader reader(pgdata::WalReader::Depth::pages, pgdata::timeline_of_segment(segment));
+    std::ifstream file(path, std::ios::binary);
+    std::string page(pgdata::kWalPageSize, '\0');
+    while (reader.extent().first.value == 0 && file.read(page.data(), pgdata::kWalPageSize))
+        [[maybe_unused]] const Result<> never = reader.write(io::bytes(page));
+    return reader.extent();
+}
+
+}  // namespace
+
 Result<> judge_unfinished_segment(const GetSettings& settings, const std::string& segment,
                                   const pgdata::WalExtent& extent) {
     auto control = CHRONOS_TRY(pgdata::read_control_file(settings.pg_path));
     return MissingSegment(settings, segment, std::move(control)).judge_unfinished(extent);
+}
+
+Result<> check_joint(const std::string& pg_path, const std::string& segment,
+                     const std::string& file) {
+    if (!pgdata::is_wal_segment(segment)) return {};
+    GetSettings settings;
+    settings.pg_path = pg_path;
+    MissingSegment judge(settings, segment, CHRONOS_TRY(pgdata::read_control_file(pg_path)));
+    if (!judge.is_recovery()) return {};
+    const Lsn before = judge.last_before();
+    if (before.value == 0) return {};
+    const std::string flaw = pgdata::joint_flaw(before, head_of(segment, file));
+    return flaw.empty() ? Result<>() : judge.judge_joint(flaw);
 }
 
 namespace {

@@ -21,6 +21,7 @@
 #include "chronos/repo/wal_archive.h"
 #include "chronos/repo/wal_notes.h"
 #include "chronos/storage/forwarding.h"
+#include "chronos/storage/readable.h"
 
 namespace chronos::ops {
 namespace {
@@ -186,6 +187,10 @@ private:
         if (differs != segment.copies.end())
             return "is in the archive with different content, as " + shown(segment.copies.front()) +
                    " and " + shown(*differs);
+        if (!segment.copies.empty() && std::ranges::none_of(segment.copies, [](const Copy& copy) {
+                return storage::may_read(*copy.place.repository->storage, copy.object);
+            }))
+            return "cannot be read, permission denied: " + shown(segment.copies.front());
         const bool empty =
             !segment.copies.empty() && std::ranges::all_of(segment.copies, [](const Copy& copy) {
                 return copy.stored_size == 0;
@@ -343,16 +348,31 @@ bool goes_on_behind(const WalToRead& wal, std::size_t index) {
                pgdata::next_wal_segment(wal.segments[index].name, wal.segment_size);
 }
 
-/// How far the WAL goes in a segment of the archive that ends early, though the next one follows.
-std::optional<pgdata::WalExtent> damage_in(const WalToRead& wal, std::size_t index,
-                                           const std::string& content) {
+using WalBarrier = WalKnowledge::Barrier;
+
+/// The segment ends early, though the next one follows.
+std::optional<WalBarrier> damage_in(const WalToRead& wal, std::size_t index,
+                                 const pgdata::WalExtent& extent) {
     const Segment& segment = wal.segments[index];
-    if (!goes_on_behind(wal, index) || segment.copies.empty()) return std::nullopt;
-    pgdata::WalExtent extent =
-        pgdata::wal_extent(io::bytes(content), pgdata::WalReader::Depth::records,
-                           pgdata::timeline_of_segment(segment.name));
-    if (extent.whole) return std::nullopt;
-    return extent;
+    if (!goes_on_behind(wal, index) || segment.copies.empty() || extent.whole) return std::nullopt;
+    return WalBarrier{segment.name, extent.end, extent.last,
+                   "is damaged from " + extent.end.str() + " on, and the WAL goes on behind it"};
+}
+
+/// Two segments follow each other by name, and their WAL does not.
+std::optional<WalBarrier> broken_joint(const WalToRead& wal, std::size_t index,
+                                    const std::vector<pgdata::WalExtent>& extents) {
+    if (!goes_on_behind(wal, index) || !extents[index].whole) return std::nullopt;
+    std::string flaw = pgdata::joint_flaw(extents[index].last_begun, extents[index + 1]);
+    if (flaw.empty()) return std::nullopt;
+    const std::string& next = wal.segments[index + 1].name;
+    return WalBarrier{next, pgdata::wal_segment_start(next, wal.segment_size), extents[index].last,
+                   std::move(flaw)};
+}
+
+/// The first one is where recovery ends.
+void keep_first(std::optional<WalBarrier>& first, std::optional<WalBarrier> found) {
+    if (found && (!first || found->begin < first->begin)) first = std::move(found);
 }
 
 WalRead read_wal(const WalToRead& wal, unsigned process_max, const std::function<bool()>& enough) {
@@ -368,6 +388,7 @@ WalRead read_wal(const WalToRead& wal, unsigned process_max, const std::function
     const Cancellation never;
     const storage::Storage& storage = *wal.repositories.front().storage;
     io::ByteBudget budget(storage::kBytesInFlightMax);
+    std::vector<pgdata::WalExtent> extents(wal.segments.size());
     const auto look_at = [&](std::size_t index) -> Result<> {
         if (enough()) return {};
         const io::ByteBudget::Share share(budget, wal.segment_size);
@@ -375,10 +396,9 @@ WalRead read_wal(const WalToRead& wal, unsigned process_max, const std::function
         if (!content && content.error().kind() == ErrorKind::checksum) {
             const Lsn begin = result.known.segments[index].begin;
             const std::lock_guard lock(mutex);
-            std::optional<WalKnowledge::Barrier>& first = result.known.barrier;
-            if (!first || begin < first->begin)
-                first = WalKnowledge::Barrier{wal.segments[index].name, begin, Lsn{},
-                                              "cannot be used: " + content.error().message()};
+            keep_first(result.known.barrier,
+                       WalBarrier{wal.segments[index].name, begin, Lsn{},
+                               "cannot be used: " + content.error().message()});
             return {};
         }
         // What else cannot be read recovery will say: here it is unread.
@@ -386,15 +406,14 @@ WalRead read_wal(const WalToRead& wal, unsigned process_max, const std::function
         const auto parameters = pgdata::parameters_in_wal(io::bytes(*content));
         auto found = pgdata::find_target_in_wal(io::bytes(*content), wal.target);
         const auto minimal = pgdata::minimal_wal_from(io::bytes(*content));
-        const auto damaged = damage_in(wal, index, *content);
+        const pgdata::WalExtent extent =
+            pgdata::wal_extent(io::bytes(*content), pgdata::WalReader::Depth::records,
+                               pgdata::timeline_of_segment(wal.segments[index].name));
         const std::lock_guard lock(mutex);
-        std::optional<WalKnowledge::Barrier>& first = result.known.barrier;
-        if (minimal && *minimal >= wal.target.from && (!first || *minimal < first->begin))
-            first = WalKnowledge::Barrier{wal.segments[index].name, *minimal, {}, ""};
-        if (damaged && (!first || damaged->end < first->begin))
-            first = WalKnowledge::Barrier{
-                wal.segments[index].name, damaged->end, damaged->last,
-                "is damaged from " + damaged->end.str() + " on, and the WAL goes on behind it"};
+        if (minimal && *minimal >= wal.target.from)
+            keep_first(result.known.barrier, WalBarrier{wal.segments[index].name, *minimal, {}, ""});
+        keep_first(result.known.barrier, damage_in(wal, index, extent));
+        extents[index] = extent;
         if (parameters) result.parameters.raise(*parameters);
         result.known.segments[index].read = true;
         result.known.segments[index].target = std::move(found);
@@ -402,6 +421,8 @@ WalRead read_wal(const WalToRead& wal, unsigned process_max, const std::function
     };
     static_cast<void>(io::parallel_for(storage::workers_for(storage, process_max),
                                        wal.segments.size(), never, look_at));
+    for (std::size_t i = 0; i < wal.segments.size(); ++i)
+        keep_first(result.known.barrier, broken_joint(wal, i, extents));
     result.unread = static_cast<std::size_t>(
         std::ranges::count(result.known.segments, false, &WalKnowledge::Segment::read));
     return result;

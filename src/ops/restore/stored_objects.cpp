@@ -7,6 +7,7 @@
 
 #include "chronos/base/text.h"
 #include "chronos/repo/stored_file.h"
+#include "chronos/storage/readable.h"
 #include "copy.h"
 #include "destination.h"
 #include "selective.h"
@@ -55,6 +56,8 @@ Result<> ask_for(storage::Storage& storage, const std::string& object, std::uint
     const auto entry = CHRONOS_TRY(storage.info(object));
     if (!entry)
         damage.names.push_back("'" + printable(object) + "' is missing");
+    else if (!storage::may_read(storage, object))
+        damage.names.push_back("'" + printable(object) + "' cannot be read: permission denied");
     else if (entry->type == storage::EntryType::file && entry->size < bytes)
         damage.names.push_back("'" + printable(object) + "' has " + std::to_string(entry->size) +
                                " of " + std::to_string(bytes) + " bytes");
@@ -67,7 +70,9 @@ Result<Damage> damage_of(storage::Storage& storage, const std::string& directory
     const auto entries = CHRONOS_TRY(storage.list_tree(directory));
     for (const storage::Entry& entry : entries) {
         const auto found = needed.find(directory + "/" + entry.name);
-        if (found != needed.end() && entry.size >= found->second) needed.erase(found);
+        if (found != needed.end() && entry.size >= found->second &&
+            storage::may_read(storage, found->first))
+            needed.erase(found);
     }
     if (!any && entries.empty() && !CHRONOS_TRY(storage.info(directory)))
         damage.names.push_back("'" + printable(directory) + "' is missing");
@@ -83,7 +88,8 @@ Error not_whole(const RestoreRequest& request, unsigned repo_key, const std::str
     if (damage.more) text += " and more";
     return Error(ErrorKind::not_found, std::move(text))
         .with_hint(
-            "Is all of the repository mounted? --set chooses another backup, --repo another "
+            "Is all of the repository mounted, and may this user read it? --set chooses another "
+            "backup, --repo another "
             "repository; 'chronos --stanza=" +
             request.stanza + " verify' says which backups can be restored.");
 }

@@ -445,7 +445,7 @@ Result<> TimelineGuide::look_at_archive(const ArchiveLocation& archive, Behind& 
                 if (born != nullptr && entry.modified > born->stored) ++younger;
                 continue;
             }
-            if (name == fork) {
+            if (name == fork && behind.left.value % size != 0) {
                 CHRONOS_TRY(look_at_fork(archive, object, entry.modified, behind));
                 goes_on = goes_on || (behind.commits && born && entry.modified > born->stored);
                 continue;

@@ -4,6 +4,9 @@
 #include <array>
 #include <atomic>
 #include <cstring>
+#include <map>
+#include <mutex>
+#include <utility>
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
@@ -19,8 +22,8 @@
 namespace chronos::ops::verify {
 namespace {
 
-/// What earlier versions wrote is not continued: they read no more than the first page.
-constexpr std::string_view kSegmentSizeKey = "records segment-size ";
+/// What earlier versions wrote is not continued: they compared no segment with the one before it.
+constexpr std::string_view kSegmentSizeKey = "joined records segment-size ";
 
 /// The first page of what passes, its size, and how far its WAL goes.
 class SegmentSink final : public io::Sink {
@@ -57,6 +60,10 @@ struct Job {
     FindingId finding = kNoFinding;
     bool vanished = false;
     pgdata::WalExtent extent;
+    /// The ones beside it by name; of these and of what follows, under the mutex of the reader.
+    Job* before = nullptr;
+    Job* behind = nullptr;
+    bool ended = false;  ///< it was read, or could not be
 };
 
 class ArchiveReader {
@@ -85,6 +92,7 @@ public:
         scope_.meter.enter("archive " + archive_.id);
         CHRONOS_TRY(read_histories(entries));
         collect(entries, everything ? nullptr : &needs);
+        link();
         for (const Job& job : jobs_) scope_.meter.expect(job.entry->size, 1);
         CHRONOS_TRY(io::parallel_for(scope_.workers(), jobs_.size(), scope_.cancel,
                                      [&](std::size_t i) { return read(jobs_[i]); }));
@@ -151,6 +159,7 @@ private:
             }
             add(entry, *stored, wanted(stored->segment, needs));
         }
+        if (known_) skip(*known_);
         std::ranges::stable_sort(jobs_, std::ranges::greater(),
                                  [](const Job& job) { return job.entry->size; });
     }
@@ -165,12 +174,24 @@ private:
             segments.push_back({std::string(stored.segment), entry.modified, kNoFinding});
         }
         if (!is_wanted) return;
+        Job job;
+        job.entry = &entry;
+        job.name = stored;
+        job.segment = archive_.segments.size() - 1;
         if (known) {
-            scope_.meter.object_known();
-            if (!stored.partial) counts_.wal.add_valid();
+            if (known_) skip(*known_);
+            known_ = std::move(job);
             return;
         }
-        jobs_.push_back({&entry, stored, archive_.segments.size() - 1, kNoFinding, false, {}});
+        // What was verified before is read again where something new is to follow it.
+        if (known_ && !stored.partial && !known_->name.partial &&
+            stored.segment == pgdata::next_wal_segment(known_->name.segment, archive_.segment_size))
+            jobs_.push_back(*std::exchange(known_, std::nullopt));
+        jobs_.push_back(std::move(job));
+    }
+    void skip(const Job& job) {
+        scope_.meter.object_known();
+        if (!job.name.partial) counts_.wal.add_valid();
     }
 
     /// Neither is read: which of them recovery would get nobody can say.
@@ -191,22 +212,59 @@ private:
         Result<> result = check(job);
         if (!result && result.error().kind() == ErrorKind::not_found) {
             job.vanished = true;
+            end(job);
             return {};
         }
         if (!result && !is_about_content(result.error())) return result;
         if (!result) {
             const Problem problem = problem_of(result.error());
             job.finding = fail(*job.entry, problem, result.error().message());
-            scope_.meter.object_done();
-            return {};
         }
         scope_.meter.object_done();
-        // Whether that is all that is needed of it depends on what comes later, too.
-        if (!job.extent.whole) return {};
-        ledger_.expect(std::string(kSegmentSizeKey) + std::to_string(segment_size_));
-        ledger_.add(*job.entry);
+        end(job);
         ledger_.save_every(scope_.request.save_interval);
         return {};
+    }
+
+    void link() {
+        std::map<std::string_view, Job*> by_name;
+        for (Job& job : jobs_)
+            if (!job.name.partial) by_name.emplace(job.name.segment, &job);
+        Job* before = nullptr;
+        for (const auto& [name, job] : by_name) {
+            job->before = before;
+            if (before != nullptr) before->behind = job;
+            before = job;
+        }
+    }
+
+    /// One is good if it follows the one before it, and is known to be only when both were read.
+    void end(Job& job) {
+        const std::lock_guard lock(mutex_);
+        job.ended = true;
+        conclude_on(job);
+        if (job.before != nullptr) conclude_on(*job.before);
+        if (job.behind != nullptr) conclude_on(*job.behind);
+    }
+    void conclude_on(Job& job) {
+        const bool alone = (job.before == nullptr || job.before->ended) &&
+                           (job.behind == nullptr || job.behind->ended);
+        if (!job.ended || !alone || job.vanished || job.finding != kNoFinding) return;
+        judge_joint(job);
+        // Whether what ends early is all that is needed depends on what comes later, too.
+        if (job.finding != kNoFinding || !job.extent.whole) return;
+        ledger_.expect(std::string(kSegmentSizeKey) + std::to_string(segment_size_));
+        ledger_.add(*job.entry);
+    }
+    /// A recovery would end before it, as at the end of all WAL.
+    void judge_joint(Job& job) {
+        const Job* before = job.before;
+        if (before == nullptr || before->vanished || before->finding != kNoFinding ||
+            !before->extent.whole ||
+            pgdata::next_wal_segment(before->name.segment, segment_size_) != job.name.segment)
+            return;
+        const std::string flaw = pgdata::joint_flaw(before->extent.last_begun, job.extent);
+        if (!flaw.empty()) job.finding = fail(*job.entry, Problem::checksum, flaw);
     }
 
     Result<> check(Job& job) {
@@ -338,6 +396,8 @@ private:
     VerifiedArchive counts_;
     Ledger ledger_;
     std::vector<Job> jobs_;
+    std::mutex mutex_;
+    std::optional<Job> known_;  ///< the last one of which the ledger knows
     std::atomic<std::uint32_t> segment_size_{0};
 };
 

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "chronos/pgdata/wal.h"
+#include "chronos/pgdata/wal_commits.h"
 #include "pgdata/crc32c.h"
 #include "wal_sample.h"
 
@@ -215,6 +216,48 @@ TEST(WalExtent, ARecordThatACrashCutOffIsWrittenOver) {
     content[page + 2] = 0;
     EXPECT_EQ(extent_of(after).end, at(40));
     EXPECT_NE(extent_of(after).flaw, "");
+}
+
+// A segment of which the first record says that it comes behind `before`.
+WalExtent behind(Lsn before, bool gives_up = false) {
+    Wal next;
+    next.fill(kSize);
+    std::string& content = next.content();
+    content.replace(40 + 8, 8, raw(before.value));
+    if (gives_up) content[2] = static_cast<char>(content[2] | 8);
+    return wal_extent(io::bytes(content), Depth::pages, 1);
+}
+
+TEST(WalExtent, NextSegmentFollowsIfItsFirstRecordSaysSo) {
+    for (const bool switched : {false, true}) {
+        Wal wal;
+        wal.fill(switched ? kSize / 2 : kSize);
+        if (switched) wal.switch_away();
+        for (const Depth depth : {Depth::pages, Depth::records}) {
+            const Lsn last = extent_of(wal, depth).last_begun;
+            EXPECT_EQ(last, at(wal.last()));
+            EXPECT_EQ(last_begun(io::bytes(wal.content()), at(0)), last);
+            EXPECT_EQ(joint_flaw(last, behind(last)), "");
+            EXPECT_NE(joint_flaw(last, behind(Lsn{})), "") << "pg_resetwal";
+            EXPECT_NE(joint_flaw(last, behind(Lsn{last.value - 8})), "");
+            EXPECT_EQ(joint_flaw(last, behind(Lsn{}, true)), "") << "a record was given up";
+        }
+    }
+    EXPECT_EQ(joint_flaw(Lsn{}, behind(Lsn{})), "") << "not known";
+}
+
+// One record may begin far before, and go on through a whole segment.
+TEST(WalExtent, WhereNoRecordBeginsNothingIsSaidOfTheNextSegment) {
+    Wal wal;
+    wal.record(2 * kSize);
+    EXPECT_EQ(extent_of(wal).last_begun, at(40));
+    std::string content = wal.content();
+    content[2] = static_cast<char>(content[2] | 1);
+    content.replace(16, 4, raw(std::uint32_t{3 * kSize}));
+    const WalExtent through = wal_extent(io::bytes(content), Depth::pages, 1);
+    EXPECT_TRUE(through.whole);
+    EXPECT_EQ(through.last_begun, Lsn{});
+    EXPECT_EQ(joint_flaw(at(40), through), "");
 }
 
 TEST(WalExtent, WhatHasNoPagesThatAreKnownIsNotJudged) {
