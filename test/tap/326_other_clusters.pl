@@ -21,6 +21,7 @@ sub files { return slurp_tree($_[0]) }
 # Beside the original, as for a test: the backup says where the tablespace was, and there it still is.
 my $beside = private_directory();
 system('cp', $node->data_dir . '/PG_VERSION', $beside) == 0 or die 'cp';    # of an earlier attempt
+mkdir "$beside/base", 0700;
 $node->safe_psql('postgres', 'CHECKPOINT');
 my $before = files("$base/space");
 for my $option ('--delta', '--force', '--save-current', '--delta --force')
@@ -41,6 +42,31 @@ for my $attempt ('first', 'second')
 is($node->safe_psql('postgres', 'SELECT count(*) FROM t'), '10', 'the original has its rows');
 $node->stop;
 is((chronos($conf, '--delta', 'restore'))[0], 0, 'in place --delta is what it was');
+
+# Every directory of a database has a PG_VERSION. What lies in a data directory is no place for another one.
+my ($database) = glob $node->data_dir . '/base/1';
+my ($in_space) = glob "$base/space/PG_*/*";
+my $ours = files($node->data_dir);
+for my $inside ($database, $node->data_dir . '/copy', $node->data_dir . '/pg_wal')
+{
+	for my $option ('--delta', '--force', '--save-current', '')
+	{
+		($status, $out, $err) = chronos($conf, "--pg1-path=$inside", split(' ', $option), $map, 'restore');
+		is($status, 40, "restore $option into $inside is refused");
+		like($err, qr/lies in '.*original.*', the data directory of a cluster/, 'with where that is');
+	}
+}
+is_deeply(files($node->data_dir), $ours, 'the cluster is as it was');
+my $foreign = private_directory();
+write_to("$foreign/$_") for 'PG_VERSION', 'precious';
+for my $case ([ 'a directory of a database in a tablespace', $in_space ], [ 'a directory that has nothing else of a cluster', $foreign ])
+{
+	my ($name, $path) = @$case;
+	my $was = files($path);
+	isnt((chronos($conf, "--pg1-path=$path", '--delta', $map, 'restore'))[0], 0, "$name is refused");
+	is_deeply(files($path), $was, 'and as it was');
+}
+sub write_to { my ($path) = @_; return PostgreSQL::Test::Utils::append_to_file($path, "15\n") }
 
 # Another cluster's.
 my $other = PostgreSQL::Test::Cluster->new('other');

@@ -7,6 +7,7 @@
 
 #include "chronos/base/text.h"
 #include "chronos/pgdata/control_file.h"
+#include "chronos/pgdata/data_directory.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/owner.h"
 #include "destination.h"
@@ -152,12 +153,34 @@ void guard_destination(const RestoreRequest& request, const Destination& destina
     }
 }
 
+/// Directories of databases have a PG_VERSION as a data directory has, and --delta would make one
+/// of such a directory: a cluster lost all that was there.
+void guard_inside(const RestoreRequest& request, const Destination& destination,
+                  RestorePlan& plan) {
+    std::error_code code;
+    const bool is_data = destination.name == "pg_data";
+    fs::path place = fs::weakly_canonical(content_path(destination), code);
+    if (code) return;
+    if (is_data) place = place.parent_path();
+    const std::string around = pgdata::data_directory_around(place.string());
+    if (around.empty() || around == real_path(request.pg_path)) return;
+    Error error(ErrorKind::path_not_empty, "unable to restore to '" + content_path(destination) +
+                                               "': it lies in '" + around +
+                                               "', the data directory of a cluster");
+    plan.problems.push_back(
+        {is_data ? std::move(error).with_hint("Is --pg1-path the data directory itself?")
+                 : std::move(error).with_hint("--tablespace-map and --link-map restore to another "
+                                              "place.")});
+}
+
 }  // namespace
 
 void guard_other_clusters(const RestoreRequest& request, RestorePlan& plan) {
     guard_data_directory(request, plan);
     for (const Destination& destination : destinations_of(plan.manifest))
         if (destination.name != "pg_data") guard_destination(request, destination, plan);
+    for (const Destination& destination : destinations_of(plan.manifest))
+        guard_inside(request, destination, plan);
 }
 
 void warn_of_living_original(const RestoreRequest& request, RestorePlan& plan) {

@@ -2,6 +2,7 @@
 #include <sys/statvfs.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <map>
 
@@ -39,14 +40,22 @@ bool exists(const std::string& path) {
     return fs::exists(path, code);
 }
 
+/// PG_VERSION is in each directory of a database, too: what else a data directory has, if only some
+/// of it is left, those have not.
+bool is_data_directory(const std::string& path) {
+    if (exists(path + "/backup.manifest")) return true;
+    return exists(path + "/PG_VERSION") &&
+           std::ranges::any_of(std::array{"/base", "/global", "/pg_wal", "/pg_xlog", "/pg_tblspc"},
+                               [&](const char* part) { return exists(path + part); });
+}
+
 /// Whether --delta and --force may be honoured: they remove what does not belong to a cluster.
 void decide_replacement(const RestoreRequest& request, RestorePlan& plan) {
     plan.delta = request.delta;
     plan.force = request.force;
     plan.save_current = request.save_current;
     if (!plan.delta && !plan.force) return;
-    if (exists(request.pg_path + "/PG_VERSION") || exists(request.pg_path + "/backup.manifest"))
-        return;
+    if (is_data_directory(request.pg_path)) return;
     plan.warnings.push_back(
         "--delta or --force specified but unable to find 'PG_VERSION' or 'backup.manifest' in '" +
         request.pg_path +
@@ -309,6 +318,11 @@ void judge_reach(const RestoreRequest& request, const WalEnd& end, const WalKnow
                       .with_hint(reach +
                                  ": --type=default recovers to there, or give an earlier "
                                  "target.");
+    // Only the WAL knows where these are, and what is before this backup was not looked at.
+    if (plan.type == RecoveryType::name || plan.type == RecoveryType::xid)
+        error = std::move(error).with_hint("What was before the end of backup " +
+                                           plan.manifest.label +
+                                           " an older backup recovers to: --set chooses it.");
     // Somebody else's restore_command may find more than we know of.
     if (needs_archive(request, plan) && major_of(plan.manifest.pg_version) >= 13)
         plan.problems.push_back({std::move(error)});
