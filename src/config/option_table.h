@@ -63,6 +63,11 @@ struct Option {
     std::string_view details = {};       ///< sentences, for `chronos help <command> <option>`
 };
 
+/// Whether it is given once for each of its elements.
+constexpr bool is_many(const Option& option) {
+    return option.type == Type::list || option.type == Type::hash;
+}
+
 std::span<const Option> option_table();
 
 /// The server's engine and help know every option, config-list what can stand in a file, the others

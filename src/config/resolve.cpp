@@ -11,10 +11,6 @@
 namespace chronos::config {
 namespace {
 
-bool is_many(const Option& option) {
-    return option.type == Type::list || option.type == Type::hash;
-}
-
 std::string quoted_list(std::string_view words) {
     std::string result;
     for (const std::string_view word : split(words, ' '))
@@ -264,22 +260,15 @@ Result<bool> Resolver::usable_in_section(const FileEntry& entry, bool of_stanza,
 }
 
 Result<> Resolver::check_duplicates(const std::vector<FileEntry>& entries, const FileEntry& entry) {
-    const NamedOption named = *find_option(entry.key);
     for (const FileEntry& other : entries) {
-        if (&other == &entry || other.section != entry.section) continue;
-        const auto other_named = find_option(other.key);
-        if (!other_named || other_named->option != named.option ||
-            other_named->index != named.index)
-            continue;
-        if (other.key != entry.key) {
-            const auto keys = std::minmax(other.key, entry.key);
-            return Error(ErrorKind::option_invalid,
-                         "configuration file contains duplicate options ('" + keys.first + "', '" +
-                             keys.second + "') in section '[" + entry.section + "]'");
-        }
-        if (!is_many(*named.option))
+        if (&other == &entry || !set_twice(entry, other)) continue;
+        if (other.key == entry.key)
             return Error(ErrorKind::option_invalid,
                          "option '" + entry.key + "' cannot be set multiple times");
+        const auto keys = std::minmax(other.key, entry.key);
+        return Error(ErrorKind::option_invalid, "configuration file contains duplicate options ('" +
+                                                    keys.first + "', '" + keys.second +
+                                                    "') in section '[" + entry.section + "]'");
     }
     return {};
 }

@@ -265,45 +265,61 @@ private:
         const auto named = find_option(entry.key);
         if (named && !named->index_missing && !named->index_invalid) {
             warn(entry, suspicious_value(*named->option, entry.value));
-            warn(entry, refused_value(entry, *named->option));
+            if (!is_judged_here(entry, *named->option)) warn(entry, refusal(entry, *named->option));
         }
-        if (std::find(reading_.sections.begin(), reading_.sections.end(), entry.section) !=
-            reading_.sections.end())
-            return;
+        if (is_read_here(entry)) return;
         if (const std::string why = misplaced_key(entry, of_stanza); !why.empty())
             warnings_.push_back("configuration file contains " + why +
                                 "\nNOTE: " + shown_line(entry) + nearest_option_hint(entry.key));
-        if (named && is_set_again(entry, *named))
-            warn(entry, "It was set before in section '[" + entry.section +
-                            "]': the command that reads this " + std::string(kWillRefuse) + ".");
     }
 
-    /// A command looks at the options that it knows only: without this a value that stops every
+    bool is_read_here(const FileEntry& entry) const {
+        return std::find(reading_.sections.begin(), reading_.sections.end(), entry.section) !=
+               reading_.sections.end();
+    }
+
+    /// What the command reads, and knows, the resolver itself refuses.
+    bool is_judged_here(const FileEntry& entry, const Option& option) const {
+        return is_read_here(entry) && knows(reading_.command, option);
+    }
+
+    /// A command looks at the options that it knows only: without this a line that stops every
     /// backup would first be told of by the backup.
-    std::string refused_value(const FileEntry& entry, const Option& option) const {
-        if (option.secret || knows(reading_.command, option) || !option.depends_on.empty())
-            return "";
+    std::string refusal(const FileEntry& entry, const Option& option) const {
+        if (!misplaced_key(entry, stanza_of(entry.section) != kGlobal).empty()) return "";
+        const FileEntry* former = set_before(entry);
         const std::string_view section = command_of(entry.section);
         for (const CommandInfo& command : command_table()) {
             if (command.internal || !contains(option.commands, command.id) ||
                 (!section.empty() && section != command.name))
                 continue;
-            if (const auto taken = check_value(option, entry.key, command.id, entry.value); !taken)
-                return taken.error().message() + ": the command " + std::string(command.name) +
-                       " " + std::string(kWillRefuse) + ".";
+            const std::string why =
+                former != nullptr ? again(entry, *former) : refused_value(entry, option, command);
+            if (!why.empty())
+                return why + ": the command " + std::string(command.name) + " " +
+                       std::string(kWillRefuse) + ".";
         }
         return "";
     }
 
-    bool is_set_again(const FileEntry& entry, const NamedOption& named) const {
-        if (named.option->type == Type::list || named.option->type == Type::hash) return false;
+    static std::string refused_value(const FileEntry& entry, const Option& option,
+                                     const CommandInfo& command) {
+        if (option.secret || !option.depends_on.empty()) return "";
+        const auto taken = check_value(option, entry.key, command.id, entry.value);
+        return taken ? "" : taken.error().message();
+    }
+
+    const FileEntry* set_before(const FileEntry& entry) const {
         for (const FileEntry& former : lines_.entries) {
-            if (&former == &entry) return false;
-            if (former.section != entry.section) continue;
-            const auto other = find_option(former.key);
-            if (other && other->option == named.option && other->index == named.index) return true;
+            if (&former == &entry) return nullptr;
+            if (set_twice(former, entry)) return &former;
         }
-        return false;
+        return nullptr;
+    }
+
+    static std::string again(const FileEntry& entry, const FileEntry& former) {
+        const std::string name = former.key == entry.key ? "" : " as '" + former.key + "'";
+        return "It was set before" + name + " in section '[" + entry.section + "]'";
     }
 
     void warn(const FileEntry& entry, const std::string& why) {
@@ -363,6 +379,16 @@ std::string misplaced_key(const FileEntry& entry, bool of_stanza) {
     if (named->option->section == Section::stanza && !of_stanza)
         return "stanza-only option '" + entry.key + "' in global section '" + entry.section + "'";
     return "";
+}
+
+bool set_twice(const FileEntry& one, const FileEntry& other) {
+    if (one.section != other.section) return false;
+    const auto named = find_option(one.key);
+    const auto other_named = find_option(other.key);
+    if (!named || !other_named || named->option != other_named->option ||
+        named->index != other_named->index)
+        return false;
+    return one.key != other.key || !is_many(*named->option);
 }
 
 std::string nearest_option_hint(std::string_view key) {

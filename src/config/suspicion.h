@@ -28,6 +28,10 @@ std::string suspicious_value(const Option& option, std::string_view text);
 /// What is wrong with a key whatever the command is: "invalid option 'x'". "" if nothing is.
 std::string misplaced_key(const FileEntry& entry, bool of_stanza);
 
+/// Whether one section cannot have both lines: the same option, and no two elements of a list,
+/// which are of one name as well.
+bool set_twice(const FileEntry& one, const FileEntry& other);
+
 /// A hint with the option that was probably meant, after a line feed; "" if none is near.
 std::string nearest_option_hint(std::string_view key);
 

@@ -115,6 +115,18 @@ for my $case ([ 'repo1-retention-full', 0, 'backup' ], [ 'start-fast', 'yes', 'b
 	is($node->safe_psql('postgres', q{SELECT ok FROM chronos."check"() WHERE test = 'configuration' AND message LIKE '%line 2: %'}), 'f', 'in SQL too');
 	isnt((chronos($conf, '--type=full', 'backup'))[0], 0, 'so it is') if $command eq 'backup';
 }
+# A key that stands twice stops them just so, in whichever section they read.
+for my $section (qw(global global:backup main main:backup))
+{
+	write_file($conf, "$text\n[$section]\nstop-auto=y\nstop-auto=n\n");
+	my $line = () = slurp_file($conf) =~ /\n/g;
+	($status, $out, $err) = chronos($conf, '--no-archive-check', 'check');
+	is($status, 32, "twice in [$section]: check fails") or diag($out . $err);
+	like($out, qr/^FAILED +configuration: .*line $line: stop-auto=n\n +HINT: It was set before in section '\[\Q$section\E\]': the command backup will refuse it/m,
+		'with the line, and who needs it');
+	is($node->safe_psql('postgres', qq{SELECT ok FROM chronos."check"() WHERE test = 'configuration' AND message LIKE '%line $line: %'}), 'f', 'in SQL too');
+	is((chronos($conf, '--type=full', 'backup'))[0], 31, 'so it is');
+}
 
 # --- The passphrase: wrong, missing, not needed, and damage are four things, whoever reads.
 write_file($conf, $text);

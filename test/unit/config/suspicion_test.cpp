@@ -4,8 +4,12 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 
+#include "chronos/base/text.h"
+#include "chronos/config/command.h"
+#include "config/option_table.h"
 #include "resolving.h"
 
 namespace chronos::config {
@@ -44,6 +48,83 @@ TEST(Suspicion, AValueThatAnotherCommandWillRefuseIsShownAndNoOther) {
     EXPECT_THAT(warnings_of("[global:restore]\nprocess-max=0\n[global]\nrepo1-path=/r\n" + kMain,
                             {"--stanza=main", "info"}),
                 ElementsAre(HasSubstr("the command restore will refuse it")));
+}
+
+TEST(Suspicion, AValueInASectionOfAnotherCommandIsJudgedByThatCommand) {
+    EXPECT_THAT(warnings_of("[global]\nrepo1-path=/r\n[global:backup]\nprocess-max=0\n" + kMain,
+                            {"--stanza=main", "check"}),
+                ElementsAre(AllOf(HasSubstr("line 4: process-max=0"),
+                                  HasSubstr("the command backup will refuse it"))));
+}
+
+/// Commands that read sections of a stanza as they stand, and answer for them.
+std::vector<std::string> answering_commands() {
+    std::vector<std::string> names;
+    for (const CommandInfo& command : command_table())
+        if (!command.internal && command.id != CommandId::help &&
+            command.id != CommandId::version && command.id != CommandId::archive_get &&
+            command.id != CommandId::archive_push)
+            names.emplace_back(command.name);
+    return names;
+}
+
+struct Answer {
+    bool refused = false;  ///< for the second line
+    bool told = false;     ///< that another command will
+};
+
+/// Of a command to the configuration in a file.
+Answer answer_to(const std::string& command, const std::string& path) {
+    std::vector<std::string> warnings;
+    const auto config = resolve({.arguments = {"--config=" + path, "--stanza=main", command},
+                                 .environment = {},
+                                 .program = "x",
+                                 .exec_id = {}},
+                                warnings);
+    const std::string error = config ? "" : config.error().message();
+    Answer answer;
+    answer.refused = error.find("cannot be set multiple times") != std::string::npos ||
+                     error.find("duplicate options") != std::string::npos;
+    for (const std::string& warning : warnings)
+        if (warning.find("It was set before") != std::string::npos &&
+            warning.find("will refuse it") != std::string::npos)
+            answer.told = true;
+    return answer;
+}
+
+/// Each option that can stand in a file, and each of its names with one that means the same.
+std::vector<std::array<std::string, 2>> pairs_of_keys() {
+    std::vector<std::array<std::string, 2>> pairs;
+    for (const Option& option : option_table()) {
+        if (option.section == Section::command_line) continue;
+        const std::string name = indexed_name(option, option.group == Group::none ? 0 : 1);
+        pairs.push_back({name, name});
+        if (option.aliases.empty()) continue;
+        std::string alias(split(option.aliases, ' ').front());
+        std::replace(alias.begin(), alias.end(), '?', '1');
+        pairs.push_back({name, alias});
+    }
+    return pairs;
+}
+
+// Of a line that stops one command, every other one says so, check above all.
+TEST(Suspicion, AKeyThatStandsTwiceIsRefusedOrToldOfByEveryCommand) {
+    const std::vector<std::string> commands = answering_commands();
+    const test::TemporaryDirectory directory;
+    const std::string path = directory / "test.conf";
+    for (const std::string section : {"global", "global:backup", "main", "main:backup"})
+        for (const auto& [one, other] : pairs_of_keys()) {
+            SCOPED_TRACE("[" + section + "] " + one + " " + other);
+            std::ofstream(path) << "[" << section << "]\n" << one << "=1\n" << other << "=1\n";
+            std::size_t refused = 0, quiet = 0, told = 0;
+            for (const std::string& command : commands) {
+                const Answer answer = answer_to(command, path);
+                refused += answer.refused ? 1 : 0;
+                told += !answer.refused && answer.told ? 1 : 0;
+                quiet += !answer.refused && !answer.told ? 1 : 0;
+            }
+            EXPECT_EQ(refused == 0 ? told : quiet, 0u) << refused << " commands refuse it";
+        }
 }
 
 TEST(Suspicion, ALineThatDoesNotMeanWhatItLooksLikeIsShown) {
