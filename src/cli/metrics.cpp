@@ -238,9 +238,13 @@ void Collector::add_runbook_names() {
     if (const BackupEntry* latest = view_.snapshot.latest_backup())
         single("pgbackrest_last_backup_timestamp", "When the last backup was completed.",
                seconds(latest->timestamp_stop));
-    if (const auto& verify = view_.snapshot.verify)
-        single("pgbackrest_verify_status", "Whether the last verify found nothing wrong.",
-               verify->problems == 0 ? 1 : 0);
+    const bool unfinished = std::ranges::any_of(
+        view_.snapshot.repositories,
+        [](const RepositoryFacts& repository) { return repository.unfinished_verify.has_value(); });
+    if (const auto& verify = view_.snapshot.verify; verify || unfinished)
+        single("pgbackrest_verify_status",
+               "Whether the last verify came to its end and found nothing wrong.",
+               !unfinished && verify->problems == 0 ? 1 : 0);
     MetricFamily& size = family("s3_bucket_size_bytes", "Stored bytes of the stanza.");
     for (const RepositoryFacts& repository : view_.snapshot.repositories)
         if (repository.problem.empty())

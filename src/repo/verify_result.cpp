@@ -16,6 +16,16 @@ std::string history_of(const std::string& stanza) {
     return "chronos/" + stanza + "/verify/history";
 }
 
+std::string unfinished_of(const std::string& stanza) {
+    return "chronos/" + stanza + "/verify/unfinished";
+}
+
+/// As verify and its readers show them.
+std::string one_line(std::string_view text) {
+    constexpr std::size_t kLineMax = 1024;
+    return printable(text, kLineMax);
+}
+
 std::string line(std::string_view key, std::uint64_t value) {
     return std::string(key) + "=" + std::to_string(value) + "\n";
 }
@@ -51,6 +61,29 @@ std::string format_summary(const VerifySummary& summary) {
            line("notes", summary.notes) + line("backups", summary.backups) +
            line("wal-segments", summary.wal_segments) + line("bytes-read", summary.bytes_read) +
            "first-failure=" + summary.first_failure + "\n";
+}
+
+UnfinishedVerify parse_unfinished(std::string_view text) {
+    UnfinishedVerify unfinished;
+    for (const std::string_view one : split(text, '\n')) {
+        const std::size_t equals = one.find('=');
+        if (equals == std::string_view::npos) continue;
+        const std::string_view key = one.substr(0, equals), value = one.substr(equals + 1);
+        const std::uint64_t number = parse_uint(value).value_or(0);
+        if (key == "since") unfinished.since = static_cast<UnixTime>(number);
+        if (key == "finished") unfinished.finished = static_cast<UnixTime>(number);
+        if (key == "reason") unfinished.reason = value;
+        if (key == "failures") unfinished.failures = number;
+        if (key == "first-failure") unfinished.first_failure = value;
+    }
+    return unfinished;
+}
+
+std::string format_unfinished(const UnfinishedVerify& unfinished) {
+    return line("since", static_cast<std::uint64_t>(unfinished.since)) +
+           line("finished", static_cast<std::uint64_t>(unfinished.finished)) +
+           "reason=" + unfinished.reason + "\n" + line("failures", unfinished.failures) +
+           "first-failure=" + unfinished.first_failure + "\n";
 }
 
 std::string format_history(const std::vector<VerifySummary>& history) {
@@ -97,7 +130,7 @@ Result<std::vector<VerifySummary>> load_verify_history(const Repository& reposit
 Result<> save_verify_summary(const Repository& repository, const std::string& stanza,
                              const VerifySummary& summary, const std::string& pass) {
     VerifySummary meant = summary;
-    meant.first_failure = printable(summary.first_failure, 1024);
+    meant.first_failure = one_line(summary.first_failure);
     // One that cannot be read begins anew: what was is worth less than what is.
     const auto before = load_verify_history(repository, stanza, pass);
     std::vector<VerifySummary> history = before ? *before : std::vector<VerifySummary>();
@@ -110,8 +143,37 @@ Result<> save_verify_summary(const Repository& repository, const std::string& st
     const auto parse_all = [](std::string_view stored) {
         return std::optional(parse_history(stored));
     };
-    return write_text(repository, history_of(stanza), format_history(history), pass,
-                      reads_back_as(history, parse_all));
+    CHRONOS_TRY(write_text(repository, history_of(stanza), format_history(history), pass,
+                           reads_back_as(history, parse_all)));
+    return repository.storage->remove(unfinished_of(stanza));
+}
+
+Result<std::optional<UnfinishedVerify>> load_unfinished_verify(const Repository& repository,
+                                                               const std::string& stanza,
+                                                               const std::string& pass) {
+    const auto text = read_text(repository, unfinished_of(stanza), pass);
+    if (!text && text.error().kind() == ErrorKind::not_found)
+        return std::optional<UnfinishedVerify>();
+    if (!text) return text.error();
+    UnfinishedVerify unfinished = parse_unfinished(*text);
+    const auto whole = CHRONOS_TRY(load_verify_summary(repository, stanza, pass));
+    if (whole && whole->started > unfinished.finished) return std::optional<UnfinishedVerify>();
+    return std::optional(std::move(unfinished));
+}
+
+Result<> save_unfinished_verify(const Repository& repository, const std::string& stanza,
+                                const UnfinishedVerify& unfinished, const std::string& pass) {
+    UnfinishedVerify meant = unfinished;
+    meant.reason = one_line(unfinished.reason);
+    meant.first_failure = one_line(unfinished.first_failure);
+    meant.since = unfinished.finished;
+    if (const auto before = load_unfinished_verify(repository, stanza, pass); before && *before)
+        meant.since = std::min((*before)->since, meant.since);
+    const auto parse = [](std::string_view stored) {
+        return std::optional(parse_unfinished(stored));
+    };
+    return write_text(repository, unfinished_of(stanza), format_unfinished(meant), pass,
+                      reads_back_as(meant, parse));
 }
 
 }  // namespace chronos::repo

@@ -105,6 +105,15 @@ enum class StatusCode : int {
     other = 99,
 };
 
+/// A `verify` of the whole stanza that could not come to its end, while none has since.
+struct UnfinishedVerifyFacts {
+    UnixTime since = 0;  ///< when the first of them ended
+    UnixTime finished_at = 0;
+    std::string reason;
+    std::uint64_t problems = 0;  ///< which it had found before
+    std::string message;         ///< the first of these
+};
+
 /// How the last `verify` of the whole stanza ended.
 struct VerifyFacts {
     UnixTime finished_at = 0;
@@ -150,6 +159,7 @@ struct RepositoryFacts {
     std::vector<ArchiveFacts> archives;
     std::optional<VerifyFacts> verify;
     std::vector<VerifyFacts> verifies;  ///< the last ones, oldest first; `verify` is the last
+    std::optional<UnfinishedVerifyFacts> unfinished_verify;
     std::optional<DrillFacts> drill;
     std::vector<DrillEntry> drills;  ///< the last ones, oldest first
     std::vector<HoldFacts> holds;    ///< ascending label

@@ -28,6 +28,18 @@ struct VerifySummary {
     bool operator==(const VerifySummary&) const = default;
 };
 
+/// What is known of the verifications of a whole stanza that could not come to their end since the
+/// last that did: an object could not be read, ... Kept at chronos/<stanza>/verify/unfinished in
+/// the same form, until one comes to its end.
+struct UnfinishedVerify {
+    UnixTime since = 0;          ///< when the first of them ended
+    UnixTime finished = 0;       ///< when the last of them ended
+    std::string reason;          ///< one line
+    std::uint64_t failures = 0;  ///< which the last one had found before its end
+    std::string first_failure;
+    bool operator==(const UnfinishedVerify&) const = default;
+};
+
 /// A month of daily runs, half a year of weekly ones; some 10 kB.
 inline constexpr std::size_t kVerifyHistory = 30;
 
@@ -40,8 +52,17 @@ Result<std::optional<VerifySummary>> load_verify_summary(const Repository& repos
 Result<std::vector<VerifySummary>> load_verify_history(const Repository& repository,
                                                        const std::string& stanza,
                                                        const std::string& pass);
-/// Adds it to the history, whose oldest one is dropped when it is full.
+/// Adds it to the history, whose oldest one is dropped when it is full. What was unfinished before
+/// it is forgotten.
 Result<> save_verify_summary(const Repository& repository, const std::string& stanza,
                              const VerifySummary& summary, const std::string& pass);
+
+/// nullopt if all came to their end, or one since: of a release that forgets none.
+Result<std::optional<UnfinishedVerify>> load_unfinished_verify(const Repository& repository,
+                                                               const std::string& stanza,
+                                                               const std::string& pass);
+/// `unfinished.since` is that of the one before it, if there is one.
+Result<> save_unfinished_verify(const Repository& repository, const std::string& stanza,
+                                const UnfinishedVerify& unfinished, const std::string& pass);
 
 }  // namespace chronos::repo

@@ -246,6 +246,12 @@ void Run::test_backups(const std::string& test, const repo::BackupInfo& info) {
 // No test of this command reads a backup: that they can be restored is what verify found.
 void Run::test_verified(const repo::Repository& repository, const std::string& pass) {
     const std::string test = repo_name(repository) + " verify";
+    const auto unfinished = repo::load_unfinished_verify(repository, request_.stanza, pass);
+    if (unfinished && *unfinished)
+        note(test,
+             "the last verify, at " + format_local_time((*unfinished)->finished) +
+                 ", could not come to its end: " + (*unfinished)->reason,
+             "Run verify once that is mended.");
     const auto last = repo::load_verify_summary(repository, request_.stanza, pass);
     if (!last) return note(test, last.error().message(), "");
     if (!*last)

@@ -175,6 +175,9 @@ void look_at_records(const Repository& repository, const std::string& stanza,
             facts.verifies.push_back({one.finished, one.failures, one.first_failure, one.full,
                                       one.backups, one.wal_segments});
     if (!facts.verifies.empty()) facts.verify = facts.verifies.back();
+    if (const auto one = repo::load_unfinished_verify(repository, stanza, pass); one && *one)
+        facts.unfinished_verify = {(*one)->since, (*one)->finished, (*one)->reason,
+                                   (*one)->failures, (*one)->first_failure};
     if (const auto holds = repo::list_holds(repository, stanza, pass))
         for (const repo::Hold& hold : *holds)
             facts.holds.push_back({hold.label, hold.reason, hold.since});

@@ -288,7 +288,32 @@ Rule backup_failed(const View& view) {
     return rule;
 }
 
-Rule verify(const View& view) {
+/// A run that came to no end says nothing of what it did not reach, and the one before it, which
+/// did, nothing of today. What it found before its end is as bad as ever.
+void judge_unfinished(const View& view, const RepositoryFacts& repository, Rule& rule) {
+    const UnfinishedVerifyFacts& last = *repository.unfinished_verify;
+    const UnixTime since = repository.verify ? repository.verify->finished_at : last.since;
+    const std::int64_t limit = view.limits.verify_age.count();
+    const bool too_long = limit > 0 && view.now - since > limit;
+    const std::string text =
+        "the last verify of " + repo_name(repository) + ", at " +
+        format_local_time(last.finished_at) +
+        ", could not come to its end: " + printable(last.reason) +
+        (last.problems == 0 ? ""
+                            : "; it had found " + count_of(last.problems, "problem") +
+                                  ", the first: " + printable(last.message));
+    const RuleState state =
+        too_long || last.problems > 0 ? RuleState::critical : RuleState::warning;
+    rule.message = rule.state <= RuleState::unknown ? text : rule.message + "; " + text;
+    rule.state = std::max(rule.state, state);
+    rule.begun = rule.begun == 0 ? last.since : std::min(rule.begun, last.since);
+    rule.found_in.insert(repository.key);
+    if (rule.hint.empty())
+        rule.hint =
+            "Run `chronos verify` once that is mended: one that comes to its end clears this.";
+}
+
+Rule verified(const View& view) {
     constexpr const char* kName = "verify";
     const std::optional<VerifyFacts>& facts = view.snapshot.verify;
     if (!facts && !any_read(view)) return nothing_read(view, kName);
@@ -312,6 +337,13 @@ Rule verify(const View& view) {
     rule.message = "the last verify found " + count_of(facts->problems, "problem") +
                    (facts->message.empty() ? "" : ", the first: " + printable(facts->message));
     rule.hint = "Run `chronos verify` to see them; take a full backup before anything expires.";
+    return rule;
+}
+
+Rule verify(const View& view) {
+    Rule rule = verified(view);
+    for (const RepositoryFacts& repository : view.snapshot.repositories)
+        if (repository.unfinished_verify) judge_unfinished(view, repository, rule);
     return rule;
 }
 

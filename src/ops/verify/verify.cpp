@@ -71,7 +71,10 @@ public:
     Result<> run(VerifyResult& result) {
         const UnixTime started = unix_now();
         Result<> done = verify();
-        if (!done && is_fatal(done.error())) return done;
+        if (!done && is_fatal(done.error())) {
+            save_unfinished(done.error(), findings_.take());
+            return done;
+        }
         if (!done)
             findings_.fail({"", ""}, Problem::other, done.error().message(),
                            "the repository was not verified to its end" +
@@ -82,9 +85,10 @@ public:
         auto found = findings_.take();
         if (!done && done.error().kind() == ErrorKind::crypto)
             for (VerifyFinding& finding : found) finding.closed = true;
-        // Where there is nothing of it, its file system may not be mounted: nothing is written
-        // there.
-        if (done && request_.sets.empty() && there()) save_summary(started, found);
+        if (done)
+            save_summary(started, found);
+        else
+            save_unfinished(done.error(), without_end(found, done.error()));
         result.findings.insert(result.findings.end(), found.begin(), found.end());
         result.repositories.push_back(std::move(result_));
         return {};
@@ -127,9 +131,20 @@ private:
         return {};
     }
 
+    /// Where there is nothing of it, its file system may not be mounted: nothing is written there.
     bool there() const {
         const auto there = repo::has_stanza(direct_, request_.stanza);
         return there && *there;
+    }
+
+    /// That a run came to no end is no damage of what it looked at.
+    static std::vector<VerifyFinding> without_end(std::vector<VerifyFinding> found,
+                                                  const Error& error) {
+        std::erase_if(found, [&](const VerifyFinding& finding) {
+            return finding.where.empty() && finding.file.empty() &&
+                   finding.message == error.message();
+        });
+        return found;
     }
 
     /// Of backups that are gone. What cannot be removed now is removed by another run.
@@ -163,19 +178,53 @@ private:
         return {};
     }
 
+    struct Count {
+        std::uint64_t failures = 0;
+        std::uint64_t notes = 0;
+        std::string first_failure;
+    };
+
+    static Count count(const std::vector<VerifyFinding>& found) {
+        Count count;
+        for (const VerifyFinding& finding : found) {
+            const bool failure = finding.status == FindingStatus::failure;
+            (failure ? count.failures : count.notes) += 1;
+            if (!failure || !count.first_failure.empty()) continue;
+            for (const std::string& part : {finding.where, finding.file})
+                if (!part.empty()) count.first_failure += part + ": ";
+            count.first_failure += finding.message;
+        }
+        return count;
+    }
+
+    /// Of a run over everything: without it the last result would be taken for how things are. Who
+    /// stops a run has no need to be told. Without the passphrase nothing can be written that its
+    /// readers take; they cannot read the repository either.
+    void save_unfinished(const Error& error, const std::vector<VerifyFinding>& found) {
+        const bool closed = direct_.cipher != crypto::CipherType::none && backup_pass_.empty();
+        if (error.kind() == ErrorKind::cancelled || !request_.sets.empty() || closed || !there())
+            return;
+        const Count counted = count(found);
+        const auto saved = repo::save_unfinished_verify(direct_, request_.stanza,
+                                                        {.finished = unix_now(),
+                                                         .reason = error.message(),
+                                                         .failures = counted.failures,
+                                                         .first_failure = counted.first_failure},
+                                                        backup_pass_);
+        if (!saved)
+            log_detail("that it is unfinished is not written down: " + saved.error().message());
+    }
+
     void save_summary(UnixTime started, const std::vector<VerifyFinding>& found) {
+        if (!request_.sets.empty() || !there()) return;
+        const Count counted = count(found);
         repo::VerifySummary summary;
         summary.started = started;
         summary.finished = unix_now();
         summary.full = request_.full;
-        for (const VerifyFinding& finding : found) {
-            const bool failure = finding.status == FindingStatus::failure;
-            (failure ? summary.failures : summary.notes) += 1;
-            if (!failure || !summary.first_failure.empty()) continue;
-            for (const std::string& part : {finding.where, finding.file})
-                if (!part.empty()) summary.first_failure += part + ": ";
-            summary.first_failure += finding.message;
-        }
+        summary.failures = counted.failures;
+        summary.notes = counted.notes;
+        summary.first_failure = counted.first_failure;
         summary.backups = result_.backups.size();
         for (const VerifiedArchive& archive : result_.archives)
             summary.wal_segments += archive.wal.total;

@@ -101,6 +101,15 @@ TEST_F(SideFiles, AreWhatThePageShows) {
     ASSERT_OK(save_verify_summary(repository_, "main",
                                   {1795161465, 1795161470, false, 0, 1, 3, 8, 48893759, ""}, ""));
     EXPECT_THAT(page_, HasSubstr(block("chronos/main/verify/result")));
+    UnfinishedVerify unfinished;
+    unfinished.reason =
+        "unable to list file info for path '/repo/backup/main/20261120-075745F': [13] Permission "
+        "denied";
+    for (const UnixTime finished : {1795161480, 1795247880}) {
+        unfinished.finished = finished;
+        ASSERT_OK(save_unfinished_verify(repository_, "main", unfinished, ""));
+    }
+    EXPECT_THAT(page_, HasSubstr(block("chronos/main/verify/unfinished")));
 
     OutsideConfig config;
     config.server.config_file = "/etc/postgresql/c/postgresql.conf";
@@ -146,6 +155,7 @@ std::vector<Result<>> write_all(const Repository& repository) {
             save_commit_notes(repository, "main", "15-1", {{segment, 1, Lsn(0x4000100)}}, ""),
             save_restore_note(repository, "main", "15-1", {1, 1, "/srv/pg", "", segment}, ""),
             save_verify_summary(repository, "main", {1, 2, false, 0, 1, 3, 8, 4, ""}, ""),
+            save_unfinished_verify(repository, "main", {1, 2, "why", 0, ""}, ""),
             save_outside_config(repository, "main", label, config, ""),
             save_drill(repository, "main", drill_name(1, true, "1a2b3c4d"), "{}", ""),
             write_side_file(repository, "chronos/main/x", "x")};

@@ -708,6 +708,50 @@ TEST_F(Health, WhatVerifyAndDrillRecordIsFound) {
     EXPECT_EQ(rule(snapshot, "drill").value, "30s");
 }
 
+// A verify that could not read something says nothing of it; the one before is of before.
+TEST_F(Health, AVerifyThatCouldNotComeToItsEndIsNeverWell) {
+    stanza_.add(full_label(1), 1, 1, "", kNow);
+    stanza_.add_segments(1, 1);
+    const repo::Repository& repository = stanza_.repository();
+    Limits limits;
+    limits.verify_age = std::chrono::hours(24);
+    const auto fail = [&](UnixTime finished, std::uint64_t failures) {
+        ASSERT_OK(repo::save_unfinished_verify(repository, "main",
+                                               {.finished = finished,
+                                                .reason = "unable to list it",
+                                                .failures = failures,
+                                                .first_failure = failures == 0 ? "" : "it is cut"},
+                                               ""));
+    };
+    const auto pass = [&](UnixTime finished) {
+        ASSERT_OK(repo::save_verify_summary(
+            repository, "main",
+            {.started = finished - 1, .finished = finished, .first_failure = ""}, ""));
+    };
+    const auto judged = [&] { return rule(look(), "verify", std::nullopt, limits); };
+    fail(kNow - 120, 0);
+    EXPECT_EQ(judged().state, RuleState::warning) << "before any came to its end";
+    pass(kNow - 60);
+    EXPECT_EQ(judged().state, RuleState::ok);
+    fail(kNow - 30, 0);
+    fail(kNow - 10, 0);
+    EXPECT_EQ(judged().state, RuleState::warning);
+    EXPECT_THAT(judged().message, HasSubstr("could not come to its end: unable to list it"));
+    EXPECT_EQ(judged().begun, kNow - 30);
+    EXPECT_NE(judged().hint, "");
+    fail(kNow - 10, 1);
+    EXPECT_EQ(judged().state, RuleState::critical) << "what it found is there";
+    EXPECT_THAT(judged().message, HasSubstr("1 problem, the first: it is cut"));
+    pass(kNow - 5);
+    EXPECT_EQ(judged().state, RuleState::ok) << "the next one clears it";
+    pass(kNow - 25 * 3600);
+    EXPECT_EQ(judged().state, RuleState::warning) << "of its age alone";
+    fail(kNow - 5, 0);
+    EXPECT_EQ(judged().state, RuleState::critical) << "it stays so for too long";
+    limits.verify_age = std::chrono::seconds(0);
+    EXPECT_EQ(judged().state, RuleState::warning);
+}
+
 // A drill by a clock that was ahead would be the last one for years.
 TEST_F(Health, ADrillThatPassedInTheFutureHidesNoneThatFailedSince) {
     stanza_.add(full_label(1), 1, 1, "", kNow);

@@ -202,6 +202,44 @@ TEST_F(VerifyFlat, StoppedAnswersAreNoDamageOfFiles) {
         repo::load_verify_summary({1, memory_, {}, "", ""}, "main", "").value().has_value());
 }
 
+// The result of a run before it is nothing to rest on.
+TEST_F(VerifyFlat, ThatCouldNotComeToItsEndIsWrittenDownUntilOneDoes) {
+    const repo::Repository repository{1, memory_, {}, "", ""};
+    const auto unfinished = [&] {
+        return repo::load_unfinished_verify(repository, "main", "").value();
+    };
+    run(memory_);
+    EXPECT_FALSE(unfinished());
+    const auto faulty = std::make_shared<test::FaultStorage>(*memory_);
+    faulty->add({test::Operation::list_tree, "backup/main*", 1, test::Fault::kEver,
+                 Error(ErrorKind::path_open, "unable to list it")});
+    EXPECT_EQ(run(faulty).failures(), 1u);
+    ASSERT_TRUE(unfinished());
+    EXPECT_EQ(unfinished()->reason, "unable to list it");
+    EXPECT_EQ(unfinished()->failures, 0u) << "that it came to no end is no damage";
+
+    repo::Repository same = fixture_.repository();
+    same.storage = memory_;
+    verify(request_for(same, {"latest"}));
+    EXPECT_TRUE(unfinished()) << "a part is not the whole";
+    run(memory_);
+    EXPECT_FALSE(unfinished());
+}
+
+TEST_F(VerifyFlat, ThatWasStoppedOrIsOfAPartIsNotUnfinished) {
+    repo::Repository repository = fixture_.repository();
+    repository.storage = memory_;
+    Cancellation cancel;
+    cancel.request();
+    EXPECT_ERROR(ErrorKind::cancelled, run_verify(request_for(repository), {}, cancel));
+    const auto faulty = std::make_shared<test::FaultStorage>(*memory_);
+    faulty->add({test::Operation::open, "*bundle/1", 1, test::Fault::kEver});
+    repo::Repository broken = repository;
+    broken.storage = faulty;
+    EXPECT_EQ(verify(request_for(broken, {"latest"})).failures(), 1u);
+    EXPECT_FALSE(repo::load_unfinished_verify(repository, "main", "").value());
+}
+
 TEST_F(VerifyFlat, IsVerifiedWhereNothingCanBeWritten) {
     const auto faulty = std::make_shared<test::FaultStorage>(*memory_);
     faulty->add({test::Operation::create, "*", 1, test::Fault::kEver,
