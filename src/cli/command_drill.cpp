@@ -236,6 +236,7 @@ Result<int> drill(Context& context, Answers answers) {
     if (config.get_bool("list")) return list_drills(context);
     CHRONOS_TRY(check_type(config));
     const DrillRequest request = CHRONOS_TRY(drill_request(context));
+    CHRONOS_TRY(ops::drill::check_place(request));
     std::optional<Marker> marker;
     if (config.get_bool("marker")) marker = CHRONOS_TRY(write_marker(context));
     step_back(config);

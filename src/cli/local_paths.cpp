@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "chronos/pgdata/data_directory.h"
 #include "chronos/repo/places.h"
 
 namespace chronos::cli {
@@ -48,6 +49,32 @@ std::string obstacle(fs::path path, const Account& who) {
     return "";
 }
 
+/// The repository that is a directory and has the path in it; "" if none has.
+std::string repository_around(const config::Config& config, const std::string& path) {
+    for (const unsigned key : config.repo_keys()) {
+        const std::string name = "repo" + std::to_string(key);
+        if (config.get_string(name + "-type") != "s3" &&
+            repo::lies_in(path, config.get_string(name + "-path")))
+            return name;
+    }
+    return "";
+}
+
+/// What backups, restores and commands take for a part of what they work on; "" if it is in
+/// nothing of that kind.
+std::string misplaced(const config::Config& config, const std::string& path,
+                      const std::string& pg_path) {
+    if (repo::lies_in(path, pg_path))
+        return "lies in the data directory: it is backed up with it, and a restore removes it";
+    if (const std::string other = pgdata::data_directory_around(path); !other.empty())
+        return "lies in the data directory '" + other +
+               "': it is backed up with it, and a restore removes it";
+    if (const std::string repository = repository_around(config, path); !repository.empty())
+        return "lies in the repository " + repository +
+               ": it may be taken for a part of it, and is removed with it";
+    return "";
+}
+
 }  // namespace
 
 std::vector<CheckFinding> check_local_paths(const config::Config& config,
@@ -59,9 +86,12 @@ std::vector<CheckFinding> check_local_paths(const config::Config& config,
     if (config.has("spool-path")) options.push_back("spool-path");
     if (config.has("log-path") && config.get_string("log-level-file") != "off")
         options.push_back("log-path");
+    if (config.has("drill-path")) options.push_back("drill-path");
     for (const std::string& option : options) {
         const std::string path = config.get_string(option);
-        const std::string why = obstacle(path, {owner.st_uid, owner.st_gid});
+        // No drill may ever run here: that it could not is no failure of this server.
+        const std::string why =
+            option == "drill-path" ? "" : obstacle(path, {owner.st_uid, owner.st_gid});
         if (!why.empty())
             findings.push_back({option, CheckStatus::failure,
                                 option + " '" + path + "' cannot be used by the server: " + why,
@@ -69,12 +99,10 @@ std::vector<CheckFinding> check_local_paths(const config::Config& config,
                                     std::to_string(owner.st_uid) + ":" +
                                     std::to_string(owner.st_gid) + " " + path + ".",
                                 ErrorKind::file_open});
-        else if (repo::lies_in(path, pg_path))
+        else if (const std::string how = misplaced(config, path, pg_path); !how.empty())
             findings.push_back({option,
                                 CheckStatus::note,
-                                option + " '" + path +
-                                    "' lies in the data directory: it is backed"
-                                    " up with it, and a restore removes it",
+                                option + " '" + path + "' " + how,
                                 "Set " + option + " to a directory outside of it.",
                                 {}});
     }

@@ -9,8 +9,9 @@
 namespace chronos::cli {
 
 /// Whether the owner of the data directory, as whom the server and its engines run, can use the
-/// directories beside the cluster: locks (without which nothing works), spool and log. Of those
-/// that lie inside of the data directory a note says so. Empty if all is well.
+/// directories beside the cluster: locks (without which nothing works), spool and log. Of those,
+/// and of that for drills, a note says which lie in a data directory or in a repository. Empty if
+/// all is well.
 std::vector<ops::check::CheckFinding> check_local_paths(const config::Config& config,
                                                         const std::string& pg_path);
 

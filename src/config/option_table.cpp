@@ -341,7 +341,7 @@ constexpr std::array kOptions{
            .summary = "progress: only which commands run, and how far they are"},
     Option{.name = "drill-path",
            .type = Type::path,
-           .commands = kDrill | kMaintenance,
+           .commands = kDrill | kCheck | kMaintenance,
            .default_text = "/var/tmp",
            .summary = "where drills make their scratch directories",
            .details = "The file system needs room for the whole cluster."},

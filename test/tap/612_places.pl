@@ -88,6 +88,15 @@ subtest 'in the cluster, and around it' => sub {
 		}
 	}
 	ok(!-e "$data/backup", 'nothing was made');
+	my %local = ('lock-path' => "$repo/backup/lock", 'spool-path' => "$repo/spool", 'drill-path' => "$data/drills");
+	my $local = write_config("$base/local.conf", path => $repo, pg => $data, port => $node->port,
+		socket => $node->host, 'archive-timeout' => 1, %local);
+	my (undef, $out, $err) = chronos($local, '--no-archive-check', 'check');
+	for my $option (sort keys %local)
+	{
+		my $where = $local{$option} =~ /^\Q$data/ ? 'data directory' : 'repository repo1';
+		like($out . $err, qr/$option '\Q$local{$option}\E' lies in the $where/, "check notes the $option");
+	}
 	symlink $repo, "$base/same" or die $!;
 	my $same = write_config("$base/same.conf", path => $repo, pg => $data, port => $node->port, socket => $node->host,
 		'repo2-path' => "$base/same", 'repo2-retention-full' => 1);

@@ -405,8 +405,16 @@ sub refuses
 	isnt($status, 0, 'a drill without an end is refused');
 	($status, undef, $err) = drill('--setting=archive_mode=on');
 	like($err, qr/'archive_mode' cannot be set/, 'so is what would make it archive');
-	($status, undef, $err) = drill("--to=" . $node->data_dir);
+	($status, undef, $err) = drill("--to=$repo");
 	like($err, qr/contains files/, 'so is a directory in use');
+	my $data = $node->data_dir;
+	for my $option ("--to=$data", "--to=$data/new", "--drill-path=$data", "--drill-path=$data/base")
+	{
+		($status, undef, $err) = drill($option, '--marker');
+		is($status, 32, "$option is refused");
+		like($err, qr/lies in the data directory '\Q$data\E'/, '... and why');
+	}
+	is(join(' ', grep { -e } "$data/new", glob "$data/chronos-drill-* $data/base/chronos-drill-*"), '', 'nothing was made in the data directory');
 	($status, undef, $err) = drill('--bin-path=/usr/bin');
 	like($err, qr/has no postgres of version/, 'and a wrong directory of programs');
 	($status, undef, $err) = drill("--to=$scratch/" . 'x' x 100);

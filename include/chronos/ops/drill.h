@@ -124,6 +124,10 @@ struct DrillReport {
     std::string start_command;  ///< with keep: what starts the server again
 };
 
+/// Whether the drill would restore into a data directory: backups would hold what it makes there,
+/// and what it leaves when it is killed. Kind option_invalid_value.
+Result<> check_place(const DrillRequest& request);
+
 /// Leftovers of dead drills in `scratch_parent` are removed first. Errors are what keeps a drill
 /// from being one (root, no directory, cancelled); everything that says something about the backup
 /// is in the report. Whatever happens, server and directory are gone afterwards, unless `keep`; if

@@ -2,9 +2,11 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <utility>
 
 #include "checks.h"
 #include "chronos/base/log.h"
+#include "chronos/pgdata/data_directory.h"
 #include "scratch.h"
 #include "server.h"
 #include "stopwatch.h"
@@ -112,10 +114,24 @@ private:
 
 }  // namespace
 
+Result<> check_place(const DrillRequest& request) {
+    for (const auto& [option, path] :
+         {std::pair{"drill-path", request.scratch_parent}, std::pair{"--to", request.to}}) {
+        const std::string cluster = pgdata::data_directory_around(path);
+        if (cluster.empty()) continue;
+        return Error(ErrorKind::option_invalid_value,
+                     std::string(option) + " '" + path + "' lies in the data directory '" +
+                         cluster + "': its backups would hold what a drill restores")
+            .with_hint("Choose a directory outside of it, with room for the whole cluster.");
+    }
+    return {};
+}
+
 Result<DrillReport> run_drill(const DrillRequest& request, const Restore& restore,
                               const ProgressReceiver& progress, const Cancellation& cancel) {
     CHRONOS_TRY(refuse_root());
     CHRONOS_TRY(check_settings(request));
+    CHRONOS_TRY(check_place(request));
     if (const auto swept = sweep(request.scratch_parent, /*dry_run=*/false); !swept)
         log_warn(swept.error().text());
     auto directory =
