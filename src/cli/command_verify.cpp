@@ -82,8 +82,12 @@ Result<> serve_verify(Context& context, EngineChannel& channel) {
     std::uint64_t files = 0;
     std::uint64_t wal = 0;
     std::uint64_t bytes = 0;
+    std::uint64_t page_errors = 0;
     for (const auto& repository : result.repositories) {
-        for (const auto& backup : repository.backups) files += backup.files.total;
+        for (const auto& backup : repository.backups) {
+            files += backup.files.total;
+            page_errors += backup.page_errors ? 1 : 0;
+        }
         for (const auto& archive : repository.archives) wal += archive.wal.total;
         backups += repository.backups.size();
         bytes += repository.bytes_read;
@@ -93,6 +97,7 @@ Result<> serve_verify(Context& context, EngineChannel& channel) {
                      .with("failures", result.failures())
                      .with("notes", result.findings.size() - result.failures())
                      .with("backups", backups)
+                     .with("page_errors", page_errors)
                      .with("files", files)
                      .with("wal", wal)
                      .with("bytes_read", bytes));

@@ -143,6 +143,22 @@ void put_verified(ReturnSetInfo* rows, const char* status, int repo_key, const c
     tuplestore_putvalues(rows->setResult, rows->setDesc, values, nulls);
 }
 
+/// The last row of a verify that found nothing wrong in the repositories.
+void put_sound(ReturnSetInfo* rows) {
+    const char* what = psprintf("%llu backups with %llu files and %llu WAL segments",
+                                engine_field_number("backups", 0), engine_field_number("files", 0),
+                                engine_field_number("wal", 0));
+    const unsigned long long page_errors = engine_field_number("page_errors", 0);
+    if (page_errors == 0)
+        put_verified(rows, "ok", 0, psprintf("%s can be restored", what));
+    else
+        put_verified(rows, "note", 0,
+                     psprintf("%s are as they were stored, but a restore takes %llu of the backups "
+                              "with --no-checksum-page-error only: pages were damaged in the "
+                              "cluster already",
+                              what, page_errors));
+}
+
 void collect_verified(void* context, const char* verb) {
     ReturnSetInfo* rows = static_cast<ReturnSetInfo*>(context);
     const char* message = engine_field("message");
@@ -150,11 +166,7 @@ void collect_verified(void* context, const char* verb) {
         put_verified(rows, engine_field("status"), static_cast<int>(engine_field_number("repo", 0)),
                      message != nullptr ? message : "");
     // Who asked wants to see that something was looked at.
-    if (strcmp(verb, "done") == 0 && engine_field_number("failures", 0) == 0)
-        put_verified(rows, "ok", 0,
-                     psprintf("%llu backups with %llu files and %llu WAL segments can be restored",
-                              engine_field_number("backups", 0), engine_field_number("files", 0),
-                              engine_field_number("wal", 0)));
+    if (strcmp(verb, "done") == 0 && engine_field_number("failures", 0) == 0) put_sound(rows);
 }
 
 }  // namespace

@@ -217,6 +217,43 @@ for my $damage (@damages)
 }
 $node->stop;
 
+# --- pages that were damaged in the cluster: the repository is sound, and no restore takes the backup unasked
+{
+	my $hurt = chronos_node('hurt', options => { 'log-level-console' => 'warn' }, conf => 'chronos.health_interval = 0');
+	my $sql = sub { return $hurt->safe_psql('postgres', $_[0]) };
+	my $rule = sub { return $sql->("SELECT state || ' ' || message || ' ' || coalesce(hint, '') FROM chronos.health WHERE rule = '$_[0]'") };
+	$sql->('CREATE TABLE t AS SELECT i FROM generate_series(1, 10000) i; CHECKPOINT');
+	my $whole = $sql->(q{SELECT chronos.backup_now('full')});
+	like($rule->('page_errors'), qr/^ok /, 'health has nothing against whole pages');
+	is($sql->(q{SELECT count(*) FROM chronos.check() WHERE message LIKE '%damaged%'}), 0, 'nor has check');
+	my $file = $sql->(q{SELECT pg_relation_filepath('t')});
+	$hurt->stop;
+	open my $page, '+<', $hurt->data_dir . "/$file" or die $!;
+	seek $page, 3 * 8192 + 5000, 0;
+	print $page 'damaged!';
+	close $page;
+	$hurt->start;
+	for my $type (qw(full incr))
+	{
+		my $label = $sql->("SELECT chronos.backup_now('$type')");
+		my $job = "SELECT state || ' ' || hint FROM chronos.jobs WHERE label = '$label'";
+		like($sql->($job), qr/^succeeded .*--no-checksum-page-error only: pg_data\/\Q$file\E/, "the job of the $type tells of damaged pages");
+		like($rule->('page_errors'), qr/^warning .*repo1, \Q$label\E.*without is \Q$whole\E.*in the cluster itself.*--no-checksum-page-error/,
+			'the rule page_errors warns, and names the backup and the option');
+		like($rule->('backup_age'), qr/^ok .*without page errors, \Q$whole\E/, 'the age is that of the last whole one');
+		is($sql->(q{SELECT status FROM chronos.check() WHERE test = 'repo1 backups' AND message LIKE '%} . $label . q{%damaged%'}), 'note', 'check notes it');
+	}
+	is($sql->(q{SELECT count(*) FROM chronos.verify() WHERE message LIKE '%can be restored%'}), 0, 'verify does not say that all can be restored');
+	like($sql->(q{SELECT status || ' ' || message FROM chronos.verify() WHERE place IS NULL}),
+		qr/^note 3 backups .* takes 2 of the backups with --no-checksum-page-error only/, 'but how');
+	$sql->("SELECT chronos.expire(false, '$whole')");
+	like($rule->($_), qr/^critical .*--no-checksum-page-error/, "$_ is critical when no other is left") for qw(page_errors backup_age);
+	$sql->('TRUNCATE t; CHECKPOINT');
+	$sql->(q{SELECT chronos.backup_now('incr')});
+	like($rule->($_), qr/^ok /, "a backup without these pages mends $_") for qw(page_errors backup_age);
+	$hurt->stop;
+}
+
 # --- the damaged repository among the fixtures, where that one is
 for my $archive (grep { -e } ($ENV{TEST_FIXTURES_DIR} // 'test/fixtures') . '/damaged-gz.tar.zst')
 {

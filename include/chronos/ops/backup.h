@@ -67,8 +67,8 @@ struct BackupRequest {
 struct BackupResult {
     repo::BackupEntry entry;       ///< as backup.info now lists it
     std::uint64_t file_total = 0;  ///< files in the manifest
-    /// What could not be backed up, and which backups were found to be lost, in words; "" if there
-    /// is nothing to say.
+    /// Files with damaged pages, what could not be backed up, and which backups were found to be
+    /// lost, in words; "" if there is nothing to say.
     std::string warning;
 };
 

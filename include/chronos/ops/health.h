@@ -195,6 +195,12 @@ struct Snapshot {
 /// it. nullptr if there is none.
 const repo::BackupEntry* latest_backup_of(const RepositoryFacts& repository);
 
+/// Whether it was made of damaged pages, as far as backup.info tells: then no restore takes it
+/// unless it is told to.
+bool has_page_errors(const repo::BackupEntry& backup);
+/// As latest_backup_of(), of those that a restore takes by default.
+const repo::BackupEntry* latest_restorable_of(const RepositoryFacts& repository);
+
 /// Looks at every repository. What is wrong with one becomes its `problem`. Directories of WAL that
 /// `memory` knows, and that cannot have got anything since, are not listed again for some hours:
 /// an archive may have a million segments. `last_archived` is what the server said of itself

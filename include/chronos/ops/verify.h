@@ -72,6 +72,8 @@ struct VerifiedBackup {
     std::string label;
     BackupVerdict verdict = BackupVerdict::valid;
     VerifyCounts files;
+    /// Of pages that were damaged in the cluster already: no restore takes it by default.
+    bool page_errors = false;
 };
 
 struct VerifiedRepository {

@@ -12,6 +12,7 @@
 #include "chronos/crypto/cipher.h"
 #include "chronos/db/config_places.h"
 #include "chronos/db/server.h"
+#include "chronos/pgdata/cluster_files.h"
 #include "chronos/pgdata/exclude.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/annotations.h"
@@ -719,13 +720,32 @@ std::string tell_what_is_lost(const std::vector<std::string>& dropped) {
                      " (one that comes back is listed again by the next backup)";
 }
 
+/// Those of files that earlier backups have stored, too: what a restore refuses is all of it.
+std::string tell_page_errors(const repo::Manifest& manifest) {
+    constexpr std::size_t kNamedMax = 3;
+    std::string named;
+    std::size_t count = 0;
+    for (const repo::ManifestFile& file : manifest.files) {
+        if (!file.page_error || !pgdata::has_page_checksums(file.name)) continue;
+        if (count < kNamedMax) named += (count == 0 ? "" : ", ") + printable(file.name);
+        ++count;
+    }
+    if (count == 0) return {};
+    if (count > kNamedMax) named += " and " + std::to_string(count - kNamedMax) + " more";
+    return "pages are damaged in the cluster itself, and so in this backup, which a restore takes "
+           "with --no-checksum-page-error only: " +
+           named;
+}
+
 BackupResult Run::result() const {
     BackupResult result;
     result.entry = repo::backup_entry_of(manifest_);
     result.file_total = manifest_.files.size();
-    result.warning = left_out_;
-    if (const std::string lost = tell_what_is_lost(known_.dropped); !lost.empty())
-        result.warning += (left_out_.empty() ? "" : "; ") + lost;
+    const std::string page_errors = tell_page_errors(manifest_);
+    if (!page_errors.empty()) log_warn(page_errors);
+    // First: a job's hint has room for some lines only.
+    for (const std::string& part : {page_errors, left_out_, tell_what_is_lost(known_.dropped)})
+        if (!part.empty()) result.warning += (result.warning.empty() ? "" : "; ") + part;
     log_info(std::string(repo::backup_type_name(manifest_.type)) +
              " backup size = " + format_size(result.entry.size_delta) +
              ", file total = " + std::to_string(result.file_total));

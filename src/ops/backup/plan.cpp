@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <span>
 
+#include "chronos/pgdata/cluster_files.h"
+
 namespace chronos::ops::backup {
 namespace {
 
@@ -168,6 +170,11 @@ void refer_to_prior(const repo::Manifest& prior, const repo::ManifestFile& prior
     merged.user = file.user;
     merged.group = file.group;
     if (merged.reference.empty()) merged.reference = prior.label;
+    // Of a stray file among relations other tools have checked what is no page.
+    if (merged.page_error && !pgdata::has_page_checksums(merged.name)) {
+        merged.page_checked = merged.page_error = false;
+        merged.page_error_ranges = {};
+    }
     file = std::move(merged);
 }
 

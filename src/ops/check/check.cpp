@@ -238,6 +238,11 @@ void Run::test_backups(const std::string& test, const repo::BackupInfo& info) {
     if (full == 0)
         note(test, "no full backup yet: archived WAL alone restores nothing",
              "Take one: chronos backup --type=full.");
+    else if (info.backups.back().error.value_or(false))
+        note(test,
+             "the latest backup, " + info.backups.back().label +
+                 ", has pages that were damaged in the cluster: no restore takes it by default",
+             "'info --set=" + info.backups.back().label + "' names the files.");
     else
         ok(test,
            std::to_string(info.backups.size()) + " backups, latest " + info.backups.back().label);

@@ -271,6 +271,15 @@ RepositoryFacts look_at(const Repository& repository, const std::string& stanza,
     return facts;
 }
 
+const repo::BackupEntry* latest_of(const RepositoryFacts& repository, const auto& counts) {
+    const repo::BackupEntry* latest = nullptr;
+    for (const repo::BackupEntry& backup : repository.backups)
+        if (backup.history_id == repository.current_id && counts(backup) &&
+            (latest == nullptr || backup.timestamp_stop > latest->timestamp_stop))
+            latest = &backup;
+    return latest;
+}
+
 }  // namespace
 
 const repo::HistoryEntry* RepositoryFacts::cluster() const {
@@ -308,13 +317,17 @@ const repo::BackupEntry* Snapshot::latest_backup() const {
     return latest;
 }
 
+bool has_page_errors(const repo::BackupEntry& backup) {
+    return backup.error.value_or(false);
+}
+
 const repo::BackupEntry* latest_backup_of(const RepositoryFacts& repository) {
-    const repo::BackupEntry* latest = nullptr;
-    for (const repo::BackupEntry& backup : repository.backups)
-        if (backup.history_id == repository.current_id &&
-            (latest == nullptr || backup.timestamp_stop > latest->timestamp_stop))
-            latest = &backup;
-    return latest;
+    return latest_of(repository, [](const repo::BackupEntry&) { return true; });
+}
+
+const repo::BackupEntry* latest_restorable_of(const RepositoryFacts& repository) {
+    return latest_of(repository,
+                     [](const repo::BackupEntry& backup) { return !has_page_errors(backup); });
 }
 
 bool is_of_another_cluster(const RepositoryFacts& repository, const ServerFacts& server) {

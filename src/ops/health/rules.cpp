@@ -170,10 +170,16 @@ RepositoryFinding judge_age(const View& view, const RepositoryFacts& repository)
     const seconds limit = view.limits.backup_age;
     const UnixTime now = view.now;
     RepositoryFinding finding{repository.key, RuleState::ok, {}};
-    const repo::BackupEntry* latest = latest_backup_of(repository);
+    const repo::BackupEntry* newest = latest_backup_of(repository);
+    const repo::BackupEntry* latest = latest_restorable_of(repository);
     if (is_foreign(view, repository)) {
         finding.state = RuleState::critical;
         finding.message = "there is no backup of this server: " + foreign_text(view, repository);
+        return finding;
+    }
+    if (latest == nullptr && newest != nullptr) {
+        finding.state = RuleState::critical;
+        finding.message = "there is no backup without page errors, the last is " + newest->label;
         return finding;
     }
     if (latest == nullptr) {
@@ -191,16 +197,26 @@ RepositoryFinding judge_age(const View& view, const RepositoryFacts& repository)
                                         latest->timestamp_stop, now);
         return finding;
     }
-    finding.message = "age of the last backup, " + latest->label + ", is " +
-                      format_duration(std::max<std::int64_t>(0, age));
+    finding.message = std::string("age of the last backup") +
+                      (latest == newest ? "" : " without page errors") + ", " + latest->label +
+                      ", is " + format_duration(std::max<std::int64_t>(0, age));
     if (limit.count() == 0 || age <= limit.count()) return finding;
     finding.state = RuleState::critical;
     finding.message += ", more than " + format_duration(limit.count());
     return finding;
 }
 
-const char* hint_about_age(const std::vector<RepositoryFinding>& findings, bool any_backup) {
-    if (!any_backup)
+constexpr const char* kPageErrorsHint =
+    "The pages are damaged in the cluster itself: `chronos info --set=<label>` names the files. "
+    "Mend"
+    " them, or take them from an older backup, before that one expires; then take a backup. A"
+    " restore takes the older one with --set, or this one as it is with --no-checksum-page-error.";
+
+/// `newest` is the one of all repositories, whatever is in it.
+std::string hint_about_age(const std::vector<RepositoryFinding>& findings,
+                           const repo::BackupEntry* newest) {
+    if (newest != nullptr && has_page_errors(*newest)) return kPageErrorsHint;
+    if (newest == nullptr)
         return "Take one: chronos backup --type=full, or SELECT chronos.backup_now('full').";
     return findings.size() == 1
                ? "Look for failed jobs in chronos.jobs, or at the schedule that takes backups."
@@ -230,7 +246,7 @@ Rule backup_age(const View& view) {
             rule.found_in.insert(repository.key);
         }
         rule.state = std::max(rule.state, finding.state);
-        const repo::BackupEntry* latest = latest_backup_of(repository);
+        const repo::BackupEntry* latest = latest_restorable_of(repository);
         if (latest != nullptr && !is_foreign(view, repository)) {
             const auto age = std::max<std::int64_t>(0, view.now - latest->timestamp_stop);
             if (!rule.number || static_cast<double>(age) > *rule.number) {
@@ -246,9 +262,43 @@ Rule backup_age(const View& view) {
         rule.threshold = format_duration(view.limits.backup_age.count());
     rule.message = problems.empty() ? all : problems;
     if (rule.state != RuleState::ok)
-        rule.hint =
-            foreign ? kForeignHint
-                    : hint_about_age(rule.repositories, view.snapshot.latest_backup() != nullptr);
+        rule.hint = foreign ? kForeignHint
+                            : hint_about_age(rule.repositories, view.snapshot.latest_backup());
+    return rule;
+}
+
+/// A backup of damaged pages is complete, and no restore takes it unless it is told to.
+Rule page_errors(const View& view) {
+    constexpr const char* kName = "page_errors";
+    if (!any_read(view)) return nothing_read(view, kName);
+    Rule rule = found(kName, RuleState::ok, "the last backup has no page errors");
+    bool any_restorable = false;
+    std::string problems;
+    for (const RepositoryFacts& repository : view.snapshot.repositories) {
+        if (!repository.problem.empty() || is_foreign(view, repository)) continue;
+        const repo::BackupEntry* newest = latest_backup_of(repository);
+        const repo::BackupEntry* restorable = latest_restorable_of(repository);
+        any_restorable = any_restorable || restorable != nullptr;
+        RepositoryFinding finding{repository.key, RuleState::ok, "no page errors"};
+        if (newest != nullptr && has_page_errors(*newest)) {
+            finding.state = restorable == nullptr ? RuleState::critical : RuleState::warning;
+            finding.message =
+                "the last backup in " + repo_name(repository) + ", " + newest->label +
+                ", has pages whose checksums are wrong: no restore takes it by default; " +
+                (restorable == nullptr ? "there is none without"
+                                       : "the last one without is " + restorable->label);
+            problems += (problems.empty() ? "" : "; ") + finding.message;
+            rule.found_in.insert(repository.key);
+            rule.begun = std::max(rule.begun, newest->timestamp_stop);
+        }
+        rule.repositories.push_back(std::move(finding));
+    }
+    rule.number = to_number(rule.found_in.size());
+    rule.value = std::to_string(rule.found_in.size());
+    if (problems.empty()) return rule;
+    rule.state = any_restorable ? RuleState::warning : RuleState::critical;
+    rule.message = problems;
+    rule.hint = kPageErrorsHint;
     return rule;
 }
 
@@ -869,6 +919,7 @@ struct RuleRow {
 
 constexpr std::array kRules{RuleRow{repo_unreachable},
                             RuleRow{backup_age},
+                            RuleRow{page_errors, Proof::each},
                             RuleRow{backup_failed},
                             RuleRow{backup_duration},
                             RuleRow{verify, Proof::each},

@@ -120,7 +120,7 @@ private:
     }
 
     Result<> verify(const repo::Manifest& manifest, Ledger& ledger, bool sound) {
-        VerifiedBackup backup{manifest.label, BackupVerdict::valid, {}};
+        VerifiedBackup backup{manifest.label, BackupVerdict::valid, {}, false};
         if (!check_references(manifest)) sound = false;
         // Blocks may be those of a damaged file: what an earlier run found no longer holds, and
         // that these bytes are what was written does not say that the file can be put together.
@@ -136,7 +136,7 @@ private:
             if (file.reference.empty()) stored.table.add(file, id);
             if (file.block_incremental() && id != kNoFinding) stored.block_damage = true;
             count(backup, id);
-            note_page_errors(manifest, file);
+            note_page_errors(backup, file);
         }
         stored.table.finish();
         if (!sound || backup.files.valid < backup.files.total)
@@ -193,10 +193,11 @@ private:
     }
 
     // The pages were damaged in the cluster when it was backed up: the backup is as good as that.
-    void note_page_errors(const repo::Manifest& manifest, const repo::ManifestFile& file) {
-        if (!file.page_error || !file.reference.empty() || !pgdata::has_page_checksums(file.name))
-            return;
-        scope_.findings.note({manifest.label, file.name.str()},
+    void note_page_errors(VerifiedBackup& backup, const repo::ManifestFile& file) {
+        if (!file.page_error || !pgdata::has_page_checksums(file.name)) return;
+        backup.page_errors = true;
+        if (!file.reference.empty()) return;
+        scope_.findings.note({backup.label, file.name.str()},
                              "has pages whose checksums were wrong in the cluster already");
     }
 

@@ -30,6 +30,7 @@ using test::MemoryStorage;
 using test::Operation;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 constexpr const char* kFirstSegment = "000000010000000000000000";
 constexpr const char* kSecondSegment = "000000010000000000000001";
@@ -831,6 +832,22 @@ TEST_F(Checksums, AreNotAskedOfPagesWhileTheyAreTurnedOnAndAreAfterwards) {
     EXPECT_FALSE(after.find_file("pg_data/base/5/20001")->page_error);
     EXPECT_FALSE(after.find_file("pg_data/base/5/1259")->page_checked) << "which is the prior's";
     EXPECT_TRUE(info().backups.back().error.value_or(false));
+}
+
+// Those that an earlier backup has stored, too: no restore takes either of them unasked.
+TEST_F(Checksums, ThatAreWrongAreToldOfByEveryBackupThatHasThePages) {
+    become(1);
+    EXPECT_EQ(run().value().warning, "");
+    write_page("base/5/20000", 'a');
+    write_page("base/5/README", 'a');
+    for (const auto type : {repo::BackupType::full, repo::BackupType::incr}) {
+        request_.type = type;
+        const auto result = run();
+        ASSERT_OK(result);
+        EXPECT_THAT(result->warning, HasSubstr("--no-checksum-page-error only"));
+        EXPECT_THAT(result->warning, HasSubstr("pg_data/base/5/20000"));
+        EXPECT_THAT(result->warning, Not(HasSubstr("README")));
+    }
 }
 
 TEST_F(Checksums, ThatAreTurnedOffDuringTheBackupAreNotAskedForAnyMore) {

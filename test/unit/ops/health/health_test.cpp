@@ -217,6 +217,45 @@ TEST_F(Health, BackupsOfAFormerClusterAreNoneOfThePresentOne) {
     EXPECT_EQ(rule(look(), "backup_age").state, RuleState::ok);
 }
 
+// No restore takes such a backup by default, so that it is as good as none.
+TEST_F(Health, ABackupOfDamagedPagesIsToldOfAndIsNoNewOne) {
+    stanza_.add(full_label(1), 1, 2, "", kNow - 30 * kHour);
+    stanza_.add(full_label(2), 3, 4, "", kNow - kHour).error = true;
+    stanza_.add_segments(1, 5);
+    const Snapshot snapshot = look();
+    const Rule told = rule(snapshot, "page_errors");
+    EXPECT_EQ(told.state, RuleState::warning);
+    EXPECT_THAT(told.message, HasSubstr("repo1, " + full_label(2)));
+    EXPECT_THAT(told.message, HasSubstr("the last one without is " + full_label(1)));
+    EXPECT_THAT(told.hint, HasSubstr("--no-checksum-page-error"));
+    EXPECT_THAT(told.hint, HasSubstr("in the cluster itself"));
+    EXPECT_EQ(state_of(snapshot.repositories[0], {told}), RuleState::warning);
+    const Rule age = rule(snapshot, "backup_age");
+    EXPECT_EQ(age.state, RuleState::critical);
+    EXPECT_THAT(age.message, HasSubstr("without page errors, " + full_label(1)));
+    EXPECT_EQ(age.value, "1d 6h");
+    stanza_.add(full_label(3), 5, 5, "", kNow);
+    EXPECT_EQ(rule(look(), "page_errors").state, RuleState::ok) << "the next one is whole";
+    EXPECT_EQ(rule(look(), "backup_age").state, RuleState::ok);
+}
+
+TEST_F(Health, WhereEveryBackupIsOfDamagedPagesThereIsNone) {
+    stanza_.add(full_label(1), 1, 2, "", kNow).error = true;
+    stanza_.add_segments(1, 5);
+    Snapshot snapshot = look();
+    for (const char* one : {"page_errors", "backup_age"}) {
+        const Rule none = rule(snapshot, one);
+        EXPECT_EQ(none.state, RuleState::critical) << one;
+        EXPECT_THAT(none.hint, HasSubstr("--no-checksum-page-error")) << one;
+    }
+    snapshot.repositories.push_back(snapshot.repositories[0]);
+    snapshot.repositories[1].key = 2;
+    snapshot.repositories[1].backups[0].error = false;
+    EXPECT_EQ(rule(snapshot, "page_errors").state, RuleState::warning) << "the other one restores";
+    EXPECT_EQ(rule(snapshot, "page_errors").found_in, std::set<unsigned>{1});
+    EXPECT_EQ(rule(look(), "backup_duration").state, RuleState::ok) << "it was made all the same";
+}
+
 TEST_F(Health, OneOfTwoRepositoriesAwayIsAWarning) {
     stanza_.add(full_label(1), 1, 1, "", kNow);
     stanza_.add_segments(1, 1);
