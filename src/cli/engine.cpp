@@ -28,12 +28,15 @@ struct Role {
     Serve serve;
     ServePlain serve_plain = nullptr;  ///< in place of it: takes no options
     bool gives_signs = false;          ///< a job: somebody has to tell if it stands still
+    /// Judges what the configuration says: the data directory of the server that asks counts only
+    /// where that names none.
+    bool judges_pg_path = false;
 };
 
 constexpr std::array kRoles{
     Role{"archive", "archive-push", serve_archive},
     Role{"backup", "backup", serve_backup, nullptr, /*gives_signs=*/true},
-    Role{"check", "check", serve_check},
+    Role{"check", "check", serve_check, nullptr, false, /*judges_pg_path=*/true},
     Role{"command", "", serve_command},
     Role{"hook", "", nullptr, serve_hook},
     Role{"job", "", serve_job, nullptr, /*gives_signs=*/true},
@@ -99,10 +102,24 @@ config::Input make_engine_input(const Role& role, std::span<char* const> argumen
     return input;
 }
 
+Result<config::Config> resolve_for(const Role& role, const config::Input& input,
+                                   std::vector<std::string>& warnings) {
+    if (role.judges_pg_path) {
+        config::Input written = input;
+        std::erase_if(written.arguments, [](const std::string& argument) {
+            return argument.starts_with("--pg1-path=");
+        });
+        Result<config::Config> config = config::resolve(written, warnings);
+        if (config || config.error().kind() != ErrorKind::option_required) return config;
+        warnings.clear();
+    }
+    return config::resolve(input, warnings);
+}
+
 Result<> serve_configured(const Role& role, const config::Input& input, EngineChannel& channel,
                           Cancellation& cancel) {
     std::vector<std::string> warnings;
-    const Result<config::Config> config = config::resolve(input, warnings);
+    const Result<config::Config> config = resolve_for(role, input, warnings);
     // Who looks does so all the time; chronos.check() and chronos.settings show what is wrong.
     if (role.name != "health" && role.name != "command")
         for (const std::string& warning : warnings) log_warn(warning);

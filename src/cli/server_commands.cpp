@@ -8,6 +8,7 @@
 #include "chronos/db/server.h"
 #include "chronos/pgdata/exclude.h"
 #include "chronos/repo/annotations.h"
+#include "chronos/repo/places.h"
 #include "chronos/repo/stanza_memory.h"
 #include "cli/local_paths.h"
 #include "cli/per_repository.h"
@@ -237,6 +238,62 @@ Error with_archiving_error(Error error, db::Connection& connection) {
     return std::move(known).with_hint(error.hint());
 }
 
+constexpr std::string_view kSocketQuery =
+    "SELECT pg_catalog.current_setting('port'),"
+    " pg_catalog.current_setting('unix_socket_directories')";
+
+/// `directories` is unix_socket_directories: names with commas between them, some in quotes.
+bool has_directory(std::string_view directories, const std::string& wanted) {
+    for (const std::string_view entry : split(directories, ',')) {
+        std::string_view name = trim(entry);
+        if (name.size() > 1 && name.starts_with('"') && name.ends_with('"'))
+            name = name.substr(1, name.size() - 2);
+        if (repo::lies_in(std::string(name), wanted) && repo::lies_in(wanted, std::string(name)))
+            return true;
+    }
+    return false;
+}
+
+/// What of the configuration leads elsewhere than to the server at hand, whose session may have
+/// been reached without it; "" if nothing does.
+std::string wrong_way(const config::Config& config, const std::string& port,
+                      const std::string& directories) {
+    std::string wrong;
+    if (config.has("pg1-port") && std::to_string(config.get_int("pg1-port")) != port)
+        wrong = "pg1-port is " + std::to_string(config.get_int("pg1-port")) +
+                ", and this server listens on port " + port;
+    const std::string socket = config.get_string("pg1-socket-path");
+    if (!socket.empty() && !has_directory(directories, socket))
+        wrong += (wrong.empty() ? "" : "; ") + std::string("pg1-socket-path is '") + socket +
+                 "', and the sockets of this server are in '" + directories + "'";
+    return wrong;
+}
+
+/// Whether commands on a shell meet this server: a pooler may have another address.
+Result<> check_way_to_server(Context& context, db::Connection& connection,
+                             const db::ServerFacts& server) {
+    const auto rows = connection.query(kSocketQuery);
+    if (!rows || rows->size() != 1 || (*rows)[0].size() != 2) return {};
+    const std::string port = (*rows)[0][0].value_or("");
+    const std::string directories = (*rows)[0][1].value_or("");
+    const std::string wrong = wrong_way(context.config, port, directories);
+    if (wrong.empty()) return {};
+    const auto other = connect_to_server(context);
+    const auto facts =
+        other ? db::read_server_facts(**other) : Result<db::ServerFacts>(other.error());
+    CHRONOS_TRY(context.cancel.check());
+    if (facts && facts->system_id == server.system_id &&
+        facts->data_directory == server.data_directory)
+        return {};
+    const std::string there = facts
+                                  ? "there is the one that runs in '" + facts->data_directory + "'"
+                                  : one_line(facts.error().message());
+    return Error(ErrorKind::db_connect,
+                 "commands on a shell do not reach this server: " + wrong + " (" + there + ")")
+        .with_hint("In the configuration: pg1-port=" + port +
+                   ", and a pg1-socket-path of this server, or none.");
+}
+
 /// process-max is for all of them together.
 std::vector<ops::backup::BackupRequest> share_processors(
     std::vector<ops::backup::BackupRequest> requests) {
@@ -337,6 +394,11 @@ Result<std::vector<ops::check::CheckFinding>> check_over(Context& context,
     for (ops::check::CheckFinding& finding :
          CHRONOS_TRY(ops::check::run_check(request, connection, context.progress, context.cancel)))
         findings.push_back(std::move(finding));
+    if (!server) return findings;
+    if (const auto reached = check_way_to_server(context, connection, *server); !reached)
+        findings.push_back({"connection", ops::check::CheckStatus::failure,
+                            reached.error().message(), reached.error().hint(),
+                            reached.error().kind()});
     return findings;
 }
 

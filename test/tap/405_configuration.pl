@@ -128,6 +128,34 @@ for my $section (qw(global global:backup main main:backup))
 	is((chronos($conf, '--type=full', 'backup'))[0], 31, 'so it is');
 }
 
+# --- chronos.check() is asked by a server, and judges what commands on a shell read all the same.
+{
+	my ($data, $port, $sockets) = ($node->data_dir, $node->port, $node->host);
+	my $wrong = sub {
+		my ($line, $with) = @_;
+		write_file($conf, ($text =~ s/^\Q$line\E=.*\n//mr) . $with);
+		return $node->safe_psql('postgres', q{SELECT string_agg(status || ' ' || test || ': ' || message || ' ' || hint, E'\n') FROM chronos."check"() WHERE NOT ok});
+	};
+	my $other = private_directory();
+	mkdir "$other/here" or die $!;
+	my $restored = private_directory();
+	system('cp', '-a', "$data/global", "$data/PG_VERSION", $restored) == 0 or die;
+	for my $path ("$other/gone", "$other/here", $restored)
+	{
+		like($wrong->('pg1-path', "pg1-path=$path\n"), qr/^failure cluster: .*pg1-path=\Q$data\E in the configuration/s, "pg1-path of another place ($path) is found, with the way out");
+		($status, $out, $err) = chronos($conf, 'check');
+		isnt($status, 0, 'as by the command');
+	}
+	symlink $data, "$other/link" or die $!;
+	is($wrong->('pg1-path', "pg1-path=$other/link\n"), '', 'another name of the data directory is none');
+	is($wrong->('pg1-path', ''), '', 'nor is none at all, where the server knows it');
+	like($wrong->('pg1-port', "pg1-port=1\n"), qr/^failure connection: commands on a shell do not reach this server: pg1-port is 1, and .* port $port.*pg1-port=$port/, 'a port that is not the one of this server');
+	like($wrong->('pg1-socket-path', "pg1-socket-path=$other\n"), qr/^failure connection: .*pg1-socket-path is '\Q$other\E', and the sockets of this server are in '\Q$sockets\E'/, 'sockets that are not');
+	symlink $sockets, "$other/sockets" or die $!;
+	is($wrong->('pg1-socket-path', "pg1-socket-path=$other/sockets\n"), '', 'another name of their directory is none');
+	write_file($conf, $text);
+}
+
 # --- The passphrase: wrong, missing, not needed, and damage are four things, whoever reads.
 write_file($conf, $text);
 my $label = $node->safe_psql('postgres', q{SELECT chronos.backup_now('full')});

@@ -129,8 +129,11 @@ Result<bool> Run::test_role() {
 void Run::test_cluster() {
     const std::string& directory =
         request_.pgdata.empty() ? facts_.data_directory : request_.pgdata;
+    const std::string way_out =
+        "If it is that server's data that is to be backed up: pg1-path=" + facts_.data_directory +
+        " in the configuration.";
     Result<pgdata::ControlFile> control = pgdata::read_control_file(directory);
-    if (!control) return fail("cluster", control.error());
+    if (!control) return fail("cluster", Error(control.error()).with_hint(way_out));
     if (control->system_id != facts_.system_id || control->major() != facts_.major() ||
         !same_directory(directory, facts_.data_directory))
         return fail("cluster",
@@ -138,7 +141,8 @@ void Run::test_cluster() {
                                                       "', not in '" + directory +
                                                       "' or not the same cluster")
                         .with_hint("The pg1-path and pg1-port settings likely reference different"
-                                   " clusters."));
+                                   " clusters.")
+                        .with_hint(way_out));
     control_ = *control;
     ok("cluster", "PostgreSQL " + control->version + ", system-id " +
                       std::to_string(control->system_id) + ", in '" + facts_.data_directory + "'");
