@@ -63,16 +63,22 @@ std::vector<ops::check::CheckFinding> configuration_findings(const config::Confi
     return findings;
 }
 
+/// What a check asks, too.
+Result<> check_standby(const config::Config& config) {
+    if (config.get_string("backup-standby") != "y") return {};
+    return Error(ErrorKind::feature_not_supported,
+                 "backups from a standby are not part of this version: every backup is refused"
+                 " while backup-standby is y")
+        .with_hint("Set backup-standby=prefer, which takes the backup from the primary, or n.");
+}
+
 Result<> check_supported(const config::Config& config, const repo::Repository& repository) {
     if (!config.get_bool("online"))
         return Error(ErrorKind::feature_not_supported,
                      "offline backups are not part of this version")
             .with_hint("Start the server and take the backup online.");
-    const std::string standby = config.get_string("backup-standby");
-    if (standby == "y")
-        return Error(ErrorKind::feature_not_supported,
-                     "backups from a standby are not part of this version");
-    if (standby == "prefer")
+    CHRONOS_TRY(check_standby(config));
+    if (config.get_string("backup-standby") == "prefer")
         log_warn("unable to find a standby to perform the backup, using primary instead");
     const std::string hardlink = repo_option(repository, "hardlink");
     if (config.get_bool(hardlink))
@@ -389,6 +395,10 @@ Result<std::vector<ops::check::CheckFinding>> check_over(Context& context,
             findings.push_back({"exclude", ops::check::CheckStatus::failure,
                                 checked.error().message(), checked.error().hint(),
                                 checked.error().kind()});
+    if (const auto standby = check_standby(config); !standby)
+        findings.push_back({"backup-standby", ops::check::CheckStatus::failure,
+                            standby.error().message(), standby.error().hint(),
+                            standby.error().kind()});
     // Nothing is archived then: waiting for WAL would only hide why.
     if (!ops::check::check_outcome(findings)) return findings;
     for (ops::check::CheckFinding& finding :

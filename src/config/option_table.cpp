@@ -234,7 +234,9 @@ constexpr std::array kOptions{
            .negatable = true,
            .default_text = "n",
            .allowed = "n prefer y",
-           .summary = "copy from a standby"},
+           .summary = "copy from a standby: not part of this version",
+           .details = "With y every backup is refused, and check says so; prefer takes the backup "
+                      "from the primary, with a warning."},
     Option{.name = "bin-path",
            .type = Type::path,
            .commands = kDrill,
