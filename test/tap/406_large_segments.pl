@@ -92,6 +92,8 @@ W
 	$again->stop;
 	my ($peak) = sort { $b <=> $a } split /\n/, slurp_file("$base/peaks");
 	diag("$name: at most $peak KiB");
+	($status, $out, $err) = chronos($conf, 'drill');
+	is($status, 0, "$name: the server of a drill starts with them") or diag($out . $err);
 	return ($log, $peak);
 }
 

@@ -92,15 +92,37 @@ std::string setting_text(std::string_view value) {
     return "'" + conf_value(value) + "'";
 }
 
-/// The max_prepared_transactions that the cluster ran with.
-unsigned prepared_transactions(const std::string& programs, const Scratch& scratch) {
+std::uint64_t number_after(std::string_view name, std::string_view output) {
+    const std::size_t at = output.find(name);
+    if (at == std::string_view::npos) return 0;
+    const std::string_view rest = output.substr(at + name.size());
+    return parse_uint(trim(rest.substr(0, rest.find('\n')))).value_or(0);
+}
+
+ClusterTraits traits_of(const RestoredBackup& backup, const std::string& programs,
+                        const Scratch& scratch) {
     const std::string output = output_of({programs + "/pg_controldata", scratch.data()},
                                          scratch.path + "/controldata.txt");
-    constexpr std::string_view kName = "max_prepared_xacts setting:";
-    const std::size_t at = output.find(kName);
-    if (at == std::string::npos) return 0;
-    const std::string_view rest = std::string_view(output).substr(at + kName.size());
-    return static_cast<unsigned>(parse_uint(trim(rest.substr(0, rest.find('\n')))).value_or(0));
+    ClusterTraits traits;
+    traits.major = major_of(backup.pg_version);
+    traits.prepared_max =
+        static_cast<unsigned>(number_after("max_prepared_xacts setting:", output));
+    if (const std::uint64_t size = number_after("Bytes per WAL segment:", output); size > 0)
+        traits.wal_segment_size = size;
+    return traits;
+}
+
+/// A server does not start with less than two segments, of which its defaults may be none: they are
+/// for segments of 16 MiB, and initdb writes others into the configuration that is not read here.
+void add_wal_sizes(const ClusterTraits& cluster,
+                   std::vector<std::pair<std::string, std::string>>& settings) {
+    constexpr std::uint64_t kMiB = 1024 * 1024;
+    constexpr std::uint64_t kMinDefault = 80 * kMiB, kMaxDefault = 1024 * kMiB;
+    const auto at_least = [&](const char* name, std::uint64_t size, std::uint64_t usual) {
+        settings.emplace_back(name, std::to_string(std::max(size, usual) / kMiB) + "MB");
+    };
+    at_least("min_wal_size", 2 * cluster.wal_segment_size, kMinDefault);
+    at_least("max_wal_size", 4 * cluster.wal_segment_size, kMaxDefault);
 }
 
 /// Files that the server reads, in place of those that came with the backup.
@@ -110,9 +132,9 @@ Result<> write_configuration(const DrillRequest& request, const Scratch& scratch
     CHRONOS_TRY(write_file(auto_conf, recovery_part(read_file(auto_conf))));
     CHRONOS_TRY(write_file(scratch.path + "/pg_hba.conf", "local all all trust\n"));
     CHRONOS_TRY(write_file(scratch.path + "/pg_ident.conf", ""));
-    CHRONOS_TRY(write_file(scratch.path + "/server.conf",
-                           server_settings(request, scratch, major_of(backup.pg_version),
-                                           prepared_transactions(programs, scratch))));
+    CHRONOS_TRY(
+        write_file(scratch.path + "/server.conf",
+                   server_settings(request, scratch, traits_of(backup, programs, scratch))));
     if (mkdir(scratch.socket().c_str(), 0700) != 0)
         return system_error(ErrorKind::path_create,
                             "unable to create path '" + scratch.socket() + "'", errno);
@@ -166,12 +188,12 @@ Result<std::string> find_programs(const std::string& pg_version, const std::stri
             "programs with --bin-path.");
 }
 
-std::string server_settings(const DrillRequest& request, const Scratch& scratch, unsigned major,
-                            unsigned prepared_max) {
+std::string server_settings(const DrillRequest& request, const Scratch& scratch,
+                            const ClusterTraits& cluster) {
     std::vector<std::pair<std::string, std::string>> settings = {
         {"shared_buffers", "32MB"},
         {"max_connections", "20"},
-        {"max_prepared_transactions", std::to_string(prepared_max)},
+        {"max_prepared_transactions", std::to_string(cluster.prepared_max)},
         {"max_worker_processes", "4"},
         {"max_parallel_workers", "0"},
         {"max_parallel_maintenance_workers", "0"},
@@ -180,8 +202,9 @@ std::string server_settings(const DrillRequest& request, const Scratch& scratch,
         {"log_timezone", "UTC"},
         {"timezone", "UTC"},
     };
-    if (major >= 11) settings.emplace_back("jit", "off");
-    if (major < 11)
+    if (cluster.major >= 11) settings.emplace_back("jit", "off");
+    if (cluster.major >= 10) add_wal_sizes(cluster, settings);
+    if (cluster.major < 11)
         std::erase_if(settings, [](const auto& setting) {
             return setting.first == "max_parallel_maintenance_workers";
         });
@@ -213,7 +236,7 @@ std::string server_settings(const DrillRequest& request, const Scratch& scratch,
         {"log_line_prefix", "%m "},
     };
     settings.insert(settings.end(), safety.begin(), safety.end());
-    if (major >= 17) settings.emplace_back("event_triggers", "off");
+    if (cluster.major >= 17) settings.emplace_back("event_triggers", "off");
     std::string text =
         "# made by chronos drill; what stood in the cluster's own files is not read\n";
     for (const auto& [name, value] : settings) text += name + " = " + setting_text(value) + "\n";

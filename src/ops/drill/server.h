@@ -16,11 +16,18 @@ Result<std::string> find_programs(const std::string& pg_version, const std::stri
 /// "15" of "postgres (PostgreSQL) 15.18 (Debian ...)", "9.6" of 9.6.x; "" of anything else.
 std::string version_of_output(std::string_view output);
 
+/// What a server has to be set to because of the cluster that it runs.
+struct ClusterTraits {
+    unsigned major = 0;
+    /// Its max_prepared_transactions, without which prepared ones cannot be taken over.
+    unsigned prepared_max = 0;
+    std::uint64_t wal_segment_size = 16 * 1024 * 1024;
+};
+
 /// The configuration file of the drill's server: a socket in a directory of its own, nothing that
-/// archives, connects, vacuums or preloads. `prepared_max` is the max_prepared_transactions of the
-/// cluster, without which prepared transactions cannot be taken over.
-std::string server_settings(const DrillRequest& request, const Scratch& scratch, unsigned major,
-                            unsigned prepared_max);
+/// archives, connects, vacuums or preloads.
+std::string server_settings(const DrillRequest& request, const Scratch& scratch,
+                            const ClusterTraits& cluster);
 /// Settings of the request that would undo what keeps a drill harmless: kind option_invalid_value.
 Result<> check_settings(const DrillRequest& request);
 
