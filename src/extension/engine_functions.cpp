@@ -4,6 +4,7 @@
 #include "extension/postgres_api.h"
 #include "extension/settings.h"
 #include "extension/shared_state.h"
+#include "extension/sql_version.h"
 #include "extension/text.h"
 
 /// SQL functions that work with an engine in the calling backend: what the repository and its
@@ -228,6 +229,9 @@ CHRONOS_AUDITED(chronos_check, "check", calls) {
     if (*engine_version_difference() != '\0')
         put_finding(findings.rows, "version", "note", engine_version_difference(),
                     engine_version_remedy());
+    const SqlVersion sql = compare_sql_version();
+    if (sql.difference != nullptr)
+        put_finding(findings.rows, "version", "note", sql.difference, sql.remedy);
     return 0;
 }
 

@@ -370,6 +370,10 @@ const char* engine_version_remedy() noexcept {
     return version_remedy.c_str();
 }
 
+bool is_newer_release(const char* version, const char* than) noexcept {
+    return is_newer(version, than);
+}
+
 const char* engine_end_reason() noexcept {
     return last_end_reason.c_str();
 }

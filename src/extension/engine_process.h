@@ -51,6 +51,9 @@ unsigned long long engine_field_number(const char* key, unsigned long long fallb
 const char* engine_version_difference() noexcept;
 const char* engine_version_remedy() noexcept;
 
+/// "0.10.0" than "0.9.1".
+bool is_newer_release(const char* version, const char* than) noexcept;
+
 /// Why there is no further message, e.g. "engine was killed by signal 9 (Killed)", and the last it
 /// said on standard error. Call it once the engine has been stopped.
 const char* engine_end_reason() noexcept;

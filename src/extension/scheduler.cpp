@@ -6,6 +6,7 @@
 #include "extension/postgres_api.h"
 #include "extension/schedule_time.h"
 #include "extension/settings.h"
+#include "extension/sql_version.h"
 #include "extension/text.h"
 #include "extension/worker_session.h"
 
@@ -361,6 +362,7 @@ TimestampTz evaluate() {
     evaluation.now = schedule_now();
     evaluation.next = evaluation.now + kLongestSleepUs;
     if (begin_record("schedule_entries")) {
+        tell_of_sql_version();
         record_lost_jobs();
         evaluate_entries(&evaluation);
     }

@@ -97,6 +97,7 @@ struct SharedState {
     int scheduler_failures;          ///< starts since a scheduler last got through
     char unusable_schedules[256];    ///< which, and why; "": all can be used
     SteadyTime unusable_since;
+    bool sql_version_told;             ///< tell_of_sql_version() has looked
     pg_atomic_uint64 clock_offset_us;  ///< of schedule_now(); tests set it
     Heartbeat heartbeats[kSubjects];
     WalState wal;

@@ -69,9 +69,17 @@ sql('GRANT chronos_operator TO bob WITH ADMIN OPTION; CREATE ROLE carol; SET ROL
 $node->psql('third', 'CREATE EXTENSION chronos_backup');
 sql(q{DROP EXTENSION chronos_backup});
 sql(q{REVOKE ADMIN OPTION FOR chronos_operator FROM bob CASCADE; CREATE EXTENSION chronos_backup VERSION '0.1.0'});
+# Until the update everything says that it is to be done.
+my $old = q{SELECT message || ' ' || hint FROM chronos.check() WHERE test = 'version' AND status = 'note'};
+like(sql($old), qr/SQL objects of chronos_backup are of version 0\.1\.0, .*ALTER EXTENSION chronos_backup UPDATE/, 'check() names the command that SQL objects of an old release need');
+like(sql(q{SELECT message || ' ' || hint FROM chronos.health WHERE rule = 'heartbeat'}), qr/of version 0\.1\.0, .*ALTER EXTENSION chronos_backup UPDATE/, 'so does health');
+$node->restart;
+poll_until(sub { $node->log_contains(qr/WARNING:  chronos: in database "postgres", the SQL objects of chronos_backup are of version 0\.1\.0/) }, 'the log has it', 60);
+ok($node->log_contains(qr/HINT:  In this database: ALTER EXTENSION chronos_backup UPDATE/), 'and the server log');
 sql('GRANT chronos_operator TO bob WITH ADMIN OPTION; SET ROLE bob; GRANT chronos_operator TO carol; RESET ROLE; CREATE VIEW chronos.mine AS SELECT 1 AS one');
 ($status, $out, $err) = $node->psql('postgres', 'ALTER EXTENSION chronos_backup UPDATE');
 is($status, 0, 'an update refuses nothing that was granted, nor the view of an administrator') or diag($err);
+is(sql($old), '', 'and there is nothing left to say of the version');
 is(sql(q{SELECT pg_has_role('carol', 'chronos_operator', 'MEMBER') AND pg_has_role('alice', 'chronos_operator', 'MEMBER')}), 't', 'members are members');
 is(sql('SELECT one FROM chronos.mine'), '1', 'and it is there');
 

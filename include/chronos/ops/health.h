@@ -251,6 +251,9 @@ struct ServerFacts {
     std::uint64_t disk_free_bytes = 0;
     std::optional<JobFacts> last_backup_job;  ///< the last that ended
     std::vector<HeartbeatFacts> heartbeats;   ///< none where the module is not loaded
+    /// Of the extension in the database that was asked, if it is of a release that has no
+    /// heartbeats; else "".
+    std::string old_sql_version;
 
     /// Whether there is data in it, not only what an idle server writes, that no repository has.
     bool holds_unarchived() const;

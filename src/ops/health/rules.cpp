@@ -830,6 +830,12 @@ bool is_vital(const std::string& subject) {
 Rule heartbeat(const View& view) {
     constexpr const char* kName = "heartbeat";
     if (view.server == nullptr) return without_server(kName);
+    if (const std::string& version = view.server->old_sql_version; !version.empty()) {
+        Rule rule = unknown(kName, "the SQL objects of chronos_backup are of version " +
+                                       printable(version) + ", which does not tell");
+        rule.hint = "In the database of chronos.database: ALTER EXTENSION chronos_backup UPDATE.";
+        return rule;
+    }
     if (view.server->heartbeats.empty()) return unknown(kName, "the server's module does not tell");
     Rule rule = found(kName, RuleState::ok, "all that has to go on goes on");
     std::string text;

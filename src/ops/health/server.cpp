@@ -73,6 +73,8 @@ constexpr std::string_view kExposedQuery =
 // Together with the view: who is asked may see it or not, and the module may not be loaded.
 constexpr std::string_view kHasHeartbeats =
     "SELECT (pg_catalog.to_regclass('chronos.heartbeats') IS NOT NULL)::text";
+constexpr std::string_view kSqlVersionQuery =
+    "SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'chronos_backup'";
 constexpr std::string_view kHeartbeatsQuery =
     "SELECT subject, (state = 'late')::text,"
     " coalesce(extract(epoch FROM last_seen)::bigint, -1)::text,"
@@ -81,7 +83,13 @@ constexpr std::string_view kHeartbeatsQuery =
 
 Result<> ask_about_heartbeats(db::Connection& connection, ServerFacts& facts) {
     const db::Rows there = CHRONOS_TRY(connection.query(kHasHeartbeats));
-    if (there.size() != 1 || there[0].size() != 1 || there[0][0] != "true") return {};
+    if (there.size() != 1 || there[0].size() != 1) return {};
+    if (there[0][0] != "true") {
+        const auto version = connection.query(kSqlVersionQuery);
+        if (version && version->size() == 1 && (*version)[0].size() == 1)
+            facts.old_sql_version = (*version)[0][0].value_or("");
+        return {};
+    }
     const auto rows = connection.query(kHeartbeatsQuery);
     if (!rows) return {};
     for (const db::Row& row : *rows) {

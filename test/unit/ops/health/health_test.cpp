@@ -1020,6 +1020,22 @@ TEST(HealthOfServer, NeedsNoExtensionInTheDatabase) {
     EXPECT_EQ(facts->foreign_archiver, "");
 }
 
+// Who upgrades the package has not upgraded what is in the database.
+TEST_F(Health, SqlObjectsOfAnOldReleaseAreNamedWithTheCommand) {
+    test::FakeConnection connection;
+    connection.on("pg_stat_archiver", {{"false", "on", "", "0", "", "0", "0", "0", "0", "0", "48",
+                                        "0", "chronos_backup", ""}});
+    connection.on("chronos.job_history')", {{"false"}});
+    connection.on("chronos.heartbeats')", {{"false"}});
+    connection.on("extversion", {{"0.1.0"}});
+    const auto facts = look_at_server(connection, "", 1010);
+    ASSERT_OK(facts);
+    const Rule told = rule(look(), "heartbeat", *facts);
+    EXPECT_EQ(told.state, RuleState::unknown);
+    EXPECT_THAT(told.message, HasSubstr("of version 0.1.0"));
+    EXPECT_THAT(told.hint, HasSubstr("ALTER EXTENSION chronos_backup UPDATE"));
+}
+
 TEST(FormatDuration, NamesTheTwoLargestUnits) {
     EXPECT_EQ(format_duration(0), "0s");
     EXPECT_EQ(format_duration(61), "1m 1s");
