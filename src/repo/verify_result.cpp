@@ -20,12 +20,6 @@ std::string unfinished_of(const std::string& stanza) {
     return "chronos/" + stanza + "/verify/unfinished";
 }
 
-/// As verify and its readers show them.
-std::string one_line(std::string_view text) {
-    constexpr std::size_t kLineMax = 1024;
-    return printable(text, kLineMax);
-}
-
 std::string line(std::string_view key, std::uint64_t value) {
     return std::string(key) + "=" + std::to_string(value) + "\n";
 }

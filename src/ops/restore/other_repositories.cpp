@@ -78,8 +78,8 @@ void tell_of_other_wal(const RestoreRequest& request, const std::string& last, R
         if (newest.empty() || !is_behind(newest, last, plan.target_timeline)) continue;
         plan.warnings.push_back(
             "repo" + std::to_string(other.key) + " has WAL up to " + newest +
-            ", and this restore reads " + (last.empty() ? "none" : "up to " + last) +
-            " only, because of --repo; without it, --set=" + plan.manifest.label +
+            ", and this restore reads " + (last.empty() ? "none" : "up to " + last + " only") +
+            ", because of --repo; without it, --set=" + plan.manifest.label +
             " takes the same backup and the WAL of all repositories");
     }
 }
