@@ -73,6 +73,15 @@ json verify_json(const std::optional<ops::health::VerifyFacts>& verify) {
             {"backups", verify->backups},         {"wal_segments", verify->wal_segments}};
 }
 
+json unfinished_json(const std::optional<ops::health::UnfinishedVerifyFacts>& verify) {
+    if (!verify) return {};
+    return {{"since", verify->since},
+            {"finished_at", verify->finished_at},
+            {"reason", verify->reason},
+            {"problems", verify->problems},
+            {"message", verify->message}};
+}
+
 json drill_json(const ops::health::RepositoryFacts& repository) {
     json drills = json::array();
     for (const ops::health::DrillEntry& drill : repository.drills)
@@ -112,6 +121,7 @@ json repository_json(const HealthView& view, const ops::health::RepositoryFacts&
         {"known_newest", time_or_null(known.newest)},
         {"verify", verify_json(repository.verify)},
         {"verifies", verifies},
+        {"unfinished_verify", unfinished_json(repository.unfinished_verify)},
         {"recovery_time", repository.drill && repository.drill->recovery_time
                               ? json(*repository.drill->recovery_time)
                               : json()},

@@ -71,6 +71,7 @@ write_file("$base/one/chronos/main/hold/$first_full", ($now - 86400) . " audit $
 write_file("$base/one/chronos/main/verify/result", 'started=' . ($now - 90000) . "\nfinished=" . ($now - 86400)
 	  . "\nfull=1\nfailures=2\nnotes=0\nbackups=500\nwal-segments=1300\nbytes-read=1\nfirst-failure=file pg_data/base/5/1259 is damaged $hostile\n");
 write_file("$base/one/chronos/main/verify/history", join "\n", map { 'started=' . ($now - $_ * 7 * 86400 - 60) . "\nfinished=" . ($now - $_ * 7 * 86400) . "\nfull=1\nfailures=0\nnotes=0\nbackups=9\nwal-segments=9\nbytes-read=1\nfirst-failure=\n" } reverse 2 .. 6);
+write_file("$base/one/chronos/main/verify/unfinished", 'since=' . ($now - 7200) . "\nfinished=" . ($now - 7200) . "\nreason=it may not be read $hostile\nfailures=0\nfirst-failure=\n");
 write_file("$base/one/chronos/main/drills/" . strftime('%Y%m%dT%H%M%SZ', gmtime($now - $_ * 7 * 86400)) . '-' . ($_ == 3 ? 'failed' : 'passed') . "-1a2b3c4$_.json", '{}')
   for 1 .. 6;
 
@@ -163,6 +164,7 @@ like(text_of(section($dom, 'schedules')), qr/\Q$hostile\E.*in 1h 59m|\Q$hostile\
 like(text_of(section($dom, 'jobs')), qr/805 incr failed.*disk full/, 'outcomes are there');
 my $proof = text_of(section($dom, 'proof'));
 like($proof, qr/Verify found 2 problems 1d ago/, 'the last verify with its age');
+like($proof, qr/The last verify did not come to its end 2h.* ago.*: it may not be read/, 'one since that did not come to its end');
 like($proof, qr/5 of the last 6 verifies found nothing wrong/, 'and those before it');
 like($proof, qr/Last restore drill passed 7d ago.*5 of the last 6 passed/, 'drills');
 like($proof, qr/Held: $first_full since .*audit/, 'holds');

@@ -149,6 +149,8 @@ function drawProof() {
 		const verify = repo.verify;
 		parts.push(element('p', { class: 'verify' }, verify ? element('span', { class: verify.problems ? 'bad' : '' }, verify.problems ? 'Verify found ' + plural(verify.problems, 'problem') : 'Verify found nothing wrong') : 'Verify: never',
 			verify ? ' ' + span(nowTime() - verify.finished_at) + ' ago, ' + when(verify.finished_at) + (verify.full ? ', everything read' : '') + (verify.backups ? ', ' + plural(verify.backups, 'backup') + ' and ' + plural(verify.wal_segments, 'WAL segment') : '') + (verify.problems && verify.message ? '. The first: ' + verify.message : '') : ' has the whole stanza been read back.'));
+		const unfinished = repo.unfinished_verify;
+		if (unfinished) parts.push(element('p', { class: 'verify' }, element('span', { class: 'bad' }, 'The last verify did not come to its end'), ' ' + span(nowTime() - unfinished.finished_at) + ' ago, ' + when(unfinished.finished_at) + ': ' + unfinished.reason + (unfinished.problems ? '. It had found ' + plural(unfinished.problems, 'problem') + ', the first: ' + unfinished.message : '')));
 		const good = repo.verifies.filter(one => !one.problems).length;
 		if (repo.verifies.length > 1) parts.push(element('p', { class: 'soft verifies' }, good + ' of the last ' + repo.verifies.length + ' verifies found nothing wrong'), proofStrip(repo.verifies, 'verify run', one => !one.problems, one => one.problems ? plural(one.problems, 'problem') : 'nothing wrong'));
 		const last = repo.drills[repo.drills.length - 1];

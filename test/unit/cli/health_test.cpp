@@ -404,6 +404,7 @@ TEST(HealthStatus, HasRecordsJobsAndSchedules) {
     repository.holds.push_back({"20241226-020000F", "<audit>", kNow - 5});
     repository.drills.push_back({kNow - 4, false, "1a2b3c4d"});
     repository.verify = ops::health::VerifyFacts{kNow - 3, 2, "x", true, 4, 5};
+    repository.unfinished_verify = {kNow - 2, kNow - 1, "it may not be read", 0, ""};
     view.activity.jobs.emplace_back().type = "verify";
     view.activity.schedules.emplace_back().name = "nightly";
     view.of_jobs = {kNow - 2, 2, 60, ""};
@@ -412,6 +413,7 @@ TEST(HealthStatus, HasRecordsJobsAndSchedules) {
     EXPECT_EQ(json["repositories"][0]["holds"][0]["reason"], "<audit>");
     EXPECT_EQ(json["repositories"][0]["drills"][0]["passed"], false);
     EXPECT_EQ(json["repositories"][0]["verify"]["problems"], 2);
+    EXPECT_EQ(json["repositories"][0]["unfinished_verify"]["reason"], "it may not be read");
     EXPECT_EQ(json["jobs"][0]["type"], "verify");
     EXPECT_EQ(json["schedules"][0]["name"], "nightly");
     EXPECT_EQ(json["facts"]["jobs"]["known"], true);
