@@ -143,7 +143,6 @@ public:
                                           ", which is not there");
             return;
         }
-        config.files.push_back(path);
         read_text(path, **content, depth);
     }
 
@@ -181,7 +180,11 @@ private:
 
     void read_directory(const std::string& path, const std::string& place, int depth) {
         auto names = source_.list(path);
-        if (!names || !*names) {
+        if (!names) {
+            config.unread.push_back(printable(path) + ": " + names.error().text());
+            return;
+        }
+        if (!*names) {
             config.problems.push_back(place + " includes directory " + printable(path) +
                                       ", which is not there");
             return;
@@ -213,7 +216,10 @@ Result<std::optional<std::vector<std::string>>> list_local(const std::string& pa
     std::vector<std::string> names;
     for (fs::directory_iterator at(path, code), end; !code && at != end; at.increment(code))
         names.push_back(at->path().filename().string());
-    if (code) return std::optional<std::vector<std::string>>{};
+    if (code == std::errc::no_such_file_or_directory || code == std::errc::not_a_directory)
+        return std::optional<std::vector<std::string>>{};
+    if (code)
+        return system_error(ErrorKind::path_open, "unable to list '" + path + "'", code.value());
     return std::optional(std::move(names));
 }
 

@@ -36,6 +36,35 @@ bool is_inside(const std::string& path, const std::string& pgdata) {
     return std::mismatch(root.begin(), root.end(), real.begin(), real.end()).first == root.end();
 }
 
+std::string normal(const std::string& path) {
+    std::string text = fs::path(path).lexically_normal().string();
+    if (text.size() > 1 && text.ends_with('/')) text.pop_back();
+    return text;
+}
+
+bool contains(const std::vector<std::string>& paths, const std::string& path) {
+    return std::ranges::find(paths, path) != paths.end();
+}
+
+/// What the kept files include, outside of the data directory that they name.
+std::vector<std::string> included_directories(const OutsideConfig& config) {
+    std::vector<std::string> found;
+    pgdata::ConfigSource source = kept_config_source(config);
+    source.list = [&, list = source.list](const std::string& path) {
+        if (!contains(found, normal(path))) found.push_back(normal(path));
+        return list(path);
+    };
+    std::string pgdata;
+    for (const OutsideFile& file : config.files)
+        pgdata =
+            pgdata::read_server_config(file.path, "", source).value_of("data_directory", pgdata);
+    std::erase_if(found, [&](const std::string& path) {
+        return !path.starts_with('/') ||
+               (!pgdata.empty() && (path + "/").starts_with(pgdata + "/"));
+    });
+    return found;
+}
+
 }  // namespace
 
 const OutsideFile* OutsideConfig::find(const std::string& path) const {
@@ -45,29 +74,68 @@ const OutsideFile* OutsideConfig::find(const std::string& path) const {
 
 OutsideConfig find_outside_config(const ServerFiles& server, const std::string& pgdata,
                                   std::vector<std::string>& unread) {
-    const pgdata::ConfigSource source = pgdata::local_config_source();
-    std::vector<std::string> paths;
-    if (!server.config_file.empty())
-        paths =
-            pgdata::read_server_config(server.config_file, pgdata + "/postgresql.auto.conf", source)
-                .files;
-    for (const ServerFileSetting& setting : kServerFileSettings)
-        if (setting.path != &ServerFiles::config_file && !(server.*setting.path).empty())
-            paths.push_back(server.*setting.path);
+    const pgdata::ConfigSource local = pgdata::local_config_source();
     OutsideConfig config;
-    for (const std::string& given : paths) {
-        const std::string path = fs::path(given).lexically_normal().string();
-        if (is_inside(path, pgdata) || config.find(path) != nullptr) continue;
-        auto content = source.read(path);
-        if (!content || !*content) {
+    const auto is_known = [&](const std::string& path) {
+        return config.find(path) != nullptr || contains(unread, path) ||
+               contains(config.directories, path);
+    };
+    // What a reader asks for is what the server reads.
+    pgdata::ConfigSource keeping;
+    keeping.read = [&](const std::string& given) {
+        auto content = local.read(given);
+        const std::string path = normal(given);
+        if (is_inside(path, pgdata) || is_known(path)) return content;
+        if (!content)
             unread.push_back(path);
-            continue;
-        }
-        config.files.push_back({path, std::move(**content)});
-        for (const ServerFileSetting& setting : kServerFileSettings)
-            if (given == server.*setting.path) config.server.*setting.path = path;
+        else if (*content)
+            config.files.push_back({path, **content});
+        return content;
+    };
+    keeping.list = [&](const std::string& given) {
+        auto names = local.list(given);
+        const std::string path = normal(given);
+        if (is_inside(path, pgdata) || is_known(path)) return names;
+        if (!names)
+            unread.push_back(path);
+        else if (*names)
+            config.directories.push_back(path);
+        return names;
+    };
+    if (!server.config_file.empty())
+        pgdata::read_server_config(server.config_file, pgdata + "/postgresql.auto.conf", keeping);
+    for (const ServerFileSetting& setting : kServerFileSettings) {
+        const std::string& given = server.*setting.path;
+        if (given.empty()) continue;
+        if (setting.path != &ServerFiles::config_file) (void)keeping.read(given);
+        const std::string path = normal(given);
+        if (config.find(path) != nullptr)
+            config.server.*setting.path = path;
+        else if (!is_inside(path, pgdata) && !is_known(path))
+            unread.push_back(path);
     }
     return config;
+}
+
+pgdata::ConfigSource kept_config_source(const OutsideConfig& config) {
+    pgdata::ConfigSource source;
+    source.read = [&config](const std::string& path) -> Result<std::optional<std::string>> {
+        const OutsideFile* file = config.find(normal(path));
+        return file == nullptr ? std::nullopt : std::optional(file->content);
+    };
+    source.list =
+        [&config](const std::string& path) -> Result<std::optional<std::vector<std::string>>> {
+        const std::string parent = normal(path) + "/";
+        std::vector<std::string> names;
+        for (const OutsideFile& file : config.files)
+            if (file.path.starts_with(parent) &&
+                file.path.find('/', parent.size()) == std::string::npos)
+                names.push_back(file.path.substr(parent.size()));
+        if (names.empty() && !contains(config.directories, normal(path)))
+            return std::optional<std::vector<std::string>>{};
+        return std::optional(std::move(names));
+    };
+    return source;
 }
 
 std::string format_outside_config(const OutsideConfig& config) {
@@ -75,6 +143,7 @@ std::string format_outside_config(const OutsideConfig& config) {
     for (const ServerFileSetting& setting : kServerFileSettings)
         text += item(setting.name, config.server.*setting.path, "");
     for (const OutsideFile& file : config.files) text += item("file", file.path, file.content);
+    for (const std::string& path : config.directories) text += item("directory", path, "");
     return text;
 }
 
@@ -102,6 +171,8 @@ Result<OutsideConfig> parse_outside_config(std::string_view text) {
             config.server.*setting->path = std::move(path);
         else if (words[0] == "file")
             config.files.push_back({std::move(path), std::move(content)});
+        else if (words[0] == "directory")
+            config.directories.push_back(std::move(path));
     }
     return config;
 }
@@ -120,6 +191,7 @@ Result<OutsideConfig> load_outside_config(const Repository& repository, const st
     if (!text && text.error().kind() == ErrorKind::not_found) return OutsideConfig{};
     if (!text) return text.error();
     auto config = parse_outside_config(*text);
+    if (config && config->directories.empty()) config->directories = included_directories(*config);
     if (config) return config;
     return std::move(config).error().while_doing("read '" + repository.storage->describe(object) +
                                                  "'");

@@ -15,7 +15,8 @@ my $node = chronos_node('origin', start => 0);
 my $conf = $node->{chronos_conf};
 my $data = $node->data_dir;
 my $etc = "$base/etc/some main";
-mkdir $_ or die "mkdir $_: $!" for "$base/etc", $etc, "$etc/conf.d";
+# pg_createcluster includes an empty conf.d.
+mkdir $_ or die "mkdir $_: $!" for "$base/etc", $etc, "$etc/conf.d", "$etc/empty.d";
 # Since 19 there is a fourth one.
 my $hosts = -f "$data/pg_hosts.conf";
 my @files = (qw(postgresql.conf pg_hba.conf pg_ident.conf), $hosts ? 'pg_hosts.conf' : ());
@@ -25,6 +26,7 @@ data_directory = '$data'
 hba_file = '$etc/pg_hba.conf'
 ident_file = '$etc/pg_ident.conf'
 include_dir = 'conf.d'
+include_dir = 'empty.d'
 C
 append_to_file("$etc/postgresql.conf", "hosts_file = '$etc/pg_hosts.conf'\n") if $hosts;
 append_to_file("$etc/conf.d/site.conf", "work_mem = '7MB'\nrecovery_target_name = 'stale'\n");
@@ -61,6 +63,7 @@ is($rc, 0, 'restore') or diag $out . $err;
 my $there = "$new/chronos_config$etc";
 is(slurp_file("$there/$_"), slurp_file("$base/gone/some main/$_"), "$_ is handed out")
   for @files, 'conf.d/site.conf';
+ok(-d "$there/empty.d", 'an empty directory that is included, too');
 is((stat "$there/pg_hba.conf")[2] & 07777, 0600, 'for the owner only');
 my ($command) = ($out . $err) =~ /(pg_ctl -D .* start)$/m;
 ok(defined $command, 'and the command that starts the server is printed') or diag $out . $err;

@@ -24,11 +24,9 @@ struct ServerConfig {
     std::vector<ConfigSetting> settings;
     /// What the server would not start with, for people: bad lines, files to include that are away.
     std::vector<std::string> problems;
-    /// Files that could not be read, and why: what they say is not in `settings`, and nothing is
-    /// known of whether the server can read them.
+    /// Files and directories that could not be read, and why: what they say is not in `settings`,
+    /// and nothing is known of whether the server can read them.
     std::vector<std::string> unread;
-    /// Names of files that were read, as they were asked for.
-    std::vector<std::string> files;
 
     /// The one that counts; nullptr if none sets it.
     const ConfigSetting* find(std::string_view name) const;

@@ -6,6 +6,7 @@
 
 #include "chronos/base/result.h"
 #include "chronos/base/server_files.h"
+#include "chronos/pgdata/server_config.h"
 #include "chronos/repo/repository.h"
 
 /// Configuration files that a cluster has outside of its data directory (as pg_createcluster makes
@@ -24,22 +25,30 @@ struct OutsideFile {
 struct OutsideConfig {
     ServerFiles server;
     std::vector<OutsideFile> files;
+    /// Absolute paths of what include_dir names. A server starts with an empty one (conf.d of
+    /// pg_createcluster), and without it it does not.
+    std::vector<std::string> directories;
 
-    bool empty() const { return files.empty(); }
+    bool empty() const { return files.empty() && directories.empty(); }
     const OutsideFile* find(const std::string& path) const;
     bool operator==(const OutsideConfig&) const = default;
 };
 
-/// What of the files that the server reads lies outside of `pgdata`, as this machine has it now.
-/// `unread` gets what is there and cannot be read.
+/// What of the files and directories that the server reads lies outside of `pgdata`, as this
+/// machine has it now. `unread` gets what cannot be read, and what the server names and is not
+/// there.
 OutsideConfig find_outside_config(const ServerFiles& server, const std::string& pgdata,
                                   std::vector<std::string>& unread);
+
+/// The kept files as if they lay where they were; `config` must outlive it.
+pgdata::ConfigSource kept_config_source(const OutsideConfig& config);
 
 /// Keeps it for the backup. `pass` is BackupInfo::cipher_pass.
 Result<> save_outside_config(const Repository& repository, const std::string& stanza,
                              const std::string& label, const OutsideConfig& config,
                              const std::string& pass);
-/// Empty if nothing is kept for the backup.
+/// Empty if nothing is kept for the backup. Records of before 0.2.0 name no directories: they are
+/// those that the kept files include.
 Result<OutsideConfig> load_outside_config(const Repository& repository, const std::string& stanza,
                                           const std::string& label, const std::string& pass);
 /// Removes what is kept for backups other than `labels`.

@@ -179,11 +179,15 @@ public:
     Result<> write_private(const std::string& name, const std::string& text) const {
         TargetFileOptions options = options_;
         options.attributes.mode = 0600;
+        CHRONOS_TRY(make_private_directory(name.substr(0, name.rfind('/'))));
+        return write_with(options, name, text);
+    }
+    /// With those that it lies in.
+    Result<> make_private_directory(const std::string& name) const {
         std::string directory = path_of(plan_.manifest, "pg_data");
-        const auto parts = split(name, '/');
-        for (std::size_t i = 0; i + 1 < parts.size(); ++i) {
-            directory.append("/").append(parts[i]);
-            const auto& owner = options.attributes.owner;
+        const auto& owner = options_.attributes.owner;
+        for (const std::string_view part : split(name, '/')) {
+            directory.append("/").append(part);
             if (mkdir(directory.c_str(), 0700) == 0) {
                 if (owner && lchown(directory.c_str(), owner->user, owner->group) != 0)
                     return system_error(ErrorKind::file_owner,
@@ -193,7 +197,7 @@ public:
                                     "unable to create path '" + directory + "'", errno);
             }
         }
-        return write_with(options, name, text);
+        return {};
     }
 
 private:
@@ -214,14 +218,22 @@ private:
     TargetFileOptions options_;
 };
 
+/// Below kOutsideDirectory; "" for what was never written by find_outside_config().
+std::string outside_name(const std::string& path) {
+    const std::string name = std::filesystem::path(path).lexically_normal().string();
+    if (!name.starts_with('/') || (name + "/").find("/../") != std::string::npos) return "";
+    return kOutsideDirectory + name;
+}
+
 /// What lay outside of the data directory, each file below its former path in a directory of its
 /// own.
 Result<> write_outside(const RestorePlan& plan, const Writer& writer) {
-    for (const repo::OutsideFile& file : plan.outside.files) {
-        const std::string name = std::filesystem::path(file.path).lexically_normal().string();
-        if (!name.starts_with('/') || name.find("/../") != std::string::npos) continue;
-        CHRONOS_TRY(writer.write_private(kOutsideDirectory + name, file.content));
-    }
+    for (const std::string& path : plan.outside.directories)
+        if (const std::string name = outside_name(path); !name.empty())
+            CHRONOS_TRY(writer.make_private_directory(name));
+    for (const repo::OutsideFile& file : plan.outside.files)
+        if (const std::string name = outside_name(file.path); !name.empty())
+            CHRONOS_TRY(writer.write_private(name, file.content));
     return {};
 }
 

@@ -53,9 +53,10 @@ private:
         const std::string name = name_of(path);
         if (name.empty()) {
             auto local = local_.read(path);
-            const repo::OutsideFile* kept = plan_.outside.find(normal(path));
-            if (kept == nullptr || (local && *local)) return local;
-            return std::optional(kept->content);
+            if (local && *local) return local;
+            auto kept = CHRONOS_TRY(repo::kept_config_source(plan_.outside).read(path));
+            if (!kept) return local;
+            return kept;
         }
         if (kept_in_place(name)) return local_.read(path);
         const repo::ManifestFile* file = plan_.manifest.find_file(name);
@@ -82,20 +83,10 @@ private:
         if (!known && names.empty()) return std::optional<std::vector<std::string>>{};
         return std::optional(std::move(names));
     }
-    static std::string normal(const std::string& path) {
-        return fs::path(path).lexically_normal().string();
-    }
     Result<std::optional<std::vector<std::string>>> list_outside(const std::string& path) const {
         auto local = local_.list(path);
         if (!local || *local) return local;
-        const std::string parent = normal(path + "/");
-        std::vector<std::string> names;
-        for (const repo::OutsideFile& file : plan_.outside.files)
-            if (file.path.starts_with(parent) &&
-                file.path.find('/', parent.size()) == std::string::npos)
-                names.push_back(file.path.substr(parent.size()));
-        if (names.empty()) return std::optional<std::vector<std::string>>{};
-        return std::optional(std::move(names));
+        return repo::kept_config_source(plan_.outside).list(path);
     }
     bool kept_in_place(const std::string& name) const {
         return plan_.type == RecoveryType::preserve && name == "pg_data/postgresql.auto.conf";

@@ -33,18 +33,6 @@ std::string data_directory_of(const std::string& config_file, const pgdata::Conf
     return pgdata::read_server_config(config_file, "", source).value_of("data_directory", "");
 }
 
-pgdata::ConfigSource kept(const repo::OutsideConfig& outside) {
-    pgdata::ConfigSource source;
-    source.read = [&](const std::string& path) -> Result<std::optional<std::string>> {
-        const repo::OutsideFile* file = outside.find(path);
-        return file == nullptr ? std::nullopt : std::optional(file->content);
-    };
-    source.list = [](const std::string&) -> Result<std::optional<std::vector<std::string>>> {
-        return std::optional<std::vector<std::string>>{};
-    };
-    return source;
-}
-
 /// Starts the server with the files in `place`, whatever is elsewhere.
 std::string start_with_copies(const std::string& program, const std::string& directory,
                               const std::string& place, const repo::OutsideConfig& outside) {
@@ -77,7 +65,8 @@ std::string start_hint(const std::string& directory, const std::string& place,
         "backup it is in '" +
         place + "'. To start the server with that";
     if (cluster && !is_there &&
-        data_directory_of(outside.server.config_file, kept(outside)) == directory)
+        data_directory_of(outside.server.config_file, repo::kept_config_source(outside)) ==
+            directory)
         return was_outside + ", as root: mkdir -p " +
                shell_word("/etc/postgresql/" + cluster->version) + " && cp -a " +
                shell_word(place + cluster->directory()) + " " +

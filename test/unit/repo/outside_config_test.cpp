@@ -20,6 +20,7 @@ OutsideConfig some_config() {
     config.files = {{config.server.config_file, "port = 5432\n"},
                     {config.server.hba_file, std::string("\0\xFF\n3 4 5\n", 9)},
                     {"/etc/empty.conf", ""}};
+    config.directories = {"/etc/postgresql/15/main/conf.d"};
     return config;
 }
 
@@ -33,7 +34,7 @@ TEST(OutsideConfig, DamageIsNoticedAndHarmless) {
     const std::string good = format_outside_config(some_config());
     for (std::size_t size = 0; size + 1 < good.size(); ++size) {
         const auto parsed = parse_outside_config(std::string_view(good).substr(0, size));
-        EXPECT_TRUE(!parsed || parsed->files.size() < 3u) << size;
+        EXPECT_TRUE(!parsed || *parsed != some_config()) << size;
     }
     EXPECT_ERROR(ErrorKind::format,
                  parse_outside_config("chronos outside configuration 1\nfile 99999999999999999999 "
@@ -51,7 +52,9 @@ TEST(OutsideConfig, OnlyWhatLiesOutsideIsFound) {
         return (root / name).string();
     };
     const std::string inside = write("data/postgresql.conf", "include '../etc/more.conf'\n");
-    const std::string more = write("etc/more.conf", "include_dir = 'conf.d'\n");
+    const std::string more =
+        write("etc/more.conf", "include_dir = 'conf.d'\ninclude_dir = 'empty.d/'\n");
+    fs::create_directories(root / "etc/empty.d");
     const std::string part = write("etc/conf.d/part.conf", "work_mem = 1MB\n");
     const std::string hba = write("etc/pg_hba.conf", "local all all trust\n");
     std::vector<std::string> unread;
@@ -63,7 +66,27 @@ TEST(OutsideConfig, OnlyWhatLiesOutsideIsFound) {
     EXPECT_EQ(config.files[0].path, more);
     EXPECT_EQ(config.files[1].path, part);
     EXPECT_EQ(config.files[1].content, "work_mem = 1MB\n");
+    EXPECT_EQ(config.directories, (std::vector<std::string>{(root / "etc/conf.d").string(),
+                                                            (root / "etc/empty.d").string()}));
     EXPECT_EQ(unread, std::vector<std::string>{(root / "etc/none").string()});
+}
+
+// As releases before 0.2.0 wrote them.
+TEST(OutsideConfig, RecordsThatNameNoDirectoriesHaveThoseOfTheirFiles) {
+    const test::TemporaryDirectory directory;
+    Repository repository;
+    repository.storage = storage::make_posix_storage(directory.path());
+    ASSERT_OK(storage::write_object(*repository.storage, "backup/main/backup.info", "some stanza"));
+    OutsideConfig config;
+    config.server.config_file = "/etc/postgresql/15/main/postgresql.conf";
+    config.files = {{config.server.config_file,
+                     "data_directory = '/srv/data'\ninclude_dir 'conf.d'\n"
+                     "include_dir '/srv/data/parts'\n"},
+                    {"/etc/postgresql/15/main/pg_hba.conf", "local all all peer\n"}};
+    ASSERT_OK(save_outside_config(repository, "main", "20261120-075745F", config, ""));
+    const auto loaded = load_outside_config(repository, "main", "20261120-075745F", "");
+    ASSERT_OK(loaded);
+    EXPECT_EQ(loaded->directories, std::vector<std::string>{"/etc/postgresql/15/main/conf.d"});
 }
 
 }  // namespace

@@ -114,6 +114,7 @@ TEST_F(SideFiles, AreWhatThePageShows) {
     OutsideConfig config;
     config.server.config_file = "/etc/postgresql/c/postgresql.conf";
     config.files = {{config.server.config_file, "port = 5433\n"}};
+    config.directories = {"/etc/postgresql/c/conf.d"};
     ASSERT_OK(save_outside_config(repository_, "main", label, config, ""));
     EXPECT_THAT(page_, HasSubstr(block("chronos/main/config/" + label)));
 }
