@@ -1,8 +1,27 @@
+#include "chronos/base/log.h"
+#include "chronos/base/text.h"
 #include "chronos/ops/restore.h"
 #include "cli/commands.h"
 #include "cli/restore_request.h"
 
 namespace chronos::cli {
+namespace {
+
+/// Into the log, and to whoever waits for the end, whom a log of errors and warnings does not tell.
+/// Who turned it off wants a restore as silent as that of pgBackRest.
+Result<> tell_what_is_next(const config::Config& config, const std::string& text) {
+    if (text.empty()) return {};
+    log_info(trim(text));
+    const std::string console = config.get_string("log-level-console");
+    const auto shows = [](std::string_view level) {
+        return level == "info" || level == "detail" || level == "debug" || level == "trace";
+    };
+    if (console == "off" || shows(console) || shows(config.get_string("log-level-stderr")))
+        return {};
+    return print_text(text);
+}
+
+}  // namespace
 
 Result<int> run_restore(Context& context) {
     ops::RestoreRequest request = CHRONOS_TRY(restore_request(context));
@@ -12,7 +31,9 @@ Result<int> run_restore(Context& context) {
         CHRONOS_TRY(print_text(ops::format_restore_plan(plan)));
         return plan.problems.empty() ? 0 : static_cast<int>(plan.problems.front().error.kind());
     }
-    CHRONOS_TRY(ops::run_restore(request, std::move(plan), context.cancel, context.progress));
+    const ops::RestoreResult done =
+        CHRONOS_TRY(ops::run_restore(request, std::move(plan), context.cancel, context.progress));
+    CHRONOS_TRY(tell_what_is_next(context.config, done.next));
     return 0;
 }
 

@@ -6,10 +6,19 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <functional>
 
 #include "chronos/base/text.h"
 
 namespace chronos::cli {
+namespace {
+
+std::function<void()>& before_print() {
+    static std::function<void()> before;
+    return before;
+}
+
+}  // namespace
 
 std::string make_exec_id() {
     // Straight from the kernel: a short run must not pay for setting up a crypto library.
@@ -19,7 +28,12 @@ std::string make_exec_id() {
     return std::to_string(getpid()) + "-" + to_hex(random);
 }
 
+void set_before_print(std::function<void()> before) {
+    before_print() = std::move(before);
+}
+
 Result<> print(std::string_view text) {
+    if (before_print()) before_print()();
     while (!text.empty()) {
         const ssize_t size = write(STDOUT_FILENO, text.data(), text.size());
         if (size < 0 && errno == EINTR) continue;

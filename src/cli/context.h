@@ -50,6 +50,8 @@ std::vector<repo::Repository> open_other_repositories(const config::Config& conf
 /// "<process id>-<8 hexadecimal digits>", unique enough to tell runs apart in logs and lock files.
 std::string make_exec_id();
 
+/// What print() does first: takes a progress bar off the terminal, which the output shares with it.
+void set_before_print(std::function<void()> before);
 /// Standard output, whole; SIGPIPE is ignored, so a reader who left is an error here.
 Result<> print(std::string_view text);
 /// Text for a reader's terminal: print() of what has no control characters any more. Names and

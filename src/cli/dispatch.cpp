@@ -219,6 +219,7 @@ int run_program(int argc, char** argv, char** environment) {
 
     Display display(*config);
     LogOutput output(*config, [&] { display.clear(); });
+    set_before_print([&] { display.clear(); });
     output.show_early(warnings);
     Context context{.config = *config,
                     .cancel = cancel,
@@ -227,6 +228,7 @@ int run_program(int argc, char** argv, char** environment) {
                     .invoked_as = invoked_as(argc > 0 ? argv[0] : "")};
     const Result<int> result = run_command(context, output, who);
     display.clear();
+    set_before_print({});
     return report(config->command(), result,
                   std::chrono::duration_cast<std::chrono::milliseconds>(
                       std::chrono::steady_clock::now() - start));

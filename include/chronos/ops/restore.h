@@ -156,6 +156,9 @@ std::string format_restore_plan(const RestorePlan& plan);
 struct RestoreResult {
     std::uint64_t size_bytes = 0;
     std::uint64_t file_count = 0;
+    /// Lines for people: what starts the server, and what it does then. "" if that goes without
+    /// saying.
+    std::string next;
 };
 
 /// Does what the plan says; nothing is changed if it has a certain problem. When it fails, or is

@@ -115,20 +115,23 @@ std::vector<std::string> directories_of(const RestorePlan& plan) {
 }
 
 /// What the user should know now that the restore is done.
-void say_what_is_next(const RestoreRequest& request, const RestorePlan& plan) {
+std::string what_is_next(const RestoreRequest& request, const RestorePlan& plan) {
     const std::string& directory = data_directory(plan.manifest);
+    std::string text;
     if (!plan.outside.server.config_file.empty())
-        log_info(start_hint(directory, directory + "/" + kOutsideDirectory, plan.outside,
-                            pgdata::local_config_source()));
+        text = start_hint(directory, directory + "/" + kOutsideDirectory, plan.outside,
+                          pgdata::local_config_source()) +
+               "\n";
     const bool pauses = request.target_action == TargetAction::pause &&
                         (plan.type == RecoveryType::immediate || plan.type == RecoveryType::time ||
                          plan.type == RecoveryType::xid || plan.type == RecoveryType::lsn ||
                          plan.type == RecoveryType::name);
     if (pauses)
-        log_info(
+        text +=
             "once started the server stays read-only at the target: look at the data, then "
             "run 'select pg_wal_replay_resume()' to open it (--target-action=promote opens it "
-            "without asking)");
+            "without asking)\n";
+    return text;
 }
 
 /// A server that was started since the plan was made must not find itself in a directory of another
@@ -223,8 +226,7 @@ Result<RestoreResult> run_restore(const RestoreRequest& request, RestorePlan pla
     note_restore(request, plan);
     log_info("restore size = " + format_size(copied.size_bytes) +
              ", file total = " + std::to_string(copied.file_count));
-    say_what_is_next(request, plan);
-    return RestoreResult{copied.size_bytes, copied.file_count};
+    return RestoreResult{copied.size_bytes, copied.file_count, what_is_next(request, plan)};
 }
 
 }  // namespace chronos::ops
