@@ -191,8 +191,7 @@ private:
         }
         std::sort((*names)->begin(), (*names)->end());
         for (const std::string& name : **names)
-            if (name.size() > 5 && name.ends_with(".conf") && name.front() != '.')
-                read_file(path + "/" + name, place, depth + 1);
+            if (is_included_name(name)) read_file(path + "/" + name, place, depth + 1);
     }
 
     const ConfigSource& source_;
@@ -247,6 +246,10 @@ ServerConfig read_server_config(const std::string& config_file, const std::strin
     reader.read_file(config_file, "", 0);
     reader.read_file(auto_file, "", 0);
     return std::move(reader.config);
+}
+
+bool is_included_name(std::string_view name) {
+    return name.size() > 5 && name.ends_with(".conf") && name.front() != '.';
 }
 
 bool same_setting(std::string_view a, std::string_view b) {

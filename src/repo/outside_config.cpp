@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "chronos/base/text.h"
+#include "chronos/pgdata/auth_config.h"
 #include "chronos/pgdata/server_config.h"
 #include "chronos/repo/proven_text.h"
 
@@ -107,7 +108,7 @@ OutsideConfig find_outside_config(const ServerFiles& server, const std::string& 
     for (const ServerFileSetting& setting : kServerFileSettings) {
         const std::string& given = server.*setting.path;
         if (given.empty()) continue;
-        if (setting.path != &ServerFiles::config_file) (void)keeping.read(given);
+        if (setting.path != &ServerFiles::config_file) pgdata::read_auth_files(given, keeping);
         const std::string path = normal(given);
         if (config.find(path) != nullptr)
             config.server.*setting.path = path;

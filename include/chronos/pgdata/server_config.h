@@ -49,6 +49,9 @@ ConfigSource local_config_source();
 ServerConfig read_server_config(const std::string& config_file, const std::string& auto_file,
                                 const ConfigSource& source);
 
+/// Which names in a directory include_dir takes.
+bool is_included_name(std::string_view name);
+
 /// Names of settings are compared so.
 bool same_setting(std::string_view a, std::string_view b);
 

@@ -35,8 +35,7 @@ struct OutsideConfig {
 };
 
 /// What of the files and directories that the server reads lies outside of `pgdata`, as this
-/// machine has it now. `unread` gets what cannot be read, and what the server names and is not
-/// there.
+/// machine has it now. `unread` gets what cannot be read, and those of `server` that are not there.
 OutsideConfig find_outside_config(const ServerFiles& server, const std::string& pgdata,
                                   std::vector<std::string>& unread);
 

@@ -117,11 +117,8 @@ std::vector<std::string> directories_of(const RestorePlan& plan) {
 /// What the user should know now that the restore is done.
 std::string what_is_next(const RestoreRequest& request, const RestorePlan& plan) {
     const std::string& directory = data_directory(plan.manifest);
-    std::string text;
-    if (!plan.outside.server.config_file.empty())
-        text = start_hint(directory, directory + "/" + kOutsideDirectory, plan.outside,
-                          pgdata::local_config_source()) +
-               "\n";
+    std::string text = start_hint(directory, directory + "/" + kOutsideDirectory, plan.outside,
+                                  pgdata::local_config_source());
     const bool pauses = request.target_action == TargetAction::pause &&
                         (plan.type == RecoveryType::immediate || plan.type == RecoveryType::time ||
                          plan.type == RecoveryType::xid || plan.type == RecoveryType::lsn ||

@@ -71,6 +71,34 @@ TEST(OutsideConfig, OnlyWhatLiesOutsideIsFound) {
     EXPECT_EQ(unread, std::vector<std::string>{(root / "etc/none").string()});
 }
 
+TEST(OutsideConfig, WhatTheRulesOfAccessIncludeIsFoundToo) {
+    const test::TemporaryDirectory directory;
+    const fs::path root = directory.path();
+    const auto write = [&](const char* name, const std::string& text) {
+        fs::create_directories((root / name).parent_path());
+        std::ofstream(root / name) << text;
+        return (root / name).string();
+    };
+    // The rules of this cluster lie in its directory, and name what does not.
+    const std::string hba = write("data/pg_hba.conf",
+                                  "include_dir ../etc/hba.d\nlocal all @../etc/users peer\n"
+                                  "include inside\n");
+    write("data/inside", "");
+    const std::string ident = write("etc/pg_ident.conf", "include more\n");
+    const std::string rules = write("etc/hba.d/1.conf", "");
+    const std::string users = write("etc/users", "me");
+    const std::string more = write("etc/more", "");
+    std::vector<std::string> unread;
+    const OutsideConfig config = find_outside_config({"", hba, ident, ""}, root / "data", unread);
+    std::vector<std::string> paths;
+    for (const OutsideFile& file : config.files) paths.push_back(file.path);
+    EXPECT_EQ(paths, (std::vector<std::string>{rules, users, ident, more}));
+    EXPECT_EQ(config.directories, std::vector<std::string>{(root / "etc/hba.d").string()});
+    EXPECT_EQ(config.server.hba_file, "");
+    EXPECT_EQ(config.server.ident_file, ident);
+    EXPECT_TRUE(unread.empty());
+}
+
 // As releases before 0.2.0 wrote them.
 TEST(OutsideConfig, RecordsThatNameNoDirectoriesHaveThoseOfTheirFiles) {
     const test::TemporaryDirectory directory;
