@@ -235,6 +235,25 @@ std::uint64_t major_version(PGconn* handle) {
     return parse_uint(text.substr(0, text.find_first_not_of("0123456789"))).value_or(0);
 }
 
+/// What to do where no connection came about for the reason `why`.
+std::string hint_for(PGconn* handle, const std::string& why) {
+    const auto says = [&](std::string_view text) { return why.find(text) != std::string::npos; };
+    if (says("FATAL:"))
+        return "The server answered, and refused: pg_hba.conf says who may connect, pg1-user and "
+               "pg1-database as whom and where to. docs/sql-api.md has what the role needs.";
+    if (PQconnectionNeedsPassword(handle) != 0)
+        return "The server answered, and wants a password: ~/.pgpass of the user who runs this may "
+               "have it, or pg_hba.conf let pg1-user in without one (peer).";
+    // What libpq itself does not put up with in an answer.
+    for (const std::string_view mark :
+         {"authentication", "channel binding", "SCRAM", "SASL", "SSL", "GSS"})
+        if (says(mark))
+            return "The server answered, and libpq of this machine does not go on: pg_hba.conf "
+                   "says how a client is asked who it is, the environment (PGSSLMODE, "
+                   "PGCHANNELBINDING, PGREQUIREAUTH, ...) what it insists on.";
+    return "Is the server running, and do the pg1-* options name its socket?";
+}
+
 /// With every option that the server knows, whose version is not known before: it tells it to whom
 /// it lets in, and what it does not know it names.
 PGconn* begin_session_of_any_version(const ConnectOptions& options) {
@@ -264,11 +283,7 @@ Result<std::unique_ptr<Connection>> connect(const ConnectOptions& options,
     if (PQstatus(handle) != CONNECTION_OK) {
         const std::string why = trimmed(PQerrorMessage(handle));
         return Error(ErrorKind::db_connect, "unable to connect to the server: " + why)
-            .with_hint(why.find("FATAL:") == std::string::npos
-                           ? "Is the server running, and do the pg1-* options name its socket?"
-                           : "The server answered, and refused: pg_hba.conf says who may connect, "
-                             "pg1-user and pg1-database as whom and where to. docs/sql-api.md has "
-                             "what the role needs.");
+            .with_hint(hint_for(handle, why));
     }
     PQsetNoticeProcessor(handle, log_notice, nullptr);
     CHRONOS_TRY(take_bytes_of_no_encoding(handle));

@@ -13,6 +13,7 @@ CHRONOS_LATE(pq, void, PQfinish, (PGconn * connection), (connection))
 CHRONOS_LATE(pq, ConnStatusType, PQstatus, (const PGconn* connection), (connection))
 CHRONOS_LATE(pq, int, PQsocket, (const PGconn* connection), (connection))
 CHRONOS_LATE(pq, char*, PQerrorMessage, (const PGconn* connection), (connection))
+CHRONOS_LATE(pq, int, PQconnectionNeedsPassword, (const PGconn* connection), (connection))
 CHRONOS_LATE(pq, const char*, PQparameterStatus, (const PGconn* connection, const char* name),
              (connection, name))
 CHRONOS_LATE(pq, int, PQsetClientEncoding, (PGconn * connection, const char* encoding),
