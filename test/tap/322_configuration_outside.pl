@@ -85,6 +85,15 @@ is($rc, 0, 'plan') or diag $out . $err;
 like($out, qr/configuration: .*\Q$etc\E\/postgresql\.conf/, 'the plan names the files');
 like($out, qr/set aside: +recovery_target_name = 'stale' \(site\.conf line 2\)/, 'and knows what they say');
 ok(!-e "$new/chronos_config", 'and changes nothing');
+# Where the configuration says another directory, that is told, but not where it is the same by another name.
+my ($above, $last) = $data =~ m{^(.*)/([^/]+)$};
+symlink $above, "$base/link" or die $!;
+my $another = qr/uses another data directory/;
+unlike((chronos($conf, "--pg1-path=$base/link/$last", '--delta', 'restore', '--plan'))[1], $another, 'a directory behind a link is the same');
+like((chronos($conf, "--pg1-path=$new", 'restore', '--plan'))[1], $another, 'another one is not');
+($rc, $out, $err) = chronos($conf, '--log-level-console=warn', "--drill-path=$base", 'drill');
+is($rc, 0, 'drill') or diag $out . $err;
+unlike($out . $err, $another, 'a drill, whose server has settings of its own, says nothing of it');
 my $silent = "$base/silent";
 mkdir $silent, 0700;
 ($rc, $out, $err) = chronos($conf, "--pg1-path=$silent", '--log-level-console=off', 'restore');

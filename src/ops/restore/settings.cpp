@@ -13,6 +13,7 @@
 #include "mapping.h"
 #include "parameters.h"
 #include "recovery.h"
+#include "start_hint.h"
 #include "target.h"
 #include "timeline.h"
 
@@ -169,7 +170,8 @@ void name_missing_recovery(const RestoreRequest& request, RestorePlan& plan) {
 }
 
 /// What stays as the cluster has it, and has a say in what a server on it does.
-void name_what_stays(const pgdata::ServerConfig& config, RestorePlan& plan) {
+void name_what_stays(const RestoreRequest& request, const pgdata::ServerConfig& config,
+                     RestorePlan& plan) {
     if (plan.type == RecoveryType::preserve) {
         for (const std::string_view name :
              {"recovery_target", "recovery_target_lsn", "recovery_target_name",
@@ -189,8 +191,10 @@ void name_what_stays(const pgdata::ServerConfig& config, RestorePlan& plan) {
                                         (name == "primary_conninfo"
                                              ? std::string(name) + " of " + setting->place
                                              : shown(*setting)));
+    // A drill starts its server with settings of its own.
     if (const pgdata::ConfigSetting* setting = config.find("data_directory");
-        setting != nullptr && setting->value != data_directory(plan.manifest))
+        setting != nullptr && request.durable &&
+        !is_same_directory(setting->value, data_directory(plan.manifest)))
         plan.warnings.push_back(
             "a server started with this configuration uses another data "
             "directory: " +
@@ -235,7 +239,7 @@ void plan_settings(const RestoreRequest& request, RestorePlan& plan) {
     name_missing_recovery(request, plan);
     if (major_of(plan.manifest.pg_version) < 12 || plan.type == RecoveryType::none) return;
     const pgdata::ServerConfig config = planned_config(request, plan);
-    name_what_stays(config, plan);
+    name_what_stays(request, config, plan);
     raise_parameters(request, config, plan);
     if (plan.type == RecoveryType::preserve) {
         if (const std::string both = targets_left(config); !both.empty())
