@@ -114,7 +114,9 @@ bool server_is_going_down() {
 /// offers the file again. To return false instead would cost up to three rounds with a second each.
 [[noreturn]] void leave_for_shutdown(const char* file) {
     ereport(LOG, (errmsg("chronos: shutdown does not wait for \"%s\" any longer", file),
-                  errdetail("It is archived after the next start.")));
+                  errdetail("It is archived after the next start."),
+                  errhint("If this server is not started again, push what has a .ready in "
+                          "pg_wal/archive_status with \"chronos archive-push\".")));
     proc_exit(0);
 }
 

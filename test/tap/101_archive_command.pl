@@ -205,5 +205,16 @@ is($status, 200, 'a damaged segment is 200');
 like($out . $err, qr/unable to get $after.*\Q$object\E/s, 'and named');
 ok(!-e "$base/got", 'and not delivered');
 
+# docs/versions.md, pg_upgrade: what a server that is not started again has left.
+$node->safe_psql('postgres', "ALTER SYSTEM SET archive_command = 'false'");
+$node->reload;
+$node->safe_psql('postgres', 'CREATE TABLE last_words (n int); SELECT pg_switch_wal(); INSERT INTO last_words VALUES (1); SELECT pg_switch_wal()');
 $node->stop;
+my @left = map { m{([^/]+)\.ready$} } glob $node->data_dir . '/pg_wal/archive_status/*.ready';
+cmp_ok(scalar @left, '>', 1, 'a server that was stopped has WAL that is not archived');
+my $push = 'cd "$1" && for f in pg_wal/archive_status/*.ready; do'
+  . ' "$2" --config="$3" --stanza=main --pg1-path="$PWD" archive-push "pg_wal/$(basename "$f" .ready)" || exit 1; done';
+my $chronos = $ENV{CHRONOS} // 'chronos';
+is(system('sh', '-c', $push, 'sh', $node->data_dir, $chronos, $conf), 0, 'it is pushed by hand');
+is((chronos($conf, 'archive-get', $_, "$base/got"))[0], 0, "$_ is in the archive") for @left;
 done_testing();

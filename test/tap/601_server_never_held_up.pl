@@ -129,10 +129,13 @@ for my $kind ('hang', 'deaf')
 	my $quiet = seconds_of(sub { $node->stop('fast') });
 	$node->start;
 	push_while_engine($kind);
+	my $offset = -s $node->logfile;
 	my $busy = seconds_of(sub { $node->stop('fast') });
 	cmp_ok($busy, '<', $quiet + 2, "fast stop with an upload that is $kind: $busy s, else $quiet s");
 	is(join(' ', grep { kill 0, $_ } engine_log() =~ /^start \S+ (\d+)/mg), '',
 		"no engine is left after the stop ($kind)");
+	ok($node->log_contains(qr/does not wait for "\w+" any longer\n.*after the next start\.\n.*not started again, push what has a \.ready/, $offset),
+		"and the log says what a server that is not started again leaves ($kind)");
 	engine_does();
 	$node->start;
 	archiving_recovers("after a stop with an upload that is $kind");
