@@ -184,7 +184,7 @@ void Run::test_configuration() {
              "configuration outside of the data directory cannot be read: " + join(paths, ", "),
              "It is in no backup. Make it readable for the user who takes backups.");
     if (config.empty()) return;
-    std::vector<std::string> kept;
+    std::vector<std::string> kept = config.directories;
     for (const repo::OutsideFile& file : config.files) kept.push_back(file.path);
     note("configuration",
          "the configuration lies outside of the data directory: " + join(kept, ", "),
