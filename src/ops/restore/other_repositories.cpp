@@ -76,11 +76,11 @@ void tell_of_other_wal(const RestoreRequest& request, const std::string& last, R
             ask({other, request.stanza, std::string(plan.manifest.pg_version),
                  plan.manifest.system_id});
         if (newest.empty() || !is_behind(newest, last, plan.target_timeline)) continue;
-        plan.warnings.push_back(
-            "repo" + std::to_string(other.key) + " has WAL up to " + newest +
-            ", and this restore reads " + (last.empty() ? "none" : "up to " + last + " only") +
-            ", because of --repo; without it, --set=" + plan.manifest.label +
-            " takes the same backup and the WAL of all repositories");
+        plan.warnings.push_back("repo" + std::to_string(other.key) + " has WAL up to " + newest +
+                                ", and this restore reads " +
+                                (last.empty() ? "none" : "up to " + last + " only") +
+                                ", because of --repo; without it, --set=" + plan.manifest.label +
+                                " takes the same backup and the WAL of all repositories");
     }
 }
 

@@ -352,22 +352,22 @@ using WalBarrier = WalKnowledge::Barrier;
 
 /// The segment ends early, though the next one follows.
 std::optional<WalBarrier> damage_in(const WalToRead& wal, std::size_t index,
-                                 const pgdata::WalExtent& extent) {
+                                    const pgdata::WalExtent& extent) {
     const Segment& segment = wal.segments[index];
     if (!goes_on_behind(wal, index) || segment.copies.empty() || extent.whole) return std::nullopt;
     return WalBarrier{segment.name, extent.end, extent.last,
-                   "is damaged from " + extent.end.str() + " on, and the WAL goes on behind it"};
+                      "is damaged from " + extent.end.str() + " on, and the WAL goes on behind it"};
 }
 
 /// Two segments follow each other by name, and their WAL does not.
 std::optional<WalBarrier> broken_joint(const WalToRead& wal, std::size_t index,
-                                    const std::vector<pgdata::WalExtent>& extents) {
+                                       const std::vector<pgdata::WalExtent>& extents) {
     if (!goes_on_behind(wal, index) || !extents[index].whole) return std::nullopt;
     std::string flaw = pgdata::joint_flaw(extents[index].last_begun, extents[index + 1]);
     if (flaw.empty()) return std::nullopt;
     const std::string& next = wal.segments[index + 1].name;
     return WalBarrier{next, pgdata::wal_segment_start(next, wal.segment_size), extents[index].last,
-                   std::move(flaw)};
+                      std::move(flaw)};
 }
 
 /// The first one is where recovery ends.
@@ -398,7 +398,7 @@ WalRead read_wal(const WalToRead& wal, unsigned process_max, const std::function
             const std::lock_guard lock(mutex);
             keep_first(result.known.barrier,
                        WalBarrier{wal.segments[index].name, begin, Lsn{},
-                               "cannot be used: " + content.error().message()});
+                                  "cannot be used: " + content.error().message()});
             return {};
         }
         // What else cannot be read recovery will say: here it is unread.
@@ -411,7 +411,8 @@ WalRead read_wal(const WalToRead& wal, unsigned process_max, const std::function
                                pgdata::timeline_of_segment(wal.segments[index].name));
         const std::lock_guard lock(mutex);
         if (minimal && *minimal >= wal.target.from)
-            keep_first(result.known.barrier, WalBarrier{wal.segments[index].name, *minimal, {}, ""});
+            keep_first(result.known.barrier,
+                       WalBarrier{wal.segments[index].name, *minimal, {}, ""});
         keep_first(result.known.barrier, damage_in(wal, index, extent));
         extents[index] = extent;
         if (parameters) result.parameters.raise(*parameters);

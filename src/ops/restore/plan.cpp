@@ -320,9 +320,9 @@ void judge_reach(const RestoreRequest& request, const WalEnd& end, const WalKnow
                                  "target.");
     // Only the WAL knows where these are, and what is before this backup was not looked at.
     if (plan.type == RecoveryType::name || plan.type == RecoveryType::xid)
-        error = std::move(error).with_hint("What was before the end of backup " +
-                                           plan.manifest.label +
-                                           " an older backup recovers to: --set chooses it.");
+        error =
+            std::move(error).with_hint("What was before the end of backup " + plan.manifest.label +
+                                       " an older backup recovers to: --set chooses it.");
     // Somebody else's restore_command may find more than we know of.
     if (needs_archive(request, plan) && major_of(plan.manifest.pg_version) >= 13)
         plan.problems.push_back({std::move(error)});
