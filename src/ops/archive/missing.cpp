@@ -228,13 +228,14 @@ Lsn MissingSegment::last_before() const {
         pgdata::wal_segment_name_before(pgdata::timeline_of_segment(segment_), start, size);
     if (!lies_in_pg_wal(before)) return {};
     std::ifstream file(settings_.pg_path + "/pg_wal/" + before, std::ios::binary);
-    // Of a segment that is full the last record begins near its end.
-    constexpr std::uint32_t kTail = 1u << 17;
-    for (const std::uint32_t part : {std::min(kTail, size), size}) {
-        std::string content(part, '\0');
-        file.seekg(static_cast<std::streamoff>(size - part));
-        if (!file.read(content.data(), part)) return {};
-        if (const auto last = pgdata::last_begun(io::bytes(content), Lsn{start.value - part}))
+    // From the end, where it is in a segment that is full; behind a switch there are zeros.
+    constexpr std::uint32_t kPart = 1u << 17;
+    std::string content(kPart, '\0');
+    for (std::uint32_t end = size; end > 0; end -= kPart) {
+        file.seekg(static_cast<std::streamoff>(end - kPart));
+        if (!file.read(content.data(), kPart)) return {};
+        if (const auto last =
+                pgdata::last_begun(io::bytes(content), Lsn{start.value - size + end - kPart}))
             return *last;
     }
     return {};
