@@ -84,6 +84,8 @@ subtest 'somebody else has been in the directory' => sub {
 	my $listed = `grep -c '^2' $repo/backup/main/backup.info`;
 	my $running = begin('chronos', $here, '--type=full', 'backup');
 	my ($partial) = reverse sort glob "$repo/backup/main/2*F/backup.manifest.copy";
+	my $data = ($partial =~ s{/[^/]+$}{}r) . '/pg_data';
+	poll_until(sub { $running->{harness}->pump_nb; return glob "$data/*.bz2* $data/*/*.bz2* $data/base/*/*.bz2*" }, 'the first file is copied', 60);
 	append_to_file($partial, 'of somebody else');
 	is(ended($running), 50, 'the backup fails');
 	like($running->{out}, qr/was changed since this backup wrote it/, '... and says why');
