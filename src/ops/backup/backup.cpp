@@ -158,13 +158,29 @@ Result<> Run::step(const char* phase) {
     return {};
 }
 
+/// Others than backups hold the lock for a moment: an archiver that makes the stanza, an
+/// annotation.
+Result<std::unique_ptr<repo::Lock>> acquire_soon(const repo::LockRequest& request,
+                                                 const Cancellation& cancel) {
+    constexpr std::chrono::seconds kPatience(1);
+    constexpr std::chrono::milliseconds kPause(50);
+    const Deadline deadline(kPatience);
+    for (;;) {
+        auto lock = repo::Lock::acquire(request);
+        if (lock || lock.error().kind() != ErrorKind::lock_acquire || deadline.passed())
+            return lock;
+        CHRONOS_TRY(cancel.sleep(kPause));
+    }
+}
+
 Result<> Run::take_locks() {
     CHRONOS_TRY(repo::check_annotations(request_.annotations));
     CHRONOS_TRY(pgdata::check_excludes(request_.exclude));
     CHRONOS_TRY(repo::check_stop_file(request_.lock_path, request_.stanza));
     for (const unsigned key : request_.lock_keys) {
-        locks_.push_back(CHRONOS_TRY(repo::Lock::acquire(
-            {request_.lock_path, request_.stanza, repo::LockType::backup, key, request_.exec_id})));
+        locks_.push_back(CHRONOS_TRY(acquire_soon(
+            {request_.lock_path, request_.stanza, repo::LockType::backup, key, request_.exec_id},
+            cancel_)));
         if (key == request_.repository.key) progress_lock_ = locks_.back().get();
     }
     // Others may have other lock files: what they share is the server, and the repository.

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <functional>
 #include <map>
+#include <thread>
 
 #include "chronos/crypto/hash.h"
 #include "chronos/pgdata/control_file.h"
@@ -335,6 +336,22 @@ TEST_F(RunBackup, IsRefusedWhileTheLockIsHeldInAnotherDatabase) {
     server_.on("pg_locks", {{"7", "chronos", "true"}, {"4711", "pgBackRest [backup]", "false"}});
     EXPECT_ERROR(ErrorKind::lock_acquire, run());
     EXPECT_TRUE(server_.was_asked("pg_advisory_unlock"));
+}
+
+// An archiver makes the stanza while the first backup begins.
+TEST_F(RunBackup, WaitsForWhoHoldsTheLockForAMoment) {
+    request_.lock_keys = {1};
+    const repo::LockRequest request{locks_.path(), request_.stanza, repo::LockType::backup, 1,
+                                    "1-00000001"};
+    auto held = repo::Lock::acquire(request);
+    ASSERT_OK(held);
+    EXPECT_ERROR(ErrorKind::lock_acquire, run());
+    std::thread other([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(200));
+        held->reset();
+    });
+    EXPECT_OK(run());
+    other.join();
 }
 
 TEST_F(RunBackup, GivesTheLockBack) {
