@@ -25,7 +25,7 @@ C
 		'alert-slack-url' => "http://127.0.0.1:$hook_port/slack/$secret",
 		'alert-pagerduty-key' => 'R0UTING',
 		'alert-pagerduty-url' => "http://127.0.0.1:$hook_port/pagerduty",
-		'alert-command' => qq{echo "\$ALERT_RULE \$ALERT_STATE" >>$base/command.log; cat >>$base/command.json},
+		'alert-command' => qq{cat >>$base/command.json; echo "\$ALERT_RULE \$ALERT_STATE" >>$base/command.log},
 	});
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
