@@ -20,7 +20,9 @@ sub next_release
 	my $new = "/tmp/next/$name.deb";
 	make_path('/tmp/next');
 	runs("$name is unpacked", 'dpkg-deb', '-R', package_file($name), $tree);
-	for my $file (grep { -f } glob("$tree/usr/bin/*"), glob("$tree/usr/lib/postgresql/*/lib/*.so"), "$tree/DEBIAN/control")
+	my @controls = glob "$tree/usr/share/postgresql/*/extension/chronos_backup.control";
+	append_to($_ =~ s/\.control$/--$version--$next_version.sql/r, "-- nothing is new\n") for @controls;
+	for my $file (grep { -f } glob("$tree/usr/bin/*"), glob("$tree/usr/lib/postgresql/*/lib/*.so"), "$tree/DEBIAN/control", @controls)
 	{
 		my $content = slurp($file);
 		$content =~ s/\Q$version\E/$next_version/g;
@@ -98,7 +100,10 @@ sub restart
 	$failures = sql('SELECT failed_count FROM pg_stat_archiver');
 }
 restart();
-is(release_note(), '', 'after the restart both are of the new release');
+like(release_note(), qr/^the SQL objects of chronos_backup are of version \Q$version\E.*ALTER EXTENSION chronos_backup UPDATE\.$/,
+	'after the restart both are of the new release, and the SQL objects are to follow');
+sql('ALTER EXTENSION chronos_backup UPDATE');
+is(release_note(), '', 'which they do');
 archiving_goes_on('after the restart');
 
 # --- The other way round: a new module with an old engine. By force only.
