@@ -1,7 +1,10 @@
+#include <algorithm>
+
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/ops/restore.h"
 #include "cli/commands.h"
+#include "cli/log_output.h"
 #include "cli/restore_request.h"
 
 namespace chronos::cli {
@@ -12,12 +15,9 @@ namespace {
 Result<> tell_what_is_next(const config::Config& config, const std::string& text) {
     if (text.empty()) return {};
     log_info(trim(text));
-    const std::string console = config.get_string("log-level-console");
-    const auto shows = [](std::string_view level) {
-        return level == "info" || level == "detail" || level == "debug" || level == "trace";
-    };
-    if (console == "off" || shows(console) || shows(config.get_string("log-level-stderr")))
-        return {};
+    const LogLevel console = log_level_of(config.get_string("log-level-console"));
+    const LogLevel standard_error = log_level_of(config.get_string("log-level-stderr"));
+    if (console == LogLevel::off || std::max(console, standard_error) >= LogLevel::info) return {};
     return print_text(text);
 }
 

@@ -24,12 +24,6 @@ namespace {
 constexpr std::array kLevels{LogLevel::off,    LogLevel::error, LogLevel::warn, LogLevel::info,
                              LogLevel::detail, LogLevel::debug, LogLevel::trace};
 
-LogLevel level_of(const std::string& name) {
-    for (const LogLevel level : kLevels)
-        if (log_level_name(level) == name) return level;
-    return LogLevel::off;
-}
-
 std::string upper(std::string_view text) {
     std::string result(text);
     for (char& c : result) c = static_cast<char>(c - 'a' + 'A');
@@ -88,6 +82,12 @@ void append_line(std::string& text, std::string_view line) {
 
 }  // namespace
 
+LogLevel log_level_of(const std::string& name) {
+    for (const LogLevel level : kLevels)
+        if (log_level_name(level) == name) return level;
+    return LogLevel::off;
+}
+
 std::string json_log_line(LogLevel level, std::string_view text, const LogOrigin& origin) {
     nlohmann::ordered_json line{{"timestamp", rfc3339_time()},
                                 {"level", log_level_name(level)},
@@ -137,9 +137,9 @@ std::string log_time() {
 LogOutput::LogOutput(const config::Config& config, std::function<void()> before_line)
     : config_(config),
       before_line_(std::move(before_line)),
-      console_level_(level_of(config.get_string("log-level-console"))),
-      stderr_level_(level_of(config.get_string("log-level-stderr"))),
-      file_level_(level_of(config.get_string("log-level-file"))),
+      console_level_(log_level_of(config.get_string("log-level-console"))),
+      stderr_level_(log_level_of(config.get_string("log-level-stderr"))),
+      file_level_(log_level_of(config.get_string("log-level-file"))),
       timestamp_(config.get_bool("log-timestamp")),
       dry_run_(config.get_bool("dry-run")),
       json_(config.get_string("log-format") == "json"),

@@ -29,6 +29,9 @@ struct LogOrigin {
     long process_id = 0;
 };
 
+/// Of the value of an option log-level-*.
+LogLevel log_level_of(const std::string& name);
+
 /// One log line as a JSON object, with a line feed: timestamp (RFC 3339, local time with its zone),
 /// level, process, command, stanza, message, and where the text has them code, hint and detail
 /// (further lines). What is not UTF-8 becomes U+FFFD.
