@@ -38,14 +38,28 @@ void take_value(VerifySummary& summary, std::string_view key, std::string_view v
     if (key == "first-failure") summary.first_failure = value;
 }
 
-VerifySummary parse_summary(std::string_view text) {
-    VerifySummary summary;
+void take_value(UnfinishedVerify& unfinished, std::string_view key, std::string_view value) {
+    const std::uint64_t number = parse_uint(value).value_or(0);
+    if (key == "since") unfinished.since = static_cast<UnixTime>(number);
+    if (key == "finished") unfinished.finished = static_cast<UnixTime>(number);
+    if (key == "reason") unfinished.reason = value;
+    if (key == "failures") unfinished.failures = number;
+    if (key == "first-failure") unfinished.first_failure = value;
+}
+
+template <class Record>
+Record parse_record(std::string_view text) {
+    Record record;
     for (const std::string_view one : split(text, '\n')) {
         const std::size_t equals = one.find('=');
         if (equals != std::string_view::npos)
-            take_value(summary, one.substr(0, equals), one.substr(equals + 1));
+            take_value(record, one.substr(0, equals), one.substr(equals + 1));
     }
-    return summary;
+    return record;
+}
+
+VerifySummary parse_summary(std::string_view text) {
+    return parse_record<VerifySummary>(text);
 }
 
 std::string format_summary(const VerifySummary& summary) {
@@ -58,19 +72,7 @@ std::string format_summary(const VerifySummary& summary) {
 }
 
 UnfinishedVerify parse_unfinished(std::string_view text) {
-    UnfinishedVerify unfinished;
-    for (const std::string_view one : split(text, '\n')) {
-        const std::size_t equals = one.find('=');
-        if (equals == std::string_view::npos) continue;
-        const std::string_view key = one.substr(0, equals), value = one.substr(equals + 1);
-        const std::uint64_t number = parse_uint(value).value_or(0);
-        if (key == "since") unfinished.since = static_cast<UnixTime>(number);
-        if (key == "finished") unfinished.finished = static_cast<UnixTime>(number);
-        if (key == "reason") unfinished.reason = value;
-        if (key == "failures") unfinished.failures = number;
-        if (key == "first-failure") unfinished.first_failure = value;
-    }
-    return unfinished;
+    return parse_record<UnfinishedVerify>(text);
 }
 
 std::string format_unfinished(const UnfinishedVerify& unfinished) {
