@@ -82,26 +82,25 @@ OutsideConfig find_outside_config(const ServerFiles& server, const std::string& 
                contains(config.directories, path);
     };
     // What a reader asks for is what the server reads.
+    const auto keep = [&](const std::string& given, auto answer, const auto& add) {
+        const std::string path = normal(given);
+        if (is_inside(path, pgdata) || is_known(path)) return answer;
+        if (!answer)
+            unread.push_back(path);
+        else if (*answer)
+            add(path, **answer);
+        return answer;
+    };
     pgdata::ConfigSource keeping;
     keeping.read = [&](const std::string& given) {
-        auto content = local.read(given);
-        const std::string path = normal(given);
-        if (is_inside(path, pgdata) || is_known(path)) return content;
-        if (!content)
-            unread.push_back(path);
-        else if (*content)
-            config.files.push_back({path, **content});
-        return content;
+        return keep(given, local.read(given), [&](const std::string& path, const auto& content) {
+            config.files.push_back({path, content});
+        });
     };
     keeping.list = [&](const std::string& given) {
-        auto names = local.list(given);
-        const std::string path = normal(given);
-        if (is_inside(path, pgdata) || is_known(path)) return names;
-        if (!names)
-            unread.push_back(path);
-        else if (*names)
+        return keep(given, local.list(given), [&](const std::string& path, const auto&) {
             config.directories.push_back(path);
-        return names;
+        });
     };
     if (!server.config_file.empty())
         pgdata::read_server_config(server.config_file, pgdata + "/postgresql.auto.conf", keeping);

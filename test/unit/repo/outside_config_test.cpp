@@ -12,6 +12,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
+std::string write_file(const fs::path& path, const std::string& text) {
+    fs::create_directories(path.parent_path());
+    std::ofstream(path) << text;
+    return path.string();
+}
+
 OutsideConfig some_config() {
     OutsideConfig config;
     config.server.config_file = "/etc/postgresql/15/main/postgresql.conf";
@@ -47,9 +53,7 @@ TEST(OutsideConfig, OnlyWhatLiesOutsideIsFound) {
     const test::TemporaryDirectory directory;
     const fs::path root = directory.path();
     const auto write = [&](const char* name, const std::string& text) {
-        fs::create_directories((root / name).parent_path());
-        std::ofstream(root / name) << text;
-        return (root / name).string();
+        return write_file(root / name, text);
     };
     const std::string inside = write("data/postgresql.conf", "include '../etc/more.conf'\n");
     const std::string more =
@@ -75,9 +79,7 @@ TEST(OutsideConfig, WhatTheRulesOfAccessIncludeIsFoundToo) {
     const test::TemporaryDirectory directory;
     const fs::path root = directory.path();
     const auto write = [&](const char* name, const std::string& text) {
-        fs::create_directories((root / name).parent_path());
-        std::ofstream(root / name) << text;
-        return (root / name).string();
+        return write_file(root / name, text);
     };
     // The rules of this cluster lie in its directory, and name what does not.
     const std::string hba = write("data/pg_hba.conf",
