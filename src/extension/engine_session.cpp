@@ -1,4 +1,5 @@
 #include "extension/engine_session.h"
+#include "chronos/base/error_kind.h"
 
 #include "extension/engine_process.h"
 #include "extension/settings.h"
@@ -55,7 +56,8 @@ void handle_message(Run* run) {
     } else if (strcmp(verb, "query") == 0) {
         answer(run->plan);
     } else if (strcmp(verb, "failed") == 0) {
-        set_result(run, SessionOutcome::failed, static_cast<int>(engine_field_number("code", 25)),
+        set_result(run, SessionOutcome::failed,
+                   static_cast<int>(engine_field_number("code", exit_code(ErrorKind::internal))),
                    field_or("message", "no reason given"), field_or("hint", ""));
     } else {
         // A callback may run statements too, and the message is gone with the next one received.
@@ -77,7 +79,8 @@ void look_after_cancel(Run* run) {
 bool still_in_time(Run* run) {
     if (run->cancelling && has_passed(run->cancelled_at, kCancelGraceMs)) return false;
     if (engine_said_hello() || !has_passed(run->started_at, kHelloTimeoutMs)) return true;
-    set_result(run, SessionOutcome::failed, 39, "engine did not answer", "");
+    set_result(run, SessionOutcome::failed, exit_code(ErrorKind::protocol), "engine did not answer",
+               "");
     return false;
 }
 
@@ -133,7 +136,9 @@ void dismiss_engine() {
 /// The engine has gone, or has to. After `done` it has nothing left to do and ends by itself.
 void conclude(Run* run) {
     stop_engine(run->has_result ? 1000 : kExitGraceMs);
-    if (!run->has_result) set_result(run, SessionOutcome::failed, 25, engine_end_reason(), "");
+    if (!run->has_result)
+        set_result(run, SessionOutcome::failed, exit_code(ErrorKind::internal), engine_end_reason(),
+                   "");
     if (run->cancelling && run->result.outcome != SessionOutcome::done)
         run->result.outcome = SessionOutcome::cancelled;
 }
@@ -202,7 +207,8 @@ SessionResult run_engine(const Arguments* arguments, const SessionPlan* plan) {
     run.started_at = steady_now();
     const Failure failure = start_engine(arguments);
     if (failure.happened) {
-        set_result(&run, SessionOutcome::failed, 102, failure.message, failure.hint);
+        set_result(&run, SessionOutcome::failed, exit_code(ErrorKind::execute), failure.message,
+                   failure.hint);
         return run.result;
     }
     PG_TRY();

@@ -1,3 +1,4 @@
+#include "chronos/base/error_kind.h"
 #include "extension/audit.h"
 #include "extension/engine_session.h"
 #include "extension/job_history.h"
@@ -88,7 +89,8 @@ bool request_cancel(int64 id) {
         // Within one hold of the lock: a worker that comes now finds the job cancelled, and one
         // that was a moment earlier ends it itself, once its engine has gone.
         if (slot->state != JobState::running)
-            finish_slot(slot, JobState::cancelled, 63, "cancelled", "");
+            finish_slot(slot, JobState::cancelled, exit_code(ErrorKind::cancelled), "cancelled",
+                        "");
         if (slot->worker_latch != nullptr) SetLatch(slot->worker_latch);
         if (slot->worker_pid != 0) kill(slot->worker_pid, SIGINT);
     }

@@ -1,4 +1,5 @@
 #include "extension/job_history.h"
+#include "chronos/base/error_kind.h"
 
 #include "extension/audit.h"
 #include "extension/settings.h"
@@ -23,7 +24,7 @@ constexpr const char* kInsert =
 constexpr int kColumns = 20;
 constexpr const char* kLost =
     "UPDATE chronos.job_history AS recorded SET state = 'failed', finished_at = now(), "
-    "error_code = 25, error = '" CHRONOS_LOST_JOB
+    "error_code = $1, error = '" CHRONOS_LOST_JOB
     "' "
     "WHERE finished_at IS NULL AND NOT EXISTS (SELECT FROM chronos.current_jobs() AS job "
     "WHERE job.id = recorded.id AND job.requested_at = recorded.requested_at) "
@@ -191,7 +192,11 @@ void record_finished_jobs() {
 }
 
 void record_lost_jobs() {
-    if (SPI_execute(kLost, false, 0) != SPI_OK_UPDATE_RETURNING) return;
+    Oid types[] = {INT4OID};
+    Datum values[] = {Int32GetDatum(exit_code(ErrorKind::internal))};
+    if (SPI_execute_with_args(kLost, 1, types, values, nullptr, false, 0) !=
+        SPI_OK_UPDATE_RETURNING)
+        return;
     JobSlot* job = static_cast<JobSlot*>(palloc0(sizeof(JobSlot)));
     for (uint64 i = 0; i < SPI_processed; ++i) {
         const HeapTuple row = SPI_tuptable->vals[i];

@@ -1,4 +1,5 @@
 #include "extension/job_hooks.h"
+#include "chronos/base/error_kind.h"
 
 #include "extension/engine_process.h"
 #include "extension/settings.h"
@@ -23,7 +24,8 @@ void take_status(void*, const char* verb) {
 }
 
 SessionResult failed(const char* message) {
-    return {SessionOutcome::failed, 25, message, "The server log has what it printed."};
+    return {SessionOutcome::failed, exit_code(ErrorKind::internal), message,
+            "The server log has what it printed."};
 }
 
 /// The shell sees what it needs to know as environment; only plain words become part of its text.

@@ -1,4 +1,5 @@
 #include "extension/job_queue.h"
+#include "chronos/base/error_kind.h"
 
 #include "extension/job_history.h"
 #include "extension/text.h"
@@ -43,11 +44,10 @@ void fill_slot(JobSlot* slot, int64 id, const JobRequest* request) {
         clip_utf8(slot->error, sizeof slot->error, request->skip_reason);
     }
     if (request->refusal != nullptr) {
-        constexpr int kOptionInvalid = 31;
         slot->state = JobState::failed;
         slot->finished_at = slot->requested_at;
         slot->finished_steady = steady_now();
-        slot->error_code = kOptionInvalid;
+        slot->error_code = exit_code(ErrorKind::option_invalid);
         clip_utf8(slot->error, sizeof slot->error, request->refusal);
         clip_utf8(slot->hint, sizeof slot->hint, request->hint);
     }

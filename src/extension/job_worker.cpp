@@ -1,3 +1,4 @@
+#include "chronos/base/error_kind.h"
 #include "extension/audit.h"
 #include "extension/engine_process.h"
 #include "extension/engine_session.h"
@@ -43,7 +44,8 @@ void remember_error(ErrorData* error) {
 
 void finish_with(const SessionResult* result) {
     const bool cancelled = result->outcome == SessionOutcome::cancelled;
-    finish_job(job_id, state_of(result->outcome), cancelled ? 63 : result->code,
+    finish_job(job_id, state_of(result->outcome),
+               cancelled ? exit_code(ErrorKind::cancelled) : result->code,
                cancelled ? "cancelled" : result->message, cancelled ? "" : result->hint);
 }
 
@@ -59,8 +61,9 @@ bool cancel_requested(void*) {
 void abandon_job(int, Datum) {
     stop_engine(kExitGraceMs);
     if (decided != nullptr) finish_with(decided);
-    if (cancel_requested(nullptr)) finish_job(job_id, JobState::cancelled, 63, "cancelled", "");
-    finish_job(job_id, JobState::failed, 25,
+    if (cancel_requested(nullptr))
+        finish_job(job_id, JobState::cancelled, exit_code(ErrorKind::cancelled), "cancelled", "");
+    finish_job(job_id, JobState::failed, exit_code(ErrorKind::internal),
                last_error[0] != '\0' ? last_error : "job worker ended unexpectedly", "");
 }
 
@@ -264,7 +267,8 @@ SessionResult outcome_of_error(MemoryContext context) {
     FlushErrorState();
     AbortCurrentTransaction();
     MemoryContextSwitchTo(context);
-    SessionResult result = {SessionOutcome::failed, 58, utf8_text(error->message),
+    SessionResult result = {SessionOutcome::failed, exit_code(ErrorKind::db_query),
+                            utf8_text(error->message),
                             error->hint != nullptr ? utf8_text(error->hint) : ""};
     if (error->sqlerrcode == ERRCODE_QUERY_CANCELED) result.outcome = SessionOutcome::cancelled;
     return result;
@@ -319,7 +323,7 @@ void unlock_all() {
 
 SessionResult run_locked(const JobType* type, JobSlot* job) {
     if (lock_default_database(type)) return run_command(type, job->options);
-    return SessionResult{SessionOutcome::failed, 50,
+    return SessionResult{SessionOutcome::failed, exit_code(ErrorKind::lock_acquire),
                          "unable to acquire pgBackRest advisory lock in database postgres",
                          "Is another backup of this cluster running, with other lock files or on"
                          " another host?"};
@@ -363,7 +367,7 @@ void run_job(const JobType* type) {
     PG_TRY();
     {
         if (cancel_requested(nullptr))
-            *result = {SessionOutcome::cancelled, 63, "cancelled", ""};
+            *result = {SessionOutcome::cancelled, exit_code(ErrorKind::cancelled), "cancelled", ""};
         else
             *result = run_to_outcome(type, job);
     }

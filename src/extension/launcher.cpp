@@ -1,4 +1,5 @@
 #include "extension/launcher.h"
+#include "chronos/base/error_kind.h"
 
 #include "extension/health.h"
 #include "extension/heartbeat.h"
@@ -80,8 +81,8 @@ bool look_after_workers() {
         const bool lost = under_way && lost_its_worker(slot, &started[i]);
         LWLockRelease(shared->lock);
         if (lost) {
-            finish_job(id, JobState::failed, 25, "job worker ended unexpectedly",
-                       "The server log tells why.");
+            finish_job(id, JobState::failed, exit_code(ErrorKind::internal),
+                       "job worker ended unexpectedly", "The server log tells why.");
         }
         busy = busy || (under_way && !lost);
     }
@@ -260,8 +261,8 @@ void start_worker(int slot) {
         started[slot] = {job, handle};
         return;
     }
-    finish_job(job, JobState::failed, 25, "no background worker is free for the job",
-               "Increase max_worker_processes.");
+    finish_job(job, JobState::failed, exit_code(ErrorKind::internal),
+               "no background worker is free for the job", "Increase max_worker_processes.");
 }
 
 void start_queued_jobs() {

@@ -29,6 +29,22 @@ for my $file (glob 'src/extension/*.h src/extension/*.cpp')
 }
 ok(keys %includes > 10, 'there are sources to look at');
 
+# Kinds of errors are for both worlds: a header that includes nothing.
+my $kinds = 'chronos/base/error_kind.h';
+{
+	open my $in, '<', "include/$kinds" or die $!;
+	push @problems, "include/$kinds includes something" if grep { /^\s*#\s*include/ } <$in>;
+}
+for my $file (glob 'src/extension/*.cpp')
+{
+	open my $in, '<', $file or die "$file: $!";
+	while (<$in>)
+	{
+		push @problems, "$file:$.: the kind of an error is a number here: see $kinds"
+		  if /(?:State|Outcome)::\w+, *\d/ && !/(?:Outcome::done|State::(?:done|succeeded)), *0/ || /error_code = [1-9]/;
+	}
+}
+
 # A file's world is that of its includes, through headers of this folder too.
 sub reaches
 {
@@ -42,7 +58,7 @@ sub reaches
 	return 0;
 }
 my $is_server = sub { $_[0] eq 'extension/postgres_api.h' };
-my $is_cpp = sub { $_[0] =~ m{^chronos/|^[a-z_]+$} && $_[0] !~ m{^c(?:stddef|stdint)$} };
+my $is_cpp = sub { $_[0] =~ m{^chronos/|^[a-z_]+$} && $_[0] !~ m{^c(?:stddef|stdint)$} && $_[0] ne $kinds };
 my ($server_files, $cpp_files) = (0, 0);
 for my $file (sort keys %includes)
 {
