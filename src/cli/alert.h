@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "chronos/http/client.h"
-#include "chronos/ops/health.h"
+#include "chronos/ops/health/health.h"
 #include "cli/context.h"
 
 /// What is said to whom when the state of a health rule changes.

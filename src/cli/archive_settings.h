@@ -2,9 +2,9 @@
 
 #include <string>
 
-#include "chronos/ops/archive_dropped.h"
-#include "chronos/ops/archive_get.h"
-#include "chronos/ops/archive_push.h"
+#include "chronos/ops/archive/dropped.h"
+#include "chronos/ops/archive/get.h"
+#include "chronos/ops/archive/push.h"
 #include "cli/context.h"
 
 namespace chronos::cli {

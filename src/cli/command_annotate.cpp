@@ -1,6 +1,6 @@
 #include <nlohmann/json.hpp>
 
-#include "chronos/ops/annotate.h"
+#include "chronos/ops/annotate/annotate.h"
 #include "cli/commands.h"
 #include "cli/per_repository.h"
 

@@ -10,7 +10,7 @@
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/db/server.h"
-#include "chronos/ops/drill.h"
+#include "chronos/ops/drill/drill.h"
 #include "chronos/repo/wal_archive.h"
 #include "cli/commands.h"
 #include "cli/drill_job.h"
@@ -130,9 +130,10 @@ Result<Marker> write_marker(Context& context) {
 
 /// As the options say, but into the scratch directory: with locks and spool of its own, so that
 /// neither a real restore nor a recovery of this stanza is in the way of the other.
-Result<ops::RestoreRequest> restore_into(const Context& context, const ops::drill::Scratch& scratch,
-                                         const std::optional<Marker>& marker) {
-    ops::RestoreRequest request = CHRONOS_TRY(restore_request(context));
+Result<ops::restore::RestoreRequest> restore_into(const Context& context,
+                                                  const ops::drill::Scratch& scratch,
+                                                  const std::optional<Marker>& marker) {
+    ops::restore::RestoreRequest request = CHRONOS_TRY(restore_request(context));
     request.pg_path = scratch.data();
     request.spool_path = scratch.spool();
     request.lock_path = scratch.lock();
@@ -140,19 +141,20 @@ Result<ops::RestoreRequest> restore_into(const Context& context, const ops::dril
     request.durable = false;
     request.restore_command = make_restore_command(context, scratch.data(), scratch.spool());
     if (marker) {
-        request.type = ops::RecoveryType::name;
+        request.type = ops::restore::RecoveryType::name;
         request.target = marker->name;
     }
     // Without a target recovery ends at the end of the WAL and promotes anyway.
-    if (request.type.value_or(ops::RecoveryType::default_) != ops::RecoveryType::default_)
-        request.target_action = ops::TargetAction::promote;
+    if (request.type.value_or(ops::restore::RecoveryType::default_) !=
+        ops::restore::RecoveryType::default_)
+        request.target_action = ops::restore::TargetAction::promote;
     return request;
 }
 
 /// With what the server adds: WAL, checkpoints, the results of its work.
-Result<> check_space(const ops::RestorePlan& plan) {
+Result<> check_space(const ops::restore::RestorePlan& plan) {
     constexpr std::uint64_t kServer = std::uint64_t{256} << 20;
-    for (const ops::RestoreSpace& space : plan.space) {
+    for (const ops::restore::RestoreSpace& space : plan.space) {
         const std::uint64_t needed = space.needed_bytes + space.needed_bytes / 10 + kServer;
         if (needed > space.free_bytes)
             return Error(ErrorKind::file_write, "a drill in '" + space.path + "' needs " +
@@ -163,11 +165,12 @@ Result<> check_space(const ops::RestorePlan& plan) {
     return {};
 }
 
-void describe_backup(const ops::RestorePlan& plan, const ops::RestoreRequest& request,
+void describe_backup(const ops::restore::RestorePlan& plan,
+                     const ops::restore::RestoreRequest& request,
                      ops::drill::RestoredBackup& backup) {
     backup.repo_key = plan.repo_key;
     backup.label = plan.manifest.label;
-    backup.type = ops::recovery_type_name(plan.type);
+    backup.type = ops::restore::recovery_type_name(plan.type);
     backup.target = plan.target_us ? plan.target_setting : request.target;
     if (plan.target_us) backup.target_time = *plan.target_us / 1000000;
     backup.reason = plan.reason;
@@ -178,14 +181,16 @@ void describe_backup(const ops::RestorePlan& plan, const ops::RestoreRequest& re
 
 Result<> restore_backup(Context& context, const ops::drill::Scratch& scratch,
                         const std::optional<Marker>& marker, ops::drill::RestoredBackup& backup) {
-    const ops::RestoreRequest request = CHRONOS_TRY(restore_into(context, scratch, marker));
-    backup.type = ops::recovery_type_name(request.type.value_or(ops::RecoveryType::default_));
+    const ops::restore::RestoreRequest request =
+        CHRONOS_TRY(restore_into(context, scratch, marker));
+    backup.type = ops::restore::recovery_type_name(
+        request.type.value_or(ops::restore::RecoveryType::default_));
     backup.target = request.target;
-    ops::RestorePlan plan = CHRONOS_TRY(ops::plan_restore(request));
+    ops::restore::RestorePlan plan = CHRONOS_TRY(ops::restore::plan_restore(request));
     describe_backup(plan, request, backup);
     CHRONOS_TRY(check_space(plan));
-    const auto result =
-        CHRONOS_TRY(ops::run_restore(request, std::move(plan), context.cancel, context.progress));
+    const auto result = CHRONOS_TRY(
+        ops::restore::run_restore(request, std::move(plan), context.cancel, context.progress));
     backup.size_bytes = result.size_bytes;
     backup.file_count = result.file_count;
     return {};

@@ -1,7 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "chronos/base/text.h"
-#include "chronos/ops/hold.h"
+#include "chronos/ops/hold/hold.h"
 #include "cli/commands.h"
 #include "cli/per_repository.h"
 

@@ -1,4 +1,4 @@
-#include "chronos/ops/info.h"
+#include "chronos/ops/info/info.h"
 #include "cli/commands.h"
 #include "cli/info_output.h"
 #include "cli/wal_report.h"
@@ -6,15 +6,16 @@
 namespace chronos::cli {
 namespace {
 
-Result<ops::InfoRequest> make_request(const Context& context) {
+Result<ops::info::InfoRequest> make_request(const Context& context) {
     const config::Config& config = context.config;
-    ops::InfoRequest request;
+    ops::info::InfoRequest request;
     request.repositories = CHRONOS_TRY(open_repositories(config));
     request.stanza = config.stanza();
     request.set = config.get_string("set");
     request.lock_path = config.get_string("lock-path");
     if (config.has("type")) request.type = repo::parse_backup_type(config.get_string("type"));
-    if (config.get_string("detail-level") == "progress") request.detail = ops::InfoDetail::progress;
+    if (config.get_string("detail-level") == "progress")
+        request.detail = ops::info::InfoDetail::progress;
     return request;
 }
 
@@ -25,11 +26,11 @@ Result<int> run_info(Context& context) {
         CHRONOS_TRY(print_wal_report(context));
         return 0;
     }
-    const ops::InfoRequest request = CHRONOS_TRY(make_request(context));
-    const ops::InfoReport report = CHRONOS_TRY(ops::collect_info(request));
+    const ops::info::InfoRequest request = CHRONOS_TRY(make_request(context));
+    const ops::info::InfoReport report = CHRONOS_TRY(ops::info::collect_info(request));
     const bool json = context.config.get_string("output") == "json";
     CHRONOS_TRY(json ? print(format_info_json(report)) : print_text(format_info_text(report)));
-    CHRONOS_TRY(ops::info_outcome(report));
+    CHRONOS_TRY(ops::info::info_outcome(report));
     return 0;
 }
 

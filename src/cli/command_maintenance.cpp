@@ -1,7 +1,7 @@
 #include <nlohmann/json.hpp>
 
-#include "chronos/ops/drill.h"
-#include "chronos/ops/maintenance.h"
+#include "chronos/ops/drill/drill.h"
+#include "chronos/ops/maintenance/maintenance.h"
 #include "cli/commands.h"
 #include "cli/per_repository.h"
 

@@ -1,6 +1,6 @@
 #include <nlohmann/json.hpp>
 
-#include "chronos/ops/rekey.h"
+#include "chronos/ops/rekey/rekey.h"
 #include "cli/commands.h"
 #include "cli/per_repository.h"
 

@@ -2,7 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "chronos/base/text.h"
-#include "chronos/ops/repair.h"
+#include "chronos/ops/repair/repair.h"
 #include "chronos/pgdata/control_file.h"
 #include "cli/commands.h"
 #include "cli/per_repository.h"

@@ -1,7 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "chronos/base/text.h"
-#include "chronos/ops/browse.h"
+#include "chronos/ops/browse/browse.h"
 #include "cli/commands.h"
 #include "cli/json_text.h"
 

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "chronos/base/text.h"
-#include "chronos/ops/usage.h"
+#include "chronos/ops/usage/usage.h"
 #include "cli/commands.h"
 #include "cli/per_repository.h"
 

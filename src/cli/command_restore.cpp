@@ -2,7 +2,7 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
-#include "chronos/ops/restore.h"
+#include "chronos/ops/restore/restore.h"
 #include "cli/commands.h"
 #include "cli/log_output.h"
 #include "cli/restore_request.h"
@@ -24,15 +24,15 @@ Result<> tell_what_is_next(const config::Config& config, const std::string& text
 }  // namespace
 
 Result<int> run_restore(Context& context) {
-    ops::RestoreRequest request = CHRONOS_TRY(restore_request(context));
+    ops::restore::RestoreRequest request = CHRONOS_TRY(restore_request(context));
     request.only_plan = context.config.get_bool("plan");
-    ops::RestorePlan plan = CHRONOS_TRY(ops::plan_restore(request));
+    ops::restore::RestorePlan plan = CHRONOS_TRY(ops::restore::plan_restore(request));
     if (request.only_plan) {
-        CHRONOS_TRY(print_text(ops::format_restore_plan(plan)));
+        CHRONOS_TRY(print_text(ops::restore::format_restore_plan(plan)));
         return plan.problems.empty() ? 0 : static_cast<int>(plan.problems.front().error.kind());
     }
-    const ops::RestoreResult done =
-        CHRONOS_TRY(ops::run_restore(request, std::move(plan), context.cancel, context.progress));
+    const ops::restore::RestoreResult done = CHRONOS_TRY(
+        ops::restore::run_restore(request, std::move(plan), context.cancel, context.progress));
     CHRONOS_TRY(tell_what_is_next(context.config, done.next));
     return 0;
 }

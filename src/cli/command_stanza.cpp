@@ -2,7 +2,7 @@
 
 #include "chronos/base/log.h"
 #include "chronos/repo/info.h"
-#include "chronos/repo/owner.h"
+#include "chronos/repo/side/owner.h"
 #include "cli/commands.h"
 #include "cli/per_repository.h"
 #include "cli/places.h"

@@ -1,4 +1,4 @@
-#include "chronos/ops/stop.h"
+#include "chronos/ops/stop/stop.h"
 
 #include "cli/commands.h"
 

@@ -5,8 +5,8 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
-#include "chronos/repo/drill.h"
 #include "chronos/repo/info.h"
+#include "chronos/repo/side/drill.h"
 #include "cli/json_text.h"
 
 namespace chronos::cli {

@@ -2,7 +2,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "chronos/ops/drill.h"
+#include "chronos/ops/drill/drill.h"
 #include "cli/context.h"
 
 namespace chronos::cli {

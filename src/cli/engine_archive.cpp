@@ -5,9 +5,9 @@
 #include <set>
 
 #include "chronos/base/log.h"
-#include "chronos/ops/archive_ahead.h"
-#include "chronos/ops/archive_dropped.h"
-#include "chronos/ops/archive_service.h"
+#include "chronos/ops/archive/ahead.h"
+#include "chronos/ops/archive/dropped.h"
+#include "chronos/ops/archive/service.h"
 #include "cli/archive_settings.h"
 #include "cli/engine_roles.h"
 

@@ -2,7 +2,7 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
-#include "chronos/repo/owner.h"
+#include "chronos/repo/side/owner.h"
 #include "cli/alert.h"
 #include "cli/engine_connection.h"
 #include "cli/engine_roles.h"

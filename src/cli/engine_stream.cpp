@@ -1,7 +1,7 @@
 #include <unistd.h>
 
 #include "chronos/base/text.h"
-#include "chronos/ops/archive_stream.h"
+#include "chronos/ops/archive/stream.h"
 #include "cli/archive_settings.h"
 #include "cli/engine_roles.h"
 

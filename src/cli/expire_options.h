@@ -1,6 +1,6 @@
 #pragma once
 
-#include "chronos/ops/expire.h"
+#include "chronos/ops/expire/expire.h"
 #include "cli/context.h"
 
 namespace chronos::cli {

@@ -3,6 +3,7 @@
 
 #include "chronos/base/text.h"
 #include "chronos/control/message.h"
+#include "chronos/storage/posix/posix_storage.h"
 #include "chronos/storage/storage.h"
 #include "cli/health_view.h"
 

@@ -4,8 +4,8 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "chronos/control/message.h"
-#include "chronos/ops/health.h"
-#include "chronos/repo/lock.h"
+#include "chronos/ops/health/health.h"
+#include "chronos/repo/local/lock.h"
 #include "cli/context.h"
 
 /// Health as `chronos health`, the server module and `chronos serve` see and show it.

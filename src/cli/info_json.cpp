@@ -6,14 +6,14 @@
 namespace chronos::cli {
 namespace {
 
-using ops::InfoArchive;
-using ops::InfoBackup;
-using ops::InfoDatabase;
-using ops::InfoDetail;
-using ops::InfoReport;
-using ops::InfoRepository;
-using ops::InfoStanza;
-using ops::InfoStatus;
+using ops::info::InfoArchive;
+using ops::info::InfoBackup;
+using ops::info::InfoDatabase;
+using ops::info::InfoDetail;
+using ops::info::InfoReport;
+using ops::info::InfoRepository;
+using ops::info::InfoStanza;
+using ops::info::InfoStatus;
 
 using nlohmann::json;
 
@@ -166,7 +166,7 @@ json stanza_object(const InfoStanza& stanza) {
 
 }  // namespace
 
-std::string format_info_json(const ops::InfoReport& report) {
+std::string format_info_json(const ops::info::InfoReport& report) {
     json list = json::array();
     for (const InfoStanza& stanza : report.stanzas) {
         if (report.detail == InfoDetail::progress)

@@ -7,15 +7,15 @@
 namespace chronos::cli {
 namespace {
 
-using ops::InfoArchive;
-using ops::InfoBackup;
-using ops::InfoCode;
-using ops::InfoDatabase;
-using ops::InfoDetail;
-using ops::InfoReport;
-using ops::InfoRepository;
-using ops::InfoStanza;
-using ops::InfoStatus;
+using ops::info::InfoArchive;
+using ops::info::InfoBackup;
+using ops::info::InfoCode;
+using ops::info::InfoDatabase;
+using ops::info::InfoDetail;
+using ops::info::InfoReport;
+using ops::info::InfoRepository;
+using ops::info::InfoStanza;
+using ops::info::InfoStatus;
 
 /// " - 29.56% complete"; "" while the progress is not known.
 std::string percent_text(const repo::LockState& state) {
@@ -279,7 +279,7 @@ std::string stanza_text(const InfoStanza& stanza, const InfoReport& report) {
 
 }  // namespace
 
-std::string format_info_text(const ops::InfoReport& report) {
+std::string format_info_text(const ops::info::InfoReport& report) {
     if (report.stanzas.empty()) return "No stanzas exist in the repository.\n";
     std::string text;
     for (const InfoStanza& stanza : report.stanzas) {

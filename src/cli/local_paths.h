@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "chronos/config/config.h"
-#include "chronos/ops/check.h"
+#include "chronos/ops/check/check.h"
 
 namespace chronos::cli {
 

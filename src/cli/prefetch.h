@@ -2,7 +2,7 @@
 
 #include <optional>
 
-#include "chronos/ops/archive_spool.h"
+#include "chronos/ops/archive/spool.h"
 #include "cli/context.h"
 
 namespace chronos::cli {

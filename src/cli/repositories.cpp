@@ -1,5 +1,6 @@
 #include "chronos/base/text.h"
-#include "chronos/storage/s3.h"
+#include "chronos/storage/posix/posix_storage.h"
+#include "chronos/storage/s3/s3_storage.h"
 #include "chronos/storage/storage.h"
 #include "cli/context.h"
 #include "cli/process.h"

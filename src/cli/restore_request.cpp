@@ -22,14 +22,15 @@ std::string_view option_name(std::string_view option) {
 }
 
 /// Type and target of the recovery.
-void set_recovery(const Context& context, ops::RestoreRequest& request) {
+void set_recovery(const Context& context, ops::restore::RestoreRequest& request) {
     const config::Config& config = context.config;
-    if (config.has("type")) request.type = ops::parse_recovery_type(config.get_string("type"));
+    if (config.has("type"))
+        request.type = ops::restore::parse_recovery_type(config.get_string("type"));
     request.target = config.get_string("target");
     request.target_timeline = config.get_string("target-timeline");
     request.target_exclusive = config.get_bool("target-exclusive");
-    request.target_action = ops::parse_target_action(config.get_string("target-action"))
-                                .value_or(ops::TargetAction::pause);
+    request.target_action = ops::restore::parse_target_action(config.get_string("target-action"))
+                                .value_or(ops::restore::TargetAction::pause);
     request.recovery_options = config.get_hash("recovery-option");
     request.archive_mode_off = config.get_string("archive-mode") == "off";
     request.restore_command = make_restore_command(context);
@@ -71,9 +72,9 @@ std::string make_restore_command(const Context& context, const std::string& pg_p
     return command + " archive-get %f \"%p\"";
 }
 
-Result<ops::RestoreRequest> restore_request(const Context& context) {
+Result<ops::restore::RestoreRequest> restore_request(const Context& context) {
     const config::Config& config = context.config;
-    ops::RestoreRequest request;
+    ops::restore::RestoreRequest request;
     request.repositories = CHRONOS_TRY(open_repositories(config));
     request.other_repositories = open_other_repositories(config);
     request.stanza = config.stanza();

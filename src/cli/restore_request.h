@@ -1,13 +1,13 @@
 #pragma once
 
-#include "chronos/ops/restore.h"
+#include "chronos/ops/restore/restore.h"
 #include "cli/context.h"
 
 /// What restore and drill share.
 namespace chronos::cli {
 
 /// The restore that the options ask for.
-Result<ops::RestoreRequest> restore_request(const Context& context);
+Result<ops::restore::RestoreRequest> restore_request(const Context& context);
 
 /// The call of archive-get for a cluster in `pg_path`, with what this command line said. With a
 /// `spool_path` segments are fetched ahead there instead of where the configuration says.

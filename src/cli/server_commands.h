@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "chronos/db/connection.h"
-#include "chronos/ops/backup.h"
-#include "chronos/ops/check.h"
-#include "chronos/ops/stanza.h"
+#include "chronos/ops/backup/backup.h"
+#include "chronos/ops/check/check.h"
+#include "chronos/ops/stanza/stanza.h"
 #include "cli/context.h"
 
 /// Commands that ask a server, over whatever connection there is to it: libpq's from a shell, the

@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "chronos/ops/verify.h"
+#include "chronos/ops/verify/verify.h"
 
 namespace chronos::cli {
 

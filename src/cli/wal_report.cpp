@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "chronos/base/text.h"
-#include "chronos/ops/windows.h"
+#include "chronos/ops/windows/windows.h"
 #include "cli/per_repository.h"
 
 namespace chronos::cli {

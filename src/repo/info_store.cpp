@@ -15,6 +15,7 @@
 #include "chronos/repo/manifest_store.h"
 #include "chronos/repo/passphrase.h"
 #include "chronos/repo/proven_text.h"
+#include "chronos/storage/parallel.h"
 #include "repo/manifest_sink.h"
 
 namespace chronos::repo {

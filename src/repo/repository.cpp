@@ -6,6 +6,7 @@
 #include "chronos/repo/passphrase.h"
 #include "chronos/repo/proven_text.h"
 #include "chronos/repo/side_files.h"
+#include "chronos/storage/parallel.h"
 
 namespace chronos::repo {
 namespace {

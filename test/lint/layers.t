@@ -75,8 +75,9 @@ for my $file (sort @files)
 	my ($module) = $file =~ m{^(?:src|include/chronos)/(\w+)/};
 	if (!defined $module) { push @problems, "$file lies in no module"; next }
 	if (!exists $arrows{$module}) { push @problems, "$file: unknown module $module"; next }
-	my ($verb) = $file =~ m{^src/ops/(\w+)/};
+	my ($verb) = $file =~ m{^(?:src|include/chronos)/ops/(\w+)/};
 	open my $in, '<', $file or die "$file: $!";
+	my $in_namespace = !defined $verb;
 	while (my $line = <$in>)
 	{
 		my $where = "$file:$.";
@@ -85,9 +86,10 @@ for my $file (sort @files)
 			my ($to, $header) = ($1, $2);
 			push @problems, "$where: $module may not include $to"
 			  if $to ne $module && !grep { $_ eq $to } @{ $arrows{$module} };
-			# ops/restore.h and ops/restore_plan.h belong to the verb restore.
+			push @problems, "$where: what pgBackRest reads does not know our own files beside it: $header"
+			  if $to eq 'repo' && $header =~ m{^side/} && $file =~ m{/repo/[^/]+$};
 			push @problems, "$where: verb $verb includes another verb's $header"
-			  if $to eq 'ops' && defined $verb && $header !~ /^\Q$verb\E(?:_\w+)?\.h$/;
+			  if $to eq 'ops' && defined $verb && $header !~ m{^\Q$verb\E/};
 		}
 		elsif ($line =~ /^\s*#\s*include\s+"([^"]+)"/)
 		{
@@ -96,6 +98,9 @@ for my $file (sort @files)
 			  if $header =~ m{^(\w+)/} && -e "src/$header" && $1 ne $module;
 			push @problems, "$where: \"$header\" is a private header of another verb"
 			  if $header =~ m{^ops/(\w+)/} && defined $verb && $1 ne $verb;
+			# One name for a header, whoever includes it: from the top of src. The server's own are in quotes too.
+			push @problems, "$where: \"$header\" is to be named from the top of src"
+			  if $module ne 'extension' && $header !~ m{^chronos/} && !-e "src/$header";
 		}
 		elsif ($line =~ /^\s*#\s*include\s+<([^>]+)>/)
 		{
@@ -108,6 +113,7 @@ for my $file (sort @files)
 				  if !grep { $file =~ m{^src/\Q$_\E(?:/|$)} } @folders;
 			}
 		}
+		$in_namespace ||= $line =~ /^namespace chronos::ops::\Q$verb\E \{/;
 		next if $line =~ m{^\s*(?://|\*)};
 		while ($line =~ /(?<![\w.>:"])(?:std::|::)?(\w+)\s*\(/g)
 		{
@@ -116,6 +122,7 @@ for my $file (sort @files)
 		}
 	}
 	close $in;
+	push @problems, "$file: what a verb has lies in chronos::ops::$verb" if !$in_namespace;
 }
 is(join("\n", @problems), '', 'every include follows an arrow, every library ends in its folder');
 

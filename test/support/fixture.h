@@ -7,6 +7,7 @@
 #include <string>
 
 #include "chronos/repo/repository.h"
+#include "chronos/storage/posix/posix_storage.h"
 #include "fixtures_directory.h"
 #include "temporary_directory.h"
 

@@ -8,7 +8,7 @@
 #include "chronos/base/result.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/repo/info.h"
-#include "chronos/repo/lock.h"
+#include "chronos/repo/local/lock.h"
 #include "chronos/repo/repository.h"
 
 namespace chronos::repo {

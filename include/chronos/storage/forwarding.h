@@ -42,6 +42,7 @@ public:
         return next_.make_link(name, destination);
     }
     Result<> sync_tree(const ObjectName& directory) override { return next_.sync_tree(directory); }
+    MultipartUploads* uploads() override { return next_.uploads(); }
 
 private:
     std::shared_ptr<Storage> owned_;
@@ -63,6 +64,7 @@ public:
     Result<> make_path(const ObjectName& directory) override { return refuse(directory); }
     Result<> make_link(const ObjectName& name, const std::string&) override { return refuse(name); }
     Result<> sync_tree(const ObjectName& directory) override { return refuse(directory); }
+    MultipartUploads* uploads() override { return nullptr; }
 
 private:
     Error refuse(const ObjectName& name) const {

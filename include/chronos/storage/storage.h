@@ -1,10 +1,6 @@
 #pragma once
 
-#include <sys/types.h>
-
-#include <chrono>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,7 +9,6 @@
 
 #include "chronos/base/clock.h"
 #include "chronos/io/stream.h"
-#include "chronos/io/worker_pool.h"
 
 namespace chronos::storage {
 
@@ -56,11 +51,31 @@ struct Range {
     std::optional<std::uint64_t> size_bytes = std::nullopt;
 };
 
+/// An upload in parts that was begun and has not ended: it costs money and shows in no listing.
+struct PendingUpload {
+    ObjectName name;
+    std::string upload_id;
+    UnixTime initiated = 0;
+};
+
+/// What a store can do that has large objects uploaded in parts.
+class MultipartUploads {
+public:
+    virtual ~MultipartUploads() = default;
+
+    virtual Result<std::vector<PendingUpload>> pending() = 0;
+    /// Succeeds if it is gone already.
+    virtual Result<> abort(const PendingUpload& upload) = 0;
+    /// Begins one and leaves it: to see whether that is permitted.
+    virtual Result<PendingUpload> begin(const ObjectName& name) = 0;
+};
+
 /// A flat set of named objects: a directory tree, a bucket, or memory.
 ///
 /// Any method may be called from any thread; what it returns belongs to one thread at a time.
-/// An implementation makes one attempt and reports the outcome: waiting and repeating is done by
-/// RetryingStorage, which wraps all of them alike. Each passes test/support/storage_contract.h.
+/// What an implementation reports is the outcome: failures that pass by themselves it has waited
+/// for already, each as its medium wants it (a bucket's requests are repeated by its client, a
+/// disk's calls are not). Each passes test/support/storage_contract.h.
 class Storage {
 public:
     virtual ~Storage() = default;
@@ -101,6 +116,9 @@ public:
 
     /// Returns when everything written below `directory` so far survives a power failure.
     virtual Result<> sync_tree(const ObjectName& directory) = 0;
+
+    /// Null where there are none. Belongs to the storage; any thread.
+    virtual MultipartUploads* uploads() { return nullptr; }
 };
 
 /// Whole small objects (info files, manifests, history): at most `size_max` bytes.
@@ -110,39 +128,8 @@ Result<> write_object(Storage& storage, const ObjectName& name, std::string_view
                       WriteMode mode = WriteMode::atomic);
 Result<bool> exists(Storage& storage, const ObjectName& name);
 
-/// How many threads should read or write objects of `storage` at once when `process_max` may
-/// compute: a thread for each where storage is near, enough to keep a distant link busy where not.
-io::Workers workers_for(const Storage& storage, std::size_t process_max);
-/// Runs questions of which none needs another's answer: at the same time where each of them is a
-/// round trip, else one after the other. The first error; the others may have been asked or not.
-Result<> at_once(const Storage& storage, const std::vector<std::function<Result<>()>>& questions);
-/// A question for at_once() whose answer is put into `value`.
-template <class Value, class Question>
-std::function<Result<>()> answer_into(Value& value, Question question) {
-    return [&value, question]() -> Result<> {
-        value = CHRONOS_TRY(question());
-        return {};
-    };
-}
-/// What the objects under way of such threads may keep in memory in all, and what one of a size
-/// counts (stages, parts under way, answers not yet taken); 0 where storage is near.
-inline constexpr std::uint64_t kBytesInFlightMax = std::uint64_t{128} << 20;
-std::uint64_t cost_of_writing(const Storage& storage, std::uint64_t size_bytes);
-std::uint64_t cost_of_reading(const Storage& storage, std::uint64_t size_bytes);
-
 /// Whether a name has the form that ObjectName promises, and no component "." or "..": names may
 /// come from a manifest that somebody tampered with. "" is a name only where a directory is meant.
 bool is_object_name(std::string_view name);
-
-/// Modes of what a repository holds; the process umask does not narrow them when neutral_umask.
-struct PosixOptions {
-    mode_t file_mode = 0640;
-    mode_t path_mode = 0750;
-    bool neutral_umask = true;
-};
-
-/// A directory tree below `root` (absolute). Temporary names end in ".pgbackrest.tmp", which
-/// readers of the format ignore; list() and list_tree() leave them out.
-std::unique_ptr<Storage> make_posix_storage(std::string root, PosixOptions options = {});
 
 }  // namespace chronos::storage

@@ -2,6 +2,7 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "chronos/storage/posix/posix_storage.h"
 #include "chronos/storage/storage.h"
 #include "cli/serve/http_server.h"
 #include "cli/serve/service.h"

@@ -9,6 +9,7 @@
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/repo/repository.h"
+#include "chronos/storage/posix/posix_storage.h"
 #include "chronos/storage/storage.h"
 #include "cli/alert.h"
 #include "cli/metrics.h"

@@ -1,4 +1,4 @@
-#include "chronos/ops/annotate.h"
+#include "chronos/ops/annotate/annotate.h"
 
 #include <optional>
 
@@ -6,8 +6,8 @@
 #include "chronos/base/text.h"
 #include "chronos/repo/annotations.h"
 #include "chronos/repo/info.h"
-#include "chronos/repo/lease.h"
-#include "chronos/repo/lock.h"
+#include "chronos/repo/local/lock.h"
+#include "chronos/repo/side/lease.h"
 
 namespace chronos::ops::annotate {
 namespace {

@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "chronos/base/log.h"
-#include "chronos/ops/archive_ahead.h"
+#include "chronos/ops/archive/ahead.h"
 
 namespace chronos::ops::archive {
 namespace {

@@ -1,4 +1,4 @@
-#include "commit_log.h"
+#include "ops/archive/commit_log.h"
 
 #include <algorithm>
 #include <exception>

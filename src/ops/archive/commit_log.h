@@ -6,8 +6,8 @@
 #include <thread>
 #include <vector>
 
-#include "chronos/repo/wal_notes.h"
-#include "targets.h"
+#include "chronos/repo/side/wal_notes.h"
+#include "ops/archive/targets.h"
 
 namespace chronos::ops::archive {
 

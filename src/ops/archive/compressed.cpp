@@ -1,4 +1,4 @@
-#include "compressed.h"
+#include "ops/archive/compressed.h"
 
 #include <algorithm>
 

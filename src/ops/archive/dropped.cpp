@@ -13,8 +13,8 @@
 #include "chronos/base/text.h"
 #include "chronos/io/file_descriptor.h"
 #include "chronos/io/local_file.h"
-#include "chronos/ops/archive_ahead.h"
-#include "chronos/ops/archive_dropped.h"
+#include "chronos/ops/archive/ahead.h"
+#include "chronos/ops/archive/dropped.h"
 #include "chronos/pgdata/wal.h"
 
 namespace chronos::ops::archive {

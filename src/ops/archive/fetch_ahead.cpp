@@ -9,7 +9,7 @@
 
 #include "chronos/io/cpu_tokens.h"
 
-#include "chronos/ops/archive_spool.h"
+#include "chronos/ops/archive/spool.h"
 
 namespace chronos::ops::archive {
 namespace {

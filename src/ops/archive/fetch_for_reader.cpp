@@ -2,7 +2,7 @@
 #include <mutex>
 #include <thread>
 
-#include "chronos/ops/archive_spool.h"
+#include "chronos/ops/archive/spool.h"
 
 namespace chronos::ops::archive {
 namespace {

@@ -4,17 +4,17 @@
 
 #include "chronos/base/log.h"
 #include "chronos/compress/compress.h"
-#include "chronos/ops/archive_get.h"
-#include "chronos/ops/archive_stream.h"
+#include "chronos/ops/archive/get.h"
+#include "chronos/ops/archive/stream.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/archives.h"
 #include "chronos/repo/info.h"
+#include "chronos/repo/local/stanza_memory.h"
 #include "chronos/repo/manifest_store.h"
-#include "chronos/repo/stanza_memory.h"
 #include "chronos/repo/wal_archive.h"
-#include "missing.h"
-#include "targets.h"
-#include "verified_file.h"
+#include "ops/archive/missing.h"
+#include "ops/archive/targets.h"
+#include "ops/archive/verified_file.h"
 
 namespace chronos::ops::archive {
 namespace {

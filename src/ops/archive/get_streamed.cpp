@@ -9,13 +9,13 @@
 #include "chronos/base/log.h"
 #include "chronos/compress/compress.h"
 #include "chronos/crypto/hash.h"
-#include "chronos/ops/archive_stream.h"
+#include "chronos/ops/archive/stream.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/archives.h"
 #include "chronos/repo/info.h"
-#include "chronos/repo/wal_notes.h"
-#include "missing.h"
-#include "verified_file.h"
+#include "chronos/repo/side/wal_notes.h"
+#include "ops/archive/missing.h"
+#include "ops/archive/verified_file.h"
 
 namespace chronos::ops::archive {
 namespace {

@@ -1,4 +1,4 @@
-#include "missing.h"
+#include "ops/archive/missing.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -11,12 +11,12 @@
 #include "chronos/pgdata/wal_commits.h"
 #include "chronos/pgdata/wal_extent.h"
 #include "chronos/repo/info.h"
+#include "chronos/repo/side/wal_notes.h"
 #include "chronos/repo/stanza.h"
 #include "chronos/repo/timelines.h"
 #include "chronos/repo/wal_archive.h"
-#include "chronos/repo/wal_notes.h"
-#include "targets.h"
-#include "verified_file.h"
+#include "ops/archive/targets.h"
+#include "ops/archive/verified_file.h"
 
 namespace chronos::ops::archive {
 namespace {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "chronos/ops/archive_get.h"
+#include "chronos/ops/archive/get.h"
 #include "chronos/pgdata/recovery_state.h"
 #include "chronos/pgdata/wal_extent.h"
 

@@ -1,4 +1,4 @@
-#include "packed_segment.h"
+#include "ops/archive/packed_segment.h"
 
 #include <algorithm>
 #include <string>

@@ -4,9 +4,9 @@
 #include <memory>
 
 #include "chronos/io/worker_pool.h"
-#include "compressed.h"
-#include "wal_compressor.h"
-#include "wal_source.h"
+#include "ops/archive/compressed.h"
+#include "ops/archive/wal_compressor.h"
+#include "ops/archive/wal_source.h"
 
 namespace chronos::ops::archive {
 

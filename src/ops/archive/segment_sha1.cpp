@@ -1,4 +1,4 @@
-#include "segment_sha1.h"
+#include "ops/archive/segment_sha1.h"
 
 namespace chronos::ops::archive {
 

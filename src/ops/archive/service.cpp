@@ -1,4 +1,4 @@
-#include "chronos/ops/archive_service.h"
+#include "chronos/ops/archive/service.h"
 
 #include <sys/stat.h>
 
@@ -12,7 +12,7 @@
 
 #include "chronos/base/clock.h"
 #include "chronos/base/log.h"
-#include "compressed.h"
+#include "ops/archive/compressed.h"
 
 namespace chronos::ops::archive {
 namespace {

@@ -14,9 +14,9 @@
 #include <thread>
 
 #include "chronos/io/local_file.h"
-#include "chronos/ops/archive_spool.h"
+#include "chronos/ops/archive/spool.h"
 #include "chronos/pgdata/wal.h"
-#include "verified_file.h"
+#include "ops/archive/verified_file.h"
 
 namespace chronos::ops::archive {
 namespace {

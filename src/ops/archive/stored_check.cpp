@@ -1,4 +1,4 @@
-#include "stored_check.h"
+#include "ops/archive/stored_check.h"
 
 #include <memory>
 

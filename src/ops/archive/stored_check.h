@@ -1,7 +1,7 @@
 #pragma once
 
 #include "chronos/repo/wal_archive.h"
-#include "targets.h"
+#include "ops/archive/targets.h"
 
 namespace chronos::ops::archive {
 

@@ -10,14 +10,14 @@
 #include "chronos/base/log.h"
 #include "chronos/crypto/hash.h"
 #include "chronos/io/file_descriptor.h"
-#include "chronos/ops/archive_stream.h"
+#include "chronos/ops/archive/stream.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/pgdata/wal_commits.h"
+#include "chronos/repo/side/wal_notes.h"
 #include "chronos/repo/side_files.h"
 #include "chronos/repo/wal_archive.h"
-#include "chronos/repo/wal_notes.h"
-#include "targets.h"
+#include "ops/archive/targets.h"
 
 namespace chronos::ops::archive {
 namespace {

@@ -1,4 +1,4 @@
-#include "targets.h"
+#include "ops/archive/targets.h"
 
 #include <algorithm>
 

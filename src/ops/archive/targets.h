@@ -7,11 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "chronos/ops/archive_push.h"
+#include "chronos/ops/archive/push.h"
 #include "chronos/repo/info.h"
-#include "chronos/repo/owner.h"
+#include "chronos/repo/local/stanza_memory.h"
+#include "chronos/repo/side/owner.h"
 #include "chronos/repo/stanza.h"
-#include "chronos/repo/stanza_memory.h"
 
 namespace chronos::ops::archive {
 

@@ -1,4 +1,4 @@
-#include "verified_file.h"
+#include "ops/archive/verified_file.h"
 
 #include <fcntl.h>
 #include <unistd.h>

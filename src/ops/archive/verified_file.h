@@ -10,7 +10,7 @@
 #include "chronos/io/stream.h"
 #include "chronos/pgdata/wal_extent.h"
 #include "chronos/repo/stanza.h"
-#include "segment_sha1.h"
+#include "ops/archive/segment_sha1.h"
 
 namespace chronos::ops::archive {
 

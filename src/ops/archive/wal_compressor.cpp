@@ -1,4 +1,4 @@
-#include "wal_compressor.h"
+#include "ops/archive/wal_compressor.h"
 
 namespace chronos::ops::archive {
 

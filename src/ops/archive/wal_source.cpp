@@ -1,4 +1,4 @@
-#include "wal_source.h"
+#include "ops/archive/wal_source.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -1,4 +1,4 @@
-#include "chronos/ops/backup.h"
+#include "chronos/ops/backup/backup.h"
 
 #include <algorithm>
 #include <functional>
@@ -16,12 +16,13 @@
 #include "chronos/pgdata/exclude.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/annotations.h"
-#include "chronos/repo/lease.h"
-#include "chronos/repo/lock.h"
+#include "chronos/repo/local/lock.h"
 #include "chronos/repo/manifest_store.h"
-#include "chronos/repo/outside_config.h"
-#include "chronos/repo/owner.h"
 #include "chronos/repo/places.h"
+#include "chronos/repo/side/lease.h"
+#include "chronos/repo/side/outside_config.h"
+#include "chronos/repo/side/owner.h"
+#include "chronos/storage/parallel.h"
 #include "ops/backup/clock_gate.h"
 #include "ops/backup/companions.h"
 #include "ops/backup/copy.h"

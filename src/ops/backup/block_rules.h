@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "chronos/ops/backup.h"
+#include "chronos/ops/backup/backup.h"
 #include "chronos/repo/manifest.h"
 
 namespace chronos::ops::backup {

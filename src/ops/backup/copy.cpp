@@ -12,6 +12,7 @@
 #include "chronos/io/worker_pool.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/repo/stored_file.h"
+#include "chronos/storage/parallel.h"
 #include "ops/backup/block_pipeline.h"
 #include "ops/backup/block_rules.h"
 #include "ops/backup/bundle.h"

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "chronos/base/cancel.h"
-#include "chronos/ops/backup.h"
+#include "chronos/ops/backup/backup.h"
 #include "chronos/pgdata/cluster_files.h"
 #include "chronos/storage/storage.h"
 #include "ops/backup/clock_gate.h"

@@ -10,6 +10,7 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "chronos/storage/parallel.h"
 
 namespace chronos::ops::backup {
 namespace {

@@ -11,7 +11,7 @@
 #include "chronos/base/cancel.h"
 #include "chronos/base/progress.h"
 #include "chronos/db/connection.h"
-#include "chronos/repo/lock.h"
+#include "chronos/repo/local/lock.h"
 #include "ops/backup/stages.h"
 
 namespace chronos::ops::backup {

@@ -2,7 +2,7 @@
 
 #include <optional>
 
-#include "chronos/ops/backup.h"
+#include "chronos/ops/backup/backup.h"
 #include "chronos/repo/info.h"
 
 namespace chronos::ops::backup {

@@ -2,7 +2,7 @@
 
 #include "chronos/base/cancel.h"
 #include "chronos/db/server.h"
-#include "chronos/ops/backup.h"
+#include "chronos/ops/backup/backup.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/repo/info.h"
 

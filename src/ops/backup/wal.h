@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "chronos/ops/backup.h"
+#include "chronos/ops/backup/backup.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/wal_archive.h"
 #include "ops/backup/store_pipeline.h"

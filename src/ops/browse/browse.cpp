@@ -1,4 +1,4 @@
-#include "chronos/ops/browse.h"
+#include "chronos/ops/browse/browse.h"
 
 #include <regex.h>
 

@@ -1,4 +1,4 @@
-#include "chronos/ops/check.h"
+#include "chronos/ops/check/check.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -12,9 +12,9 @@
 #include "chronos/pgdata/control_file.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/info.h"
-#include "chronos/repo/outside_config.h"
+#include "chronos/repo/side/outside_config.h"
+#include "chronos/repo/side/verify_result.h"
 #include "chronos/repo/stanza.h"
-#include "chronos/repo/verify_result.h"
 #include "chronos/repo/wal_archive.h"
 #include "ops/check/storage.h"
 

@@ -4,7 +4,7 @@
 
 #include "chronos/repo/empty_paths.h"
 #include "chronos/repo/side_files.h"
-#include "chronos/storage/s3.h"
+#include "chronos/storage/s3/s3_storage.h"
 
 namespace chronos::ops::check {
 namespace {
@@ -69,15 +69,16 @@ Result<> Trial::try_list() {
 }
 
 void Trial::try_parts() {
-    if (!storage_.features().remote) return;
-    const auto upload = storage::begin_upload(storage_, object_);
+    storage::MultipartUploads* uploads = storage_.uploads();
+    if (uploads == nullptr) return;
+    const auto upload = uploads->begin(object_);
     if (!upload) {
         works("upload in parts", upload.error());
         return;
     }
     works("upload in parts", {});
-    works_if_wanted("abort of uploads", storage::abort_upload(storage_, *upload));
-    const auto pending = storage::list_pending_uploads(storage_);
+    works_if_wanted("abort of uploads", uploads->abort(*upload));
+    const auto pending = uploads->pending();
     works_if_wanted("list of uploads", pending ? Result<>() : Result<>(pending.error()));
 }
 

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "chronos/ops/check.h"
+#include "chronos/ops/check/check.h"
 
 namespace chronos::ops::check {
 

@@ -1,4 +1,4 @@
-#include "checks.h"
+#include "ops/drill/checks.h"
 
 #include <sys/wait.h>
 
@@ -8,7 +8,7 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
-#include "stopwatch.h"
+#include "ops/drill/stopwatch.h"
 
 namespace chronos::ops::drill {
 namespace {

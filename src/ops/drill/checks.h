@@ -1,7 +1,7 @@
 #pragma once
 
-#include "chronos/ops/drill.h"
-#include "server.h"
+#include "chronos/ops/drill/drill.h"
+#include "ops/drill/server.h"
 
 namespace chronos::ops::drill {
 

@@ -4,12 +4,12 @@
 #include <cstdlib>
 #include <utility>
 
-#include "checks.h"
 #include "chronos/base/log.h"
 #include "chronos/pgdata/data_directory.h"
-#include "scratch.h"
-#include "server.h"
-#include "stopwatch.h"
+#include "ops/drill/checks.h"
+#include "ops/drill/scratch.h"
+#include "ops/drill/server.h"
+#include "ops/drill/stopwatch.h"
 
 namespace chronos::ops::drill {
 namespace {

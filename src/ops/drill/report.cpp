@@ -2,7 +2,7 @@
 #include <cstdio>
 
 #include "chronos/base/text.h"
-#include "chronos/ops/drill.h"
+#include "chronos/ops/drill/drill.h"
 
 namespace chronos::ops::drill {
 namespace {

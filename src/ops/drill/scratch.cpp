@@ -1,4 +1,4 @@
-#include "scratch.h"
+#include "ops/drill/scratch.h"
 
 #include <fcntl.h>
 #include <sys/file.h>

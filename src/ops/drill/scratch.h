@@ -3,7 +3,7 @@
 #include <memory>
 
 #include "chronos/io/file_descriptor.h"
-#include "chronos/ops/drill.h"
+#include "chronos/ops/drill/drill.h"
 
 namespace chronos::ops::drill {
 

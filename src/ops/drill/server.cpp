@@ -1,4 +1,4 @@
-#include "server.h"
+#include "ops/drill/server.h"
 
 #include <sys/stat.h>
 #include <unistd.h>

@@ -3,9 +3,9 @@
 #include <functional>
 #include <memory>
 
-#include "child.h"
 #include "chronos/db/connection.h"
-#include "chronos/ops/drill.h"
+#include "chronos/ops/drill/drill.h"
+#include "ops/drill/child.h"
 
 namespace chronos::ops::drill {
 

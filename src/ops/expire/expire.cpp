@@ -1,4 +1,4 @@
-#include "chronos/ops/expire.h"
+#include "chronos/ops/expire/expire.h"
 
 #include <algorithm>
 #include <optional>
@@ -7,13 +7,14 @@
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/pgdata/wal.h"
-#include "chronos/repo/hold.h"
-#include "chronos/repo/lease.h"
-#include "chronos/repo/lock.h"
+#include "chronos/repo/local/lock.h"
 #include "chronos/repo/manifest_store.h"
-#include "chronos/repo/owner.h"
+#include "chronos/repo/side/hold.h"
+#include "chronos/repo/side/lease.h"
+#include "chronos/repo/side/owner.h"
+#include "chronos/repo/side/wal_notes.h"
 #include "chronos/repo/wal_archive.h"
-#include "chronos/repo/wal_notes.h"
+#include "chronos/storage/parallel.h"
 #include "ops/expire/retention.h"
 #include "ops/expire/wal.h"
 

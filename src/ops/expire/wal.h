@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "chronos/ops/expire.h"
+#include "chronos/ops/expire/expire.h"
 #include "chronos/repo/info.h"
 
 namespace chronos::ops::expire {

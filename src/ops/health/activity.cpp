@@ -1,4 +1,4 @@
-#include "chronos/ops/health.h"
+#include "chronos/ops/health/health.h"
 #include "ops/health/columns.h"
 
 namespace chronos::ops::health {

@@ -1,13 +1,13 @@
 #include <algorithm>
 
 #include "chronos/base/text.h"
-#include "chronos/ops/health.h"
+#include "chronos/ops/health/health.h"
 #include "chronos/pgdata/wal.h"
-#include "chronos/repo/drill.h"
-#include "chronos/repo/hold.h"
 #include "chronos/repo/manifest_store.h"
+#include "chronos/repo/side/drill.h"
+#include "chronos/repo/side/hold.h"
+#include "chronos/repo/side/verify_result.h"
 #include "chronos/repo/stanza.h"
-#include "chronos/repo/verify_result.h"
 #include "chronos/repo/wal_archive.h"
 #include "chronos/storage/storage.h"
 #include "ops/health/ahead.h"

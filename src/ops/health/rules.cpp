@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "chronos/base/text.h"
-#include "chronos/ops/health.h"
+#include "chronos/ops/health/health.h"
 #include "ops/health/ahead.h"
 
 namespace chronos::ops::health {

@@ -2,7 +2,7 @@
 
 #include "chronos/base/text.h"
 #include "chronos/db/server.h"
-#include "chronos/ops/health.h"
+#include "chronos/ops/health/health.h"
 #include "ops/health/columns.h"
 
 namespace chronos::ops::health {

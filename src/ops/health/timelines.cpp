@@ -4,7 +4,7 @@
 
 #include "chronos/pgdata/wal.h"
 #include "chronos/pgdata/wal_commits.h"
-#include "chronos/repo/kept_aside.h"
+#include "chronos/repo/side/kept_aside.h"
 #include "chronos/repo/timelines.h"
 #include "chronos/repo/wal_archive.h"
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "chronos/ops/health.h"
+#include "chronos/ops/health/health.h"
 #include "ops/health/wal_runs.h"
 
 namespace chronos::ops::health {

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "chronos/ops/health.h"
+#include "chronos/ops/health/health.h"
 #include "chronos/repo/timelines.h"
 
 namespace chronos::ops::health {

@@ -1,4 +1,4 @@
-#include "chronos/ops/hold.h"
+#include "chronos/ops/hold/hold.h"
 
 #include <algorithm>
 #include <memory>
@@ -6,9 +6,9 @@
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/repo/annotations.h"
-#include "chronos/repo/hold.h"
 #include "chronos/repo/info.h"
-#include "chronos/repo/lock.h"
+#include "chronos/repo/local/lock.h"
+#include "chronos/repo/side/hold.h"
 
 namespace chronos::ops::hold {
 namespace {

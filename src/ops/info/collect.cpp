@@ -2,11 +2,11 @@
 #include <set>
 
 #include "chronos/base/text.h"
-#include "chronos/ops/info.h"
+#include "chronos/ops/info/info.h"
 #include "chronos/repo/stanza.h"
 #include "chronos/repo/wal_archive.h"
 
-namespace chronos::ops {
+namespace chronos::ops::info {
 namespace {
 
 using repo::Repository;
@@ -298,4 +298,4 @@ Result<InfoReport> collect_info(const InfoRequest& request) {
     return report;
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::info

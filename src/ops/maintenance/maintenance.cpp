@@ -1,10 +1,10 @@
-#include "chronos/ops/maintenance.h"
+#include "chronos/ops/maintenance/maintenance.h"
 
 #include <algorithm>
 
 #include "chronos/base/log.h"
 #include "chronos/repo/stanza.h"
-#include "chronos/storage/s3.h"
+#include "chronos/storage/s3/s3_storage.h"
 
 namespace chronos::ops::maintenance {
 namespace {
@@ -27,12 +27,13 @@ Result<> check_stanza(const repo::Repository& repository, const std::string& sta
 Result<> tidy(const MaintenanceRequest& request, const repo::Repository& repository,
               const Cancellation& cancel, std::vector<StaleUpload>& found) {
     CHRONOS_TRY(check_stanza(repository, request.stanza));
-    if (!repository.storage->features().remote) return {};
+    storage::MultipartUploads* uploads = repository.storage->uploads();
+    if (uploads == nullptr) return {};
     const UnixTime limit = unix_now() - request.upload_age.count();
-    for (const auto& upload : CHRONOS_TRY(storage::list_pending_uploads(*repository.storage))) {
+    for (const storage::PendingUpload& upload : CHRONOS_TRY(uploads->pending())) {
         CHRONOS_TRY(cancel.check());
         if (upload.initiated > limit || !belongs_to(upload.name, request.stanza)) continue;
-        if (!request.dry_run) CHRONOS_TRY(storage::abort_upload(*repository.storage, upload));
+        if (!request.dry_run) CHRONOS_TRY(uploads->abort(upload));
         found.push_back({repository.key, upload.name, upload.initiated});
     }
     return {};

@@ -1,4 +1,4 @@
-#include "chronos/ops/rekey.h"
+#include "chronos/ops/rekey/rekey.h"
 
 #include <memory>
 #include <optional>
@@ -6,9 +6,9 @@
 
 #include "chronos/base/log.h"
 #include "chronos/repo/info.h"
-#include "chronos/repo/lease.h"
-#include "chronos/repo/lock.h"
+#include "chronos/repo/local/lock.h"
 #include "chronos/repo/proven_text.h"
+#include "chronos/repo/side/lease.h"
 #include "chronos/repo/stanza.h"
 
 namespace chronos::ops::rekey {

@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "chronos/ops/repair.h"
-#include "chronos/repo/lease.h"
+#include "chronos/ops/repair/repair.h"
+#include "chronos/repo/side/lease.h"
 
 namespace chronos::ops::repair {
 

@@ -1,4 +1,4 @@
-#include "chronos/ops/repair.h"
+#include "chronos/ops/repair/repair.h"
 
 #include <algorithm>
 #include <ctime>
@@ -7,7 +7,7 @@
 #include "chronos/base/clock.h"
 #include "chronos/base/text.h"
 #include "chronos/crypto/cipher.h"
-#include "chronos/repo/lease.h"
+#include "chronos/repo/side/lease.h"
 #include "chronos/repo/timelines.h"
 #include "ops/repair/archives.h"
 #include "ops/repair/backups.h"

@@ -1,4 +1,4 @@
-#include "copy.h"
+#include "ops/restore/copy.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -19,12 +19,13 @@
 #include "chronos/io/worker_pool.h"
 #include "chronos/repo/stored_file.h"
 #include "chronos/storage/forwarding.h"
-#include "destination.h"
-#include "mapping.h"
-#include "selective.h"
-#include "target_file.h"
+#include "chronos/storage/parallel.h"
+#include "ops/restore/destination.h"
+#include "ops/restore/mapping.h"
+#include "ops/restore/selective.h"
+#include "ops/restore/target_file.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 /// Bounds of a run of bundle members: large enough that a request is worth it, small enough that
@@ -613,4 +614,4 @@ Result<CopyResult> copy_files(const CopyRequest& request, const Cancellation& ca
     return result;
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

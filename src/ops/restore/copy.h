@@ -4,11 +4,11 @@
 #include <functional>
 #include <set>
 
-#include "chronos/ops/restore.h"
-#include "durability.h"
-#include "ownership.h"
+#include "chronos/ops/restore/restore.h"
+#include "ops/restore/durability.h"
+#include "ops/restore/ownership.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 
 struct CopyRequest {
     const RestoreRequest* request = nullptr;
@@ -41,4 +41,4 @@ Result<CopyResult> copy_files(const CopyRequest& request, const Cancellation& ca
 Result<repo::Manifest> manifest_of_stand_in(const RestoreRequest& request, const RestorePlan& plan,
                                             const repo::Repository& repository);
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

@@ -1,4 +1,4 @@
-#include "destination.h"
+#include "ops/restore/destination.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -12,9 +12,9 @@
 #include <unordered_map>
 
 #include "chronos/base/log.h"
-#include "durability.h"
+#include "ops/restore/durability.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 namespace fs = std::filesystem;
@@ -345,4 +345,4 @@ Result<> prepare_destinations(const RestorePlan& plan, const Ownership& ownershi
     return make_links_and_directories(plan, index, ownership);
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

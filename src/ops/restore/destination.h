@@ -4,12 +4,12 @@
 #include <string>
 #include <vector>
 
-#include "chronos/ops/restore.h"
+#include "chronos/ops/restore/restore.h"
 #include "chronos/pgdata/cluster_files.h"
-#include "mapping.h"
-#include "ownership.h"
+#include "ops/restore/mapping.h"
+#include "ops/restore/ownership.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 
 /// Kind pg_running if there is a postmaster.pid in the data directory.
 Result<> refuse_running(const std::string& pg_path);
@@ -55,4 +55,4 @@ Result<> check_destination(const RestorePlan& plan, const Destination& destinati
 /// if a server has been started since the plan was made.
 Result<> prepare_destinations(const RestorePlan& plan, const Ownership& ownership);
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

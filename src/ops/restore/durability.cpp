@@ -1,4 +1,4 @@
-#include "durability.h"
+#include "ops/restore/durability.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -15,7 +15,7 @@
 
 #include "chronos/base/activity.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 /// statfs() magic numbers of file systems whose syncfs() writes all and reports errors.
@@ -99,4 +99,4 @@ Result<> sync_path(const std::string& path) {
     return {};
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

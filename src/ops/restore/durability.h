@@ -5,7 +5,7 @@
 
 #include "chronos/base/result.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 
 /// Makes everything that was written below some directories durable at once.
 ///
@@ -42,4 +42,4 @@ private:
 /// fsync() of a file or directory.
 Result<> sync_path(const std::string& path);
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

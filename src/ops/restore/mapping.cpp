@@ -1,4 +1,4 @@
-#include "mapping.h"
+#include "ops/restore/mapping.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -6,7 +6,7 @@
 
 #include "chronos/base/text.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 constexpr std::string_view kDataPrefix = "pg_data/";
@@ -276,4 +276,4 @@ const std::string& data_directory(const repo::Manifest& manifest) {
         ->path;
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

@@ -3,9 +3,9 @@
 #include <string>
 #include <vector>
 
-#include "chronos/ops/restore.h"
+#include "chronos/ops/restore/restore.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 
 /// Moves the manifest in `plan` to the destinations of this restore: data directory, tablespaces,
 /// links (docs/format/restore.md, Mapping). Kinds tablespace_map, link_map, link_destination.
@@ -26,4 +26,4 @@ std::string path_of(const repo::Manifest& manifest, std::string_view name);
 /// The path of the data directory in the manifest.
 const std::string& data_directory(const repo::Manifest& manifest);
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

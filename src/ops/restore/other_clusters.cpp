@@ -1,4 +1,4 @@
-#include "other_clusters.h"
+#include "ops/restore/other_clusters.h"
 
 #include <array>
 #include <filesystem>
@@ -9,10 +9,10 @@
 #include "chronos/pgdata/control_file.h"
 #include "chronos/pgdata/data_directory.h"
 #include "chronos/pgdata/wal.h"
-#include "chronos/repo/owner.h"
-#include "destination.h"
+#include "chronos/repo/side/owner.h"
+#include "ops/restore/destination.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 namespace fs = std::filesystem;
@@ -197,4 +197,4 @@ void warn_of_living_original(const RestoreRequest& request, RestorePlan& plan) {
         "and the next restore would follow that one. For a copy beside it: --archive-mode=off");
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

@@ -1,8 +1,8 @@
 #pragma once
 
-#include "chronos/ops/restore.h"
+#include "chronos/ops/restore/restore.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 
 /// --delta and --force take what they find for an older state of the cluster that is restored, and
 /// remove what the backup does not have. Adds a problem to the plan for each place where it is
@@ -16,4 +16,4 @@ void guard_other_clusters(const RestoreRequest& request, RestorePlan& plan);
 /// look at the past.
 void warn_of_living_original(const RestoreRequest& request, RestorePlan& plan);
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

@@ -1,4 +1,4 @@
-#include "other_repositories.h"
+#include "ops/restore/other_repositories.h"
 
 #include <algorithm>
 #include <chrono>
@@ -11,7 +11,7 @@
 #include "chronos/repo/info.h"
 #include "chronos/repo/wal_archive.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 constexpr std::chrono::seconds kPatience{10};
@@ -84,4 +84,4 @@ void tell_of_other_wal(const RestoreRequest& request, const std::string& last, R
     }
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

@@ -2,9 +2,9 @@
 
 #include <string>
 
-#include "chronos/ops/restore.h"
+#include "chronos/ops/restore/restore.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 
 /// A warning for each of RestoreRequest::other_repositories that has WAL of the plan's cluster
 /// behind `last`, the last segment of the way ("" if there is none), on the timeline of the target
@@ -12,4 +12,4 @@ namespace chronos::ops {
 /// out.
 void tell_of_other_wal(const RestoreRequest& request, const std::string& last, RestorePlan& plan);
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

@@ -1,4 +1,4 @@
-#include "ownership.h"
+#include "ops/restore/ownership.h"
 
 #include <grp.h>
 #include <pwd.h>
@@ -7,7 +7,7 @@
 
 #include <set>
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 struct Names {
@@ -139,4 +139,4 @@ void bound_modes(repo::Manifest& manifest) {
         path.mode = (path.mode & kPermissions) | S_IRWXU;
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

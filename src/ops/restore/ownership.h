@@ -9,7 +9,7 @@
 
 #include "chronos/repo/manifest.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 
 /// Takes away what no file of a cluster needs and what would give away more than it contains:
 /// setuid, setgid and sticky bits.
@@ -44,4 +44,4 @@ private:
     std::vector<std::string> warnings_;
 };
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

@@ -1,11 +1,11 @@
-#include "page_errors.h"
+#include "ops/restore/page_errors.h"
 
 #include "chronos/pgdata/cluster_files.h"
-#include "destination.h"
-#include "mapping.h"
-#include "selective.h"
+#include "ops/restore/destination.h"
+#include "ops/restore/mapping.h"
+#include "ops/restore/selective.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 /// Paths at the destination. Files of databases that are left out are made of zeros.
@@ -41,4 +41,4 @@ Result<> judge_page_errors(const RestoreRequest& request, RestorePlan& plan) {
     return {};
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

@@ -1,4 +1,4 @@
-#include "parameters.h"
+#include "ops/restore/parameters.h"
 
 #include <algorithm>
 #include <atomic>
@@ -17,13 +17,14 @@
 #include "chronos/pgdata/server_parameters.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/pgdata/wal_extent.h"
+#include "chronos/repo/side/wal_notes.h"
 #include "chronos/repo/stored_file.h"
 #include "chronos/repo/wal_archive.h"
-#include "chronos/repo/wal_notes.h"
 #include "chronos/storage/forwarding.h"
+#include "chronos/storage/parallel.h"
 #include "chronos/storage/readable.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 /// Longer than this nobody waits for a plan that finds a target, which would else be missed after
@@ -595,4 +596,4 @@ void raise_parameters(const RestoreRequest& request, const pgdata::ServerConfig&
     }
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

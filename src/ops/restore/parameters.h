@@ -6,12 +6,12 @@
 #include <vector>
 
 #include "chronos/base/cancel.h"
-#include "chronos/ops/restore.h"
+#include "chronos/ops/restore/restore.h"
 #include "chronos/pgdata/server_config.h"
 #include "chronos/pgdata/wal_targets.h"
-#include "timeline.h"
+#include "ops/restore/timeline.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 
 /// What only the WAL itself knows.
 struct WalKnowledge {
@@ -89,4 +89,4 @@ private:
 void raise_parameters(const RestoreRequest& request, const pgdata::ServerConfig& config,
                       RestorePlan& plan);
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

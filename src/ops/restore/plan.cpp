@@ -7,30 +7,30 @@
 #include <map>
 
 #include "chronos/base/text.h"
-#include "chronos/ops/restore.h"
+#include "chronos/ops/restore/restore.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/pgdata/server_parameters.h"
 #include "chronos/repo/manifest_store.h"
 #include "chronos/repo/places.h"
+#include "chronos/repo/side/wal_notes.h"
 #include "chronos/repo/stored_file.h"
 #include "chronos/repo/wal_archive.h"
-#include "chronos/repo/wal_notes.h"
-#include "destination.h"
-#include "mapping.h"
-#include "other_clusters.h"
-#include "other_repositories.h"
-#include "ownership.h"
-#include "page_errors.h"
-#include "parameters.h"
-#include "select.h"
-#include "selective.h"
-#include "settings.h"
-#include "stored_objects.h"
-#include "target.h"
-#include "timeline.h"
-#include "wal_scan.h"
+#include "ops/restore/destination.h"
+#include "ops/restore/mapping.h"
+#include "ops/restore/other_clusters.h"
+#include "ops/restore/other_repositories.h"
+#include "ops/restore/ownership.h"
+#include "ops/restore/page_errors.h"
+#include "ops/restore/parameters.h"
+#include "ops/restore/select.h"
+#include "ops/restore/selective.h"
+#include "ops/restore/settings.h"
+#include "ops/restore/stored_objects.h"
+#include "ops/restore/target.h"
+#include "ops/restore/timeline.h"
+#include "ops/restore/wal_scan.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 namespace fs = std::filesystem;
@@ -620,4 +620,4 @@ Result<RestorePlan> plan_restore(const RestoreRequest& given) {
     return plan;
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

@@ -1,9 +1,9 @@
 #include "chronos/base/text.h"
-#include "chronos/ops/restore.h"
-#include "mapping.h"
-#include "target.h"
+#include "chronos/ops/restore/restore.h"
+#include "ops/restore/mapping.h"
+#include "ops/restore/target.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 std::string line(const char* label, const std::string& value) {
@@ -92,4 +92,4 @@ std::string format_restore_plan(const RestorePlan& plan) {
     return text + line("verdict", plan.problems.empty() ? "can be done" : "cannot be done");
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

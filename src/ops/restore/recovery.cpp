@@ -1,4 +1,4 @@
-#include "recovery.h"
+#include "ops/restore/recovery.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,12 +13,12 @@
 #include "chronos/base/quote.h"
 #include "chronos/base/text.h"
 #include "chronos/pgdata/server_config.h"
-#include "mapping.h"
-#include "target.h"
-#include "target_file.h"
-#include "timeline.h"
+#include "ops/restore/mapping.h"
+#include "ops/restore/target.h"
+#include "ops/restore/target_file.h"
+#include "ops/restore/timeline.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 /// Behind a line that keeps a setting of the cluster out of this recovery; the next restore knows
@@ -323,4 +323,4 @@ Result<> write_recovery_files(const RestoreRequest& request, const RestorePlan& 
                         "");
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

@@ -3,10 +3,10 @@
 #include <string>
 #include <vector>
 
-#include "chronos/ops/restore.h"
-#include "ownership.h"
+#include "chronos/ops/restore/restore.h"
+#include "ops/restore/ownership.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 
 struct RecoverySetting {
     std::string name;
@@ -32,4 +32,4 @@ std::string updated_auto_conf(const std::string& existing, const std::string& bl
 Result<> write_recovery_files(const RestoreRequest& request, const RestorePlan& plan,
                               const Ownership& ownership, bool sync);
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

@@ -7,24 +7,24 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
-#include "chronos/ops/restore.h"
+#include "chronos/ops/restore/restore.h"
 #include "chronos/pgdata/control_file.h"
-#include "chronos/repo/lock.h"
-#include "chronos/repo/spool.h"
-#include "copy.h"
-#include "destination.h"
-#include "durability.h"
-#include "mapping.h"
-#include "parameters.h"
-#include "recovery.h"
-#include "save_current.h"
-#include "selective.h"
-#include "settings.h"
-#include "start_hint.h"
-#include "target_file.h"
-#include "timeline.h"
+#include "chronos/repo/local/lock.h"
+#include "chronos/repo/local/spool.h"
+#include "ops/restore/copy.h"
+#include "ops/restore/destination.h"
+#include "ops/restore/durability.h"
+#include "ops/restore/mapping.h"
+#include "ops/restore/parameters.h"
+#include "ops/restore/recovery.h"
+#include "ops/restore/save_current.h"
+#include "ops/restore/selective.h"
+#include "ops/restore/settings.h"
+#include "ops/restore/start_hint.h"
+#include "ops/restore/target_file.h"
+#include "ops/restore/timeline.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 namespace fs = std::filesystem;
@@ -226,4 +226,4 @@ Result<RestoreResult> run_restore(const RestoreRequest& request, RestorePlan pla
     return RestoreResult{copied.size_bytes, copied.file_count, what_is_next(request, plan)};
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

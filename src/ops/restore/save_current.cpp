@@ -1,4 +1,4 @@
-#include "save_current.h"
+#include "ops/restore/save_current.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,10 +8,10 @@
 #include <filesystem>
 
 #include "chronos/base/log.h"
-#include "destination.h"
-#include "durability.h"
+#include "ops/restore/destination.h"
+#include "ops/restore/durability.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 namespace fs = std::filesystem;
@@ -59,4 +59,4 @@ Result<> save_current(const std::vector<Destination>& destinations, UnixTime now
     return {};
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

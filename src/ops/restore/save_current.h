@@ -3,9 +3,9 @@
 #include <string>
 #include <vector>
 
-#include "mapping.h"
+#include "ops/restore/mapping.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 
 /// Renames every destination that is there and not empty to "<path>.saved-20261120-151617", the
 /// data directory first: from then on nobody can start the old cluster without what its links lead
@@ -15,4 +15,4 @@ namespace chronos::ops {
 Result<> save_current(const std::vector<Destination>& destinations, UnixTime now,
                       std::vector<std::string>& saved);
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

@@ -1,4 +1,4 @@
-#include "select.h"
+#include "ops/restore/select.h"
 
 #include <algorithm>
 #include <deque>
@@ -8,7 +8,7 @@
 #include "chronos/base/text.h"
 #include "chronos/repo/archives.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 struct LoadedRepository {
@@ -314,4 +314,4 @@ Result<SelectedBackup> select_backup(const RestoreRequest& request, RecoveryType
                           guides.take_warnings()};
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

@@ -4,11 +4,11 @@
 #include <optional>
 #include <string>
 
-#include "chronos/ops/restore.h"
-#include "target.h"
-#include "timeline.h"
+#include "chronos/ops/restore/restore.h"
+#include "ops/restore/target.h"
+#include "ops/restore/timeline.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 
 struct SelectedBackup {
     std::size_t repository_index = 0;
@@ -27,4 +27,4 @@ struct SelectedBackup {
 Result<SelectedBackup> select_backup(const RestoreRequest& request, RecoveryType type,
                                      const std::optional<TimeTarget>& target);
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

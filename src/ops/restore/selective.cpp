@@ -1,10 +1,10 @@
-#include "selective.h"
+#include "ops/restore/selective.h"
 
 #include <algorithm>
 
 #include "chronos/base/text.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 constexpr std::uint32_t kFirstUserOid = 16384;
@@ -97,4 +97,4 @@ bool is_zeroed(const std::set<std::uint32_t>& databases, std::string_view file_n
     return part.oid != 0 && part.name != "PG_VERSION" && databases.contains(part.oid);
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

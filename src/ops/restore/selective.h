@@ -4,9 +4,9 @@
 #include <set>
 #include <string_view>
 
-#include "chronos/ops/restore.h"
+#include "chronos/ops/restore/restore.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 
 /// The databases whose files are restored as zeros (docs/format/restore.md, Selective restore).
 /// Kinds db_missing, db_invalid.
@@ -17,4 +17,4 @@ Result<std::set<std::uint32_t>> databases_to_zero(const RestoreRequest& request,
 /// dropped.
 bool is_zeroed(const std::set<std::uint32_t>& databases, std::string_view file_name);
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

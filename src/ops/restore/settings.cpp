@@ -1,4 +1,4 @@
-#include "settings.h"
+#include "ops/restore/settings.h"
 
 #include <unistd.h>
 
@@ -10,14 +10,14 @@
 #include "chronos/base/text.h"
 #include "chronos/pgdata/server_config.h"
 #include "chronos/repo/stored_file.h"
-#include "mapping.h"
-#include "parameters.h"
-#include "recovery.h"
-#include "start_hint.h"
-#include "target.h"
-#include "timeline.h"
+#include "ops/restore/mapping.h"
+#include "ops/restore/parameters.h"
+#include "ops/restore/recovery.h"
+#include "ops/restore/start_hint.h"
+#include "ops/restore/target.h"
+#include "ops/restore/timeline.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 namespace fs = std::filesystem;
@@ -289,4 +289,4 @@ Result<> check_settings(const RestoreRequest& request, const RestorePlan& plan) 
     return {};
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

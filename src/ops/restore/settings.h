@@ -1,8 +1,8 @@
 #pragma once
 
-#include "chronos/ops/restore.h"
+#include "chronos/ops/restore/restore.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 
 /// Reads the server's configuration as it will be after the restore (from the backup what lies
 /// below the data directory, from this machine what lies elsewhere) and notes in the plan what of
@@ -17,4 +17,4 @@ void plan_parameters(const RestoreRequest& request, RestorePlan& plan);
 /// of kind runtime says which setting counts instead, and where it stands.
 Result<> check_settings(const RestoreRequest& request, const RestorePlan& plan);
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

@@ -1,4 +1,4 @@
-#include "start_hint.h"
+#include "ops/restore/start_hint.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -12,7 +12,7 @@
 #include "chronos/base/text.h"
 #include "chronos/pgdata/auth_config.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 namespace fs = std::filesystem;
@@ -203,4 +203,4 @@ std::string start_hint(const std::string& directory, const std::string& place,
     return text;
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

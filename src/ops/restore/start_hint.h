@@ -3,9 +3,9 @@
 #include <string>
 
 #include "chronos/pgdata/server_config.h"
-#include "chronos/repo/outside_config.h"
+#include "chronos/repo/side/outside_config.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 
 /// Whether both lead to one directory, which need not be there yet.
 bool is_same_directory(const std::string& a, const std::string& b);
@@ -19,4 +19,4 @@ bool is_same_directory(const std::string& a, const std::string& b);
 std::string start_hint(const std::string& directory, const std::string& place,
                        const repo::OutsideConfig& outside, const pgdata::ConfigSource& now);
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

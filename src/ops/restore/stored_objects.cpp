@@ -1,4 +1,4 @@
-#include "stored_objects.h"
+#include "ops/restore/stored_objects.h"
 
 #include <functional>
 #include <map>
@@ -7,12 +7,13 @@
 
 #include "chronos/base/text.h"
 #include "chronos/repo/stored_file.h"
+#include "chronos/storage/parallel.h"
 #include "chronos/storage/readable.h"
-#include "copy.h"
-#include "destination.h"
-#include "selective.h"
+#include "ops/restore/copy.h"
+#include "ops/restore/destination.h"
+#include "ops/restore/selective.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 /// Object => how many bytes of it are read, by the backup that it lies in.
@@ -153,4 +154,4 @@ Result<> judge_stored_objects(const RestoreRequest& request, RestorePlan& plan) 
     return {};
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

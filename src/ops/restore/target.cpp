@@ -1,4 +1,4 @@
-#include "target.h"
+#include "ops/restore/target.h"
 
 #include <sys/stat.h>
 
@@ -12,7 +12,7 @@
 #include "chronos/base/quote.h"
 #include "chronos/base/text.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 constexpr std::int64_t kSecond = 1000000;
@@ -389,4 +389,4 @@ Result<Timeline> parse_timeline(std::string_view text) {
             "hexadecimal with 0x.");
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

@@ -5,9 +5,9 @@
 #include <string>
 #include <string_view>
 
-#include "chronos/ops/restore.h"
+#include "chronos/ops/restore/restore.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 
 /// A time target as understood: the instant, and the text that makes PostgreSQL stop there.
 struct TimeTarget {
@@ -47,4 +47,4 @@ inline bool has_recovery_target(RecoveryType type) {
            type == RecoveryType::name || type == RecoveryType::immediate;
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

@@ -1,4 +1,4 @@
-#include "target_file.h"
+#include "ops/restore/target_file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -12,7 +12,7 @@
 
 #include "chronos/base/activity.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 constexpr std::size_t kPageSize = 8192;
@@ -227,4 +227,4 @@ Result<std::string> checksum_of_file(const std::string& path, const Cancellation
     }
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

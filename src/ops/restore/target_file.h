@@ -8,9 +8,9 @@
 #include "chronos/base/clock.h"
 #include "chronos/crypto/hash.h"
 #include "chronos/io/stream.h"
-#include "ownership.h"
+#include "ops/restore/ownership.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 
 /// A file descriptor that closes itself.
 class Descriptor {
@@ -98,4 +98,4 @@ Result<std::optional<ExistingFile>> look_at_file(const std::string& path);
 /// SHA-1 of the content of a file.
 Result<std::string> checksum_of_file(const std::string& path, const Cancellation& cancel);
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

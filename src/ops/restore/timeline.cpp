@@ -1,4 +1,4 @@
-#include "timeline.h"
+#include "ops/restore/timeline.h"
 
 #include <unistd.h>
 
@@ -10,13 +10,13 @@
 #include "chronos/base/text.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/pgdata/wal_commits.h"
-#include "chronos/repo/kept_aside.h"
-#include "chronos/repo/restore_note.h"
+#include "chronos/repo/side/kept_aside.h"
+#include "chronos/repo/side/restore_note.h"
+#include "chronos/repo/side/wal_notes.h"
 #include "chronos/repo/wal_archive.h"
-#include "chronos/repo/wal_notes.h"
-#include "target.h"
+#include "ops/restore/target.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 std::string number_text(Timeline timeline) {
@@ -574,4 +574,4 @@ Error TimelineGuide::lies_in_what_was_given_up(const Behind& behind) const {
                    " had at that time: the data at the fork.");
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

@@ -6,12 +6,12 @@
 #include <string>
 #include <vector>
 
-#include "chronos/ops/restore.h"
+#include "chronos/ops/restore/restore.h"
 #include "chronos/pgdata/wal.h"
+#include "chronos/repo/side/wal_notes.h"
 #include "chronos/repo/timelines.h"
-#include "chronos/repo/wal_notes.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 
 /// Where the WAL of a backup lies in one repository.
 struct ArchiveLocation {
@@ -122,4 +122,4 @@ private:
     std::vector<std::string> warnings_;
 };
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

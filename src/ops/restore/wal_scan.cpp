@@ -1,14 +1,14 @@
-#include "wal_scan.h"
+#include "ops/restore/wal_scan.h"
 
 #include <algorithm>
 #include <cstdio>
 #include <map>
 
 #include "chronos/base/text.h"
+#include "chronos/repo/side/wal_notes.h"
 #include "chronos/repo/wal_archive.h"
-#include "chronos/repo/wal_notes.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 /// A part of the way on one timeline, by numbers of segments: [first, end).
@@ -252,4 +252,4 @@ Result<WalScan> scan_wal(const WalScanRequest& request) {
     return Scanner(request).run();
 }
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

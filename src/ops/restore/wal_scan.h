@@ -2,11 +2,11 @@
 
 #include <optional>
 
-#include "chronos/ops/restore.h"
+#include "chronos/ops/restore/restore.h"
 #include "chronos/pgdata/wal_commits.h"
-#include "timeline.h"
+#include "ops/restore/timeline.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 
 struct WalScanRequest {
     std::vector<ArchiveLocation> archives;  ///< what is in any of them is there
@@ -46,4 +46,4 @@ Lsn last_record_of(const WalScanRequest& request, const std::string& segment);
 /// Looks at the names in the archive only.
 Result<WalScan> scan_wal(const WalScanRequest& request);
 
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

@@ -1,13 +1,14 @@
-#include "chronos/ops/stanza.h"
+#include "chronos/ops/stanza/stanza.h"
 
 #include <filesystem>
 #include <memory>
 
 #include "chronos/base/log.h"
-#include "chronos/repo/hold.h"
-#include "chronos/repo/lease.h"
+#include "chronos/repo/local/stanza_memory.h"
+#include "chronos/repo/side/hold.h"
+#include "chronos/repo/side/lease.h"
 #include "chronos/repo/stanza.h"
-#include "chronos/repo/stanza_memory.h"
+#include "chronos/storage/parallel.h"
 
 namespace chronos::ops::stanza {
 namespace {

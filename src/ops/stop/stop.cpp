@@ -1,7 +1,7 @@
-#include "chronos/ops/stop.h"
+#include "chronos/ops/stop/stop.h"
 
 #include "chronos/base/log.h"
-#include "chronos/repo/lock.h"
+#include "chronos/repo/local/lock.h"
 
 namespace chronos::ops::stop {
 

@@ -1,4 +1,4 @@
-#include "chronos/ops/usage.h"
+#include "chronos/ops/usage/usage.h"
 
 #include <map>
 #include <set>

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "chronos/ops/verify.h"
+#include "chronos/ops/verify/verify.h"
 
 namespace chronos::ops::verify {
 

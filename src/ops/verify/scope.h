@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "chronos/io/worker_pool.h"
+#include "chronos/storage/parallel.h"
 #include "ops/verify/findings.h"
 #include "ops/verify/meter.h"
 

@@ -7,6 +7,7 @@
 
 #include "chronos/repo/stored_file.h"
 #include "chronos/storage/forwarding.h"
+#include "chronos/storage/parallel.h"
 #include "ops/verify/file_check.h"
 
 namespace chronos::ops::verify {

@@ -5,8 +5,9 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "chronos/repo/side/verify_result.h"
 #include "chronos/repo/stanza.h"
-#include "chronos/repo/verify_result.h"
+#include "chronos/storage/parallel.h"
 #include "ops/verify/backups.h"
 #include "ops/verify/continuity.h"
 #include "ops/verify/info_files.h"

@@ -17,6 +17,7 @@
 #include "chronos/pgdata/wal.h"
 #include "chronos/pgdata/wal_extent.h"
 #include "chronos/repo/wal_archive.h"
+#include "chronos/storage/parallel.h"
 #include "ops/verify/ledger.h"
 
 namespace chronos::ops::verify {

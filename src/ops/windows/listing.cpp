@@ -1,4 +1,4 @@
-#include "listing.h"
+#include "ops/windows/listing.h"
 
 #include <algorithm>
 

@@ -4,7 +4,7 @@
 #include <optional>
 #include <vector>
 
-#include "chronos/ops/windows.h"
+#include "chronos/ops/windows/windows.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/timelines.h"
 

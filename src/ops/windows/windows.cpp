@@ -1,14 +1,14 @@
-#include "chronos/ops/windows.h"
+#include "chronos/ops/windows/windows.h"
 
 #include <algorithm>
 
 #include "chronos/base/log.h"
 #include "chronos/pgdata/wal_commits.h"
 #include "chronos/repo/manifest_store.h"
+#include "chronos/repo/side/wal_notes.h"
 #include "chronos/repo/stanza.h"
 #include "chronos/repo/wal_archive.h"
-#include "chronos/repo/wal_notes.h"
-#include "listing.h"
+#include "ops/windows/listing.h"
 
 namespace chronos::ops::windows {
 namespace {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "chronos/base/activity.h"
+#include "chronos/storage/posix/posix_storage.h"
 
 namespace chronos::storage {
 namespace {

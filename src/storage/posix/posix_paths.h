@@ -9,6 +9,7 @@
 
 #include "chronos/base/result.h"
 #include "chronos/io/file_descriptor.h"
+#include "chronos/storage/posix/posix_storage.h"
 #include "chronos/storage/storage.h"
 
 namespace chronos::storage {

@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "chronos/base/activity.h"
+#include "chronos/storage/posix/posix_storage.h"
 #include "storage/posix/posix_paths.h"
 
 namespace chronos::storage {

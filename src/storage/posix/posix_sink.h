@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "chronos/storage/posix/posix_storage.h"
 #include "chronos/storage/storage.h"
 #include "storage/posix/file_systems.h"
 #include "storage/posix/written_files.h"

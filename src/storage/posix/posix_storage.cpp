@@ -10,6 +10,7 @@
 #include <climits>
 
 #include "chronos/base/activity.h"
+#include "chronos/storage/posix/posix_storage.h"
 #include "chronos/storage/storage.h"
 #include "storage/posix/file_systems.h"
 #include "storage/posix/posix_paths.h"

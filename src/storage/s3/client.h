@@ -6,7 +6,7 @@
 #include <string>
 
 #include "chronos/http/client.h"
-#include "chronos/storage/s3.h"
+#include "chronos/storage/s3/s3_storage.h"
 #include "storage/s3/credentials.h"
 #include "storage/s3/signer.h"
 

@@ -3,7 +3,7 @@
 #include <memory>
 
 #include "chronos/base/result.h"
-#include "chronos/storage/s3.h"
+#include "chronos/storage/s3/s3_storage.h"
 #include "storage/s3/signer.h"
 
 namespace chronos::storage::s3 {

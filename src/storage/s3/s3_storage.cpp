@@ -6,7 +6,7 @@
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/crypto/signing.h"
-#include "chronos/storage/s3.h"
+#include "chronos/storage/s3/s3_storage.h"
 #include "storage/s3/client.h"
 #include "storage/s3/upload.h"
 #include "storage/s3/xml.h"
@@ -150,7 +150,7 @@ public:
     Result<std::size_t> read(io::MutableBytes) override { return std::size_t{0}; }
 };
 
-class S3Storage final : public Storage {
+class S3Storage final : public Storage, private MultipartUploads {
 public:
     explicit S3Storage(std::shared_ptr<Client> client) : client_(std::move(client)) {}
 
@@ -175,11 +175,13 @@ public:
     Result<> make_link(const ObjectName&, const std::string&) override { return {}; }
     Result<> sync_tree(const ObjectName&) override { return {}; }
 
-    Result<std::vector<PendingUpload>> pending_uploads();
-    Result<> abort(const PendingUpload& upload);
-    Result<PendingUpload> begin(const ObjectName& name);
+    MultipartUploads* uploads() override { return this; }
 
 private:
+    Result<std::vector<PendingUpload>> pending() override;
+    Result<> abort(const PendingUpload& upload) override;
+    Result<PendingUpload> begin(const ObjectName& name) override;
+
     std::string key(const ObjectName& name) const {
         const std::string& prefix = client_->options().prefix;
         if (prefix.empty()) return name;
@@ -438,7 +440,7 @@ Result<> S3Storage::remove_tree(const ObjectName& directory) {
     return {};
 }
 
-Result<std::vector<PendingUpload>> S3Storage::pending_uploads() {
+Result<std::vector<PendingUpload>> S3Storage::pending() {
     std::vector<PendingUpload> uploads;
     const std::string prefix = directory_key("");
     UploadPage page;
@@ -476,34 +478,12 @@ Result<PendingUpload> S3Storage::begin(const ObjectName& name) {
     return PendingUpload{name, CHRONOS_TRY(begin_upload(*client_, key(name))), unix_now()};
 }
 
-Error not_s3() {
-    return Error(ErrorKind::internal, "the storage is not an S3 bucket");
-}
-
 }  // namespace
 }  // namespace s3
 
 Result<std::unique_ptr<Storage>> make_s3_storage(S3Options options) {
     std::shared_ptr<s3::Client> client = CHRONOS_TRY(s3::Client::make(std::move(options)));
     return std::make_unique<s3::S3Storage>(std::move(client));
-}
-
-Result<std::vector<PendingUpload>> list_pending_uploads(Storage& storage) {
-    auto* s3_storage = dynamic_cast<s3::S3Storage*>(&storage);
-    if (s3_storage == nullptr) return s3::not_s3();
-    return s3_storage->pending_uploads();
-}
-
-Result<> abort_upload(Storage& storage, const PendingUpload& upload) {
-    auto* s3_storage = dynamic_cast<s3::S3Storage*>(&storage);
-    if (s3_storage == nullptr) return s3::not_s3();
-    return s3_storage->abort(upload);
-}
-
-Result<PendingUpload> begin_upload(Storage& storage, const ObjectName& name) {
-    auto* s3_storage = dynamic_cast<s3::S3Storage*>(&storage);
-    if (s3_storage == nullptr) return s3::not_s3();
-    return s3_storage->begin(name);
 }
 
 }  // namespace chronos::storage

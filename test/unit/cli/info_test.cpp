@@ -1,4 +1,4 @@
-#include "chronos/ops/info.h"
+#include "chronos/ops/info/info.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "chronos/base/text.h"
+#include "chronos/storage/posix/posix_storage.h"
 #include "cli/info_output.h"
 #include "fixtures_directory.h"
 #include "result_matchers.h"
@@ -16,10 +17,10 @@
 namespace chronos::cli {
 namespace {
 
-using ops::collect_info;
-using ops::InfoCode;
-using ops::InfoDetail;
-using ops::InfoRequest;
+using ops::info::collect_info;
+using ops::info::InfoCode;
+using ops::info::InfoDetail;
+using ops::info::InfoRequest;
 
 namespace fs = std::filesystem;
 
@@ -157,7 +158,7 @@ TEST(Info, NamesAndTextsOfOthersCannotCommandATerminal) {
     request.set = "20261120-083744F";
     auto report = collect_info(request);
     ASSERT_OK(report);
-    ops::InfoBackup& backup = report->stanzas.front().backups.front();
+    ops::info::InfoBackup& backup = report->stanzas.front().backups.front();
     const std::string evil = "ev\nil\x1b[2J";
     backup.manifest->databases.front().name = evil;
     backup.entry.annotations[evil] = evil;

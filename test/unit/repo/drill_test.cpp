@@ -1,4 +1,4 @@
-#include "chronos/repo/drill.h"
+#include "chronos/repo/side/drill.h"
 
 #include <gmock/gmock.h>
 

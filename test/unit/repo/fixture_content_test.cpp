@@ -8,6 +8,7 @@
 #include "chronos/crypto/hash.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/stored_file.h"
+#include "chronos/storage/posix/posix_storage.h"
 #include "fixtures_directory.h"
 #include "result_matchers.h"
 #include "temporary_directory.h"

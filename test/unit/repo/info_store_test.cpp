@@ -5,6 +5,7 @@
 #include "chronos/base/log.h"
 #include "chronos/compress/compress.h"
 #include "chronos/repo/info.h"
+#include "chronos/storage/posix/posix_storage.h"
 #include "fixture.h"
 #include "info_samples.h"
 #include "result_matchers.h"

@@ -1,4 +1,4 @@
-#include "chronos/repo/lease.h"
+#include "chronos/repo/side/lease.h"
 
 #include <gmock/gmock.h>
 #include <sys/wait.h>
@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "chronos/base/process_id.h"
+#include "chronos/storage/posix/posix_storage.h"
 #include "fault_storage.h"
 #include "result_matchers.h"
 #include "temporary_directory.h"

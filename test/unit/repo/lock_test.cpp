@@ -1,4 +1,4 @@
-#include "chronos/repo/lock.h"
+#include "chronos/repo/local/lock.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,5 @@
-#include "chronos/repo/outside_config.h"
+#include "chronos/repo/side/outside_config.h"
+#include "chronos/storage/posix/posix_storage.h"
 
 #include <filesystem>
 #include <fstream>

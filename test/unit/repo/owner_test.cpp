@@ -1,4 +1,4 @@
-#include "chronos/repo/owner.h"
+#include "chronos/repo/side/owner.h"
 
 #include <gmock/gmock.h>
 #include <sys/stat.h>
@@ -11,6 +11,7 @@
 
 #include "chronos/base/process_id.h"
 #include "chronos/storage/forwarding.h"
+#include "chronos/storage/posix/posix_storage.h"
 #include "result_matchers.h"
 #include "temporary_directory.h"
 

@@ -1,4 +1,5 @@
 #include "chronos/repo/places.h"
+#include "chronos/storage/posix/posix_storage.h"
 
 #include <gmock/gmock.h>
 

@@ -3,10 +3,10 @@
 
 #include "chronos/repo/annotations.h"
 #include "chronos/repo/archives.h"
-#include "chronos/repo/hold.h"
 #include "chronos/repo/manifest_store.h"
 #include "chronos/repo/proven_text.h"
-#include "chronos/repo/verify_result.h"
+#include "chronos/repo/side/hold.h"
+#include "chronos/repo/side/verify_result.h"
 #include "memory_storage.h"
 #include "synthetic_stanza.h"
 

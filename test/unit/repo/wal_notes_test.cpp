@@ -1,4 +1,4 @@
-#include "chronos/repo/wal_notes.h"
+#include "chronos/repo/side/wal_notes.h"
 
 #include <gmock/gmock.h>
 

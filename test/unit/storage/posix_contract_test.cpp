@@ -5,6 +5,8 @@
 #include "storage_contract.h"
 #include "temporary_directory.h"
 
+#include "chronos/storage/posix/posix_storage.h"
+
 namespace chronos::test {
 namespace {
 

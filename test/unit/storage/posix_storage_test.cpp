@@ -12,6 +12,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "chronos/storage/posix/posix_storage.h"
 #include "chronos/storage/readable.h"
 #include "chronos/storage/storage.h"
 #include "result_matchers.h"

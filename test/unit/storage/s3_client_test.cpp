@@ -6,7 +6,7 @@
 
 #include "chronos/base/text.h"
 #include "chronos/crypto/signing.h"
-#include "chronos/storage/s3.h"
+#include "chronos/storage/s3/s3_storage.h"
 #include "http_server.h"
 #include "random_bytes.h"
 #include "result_matchers.h"

@@ -12,7 +12,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "chronos/storage/s3.h"
+#include "chronos/io/worker_pool.h"
+#include "chronos/storage/s3/s3_storage.h"
 #include "storage_contract.h"
 
 namespace chronos::test {
@@ -129,17 +130,17 @@ TEST(DISABLED_S3Server, AnUploadThatWasLeftIsFoundAndAborted) {
     auto sink = store->create("left", storage::WriteMode::atomic);
     ASSERT_OK(sink);
     ASSERT_OK((*sink)->write(io::bytes(numbered_bytes(6u << 20))));
-    const auto pending = storage::list_pending_uploads(*store);
+    const auto pending = store->uploads()->pending();
     ASSERT_OK(pending);
     ASSERT_EQ(pending->size(), 1u);
     EXPECT_EQ(pending->front().name, "left");
     EXPECT_NEAR(static_cast<double>(pending->front().initiated), static_cast<double>(unix_now()),
                 60);
     EXPECT_TRUE(store->list("")->empty());
-    ASSERT_OK(storage::abort_upload(*store, pending->front()));
+    ASSERT_OK(store->uploads()->abort(pending->front()));
     // It is gone, which was wanted.
-    EXPECT_OK(storage::abort_upload(*store, pending->front()));
-    EXPECT_TRUE(storage::list_pending_uploads(*store)->empty());
+    EXPECT_OK(store->uploads()->abort(pending->front()));
+    EXPECT_TRUE(store->uploads()->pending()->empty());
 }
 
 TEST(DISABLED_S3Server, AnUploadThatIsGivenUpLeavesNothing) {
@@ -150,7 +151,7 @@ TEST(DISABLED_S3Server, AnUploadThatIsGivenUpLeavesNothing) {
         ASSERT_OK((*sink)->write(io::bytes(numbered_bytes(16u << 20))));
     }
     EXPECT_TRUE(store->list_tree("")->empty());
-    EXPECT_TRUE(storage::list_pending_uploads(*store)->empty());
+    EXPECT_TRUE(store->uploads()->pending()->empty());
 }
 
 /// The bucket `versioned` keeps what is overwritten and removed.

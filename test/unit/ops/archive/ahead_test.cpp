@@ -1,4 +1,4 @@
-#include "chronos/ops/archive_ahead.h"
+#include "chronos/ops/archive/ahead.h"
 
 #include <gmock/gmock.h>
 

@@ -5,12 +5,13 @@
 #include <fstream>
 #include <sstream>
 
-#include "chronos/ops/archive_get.h"
-#include "chronos/ops/archive_push.h"
+#include "chronos/ops/archive/get.h"
+#include "chronos/ops/archive/push.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/stanza.h"
 #include "chronos/storage/forwarding.h"
+#include "chronos/storage/posix/posix_storage.h"
 #include "control_vector.h"
 #include "random_bytes.h"
 #include "result_matchers.h"

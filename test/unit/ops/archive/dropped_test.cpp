@@ -1,4 +1,4 @@
-#include "chronos/ops/archive_dropped.h"
+#include "chronos/ops/archive/dropped.h"
 
 #include <gmock/gmock.h>
 

@@ -4,7 +4,7 @@
 
 #include "archive_fixture.h"
 #include "chronos/crypto/hash.h"
-#include "chronos/repo/kept_aside.h"
+#include "chronos/repo/side/kept_aside.h"
 #include "fault_storage.h"
 #include "memory_storage.h"
 

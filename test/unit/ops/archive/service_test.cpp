@@ -1,4 +1,4 @@
-#include "chronos/ops/archive_service.h"
+#include "chronos/ops/archive/service.h"
 
 #include <gmock/gmock.h>
 

@@ -5,7 +5,7 @@
 #include <thread>
 
 #include "archive_fixture.h"
-#include "chronos/ops/archive_spool.h"
+#include "chronos/ops/archive/spool.h"
 #include "chronos/pgdata/wal.h"
 
 namespace chronos::ops::archive {

@@ -1,9 +1,9 @@
-#include "chronos/ops/archive_stream.h"
+#include "chronos/ops/archive/stream.h"
 
 #include <gmock/gmock.h>
 
 #include "archive_fixture.h"
-#include "chronos/repo/wal_notes.h"
+#include "chronos/repo/side/wal_notes.h"
 
 namespace chronos::ops::archive {
 namespace {

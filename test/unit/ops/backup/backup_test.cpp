@@ -1,4 +1,4 @@
-#include "chronos/ops/backup.h"
+#include "chronos/ops/backup/backup.h"
 
 #include <gmock/gmock.h>
 
@@ -11,9 +11,10 @@
 
 #include "chronos/crypto/hash.h"
 #include "chronos/pgdata/control_file.h"
-#include "chronos/repo/lock.h"
+#include "chronos/repo/local/lock.h"
 #include "chronos/repo/stanza.h"
 #include "chronos/repo/stored_file.h"
+#include "chronos/storage/posix/posix_storage.h"
 #include "control_vector.h"
 #include "fake_connection.h"
 #include "fault_storage.h"

@@ -7,6 +7,8 @@
 #include "result_matchers.h"
 #include "temporary_directory.h"
 
+#include "chronos/storage/posix/posix_storage.h"
+
 namespace chronos::ops::backup {
 namespace {
 

@@ -1,8 +1,8 @@
-#include "chronos/ops/browse.h"
+#include "chronos/ops/browse/browse.h"
 
 #include <gmock/gmock.h>
 
-#include "chronos/repo/hold.h"
+#include "chronos/repo/side/hold.h"
 #include "memory_storage.h"
 #include "synthetic_stanza.h"
 

@@ -1,4 +1,4 @@
-#include "chronos/ops/check.h"
+#include "chronos/ops/check/check.h"
 
 #include <gmock/gmock.h>
 
@@ -6,8 +6,8 @@
 #include <fstream>
 
 #include "chronos/repo/info.h"
+#include "chronos/repo/side/verify_result.h"
 #include "chronos/repo/stanza.h"
-#include "chronos/repo/verify_result.h"
 #include "control_vector.h"
 #include "fake_connection.h"
 #include "memory_storage.h"

@@ -1,6 +1,6 @@
 #include <gmock/gmock.h>
 
-#include "chronos/ops/drill.h"
+#include "chronos/ops/drill/drill.h"
 #include "result_matchers.h"
 
 namespace chronos::ops::drill {

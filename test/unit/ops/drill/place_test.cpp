@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "chronos/ops/drill.h"
+#include "chronos/ops/drill/drill.h"
 #include "result_matchers.h"
 #include "temporary_directory.h"
 

@@ -1,7 +1,7 @@
 #include <gmock/gmock.h>
 #include <unistd.h>
 
-#include "chronos/ops/drill.h"
+#include "chronos/ops/drill/drill.h"
 #include "result_matchers.h"
 #include "temporary_directory.h"
 

@@ -1,4 +1,4 @@
-#include "chronos/ops/expire.h"
+#include "chronos/ops/expire/expire.h"
 
 #include <gmock/gmock.h>
 
@@ -7,8 +7,8 @@
 #include <fstream>
 
 #include "chronos/base/log.h"
-#include "chronos/repo/hold.h"
-#include "chronos/repo/lock.h"
+#include "chronos/repo/local/lock.h"
+#include "chronos/repo/side/hold.h"
 #include "dying_storage.h"
 #include "fault_storage.h"
 #include "memory_storage.h"

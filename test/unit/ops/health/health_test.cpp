@@ -1,11 +1,11 @@
-#include "chronos/ops/health.h"
+#include "chronos/ops/health/health.h"
 
 #include <gmock/gmock.h>
 
 #include <algorithm>
 
-#include "chronos/repo/drill.h"
-#include "chronos/repo/verify_result.h"
+#include "chronos/repo/side/drill.h"
+#include "chronos/repo/side/verify_result.h"
 #include "fake_connection.h"
 #include "memory_storage.h"
 #include "ops/health/wal_runs.h"

@@ -1,9 +1,9 @@
-#include "chronos/ops/hold.h"
+#include "chronos/ops/hold/hold.h"
 
 #include <gmock/gmock.h>
 
-#include "chronos/repo/hold.h"
-#include "chronos/repo/lock.h"
+#include "chronos/repo/local/lock.h"
+#include "chronos/repo/side/hold.h"
 #include "memory_storage.h"
 #include "synthetic_stanza.h"
 #include "temporary_directory.h"

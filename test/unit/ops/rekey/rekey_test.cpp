@@ -1,9 +1,9 @@
-#include "chronos/ops/rekey.h"
+#include "chronos/ops/rekey/rekey.h"
 
 #include <gmock/gmock.h>
 
 #include "chronos/repo/info.h"
-#include "chronos/repo/lock.h"
+#include "chronos/repo/local/lock.h"
 #include "dying_storage.h"
 #include "fault_storage.h"
 #include "memory_storage.h"

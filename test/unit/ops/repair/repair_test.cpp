@@ -1,9 +1,9 @@
-#include "chronos/ops/repair.h"
+#include "chronos/ops/repair/repair.h"
 
 #include <gmock/gmock.h>
 
 #include "chronos/repo/info.h"
-#include "chronos/repo/lock.h"
+#include "chronos/repo/local/lock.h"
 #include "dying_storage.h"
 #include "memory_storage.h"
 #include "synthetic_stanza.h"

@@ -10,7 +10,7 @@
 #include "result_matchers.h"
 #include "temporary_directory.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 repo::ManifestFile file_of(const std::string& name) {
@@ -207,4 +207,4 @@ TEST(Places, AcceptedNamesStayBelowTheDestinations) {
 }
 
 }  // namespace
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

@@ -5,7 +5,7 @@
 #include "chronos/base/text.h"
 #include "chronos/pgdata/server_config.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 constexpr const char* kTime = "2026-11-20 08:15:17";
@@ -214,4 +214,4 @@ TEST(AutoConf, WithoutABlockOnlyTargetsChange) {
 }
 
 }  // namespace
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

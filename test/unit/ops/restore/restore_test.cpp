@@ -1,4 +1,4 @@
-#include "chronos/ops/restore.h"
+#include "chronos/ops/restore/restore.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -17,15 +17,16 @@
 #include "chronos/base/text.h"
 #include "chronos/crypto/hash.h"
 #include "chronos/repo/manifest_store.h"
-#include "chronos/repo/wal_notes.h"
+#include "chronos/repo/side/wal_notes.h"
 #include "chronos/storage/forwarding.h"
+#include "chronos/storage/posix/posix_storage.h"
 #include "fixtures_directory.h"
 #include "ops/restore/other_clusters.h"
 #include "ops/restore/target.h"
 #include "result_matchers.h"
 
 /// Restores from repositories that pgBackRest wrote (test/fixtures).
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 namespace fs = std::filesystem;
@@ -986,4 +987,4 @@ TEST_F(RestoreTest, FilesInBlocksThatShareABundleShareARequest) {
 }
 
 }  // namespace
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

@@ -8,7 +8,7 @@
 
 #include "temporary_directory.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 using testing::EndsWith;
@@ -187,4 +187,4 @@ TEST(StartHint, ADirectoryBehindALinkIsTheSame) {
 }
 
 }  // namespace
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

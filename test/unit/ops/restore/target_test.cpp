@@ -4,7 +4,7 @@
 
 #include "result_matchers.h"
 
-namespace chronos::ops {
+namespace chronos::ops::restore {
 namespace {
 
 constexpr UnixTime kNow = 1795165200;  // 2026-11-20 09:00:00 UTC
@@ -287,4 +287,4 @@ TEST(RestoreRequestCheck, SettingsOfARecoveryNeedOne) {
 }
 
 }  // namespace
-}  // namespace chronos::ops
+}  // namespace chronos::ops::restore

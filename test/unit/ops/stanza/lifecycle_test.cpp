@@ -3,9 +3,9 @@
 #include <filesystem>
 #include <fstream>
 
-#include "chronos/ops/stanza.h"
-#include "chronos/repo/hold.h"
-#include "chronos/repo/lock.h"
+#include "chronos/ops/stanza/stanza.h"
+#include "chronos/repo/local/lock.h"
+#include "chronos/repo/side/hold.h"
 #include "dying_storage.h"
 #include "fault_storage.h"
 #include "memory_storage.h"

@@ -1,10 +1,11 @@
-#include "chronos/ops/stanza.h"
+#include "chronos/ops/stanza/stanza.h"
 
 #include <gmock/gmock.h>
 
 #include <fstream>
 
 #include "chronos/repo/info.h"
+#include "chronos/storage/posix/posix_storage.h"
 #include "control_vector.h"
 #include "memory_storage.h"
 #include "result_matchers.h"

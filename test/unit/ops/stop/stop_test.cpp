@@ -1,4 +1,4 @@
-#include "chronos/ops/stop.h"
+#include "chronos/ops/stop/stop.h"
 
 #include <gmock/gmock.h>
 #include <signal.h>
@@ -10,7 +10,7 @@
 #include <fstream>
 
 #include "chronos/base/log.h"
-#include "chronos/repo/lock.h"
+#include "chronos/repo/local/lock.h"
 #include "result_matchers.h"
 #include "temporary_directory.h"
 

@@ -3,7 +3,7 @@
 #include <functional>
 
 #include "chronos/repo/info.h"
-#include "chronos/repo/verify_result.h"
+#include "chronos/repo/side/verify_result.h"
 #include "chronos/storage/forwarding.h"
 #include "fault_storage.h"
 #include "memory_storage.h"

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "chronos/ops/verify.h"
+#include "chronos/ops/verify/verify.h"
 #include "fixture.h"
 #include "result_matchers.h"
 

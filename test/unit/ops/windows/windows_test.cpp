@@ -1,9 +1,9 @@
-#include "chronos/ops/windows.h"
+#include "chronos/ops/windows/windows.h"
 
 #include <gmock/gmock.h>
 
+#include "chronos/repo/side/wal_notes.h"
 #include "chronos/repo/wal_archive.h"
-#include "chronos/repo/wal_notes.h"
 #include "memory_storage.h"
 #include "result_matchers.h"
 #include "synthetic_stanza.h"

@@ -1,0 +1,150 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chronos/base/cancel.h"
+#include "chronos/base/clock.h"
+#include "chronos/base/progress.h"
+#include "chronos/base/result.h"
+
+/// A restore drill: a backup is restored into a scratch directory, started as a server that nobody
+/// but the drill can reach, asked questions, stopped and removed. What proves a backup.
+///
+/// The restore itself is the caller's: this verb owns the directory, the server and the verdict.
+/// The record of a finished drill is kept in the repository: include/chronos/repo/side/drill.h.
+namespace chronos::ops::drill {
+
+/// One question and the answer that is right.
+struct Assertion {
+    std::string database;
+    std::string sql;             ///< one statement that returns one value
+    std::string expected = "t";  ///< as PostgreSQL prints it
+};
+
+/// "SELECT ..." must return true; "SELECT ... => 42" must return 42. Statements end with ';' at the
+/// end of a line, or with the text; lines of "--" or '#' are comments; "\connect name" chooses the
+/// database for what follows. Kind option_invalid_value, naming the line.
+Result<std::vector<Assertion>> parse_assertions(std::string_view text, const std::string& database);
+
+struct DrillRequest {
+    std::string stanza;
+    std::string scratch_parent = "/var/tmp";  ///< where scratch directories are made
+    std::string to;        ///< the scratch directory itself: new, or empty; "": one is made
+    bool keep = false;     ///< leave directory behind, server stopped
+    unsigned port = 5432;  ///< names the socket; nothing listens on TCP
+    std::string bin_path;  ///< of postgres; "": looked for
+    std::string own_path;  ///< of this program: where it is looked for first
+    std::string preload;   ///< shared_preload_libraries
+    std::map<std::string, std::string> settings;  ///< more of the server's; not those of safety
+    std::string database = "postgres";            ///< where facts are asked
+    std::vector<std::string> users;               ///< superusers to try, the likeliest first
+    std::vector<Assertion> assertions;
+    std::vector<std::string> commands;  ///< for sh -c, with PGHOST, PGPORT, PGUSER, PGDATABASE
+    bool amcheck = false;
+    std::chrono::milliseconds recovery_timeout = std::chrono::hours(12);
+    std::chrono::milliseconds query_timeout = std::chrono::minutes(30);
+};
+
+/// What was restored, told by the caller.
+struct RestoredBackup {
+    unsigned repo_key = 1;
+    std::string label;
+    std::string type;    ///< of the recovery: "default", "time", ...
+    std::string target;  ///< as asked for; "" without one
+    std::optional<UnixTime> target_time;
+    std::string reason;  ///< why this backup
+    UnixTime backup_stop = 0;
+    std::string pg_version;  ///< "15"
+    std::uint64_t size_bytes = 0;
+    std::uint64_t file_count = 0;
+    std::uint64_t wal_segments = 0;  ///< expected to be replayed
+};
+
+/// Directories of a drill, all below one.
+struct Scratch {
+    std::string path;
+    std::string data() const { return path + "/data"; }
+    std::string tablespaces() const { return path + "/tablespaces"; }
+    std::string spool() const { return path + "/spool"; }
+    std::string lock() const { return path + "/lock"; }
+    std::string socket() const { return path + "/socket"; }
+    std::string log() const { return path + "/server.log"; }
+};
+
+/// Restores into scratch.data(), with the WAL to be fetched by restore_command and
+/// recovery_target_action = promote. `backup` is filled as far as it is known, also on failure.
+using Restore = std::function<Result<>(const Scratch& scratch, RestoredBackup& backup)>;
+
+struct CheckOutcome {
+    std::string kind;  ///< "assert", "amcheck", "command"
+    std::string text;  ///< what was asked
+    std::string expected;
+    std::string actual;  ///< what came; an error's message if none did. For whoever asked only.
+    bool passed = false;
+    double seconds = 0;
+    std::string verdict = "";  ///< `actual` without any data, for the record: "as expected", ...
+};
+
+struct DatabaseFacts {
+    std::string name;
+    std::uint64_t tables = 0;  ///< rows of pg_tables outside of the system schemas
+    std::uint64_t size_bytes = 0;
+};
+
+struct DrillReport {
+    std::string stanza;
+    UnixTime started = 0;
+    UnixTime finished = 0;
+    RestoredBackup backup;
+    bool passed = false;
+    std::string failed_phase;  ///< "restore", "start", "recover", "check"; "" when passed
+    std::string failure;       ///< message
+    std::string failure_hint;
+    int failure_code = 0;  ///< value of an ErrorKind
+
+    double restore_seconds = 0;
+    double recovery_seconds = 0;  ///< from the start of the server to its first answer
+    double check_seconds = 0;
+
+    std::string server_version;              ///< "PostgreSQL 15.7 (...) on ..."
+    std::optional<UnixTime> last_commit;     ///< of the last transaction replayed
+    std::string last_commit_text;            ///< with fraction and zone; "" if none was
+    std::string last_lsn;                    ///< last one replayed
+    std::optional<std::int64_t> data_age_s;  ///< from last commit to the target, or to the start
+    std::vector<DatabaseFacts> databases;
+    std::vector<CheckOutcome> checks;
+    std::string kept_path;      ///< with keep
+    std::string start_command;  ///< with keep: what starts the server again
+};
+
+/// Whether the drill would restore into a data directory: backups would hold what it makes there,
+/// and what it leaves when it is killed. Kind option_invalid_value.
+Result<> check_place(const DrillRequest& request);
+
+/// Leftovers of dead drills in `scratch_parent` are removed first. Errors are what keeps a drill
+/// from being one (root, no directory, cancelled); everything that says something about the backup
+/// is in the report. Whatever happens, server and directory are gone afterwards, unless `keep`; if
+/// this process is killed, the server ends with it and the next drill or sweep() removes the rest.
+/// Forks: to be called from the main thread, which must live as long as the server does.
+Result<DrillReport> run_drill(const DrillRequest& request, const Restore& restore,
+                              const ProgressReceiver& progress, const Cancellation& cancel);
+
+/// Removes what dead drills of this user left in `scratch_parent`, and stops servers that outlived
+/// them; returns their directories. Touches nothing without our marker.
+Result<std::vector<std::string>> sweep(const std::string& scratch_parent, bool dry_run);
+
+/// The report without what the cluster has answered: for records and logs that others read.
+DrillReport without_answers(DrillReport report);
+
+/// For people, and for an operations log.
+std::string format_text(const DrillReport& report);
+std::string format_markdown(const DrillReport& report);
+
+}  // namespace chronos::ops::drill

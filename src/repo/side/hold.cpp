@@ -1,0 +1,61 @@
+#include "chronos/repo/side/hold.h"
+
+#include <optional>
+
+#include "chronos/base/text.h"
+#include "chronos/repo/proven_text.h"
+
+namespace chronos::repo {
+namespace {
+
+std::string hold_path(const std::string& stanza) {
+    return "chronos/" + stanza + "/hold";
+}
+
+/// "<seconds since 1970> <reason>"
+Hold parse_hold(const std::string& label, std::string_view text) {
+    const std::size_t blank = text.find(' ');
+    Hold hold{label, {}, 0};
+    hold.since = static_cast<UnixTime>(parse_uint(text.substr(0, blank)).value_or(0));
+    if (blank != std::string_view::npos) hold.reason = trim(text.substr(blank + 1));
+    return hold;
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> list_held_labels(const Repository& repository,
+                                                  const std::string& stanza) {
+    std::vector<std::string> labels;
+    for (storage::Entry& entry : CHRONOS_TRY(repository.storage->list(hold_path(stanza))))
+        if (is_backup_label(entry.name)) labels.push_back(std::move(entry.name));
+    return labels;
+}
+
+Result<std::vector<Hold>> list_holds(const Repository& repository, const std::string& stanza,
+                                     const std::string& pass) {
+    std::vector<Hold> holds;
+    for (const std::string& label : CHRONOS_TRY(list_held_labels(repository, stanza))) {
+        const std::string name = hold_path(stanza) + "/" + label;
+        holds.push_back(
+            parse_hold(label, CHRONOS_TRY_DOING(read_text(repository, name, pass),
+                                                "read hold of backup '" + label + "'")));
+    }
+    return holds;
+}
+
+Result<> save_hold(const Repository& repository, const std::string& stanza, const Hold& hold,
+                   const std::string& pass) {
+    const auto parse = [&](std::string_view text) {
+        return std::optional(parse_hold(hold.label, text));
+    };
+    return write_text(repository, hold_path(stanza) + "/" + hold.label,
+                      std::to_string(hold.since) + " " + hold.reason, pass,
+                      reads_back_as(hold, parse));
+}
+
+Result<> remove_hold(const Repository& repository, const std::string& stanza,
+                     const std::string& label) {
+    return repository.storage->remove(hold_path(stanza) + "/" + label);
+}
+
+}  // namespace chronos::repo
