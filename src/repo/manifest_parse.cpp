@@ -1,4 +1,23 @@
 // Reads the text of a manifest: docs/format/manifest.md.
+//
+// A manifest may have a million files, and a gigabyte. So it is read once, as a stream of pieces
+// (feed), without a tree of JSON: IniReader cuts lines, JsonReader walks a value, and each key
+// writes into its member. A section chooses the handler of its lines; of what no handler knows
+// nothing is said, since later releases add keys.
+//
+// Two things cannot be decided line by line. Defaults (user, group, mode) stand behind the list
+// that they are for: a `due` byte for each entry remembers which of them it lacks, and
+// resolve_defaults() gives them at the end. And what an entry leaves out follows from the others of
+// the same line (repo-size = size, ...): complete_file() at its end.
+//
+// The same reader proves what is about to be stored (parser made from `meant`): each entry is
+// compared with the one that was meant as soon as it is complete, and dropped, so that the proof
+// costs time and no memory. MeantList has the order in which entries are written, which is that of
+// names; members that say nothing without another one are dropped on both sides
+// (drop_mute_members), so that a value has one text and a text one value.
+//
+// Names of files are a stranger's: one that leaves the backup ("..", an absolute path) is an error
+// here, in the one place where every name comes by.
 #include <algorithm>
 #include <limits>
 #include <set>

@@ -1,3 +1,22 @@
+// PostgreSQL takes "missing" for the end of all WAL: it ends recovery there, and promotes. So
+// "missing" is the one answer of this program that loses data when it is wrong, and it is proved in
+// one place, Get::search(): every repository answered, knows this cluster, has no such file, and
+// was still there after it said so. Everything else is an error; one that a later attempt may mend
+// is transient, and is repeated until the timeout.
+//
+//     get_wal_patiently    repeats while the error is transient
+//       get_or_judge       found, or what "missing" means for this name:
+//         get_wal            search every repository, check_conflict, fetch
+//         get_streamed_wal   nowhere: put together from what was streamed of it
+//         judge_missing_*    behind what the archive has, or a hole in it? (missing.cpp)
+//
+// Order that matters: all repositories are searched before one is read, so that two contents under
+// one name are seen (check_conflict) whichever would come first; and a repository that failed is
+// only a warning if another one has the file, but an error if none has: its silence proves nothing.
+//
+// What is fetched is checked on the way (VerifiedFile): size, SHA-1 of its name, that it is of this
+// cluster, and that it begins where the one before it ends; the destination appears whole or not at
+// all.
 #include <unistd.h>
 
 #include <algorithm>

@@ -1,6 +1,30 @@
+// Idea: a file of a backup is cut into blocks; a block whose checksum the prior's map has at the
+// same number is not stored again but referred to. New blocks are collected into a super block, the
+// unit of compression and encryption, and the map of all of them ends the stored file
+// (docs/format/bundles-and-blocks.md).
+//
+//     content -> SHA-1 -> page checks -> end_block() -> super block -> Task -> store()
+//
+// `super_block_` holds the new blocks and, from block_start_ on, the front of the block that is
+// being read: an unchanged block is cut off again (resize to block_start_), a new one becomes part
+// of it.
+//
+// Super blocks are encoded by any thread and stored in their order: pending_ is that order. So
+// where one will lie is not known when its blocks enter the map. Until the end the map has for a
+// new block the number of its super block in `offset`, and resolve_places() puts the place there
+// that `places_` got meanwhile.
+//
+// Invariant: closed_ == places_.size() + pending_.size(), and each new item's offset is below
+// closed_ or names the super block that is being filled.
+//
+// The object is opened when the first super block is stored: a file all of whose blocks the prior
+// has needs none, and then unchanged() says so. The checksums of blocks are short: that all are
+// equal is taken for "no change" only if the SHA-1 of the whole content is the prior's as well
+// (copy.cpp, store_blocks()).
 #include "ops/backup/block_pipeline.h"
 
 #include <algorithm>
+#include <cassert>
 #include <new>
 #include <utility>
 
@@ -107,6 +131,7 @@ Result<> BlockCutter::close_super_block() {
 }
 
 Result<> BlockCutter::store_next() {
+    assert(!pending_.empty() && closed_ == places_.size() + pending_.size());
     const std::shared_ptr<Task> task = pending_.front();
     pending_.pop_front();
     share_.finish(task);
@@ -152,6 +177,7 @@ Result<> BlockCutter::store_map() {
 void BlockCutter::resolve_places() {
     for (repo::BlockMapItem& item : map_) {
         if (item.reference != form_.reference) continue;
+        assert(item.offset < places_.size());
         const Place& place = places_[item.offset];
         item.bundle_id = target_.bundle_id;
         item.offset = place.offset;

@@ -1,7 +1,35 @@
+// How a file of the cluster becomes an object, or does not. One Worker is one thread; it takes jobs
+// from the common Queue (a job is a bundle of small files, or one large file) and ends as a helper
+// of those that still have one (work_share.cpp).
+//
+//     Queue -> Worker -> Copier -> LiveFile -> [StorePipeline | BlockPipeline] -> storage
+//
+// What happens to one file, cheapest first; each step only where the plan asked for it:
+//
+//     resume    what the interrupted backup stored is whole: the cluster is not read
+//     open      the file is not there any more: vanished, PostgreSQL has dropped it
+//     blocks    the prior has a map: only changed blocks are stored
+//     compare   the content has the prior's SHA-1: unchanged
+//     store     whole, or as blocks
+//
+// The cluster is alive: a file may grow, shrink or vanish while it is read, and pages may be torn.
+// None of that is an error here. WAL replay mends it, as long as the size is read to what the list
+// said where it must not grow (reads_to_listed_size), a page that looks damaged is read again, and
+// pg_control comes last, alone, after the others have ended (copy_files): it must not be older than
+// what it speaks of.
+//
+// Held jobs wait for the clock gate (clock_gate.h): a file that was changed in the second in which
+// the list was made could be changed once more within it. While the gate is closed the free ones go
+// first; order does not matter otherwise.
+//
+// The first error stops the queue: other threads end at their next file. Memory: a read buffer for
+// each thread, what is under way to a distant store within ByteBudget, and super blocks within
+// WorkShare::window().
 #include "ops/backup/copy.h"
 
 #include <algorithm>
 #include <atomic>
+#include <cassert>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -332,6 +360,7 @@ private:
         const std::size_t held = first(held_, true);
         const bool takes_free = gate_.open() ? free < held : free < jobs_.size();
         const std::size_t at = takes_free ? free_++ : held_;
+        assert(at <= jobs_.size());
         if (at == jobs_.size()) return nullptr;
         if (!takes_free) ++held_;
         return &jobs_[at];

@@ -1,6 +1,26 @@
+// Idea: at the end of a backup one large file is left, and all threads but one have nothing to do.
+// Blocks of it are independent of one another, so its owner offers each (a Task) and goes on
+// reading; threads without work of their own (help()) take what was offered.
+//
+// A task goes waiting -> running -> done, each step once and under mutex_; only a waiting one is in
+// `waiting_`. Whoever takes it out of there runs it, without the mutex: a helper, or the owner
+// itself, in finish() when it needs the result and nobody has begun, or in offer() when nobody is
+// free. So an owner never waits for work that nobody does, and needs no helper to come to an end.
+//
+// Tasks own what they need (shared_ptr, their content by value): the owner may fail and be gone
+// while a helper still compresses.
+//
+// Not every idle thread helps. Over a distant link there are 64 threads and two processors: all of
+// them helping meant 64 wake-ups for each super block, a third of the processor's time. Only
+// `computing_` may help (help() returns at once to the others), and offer() leaves a task to a
+// helper only where a processor is free of owners: else it would compute instead of an owner that
+// then waits.
+//
+// window() bounds memory: two tasks for each thread there is, shared by the owners.
 #include "ops/backup/work_share.h"
 
 #include <algorithm>
+#include <cassert>
 
 #include "chronos/io/cpu_tokens.h"
 
@@ -20,6 +40,7 @@ WorkShare::Owner::~Owner() {
 }
 
 void WorkShare::run(Task& task, std::unique_lock<std::mutex>& lock) {
+    assert(task.state_ == Task::State::waiting);
     task.state_ = Task::State::running;
     lock.unlock();
     task.run();
@@ -67,6 +88,7 @@ void WorkShare::finish(const std::shared_ptr<Task>& task) {
 
 std::size_t WorkShare::window() const {
     const std::lock_guard lock(mutex_);
+    assert(idle_ <= helpers_);
     return 2 + 2 * (helpers_ / std::max<std::size_t>(1, owners_));
 }
 

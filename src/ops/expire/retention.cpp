@@ -1,7 +1,25 @@
 // docs/format/expire.md, Which backups expire; docs/retention.md has the rules that are ours.
+//
+// Idea: each rule looks at what the rules before it have left (living()), newest first, and removes
+// with a backup all that depends on it: full, then diff, then incr. A list goes in and two lists
+// with reasons come out; no repository is touched, so every rule is tested on lists alone.
+//
+// Invariants: what is kept keeps all it depends on; of each rule of days the newest backup before
+// the span stays, since without it the span cannot be recovered whole; at least floor_ full backups
+// stay, whatever is asked for.
+//
+// Holds come last, on purpose. The rules run as if nothing were held, and then what is held is
+// given back, with what it depends on. The other way round a held backup would take a place in a
+// count: holding an old one would make a newer one expire earlier. Only whole branches are left to
+// go then, as the way down of each held one is held too.
+//
+// WAL follows the backups: plan_.archive is how many of them, fulls and diffs counted from the
+// newest, keep theirs. Of rules that count in another way (days, for each full) the label is
+// remembered (wal_from_) and counted at the end, when it is known what stays.
 #include "ops/expire/retention.h"
 
 #include <algorithm>
+#include <cassert>
 
 namespace chronos::ops::expire {
 namespace {
@@ -31,6 +49,7 @@ public:
     /// As if nothing were held, and then what is held stays: it neither takes the place of another
     /// backup in a count nor drags one along.
     BackupPlan run() {
+        assert(std::ranges::is_sorted(backups_, {}, &BackupEntry::label));
         full_rule();
         diff_rule();
         incr_rule();

@@ -1,6 +1,30 @@
+// Idea: WAL is a tree. A Line is one timeline, counted in segments; a history says where a later
+// one leaves it. What must be without a hole is (a) from start to stop of each backup, the Needs,
+// else the backup cannot become consistent; and (b) with windows, from the first backup of a line,
+// or from where the line begins if a backup of an older one can go on to it, to the last segment
+// that any way goes through: the Window.
+//
+//         need A          need B
+//     ----[====]----------[====]---------------+------------->  line 1
+//         ^ window.first                       |
+//                                              +------------->  line 2: window from the fork on
+//
+// Holes of both kinds are merged, so that one hole is reported once, with all who suffer from it.
+//
+// A hole is not always damage. Archive retention removes what lies between two backups: then it
+// begins right behind a need and ends right before one, and nothing older that nobody needs is left
+// (retention goes in the order of names, so that older leftovers would be gone first). At the ends
+// of a window the neighbour is on another line: expired_before and expired_behind ask it there.
+// Segments arrive several at a time and not in order: a hole is looked at again before it is
+// reported (arrived), and one right before a segment of this minute is a note.
+//
+// Invariant: the segments and needs of a line are ascending. Only names are looked at, so a segment
+// that is there and damaged is no hole; reading has found that, and report_damage() says who
+// suffers from it.
 #include "ops/verify/continuity.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
@@ -67,8 +91,11 @@ public:
         // Of a timeline that others go through nothing at all may be left.
         for (const auto& [timeline, way] : archive.histories)
             for (const pgdata::TimelineSwitch& line : way) lines_[line.parent];
-        for (auto& [timeline, line] : lines_)
+        for (auto& [timeline, line] : lines_) {
             std::ranges::sort(line.needs, {}, [](const Need& need) { return need.span.first; });
+            assert(std::ranges::is_sorted(line.segments, {},
+                                          [](const auto& one) { return one.first; }));
+        }
     }
 
     Result<std::set<std::string>> run(bool windows) {

@@ -1,7 +1,26 @@
+// One object, of a size that nobody knows when it begins. What fits into a chunk is one PUT; the
+// first byte beyond it begins an upload in parts, and then up to `upload_parallel` senders, made
+// when they are needed, have one each.
+//
+//     write() -> buffer_ -> queue_ -> run_sender() -> stored_ (by number) -> complete()
+//
+// Invariant, under mutex_: queue_.size() + busy_ <= upload_parallel, which bounds memory to these
+// parts and the one being filled; a part is in one place of buffer_, queue_, a sender, stored_. A
+// failure is kept (failure_) and told at the next send_part() or wait_for_parts(), in the writer's
+// thread. Senders compute (MD5, TLS) and so take a token each from the same tokens as their writer,
+// who waits without one (cpu_tokens.cpp).
+//
+// When is an object there? Each part's answer is compared with the MD5 of what was sent. The status
+// of the completion proves nothing: S3 sends 200 before it joins the parts, and may put an error
+// into the body. It is there when the body names its ETag, and that is the one which these parts
+// make. And an answer may be lost: the repetition then finds no upload, because it is an object by
+// now, and looks (is_there_whole). Never finished, or failed: abort, so that nobody pays for parts;
+// what an abort does not reach `maintenance` finds.
 #include "storage/s3/upload.h"
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <condition_variable>
 #include <deque>
 #include <map>
@@ -210,6 +229,7 @@ Result<> Upload::send_part() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return failure_ || queue_.size() + busy_ < parallel; });
     if (failure_) return *failure_;
+    assert(queue_.size() + busy_ < parallel);
     queue_.push_back(std::move(part));
     if (senders_.size() < parallel && queue_.size() + busy_ > senders_.size())
         senders_.emplace_back([this, tokens] { run_sender(tokens); });
