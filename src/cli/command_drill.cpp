@@ -4,13 +4,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/db/server.h"
 #include "chronos/ops/drill/drill.h"
+#include "chronos/os/file.h"
 #include "chronos/repo/wal_archive.h"
 #include "cli/commands.h"
 #include "cli/drill_job.h"
@@ -51,10 +51,8 @@ Result<std::vector<Assertion>> read_assertions(const config::Config& config) {
     const std::string database = config.get_string("pg1-database");
     std::vector<Assertion> assertions;
     if (const std::string path = config.get_string("assert-file"); !path.empty()) {
-        std::ifstream stream(path);
-        const std::string text{std::istreambuf_iterator<char>(stream), {}};
-        if (!stream.is_open() || stream.bad())
-            return Error(ErrorKind::file_open, "unable to read '" + path + "'");
+        constexpr std::size_t kSizeMax = std::size_t{16} << 20;
+        const std::string text = CHRONOS_TRY(os::read_small(path, kSizeMax));
         CHRONOS_TRY_DOING(add_assertions(text, database, assertions), "read '" + path + "'");
     }
     for (const std::string& text : config.get_list("assert"))

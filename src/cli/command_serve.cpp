@@ -2,10 +2,9 @@
 
 #include <array>
 #include <cerrno>
-#include <fstream>
-#include <iterator>
 
 #include "chronos/base/text.h"
+#include "chronos/os/file.h"
 #include "cli/commands.h"
 #include "cli/dispatch.h"
 #include "cli/serve_program.h"
@@ -17,8 +16,8 @@ ServeProgram serve_program;
 
 /// As the process was started with them.
 std::vector<std::string> process_arguments() {
-    std::ifstream file("/proc/self/cmdline", std::ios::binary);
-    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    constexpr std::size_t kSizeMax = std::size_t{16} << 20;
+    const std::string text = os::read_or_empty("/proc/self/cmdline", kSizeMax);
     std::vector<std::string> arguments;
     for (const std::string_view part : split(text, '\0')) arguments.emplace_back(part);
     if (!arguments.empty() && arguments.back().empty()) arguments.pop_back();

@@ -13,7 +13,7 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
-#include "chronos/io/local_file.h"
+#include "chronos/os/local_file.h"
 #include "cli/commands.h"
 #include "cli/log_output.h"
 #include "cli/places.h"
@@ -133,14 +133,14 @@ Result<int> run_command(Context& context, LogOutput& output, const std::string& 
     if (command == nullptr) return not_in_this_version(context.config.command());
     CHRONOS_TRY(apply_process_options(context.config));
     const std::string pg_path = context.config.get_string("pg1-path");
-    io::give_local_files_to_owner_of(pg_path);
+    os::give_local_files_to_owner_of(pg_path);
     output.open_file();
     if (!config::find_command(context.config.command())->quiet)
         log_info(context.config.command() + " command begin chronos " CHRONOS_VERSION " by " + who +
                  ": " + printable(context.config.describe(), SIZE_MAX));
     Result<int> result = run_guarded(command, context);
     // A restore may have made the directory, or given it its owner.
-    io::give_local_files_to_owner_of(pg_path);
+    os::give_local_files_to_owner_of(pg_path);
     return result;
 }
 

@@ -15,16 +15,16 @@ namespace {
 constexpr int kPollMs = 200;  ///< how late a request to stop is noticed at most
 
 /// Away from the standard numbers, and not inherited by anything that is started.
-io::FileDescriptor move_up(int fd) {
-    return io::FileDescriptor(fcntl(fd, F_DUPFD_CLOEXEC, 10));
+os::FileDescriptor move_up(int fd) {
+    return os::FileDescriptor(fcntl(fd, F_DUPFD_CLOEXEC, 10));
 }
 
 }  // namespace
 
 Result<std::unique_ptr<EngineChannel>> EngineChannel::take_over() {
-    io::FileDescriptor in = move_up(STDIN_FILENO);
-    io::FileDescriptor out = move_up(STDOUT_FILENO);
-    const io::FileDescriptor nothing(open("/dev/null", O_RDWR | O_CLOEXEC));
+    os::FileDescriptor in = move_up(STDIN_FILENO);
+    os::FileDescriptor out = move_up(STDOUT_FILENO);
+    const os::FileDescriptor nothing(open("/dev/null", O_RDWR | O_CLOEXEC));
     if (!in.valid() || !out.valid() || !nothing.valid())
         return system_error(ErrorKind::protocol, "take over the control channel", errno);
     dup2(nothing.get(), STDIN_FILENO);

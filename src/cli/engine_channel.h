@@ -8,7 +8,7 @@
 #include "chronos/base/cancel.h"
 #include "chronos/base/result.h"
 #include "chronos/control/message.h"
-#include "chronos/io/file_descriptor.h"
+#include "chronos/os/file.h"
 
 namespace chronos::cli {
 
@@ -17,7 +17,7 @@ namespace chronos::cli {
 class EngineChannel {
 public:
     static Result<std::unique_ptr<EngineChannel>> take_over();
-    EngineChannel(io::FileDescriptor in, io::FileDescriptor out)
+    EngineChannel(os::FileDescriptor in, os::FileDescriptor out)
         : in_(std::move(in)), out_(std::move(out)) {}
 
     /// Waits for the next message; nullopt at the end of the channel. Kind cancelled when that is
@@ -33,8 +33,8 @@ public:
 private:
     Result<bool> fill(const Cancellation& cancel);
 
-    io::FileDescriptor in_;
-    io::FileDescriptor out_;
+    os::FileDescriptor in_;
+    os::FileDescriptor out_;
     control::LineBuffer lines_;
     std::mutex mutex_;
 };

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "chronos/base/text.h"
-#include "chronos/io/file_descriptor.h"
+#include "chronos/os/file.h"
 
 namespace chronos::cli {
 namespace {
@@ -125,8 +125,8 @@ Result<int> run_hook_command(const HookCommand& command, const Cancellation& can
     int ends[2];
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
         return system_error(ErrorKind::kernel, "make a pipe", errno);
-    const io::FileDescriptor read_end(ends[0]);
-    io::FileDescriptor write_end(ends[1]);
+    const os::FileDescriptor read_end(ends[0]);
+    os::FileDescriptor write_end(ends[1]);
     // Only our end may refuse to wait.
     fcntl(write_end.get(), F_SETFL, 0);
     const pid_t pid = CHRONOS_TRY(start_shell(command, write_end.get()));

@@ -15,7 +15,7 @@
 
 #include "chronos/base/text.h"
 #include "chronos/config/command.h"
-#include "chronos/io/local_file.h"
+#include "chronos/os/local_file.h"
 #include "cli/json_text.h"
 
 namespace chronos::cli {
@@ -164,7 +164,7 @@ void LogOutput::open_file() {
     const std::string name = config_.get_string("log-path") + "/" +
                              (config_.stanza().empty() ? "all" : config_.stanza()) + "-" +
                              config_.command() + ".log";
-    file_ = io::open_local_file(name, O_WRONLY | O_APPEND).release();
+    file_ = os::open_local_file(name, O_WRONLY | O_APPEND).release();
     if (file_ < 0) {
         if (config_.has("log-path"))
             log_warn(

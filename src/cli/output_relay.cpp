@@ -11,16 +11,16 @@ namespace chronos::cli {
 Result<std::unique_ptr<OutputRelay>> OutputRelay::start(Receiver receiver) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) return system_error(ErrorKind::kernel, "make a pipe", errno);
-    io::FileDescriptor read_end(ends[0]);
-    io::FileDescriptor write_end(ends[1]);
-    io::FileDescriptor former(fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 10));
+    os::FileDescriptor read_end(ends[0]);
+    os::FileDescriptor write_end(ends[1]);
+    os::FileDescriptor former(fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 10));
     if (!former.valid() || dup2(write_end.get(), STDOUT_FILENO) < 0)
         return system_error(ErrorKind::kernel, "redirect standard output", errno);
     return std::make_unique<OutputRelay>(std::move(receiver), std::move(read_end),
                                          std::move(former));
 }
 
-OutputRelay::OutputRelay(Receiver receiver, io::FileDescriptor read_end, io::FileDescriptor former)
+OutputRelay::OutputRelay(Receiver receiver, os::FileDescriptor read_end, os::FileDescriptor former)
     : former_(std::move(former)),
       reader_([receive = std::move(receiver), end = std::move(read_end)] {
           std::array<char, 65536> chunk;

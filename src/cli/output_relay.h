@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "chronos/base/result.h"
-#include "chronos/io/file_descriptor.h"
+#include "chronos/os/file.h"
 
 namespace chronos::cli {
 
@@ -18,13 +18,13 @@ public:
     using Receiver = std::function<void(std::string_view chunk)>;
 
     static Result<std::unique_ptr<OutputRelay>> start(Receiver receiver);
-    OutputRelay(Receiver receiver, io::FileDescriptor read_end, io::FileDescriptor former);
+    OutputRelay(Receiver receiver, os::FileDescriptor read_end, os::FileDescriptor former);
     ~OutputRelay();
     OutputRelay(const OutputRelay&) = delete;
     OutputRelay& operator=(const OutputRelay&) = delete;
 
 private:
-    io::FileDescriptor former_;
+    os::FileDescriptor former_;
     std::jthread reader_;  // joined before anything else is destroyed
 };
 

@@ -8,15 +8,15 @@
 #include <thread>
 
 #include "chronos/base/cancel.h"
-#include "chronos/io/file_descriptor.h"
+#include "chronos/os/file.h"
 #include "cli/alert.h"
 
 namespace chronos::cli {
 namespace {
 
 /// An unlinked file rather than a pipe: a command that reads nothing cannot hold us up.
-Result<io::FileDescriptor> file_with(const std::string& text) {
-    io::FileDescriptor file(open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+Result<os::FileDescriptor> file_with(const std::string& text) {
+    os::FileDescriptor file(open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
     if (!file.valid()) return system_error(ErrorKind::execute, "make a file for its input", errno);
     if (write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
         lseek(file.get(), 0, SEEK_SET) != 0)

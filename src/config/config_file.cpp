@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "chronos/base/text.h"
+#include "chronos/os/file.h"
 
 namespace chronos::config {
 namespace {
@@ -190,29 +191,13 @@ std::string directory_of(const std::string& path) {
 }  // namespace
 
 Result<std::string> read_small_file(const std::string& path, mode_t* mode, std::size_t size_max) {
-    const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (descriptor < 0) return open_error(path, errno, 0640);
-    struct Closer {
-        int descriptor;
-        ~Closer() { close(descriptor); }
-    } closer{descriptor};
+    const os::FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+    if (!file.valid()) return open_error(path, errno, 0640);
     struct stat status = {};
-    if (fstat(descriptor, &status) == 0 && S_ISDIR(status.st_mode))
+    if (fstat(file.get(), &status) == 0 && S_ISDIR(status.st_mode))
         return Error(ErrorKind::file_open, "unable to read '" + path + "': it is a directory");
     if (mode != nullptr) *mode = status.st_mode;
-    std::string text;
-    char buffer[8192];
-    for (;;) {
-        const ssize_t size = read(descriptor, buffer, sizeof buffer);
-        if (size < 0 && errno == EINTR) continue;
-        if (size < 0)
-            return system_error(ErrorKind::file_read, "unable to read '" + path + "'", errno);
-        if (size == 0) return text;
-        text.append(buffer, static_cast<std::size_t>(size));
-        if (text.size() > size_max)
-            return Error(ErrorKind::file_read, "unable to read '" + path + "': more than " +
-                                                   std::to_string(size_max) + " bytes");
-    }
+    return os::read_to_end(file.get(), path, size_max);
 }
 
 Result<std::vector<FileEntry>> parse_config_text(std::string_view text) {

@@ -13,7 +13,7 @@
 #include <thread>
 
 #include "chronos/base/text.h"
-#include "chronos/io/file_descriptor.h"
+#include "chronos/os/file.h"
 #include "chronos/pgdata/version_numbers.h"
 #include "pgdata/crc32c.h"
 #include "pgdata/little_endian.h"
@@ -127,7 +127,7 @@ Result<> check_version_file(io::Bytes content, const ControlFile& control,
 
 /// The first kControlDataSize bytes, fewer if the file is shorter.
 Result<std::string> read_once(const std::string& path) {
-    const io::FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    const os::FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!fd.valid() && errno == ENOENT)
         return Error(ErrorKind::not_found, "unable to open missing file '" + path + "' for read");
     if (!fd.valid())

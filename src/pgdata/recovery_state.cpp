@@ -1,10 +1,10 @@
 #include "chronos/pgdata/recovery_state.h"
+#include "chronos/os/file.h"
 
 #include <dirent.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
 #include <iterator>
 #include <memory>
 
@@ -15,12 +15,11 @@
 namespace chronos::pgdata {
 namespace {
 
+constexpr std::size_t kSizeMax = std::size_t{4} << 20;
+
 std::optional<std::string> read_small(const std::string& path) {
-    std::ifstream stream(path, std::ios::binary);
-    if (!stream) return std::nullopt;
-    std::string text{std::istreambuf_iterator<char>(stream), {}};
-    if (stream.bad()) return std::nullopt;
-    return text;
+    auto text = os::read_if_there(path, kSizeMax);
+    return text ? *std::move(text) : std::nullopt;
 }
 
 bool exists(const std::string& path) {

@@ -1,11 +1,11 @@
 #include "chronos/pgdata/server_config.h"
+#include "chronos/os/file.h"
 
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 
 #include "chronos/base/text.h"
 
@@ -203,11 +203,7 @@ Result<std::optional<std::string>> read_local(const std::string& path) {
         return std::optional<std::string>{};
     if (!fs::is_regular_file(path, code) || fs::file_size(path, code) > kFileSizeMax)
         return Error(ErrorKind::file_read, "'" + path + "' is no configuration file");
-    std::ifstream stream(path, std::ios::binary);
-    std::string text{std::istreambuf_iterator<char>(stream), {}};
-    if (!stream.is_open() || stream.bad())
-        return Error(ErrorKind::file_read, "unable to read '" + path + "'");
-    return std::optional(std::move(text));
+    return os::read_if_there(path, kFileSizeMax);
 }
 
 Result<std::optional<std::vector<std::string>>> list_local(const std::string& path) {

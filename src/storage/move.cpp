@@ -5,7 +5,7 @@
 #include <cerrno>
 #include <cstdio>
 
-#include "storage/posix/posix_paths.h"
+#include "chronos/os/durable.h"
 
 namespace chronos::storage {
 namespace {
@@ -31,9 +31,9 @@ Result<> rename(Storage& storage, const ObjectName& from, const ObjectName& to) 
     std::string parent = to;
     while (parent.find('/') != std::string::npos) {
         parent = parent_of(parent);
-        CHRONOS_TRY(sync_directory(storage.describe(parent)));
+        CHRONOS_TRY(os::sync_directory(storage.describe(parent)));
     }
-    return sync_directory(parent_of(old_path));
+    return os::sync_directory(parent_of(old_path));
 }
 
 }  // namespace

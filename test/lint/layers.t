@@ -8,18 +8,19 @@ use Test::More;
 
 my %arrows = (
 	base => [],
-	io => [qw(base)],
+	os => [qw(base)],
+	io => [qw(os base)],
 	compress => [qw(io base)],
 	crypto => [qw(io base)],
 	http => [qw(io base)],
-	storage => [qw(http crypto io base)],
-	pgdata => [qw(io base)],
-	repo => [qw(storage pgdata compress crypto io base)],
+	storage => [qw(http crypto io os base)],
+	pgdata => [qw(io os base)],
+	repo => [qw(storage pgdata compress crypto io os base)],
 	db => [qw(base)],
 	control => [qw(base)],
-	config => [qw(base)],
-	ops => [qw(repo db storage pgdata compress crypto io base)],
-	cli => [qw(config control ops repo db storage pgdata compress crypto http io base)],
+	config => [qw(os base)],
+	ops => [qw(repo db storage pgdata compress crypto io os base)],
+	cli => [qw(config control ops repo db storage pgdata compress crypto http io os base)],
 	extension => [qw(control base)],
 );
 

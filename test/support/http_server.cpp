@@ -49,7 +49,7 @@ HttpServer::Request parse_head(std::string_view head) {
 }  // namespace
 
 HttpServer::HttpServer(Handler handler) : handler_(std::move(handler)) {
-    listener_ = io::FileDescriptor(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    listener_ = os::FileDescriptor(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -74,7 +74,7 @@ std::vector<HttpServer::Request> HttpServer::requests() const {
 
 void HttpServer::serve() {
     for (;;) {
-        const io::FileDescriptor connection(accept(listener_.get(), nullptr, nullptr));
+        const os::FileDescriptor connection(accept(listener_.get(), nullptr, nullptr));
         if (!connection.valid()) return;
         serve_one(connection.get());
     }

@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "chronos/io/file_descriptor.h"
+#include "chronos/os/file.h"
 
 namespace chronos::test {
 
@@ -46,7 +46,7 @@ private:
     void serve_one(int fd);
 
     Handler handler_;
-    io::FileDescriptor listener_;
+    os::FileDescriptor listener_;
     unsigned port_ = 0;
     mutable std::mutex mutex_;
     std::vector<Request> requests_;

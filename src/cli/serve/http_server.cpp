@@ -20,7 +20,7 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
-#include "chronos/io/file_descriptor.h"
+#include "chronos/os/file.h"
 #include "cli/serve/tls.h"
 
 namespace chronos::cli::serve {
@@ -255,8 +255,8 @@ struct FreeAddresses {
     void operator()(addrinfo* list) const noexcept { freeaddrinfo(list); }
 };
 
-Result<io::FileDescriptor> bind_to(const addrinfo& address) {
-    io::FileDescriptor socket(::socket(address.ai_family,
+Result<os::FileDescriptor> bind_to(const addrinfo& address) {
+    os::FileDescriptor socket(::socket(address.ai_family,
                                        address.ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
                                        address.ai_protocol));
     if (!socket.valid()) return system_error(ErrorKind::host_connect, "make a socket", errno);
@@ -271,7 +271,7 @@ Result<io::FileDescriptor> bind_to(const addrinfo& address) {
 }
 
 /// Every address that the name has: localhost is often two.
-Result<std::vector<io::FileDescriptor>> bind_all(const HttpOptions& options) {
+Result<std::vector<os::FileDescriptor>> bind_all(const HttpOptions& options) {
     addrinfo hints = {};
     hints.ai_family = AF_UNSPEC;
     hints.ai_socktype = SOCK_STREAM;
@@ -282,7 +282,7 @@ Result<std::vector<io::FileDescriptor>> bind_all(const HttpOptions& options) {
     if (const int code = getaddrinfo(host, options.port.c_str(), &hints, &found); code != 0)
         return Error(ErrorKind::host_connect, "listen on '" + place + "': " + gai_strerror(code));
     const std::unique_ptr<addrinfo, FreeAddresses> list(found);
-    std::vector<io::FileDescriptor> sockets;
+    std::vector<os::FileDescriptor> sockets;
     std::optional<Error> failure;
     for (const addrinfo* address = list.get(); address != nullptr; address = address->ai_next) {
         auto socket = bind_to(*address);
@@ -320,7 +320,7 @@ struct HttpServer::State {
     void accept_connections();
     void accept_one(int listener);
     void work();
-    void serve(const io::FileDescriptor& socket);
+    void serve(const os::FileDescriptor& socket);
     void converse(BoundedStream& stream);
     bool somebody_waits();
     void stop();
@@ -328,14 +328,14 @@ struct HttpServer::State {
     HttpOptions options;
     RequestProcessor processor;
     std::unique_ptr<TlsContext> tls;
-    std::vector<io::FileDescriptor> listeners;
-    io::FileDescriptor stop_event;
+    std::vector<os::FileDescriptor> listeners;
+    os::FileDescriptor stop_event;
     std::atomic<bool> stopping{false};
 
     std::mutex mutex;
     std::condition_variable came;   ///< a connection, or the end
     std::condition_variable taken;  ///< room in the queue
-    std::deque<io::FileDescriptor> queue;
+    std::deque<os::FileDescriptor> queue;
     std::set<int> open;  ///< sockets that are being served
     std::vector<std::thread> threads;
 };
@@ -352,7 +352,7 @@ void HttpServer::State::accept_connections() {
 }
 
 void HttpServer::State::accept_one(int listener) {
-    io::FileDescriptor socket(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    os::FileDescriptor socket(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!socket.valid()) {
         // Out of descriptors: whoever comes waits in the kernel.
         if (errno == EMFILE || errno == ENFILE) std::this_thread::sleep_for(milliseconds(50));
@@ -369,7 +369,7 @@ void HttpServer::State::accept_one(int listener) {
 
 void HttpServer::State::work() {
     for (;;) {
-        io::FileDescriptor socket;
+        os::FileDescriptor socket;
         {
             std::unique_lock lock(mutex);
             came.wait(lock, [&] { return !queue.empty() || stopping; });
@@ -389,7 +389,7 @@ void HttpServer::State::work() {
     }
 }
 
-void HttpServer::State::serve(const io::FileDescriptor& socket) {
+void HttpServer::State::serve(const os::FileDescriptor& socket) {
     const auto wire = tls ? tls->accept(socket.get(), Deadline(options.request_timeout))
                           : make_plain_wire(socket.get());
     if (!wire) return;
@@ -444,7 +444,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(HttpOptions options, HttpH
     if (!wanted.tls_cert_file.empty())
         state->tls = CHRONOS_TRY(TlsContext::load(wanted.tls_cert_file, wanted.tls_key_file));
     state->listeners = CHRONOS_TRY(bind_all(wanted));
-    state->stop_event = io::FileDescriptor(eventfd(0, EFD_CLOEXEC));
+    state->stop_event = os::FileDescriptor(eventfd(0, EFD_CLOEXEC));
     if (!state->stop_event.valid()) return system_error(ErrorKind::kernel, "make an event", errno);
     const unsigned port = port_of(state->listeners.front().get());
     State* shared = state.get();

@@ -6,7 +6,7 @@
 
 #include "chronos/base/cancel.h"
 #include "chronos/base/result.h"
-#include "chronos/io/file_descriptor.h"
+#include "chronos/os/file.h"
 
 namespace chronos::cli::serve {
 

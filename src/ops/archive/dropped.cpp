@@ -6,15 +6,15 @@
 
 #include <cerrno>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
-#include "chronos/io/file_descriptor.h"
-#include "chronos/io/local_file.h"
 #include "chronos/ops/archive/ahead.h"
 #include "chronos/ops/archive/dropped.h"
+#include "chronos/os/durable.h"
+#include "chronos/os/file.h"
+#include "chronos/os/local_file.h"
 #include "chronos/pgdata/wal.h"
 
 namespace chronos::ops::archive {
@@ -22,17 +22,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Result<io::FileDescriptor> open_file(const std::string& path, int flags) {
-    io::FileDescriptor file(::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, 0600));
+/// A line has less than a hundred bytes.
+constexpr std::size_t kRecordSizeMax = std::size_t{256} << 20;
+
+Result<os::FileDescriptor> open_file(const std::string& path, int flags) {
+    os::FileDescriptor file(::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (!file.valid()) return system_error(ErrorKind::file_open, "open '" + path + "'", errno);
     return file;
-}
-
-Result<> sync_directory(const std::string& path) {
-    const io::FileDescriptor directory = CHRONOS_TRY(open_file(path, O_RDONLY | O_DIRECTORY));
-    if (::fsync(directory.get()) != 0)
-        return system_error(ErrorKind::path_sync, "sync '" + path + "'", errno);
-    return {};
 }
 
 Result<> write_durably(int file, const std::string& path, std::string_view text) {
@@ -41,8 +37,7 @@ Result<> write_durably(int file, const std::string& path, std::string_view text)
     if (count != static_cast<ssize_t>(text.size()))
         return system_error(ErrorKind::file_write, "write '" + path + "'",
                             count < 0 ? errno : ENOSPC);
-    if (::fsync(file) != 0) return system_error(ErrorKind::file_sync, "sync '" + path + "'", errno);
-    return {};
+    return os::sync_file(file, path);
 }
 
 /// A line of the record: "<time> <system id> <version> <segment size> <segment>".
@@ -116,7 +111,7 @@ std::string directory_of(const DropSettings& settings) {
 }
 
 Result<pgdata::WalHeader> header_of(const std::string& path) {
-    const io::FileDescriptor file = CHRONOS_TRY(open_file(path, O_RDONLY));
+    const os::FileDescriptor file = CHRONOS_TRY(open_file(path, O_RDONLY));
     std::vector<std::byte> head(pgdata::kWalHeaderSize);
     if (::pread(file.get(), head.data(), head.size(), 0) != static_cast<ssize_t>(head.size()))
         return Error(ErrorKind::file_read, "unable to read the header of '" + path + "'");
@@ -150,7 +145,7 @@ Result<std::uint64_t> DroppedWal::segment_size(const std::string& path) const {
 }
 
 Result<> DroppedWal::drop(const std::string& name, const std::string& path) {
-    CHRONOS_TRY(io::make_local_path(directory_));
+    CHRONOS_TRY(os::make_local_path(directory_));
     if (pgdata::is_wal_segment(name))
         CHRONOS_TRY(record_segment(name, path));
     else if (!pgdata::is_wal_partial(name))  // a partial one is never asked for
@@ -167,25 +162,20 @@ Result<> DroppedWal::drop(const std::string& name, const std::string& path) {
 
 Result<> DroppedWal::record_segment(const std::string& name, const std::string& path) {
     const pgdata::WalHeader header = CHRONOS_TRY(header_of(path));
-    const io::FileDescriptor file = CHRONOS_TRY(open_file(record_, O_WRONLY | O_CREAT | O_APPEND));
+    const os::FileDescriptor file = CHRONOS_TRY(open_file(record_, O_WRONLY | O_CREAT | O_APPEND));
     ::flock(file.get(), LOCK_EX);
     CHRONOS_TRY(write_durably(file.get(), record_,
                               std::to_string(unix_now()) + " " + std::to_string(header.system_id) +
                                   " " + header.version + " " + std::to_string(header.segment_size) +
                                   " " + name + "\n"));
-    return sync_directory(directory_);
+    return os::sync_directory(directory_);
 }
 
 /// Timeline and backup history is small, and what is lost with it is not: a copy waits for the
 /// repository.
 Result<> DroppedWal::keep_file(const std::string& name, const std::string& path) {
-    std::ifstream in(path, std::ios::binary);
-    const std::string content{std::istreambuf_iterator<char>(in), {}};
-    if (!in) return Error(ErrorKind::file_read, "unable to read '" + path + "'");
-    const std::string copy = directory_ + "/" + name;
-    const io::FileDescriptor file = CHRONOS_TRY(open_file(copy, O_WRONLY | O_CREAT | O_TRUNC));
-    CHRONOS_TRY(write_durably(file.get(), copy, content));
-    return sync_directory(directory_);
+    constexpr std::size_t kSizeMax = std::size_t{64} << 20;
+    return os::write_whole(directory_ + "/" + name, CHRONOS_TRY(os::read_small(path, kSizeMax)));
 }
 
 void DroppedWal::report() {
@@ -198,8 +188,7 @@ void DroppedWal::report() {
 }
 
 Result<> DroppedWal::report_segments() {
-    std::ifstream in(record_, std::ios::binary);
-    const std::string text{std::istreambuf_iterator<char>(in), {}};
+    const std::string text = CHRONOS_TRY(os::read_if_there(record_, kRecordSizeMax)).value_or("");
     if (text.empty()) return {};
     for (const auto& [cluster, gap] : gaps_of(text)) {
         const Result<> saved = pusher_.record_gap(cluster, gap);
@@ -209,7 +198,7 @@ Result<> DroppedWal::report_segments() {
             log_warn("recorded in the repository that WAL is missing from " + gap.first + " to " +
                      gap.last);
     }
-    const io::FileDescriptor file = CHRONOS_TRY(open_file(record_, O_RDWR));
+    const os::FileDescriptor file = CHRONOS_TRY(open_file(record_, O_RDWR));
     ::flock(file.get(), LOCK_EX);
     struct stat info = {};
     // A line that came meanwhile: next time all of it is written again, which changes nothing.

@@ -211,7 +211,7 @@ Result<> StreamedGet::fetch_piece(const Chain& chain, const repo::WalPiece& piec
 /// nothing behind.
 bool StreamedGet::is_kept(const Chain& chain) const {
     if (chain.end != chain.pieces.back().end) return false;
-    const io::FileDescriptor file(
+    const os::FileDescriptor file(
         ::open(kept().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
     struct stat status = {};
     if (!file.valid() || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode) ||

@@ -7,6 +7,7 @@
 #include "chronos/crypto/hash.h"
 #include "chronos/io/cpu_tokens.h"
 #include "chronos/ops/archive/push.h"
+#include "chronos/os/file.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/pgdata/timeline_history.h"
 #include "chronos/pgdata/wal.h"
@@ -90,9 +91,8 @@ Result<Branch> open_branch(const Target& target, const std::string& object) {
 std::optional<Lsn> begin_of_timeline(const std::string& path, const std::string& name) {
     const std::string history = path.substr(0, path.rfind('/') + 1) +
                                 pgdata::timeline_history_name(pgdata::timeline_of_segment(name));
-    std::ifstream file(history, std::ios::binary);
-    const std::string text{std::istreambuf_iterator<char>(file), {}};
-    const auto switches = pgdata::parse_timeline_history(text);
+    constexpr std::size_t kSizeMax = std::size_t{16} << 20;
+    const auto switches = pgdata::parse_timeline_history(os::read_or_empty(history, kSizeMax));
     if (!switches || switches->empty()) return std::nullopt;
     return switches->back().switch_lsn;
 }

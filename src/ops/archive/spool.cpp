@@ -13,8 +13,8 @@
 #include <memory>
 #include <thread>
 
-#include "chronos/io/local_file.h"
 #include "chronos/ops/archive/spool.h"
+#include "chronos/os/local_file.h"
 #include "chronos/pgdata/wal.h"
 #include "ops/archive/verified_file.h"
 
@@ -43,7 +43,7 @@ std::vector<std::string> names_in(const std::string& directory) {
 /// Another file system: the kernel copies, nothing passes through this process.
 bool copy_file(int from, std::uint64_t size_bytes, const std::string& destination) {
     const std::string temporary = temporary_name(destination);
-    io::FileDescriptor to(
+    os::FileDescriptor to(
         ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
     if (!to.valid()) return false;
     std::uint64_t left = size_bytes;
@@ -90,7 +90,7 @@ bool Spool::take_ready(const std::string& segment, const std::string& destinatio
     // What was fetched before the server asked where timelines go may be too much now.
     if (must_clear()) return false;
     const std::string name = path(segment);
-    const io::FileDescriptor file(::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    const os::FileDescriptor file(::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
     if (!file.valid()) return false;
     if (!is_valid(file.get(), segment)) {
         ::unlink(name.c_str());
@@ -108,7 +108,7 @@ bool Spool::take_ready(const std::string& segment, const std::string& destinatio
 bool Spool::is_being_fetched(const std::string& segment) const {
     if (::access(temporary_name(path(segment)).c_str(), F_OK) != 0) return false;
     // What a killed process left is not going to become whole.
-    const io::FileDescriptor file(::open(lock_path().c_str(), O_RDWR | O_CLOEXEC));
+    const os::FileDescriptor file(::open(lock_path().c_str(), O_RDWR | O_CLOEXEC));
     return file.valid() && ::flock(file.get(), LOCK_EX | LOCK_NB) != 0;
 }
 
@@ -150,8 +150,8 @@ bool Spool::is_low(const std::string& segment) const {
 Result<> Spool::make_directory() const {
     struct stat status = {};
     if (::lstat(directory_.c_str(), &status) != 0) {
-        CHRONOS_TRY(io::make_local_path(fs::path(directory_).parent_path()));
-        CHRONOS_TRY(io::make_local_path(directory_, 0700));
+        CHRONOS_TRY(os::make_local_path(fs::path(directory_).parent_path()));
+        CHRONOS_TRY(os::make_local_path(directory_, 0700));
         if (::lstat(directory_.c_str(), &status) != 0)
             return system_error(ErrorKind::file_info, "look at '" + directory_ + "'", errno);
     }
@@ -161,12 +161,12 @@ Result<> Spool::make_directory() const {
     return {};
 }
 
-Result<std::optional<io::FileDescriptor>> Spool::lock() const {
+Result<std::optional<os::FileDescriptor>> Spool::lock() const {
     CHRONOS_TRY(make_directory());
-    io::FileDescriptor file(::open(lock_path().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    os::FileDescriptor file(::open(lock_path().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     if (!file.valid())
         return system_error(ErrorKind::file_open, "open '" + lock_path() + "'", errno);
-    if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) return std::optional<io::FileDescriptor>{};
+    if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) return std::optional<os::FileDescriptor>{};
     return std::optional(std::move(file));
 }
 
@@ -179,13 +179,13 @@ bool Spool::is_locked_by(int lock) const {
 
 bool Spool::first_to_say() const {
     if (!make_directory()) return false;
-    const io::FileDescriptor file(
+    const os::FileDescriptor file(
         ::open(said_path().c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
     return file.valid();
 }
 
 std::optional<Spool::Asked> Spool::last_asked() const {
-    const io::FileDescriptor file(::open(asked_path().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    const os::FileDescriptor file(::open(asked_path().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
     struct stat status = {};
     std::array<char, 64> text{};
     if (!file.valid() || ::fstat(file.get(), &status) != 0) return std::nullopt;
@@ -201,7 +201,7 @@ std::optional<Spool::Asked> Spool::last_asked() const {
 Result<> Spool::note_asked(const std::string& segment) const {
     CHRONOS_TRY(make_directory());
     // All names have the same length: written over the former one there is always one to be read.
-    const io::FileDescriptor file(
+    const os::FileDescriptor file(
         ::open(asked_path().c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (!file.valid())
         return system_error(ErrorKind::file_open, "open '" + asked_path() + "'", errno);
@@ -216,7 +216,7 @@ void Spool::clear() const {
     if (!own) return;
     if (*own) return clean("");
     // Not removed from under it: a file that is whole a moment later would stay.
-    const io::FileDescriptor mark(
+    const os::FileDescriptor mark(
         ::open(clear_path().c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
 }
 

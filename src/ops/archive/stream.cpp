@@ -9,8 +9,8 @@
 
 #include "chronos/base/log.h"
 #include "chronos/crypto/hash.h"
-#include "chronos/io/file_descriptor.h"
 #include "chronos/ops/archive/stream.h"
+#include "chronos/os/file.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/pgdata/wal_commits.h"
@@ -55,7 +55,7 @@ struct Bytes {
 /// Bytes [begin, end) of a segment file, and the last commit in them.
 Result<Bytes> read_piece(const std::string& path, Lsn segment_start, std::uint32_t begin,
                          std::uint32_t end) {
-    const io::FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    const os::FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!file.valid())
         return system_error(errno == ENOENT ? ErrorKind::not_found : ErrorKind::file_open,
                             "open '" + path + "'", errno);

@@ -33,7 +33,7 @@ Result<VerifiedFile> VerifiedFile::create(const std::string& destination,
     VerifiedFile file(destination, std::move(expected));
     const std::string path = file.temporary();
     file.file_ =
-        io::FileDescriptor(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+        os::FileDescriptor(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
     if (!file.file_.valid())
         return system_error(ErrorKind::file_write, "create '" + path + "'", errno);
     if (file.expected_) {

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "chronos/io/file_descriptor.h"
 #include "chronos/io/stream.h"
+#include "chronos/os/file.h"
 #include "chronos/pgdata/wal_extent.h"
 #include "chronos/repo/stanza.h"
 #include "ops/archive/segment_sha1.h"
@@ -73,7 +73,7 @@ private:
 
     std::string destination_;
     std::optional<SegmentExpectation> expected_;
-    io::FileDescriptor file_;
+    os::FileDescriptor file_;
     /// Of a segment, which is collected in large blocks: the kernel, too, is faster with them.
     std::unique_ptr<SegmentSha1> sha1_;
     std::optional<pgdata::WalReader> reader_;

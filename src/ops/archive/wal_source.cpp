@@ -7,14 +7,14 @@
 #include <cerrno>
 
 #include "chronos/crypto/hash.h"
-#include "chronos/io/file_descriptor.h"
+#include "chronos/os/file.h"
 #include "chronos/pgdata/wal.h"
 
 namespace chronos::ops::archive {
 namespace {
 
-Result<io::FileDescriptor> open_file(const std::string& path) {
-    io::FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+Result<os::FileDescriptor> open_file(const std::string& path) {
+    os::FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (file.valid()) return file;
     const ErrorKind kind = errno == ENOENT ? ErrorKind::not_found : ErrorKind::file_open;
     return system_error(kind, "open '" + path + "'", errno);
@@ -30,14 +30,14 @@ Result<std::size_t> read_some(int fd, const std::string& path, io::MutableBytes 
 
 class FileSource final : public io::Source {
 public:
-    FileSource(io::FileDescriptor file, const std::string& path)
+    FileSource(os::FileDescriptor file, const std::string& path)
         : file_(std::move(file)), path_(path) {}
     Result<std::size_t> read(io::MutableBytes out) override {
         return read_some(file_.get(), path_, out);
     }
 
 private:
-    io::FileDescriptor file_;
+    os::FileDescriptor file_;
     const std::string& path_;
 };
 
@@ -61,7 +61,7 @@ void BufferPool::give_back(Buffer buffer) {
 }
 
 Result<WalSource> WalSource::open(const std::string& path, BufferPool& pool) {
-    const io::FileDescriptor file = CHRONOS_TRY(open_file(path));
+    const os::FileDescriptor file = CHRONOS_TRY(open_file(path));
     struct stat info = {};
     if (::fstat(file.get(), &info) != 0)
         return system_error(ErrorKind::file_info, "get info of '" + path + "'", errno);
@@ -134,7 +134,7 @@ std::optional<pgdata::WalCommit> WalSource::last_commit() const {
 /// From the end, a part at a time.
 std::optional<pgdata::WalCommit> WalSource::last_commit_of_file(Lsn start) const {
     constexpr std::uint64_t kPart = std::uint64_t{4} << 20;
-    const Result<io::FileDescriptor> file = open_file(path_);
+    const Result<os::FileDescriptor> file = open_file(path_);
     if (!file) return std::nullopt;
     std::vector<std::byte> part(kPart);
     for (std::uint64_t end = size_; end >= kPart; end -= kPart) {

@@ -11,7 +11,7 @@
 #include <thread>
 
 #include "chronos/base/activity.h"
-#include "chronos/io/file_descriptor.h"
+#include "chronos/os/file.h"
 
 extern char** environ;  // NOLINT: POSIX
 
@@ -84,15 +84,15 @@ int read_report(int descriptor) {
 
 Result<Child> Child::start(const ChildOptions& options) {
     const std::string& program = options.arguments.front();
-    const io::FileDescriptor output(
+    const os::FileDescriptor output(
         open(options.output.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
     if (!output.valid())
         return system_error(ErrorKind::file_open, "unable to open '" + options.output + "'", errno);
     std::array<int, 2> ends{};
     if (pipe2(ends.data(), O_CLOEXEC) != 0)
         return system_error(ErrorKind::kernel, "make a pipe", errno);
-    const io::FileDescriptor report(ends[0]);
-    io::FileDescriptor report_end(ends[1]);
+    const os::FileDescriptor report(ends[0]);
+    os::FileDescriptor report_end(ends[1]);
     std::vector<char*> arguments = pointers(options.arguments);
     std::vector<char*> environment = pointers(options.environment);
     const Prepared prepared{arguments.data(), environment.data(),   output.get(),

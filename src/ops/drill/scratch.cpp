@@ -16,7 +16,7 @@
 #include "chronos/base/activity.h"
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
-#include "chronos/io/file_descriptor.h"
+#include "chronos/os/file.h"
 
 namespace chronos::ops::drill {
 namespace {
@@ -65,13 +65,13 @@ std::optional<Marker> read_marker(const std::string& directory) {
 }
 
 /// Returns the marker, locked: the lock ends with its holder, whatever namespace that is in.
-Result<io::FileDescriptor> write_marker(const std::string& directory, const Marker& marker) {
+Result<os::FileDescriptor> write_marker(const std::string& directory, const Marker& marker) {
     const std::string text = "pid=" + std::to_string(marker.pid) + "\nstart=" + marker.start +
                              "\nstanza=" + marker.stanza + "\nmade=" + (marker.made ? "y" : "n") +
                              "\nkept=" + (marker.kept ? "y" : "n") + "\n";
     const std::string path = marker_path(directory);
     const std::string temporary = path + ".new";
-    io::FileDescriptor file(
+    os::FileDescriptor file(
         open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (!file.valid() || flock(file.get(), LOCK_EX | LOCK_NB) != 0 ||
         write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
@@ -82,7 +82,7 @@ Result<io::FileDescriptor> write_marker(const std::string& directory, const Mark
 }
 
 bool is_locked(const std::string& directory) {
-    const io::FileDescriptor file(
+    const os::FileDescriptor file(
         open(marker_path(directory).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
     return file.valid() && flock(file.get(), LOCK_EX | LOCK_NB) != 0;
 }

@@ -2,8 +2,8 @@
 
 #include <memory>
 
-#include "chronos/io/file_descriptor.h"
 #include "chronos/ops/drill/drill.h"
+#include "chronos/os/file.h"
 
 namespace chronos::ops::drill {
 
@@ -30,7 +30,7 @@ private:
     Scratch scratch_;
     std::string link_;  ///< in the parent; "" if the directory itself lies there
     std::string stanza_;
-    io::FileDescriptor marker_;  ///< locked while the drill lives
+    os::FileDescriptor marker_;  ///< locked while the drill lives
     bool made_ = false;          ///< by us, so that it goes too and not only what is in it
     bool owned_ = false;
 };

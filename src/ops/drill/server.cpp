@@ -14,6 +14,7 @@
 #include "chronos/base/log.h"
 #include "chronos/base/quote.h"
 #include "chronos/base/text.h"
+#include "chronos/os/file.h"
 
 namespace chronos::ops::drill {
 namespace {
@@ -21,18 +22,10 @@ namespace {
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 
-Result<> write_file(const std::string& path, const std::string& text) {
-    std::ofstream stream(path, std::ios::binary | std::ios::trunc);
-    stream << text;
-    stream.close();
-    if (!stream) return Error(ErrorKind::file_write, "unable to write '" + path + "'");
-    fs::permissions(path, fs::perms::owner_read | fs::perms::owner_write);
-    return {};
-}
-
+/// "" if there is none; what a server logs in a drill is far less.
 std::string read_file(const std::string& path) {
-    std::ifstream stream(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(stream), {}};
+    constexpr std::size_t kSizeMax = std::size_t{1} << 30;
+    return os::read_or_empty(path, kSizeMax);
 }
 
 unsigned major_of(std::string_view version) {
@@ -129,12 +122,12 @@ void add_wal_sizes(const ClusterTraits& cluster,
 Result<> write_configuration(const DrillRequest& request, const Scratch& scratch,
                              const std::string& programs, const RestoredBackup& backup) {
     const std::string auto_conf = scratch.data() + "/postgresql.auto.conf";
-    CHRONOS_TRY(write_file(auto_conf, recovery_part(read_file(auto_conf))));
-    CHRONOS_TRY(write_file(scratch.path + "/pg_hba.conf", "local all all trust\n"));
-    CHRONOS_TRY(write_file(scratch.path + "/pg_ident.conf", ""));
+    CHRONOS_TRY(os::write_whole(auto_conf, recovery_part(read_file(auto_conf))));
+    CHRONOS_TRY(os::write_whole(scratch.path + "/pg_hba.conf", "local all all trust\n"));
+    CHRONOS_TRY(os::write_whole(scratch.path + "/pg_ident.conf", ""));
     CHRONOS_TRY(
-        write_file(scratch.path + "/server.conf",
-                   server_settings(request, scratch, traits_of(backup, programs, scratch))));
+        os::write_whole(scratch.path + "/server.conf",
+                        server_settings(request, scratch, traits_of(backup, programs, scratch))));
     if (mkdir(scratch.socket().c_str(), 0700) != 0)
         return system_error(ErrorKind::path_create,
                             "unable to create path '" + scratch.socket() + "'", errno);

@@ -378,7 +378,7 @@ private:
                                                const repo::BlockMap& map) const {
         const repo::ManifestFile& file = *item.file;
         std::vector<bool> wanted(map.size(), true);
-        const Descriptor descriptor(::open(item.path.c_str(), O_RDONLY | O_CLOEXEC));
+        const os::FileDescriptor descriptor(::open(item.path.c_str(), O_RDONLY | O_CLOEXEC));
         if (descriptor.get() < 0)
             return system_error(ErrorKind::file_open, "unable to open '" + item.path + "'", errno);
         std::vector<std::byte> block(file.block_size);

@@ -7,11 +7,11 @@
 #include <array>
 #include <cerrno>
 #include <filesystem>
-#include <fstream>
 
 #include "chronos/base/log.h"
 #include "chronos/base/quote.h"
 #include "chronos/base/text.h"
+#include "chronos/os/file.h"
 #include "chronos/pgdata/server_config.h"
 #include "ops/restore/mapping.h"
 #include "ops/restore/target.h"
@@ -24,6 +24,8 @@ namespace {
 /// Behind a line that keeps a setting of the cluster out of this recovery; the next restore knows
 /// it by that.
 constexpr std::string_view kSetAside = "  # set aside by chronos restore";
+
+constexpr std::size_t kConfigSizeMax = std::size_t{16} << 20;
 
 /// Settings in order of their first appearance; a later value replaces an earlier one in place.
 class Settings {
@@ -152,13 +154,6 @@ std::string now_text(const RestoreRequest& request) {
     return text.substr(0, 19);
 }
 
-Result<std::string> read_existing(const std::string& path) {
-    std::ifstream stream(path, std::ios::binary);
-    std::string text{std::istreambuf_iterator<char>(stream), {}};
-    if (stream.bad()) return Error(ErrorKind::file_read, "unable to read '" + path + "'");
-    return text;
-}
-
 /// Files that restore makes itself belong to whom the data directory belongs to.
 class Writer {
 public:
@@ -246,7 +241,8 @@ Result<> write_auto_conf(const RestoreRequest& request, const RestorePlan& plan,
     } else {
         log_info("write updated " + path);
     }
-    const std::string existing = exists ? CHRONOS_TRY(read_existing(path)) : "";
+    const std::string existing =
+        exists ? CHRONOS_TRY(os::read_if_there(path, kConfigSizeMax)).value_or("") : "";
     const std::string time = now_text(request);
     const std::string block =
         plan.type == RecoveryType::none ? "" : recovery_settings(request, plan, time);

@@ -8,6 +8,7 @@
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/ops/restore/restore.h"
+#include "chronos/os/file.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/repo/local/lock.h"
 #include "chronos/repo/local/spool.h"
@@ -28,6 +29,8 @@ namespace chronos::ops::restore {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::size_t kControlSizeMax = 1u << 16;
 
 std::string marker_path(const RestorePlan& plan) {
     return data_directory(plan.manifest) + "/backup.manifest";
@@ -59,23 +62,13 @@ Result<> write_marker(const RestorePlan& plan) {
     return write_text_file(marker_path(plan), repo::format_manifest(manifest), 0600);
 }
 
-Result<std::string> read_small_file(const std::string& path) {
-    const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    std::string content(1u << 16, '\0');
-    const ssize_t count = file.get() < 0 ? -1 : read(file.get(), content.data(), content.size());
-    if (count < 0)
-        return system_error(ErrorKind::file_read, "unable to read '" + path + "'", errno);
-    content.resize(static_cast<std::size_t>(count));
-    return content;
-}
-
 /// Makes a cluster that starts only with the backup_label of an online backup: else it would take
 /// the checkpoint that pg_control happens to name, and lose what the WAL adds.
 Result<> invalidate_control_file(const RestorePlan& plan, const Ownership& ownership) {
     const repo::ManifestFile* file = plan.manifest.find_file(kControlFile);
     if (file == nullptr || !plan.manifest.options.online) return {};
     const std::string path = path_of(plan.manifest, kControlFile) + kControlTemporarySuffix;
-    std::string content = CHRONOS_TRY(read_small_file(path));
+    std::string content = CHRONOS_TRY(os::read_small(path, kControlSizeMax));
     content = CHRONOS_TRY_DOING(pgdata::invalidate_checkpoint(std::move(content)),
                                 "prepare '" + path + "'");
     const Cancellation never;

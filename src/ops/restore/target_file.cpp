@@ -28,29 +28,6 @@ bool is_zero(io::Bytes page) {
            std::memcmp(page.data(), page.data() + sizeof first, page.size() - sizeof first) == 0;
 }
 
-}  // namespace
-
-Descriptor::~Descriptor() {
-    close();
-}
-
-Descriptor::Descriptor(Descriptor&& other) noexcept : value_(std::exchange(other.value_, -1)) {}
-
-Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
-    if (this != &other) {
-        close();
-        value_ = std::exchange(other.value_, -1);
-    }
-    return *this;
-}
-
-int Descriptor::close() {
-    if (value_ < 0) return 0;
-    return ::close(std::exchange(value_, -1));
-}
-
-namespace {
-
 /// Takes away what must not be written into: a file that has other names (a copy made of hard
 /// links, a snapshot), a link that leads anywhere, what is no file.
 Result<> make_room(const std::string& path, bool truncate, bool behind_link) {
@@ -68,21 +45,21 @@ Result<> make_room(const std::string& path, bool truncate, bool behind_link) {
 
 /// Its owner may have made a file read-only, as some do with postgresql.auto.conf and keys, or
 /// unreadable; it gets the mode of the backup in the end.
-Descriptor open_own(const std::string& path, int flags) {
+os::FileDescriptor open_own(const std::string& path, int flags) {
     constexpr mode_t kOwn = S_IRUSR | S_IWUSR;
-    Descriptor file(::open(path.c_str(), flags, kOwn));
+    os::FileDescriptor file(::open(path.c_str(), flags, kOwn));
     struct stat status {};
     if (file.get() >= 0 || errno != EACCES) return file;
     if (::lstat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) &&
         ::chmod(path.c_str(), kOwn) == 0)
-        return Descriptor(::open(path.c_str(), flags, kOwn));
+        return os::FileDescriptor(::open(path.c_str(), flags, kOwn));
     errno = EACCES;
     return file;
 }
 
 }  // namespace
 
-TargetFile::TargetFile(std::string path, Descriptor file, TargetFileOptions options,
+TargetFile::TargetFile(std::string path, os::FileDescriptor file, TargetFileOptions options,
                        const CopyWatch& watch)
     : path_(std::move(path)), file_(std::move(file)), options_(options), watch_(watch) {}
 
@@ -97,7 +74,7 @@ Result<TargetFile> TargetFile::open(std::string path, bool truncate, TargetFileO
     // here who may change it, and then not through us.
     const int flags =
         O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | (options.behind_link ? 0 : O_NOFOLLOW);
-    Descriptor file = open_own(path, flags);
+    os::FileDescriptor file = open_own(path, flags);
     struct stat status {};
     if (file.get() < 0 || fstat(file.get(), &status) != 0)
         return system_error(ErrorKind::file_open, "unable to open file '" + path + "' for write",
@@ -192,7 +169,7 @@ Result<> TargetFile::finish() {
         const Activity::LongCall writing_back;
         if (fsync(file_.get()) != 0) return failed(ErrorKind::file_sync, "sync");
     }
-    if (file_.close() != 0) return failed(ErrorKind::file_close, "close");
+    if (!file_.close()) return failed(ErrorKind::file_close, "close");
     return {};
 }
 
@@ -210,7 +187,7 @@ Result<std::optional<ExistingFile>> look_at_file(const std::string& path) {
 }
 
 Result<std::string> checksum_of_file(const std::string& path, const Cancellation& cancel) {
-    const Descriptor file = open_own(path, O_RDONLY | O_CLOEXEC);
+    const os::FileDescriptor file = open_own(path, O_RDONLY | O_CLOEXEC);
     if (file.get() < 0)
         return system_error(ErrorKind::file_open, "unable to open file '" + path + "'", errno);
     crypto::Sha1 sha1;

@@ -8,24 +8,10 @@
 #include "chronos/base/clock.h"
 #include "chronos/crypto/hash.h"
 #include "chronos/io/stream.h"
+#include "chronos/os/file.h"
 #include "ops/restore/ownership.h"
 
 namespace chronos::ops::restore {
-
-/// A file descriptor that closes itself.
-class Descriptor {
-public:
-    explicit Descriptor(int value = -1) : value_(value) {}
-    ~Descriptor();
-    Descriptor(Descriptor&& other) noexcept;
-    Descriptor& operator=(Descriptor&& other) noexcept;
-    int get() const { return value_; }
-    /// close(), the error of which can be that of an earlier write.
-    int close();
-
-private:
-    int value_;
-};
 
 struct FileAttributes {
     mode_t mode = 0600;
@@ -71,14 +57,14 @@ public:
     std::string checksum() { return sha1_.hex(); }
 
 private:
-    TargetFile(std::string path, Descriptor file, TargetFileOptions options,
+    TargetFile(std::string path, os::FileDescriptor file, TargetFileOptions options,
                const CopyWatch& watch);
     Result<> put(std::uint64_t offset_bytes, io::Bytes in);
     Result<> put_sparse(io::Bytes in);
     Error failed(ErrorKind kind, const char* what) const;
 
     std::string path_;
-    Descriptor file_;
+    os::FileDescriptor file_;
     TargetFileOptions options_;
     const CopyWatch& watch_;
     crypto::Sha1 sha1_;

@@ -18,7 +18,7 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
-#include "chronos/io/local_file.h"
+#include "chronos/os/local_file.h"
 #include "repo/json_text.h"
 
 namespace chronos::repo {
@@ -31,23 +31,6 @@ constexpr std::size_t kContentSizeMax = 4096;
 /// `info` and the like hold a lock for a moment when they look at it: that must not fail a backup.
 constexpr int kAttempts = 10;
 constexpr std::chrono::milliseconds kPause(25);
-
-class Descriptor {
-public:
-    explicit Descriptor(int number = -1) : number_(number) {}
-    Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-    Descriptor& operator=(Descriptor&& other) noexcept {
-        std::swap(number_, other.number_);
-        return *this;
-    }
-    ~Descriptor() {
-        if (number_ >= 0) ::close(number_);
-    }
-    int get() const { return number_; }
-
-private:
-    int number_;
-};
 
 std::string_view lock_type_name(LockType type) {
     switch (type) {
@@ -136,14 +119,14 @@ Error lock_error(const std::string& path, int error_number, const std::optional<
     return std::move(error).with_hint("is another pgBackRest process running?");
 }
 
-Result<Descriptor> open_lock_file(const std::string& path) {
-    io::FileDescriptor file = io::open_local_file(path, O_RDWR, kFileMode);
+Result<os::FileDescriptor> open_lock_file(const std::string& path) {
+    os::FileDescriptor file = os::open_local_file(path, O_RDWR, kFileMode);
     if (!file.valid() && errno == ENOENT) {
-        CHRONOS_TRY(io::make_local_path(std::filesystem::path(path).parent_path(), kPathMode));
-        file = io::open_local_file(path, O_RDWR, kFileMode);
+        CHRONOS_TRY(os::make_local_path(std::filesystem::path(path).parent_path(), kPathMode));
+        file = os::open_local_file(path, O_RDWR, kFileMode);
     }
     if (!file.valid()) return lock_error(path, errno, {});
-    return Descriptor(file.release());
+    return file;
 }
 
 /// The file that is locked may have been unlinked by its former holder after we opened it.
@@ -156,11 +139,12 @@ bool still_there(int descriptor, const std::string& path) {
 
 /// Opens `path` and locks it: LOCK_EX, or LOCK_SH against holders of the former only. Without a
 /// descriptor if its holder is the same command.
-Result<Descriptor> lock_file(const std::string& path, int operation, const std::string& exec_id) {
+Result<os::FileDescriptor> lock_file(const std::string& path, int operation,
+                                     const std::string& exec_id) {
     int failure = EWOULDBLOCK;
     std::optional<Content> holder;
     for (int attempt = 0; attempt < kAttempts;) {
-        Descriptor file = CHRONOS_TRY(open_lock_file(path));
+        os::FileDescriptor file = CHRONOS_TRY(open_lock_file(path));
         if (::flock(file.get(), operation | LOCK_NB) == 0) {
             if (!still_there(file.get(), path)) continue;
             if (!write_content(file.get(), content_text(exec_id, {}, 0, 0)))
@@ -171,7 +155,7 @@ Result<Descriptor> lock_file(const std::string& path, int operation, const std::
         failure = errno;
         holder = read_content(file.get());
         if (failure != EWOULDBLOCK) break;
-        if (holder && holder->exec_id == exec_id) return Descriptor();
+        if (holder && holder->exec_id == exec_id) return os::FileDescriptor();
         ++attempt;
         std::this_thread::sleep_for(kPause);
     }
@@ -180,7 +164,7 @@ Result<Descriptor> lock_file(const std::string& path, int operation, const std::
 
 /// Unlinks what is locked, which only its sole holder may: others would be left with a lock that
 /// nobody sees. Whoever has opened it before finds that out and tries again.
-void release(const Descriptor& file, const std::string& path) {
+void release(const os::FileDescriptor& file, const std::string& path) {
     if (file.get() >= 0 && ::flock(file.get(), LOCK_EX | LOCK_NB) == 0 &&
         still_there(file.get(), path))
         ::unlink(path.c_str());
@@ -227,15 +211,15 @@ Result<bool> has_open(pid_t pid, int descriptor) {
 }
 
 /// A handle of the process, which does not become another one's; -1 where there are none.
-Descriptor open_process(pid_t pid) {
+os::FileDescriptor open_process(pid_t pid) {
 #ifdef SYS_pidfd_open
-    return Descriptor(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    return os::FileDescriptor(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
 #else
-    return Descriptor();
+    return os::FileDescriptor();
 #endif
 }
 
-int send_signal(const Descriptor& process, pid_t pid, int number) {
+int send_signal(const os::FileDescriptor& process, pid_t pid, int number) {
 #ifdef SYS_pidfd_send_signal
     if (process.get() >= 0)
         return static_cast<int>(
@@ -247,7 +231,7 @@ int send_signal(const Descriptor& process, pid_t pid, int number) {
 /// Whether SIGTERM was sent to the process that holds the lock on the file.
 Result<bool> terminate_holder(pid_t pid, int file, const std::string& path) {
     // The handle first: what is found out then is about the process that it is of.
-    const Descriptor process = open_process(pid);
+    const os::FileDescriptor process = open_process(pid);
     if (::kill(pid, 0) != 0 && errno == ESRCH) return false;
     if (!CHRONOS_TRY(has_open(pid, file))) {
         log_warn("'" + path + "' names process " + std::to_string(pid) +
@@ -267,8 +251,8 @@ struct Lock::State {
     std::string path;
     std::string stanza_path;
     std::string exec_id;
-    Descriptor file;         ///< none when a parent with the same exec id holds the lock
-    Descriptor stanza_file;  ///< the same
+    os::FileDescriptor file;         ///< none when a parent with the same exec id holds the lock
+    os::FileDescriptor stanza_file;  ///< the same
     std::optional<std::uint64_t> shown_hundredths;
 };
 
@@ -312,7 +296,7 @@ void Lock::report_progress(std::uint64_t size_bytes, std::uint64_t size_complete
 LockState look_at_lock(const LockRequest& request) {
     LockState state;
     for (const std::string& path : {file_name(request), stanza_file_name(request)}) {
-        const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+        const os::FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
         if (file.get() < 0 || ::flock(file.get(), LOCK_SH | LOCK_NB) == 0) continue;
         const std::optional<Content> content = read_content(file.get());
         if (!content) continue;
@@ -356,8 +340,8 @@ Result<bool> has_stop_file(const std::string& lock_path, const std::string& stan
 Result<bool> write_stop_file(const std::string& lock_path, const std::string& stanza) {
     const std::string path = stop_file_path(lock_path, stanza);
     if (CHRONOS_TRY(has_stop_file(lock_path, stanza))) return false;
-    CHRONOS_TRY(io::make_local_path(lock_path, kStopPathMode));
-    const io::FileDescriptor file = io::open_local_file(path, O_WRONLY, kFileMode);
+    CHRONOS_TRY(os::make_local_path(lock_path, kStopPathMode));
+    const os::FileDescriptor file = os::open_local_file(path, O_WRONLY, kFileMode);
     if (!file.valid())
         return system_error(ErrorKind::file_open, "unable to create '" + path + "'", errno);
     return true;
@@ -377,7 +361,7 @@ Result<std::vector<int>> terminate_lock_holders(const std::string& lock_path,
     for (const auto& entry : std::filesystem::directory_iterator(lock_path, failure)) {
         const std::string path = entry.path();
         if (!is_lock_of(entry.path().filename().string(), stanza)) continue;
-        const Descriptor file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+        const os::FileDescriptor file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
         if (file.get() < 0) continue;  // released meanwhile
         if (::flock(file.get(), LOCK_EX | LOCK_NB) == 0) {
             release(file, path);

@@ -4,28 +4,26 @@
 #include <unistd.h>
 
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 
-#include "chronos/io/local_file.h"
+#include "chronos/os/file.h"
+#include "chronos/os/local_file.h"
 
 namespace chronos::repo {
 namespace {
 
 std::string content_of(const std::string& path) {
-    std::ifstream file(path);
-    return {std::istreambuf_iterator<char>(file), {}};
+    constexpr std::size_t kSizeMax = 65536;
+    return os::read_or_empty(path, kSizeMax);
 }
 
 /// What lies in a data directory is for nobody but the server.
 constexpr mode_t kClusterFileMode = 0600;
 
 bool write(const std::string& path, const std::string& content, mode_t mode) {
-    if (!io::make_local_path(std::filesystem::path(path).parent_path())) return false;
-    const io::FileDescriptor file =
-        io::open_local_file(path, O_WRONLY | O_TRUNC | O_NOFOLLOW, mode);
-    return file.valid() && ::write(file.get(), content.data(), content.size()) ==
-                               static_cast<ssize_t>(content.size());
+    if (!os::make_local_path(std::filesystem::path(path).parent_path())) return false;
+    const os::FileDescriptor file =
+        os::open_local_file(path, O_WRONLY | O_TRUNC | O_NOFOLLOW, mode);
+    return file.valid() && os::write_all(file.get(), content, path);
 }
 
 }  // namespace
@@ -64,7 +62,7 @@ void StanzaMemory::remember(const Repository& repository, std::uint64_t system_i
     if (!repository.storage->features().paths) return;
     const std::string place = repository.storage->describe("");
     const auto keep = [&](const std::string& base, const std::string& file,
-                          mode_t mode = io::kLocalFileMode) {
+                          mode_t mode = os::kLocalFileMode) {
         return !base.empty() && (content_of(file) == place || write(file, place, mode));
     };
     // Not where the directory of a server was just taken away.

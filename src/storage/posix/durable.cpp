@@ -5,8 +5,7 @@
 
 #include <cerrno>
 
-#include "chronos/base/activity.h"
-#include "storage/posix/posix_paths.h"
+#include "chronos/os/durable.h"
 
 namespace chronos::storage {
 
@@ -14,15 +13,13 @@ Result<> make_durable(Storage& storage, const ObjectName& name) {
     if (!storage.features().paths) return {};
     const std::string root = storage.describe("");
     std::string path = storage.describe(name);
-    const io::FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    const os::FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
     if (!file.valid())
         return system_error(ErrorKind::file_open, "unable to open '" + path + "'", errno);
-    const Activity::LongCall writing_back;
-    if (::fsync(file.get()) != 0)
-        return system_error(ErrorKind::file_sync, "unable to sync '" + path + "'", errno);
+    CHRONOS_TRY(os::sync_file(file.get(), path));
     while (path.size() > root.size() && path != "/") {
-        path = parent_path(path);
-        CHRONOS_TRY(sync_directory(path));
+        path = os::parent_directory(path);
+        CHRONOS_TRY(os::sync_directory(path));
     }
     return {};
 }

@@ -49,7 +49,7 @@ Result<bool> FileSystems::watch(dev_t device, const std::string& directory) {
     const auto found = watched_.find(device);
     if (found != watched_.end()) return found->second.covered;
 
-    io::FileDescriptor fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    os::FileDescriptor fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!fd.valid())
         return system_error(ErrorKind::path_open, "unable to open path '" + directory + "'", errno);
     const bool covered = is_covered(fd.get());

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "chronos/base/result.h"
-#include "chronos/io/file_descriptor.h"
+#include "chronos/os/file.h"
 
 namespace chronos::storage {
 
@@ -37,7 +37,7 @@ public:
 private:
     struct Watched {
         std::string directory;  ///< for messages
-        io::FileDescriptor fd;  ///< opened before the first write
+        os::FileDescriptor fd;  ///< opened before the first write
         bool covered = false;
     };
     std::vector<const Watched*> covered();

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "chronos/base/activity.h"
+#include "chronos/os/durable.h"
 #include "chronos/storage/posix/posix_storage.h"
 
 namespace chronos::storage {
@@ -88,10 +89,7 @@ Result<> sync_tree_at(int parent_fd, const std::string& name, const std::string&
         if (child.is_directory)
             CHRONOS_TRY(
                 sync_tree_at(::dirfd(directory.get()), child.name, path + "/" + child.name));
-    const Activity::LongCall writing_back;
-    if (::fsync(::dirfd(directory.get())) != 0)
-        return system_error(ErrorKind::path_sync, "unable to sync path '" + path + "'", errno);
-    return {};
+    return os::sync_directory(::dirfd(directory.get()), path);
 }
 
 Result<> make_one_path(const std::string& path, const PosixOptions& options) {
@@ -128,12 +126,6 @@ Result<bool> is_used(const std::string& path) {
 
 }  // namespace
 
-std::string parent_path(const std::string& path) {
-    const std::size_t slash = path.rfind('/');
-    if (slash == std::string::npos) return ".";
-    return slash == 0 ? "/" : path.substr(0, slash);
-}
-
 Result<> make_path_and_parents(const std::string& path, const PosixOptions& options, bool durable,
                                const std::string& existing) {
     struct stat stat {};
@@ -143,27 +135,17 @@ Result<> make_path_and_parents(const std::string& path, const PosixOptions& opti
         return Error(ErrorKind::path_missing, "path '" + path + "' is not there")
             .with_hint("Is its disk mounted?")
             .as_transient();
-    const std::string parent = parent_path(path);
+    const std::string parent = os::parent_directory(path);
     if (parent != path) CHRONOS_TRY(make_path_and_parents(parent, options, durable, existing));
     CHRONOS_TRY(make_one_path(path, options));
     // Also when another thread was quicker: it may not have synced its directory yet.
-    if (durable) return sync_directory(parent);
+    if (durable) return os::sync_directory(parent);
     return {};
 }
 
 Result<> sync_name_of_unused(const std::string& path, const std::string& existing) {
     if (existing.empty() || path == existing || CHRONOS_TRY(is_used(path))) return {};
-    return sync_directory(parent_path(path));
-}
-
-Result<> sync_directory(const std::string& path) {
-    const io::FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!fd.valid())
-        return system_error(ErrorKind::path_open, "unable to open path '" + path + "'", errno);
-    const Activity::LongCall writing_back;
-    if (::fsync(fd.get()) != 0)
-        return system_error(ErrorKind::path_sync, "unable to sync path '" + path + "'", errno);
-    return {};
+    return os::sync_directory(os::parent_directory(path));
 }
 
 Result<> sync_directories(const std::string& path) {

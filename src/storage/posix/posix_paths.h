@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "chronos/base/result.h"
-#include "chronos/io/file_descriptor.h"
+#include "chronos/os/file.h"
 #include "chronos/storage/posix/posix_storage.h"
 #include "chronos/storage/storage.h"
 
@@ -23,9 +23,6 @@ using Directory = std::unique_ptr<DIR, CloseDirectory>;
 /// writing.
 inline constexpr std::string_view kTemporarySuffix = ".pgbackrest.tmp";
 
-/// The directory that holds `path`, which is absolute.
-std::string parent_path(const std::string& path);
-
 /// Makes a directory and its missing parents with exactly `options.path_mode`. When `durable`, the
 /// directories that got a new entry are synced. `existing`, unless it is "", is not made itself,
 /// nor anything above it. Kinds: path_create, path_sync, path_missing (transient: `existing` is).
@@ -37,9 +34,6 @@ Result<> make_path_and_parents(const std::string& path, const PosixOptions& opti
 /// nothing its name has to be synced by whoever finds it. Not that of `existing`, nor where that is
 /// "". Kinds: path_open, path_sync.
 Result<> sync_name_of_unused(const std::string& path, const std::string& existing);
-
-/// Makes the entries of a directory durable. Kinds: path_open, path_sync.
-Result<> sync_directory(const std::string& path);
 
 /// `path` and every directory below it; links are not followed. A directory that vanishes
 /// meanwhile is skipped.

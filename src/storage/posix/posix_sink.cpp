@@ -1,4 +1,5 @@
 #include "storage/posix/posix_sink.h"
+#include "chronos/os/durable.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -20,7 +21,7 @@ constexpr std::uint64_t kWriteBackBytes = 8 * 1024 * 1024;
 
 /// An open file under the name it is written with.
 struct OpenFile {
-    io::FileDescriptor fd;
+    os::FileDescriptor fd;
     struct stat stat {};
 };
 
@@ -30,7 +31,7 @@ public:
         std::string final;
         std::string written;  ///< the temporary name when the write is atomic
     };
-    PosixSink(io::FileDescriptor fd, Names names, bool sync_file, WrittenFiles& written_files)
+    PosixSink(os::FileDescriptor fd, Names names, bool sync_file, WrittenFiles& written_files)
         : fd_(std::move(fd)),
           names_(std::move(names)),
           sync_file_(sync_file),
@@ -47,7 +48,7 @@ public:
 private:
     void start_write_back();
 
-    io::FileDescriptor fd_;
+    os::FileDescriptor fd_;
     Names names_;
     bool sync_file_;
     WrittenFiles& written_files_;
@@ -73,34 +74,27 @@ Result<> PosixSink::write(io::Bytes in) {
 
 /// Lets the device work while the next bytes are being made. A hint: failures show in the sync.
 void PosixSink::start_write_back() {
-    ::sync_file_range(fd_.get(), static_cast<off_t>(write_back_from_),
-                      static_cast<off_t>(written_ - write_back_from_), SYNC_FILE_RANGE_WRITE);
+    os::start_write_back(fd_.get(), write_back_from_, written_);
     write_back_from_ = written_;
 }
 
 Result<> PosixSink::finish() {
     if (sync_file_) {
-        const Activity::LongCall writing_back;
-        if (::fsync(fd_.get()) != 0)
-            return system_error(ErrorKind::file_sync, "unable to sync '" + names_.written + "'",
-                                errno);
+        CHRONOS_TRY(os::sync_file(fd_.get(), names_.written));
     } else if (written_ > write_back_from_) {
         start_write_back();
     }
     // Renamed before it is closed: the lock on the temporary name ends with the descriptor.
     const bool atomic = names_.written != names_.final;
-    if (atomic && ::rename(names_.written.c_str(), names_.final.c_str()) != 0)
-        return system_error(ErrorKind::file_move,
-                            "unable to move '" + names_.written + "' to '" + names_.final + "'",
-                            errno);
+    if (atomic) CHRONOS_TRY(os::rename_file(names_.written, names_.final));
     finished_ = true;
     if (!sync_file_) {
         written_files_.add(names_.final, std::move(fd_));
         return {};
     }
-    if (::close(fd_.release()) != 0)
+    if (!fd_.close())
         return system_error(ErrorKind::file_close, "unable to close '" + names_.final + "'", errno);
-    if (atomic) CHRONOS_TRY(sync_directory(parent_path(names_.final)));
+    if (atomic) CHRONOS_TRY(os::sync_directory(os::parent_directory(names_.final)));
     written_files_.add(names_.final, {});
     return {};
 }
@@ -109,12 +103,12 @@ Result<OpenFile> open_for_write(const std::string& path, const PosixOptions& opt
                                 const std::string& existing, bool durable) {
     constexpr int kFlags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
     OpenFile file;
-    file.fd = io::FileDescriptor(::open(path.c_str(), kFlags, options.file_mode));
+    file.fd = os::FileDescriptor(::open(path.c_str(), kFlags, options.file_mode));
     if (!file.fd.valid() && errno == ENOENT) {
-        CHRONOS_TRY(make_path_and_parents(parent_path(path), options, durable, existing));
-        file.fd = io::FileDescriptor(::open(path.c_str(), kFlags, options.file_mode));
+        CHRONOS_TRY(make_path_and_parents(os::parent_directory(path), options, durable, existing));
+        file.fd = os::FileDescriptor(::open(path.c_str(), kFlags, options.file_mode));
     } else if (file.fd.valid() && durable) {
-        CHRONOS_TRY(sync_name_of_unused(parent_path(path), existing));
+        CHRONOS_TRY(sync_name_of_unused(os::parent_directory(path), existing));
     }
     if (!file.fd.valid() || ::fstat(file.fd.get(), &file.stat) != 0)
         return system_error(ErrorKind::file_open, "unable to open file '" + path + "' for write",
@@ -175,7 +169,8 @@ Result<std::unique_ptr<io::Sink>> open_posix_sink(const std::string& path, Write
         CHRONOS_TRY(atomic ? open_temporary(written, options, existing)
                            : open_for_write(written, options, existing, /*durable=*/false));
     CHRONOS_TRY(make_pristine(file, written, options));
-    const bool covered = CHRONOS_TRY(file_systems.watch(file.stat.st_dev, parent_path(path)));
+    const bool covered =
+        CHRONOS_TRY(file_systems.watch(file.stat.st_dev, os::parent_directory(path)));
     return std::make_unique<PosixSink>(std::move(file.fd), PosixSink::Names{path, written},
                                        /*sync_file=*/atomic || !covered, written_files);
 }

@@ -15,7 +15,7 @@ namespace {
 class PosixSource final : public io::Source {
 public:
     /// `wanted`: how many bytes the range covers; nullopt: to the end, wherever that is.
-    PosixSource(io::FileDescriptor fd, std::string path, std::uint64_t offset,
+    PosixSource(os::FileDescriptor fd, std::string path, std::uint64_t offset,
                 std::optional<std::uint64_t> wanted)
         : fd_(std::move(fd)), path_(std::move(path)), offset_(offset), wanted_(wanted) {}
 
@@ -24,7 +24,7 @@ public:
 private:
     Error past_end(std::uint64_t missing) const;
 
-    io::FileDescriptor fd_;
+    os::FileDescriptor fd_;
     std::string path_;
     std::uint64_t offset_;
     std::optional<std::uint64_t> wanted_;
@@ -73,7 +73,7 @@ Error no_regular_file(const std::string& path) {
 
 Result<std::unique_ptr<io::Source>> open_posix_source(const std::string& path, const Range& range) {
     // O_NONBLOCK: a named pipe of that name must give an error, not wait for a writer.
-    io::FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    os::FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (!fd.valid()) {
         if (errno == ENOENT || errno == ENOTDIR)
             return Error(ErrorKind::not_found,

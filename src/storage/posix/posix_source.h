@@ -3,7 +3,7 @@
 #include <memory>
 #include <string>
 
-#include "chronos/io/file_descriptor.h"
+#include "chronos/os/file.h"
 #include "chronos/storage/storage.h"
 
 namespace chronos::storage {

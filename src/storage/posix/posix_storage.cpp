@@ -10,6 +10,7 @@
 #include <climits>
 
 #include "chronos/base/activity.h"
+#include "chronos/os/durable.h"
 #include "chronos/storage/posix/posix_storage.h"
 #include "chronos/storage/storage.h"
 #include "storage/posix/file_systems.h"
@@ -222,7 +223,8 @@ Result<> PosixStorage::make_path(const ObjectName& directory) {
 Result<> PosixStorage::make_link(const ObjectName& name, const std::string& destination) {
     const std::string path = CHRONOS_TRY(object_path(name));
     const std::string temporary = path + std::string(kTemporarySuffix);
-    CHRONOS_TRY(make_path_and_parents(parent_path(path), options_, /*durable=*/true, root_));
+    CHRONOS_TRY(
+        make_path_and_parents(os::parent_directory(path), options_, /*durable=*/true, root_));
     // Made aside and renamed, so that there is a link at every moment.
     ::unlink(temporary.c_str());
     if (::symlink(destination.c_str(), temporary.c_str()) != 0)
@@ -233,14 +235,14 @@ Result<> PosixStorage::make_link(const ObjectName& name, const std::string& dest
         return system_error(ErrorKind::file_move,
                             "unable to move '" + temporary + "' to '" + path + "'", error_number);
     }
-    return sync_directory(parent_path(path));
+    return os::sync_directory(os::parent_directory(path));
 }
 
 /// The entries that lead from the root to `path`.
 Result<> PosixStorage::sync_parents(const std::string& path) const {
     for (std::string parent = path; parent.size() > root_.size() && parent != "/";) {
-        parent = parent_path(parent);
-        CHRONOS_TRY(sync_directory(parent));
+        parent = os::parent_directory(parent);
+        CHRONOS_TRY(os::sync_directory(parent));
     }
     return {};
 }

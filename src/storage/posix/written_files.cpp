@@ -5,7 +5,7 @@
 #include <cerrno>
 #include <filesystem>
 
-#include "chronos/base/activity.h"
+#include "chronos/os/durable.h"
 #include "storage/posix/posix_paths.h"
 
 namespace chronos::storage {
@@ -22,7 +22,7 @@ bool is_below(const std::string& path, const std::string& directory) {
 
 }  // namespace
 
-void WrittenFiles::add(const std::string& path, io::FileDescriptor file) {
+void WrittenFiles::add(const std::string& path, os::FileDescriptor file) {
     const std::lock_guard lock(mutex_);
     if (too_many_) return;
     files_[path] = std::move(file);
@@ -66,9 +66,8 @@ Result<bool> WrittenFiles::sync_below(const std::string& directory) {
     if (!knows_all_below(directory)) return false;
     for (auto& [path, file] : files_) {
         if (!is_below(path, directory) || !file.valid()) continue;
-        const Activity::LongCall writing_back;
-        if (::fsync(file.get()) != 0) {
-            failed_ = system_error(ErrorKind::file_sync, "unable to sync '" + path + "'", errno);
+        if (auto synced = os::sync_file(file.get(), path); !synced) {
+            failed_ = std::move(synced).error();
             return *failed_;
         }
     }

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "chronos/base/result.h"
-#include "chronos/io/file_descriptor.h"
+#include "chronos/os/file.h"
 
 namespace chronos::storage {
 
@@ -23,7 +23,7 @@ public:
 
     /// `file`: finished, and still to be synced; not valid if it is durable already. Beyond
     /// kCountMax nothing is remembered any more until clear().
-    void add(const std::string& path, io::FileDescriptor file);
+    void add(const std::string& path, os::FileDescriptor file);
 
     /// Makes the content of all files below `directory` durable. False, and nothing is done, if
     /// there are others than those remembered, or too many. An error is of kind file_sync and
@@ -39,7 +39,7 @@ private:
     bool knows_all_below(const std::string& directory) const;
 
     std::mutex mutex_;
-    std::map<std::string, io::FileDescriptor> files_;
+    std::map<std::string, os::FileDescriptor> files_;
     bool too_many_ = false;
     std::optional<Error> failed_;
 };

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <fstream>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -17,7 +16,7 @@
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/http/client.h"
-#include "chronos/io/file_descriptor.h"
+#include "chronos/os/file.h"
 #include "storage/s3/xml.h"
 
 extern char** environ;
@@ -30,11 +29,8 @@ constexpr const char* kInstanceMetadata = "http://169.254.169.254";
 constexpr const char* kContainerMetadata = "http://169.254.170.2";
 
 Result<std::string> read_file(const std::string& path) {
-    std::ifstream in(path, std::ios::binary);
-    if (!in) return system_error(ErrorKind::file_open, "unable to read '" + path + "'", errno);
-    std::ostringstream content;
-    content << in.rdbuf();
-    return std::move(content).str();
+    constexpr std::size_t kSizeMax = std::size_t{1} << 20;
+    return os::read_small(path, kSizeMax);
 }
 
 /// Keys with the moment they cease to be valid; 0: never.
@@ -326,8 +322,8 @@ Result<std::string> output_of(const std::vector<std::string>& command, const Can
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0)
         return system_error(ErrorKind::kernel, "unable to make a pipe", errno);
-    const io::FileDescriptor reader(ends[0]);
-    io::FileDescriptor writer(ends[1]);
+    const os::FileDescriptor reader(ends[0]);
+    os::FileDescriptor writer(ends[1]);
     const pid_t pid = CHRONOS_TRY(spawn_into(command, writer.get()));
     writer.reset();
     auto output = read_pipe(reader.get(), cancel);

@@ -19,9 +19,9 @@ namespace fs = std::filesystem;
 class WrittenFilesTest : public testing::Test {
 protected:
     std::string path(const std::string& name) const { return directory_ / name; }
-    io::FileDescriptor make(const std::string& name) {
+    os::FileDescriptor make(const std::string& name) {
         fs::create_directories(fs::path(path(name)).parent_path());
-        return io::FileDescriptor(::open(path(name).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+        return os::FileDescriptor(::open(path(name).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
     }
     void write(const std::string& name) { files_.add(path(name), make(name)); }
     /// Synced, and not left to syncfs().
@@ -92,9 +92,9 @@ TEST_F(WrittenFilesTest, AFailureIsSaidAndStays) {
     // Of all descriptors a pipe is one that cannot be synced.
     std::array<int, 2> ends{};
     ASSERT_EQ(::pipe(ends.data()), 0);
-    const io::FileDescriptor reader(ends[0]);
+    const os::FileDescriptor reader(ends[0]);
     make("backup/2");
-    files_.add(path("backup/2"), io::FileDescriptor(ends[1]));
+    files_.add(path("backup/2"), os::FileDescriptor(ends[1]));
     EXPECT_ERROR(ErrorKind::file_sync, files_.sync_below(path("backup")));
     EXPECT_ERROR(ErrorKind::file_sync, files_.sync_below(path("backup")));
 }

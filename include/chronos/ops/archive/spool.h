@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "chronos/io/file_descriptor.h"
 #include "chronos/ops/archive/get.h"
+#include "chronos/os/file.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/repo/local/spool.h"
 #include "chronos/repo/stanza.h"
@@ -51,7 +51,7 @@ public:
     /// The right to add, for as long as the descriptor or a copy of it in a forked process is
     /// open. Creates the directory. nullopt if another process has it; an error if the directory
     /// cannot be used, or is not ours alone.
-    Result<std::optional<io::FileDescriptor>> lock() const;
+    Result<std::optional<os::FileDescriptor>> lock() const;
 
     /// What somebody who is no recovery has got last, and when by the clock of the file system.
     struct Asked {

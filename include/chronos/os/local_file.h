@@ -5,11 +5,11 @@
 #include <string>
 
 #include "chronos/base/result.h"
-#include "chronos/io/file_descriptor.h"
+#include "chronos/os/file.h"
 
 /// What commands keep on the machine beside cluster and repository: locks, logs, spool. All of it
 /// is made here, so that modes and owners do not depend on who happened to be first.
-namespace chronos::io {
+namespace chronos::os {
 
 inline constexpr mode_t kLocalPathMode = 0750;
 inline constexpr mode_t kLocalFileMode = 0640;
@@ -27,4 +27,4 @@ FileDescriptor open_local_file(const std::string& path, int flags, mode_t mode =
 /// finds files then that it can use. Nothing to do for others. Any thread, but not two at a time.
 void give_local_files_to_owner_of(const std::string& directory);
 
-}  // namespace chronos::io
+}  // namespace chronos::os

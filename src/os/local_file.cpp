@@ -1,4 +1,4 @@
-#include "chronos/io/local_file.h"
+#include "chronos/os/local_file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -8,7 +8,7 @@
 #include <mutex>
 #include <vector>
 
-namespace chronos::io {
+namespace chronos::os {
 namespace {
 
 /// Only a process that is root has something to give away.
@@ -97,4 +97,4 @@ void give_local_files_to_owner_of(const std::string& directory) {
     gifts().set_owner(directory);
 }
 
-}  // namespace chronos::io
+}  // namespace chronos::os

@@ -1,4 +1,4 @@
-#include "chronos/io/local_file.h"
+#include "chronos/os/local_file.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 #include "result_matchers.h"
 #include "temporary_directory.h"
 
-namespace chronos::io {
+namespace chronos::os {
 namespace {
 
 struct stat status_of(const std::string& path) {
@@ -62,4 +62,4 @@ TEST(LocalFiles, AreGivenToTheOwnerOfTheDataDirectory) {
 }
 
 }  // namespace
-}  // namespace chronos::io
+}  // namespace chronos::os
