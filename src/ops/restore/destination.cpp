@@ -12,6 +12,7 @@
 #include <unordered_map>
 
 #include "chronos/base/log.h"
+#include "chronos/os/durable.h"
 #include "ops/restore/durability.h"
 
 namespace chronos::ops::restore {
@@ -252,14 +253,14 @@ Result<> StartBarrier::open(const std::string& pg_path) {
                             errno)
             .with_hint("Rename it by hand: without it that cluster cannot be started.");
     hidden_.clear();
-    return sync_path(pg_path + "/global");
+    return os::sync_directory(pg_path + "/global");
 }
 
 Result<> StartBarrier::seal() {
     if (hidden_.empty()) return {};
     if (unlink(hidden_.c_str()) != 0)
         return system_error(ErrorKind::file_remove, "unable to remove '" + hidden_ + "'", errno);
-    return sync_path(fs::path(hidden_).parent_path());
+    return os::sync_directory(fs::path(hidden_).parent_path());
 }
 
 bool is_never_restored(const RestorePlan& plan, std::string_view name) {

@@ -8,6 +8,7 @@
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/ops/restore/restore.h"
+#include "chronos/os/durable.h"
 #include "chronos/os/file.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/repo/local/lock.h"
@@ -88,9 +89,7 @@ Result<> publish_control_file(const RestorePlan& plan) {
         "started)");
     const std::string path = path_of(plan.manifest, kControlFile);
     CHRONOS_TRY(refuse_running(data_directory(plan.manifest)));
-    if (rename((path + kControlTemporarySuffix).c_str(), path.c_str()) != 0)
-        return system_error(ErrorKind::file_move, "unable to rename '" + path + "'", errno);
-    return sync_path(path_of(plan.manifest, "pg_data/global"));
+    return os::publish(path + kControlTemporarySuffix, path);
 }
 
 std::vector<std::string> roots_of(const RestorePlan& plan) {
@@ -105,6 +104,24 @@ std::vector<std::string> directories_of(const RestorePlan& plan) {
     for (const repo::ManifestPath& path : plan.manifest.paths)
         if (path.name != "pg_tblspc") directories.push_back(path_of(plan.manifest, path.name));
     return directories;
+}
+
+/// Whether one call will make all that is written from now on durable. Nothing of a restore is of
+/// use before all of it is there, and what makes it usable - the rename of global/pg_control -
+/// comes after that call: a power failure leaves a directory that cannot be started, or a whole
+/// cluster.
+Result<bool> watch_all(os::FileSystems& file_systems, const RestorePlan& plan) {
+    bool covered = true;
+    for (const std::string& root : roots_of(plan))
+        covered = CHRONOS_TRY(file_systems.watch(root)) && covered;
+    return covered;
+}
+
+/// Where files were synced one by one, their names are left to do.
+Result<> sync_names(const RestorePlan& plan) {
+    for (const std::string& directory : directories_of(plan))
+        CHRONOS_TRY(os::sync_directory(directory));
+    return {};
 }
 
 /// What the user should know now that the restore is done.
@@ -191,9 +208,10 @@ Result<RestoreResult> run_restore(const RestoreRequest& request, RestorePlan pla
     CHRONOS_TRY(cancel.check());
     if (plan.save_current) CHRONOS_TRY(move_current_aside(request, plan));
     CHRONOS_TRY(prepare_destinations(plan, ownership));
-    const Barrier barrier = CHRONOS_TRY(Barrier::open(roots_of(plan)));
+    os::FileSystems file_systems;
+    const bool covered = CHRONOS_TRY(watch_all(file_systems, plan));
     CHRONOS_TRY(write_marker(plan));
-    copy.sync_files = request.durable && barrier.per_file();
+    copy.sync_files = request.durable && !covered;
     copy.report = [&](const Progress& now) {
         for (const auto& lock : locks) lock->report_progress(now.bytes_total, now.bytes_done);
         if (progress) progress(now);
@@ -211,7 +229,7 @@ Result<RestoreResult> run_restore(const RestoreRequest& request, RestorePlan pla
     if (progress)
         progress(
             {"sync", copied.size_bytes, copied.size_bytes, copied.file_count, copied.file_count});
-    if (request.durable) CHRONOS_TRY(barrier.sync(directories_of(plan)));
+    if (request.durable) CHRONOS_TRY(covered ? file_systems.sync() : sync_names(plan));
     CHRONOS_TRY(publish_control_file(plan));
     note_restore(request, plan);
     log_info("restore size = " + format_size(copied.size_bytes) +

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "chronos/base/log.h"
+#include "chronos/os/durable.h"
 #include "ops/restore/destination.h"
 #include "ops/restore/durability.h"
 
@@ -35,7 +36,7 @@ Result<std::string> move_aside(const std::string& path, const std::string& name)
     const std::string target = is_link ? real + name.substr(path.size()) : name;
     if (code || rename(real.c_str(), target.c_str()) != 0)
         return cannot_move(path, code ? code.value() : errno);
-    CHRONOS_TRY(sync_path(fs::path(real).parent_path()));
+    CHRONOS_TRY(os::sync_directory(fs::path(real).parent_path()));
     log_info("moved '" + real + "' aside, to '" + target + "'");
     if (is_link && mkdir(real.c_str(), 0700) != 0)
         return system_error(ErrorKind::path_create, "unable to create path '" + real + "'", errno);

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "chronos/base/activity.h"
+#include "chronos/os/durable.h"
 
 namespace chronos::ops::restore {
 namespace {
@@ -102,9 +103,7 @@ Result<> TargetFile::put(std::uint64_t offset_bytes, io::Bytes in) {
     // Begin writing to disk while the next bytes are still being decompressed; the barrier at the
     // end would otherwise start with everything. A hint only: its failure means nothing.
     if (end_ >= pushed_ + kWriteBehindSize) {
-        static_cast<void>(sync_file_range(file_.get(), static_cast<off_t>(pushed_),
-                                          static_cast<off_t>(end_ - pushed_),
-                                          SYNC_FILE_RANGE_WRITE));
+        os::start_write_back(file_.get(), pushed_, end_);
         pushed_ = end_;
     }
     return {};
@@ -165,10 +164,7 @@ Result<> TargetFile::finish() {
         return failed(ErrorKind::file_mode, "set the mode of");
     const timespec times[2] = {{attributes.modified, 0}, {attributes.modified, 0}};
     if (futimens(file_.get(), times) != 0) return failed(ErrorKind::file_info, "set the time of");
-    if (options_.sync) {
-        const Activity::LongCall writing_back;
-        if (fsync(file_.get()) != 0) return failed(ErrorKind::file_sync, "sync");
-    }
+    if (options_.sync) CHRONOS_TRY(os::sync_file(file_.get(), path_));
     if (!file_.close()) return failed(ErrorKind::file_close, "close");
     return {};
 }

@@ -161,7 +161,7 @@ Result<> make_pristine(const OpenFile& file, const std::string& path, const Posi
 Result<std::unique_ptr<io::Sink>> open_posix_sink(const std::string& path, WriteMode mode,
                                                   const PosixOptions& options,
                                                   const std::string& existing,
-                                                  FileSystems& file_systems,
+                                                  os::FileSystems& file_systems,
                                                   WrittenFiles& written_files) {
     const bool atomic = mode == WriteMode::atomic;
     const std::string written = atomic ? path + std::string(kTemporarySuffix) : path;

@@ -3,9 +3,9 @@
 #include <memory>
 #include <string>
 
+#include "chronos/os/durable.h"
 #include "chronos/storage/posix/posix_storage.h"
 #include "chronos/storage/storage.h"
-#include "storage/posix/file_systems.h"
 #include "storage/posix/written_files.h"
 
 namespace chronos::storage {
@@ -17,7 +17,7 @@ namespace chronos::storage {
 Result<std::unique_ptr<io::Sink>> open_posix_sink(const std::string& path, WriteMode mode,
                                                   const PosixOptions& options,
                                                   const std::string& existing,
-                                                  FileSystems& file_systems,
+                                                  os::FileSystems& file_systems,
                                                   WrittenFiles& written_files);
 
 }  // namespace chronos::storage

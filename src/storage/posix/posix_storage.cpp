@@ -13,7 +13,6 @@
 #include "chronos/os/durable.h"
 #include "chronos/storage/posix/posix_storage.h"
 #include "chronos/storage/storage.h"
-#include "storage/posix/file_systems.h"
 #include "storage/posix/posix_paths.h"
 #include "storage/posix/posix_sink.h"
 #include "storage/posix/posix_source.h"
@@ -58,7 +57,7 @@ private:
 
     std::string root_;  ///< "" for the root directory of the machine
     PosixOptions options_;
-    FileSystems file_systems_;
+    os::FileSystems file_systems_;
     WrittenFiles written_files_;
     std::atomic<bool> root_seen_ = false;
 };
