@@ -22,7 +22,7 @@ struct HookCommand {
 /// Runs it to its end and returns its exit status; its standard input is empty. It and what it
 /// started are killed when the time is over (kind command_invalid, as for one that a signal ended)
 /// or when that is requested (kind cancelled). What it leaves running in the background is not
-/// waited for. For a process with one thread.
+/// waited for.
 Result<int> run_hook_command(const HookCommand& command, const Cancellation& cancel);
 
 /// Puts values in place of "%x"; "%%" is "%", and what is no key stays as it is.

@@ -9,14 +9,11 @@
 namespace chronos::cli {
 
 Result<std::unique_ptr<OutputRelay>> OutputRelay::start(Receiver receiver) {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0) return system_error(ErrorKind::kernel, "make a pipe", errno);
-    os::FileDescriptor read_end(ends[0]);
-    os::FileDescriptor write_end(ends[1]);
+    os::Pipe pipe = CHRONOS_TRY(os::make_pipe());
     os::FileDescriptor former(fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 10));
-    if (!former.valid() || dup2(write_end.get(), STDOUT_FILENO) < 0)
+    if (!former.valid() || dup2(pipe.write_end.get(), STDOUT_FILENO) < 0)
         return system_error(ErrorKind::kernel, "redirect standard output", errno);
-    return std::make_unique<OutputRelay>(std::move(receiver), std::move(read_end),
+    return std::make_unique<OutputRelay>(std::move(receiver), std::move(pipe.read_end),
                                          std::move(former));
 }
 

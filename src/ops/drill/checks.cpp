@@ -342,22 +342,21 @@ private:
         outcome.expected = "exit status 0";
         const std::string file =
             scratch_.path + "/command-" + std::to_string(report_.checks.size()) + ".log";
-        ChildOptions options;
-        options.arguments = {"/bin/sh", "-c", command};
-        options.environment = plain_environment();
-        options.environment.push_back("PGHOST=" + scratch_.socket());
-        options.environment.push_back("PGPORT=" + std::to_string(request_.port));
-        options.environment.push_back("PGUSER=" + server_.superuser());
-        options.environment.push_back("PGDATABASE=" + request_.database);
-        options.output = file;
+        os::Command shell{.arguments = {"/bin/sh", "-c", command},
+                          .environment = plain_environment(),
+                          .output = os::Output::file,
+                          .file = file};
+        shell.environment.push_back("PGHOST=" + scratch_.socket());
+        shell.environment.push_back("PGPORT=" + std::to_string(request_.port));
+        shell.environment.push_back("PGUSER=" + server_.superuser());
+        shell.environment.push_back("PGDATABASE=" + request_.database);
         const Stopwatch watch;
-        Child child = CHRONOS_TRY(Child::start(options));
-        const Deadline deadline(request_.query_timeout);
-        while (!child.ended() && !deadline.passed()) CHRONOS_TRY(cancel_.sleep(milliseconds(50)));
-        const auto status = child.ended();
+        const os::Ended ended = CHRONOS_TRY(
+            os::run(shell, {request_.query_timeout, &cancel_}, [](std::string_view) {}));
         outcome.seconds = watch.seconds();
-        outcome.passed = status && *status == 0;
-        outcome.actual = status ? describe_status(*status) : "no end within the time limit";
+        outcome.passed = ended.success();
+        outcome.actual = ended.how == os::Ended::How::by_itself ? os::describe_status(ended.status)
+                                                                : "no end within the time limit";
         outcome.verdict = outcome.actual;
         if (!outcome.passed) outcome.actual += last_line(file);
         add(std::move(outcome));

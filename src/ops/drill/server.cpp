@@ -32,29 +32,22 @@ unsigned major_of(std::string_view version) {
     return static_cast<unsigned>(parse_uint(version.substr(0, version.find('.'))).value_or(0));
 }
 
-/// What a short-lived program prints; "" if it cannot be run. `file` is overwritten.
-std::string output_of(const std::vector<std::string>& arguments, const std::string& file) {
-    unlink(file.c_str());
-    auto child = Child::start({arguments, plain_environment(), file});
-    if (!child || child->ended_within(std::chrono::seconds(20)).value_or(1) != 0) return "";
-    return read_file(file);
-}
-
-std::string temporary_file() {
-    std::string path = (fs::temp_directory_path() / "chronos-drill-version-XXXXXX").string();
-    const int file = mkstemp(path.data());
-    if (file >= 0) close(file);
-    return path;
+/// What a short-lived program prints; "" if it cannot be run.
+std::string output_of(const std::vector<std::string>& arguments) {
+    std::string output;
+    const auto ended =
+        os::run({.arguments = arguments,
+                 .environment = plain_environment(),
+                 .output = os::Output::captured_both},
+                {std::chrono::seconds(20)}, [&](std::string_view chunk) { output += chunk; });
+    return ended && ended->success() ? output : "";
 }
 
 /// Whether postgres in a directory is of that major version.
 bool has_version(const std::string& directory, const std::string& pg_version) {
     const std::string program = directory + "/postgres";
     if (access(program.c_str(), X_OK) != 0) return false;
-    const std::string file = temporary_file();
-    const std::string output = output_of({program, "--version"}, file);
-    unlink(file.c_str());
-    return version_of_output(output) == pg_version;
+    return version_of_output(output_of({program, "--version"})) == pg_version;
 }
 
 std::vector<std::string> likely_directories(const std::string& pg_version) {
@@ -72,9 +65,7 @@ std::vector<std::string> likely_directories(const std::string& pg_version) {
     directories.insert(directories.begin(), on_path.begin(), on_path.end());
     for (const std::string& directory : on_path) {
         if (access((directory + "/pg_config").c_str(), X_OK) != 0) continue;
-        const std::string file = temporary_file();
-        const std::string output = output_of({directory + "/pg_config", "--bindir"}, file);
-        unlink(file.c_str());
+        const std::string output = output_of({directory + "/pg_config", "--bindir"});
         if (const std::string_view found = trim(output); found.starts_with('/'))
             directories.emplace_back(found);
     }
@@ -94,8 +85,7 @@ std::uint64_t number_after(std::string_view name, std::string_view output) {
 
 ClusterTraits traits_of(const RestoredBackup& backup, const std::string& programs,
                         const Scratch& scratch) {
-    const std::string output = output_of({programs + "/pg_controldata", scratch.data()},
-                                         scratch.path + "/controldata.txt");
+    const std::string output = output_of({programs + "/pg_controldata", scratch.data()});
     ClusterTraits traits;
     traits.major = major_of(backup.pg_version);
     traits.prepared_max =
@@ -150,6 +140,18 @@ bool is_ready(const std::string& data) {
 }
 
 }  // namespace
+
+std::vector<std::string> plain_environment() {
+    std::vector<std::string> result = os::environment_with();
+    std::erase_if(result, [](const std::string& text) {
+        // PGBACKREST_... configures restore_command and stays.
+        return (text.starts_with("PG") && !text.starts_with("PGBACKREST_")) ||
+               text.starts_with("LC_") || text.starts_with("LANG=") ||
+               text.starts_with("LANGUAGE=");
+    });
+    result.emplace_back("LC_ALL=C");
+    return result;
+}
 
 std::string version_of_output(std::string_view output) {
     constexpr std::string_view kHead = "postgres (PostgreSQL) ";
@@ -325,19 +327,20 @@ Result<DrillServer> DrillServer::start(const DrillRequest& request, const Scratc
     CHRONOS_TRY(write_configuration(request, scratch, programs, backup));
     log_info("start " + programs + "/postgres in '" + scratch.data() + "', socket in '" +
              scratch.socket() + "'");
-    ChildOptions options;
-    options.arguments = server_arguments(programs, scratch);
-    options.environment = plain_environment();
-    options.output = scratch.log();
-    options.death_signal = SIGQUIT;
-    Child child = CHRONOS_TRY(Child::start(options));
+    // A postmaster stops at once by SIGQUIT.
+    os::Child child =
+        CHRONOS_TRY(os::Child::start({.arguments = server_arguments(programs, scratch),
+                                      .environment = plain_environment(),
+                                      .output = os::Output::file,
+                                      .file = scratch.log(),
+                                      .death_signal = SIGQUIT}));
     return DrillServer(request, scratch, std::move(programs), backup.wal_segments,
                        std::move(child));
 }
 
 Error DrillServer::ended_early(int status) const {
     const std::string reason = last_failure(read_file(scratch_.log()));
-    return {ErrorKind::runtime, "the restored server ended with " + describe_status(status) +
+    return {ErrorKind::runtime, "the restored server ended with " + os::describe_status(status) +
                                     (reason.empty() ? "" : ": " + printable(reason, 1024))};
 }
 

@@ -5,6 +5,7 @@
 
 #include "chronos/db/connection.h"
 #include "chronos/ops/drill/drill.h"
+#include "chronos/os/process.h"
 #include "ops/drill/child.h"
 
 namespace chronos::ops::drill {
@@ -13,6 +14,8 @@ namespace chronos::ops::drill {
 /// PATH, pg_config, or where packages put them. Kind not_found, naming where it looked.
 Result<std::string> find_programs(const std::string& pg_version, const std::string& wanted,
                                   const std::string& own_path = "");
+/// The environment of this process without what libpq and the server read from it.
+std::vector<std::string> plain_environment();
 /// "15" of "postgres (PostgreSQL) 15.18 (Debian ...)", "9.6" of 9.6.x; "" of anything else.
 std::string version_of_output(std::string_view output);
 
@@ -63,7 +66,7 @@ public:
 
 private:
     DrillServer(const DrillRequest& request, const Scratch& scratch, std::string programs,
-                std::uint64_t segments, Child child)
+                std::uint64_t segments, os::Child child)
         : request_(request),
           scratch_(scratch),
           programs_(std::move(programs)),
@@ -75,7 +78,7 @@ private:
     Scratch scratch_;
     std::string programs_;
     std::uint64_t segments_;
-    Child child_;
+    os::Child child_;
     std::string superuser_;
 };
 

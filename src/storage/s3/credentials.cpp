@@ -1,11 +1,6 @@
 #include "storage/s3/credentials.h"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -17,9 +12,8 @@
 #include "chronos/base/text.h"
 #include "chronos/http/client.h"
 #include "chronos/os/file.h"
+#include "chronos/os/process.h"
 #include "storage/s3/xml.h"
-
-extern char** environ;
 
 namespace chronos::storage::s3 {
 namespace {
@@ -283,57 +277,21 @@ Result<Fetched> fetch_by_web_identity(const S3Options& options) {
     return fetched;
 }
 
-/// Reads until the end of the stream, at most 64 KiB and for a minute.
-Result<std::string> read_pipe(int fd, const Cancellation* cancel) {
-    const Deadline deadline(std::chrono::minutes(1));
-    std::string output;
-    char buffer[4096];
-    while (output.size() < 65536) {
-        if (cancel != nullptr) CHRONOS_TRY(cancel->check());
-        if (deadline.passed()) return Error(ErrorKind::execute, "no end of output within a minute");
-        pollfd waiting{fd, POLLIN, 0};
-        if (poll(&waiting, 1, 200) <= 0) continue;
-        const ssize_t count = read(fd, buffer, sizeof buffer);
-        if (count == 0) return output;
-        if (count < 0 && errno != EINTR)
-            return system_error(ErrorKind::file_read, "unable to read its output", errno);
-        if (count > 0) output.append(buffer, static_cast<std::size_t>(count));
-    }
-    return Error(ErrorKind::execute, "more than 64 KiB of output");
-}
-
-Result<pid_t> spawn_into(const std::vector<std::string>& command, int output) {
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
-    std::vector<char*> argv;
-    for (const std::string& word : command) argv.push_back(const_cast<char*>(word.c_str()));
-    argv.push_back(nullptr);
-    pid_t pid = -1;
-    const int code = posix_spawnp(&pid, argv[0], &actions, nullptr, argv.data(), environ);
-    posix_spawn_file_actions_destroy(&actions);
-    if (code != 0) return system_error(ErrorKind::execute, "unable to start it", code);
-    return pid;
-}
-
 /// What a command prints on its standard output. No shell is involved.
 Result<std::string> output_of(const std::vector<std::string>& command, const Cancellation* cancel) {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0)
-        return system_error(ErrorKind::kernel, "unable to make a pipe", errno);
-    const os::FileDescriptor reader(ends[0]);
-    os::FileDescriptor writer(ends[1]);
-    const pid_t pid = CHRONOS_TRY(spawn_into(command, writer.get()));
-    writer.reset();
-    auto output = read_pipe(reader.get(), cancel);
-    if (!output) kill(pid, SIGKILL);
-    int status = 0;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    constexpr std::uint64_t kOutputMaxBytes = 65536;
+    std::string output;
+    const os::Ended ended = CHRONOS_TRY(os::run({.arguments = command},
+                                                {std::chrono::minutes(1), cancel, kOutputMaxBytes},
+                                                [&](std::string_view chunk) { output += chunk; }));
+    switch (ended.how) {
+        case os::Ended::How::timed_out:
+            return Error(ErrorKind::execute, "it did not end within a minute");
+        case os::Ended::How::too_much_output:
+            return Error(ErrorKind::execute, "more than 64 KiB of output");
+        case os::Ended::How::by_itself: break;
     }
-    if (!output) return output;
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        return Error(ErrorKind::execute, "it ended with a failure");
+    if (!ended.success()) return Error(ErrorKind::execute, "it ended with a failure");
     return output;
 }
 

@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "ops/drill/child.h"
+#include "chronos/os/process.h"
 #include "result_matchers.h"
 #include "temporary_directory.h"
 
@@ -158,31 +158,12 @@ TEST(Sweep, StopsNoProcessThatRunsElsewhere) {
     waitpid(stranger, nullptr, 0);
 }
 
-TEST(Child, SaysWhyItCannotBeStarted) {
-    const test::TemporaryDirectory directory;
-    EXPECT_ERROR(ErrorKind::execute, Child::start({{"/no/such/program"}, {}, directory / "log"}));
-}
-
-TEST(Child, EndsWithItsOwner) {
-    const test::TemporaryDirectory directory;
-    pid_t pid = 0;
-    {
-        const auto child = Child::start({{"/bin/sleep", "100"}, {}, directory / "log"});
-        ASSERT_OK(child);
-        pid = child->pid();
-    }
-    EXPECT_NE(kill(pid, 0), 0);
-}
-
-TEST(Child, HasNoneOfOurLocks) {
+TEST(ScratchDirectory, LockIsNotThatOfAProgram) {
     const test::TemporaryDirectory directory;
     const auto scratch = ScratchDirectory::create(directory.path(), "", "main");
-    auto child = Child::start(
-        {{"/bin/sh", "-c", "ls -l /proc/self/fd"}, {"PATH=/bin:/usr/bin"}, directory / "log"});
-    ASSERT_OK(child);
-    EXPECT_EQ(child->ended_within(std::chrono::seconds(10)), 0);
-    std::ifstream stream(directory / "log");
-    const std::string text{std::istreambuf_iterator<char>(stream), {}};
+    std::string text;
+    ASSERT_OK(os::run({.arguments = {"ls", "-l", "/proc/self/fd"}}, {std::chrono::seconds(10)},
+                      [&](std::string_view chunk) { text += chunk; }));
     EXPECT_THAT(text, testing::HasSubstr("/dev/null"));
     EXPECT_THAT(text, testing::Not(testing::HasSubstr("marker")));
 }
