@@ -50,9 +50,9 @@ Result<int> run_maintenance(Context& context) {
     request.upload_age =
         std::chrono::duration_cast<std::chrono::seconds>(config.get_time("upload-age"));
     request.dry_run = config.get_bool("dry-run");
-    const Done done{
-        CHRONOS_TRY(ops::maintenance::run_maintenance(request, context.cancel)),
-        CHRONOS_TRY(ops::drill::sweep(config.get_string("drill-path"), request.dry_run))};
+    auto found = CHRONOS_TRY(ops::maintenance::run_maintenance(request, context.cancel));
+    auto swept = CHRONOS_TRY(ops::drill::sweep(config.get_string("drill-path"), request.dry_run));
+    const Done done{std::move(found), std::move(swept)};
     if (config.get_string("output") == "json")
         CHRONOS_TRY(print_json(as_json(done, request.dry_run)));
     else

@@ -12,7 +12,8 @@ namespace chronos::cli {
 namespace {
 
 Result<ops::stanza::StanzaRequest> stanza_request(const config::Config& config) {
-    return ops::stanza::StanzaRequest{config.stanza(), CHRONOS_TRY(open_repositories(config)),
+    auto repositories = CHRONOS_TRY(open_repositories(config));
+    return ops::stanza::StanzaRequest{config.stanza(), std::move(repositories),
                                       config.get_string("lock-path"), config.get_string("exec-id"),
                                       config.get_string("spool-path")};
 }

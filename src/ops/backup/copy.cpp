@@ -134,7 +134,8 @@ Result<CopyOutcome> Copier::copy(const PlannedFile& planned, Bundle* bundle) {
         CHRONOS_TRY(has_content(*source, item, item.before->checksum)))
         return CopyOutcome{CopyOutcome::Kind::unchanged, {}};
     if (blocks) return store_blocks(*source, item);
-    return CopyOutcome{CopyOutcome::Kind::stored, CHRONOS_TRY(store(*source, item))};
+    auto stored = CHRONOS_TRY(store(*source, item));
+    return CopyOutcome{CopyOutcome::Kind::stored, std::move(stored)};
 }
 
 Copier::Item Copier::item_of(const PlannedFile& planned, Bundle* bundle) const {
@@ -252,8 +253,8 @@ Result<CopyOutcome> Copier::store_blocks(LiveFile& source, const Item& item) {
     if (item.blocks.prior_map) form.prior = read_prior_map(item);
     const OpenTarget open_target = [&]() -> Result<Bundle::Member> {
         if (item.bundle != nullptr) return item.bundle->add_member();
-        return Bundle::Member{
-            0, 0, CHRONOS_TRY(create(settings_.directory + "/" + item.file.name + ".pgbi"))};
+        auto object = CHRONOS_TRY(create(settings_.directory + "/" + item.file.name + ".pgbi"));
+        return Bundle::Member{0, 0, std::move(object)};
     };
     for (;;) {
         BlockPipeline pipeline(form, open_target, share_, page_check_of(source, item.file.name));

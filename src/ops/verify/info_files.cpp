@@ -40,8 +40,9 @@ struct InfoPair {
 template <class Value>
 Result<InfoPair> read_pair(const Scope& scope, const std::string& directory,
                            const std::string& file, Result<Value> (*parse)(std::string_view)) {
-    return InfoPair{CHRONOS_TRY(read_one(scope, directory, file, parse)),
-                    CHRONOS_TRY(read_one(scope, directory, file + ".copy", parse))};
+    auto main = CHRONOS_TRY(read_one(scope, directory, file, parse));
+    auto copy = CHRONOS_TRY(read_one(scope, directory, file + ".copy", parse));
+    return InfoPair{std::move(main), std::move(copy)};
 }
 
 /// Four files that were encrypted one by one, and none of them opens: that is not damage. Nothing
@@ -103,8 +104,9 @@ Result<std::optional<InfoFiles>> verify_info_files(const Scope& scope) {
     const bool has_archive = report_pair(scope, archive_pair);
     const bool has_backup = report_pair(scope, backup_pair);
     if (!has_archive || !has_backup) return std::optional<InfoFiles>();
-    InfoFiles files{CHRONOS_TRY(repo::load_archive_info(scope.repository, scope.stanza())),
-                    CHRONOS_TRY(repo::load_backup_info(scope.repository, scope.stanza()))};
+    auto archive_info = CHRONOS_TRY(repo::load_archive_info(scope.repository, scope.stanza()));
+    auto backup_info = CHRONOS_TRY(repo::load_backup_info(scope.repository, scope.stanza()));
+    InfoFiles files{std::move(archive_info), std::move(backup_info)};
     compare_histories(scope, files);
     return std::optional<InfoFiles>(std::move(files));
 }

@@ -227,10 +227,12 @@ Result<Fetched> fetch_from_container(const S3Options& options) {
         return Error(ErrorKind::option_invalid,
                      "environment variable AWS_CONTAINER_CREDENTIALS_FULL_URI is not set");
     http::Headers headers;
-    if (const auto file = environment("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"))
-        headers = {{"authorization", std::string(trim(CHRONOS_TRY(read_file(*file))))}};
-    else if (const auto token = environment("AWS_CONTAINER_AUTHORIZATION_TOKEN"))
+    if (const auto file = environment("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")) {
+        const std::string token = CHRONOS_TRY(read_file(*file));
+        headers = {{"authorization", std::string(trim(token))}};
+    } else if (const auto token = environment("AWS_CONTAINER_AUTHORIZATION_TOKEN")) {
         headers = {{"authorization", *token}};
+    }
     http::Client client(metadata_options(options));
     return parse_json_keys(CHRONOS_TRY(get_text(client, url, headers)), "container metadata");
 }

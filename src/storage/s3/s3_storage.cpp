@@ -475,7 +475,8 @@ Result<> S3Storage::abort(const PendingUpload& upload) {
 Result<PendingUpload> S3Storage::begin(const ObjectName& name) {
     CHRONOS_TRY(check_name(name));
     CHRONOS_TRY(writable());
-    return PendingUpload{name, CHRONOS_TRY(begin_upload(*client_, key(name))), unix_now()};
+    auto id = CHRONOS_TRY(begin_upload(*client_, key(name)));
+    return PendingUpload{name, std::move(id), unix_now()};
 }
 
 }  // namespace

@@ -47,15 +47,15 @@ public:
             EXPECT_OK(other);
             EXPECT_OK(other->sink->write(io::bytes("other")));
         }
-        BlockPipeline pipeline(std::move(form),
-                               [&]() -> Result<Bundle::Member> {
-                                   if (bundle_) return bundle.add_member();
-                                   return Bundle::Member{0, 0,
-                                                         CHRONOS_TRY(storage_->create(
-                                                             directory + "/" + file_.name + ".pgbi",
-                                                             storage::WriteMode::plain))};
-                               },
-                               share, {});
+        BlockPipeline pipeline(
+            std::move(form),
+            [&]() -> Result<Bundle::Member> {
+                if (bundle_) return bundle.add_member();
+                auto object = CHRONOS_TRY(storage_->create(directory + "/" + file_.name + ".pgbi",
+                                                           storage::WriteMode::plain));
+                return Bundle::Member{0, 0, std::move(object)};
+            },
+            share, {});
         write_in_parts(content, pipeline);
         const auto stored = pipeline.finish();
         EXPECT_OK(stored);
