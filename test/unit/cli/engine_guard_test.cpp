@@ -39,6 +39,8 @@ public:
             signal(SIGINT, SIG_IGN);
             signal(SIGPIPE, SIG_IGN);
             enter_engine_worker();
+            // A sanitizer's handler would make an exit of it.
+            for (const int signal_number : {SIGSEGV, SIGABRT}) signal(signal_number, SIG_DFL);
             say(std::to_string(getpid()) + "\n");
             work();
             _exit(0);
