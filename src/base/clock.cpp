@@ -96,6 +96,12 @@ std::string format_local_time(UnixTime time) {
     return text;
 }
 
+std::optional<UnixTime> parse_unix_time(std::string_view text) {
+    const auto number = parse_uint(text);
+    if (!number || *number > std::uint64_t{kUnixTimeMax}) return std::nullopt;
+    return static_cast<UnixTime>(*number);
+}
+
 std::optional<std::int64_t> parse_time_us(std::string_view text) {
     std::tm parts{};
     int year = 0;
@@ -130,6 +136,8 @@ std::optional<std::int64_t> parse_time_us(std::string_view text) {
         if (!parse_zone(text, offset_seconds)) return std::nullopt;
         seconds -= offset_seconds;
     }
+    // A year has four digits wherever it is said again: "26-11-20" would be another one.
+    if (seconds < 0 || seconds > kUnixTimeMax) return std::nullopt;
     return static_cast<std::int64_t>(seconds) * 1000000 + fraction_us;
 }
 

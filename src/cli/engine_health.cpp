@@ -41,10 +41,10 @@ Result<std::optional<RuleMemories>> load_memories(db::Connection& connection) {
     for (const db::Row& row : CHRONOS_TRY(connection.query(kLoad))) {
         if (row.size() != 4) continue;
         const auto state = ops::health::parse_rule_state(row[1].value_or(""));
-        const auto since = parse_uint(row[2].value_or(""));
+        const auto since = parse_unix_time(row[2].value_or(""));
         const auto announced = ops::health::parse_rule_state(row[3].value_or(""));
         if (state && since && announced)
-            memories[row[0].value_or("")] = {*state, static_cast<UnixTime>(*since), *announced};
+            memories[row[0].value_or("")] = {*state, *since, *announced};
     }
     return std::optional(std::move(memories));
 }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -86,8 +87,18 @@ std::uint64_t number(UnixTime time) {
     return static_cast<std::uint64_t>(time);
 }
 
+UnixTime bounded(std::uint64_t time) {
+    return static_cast<UnixTime>(std::min(time, std::uint64_t{kUnixTimeMax}));
+}
+
+/// Also of a length of time: what is computed with both has room.
+std::optional<UnixTime> time_if(const Message& message, const char* key) {
+    const std::string* value = message.get(key);
+    return value == nullptr ? std::nullopt : parse_unix_time(*value);
+}
+
 UnixTime time_of(const Message& message, const char* key) {
-    return static_cast<UnixTime>(message.get_uint(key).value_or(0));
+    return time_if(message, key).value_or(0);
 }
 
 Message server_message(const ServerFacts& server) {
@@ -126,7 +137,7 @@ HeartbeatFacts heartbeat_of(const Message& message) {
     one.late = message.get_or("late", "n") == "y";
     one.late_by = time_of(message, "late_by");
     one.message = message.get_or("message", "");
-    if (const auto seen = message.get_uint("seen")) one.seen = static_cast<std::int64_t>(*seen);
+    if (const auto seen = time_if(message, "seen")) one.seen = *seen;
     return one;
 }
 
@@ -137,8 +148,7 @@ ServerFacts server_of(const Message& message) {
     for (const auto& field : kNumbers)
         server.*field.member = message.get_uint(field.name).value_or(0);
     server.in_recovery = message.get_or("in_recovery", "n") == "y";
-    if (const auto seconds = message.get_uint("exposed_seconds"))
-        server.exposed_seconds = static_cast<std::int64_t>(*seconds);
+    server.exposed_seconds = time_if(message, "exposed_seconds");
     if (const auto id = message.get_uint("job"))
         server.last_backup_job = JobFacts{
             static_cast<std::int64_t>(*id), std::string(message.get_or("job_type", "")),
@@ -241,10 +251,10 @@ WalDirectory directory_of(const Message& message) {
     directory.newest = time_of(message, "newest");
     for (const auto& run : parse_groups(message.get_or("runs", ""), 4))
         directory.runs.push_back({static_cast<std::uint32_t>(run[0]),
-                                  static_cast<std::uint32_t>(run[1]), static_cast<UnixTime>(run[2]),
-                                  static_cast<UnixTime>(run[3])});
+                                  static_cast<std::uint32_t>(run[1]), bounded(run[2]),
+                                  bounded(run[3])});
     for (const auto& hour : parse_groups(message.get_or("hours", ""), 3))
-        directory.hours.push_back({static_cast<UnixTime>(hour[0]), hour[1], hour[2]});
+        directory.hours.push_back({bounded(hour[0]), hour[1], hour[2]});
     return directory;
 }
 
@@ -314,7 +324,7 @@ Result<HealthNote> parse_health_note(std::string_view text) {
     CHRONOS_TRY(each_message(text, [&](const Message& message) {
         if (message.verb == "server") {
             note.server = server_of(message);
-            note.interval = static_cast<std::int64_t>(message.get_uint("interval").value_or(0));
+            note.interval = time_of(message, "interval");
             has_server = true;
         }
         take_rule(message, note.memories);

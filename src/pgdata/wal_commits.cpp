@@ -132,8 +132,7 @@ private:
                 default: return std::nullopt;
             }
             if (at + 8 > record.size()) return std::nullopt;
-            return wal_record::kEpochUs +
-                   static_cast<std::int64_t>(load<std::uint64_t>(record, at));
+            return wal_record::time_us(record, at);
         }
         return std::nullopt;
     }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "chronos/base/clock.h"
 #include "pgdata/crc32c.h"
 #include "pgdata/little_endian.h"
 
@@ -25,6 +26,12 @@ bool wal_record::take(io::Bytes content, std::size_t at, io::MutableBytes out) {
         at = page_end + wal_page::kHeaderSize;
     }
     return true;
+}
+
+std::optional<std::int64_t> wal_record::time_us(io::Bytes record, std::size_t at) {
+    const auto since_2000 = static_cast<std::int64_t>(load<std::uint64_t>(record, at));
+    if (since_2000 < -kEpochUs || since_2000 > kUnixTimeMax_us - kEpochUs) return std::nullopt;
+    return kEpochUs + since_2000;
 }
 
 bool wal_record::is_intact(io::Bytes record) {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "chronos/io/stream.h"
 #include "chronos/pgdata/wal_commits.h"
@@ -72,6 +73,10 @@ constexpr std::size_t align(std::size_t at) {
 /// The bytes of a record from `at` on, over the headers of pages; false if they go on behind
 /// `content`.
 bool take(io::Bytes content, std::size_t at, io::MutableBytes out);
+
+/// The time that a record says at `at`, where it has eight bytes: microseconds since 1970. nullopt
+/// if it is none that the clock of a server shows, but one that is out of the reach of times.
+std::optional<std::int64_t> time_us(io::Bytes record, std::size_t at);
 
 /// Whether the checksum of a whole record is right.
 bool is_intact(io::Bytes record);

@@ -149,9 +149,8 @@ private:
 
     void add_end(io::Bytes record, io::Bytes data, std::uint8_t info, Lsn at) {
         if (data.size() < 8) return;
-        const std::int64_t time =
-            wal_record::kEpochUs + static_cast<std::int64_t>(load<std::uint64_t>(data, 0));
-        found_.last_end_us = std::max(found_.last_end_us.value_or(time), time);
+        if (const auto time = wal_record::time_us(data, 0))
+            found_.last_end_us = std::max(found_.last_end_us.value_or(*time), *time);
         if (!target_.xid) return;
         const auto operation = static_cast<std::uint8_t>(info & wal_record::kOperationMask);
         const bool prepared =

@@ -126,7 +126,7 @@ void read_into_number(JsonReader& reader, BackupEntry& entry) {
 }
 template <auto Field>
 void read_into_time(JsonReader& reader, BackupEntry& entry) {
-    entry.*Field = reader.signed_number();
+    entry.*Field = reader.time();
 }
 template <auto Field>
 void read_into_bool(JsonReader& reader, BackupEntry& entry) {

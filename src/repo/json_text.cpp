@@ -158,6 +158,13 @@ std::int64_t JsonReader::signed_number() {
     return negative ? -static_cast<std::int64_t>(value) : static_cast<std::int64_t>(value);
 }
 
+UnixTime JsonReader::time() {
+    const std::int64_t value = signed_number();
+    if (value >= -kUnixTimeMax && value <= kUnixTimeMax) return value;
+    expected("a time");
+    return 0;
+}
+
 bool JsonReader::boolean() {
     if (take_word("true")) return true;
     if (!take_word("false")) expected("true or false");

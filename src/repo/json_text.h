@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "chronos/base/clock.h"
 #include "chronos/base/result.h"
 
 namespace chronos::repo {
@@ -31,6 +32,8 @@ public:
     std::string string();
     std::uint64_t number();
     std::int64_t signed_number();
+    /// Seconds since 1970, or before it; within kUnixTimeMax.
+    UnixTime time();
     bool boolean();
     void null();
     /// Any value.

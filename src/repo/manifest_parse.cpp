@@ -380,6 +380,14 @@ Result<> set_option_level(Manifest& manifest, const IniEntry& entry) {
 }
 
 template <auto Member>
+Result<> set_time(Manifest& manifest, const IniEntry& entry) {
+    JsonReader reader(entry.value);
+    manifest.*Member = reader.time();
+    if (!reader.finished()) return value_error(entry, reader.error());
+    return {};
+}
+
+template <auto Member>
 Result<> set_segment(Manifest& manifest, const IniEntry& entry) {
     std::string segment = CHRONOS_TRY(string_value(entry));
     if (!pgdata::is_wal_segment(segment))
@@ -446,9 +454,9 @@ const Setters& setters() {
         {"backup-lsn-stop", set_lsn<&M::lsn_stop>},
         {"backup-prior", set_prior},
         {"backup-reference", set_references},
-        {"backup-timestamp-copy-start", set_number<&M::timestamp_copy_start>},
-        {"backup-timestamp-start", set_number<&M::timestamp_start>},
-        {"backup-timestamp-stop", set_number<&M::timestamp_stop>},
+        {"backup-timestamp-copy-start", set_time<&M::timestamp_copy_start>},
+        {"backup-timestamp-start", set_time<&M::timestamp_start>},
+        {"backup-timestamp-stop", set_time<&M::timestamp_stop>},
         {"backup-type", set_type},
         {"db-catalog-version", set_number<&M::catalog_version>},
         {"db-control-version", set_number<&M::control_version>},

@@ -51,12 +51,12 @@ struct Line {
 std::optional<Line> parse_line(std::string_view text) {
     const std::vector<std::string_view> words = split(text, ' ');
     if (words.size() != 5 || !pgdata::is_wal_segment(words[4])) return std::nullopt;
-    const auto time = parse_uint(words[0]);
+    const auto time = parse_unix_time(words[0]);
     const auto system_id = parse_uint(words[1]);
     const auto size = parse_uint(words[3]);
     if (!time || !system_id || !size || *size == 0 || *size > UINT32_MAX) return std::nullopt;
     Line line;
-    line.time = static_cast<UnixTime>(*time);
+    line.time = *time;
     line.cluster.system_id = *system_id;
     line.cluster.version = words[2];
     line.segment_size = static_cast<std::uint32_t>(*size);

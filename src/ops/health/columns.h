@@ -15,7 +15,7 @@ inline std::uint64_t number(const std::optional<std::string>& value) {
 }
 
 inline UnixTime time_of(const std::optional<std::string>& value) {
-    return static_cast<UnixTime>(number(value));
+    return value ? parse_unix_time(*value).value_or(0) : 0;
 }
 
 }  // namespace chronos::ops::health

@@ -54,6 +54,7 @@ std::optional<std::int64_t> parse_ago(std::string_view text) {
         const std::int64_t unit = unit_us(words[i + 1]);
         if (!count || *count > 1000000 || unit == 0) return std::nullopt;
         total += static_cast<std::int64_t>(*count) * unit;
+        if (total > kUnixTimeMax_us) return std::nullopt;
     }
     return total;
 }
@@ -196,6 +197,7 @@ std::optional<TimeTarget> parse_time_target(std::string_view text, UnixTime now)
     const auto ago = parse_ago(trimmed);
     if (!ago) return std::nullopt;
     const std::int64_t instant = now * kSecond - *ago;
+    if (instant < 0) return std::nullopt;
     return TimeTarget{instant, format_instant(instant)};
 }
 

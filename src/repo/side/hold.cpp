@@ -16,7 +16,7 @@ std::string hold_path(const std::string& stanza) {
 Hold parse_hold(const std::string& label, std::string_view text) {
     const std::size_t blank = text.find(' ');
     Hold hold{label, {}, 0};
-    hold.since = static_cast<UnixTime>(parse_uint(text.substr(0, blank)).value_or(0));
+    hold.since = parse_unix_time(text.substr(0, blank)).value_or(0);
     if (blank != std::string_view::npos) hold.reason = trim(text.substr(blank + 1));
     return hold;
 }

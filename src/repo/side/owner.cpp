@@ -193,11 +193,9 @@ Result<std::optional<StanzaOwner::Record>> StanzaOwner::load(const std::string& 
         const std::string value = reader.string();
         if (key == "claimed") record.claimed = value == "y";
         if (key == "came-back") record.came_back = value == "y";
-        if (key == "taken-at")
-            record.taken_at = static_cast<UnixTime>(parse_uint(value).value_or(0));
-        if (key == "seen-at") record.seen_at = static_cast<UnixTime>(parse_uint(value).value_or(0));
-        if (key == "renewed-at")
-            record.renewed_at = static_cast<UnixTime>(parse_uint(value).value_or(0));
+        if (key == "taken-at") record.taken_at = parse_unix_time(value).value_or(0);
+        if (key == "seen-at") record.seen_at = parse_unix_time(value).value_or(0);
+        if (key == "renewed-at") record.renewed_at = parse_unix_time(value).value_or(0);
         if (key.starts_with("former-"))
             set(record.former, key.substr(7), value);
         else if (key.starts_with("before-"))

@@ -14,13 +14,12 @@ std::optional<RestoreNote> parse_note(std::string_view text) {
     const auto lines = split(text, '\n');
     if (lines.size() < 3) return std::nullopt;
     const std::size_t gap = lines[0].find(' ');
-    const auto made = parse_uint(lines[0].substr(0, gap));
+    const auto made = parse_unix_time(lines[0].substr(0, gap));
     const auto timeline =
         gap == std::string_view::npos ? std::nullopt : parse_uint(lines[0].substr(gap + 1));
     if (!made || !timeline || *timeline > UINT32_MAX) return std::nullopt;
-    return RestoreNote{static_cast<UnixTime>(*made), static_cast<Timeline>(*timeline),
-                       std::string(lines[1]), std::string(lines[2]),
-                       std::string(lines.size() > 3 ? lines[3] : "")};
+    return RestoreNote{*made, static_cast<Timeline>(*timeline), std::string(lines[1]),
+                       std::string(lines[2]), std::string(lines.size() > 3 ? lines[3] : "")};
 }
 
 }  // namespace

@@ -27,8 +27,9 @@ std::string line(std::string_view key, std::uint64_t value) {
 /// Keys that a later release writes are passed over.
 void take_value(VerifySummary& summary, std::string_view key, std::string_view value) {
     const std::uint64_t number = parse_uint(value).value_or(0);
-    if (key == "started") summary.started = static_cast<UnixTime>(number);
-    if (key == "finished") summary.finished = static_cast<UnixTime>(number);
+    const UnixTime time = parse_unix_time(value).value_or(0);
+    if (key == "started") summary.started = time;
+    if (key == "finished") summary.finished = time;
     if (key == "full") summary.full = number != 0;
     if (key == "failures") summary.failures = number;
     if (key == "notes") summary.notes = number;
@@ -40,8 +41,9 @@ void take_value(VerifySummary& summary, std::string_view key, std::string_view v
 
 void take_value(UnfinishedVerify& unfinished, std::string_view key, std::string_view value) {
     const std::uint64_t number = parse_uint(value).value_or(0);
-    if (key == "since") unfinished.since = static_cast<UnixTime>(number);
-    if (key == "finished") unfinished.finished = static_cast<UnixTime>(number);
+    const UnixTime time = parse_unix_time(value).value_or(0);
+    if (key == "since") unfinished.since = time;
+    if (key == "finished") unfinished.finished = time;
     if (key == "reason") unfinished.reason = value;
     if (key == "failures") unfinished.failures = number;
     if (key == "first-failure") unfinished.first_failure = value;

@@ -29,11 +29,10 @@ std::vector<std::string_view> words_of(std::string_view line) {
 std::optional<WalGap> parse_gap(const std::string& first, std::string_view text) {
     const std::vector<std::string_view> words = words_of(text);
     if (words.size() < 3 || !pgdata::is_wal_segment(words[0])) return std::nullopt;
-    const auto since = parse_uint(words[1]);
-    const auto until = parse_uint(words[2]);
+    const auto since = parse_unix_time(words[1]);
+    const auto until = parse_unix_time(words[2]);
     if (!since || !until || words[0] < first) return std::nullopt;
-    return WalGap{first, std::string(words[0]), static_cast<UnixTime>(*since),
-                  static_cast<UnixTime>(*until)};
+    return WalGap{first, std::string(words[0]), *since, *until};
 }
 
 /// "<segment> <microseconds since 1970> <lsn>"
@@ -42,7 +41,7 @@ std::optional<CommitNote> parse_commit_note(std::string_view line) {
     if (words.size() < 3 || !pgdata::is_wal_segment(words[0])) return std::nullopt;
     const auto time = parse_uint(words[1]);
     const auto end = Lsn::parse(words[2]);
-    if (!time || !end) return std::nullopt;
+    if (!time || *time > std::uint64_t{kUnixTimeMax_us} || !end) return std::nullopt;
     return CommitNote{std::string(words[0]), static_cast<std::int64_t>(*time), *end};
 }
 
@@ -72,7 +71,8 @@ std::optional<WalPiece> parse_piece(const std::string& segment, const storage::E
     const auto commit = parse_hex<std::int64_t>(parts[2]);
     const std::string_view checksum = parts[3].substr(0, crypto::kSha1TextSize);
     const compress::CompressType type = compress::compress_type_of_name(name);
-    if (!begin || !end || !commit || *begin >= *end || !from_hex(checksum) ||
+    if (!begin || !end || !commit || *commit > kUnixTimeMax_us || *begin >= *end ||
+        !from_hex(checksum) ||
         parts[3].substr(crypto::kSha1TextSize) != compress::compress_extension(type))
         return std::nullopt;
     return WalPiece{segment, *begin, *end, *commit, std::string(checksum), type, entry.modified};

@@ -59,6 +59,23 @@ TEST(ParseTime, ADateThatClocksHaveSkippedIsOne) {
     }
 }
 
+TEST(ParseUnixTime, IsANumberOfSecondsUpToTheYear9999) {
+    EXPECT_EQ(parse_unix_time("0"), 0);
+    EXPECT_EQ(parse_unix_time("1795161465"), 1795161465);
+    EXPECT_EQ(parse_unix_time("253402300799"), *parse_time_us("9999-12-31 23:59:59Z") / 1000000);
+    for (const char* text : {"", "-1", "1 ", "1x", "253402300800", "9223372036854775808",
+                             "18446744073709551615", "18446744073709551616"})
+        EXPECT_EQ(parse_unix_time(text), std::nullopt) << text;
+}
+
+// A year of fewer digits, or of more, is another one to whoever it is told.
+TEST(ParseTime, RefusesYearsThatAreNoneOfAnyCluster) {
+    EXPECT_EQ(parse_time_us("1970-01-01 00:00:00Z"), 0);
+    for (const char* text : {"0026-11-20 08:11:30Z", "1969-12-31 23:59:59Z",
+                             "1970-01-01 00:00:00+01", "9999-12-31 23:59:59-01"})
+        EXPECT_EQ(parse_time_us(text), std::nullopt) << text;
+}
+
 TEST(ParseTime, RefusesWhatIsNotATime) {
     for (const char* text :
          {"", "bogus", "2026-11-20", "2026-02-31 00:00:00", "2026-11-20 07:57:45x",

@@ -329,6 +329,20 @@ TEST(HealthNote, ComesBackAsItWas) {
     EXPECT_ERROR(ErrorKind::format, parse_health_note(""));
 }
 
+// A worker that died over its note, or a stranger: what is computed with its times has room.
+TEST(HealthNote, TimesThatNoClockShowsCountAsNone) {
+    const auto note = parse_health_note(
+        "server at=18446744073709551615 last_failed_at=9223372036854775808 "
+        "interval=9223372036854775807 exposed_seconds=9223372036854775807\n"
+        "heartbeat subject=x late=y late_by=9223372036854775807 seen=9223372036854775807\n");
+    ASSERT_OK(note);
+    EXPECT_EQ(note->server.at, 0);
+    EXPECT_EQ(note->server.last_failed_at, 0);
+    EXPECT_FALSE(note->server.exposed_seconds);
+    EXPECT_EQ(note->limit(), HealthNote().limit());
+    EXPECT_EQ(note->server.heartbeats.at(0).late_by, 0);
+}
+
 TEST(ServeMemory, ComesBackAsItWasAndNeverFails) {
     ServeMemory memory;
     memory.rules["wal gap"] = {ops::health::RuleState::critical, kNow - 9,

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <limits>
 #include <string>
 
 #include "wal_builder.h"
@@ -92,6 +93,19 @@ TEST(LastCommit, CutOffRecordAndGarbageAreNotRead) {
     EXPECT_FALSE(last_commit(io::bytes(std::string(3 * kPage, '\xff')), Lsn{kStart}));
     EXPECT_FALSE(last_commit({}, Lsn{kStart}));
     EXPECT_TRUE(last_commit(wal.bytes(), Lsn{kStart}));
+}
+
+// A sum with the time of a damaged record is none of ours to overflow.
+TEST(LastCommit, WithATimeThatNoClockShowsIsNone) {
+    constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
+    for (const std::int64_t time : {kMax, kMax - kEpochUs + 1, -kMax - 1, -kEpochUs - 1}) {
+        WalBuilder wal(4 * kPage);
+        wal.commit(7);
+        wal.commit(time);
+        const auto found = last_commit(wal.bytes(), Lsn{kStart});
+        ASSERT_TRUE(found) << time;
+        EXPECT_EQ(found->time_us, kEpochUs + 7) << time;
+    }
 }
 
 }  // namespace

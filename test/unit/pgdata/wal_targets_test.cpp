@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <limits>
 
 #include "pgdata/crc32c.h"
 #include "wal_sample.h"
@@ -53,6 +54,15 @@ TEST(WalTargets, EndsOfTransactionsAreFoundWithTheLatestTime) {
     }
     EXPECT_FALSE(find_target_in_wal(io::bytes(content), {703, "", {}}).found);
     EXPECT_FALSE(find_target_in_wal(io::bytes(content), {std::nullopt, "x", {}}).found);
+}
+
+TEST(WalTargets, ATimeThatNoClockShowsDoesNotCount) {
+    std::string content = four_pages();
+    put(content, 40, end_of(700, kEpochUs + 5000));
+    put(content, 160, end_of(701, std::numeric_limits<std::int64_t>::max()));
+    const TargetInWal found = find_target_in_wal(io::bytes(content), {701, "", {}});
+    EXPECT_TRUE(found.found) << "the transaction ends there all the same";
+    EXPECT_EQ(found.last_end_us, kEpochUs + 5000);
 }
 
 TEST(WalTargets, RestorePointsAreFoundByTheirWholeName) {

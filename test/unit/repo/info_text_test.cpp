@@ -50,6 +50,20 @@ TEST(ArchiveInfo, AVersionThatIsNoneIsRefused) {
     EXPECT_ERROR(ErrorKind::version_not_supported, parse_archive_info(text));
 }
 
+// What is computed with it, an age or microseconds, would overflow.
+TEST(BackupInfo, ATimeThatNoClockShowsIsRefused) {
+    const std::string text(kBackupInfo);
+    const std::size_t at = text.find("\"backup-timestamp-stop\":") + 24;
+    const std::string time = text.substr(at, text.find(',', at) - at);
+    for (const std::string other :
+         {"9223372036854775807", "-9223372036854775807", "253402300800"}) {
+        SCOPED_TRACE(other);
+        EXPECT_ERROR(ErrorKind::json_format,
+                     parse_backup_info(changed(text, "\"backup-timestamp-stop\":" + time,
+                                               "\"backup-timestamp-stop\":" + other)));
+    }
+}
+
 TEST(BackupInfo, ReferenceExampleComesBackByteForByte) {
     const auto info = parse_backup_info(kBackupInfo);
     ASSERT_OK(info);

@@ -51,6 +51,19 @@ TEST_P(WalNotes, GapsComeBackInOrderAndTheLongerOneReplacesTheShorter) {
     EXPECT_THAT(*list_gaps(repository_, "main", "15-2", kArchivePass), IsEmpty());
 }
 
+// An age that is computed with it would overflow.
+TEST_P(WalNotes, ATimeThatNoClockShowsIsNoRecord) {
+    ASSERT_OK(
+        save_gap(repository_, "main", "15-1", {segment(3), segment(4), 100, 110}, kArchivePass));
+    for (const char* times : {"9223372036854775808 9223372036854775808", "100 253402300800"})
+        ASSERT_OK(write_text(repository_, "chronos/main/gap/15-1/" + segment(8),
+                             segment(9) + " " + times + "\n", kArchivePass));
+    ASSERT_OK(write_text(repository_, "chronos/main/commit/15-1/" + segment(8),
+                         segment(8) + " 9223372036854775807 0/8000100\n", kArchivePass));
+    EXPECT_EQ(list_gaps(repository_, "main", "15-1", kArchivePass)->size(), 1u);
+    EXPECT_EQ(*last_note(segment(1), segment(9)), std::nullopt);
+}
+
 TEST_P(WalNotes, LastCommitIsThatOfTheLastSegmentThatHasOne) {
     const CommitNote three{segment(3), 1000, Lsn{0x3000100}};
     const CommitNote four{segment(4), 2000, Lsn{0x4000100}};
