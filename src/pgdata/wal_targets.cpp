@@ -14,6 +14,11 @@ constexpr std::uint8_t kRestorePoint = 0x70;
 constexpr std::size_t kRestorePointNameSize = 64;
 constexpr std::size_t kRestorePointSize = wal_record::kHeaderSize + 2 + 8 + kRestorePointNameSize;
 
+/// Records are not larger than the content, all together; what only looks like one is in the way of
+/// a few. Beyond so many times the content it was put there, in rows of a table say, to have us
+/// compute checksums for hours.
+constexpr std::uint64_t kSummedMax = 4;
+
 bool ends_transaction(std::uint8_t info) {
     const auto operation = static_cast<std::uint8_t>(info & wal_record::kOperationMask);
     return operation == wal_record::kCommit || operation == wal_record::kAbort ||
@@ -127,9 +132,13 @@ private:
         const auto data = data_at(head, size);
         if (!data) return;
         const bool goes_on = at + size > content_.size();
-        if (!goes_on) record_.resize(size);
-        if (goes_on ||
-            !wal_record::take(content_, at, std::as_writable_bytes(std::span(record_)))) {
+        if (!goes_on) summed_ += size;
+        if (goes_on || summed_ > kSummedMax * content_.size()) {
+            found_.uncertain = true;
+            return;
+        }
+        record_.resize(size);
+        if (!wal_record::take(content_, at, std::as_writable_bytes(std::span(record_)))) {
             found_.uncertain = true;
             return;
         }
@@ -172,6 +181,7 @@ private:
     const WalTarget& target_;
     std::uint64_t start_;
     std::string record_;
+    std::uint64_t summed_ = 0;  ///< bytes of records whose checksum was looked at
     TargetInWal found_;
 };
 

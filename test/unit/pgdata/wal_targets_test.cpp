@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstring>
 #include <limits>
 
@@ -63,6 +64,28 @@ TEST(WalTargets, ATimeThatNoClockShowsDoesNotCount) {
     const TargetInWal found = find_target_in_wal(io::bytes(content), {701, "", {}});
     EXPECT_TRUE(found.found) << "the transaction ends there all the same";
     EXPECT_EQ(found.last_end_us, kEpochUs + 5000);
+}
+
+// Whoever may insert rows puts bytes into the WAL: heads of records one behind the other, each as
+// long as all that follows.
+TEST(WalTargets, RowsThatLookLikeRecordsDoNotTakeTheSquareOfTheirSize) {
+    std::string content(64 * kPage, '\0');
+    content[2] = 0x02;
+    content.replace(8, 8, raw(kStart));
+    put(content, 40, end_of(700, kEpochUs + 5000));
+    for (std::size_t at = kPage + 24; at + kPage < content.size(); at += 32) {
+        if (at % kPage < 24 || at % kPage > kPage - 32) continue;
+        const auto size = static_cast<std::uint32_t>((content.size() - at) / kPage * (kPage - 24));
+        std::string head = record_of(1, 0x00, 701, std::string(300, 'x')).substr(0, 29);
+        head.replace(0, 4, raw(size));
+        head.replace(25, 4, raw(size - 29));
+        content.replace(at, head.size(), head);
+    }
+    const auto begin = std::chrono::steady_clock::now();
+    const TargetInWal found = find_target_in_wal(io::bytes(content), {700, "", {}});
+    EXPECT_TRUE(found.found);
+    EXPECT_TRUE(found.uncertain);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1));
 }
 
 TEST(WalTargets, RestorePointsAreFoundByTheirWholeName) {
