@@ -309,7 +309,7 @@ private:
     Result<> compare_defaults() const;
     Result<> complete();
     void resolve_defaults();
-    void sort_lists();
+    Result<> sort_lists();
     void collect_references();
 
     IniReader ini_;
@@ -714,17 +714,24 @@ void ManifestParser::resolve_defaults() {
         apply_defaults(path_, path_due_[i], m.paths[i]);
 }
 
-void ManifestParser::sort_lists() {
-    const auto sort = [](auto& list) {
+/// The reader of lines does not see what is there twice with something else in between, another
+/// section, say. Of one file two would be restored, over each other.
+Result<> ManifestParser::sort_lists() {
+    const auto sort = [](auto& list) -> Result<> {
         const auto less = [](const auto& a, const auto& b) { return a.name < b.name; };
-        if (!std::is_sorted(list.begin(), list.end(), less))
-            std::stable_sort(list.begin(), list.end(), less);
+        const auto does_not_ascend = [&](const auto& a, const auto& b) { return !less(a, b); };
+        if (std::ranges::adjacent_find(list, does_not_ascend) == list.end()) return {};
+        std::stable_sort(list.begin(), list.end(), less);
+        const auto twice = std::ranges::adjacent_find(list, does_not_ascend);
+        if (twice == list.end()) return {};
+        return Error(ErrorKind::format,
+                     "'" + printable(std::string(twice->name)) + "' is in the manifest twice");
     };
-    sort(manifest_.targets);
-    sort(manifest_.databases);
-    sort(manifest_.files);
-    sort(manifest_.links);
-    sort(manifest_.paths);
+    CHRONOS_TRY(sort(manifest_.targets));
+    CHRONOS_TRY(sort(manifest_.databases));
+    CHRONOS_TRY(sort(manifest_.files));
+    CHRONOS_TRY(sort(manifest_.links));
+    return sort(manifest_.paths);
 }
 
 /// Old manifests do not list the chain: it is what the files refer to, and the backup itself.
@@ -749,7 +756,7 @@ Result<> ManifestParser::complete() {
                      "invalid PostgreSQL version '" + printable(m.pg_version) + "' in manifest");
     if (!has_data_target_) return missing("'pg_data' in [backup:target]");
     resolve_defaults();
-    sort_lists();
+    CHRONOS_TRY(sort_lists());
     collect_references();
     return {};
 }

@@ -131,6 +131,27 @@ TEST(Manifest, WritesListsSortedWhateverTheirOrder) {
     EXPECT_EQ(format_manifest(m), kManifest);
 }
 
+// The reader of lines sees what follows itself; a writer that does not sort may have put something
+// else in between.
+TEST(Manifest, WhatIsThereTwiceIsRefusedInWhateverOrder) {
+    const std::string text(kManifest);
+    for (const std::string section :
+         {"\n[target:file]\n", "\n[target:path]\n", "\n[db]\n", "\n[backup:target]\n"}) {
+        const std::size_t begin = text.find(section) + section.size();
+        const std::size_t end = text.find("\n\n", begin) + 1;
+        const std::string first = text.substr(begin, text.find('\n', begin) + 1 - begin);
+        const std::string lines = text.substr(begin, end - begin);
+        ASSERT_GT(lines.size(), first.size()) << section;
+        const std::string again = "\n[later]\nx=1\n" + section;
+        for (const std::string& between : {std::string(), again}) {
+            const auto manifest = parse_manifest(changed(text, lines, lines + between + first));
+            ASSERT_FALSE(manifest) << section;
+            EXPECT_EQ(manifest.error().kind(), ErrorKind::format);
+            EXPECT_NE(manifest.error().message().find("twice"), std::string::npos) << section;
+        }
+    }
+}
+
 TEST(Manifest, UnknownKeysAndSectionsAreIgnored) {
     std::string text = changed(std::string(kManifest), "[metadata]\n",
                                "[later]\nx={\"y\":[1,{\"z\":null}]}\n\n[metadata]\nnew=true\n");
