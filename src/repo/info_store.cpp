@@ -439,7 +439,9 @@ Result<> check_annotations(const std::map<std::string, std::string>& annotations
 
 Result<> check_text(const std::string& what, std::string_view text) {
     std::string plain(text);
-    std::erase_if(plain, [](char c) { return c == '\n' || c == '\t'; });
+    // In their place something stays: what is left of a character that they break is none.
+    std::ranges::replace_if(
+        plain, [](char c) { return c == '\n' || c == '\t'; }, ' ');
     if (printable(plain, SIZE_MAX) == plain) return {};
     return Error(ErrorKind::option_invalid_value,
                  what + " cannot be stored: '" + printable(text, 80) + "'")

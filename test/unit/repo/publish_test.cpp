@@ -166,7 +166,9 @@ TEST(Annotations, AreTextOnOneLineOfAFile) {
                                             {"nul", std::string("a\0b", 3)},
                                             {"escape", "\x1b[31m"},
                                             {"return", "a\rb"},
-                                            {"latin1", "caf\xe9"}}) {
+                                            {"latin1", "caf\xe9"},
+                                            {"broken", "\xc3\n\xa9"},
+                                            {"torn", "\xc3\t\xa9"}}) {
         const auto refused = check_annotations({{key, value}});
         EXPECT_ERROR(ErrorKind::option_invalid_value, refused);
         EXPECT_EQ(refused.error().message().find_first_of("\n\x1b\xff\xe9"), std::string::npos);
