@@ -49,7 +49,8 @@ Result<const std::string*> tablespace_path(const RestoreRequest& request,
 }
 
 Result<> check_tablespace_names(const RestoreRequest& request, const repo::Manifest& manifest) {
-    for (const auto& [key, path] : request.tablespace_map) {
+    for (const auto& mapped : request.tablespace_map) {
+        const std::string& key = mapped.first;
         const bool known =
             std::any_of(manifest.targets.begin(), manifest.targets.end(), [&](const auto& target) {
                 return target.tablespace_oid != 0 && (target.tablespace_name == key ||
