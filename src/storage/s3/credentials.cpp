@@ -27,14 +27,8 @@ Result<std::string> read_file(const std::string& path) {
     return os::read_small(path, kSizeMax);
 }
 
-/// Keys with the moment they cease to be valid; 0: never.
-struct Fetched {
-    Credentials credentials;
-    UnixTime expires = 0;
-};
+}  // namespace
 
-/// Takes keys out of the JSON of instance metadata, pod identity and processes, which differ only
-/// in the name of the token.
 Result<Fetched> parse_json_keys(const std::string& text, const std::string& where) {
     const auto json = nlohmann::json::parse(text, nullptr, false);
     const auto field = [&](const char* name) {
@@ -58,6 +52,8 @@ Result<Fetched> parse_json_keys(const std::string& text, const std::string& wher
                                             "SecretAccessKey");
     return fetched;
 }
+
+namespace {
 
 /// Keeps what `fetch` returned until it is about to expire.
 class CachingSource final : public CredentialSource {
