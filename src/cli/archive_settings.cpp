@@ -7,6 +7,7 @@
 #include <climits>
 
 #include "cli/places.h"
+#include "cli/repositories.h"
 
 namespace chronos::cli {
 namespace {

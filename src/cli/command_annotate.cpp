@@ -2,7 +2,9 @@
 
 #include "chronos/ops/annotate/annotate.h"
 #include "cli/commands.h"
-#include "cli/per_repository.h"
+#include "cli/failures.h"
+#include "cli/print.h"
+#include "cli/repositories.h"
 
 namespace chronos::cli {
 

@@ -4,7 +4,6 @@
 #include "cli/archive_settings.h"
 #include "cli/commands.h"
 #include "cli/prefetch.h"
-#include "cli/wal_report.h"
 
 namespace chronos::cli {
 namespace {

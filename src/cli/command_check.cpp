@@ -1,4 +1,5 @@
 #include "cli/commands.h"
+#include "cli/print.h"
 #include "cli/server_commands.h"
 
 namespace chronos::cli {

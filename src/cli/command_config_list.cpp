@@ -2,6 +2,7 @@
 
 #include "cli/commands.h"
 #include "cli/json_text.h"
+#include "cli/print.h"
 
 namespace chronos::cli {
 namespace {

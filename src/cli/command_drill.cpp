@@ -13,9 +13,10 @@
 #include "chronos/os/file.h"
 #include "chronos/repo/wal_archive.h"
 #include "cli/commands.h"
-#include "cli/drill_job.h"
 #include "cli/drill_output.h"
-#include "cli/per_repository.h"
+#include "cli/drill_records.h"
+#include "cli/print.h"
+#include "cli/repositories.h"
 #include "cli/restore_request.h"
 #include "cli/server_commands.h"
 

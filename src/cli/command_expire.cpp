@@ -2,7 +2,8 @@
 
 #include "cli/commands.h"
 #include "cli/expire_options.h"
-#include "cli/per_repository.h"
+#include "cli/failures.h"
+#include "cli/print.h"
 
 namespace chronos::cli {
 namespace {

@@ -4,8 +4,10 @@
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "cli/commands.h"
+#include "cli/health_look.h"
 #include "cli/health_view.h"
-#include "cli/per_repository.h"
+#include "cli/print.h"
+#include "cli/repositories.h"
 #include "cli/server_commands.h"
 
 namespace chronos::cli {

@@ -1,6 +1,7 @@
 #include "chronos/config/help.h"
 
 #include "cli/commands.h"
+#include "cli/print.h"
 
 namespace chronos::cli {
 namespace {

@@ -3,7 +3,8 @@
 #include "chronos/base/text.h"
 #include "chronos/ops/hold/hold.h"
 #include "cli/commands.h"
-#include "cli/per_repository.h"
+#include "cli/print.h"
+#include "cli/repositories.h"
 
 namespace chronos::cli {
 namespace {

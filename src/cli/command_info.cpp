@@ -1,7 +1,8 @@
 #include "chronos/ops/info/info.h"
 #include "cli/commands.h"
 #include "cli/info_output.h"
-#include "cli/wal_report.h"
+#include "cli/print.h"
+#include "cli/repositories.h"
 
 namespace chronos::cli {
 namespace {

@@ -3,7 +3,8 @@
 #include "chronos/ops/drill/drill.h"
 #include "chronos/ops/maintenance/maintenance.h"
 #include "cli/commands.h"
-#include "cli/per_repository.h"
+#include "cli/print.h"
+#include "cli/repositories.h"
 
 namespace chronos::cli {
 

@@ -2,7 +2,8 @@
 
 #include "chronos/ops/rekey/rekey.h"
 #include "cli/commands.h"
-#include "cli/per_repository.h"
+#include "cli/print.h"
+#include "cli/repositories.h"
 
 namespace chronos::cli {
 

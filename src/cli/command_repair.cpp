@@ -5,7 +5,9 @@
 #include "chronos/ops/repair/repair.h"
 #include "chronos/pgdata/control_file.h"
 #include "cli/commands.h"
-#include "cli/per_repository.h"
+#include "cli/failures.h"
+#include "cli/print.h"
+#include "cli/repositories.h"
 
 namespace chronos::cli {
 namespace {

@@ -4,6 +4,8 @@
 #include "chronos/ops/browse/browse.h"
 #include "cli/commands.h"
 #include "cli/json_text.h"
+#include "cli/print.h"
+#include "cli/repositories.h"
 
 namespace chronos::cli {
 namespace {

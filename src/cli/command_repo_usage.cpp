@@ -6,7 +6,8 @@
 #include "chronos/base/text.h"
 #include "chronos/ops/usage/usage.h"
 #include "cli/commands.h"
-#include "cli/per_repository.h"
+#include "cli/print.h"
+#include "cli/repositories.h"
 
 namespace chronos::cli {
 namespace {

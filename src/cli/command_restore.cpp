@@ -5,6 +5,7 @@
 #include "chronos/ops/restore/restore.h"
 #include "cli/commands.h"
 #include "cli/log_output.h"
+#include "cli/print.h"
 #include "cli/restore_request.h"
 
 namespace chronos::cli {

@@ -6,7 +6,7 @@
 #include "chronos/base/text.h"
 #include "chronos/os/file.h"
 #include "cli/commands.h"
-#include "cli/dispatch.h"
+#include "cli/process.h"
 #include "cli/serve_program.h"
 
 namespace chronos::cli {

@@ -4,8 +4,9 @@
 #include "chronos/repo/info.h"
 #include "chronos/repo/side/owner.h"
 #include "cli/commands.h"
-#include "cli/per_repository.h"
 #include "cli/places.h"
+#include "cli/print.h"
+#include "cli/repositories.h"
 #include "cli/server_commands.h"
 
 namespace chronos::cli {

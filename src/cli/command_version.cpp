@@ -1,5 +1,6 @@
 #include "chronos/repo/repository.h"
 #include "cli/commands.h"
+#include "cli/print.h"
 
 namespace chronos::cli {
 

@@ -12,6 +12,9 @@ Result<int> run_backup(Context& context);
 Result<int> run_check(Context& context);
 Result<int> run_config_list(Context& context);
 Result<int> run_drill(Context& context);
+/// As a job of the server: what it prints and finds goes to logs and views that others read, so it
+/// is without what the cluster has answered.
+Result<int> run_drill_job(Context& context);
 Result<int> run_expire(Context& context);
 Result<int> run_health(Context& context);
 Result<int> run_help(Context& context);
@@ -34,5 +37,9 @@ Result<int> run_stop(Context& context);
 Result<int> run_unhold(Context& context);
 Result<int> run_verify(Context& context);
 Result<int> run_version(Context& context);
+
+/// `archive-get --ls` and `info --wal`: prints which WAL the stanza's archives hold, what is
+/// missing and where one can recover to, as text or as JSON. Kind option_required without a stanza.
+Result<> print_wal_report(Context& context);
 
 }  // namespace chronos::cli

@@ -4,22 +4,14 @@
 #include <unistd.h>
 
 #include <array>
-#include <cerrno>
 #include <cstddef>
-#include <functional>
+#include <exception>
+#include <new>
 
 #include "chronos/base/text.h"
+#include "cli/places.h"
 
 namespace chronos::cli {
-namespace {
-
-std::function<void()>& before_print() {
-    static std::function<void()> before;
-    return before;
-}
-
-}  // namespace
-
 std::string make_exec_id() {
     // Straight from the kernel: a short run must not pay for setting up a crypto library.
     std::array<std::byte, 4> random{};
@@ -28,24 +20,22 @@ std::string make_exec_id() {
     return std::to_string(getpid()) + "-" + to_hex(random);
 }
 
-void set_before_print(std::function<void()> before) {
-    before_print() = std::move(before);
+Error not_in_this_version(const std::string& command) {
+    return Error(ErrorKind::command_invalid,
+                 "command '" + command + "' is not part of this version");
 }
 
-Result<> print(std::string_view text) {
-    if (before_print()) before_print()();
-    while (!text.empty()) {
-        const ssize_t size = write(STDOUT_FILENO, text.data(), text.size());
-        if (size < 0 && errno == EINTR) continue;
-        if (size < 0)
-            return system_error(ErrorKind::file_write, "unable to write standard output", errno);
-        text.remove_prefix(static_cast<std::size_t>(size));
+Result<int> run_guarded(Command command, Context& context) {
+    try {
+        // Here every door comes by: the command line, a job of the server, SQL.
+        if (config::find_command(context.config.command())->changes_repositories)
+            CHRONOS_TRY(check_places(context.config, ""));
+        return command(context);
+    } catch (const std::bad_alloc&) {
+        return Error(ErrorKind::memory, "out of memory");
+    } catch (const std::exception& exception) {
+        return Error(ErrorKind::internal, exception.what());
     }
-    return {};
-}
-
-Result<> print_text(std::string_view text) {
-    return print(without_controls(text));
 }
 
 }  // namespace chronos::cli

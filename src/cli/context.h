@@ -9,7 +9,6 @@
 #include "chronos/base/progress.h"
 #include "chronos/base/result.h"
 #include "chronos/config/config.h"
-#include "chronos/repo/repository.h"
 
 namespace chronos::cli {
 
@@ -39,23 +38,12 @@ struct Context {
 
 /// Returns the exit status. An error is printed by dispatch, which exits with the code of its kind.
 using Command = Result<int> (*)(Context&);
-
-/// The repository "repo<key>" as configured. The directory need not exist.
-Result<repo::Repository> open_repository(const config::Config& config, unsigned key);
-/// The one of `--repo`, or all in ascending order of their keys.
-Result<std::vector<repo::Repository>> open_repositories(const config::Config& config);
-/// Those that `--repo` leaves out, as far as they can be opened.
-std::vector<repo::Repository> open_other_repositories(const config::Config& config);
+/// The command, its exceptions turned into errors.
+Result<int> run_guarded(Command command, Context& context);
+/// The error for one that is not there.
+Error not_in_this_version(const std::string& command);
 
 /// "<process id>-<8 hexadecimal digits>", unique enough to tell runs apart in logs and lock files.
 std::string make_exec_id();
-
-/// What print() does first: takes a progress bar off the terminal, which the output shares with it.
-void set_before_print(std::function<void()> before);
-/// Standard output, whole; SIGPIPE is ignored, so a reader who left is an error here.
-Result<> print(std::string_view text);
-/// Text for a reader's terminal: print() of what has no control characters any more. Names and
-/// texts in it are a stranger's, or of another tool.
-Result<> print_text(std::string_view text);
 
 }  // namespace chronos::cli

@@ -1,24 +1,21 @@
 #include "cli/dispatch.h"
 
-#include <sys/auxv.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <array>
 #include <chrono>
-#include <exception>
-#include <filesystem>
 #include <mutex>
-#include <new>
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/os/local_file.h"
 #include "cli/commands.h"
 #include "cli/log_output.h"
-#include "cli/places.h"
+#include "cli/print.h"
 #include "cli/process.h"
 #include "cli/progress_bar.h"
+#include "cli/serve_program.h"
 
 namespace chronos::cli {
 namespace {
@@ -172,38 +169,14 @@ Command find_command_function(std::string_view name) {
     return nullptr;
 }
 
-Error not_in_this_version(const std::string& command) {
-    return Error(ErrorKind::command_invalid,
-                 "command '" + command + "' is not part of this version");
+Command find_job_function(std::string_view name) {
+    return name == "drill" ? run_drill_job : find_command_function(name);
 }
 
-Result<int> run_guarded(Command command, Context& context) {
-    try {
-        // Here every door comes by: the command line, a job of the server, SQL.
-        if (config::find_command(context.config.command())->changes_repositories)
-            CHRONOS_TRY(check_places(context.config, ""));
-        return command(context);
-    } catch (const std::bad_alloc&) {
-        return Error(ErrorKind::memory, "out of memory");
-    } catch (const std::exception& exception) {
-        return Error(ErrorKind::internal, exception.what());
-    }
-}
-
-/// The kernel's own answer; where /proc is not mounted the path that it was started by. Of a
-/// program that was replaced since it was started the kernel says so, in the name: what lies under
-/// the name now is what others should be told to run.
-std::string program_path() {
-    constexpr std::string_view kReplaced = " (deleted)";
-    std::error_code failed;
-    std::filesystem::path path = std::filesystem::read_symlink("/proc/self/exe", failed);
-    if (!failed && path.native().ends_with(kReplaced) && !std::filesystem::exists(path, failed))
-        path = path.native().substr(0, path.native().size() - kReplaced.size());
-    if (!failed) return path;
-    const auto* const started_as = reinterpret_cast<const char*>(getauxval(AT_EXECFN));
-    if (started_as == nullptr) return "chronos";
-    path = std::filesystem::absolute(started_as, failed);
-    return failed ? std::string(started_as) : path.string();
+EngineParts engine_parts() {
+    return {.find_command = find_command_function,
+            .find_job = find_job_function,
+            .serve_http = serve_http};
 }
 
 int run_program(int argc, char** argv, char** environment) {

@@ -1,24 +1,20 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
 
 #include "chronos/ops/drill/drill.h"
-#include "cli/context.h"
 
 namespace chronos::cli {
 
 /// The record of a drill (docs/drills.md has its members).
 nlohmann::json drill_json(const ops::drill::DrillReport& report, const std::string& reason);
 
-/// Every drill that the repositories know, oldest first, as drill_json() made them, with their
-/// repository as "stored-in" and name as "record"; `stanza` must not be empty.
-Result<nlohmann::json> drill_history(const Context& context);
-/// A line per drill.
+/// One that was stored, of whatever release, without what the cluster has answered; null if it is
+/// no JSON object.
+nlohmann::json parse_drill_record(std::string_view text);
+/// A line per drill of drill_history().
 std::string format_drill_history(const nlohmann::json& history);
-
-/// Stores it in the repository that the backup came from. Kind access and others: a repository that
-/// may only be read is none to fail for.
-Result<std::string> save_drill_record(const Context& context, const ops::drill::DrillReport& report,
-                                      const nlohmann::json& record);
 
 }  // namespace chronos::cli

@@ -8,11 +8,9 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
-#include "cli/dispatch.h"
 #include "cli/engine_guard.h"
 #include "cli/engine_roles.h"
 #include "cli/process.h"
-#include "cli/serve_program.h"
 #include "cli/signs_of_life.h"
 
 namespace chronos::cli {
@@ -21,30 +19,36 @@ namespace {
 using control::Message;
 using Serve = Result<> (*)(Context&, EngineChannel&);
 using ServePlain = Result<> (*)(EngineChannel&, const Cancellation&);
+using ServePart = Result<> (*)(Context&, EngineChannel&, const EngineParts&);
 
 struct Role {
     std::string_view name;
-    std::string_view command;  ///< whose options it takes; "": the next argument says
-    Serve serve;
+    std::string_view command = "";  ///< whose options it takes; "": the next argument says
+    Serve serve = nullptr;
     ServePlain serve_plain = nullptr;  ///< in place of it: takes no options
+    ServePart serve_part = nullptr;    ///< in place of it: runs what main() handed over
     bool gives_signs = false;          ///< a job: somebody has to tell if it stands still
     /// Judges what the configuration says: the data directory of the server that asks counts only
     /// where that names none.
     bool judges_pg_path = false;
 };
 
+Result<> serve_http(Context& context, EngineChannel& channel, const EngineParts& parts) {
+    return parts.serve_http(context, channel);
+}
+
 constexpr std::array kRoles{
-    Role{"archive", "archive-push", serve_archive},
-    Role{"backup", "backup", serve_backup, nullptr, /*gives_signs=*/true},
-    Role{"check", "check", serve_check, nullptr, false, /*judges_pg_path=*/true},
-    Role{"command", "", serve_command},
-    Role{"hook", "", nullptr, serve_hook},
-    Role{"job", "", serve_job, nullptr, /*gives_signs=*/true},
-    Role{"health", "health", serve_health},
-    Role{"serve", "serve", serve_http},
-    Role{"stanza-create", "stanza-create", serve_stanza_create},
-    Role{"stream", "archive-push", serve_stream},
-    Role{"verify", "verify", serve_verify},
+    Role{.name = "archive", .command = "archive-push", .serve = serve_archive},
+    Role{.name = "backup", .command = "backup", .serve = serve_backup, .gives_signs = true},
+    Role{.name = "check", .command = "check", .serve = serve_check, .judges_pg_path = true},
+    Role{.name = "command", .serve_part = serve_command},
+    Role{.name = "hook", .serve_plain = serve_hook},
+    Role{.name = "job", .serve_part = serve_job, .gives_signs = true},
+    Role{.name = "health", .command = "health", .serve = serve_health},
+    Role{.name = "serve", .command = "serve", .serve_part = serve_http},
+    Role{.name = "stanza-create", .command = "stanza-create", .serve = serve_stanza_create},
+    Role{.name = "stream", .command = "archive-push", .serve = serve_stream},
+    Role{.name = "verify", .command = "verify", .serve = serve_verify},
 };
 
 const Role* find_role(std::string_view name) {
@@ -117,7 +121,7 @@ Result<config::Config> resolve_for(const Role& role, const config::Input& input,
 }
 
 Result<> serve_configured(const Role& role, const config::Input& input, EngineChannel& channel,
-                          Cancellation& cancel) {
+                          Cancellation& cancel, const EngineParts& parts) {
     std::vector<std::string> warnings;
     const Result<config::Config> config = resolve_for(role, input, warnings);
     // Who looks does so all the time; chronos.check() and chronos.settings show what is wrong.
@@ -134,15 +138,16 @@ Result<> serve_configured(const Role& role, const config::Input& input, EngineCh
                     .invoked_as = "chronos"};
     std::optional<SignsOfLife> signs;
     if (role.gives_signs) signs.emplace(channel);
+    if (role.serve_part != nullptr) return role.serve_part(context, channel, parts);
     return role.serve(context, channel);
 }
 
 Result<> serve(const Role& role, std::span<char* const> arguments, char** environment,
-               EngineChannel& channel, Cancellation& cancel) {
+               EngineChannel& channel, Cancellation& cancel, const EngineParts& parts) {
     try {
         if (role.serve_plain != nullptr) return role.serve_plain(channel, cancel);
         return serve_configured(role, make_engine_input(role, arguments, environment), channel,
-                                cancel);
+                                cancel, parts);
     } catch (const std::bad_alloc&) {
         return Error(ErrorKind::memory, "out of memory");
     } catch (const std::exception& exception) {
@@ -152,7 +157,7 @@ Result<> serve(const Role& role, std::span<char* const> arguments, char** enviro
 
 }  // namespace
 
-int run_engine(int argc, char** argv, char** environment) {
+int run_engine(int argc, char** argv, char** environment, const EngineParts& parts) {
     enter_engine_worker();
     static Cancellation cancel;  // a signal may come until the very end
     set_up_signals(cancel);
@@ -172,7 +177,7 @@ int run_engine(int argc, char** argv, char** environment) {
         role == nullptr ? Result<>(Error(ErrorKind::command_invalid,
                                          "unknown role '" + std::string(name) + "' of an engine"))
                         : serve(*role, {argv + 3, static_cast<std::size_t>(argc - 3)}, environment,
-                                channel, cancel);
+                                channel, cancel, parts);
     set_log_receiver({});
     if (served) return 0;
     channel.send_failure(served.error());

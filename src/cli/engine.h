@@ -1,10 +1,25 @@
 #pragma once
 
+#include <string_view>
+
+#include "cli/context.h"
+#include "cli/engine_channel.h"
+
 namespace chronos::cli {
+
+/// What an engine runs that is not its own: main() knows it, and hands it over.
+struct EngineParts {
+    /// What runs a command of the command line; nullptr if it is not part of this version.
+    Command (*find_command)(std::string_view name);
+    /// The same as a job of the server, whose output goes to logs and views that others read.
+    Command (*find_job)(std::string_view name);
+    /// The role `serve`.
+    Result<> (*serve_http)(Context&, EngineChannel&);
+};
 
 /// `chronos engine <role> <options>`: works for a server process at the other end of standard input
 /// and output, as docs/protocol.md says. Returns the exit status, 0 or 1. Called once, from main(),
 /// before any thread exists.
-int run_engine(int argc, char** argv, char** environment);
+int run_engine(int argc, char** argv, char** environment, const EngineParts& parts);
 
 }  // namespace chronos::cli

@@ -1,4 +1,3 @@
-#include "cli/dispatch.h"
 #include "cli/engine_roles.h"
 #include "cli/output_relay.h"
 
@@ -6,8 +5,8 @@ namespace chronos::cli {
 
 using control::Message;
 
-Result<> serve_command(Context& context, EngineChannel& channel) {
-    const Command command = find_command_function(context.config.command());
+Result<> serve_command(Context& context, EngineChannel& channel, const EngineParts& parts) {
+    const Command command = parts.find_command(context.config.command());
     if (command == nullptr) return not_in_this_version(context.config.command());
     int status = 0;
     {

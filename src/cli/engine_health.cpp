@@ -6,8 +6,11 @@
 #include "cli/alert.h"
 #include "cli/engine_connection.h"
 #include "cli/engine_roles.h"
+#include "cli/health_look.h"
+#include "cli/health_note.h"
 #include "cli/health_view.h"
 #include "cli/metrics.h"
+#include "cli/repositories.h"
 
 namespace chronos::cli {
 namespace {

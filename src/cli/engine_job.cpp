@@ -1,6 +1,4 @@
 #include "chronos/base/log.h"
-#include "cli/dispatch.h"
-#include "cli/drill_job.h"
 #include "cli/engine_roles.h"
 #include "cli/output_relay.h"
 
@@ -34,9 +32,9 @@ void send_finding(EngineChannel& channel, const Finding& finding) {
 
 }  // namespace
 
-Result<> serve_job(Context& context, EngineChannel& channel) {
+Result<> serve_job(Context& context, EngineChannel& channel, const EngineParts& parts) {
     const std::string name = context.config.command();
-    const Command command = name == "drill" ? run_drill_job : find_command_function(name);
+    const Command command = parts.find_job(name);
     if (command == nullptr) return not_in_this_version(name);
     Message done("done");
     context.finding = [&](const Finding& finding) { send_finding(channel, finding); };

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cli/context.h"
+#include "cli/engine.h"
 #include "cli/engine_channel.h"
 
 /// What an engine does once it has said hello: a function a role. Each returns at the end of its
@@ -24,11 +25,11 @@ Result<> serve_stanza_create(Context& context, EngineChannel& channel);
 Result<> serve_verify(Context& context, EngineChannel& channel);
 
 /// Runs a command of the command line and sends what it prints.
-Result<> serve_command(Context& context, EngineChannel& channel);
+Result<> serve_command(Context& context, EngineChannel& channel, const EngineParts& parts);
 
 /// Runs a command of the command line as a job: its progress, findings and results are messages,
 /// what it prints are log lines.
-Result<> serve_job(Context& context, EngineChannel& channel);
+Result<> serve_job(Context& context, EngineChannel& channel, const EngineParts& parts);
 
 /// Runs a shell command that the server names. Needs no configuration.
 Result<> serve_hook(EngineChannel& channel, const Cancellation& cancel);

@@ -1,6 +1,7 @@
 #include "cli/expire_options.h"
 
-#include "cli/per_repository.h"
+#include "cli/failures.h"
+#include "cli/repositories.h"
 
 namespace chronos::cli {
 namespace {

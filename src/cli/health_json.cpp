@@ -3,6 +3,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "cli/health_note.h"
 #include "cli/health_view.h"
 #include "cli/json_text.h"
 

@@ -1,3 +1,4 @@
+#include "cli/health_note.h"
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -6,7 +7,6 @@
 #include "chronos/control/message.h"
 #include "chronos/storage/posix/posix_storage.h"
 #include "chronos/storage/storage.h"
-#include "cli/health_view.h"
 
 namespace chronos::cli {
 namespace {

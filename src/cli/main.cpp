@@ -5,7 +5,6 @@
 #include "chronos/base/standard_files.h"
 #include "cli/archive_get_status.h"
 #include "cli/dispatch.h"
-#include "cli/engine.h"
 #include "cli/serve_program.h"
 
 int main(int argc, char** argv) {
@@ -14,7 +13,8 @@ int main(int argc, char** argv) {
     // Before there is a guard: it would be one process too many. If it fails the role says why.
     if (argc > 2 && argv[1] == std::string_view("engine") && argv[2] == std::string_view("serve"))
         become_serve_program();
-    if (argc > 1 && argv[1] == std::string_view("engine")) return run_engine(argc, argv, environ);
+    if (argc > 1 && argv[1] == std::string_view("engine"))
+        return run_engine(argc, argv, environ, engine_parts());
     return archive_get_status({argv, static_cast<std::size_t>(argc)},
                               run_program(argc, argv, environ));
 }

@@ -5,6 +5,7 @@
 
 #include "chronos/repo/places.h"
 #include "cli/context.h"
+#include "cli/repositories.h"
 
 namespace chronos::cli {
 namespace {

@@ -2,6 +2,7 @@
 
 #include <grp.h>
 #include <pwd.h>
+#include <sys/auxv.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <optional>
 #include <string_view>
 
@@ -119,6 +121,22 @@ Result<> apply_process_options(const config::Config& config) {
     if (setpriority(PRIO_PROCESS, 0, static_cast<int>(config.get_int("priority"))) != 0)
         return system_error(ErrorKind::kernel, "unable to set the priority of the process", errno);
     return {};
+}
+
+/// The kernel's own answer; where /proc is not mounted the path that it was started by. Of a
+/// program that was replaced since it was started the kernel says so, in the name: what lies under
+/// the name now is what others should be told to run.
+std::string program_path() {
+    constexpr std::string_view kReplaced = " (deleted)";
+    std::error_code failed;
+    std::filesystem::path path = std::filesystem::read_symlink("/proc/self/exe", failed);
+    if (!failed && path.native().ends_with(kReplaced) && !std::filesystem::exists(path, failed))
+        path = path.native().substr(0, path.native().size() - kReplaced.size());
+    if (!failed) return path;
+    const auto* const started_as = reinterpret_cast<const char*>(getauxval(AT_EXECFN));
+    if (started_as == nullptr) return "chronos";
+    path = std::filesystem::absolute(started_as, failed);
+    return failed ? std::string(started_as) : path.string();
 }
 
 }  // namespace chronos::cli

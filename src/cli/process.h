@@ -25,6 +25,9 @@ Result<> leave_root(const config::Config& config);
 /// umask and priority.
 Result<> apply_process_options(const config::Config& config);
 
+/// Absolute path of the running executable.
+std::string program_path();
+
 /// Who started the process: "alice@db1", or "root@db1 (sudo by alice)" as sudo says. To be asked
 /// before leave_root().
 std::string started_by();

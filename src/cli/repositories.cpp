@@ -1,8 +1,9 @@
+#include "cli/repositories.h"
+
 #include "chronos/base/text.h"
 #include "chronos/storage/posix/posix_storage.h"
 #include "chronos/storage/s3/s3_storage.h"
 #include "chronos/storage/storage.h"
-#include "cli/context.h"
 #include "cli/process.h"
 
 namespace chronos::cli {
@@ -111,6 +112,11 @@ std::vector<repo::Repository> open_other_repositories(const config::Config& conf
         if (key != static_cast<unsigned>(wanted))
             if (auto other = open_repository(config, key)) others.push_back(*std::move(other));
     return others;
+}
+
+std::vector<unsigned> lock_keys(const config::Config& config) {
+    if (config.has("repo")) return {static_cast<unsigned>(config.get_int("repo"))};
+    return config.repo_keys();
 }
 
 }  // namespace chronos::cli

@@ -4,6 +4,8 @@
 
 #include "chronos/base/quote.h"
 
+#include "cli/repositories.h"
+
 namespace chronos::cli {
 namespace {
 

@@ -10,9 +10,10 @@
 #include "chronos/repo/annotations.h"
 #include "chronos/repo/local/stanza_memory.h"
 #include "chronos/repo/places.h"
+#include "cli/failures.h"
 #include "cli/local_paths.h"
-#include "cli/per_repository.h"
 #include "cli/places.h"
+#include "cli/repositories.h"
 
 namespace chronos::cli {
 namespace {

@@ -3,8 +3,6 @@
 #include <nlohmann/json.hpp>
 
 #include "chronos/base/text.h"
-#include "chronos/ops/windows/windows.h"
-#include "cli/per_repository.h"
 
 namespace chronos::cli {
 namespace {
@@ -68,13 +66,6 @@ json rows(const std::vector<Row>& all, json (*object)(const Row&)) {
     return result;
 }
 
-json as_json(const windows::Report& report) {
-    return {{"wal", rows(report.stored, stored_object)},
-            {"missing", rows(report.missing, missing_object)},
-            {"timeline", rows(report.timelines, timeline_object)},
-            {"window", rows(report.windows, window_object)}};
-}
-
 std::string begin_line(const windows::Place& place, Timeline timeline) {
     return "repo" + std::to_string(place.repo_key) + " " + place.archive_id + " timeline " +
            std::to_string(timeline);
@@ -102,7 +93,16 @@ std::string window_text(const Window& window) {
     return text + "\n";
 }
 
-std::string as_text(const windows::Report& report) {
+}  // namespace
+
+json wal_report_json(const windows::Report& report) {
+    return {{"wal", rows(report.stored, stored_object)},
+            {"missing", rows(report.missing, missing_object)},
+            {"timeline", rows(report.timelines, timeline_object)},
+            {"window", rows(report.windows, window_object)}};
+}
+
+std::string format_wal_report(const windows::Report& report) {
     std::string text = "archived WAL\n";
     for (const auto& one : report.stored)
         text += "    " + begin_line(one.place, one.timeline) + ": " +
@@ -122,20 +122,6 @@ std::string as_text(const windows::Report& report) {
     text += "recovery windows\n";
     for (const Window& window : report.windows) text += "    " + window_text(window);
     return text;
-}
-
-}  // namespace
-
-Result<> print_wal_report(Context& context) {
-    const config::Config& config = context.config;
-    if (config.stanza().empty())
-        return Error(ErrorKind::option_required,
-                     config.command() + " command requires option: stanza");
-    const windows::Request request{.repositories = CHRONOS_TRY(open_repositories(config)),
-                                   .stanza = config.stanza()};
-    const windows::Report report = CHRONOS_TRY(windows::look(request));
-    if (config.get_string("output") == "json") return print_json(as_json(report));
-    return print_text(as_text(report));
 }
 
 }  // namespace chronos::cli

@@ -1,11 +1,14 @@
 #pragma once
 
-#include "cli/context.h"
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "chronos/ops/windows/windows.h"
 
 namespace chronos::cli {
 
-/// `archive-get --ls` and `info --wal`: prints which WAL the stanza's archives hold, what is
-/// missing and where one can recover to, as text or as JSON. Kind option_required without a stanza.
-Result<> print_wal_report(Context& context);
+/// Which WAL the stanza's archives hold, what is missing and where one can recover to.
+std::string format_wal_report(const ops::windows::Report& report);
+nlohmann::json wal_report_json(const ops::windows::Report& report);
 
 }  // namespace chronos::cli

@@ -4,6 +4,7 @@
 #include "chronos/base/text.h"
 #include "chronos/storage/posix/posix_storage.h"
 #include "chronos/storage/storage.h"
+#include "cli/repositories.h"
 #include "cli/serve/http_server.h"
 #include "cli/serve/service.h"
 

@@ -12,6 +12,9 @@
 #include "chronos/storage/posix/posix_storage.h"
 #include "chronos/storage/storage.h"
 #include "cli/alert.h"
+#include "cli/health_look.h"
+#include "cli/health_note.h"
+#include "cli/health_view.h"
 #include "cli/metrics.h"
 #include "cli/serve/dashboard.h"
 

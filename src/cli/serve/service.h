@@ -7,6 +7,9 @@
 #include <string>
 #include <thread>
 
+#include "chronos/config/config.h"
+#include "chronos/repo/repository.h"
+#include "cli/health_note.h"
 #include "cli/health_view.h"
 #include "cli/serve/http_server.h"
 

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "chronos/base/utf8.h"
+#include "cli/health_note.h"
 #include "cli/health_view.h"
 #include "cli/metrics.h"
 #include "result_matchers.h"

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include "cli/context.h"
+#include "cli/repositories.h"
 #include "config_of.h"
 #include "result_matchers.h"
 

@@ -1,6 +1,6 @@
-#include "cli/health_view.h"
+#include "cli/health_look.h"
 
-#include "chronos/base/log.h"
+#include "chronos/repo/local/lock.h"
 
 namespace chronos::cli {
 namespace {

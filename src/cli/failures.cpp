@@ -1,18 +1,11 @@
-#include "cli/per_repository.h"
+#include "cli/failures.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "chronos/base/log.h"
-#include "cli/json_text.h"
 #include "cli/log_output.h"
 
 namespace chronos::cli {
-
-std::vector<unsigned> lock_keys(const config::Config& config) {
-    if (config.has("repo")) return {static_cast<unsigned>(config.get_int("repo"))};
-    return config.repo_keys();
-}
 
 Result<> report_failures(const std::string& command,
                          const std::vector<std::pair<unsigned, Error>>& failures) {
@@ -35,10 +28,6 @@ Result<> report_failures(const std::string& command,
     for (const auto& [key, failure] : failures)
         if (!failure.hint().empty()) error = std::move(error).with_hint(failure.hint());
     return error;
-}
-
-Result<> print_json(const nlohmann::json& value) {
-    return print(text_of(value) + "\n");
 }
 
 }  // namespace chronos::cli
