@@ -24,7 +24,6 @@ units_of() {
 	sed -nE \
 		-e 's#^(src|test/unit)/ops/([a-z]+)/.*#ops/\2#p' \
 		-e 's#^include/chronos/ops/([a-z]+)[_./].*#ops/\1#p' \
-		-e 's#^(src|test/unit)/cli/serve/.*#cli/serve#p' \
 		-e 's#^(src|include/chronos|test/unit)/([a-z]+)/.*#\2#p' |
 		sort -u | while read -r module; do
 		if compgen -G "$top/test/unit/$module/*_test.cpp" >/dev/null; then echo "unit_${module//\//_}"; fi

@@ -10,11 +10,11 @@
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/os/local_file.h"
-#include "cli/commands.h"
-#include "cli/log_output.h"
-#include "cli/print.h"
-#include "cli/process.h"
-#include "cli/progress_bar.h"
+#include "chronos/present/log_output.h"
+#include "chronos/present/print.h"
+#include "chronos/present/progress_bar.h"
+#include "chronos/requests/process.h"
+#include "cli/commands/commands.h"
 #include "cli/serve_program.h"
 
 namespace chronos::cli {
@@ -22,7 +22,7 @@ namespace {
 
 struct Verb {
     std::string_view name;
-    Command run;
+    requests::Command run;
 };
 
 /// What each is for stands in src/config/command_table.cpp.
@@ -66,9 +66,9 @@ config::Input make_input(int argc, char** argv, char** environment) {
     config::Input input;
     for (int i = 1; i < argc; ++i) input.arguments.emplace_back(argv[i]);
     for (; *environment != nullptr; ++environment) input.environment.emplace_back(*environment);
-    input.program = program_path();
+    input.program = requests::program_path();
     input.terminal = isatty(STDOUT_FILENO) != 0;
-    input.exec_id = make_exec_id();
+    input.exec_id = requests::make_exec_id();
     return input;
 }
 
@@ -81,10 +81,10 @@ public:
         std::optional<std::string> text;
         {
             const std::lock_guard lock(mutex_);
-            text = bar_.update(progress, ProgressBar::Clock::now());
-            if (text && bar_.style() == ProgressBar::Style::line) write_terminal(*text);
+            text = bar_.update(progress, present::ProgressBar::Clock::now());
+            if (text && bar_.style() == present::ProgressBar::Style::line) write_terminal(*text);
         }
-        if (text && bar_.style() == ProgressBar::Style::log) log_info(*text);
+        if (text && bar_.style() == present::ProgressBar::Style::log) log_info(*text);
     }
 
     void clear() {
@@ -93,9 +93,10 @@ public:
     }
 
 private:
-    static ProgressBar::Style style(const config::Config& config) {
-        if (!config.get_bool("progress")) return ProgressBar::Style::none;
-        return isatty(STDERR_FILENO) != 0 ? ProgressBar::Style::line : ProgressBar::Style::log;
+    static present::ProgressBar::Style style(const config::Config& config) {
+        if (!config.get_bool("progress")) return present::ProgressBar::Style::none;
+        return isatty(STDERR_FILENO) != 0 ? present::ProgressBar::Style::line
+                                          : present::ProgressBar::Style::log;
     }
 
     static unsigned columns() {
@@ -109,33 +110,37 @@ private:
     }
 
     std::mutex mutex_;
-    ProgressBar bar_;
+    present::ProgressBar bar_;
 };
 
 /// Before the options are known there is no telling where the log should go.
 int report_early(const Error& error, const std::vector<std::string>& warnings) {
     std::string text;
     for (const std::string& warning : warnings)
-        text += LogLine{.time = "", .process = false, .level = LogLevel::warn, .text = warning}
-                    .format();
-    text +=
-        LogLine{.time = "", .process = false, .level = LogLevel::error, .text = error_text(error)}
-            .format();
+        text +=
+            present::LogLine{.time = "", .process = false, .level = LogLevel::warn, .text = warning}
+                .format();
+    text += present::LogLine{.time = "",
+                             .process = false,
+                             .level = LogLevel::error,
+                             .text = present::error_text(error)}
+                .format();
     if (write(STDERR_FILENO, text.data(), text.size()) < 0) return static_cast<int>(error.kind());
     return static_cast<int>(error.kind());
 }
 
-Result<int> run_command(Context& context, LogOutput& output, const std::string& who) {
-    const Command command = find_command_function(context.config.command());
-    if (command == nullptr) return not_in_this_version(context.config.command());
-    CHRONOS_TRY(apply_process_options(context.config));
+Result<int> run_command(requests::Context& context, present::LogOutput& output,
+                        const std::string& who) {
+    const requests::Command command = find_command_function(context.config.command());
+    if (command == nullptr) return requests::not_in_this_version(context.config.command());
+    CHRONOS_TRY(requests::apply_process_options(context.config));
     const std::string pg_path = context.config.get_string("pg1-path");
     os::give_local_files_to_owner_of(pg_path);
     output.open_file();
     if (!config::find_command(context.config.command())->quiet)
         log_info(context.config.command() + " command begin chronos " CHRONOS_VERSION " by " + who +
                  ": " + printable(context.config.describe(), SIZE_MAX));
-    Result<int> result = run_guarded(command, context);
+    Result<int> result = requests::run_guarded(command, context);
     // A restore may have made the directory, or given it its owner.
     os::give_local_files_to_owner_of(pg_path);
     return result;
@@ -150,10 +155,10 @@ int report(const std::string& command, const Result<int>& result, std::chrono::m
         return *result;
     }
     const Error& error = result.error();
-    const std::string signal = received_signal();
+    const std::string signal = requests::received_signal();
     const bool by_signal = error.kind() == ErrorKind::cancelled && !signal.empty();
-    if (!by_signal) log(LogLevel::error, error_text(error));
-    const std::string text = error_text(Error(error.kind(), ""));
+    if (!by_signal) log(LogLevel::error, present::error_text(error));
+    const std::string text = present::error_text(Error(error.kind(), ""));
     if (!quiet)
         log_info(command + " command end: " +
                  (by_signal ? "terminated on signal [" + signal + "]"
@@ -163,17 +168,17 @@ int report(const std::string& command, const Result<int>& result, std::chrono::m
 
 }  // namespace
 
-Command find_command_function(std::string_view name) {
+requests::Command find_command_function(std::string_view name) {
     for (const Verb& entry : kCommands)
         if (entry.name == name) return entry.run;
     return nullptr;
 }
 
-Command find_job_function(std::string_view name) {
+requests::Command find_job_function(std::string_view name) {
     return name == "drill" ? run_drill_job : find_command_function(name);
 }
 
-EngineParts engine_parts() {
+engine::EngineParts engine_parts() {
     return {.find_command = find_command_function,
             .find_job = find_job_function,
             .serve_http = serve_http};
@@ -182,26 +187,27 @@ EngineParts engine_parts() {
 int run_program(int argc, char** argv, char** environment) {
     const auto start = std::chrono::steady_clock::now();
     static Cancellation cancel;  // a signal may come until the very end
-    set_up_signals(cancel);
-    const std::string who = started_by();
+    requests::set_up_signals(cancel);
+    const std::string who = requests::started_by();
     const config::Input input = make_input(argc, argv, environment);
     std::vector<std::string> warnings;
     const Result<config::Config> config = config::resolve(input, warnings);
     if (!config) return report_early(config.error(), warnings);
-    if (const auto left = leave_root(*config); !left) return report_early(left.error(), warnings);
+    if (const auto left = requests::leave_root(*config); !left)
+        return report_early(left.error(), warnings);
 
     Display display(*config);
-    LogOutput output(*config, [&] { display.clear(); });
-    set_before_print([&] { display.clear(); });
+    present::LogOutput output(*config, [&] { display.clear(); });
+    present::set_before_print([&] { display.clear(); });
     output.show_early(warnings);
-    Context context{.config = *config,
-                    .cancel = cancel,
-                    .progress = [&](const Progress& progress) { display.show(progress); },
-                    .program = input.program,
-                    .invoked_as = invoked_as(argc > 0 ? argv[0] : "")};
+    requests::Context context{.config = *config,
+                              .cancel = cancel,
+                              .progress = [&](const Progress& progress) { display.show(progress); },
+                              .program = input.program,
+                              .invoked_as = invoked_as(argc > 0 ? argv[0] : "")};
     const Result<int> result = run_command(context, output, who);
     display.clear();
-    set_before_print({});
+    present::set_before_print({});
     return report(config->command(), result,
                   std::chrono::duration_cast<std::chrono::milliseconds>(
                       std::chrono::steady_clock::now() - start));

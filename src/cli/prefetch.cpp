@@ -16,9 +16,9 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "chronos/engine/guard.h"
 #include "chronos/pgdata/wal.h"
-#include "cli/archive_settings.h"
-#include "cli/engine_guard.h"
+#include "chronos/requests/archive_settings.h"
 
 namespace chronos::cli {
 namespace {
@@ -105,7 +105,7 @@ void fetch_for_recovery(const ops::archive::GetSettings& settings, const Spool& 
 void fetch(const config::Config& config, const Spool& spool, const std::string& segment,
            bool recovery) {
     // With connections of its own: those of the parent are the parent's.
-    auto settings = archive_get_settings(config);
+    auto settings = requests::archive_get_settings(config);
     if (!settings) return;
     settings->ahead = true;
     spool.clean(segment);
@@ -118,7 +118,7 @@ void fetch(const config::Config& config, const Spool& spool, const std::string& 
 [[noreturn]] void run_fetcher(const config::Config& config, const Spool& spool,
                               const std::string& segment, bool recovery, int lock) noexcept {
     if (!detach(lock)) _exit(1);
-    enter_guarded_worker();
+    engine::enter_guarded_worker();
     ::prctl(PR_SET_NAME, "chronos-fetcher");
     [[maybe_unused]] const int ignored = ::setpriority(PRIO_PROCESS, 0, kNice);
     set_log_receiver([](LogLevel, std::string_view) {});
@@ -145,7 +145,7 @@ void say_why_not(const config::Config& config, const Spool& spool, std::uint32_t
 
 }  // namespace
 
-Prefetch::Prefetch(Context& context, std::string name)
+Prefetch::Prefetch(requests::Context& context, std::string name)
     : context_(context),
       name_(std::move(name)),
       recovery_(in_recovery(context.config.get_string("pg1-path"))) {

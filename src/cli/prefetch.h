@@ -3,7 +3,7 @@
 #include <optional>
 
 #include "chronos/ops/archive/spool.h"
-#include "cli/context.h"
+#include "chronos/requests/context.h"
 
 namespace chronos::cli {
 
@@ -14,7 +14,7 @@ class Prefetch {
 public:
     /// `name` is what is asked for; only segments are fetched ahead. `context` must outlive
     /// it.
-    Prefetch(Context& context, std::string name);
+    Prefetch(requests::Context& context, std::string name);
 
     /// Whether the file was fetched ahead and is now at `destination`.
     bool take(const std::string& destination) const;
@@ -31,7 +31,7 @@ public:
     void clear_between() const;
 
 private:
-    Context& context_;
+    requests::Context& context_;
     const std::string name_;
     const bool recovery_;
     bool follows_ = false;  ///< without a recovery: what was asked for before this one was

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "cli/context.h"
-#include "cli/engine_channel.h"
+#include "chronos/engine/channel.h"
+#include "chronos/requests/context.h"
 
 /// `chronos serve` is an executable of its own, chronos-serve beside chronos, because of what the
 /// HTTP library would cost every other command: a dozen libraries to load before a WAL segment can
@@ -9,8 +9,8 @@
 namespace chronos::cli {
 
 struct ServeProgram {
-    Result<int> (*command)(Context&) = nullptr;
-    Result<> (*engine)(Context&, EngineChannel&) = nullptr;
+    Result<int> (*command)(requests::Context&) = nullptr;
+    Result<> (*engine)(requests::Context&, engine::EngineChannel&) = nullptr;
 };
 /// By main() of chronos-serve, before anything else.
 void set_serve_program(ServeProgram program);
@@ -20,6 +20,6 @@ void set_serve_program(ServeProgram program);
 Error become_serve_program();
 
 /// The role of an engine; in chronos itself only the error of become_serve_program().
-Result<> serve_http(Context& context, EngineChannel& channel);
+Result<> serve_http(requests::Context& context, engine::EngineChannel& channel);
 
 }  // namespace chronos::cli

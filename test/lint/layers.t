@@ -20,7 +20,12 @@ my %arrows = (
 	control => [qw(base)],
 	config => [qw(os base)],
 	ops => [qw(repo db storage pgdata compress crypto io os base)],
-	cli => [qw(config control ops repo db storage pgdata compress crypto http io os base)],
+	'ops/health' => [qw(control)],
+	present => [qw(config ops repo io os base)],
+	requests => [qw(present config ops repo db storage pgdata compress crypto http io os base)],
+	engine => [qw(requests present config control ops repo db io os base)],
+	serve => [qw(engine requests present config control ops repo storage io os base)],
+	cli => [qw(serve engine requests present config ops repo db pgdata io os base)],
 	extension => [qw(control base)],
 );
 
@@ -31,13 +36,13 @@ my @homes = (
 	[ qr{^zlib\.h}, qw(compress) ],
 	[ qr{^bzlib\.h}, qw(compress) ],
 	[ qr{^isa-l}, qw(compress pgdata) ],
-	[ qr{^openssl/}, qw(crypto cli/serve) ],
+	[ qr{^openssl/}, qw(crypto serve) ],
 	[ qr{^xxh}, qw(crypto) ],
 	[ qr{^curl/}, qw(http) ],
 	[ qr{^libxml/}, qw(storage/s3) ],
 	[ qr{^libpq-fe\.h|^postgres_ext\.h}, qw(db) ],
-	[ qr{^nlohmann/}, qw(cli storage/s3) ],
-	[ qr{^httplib\.h}, qw(cli/serve) ],
+	[ qr{^nlohmann/}, qw(present requests engine cli storage/s3) ],
+	[ qr{^httplib\.h}, qw(serve) ],
 	[ qr{^postgres\.h|^fmgr\.h|^miscadmin\.h}, qw(extension/postgres_api.h) ],
 );
 
@@ -54,9 +59,9 @@ my %banned = (
 my %of_os = map { $_ => 1 } qw(fork vfork posix_spawn posix_spawnp execv execve execvp execvpe execl execlp
 	execle fexecve fsync fdatasync syncfs sync_file_range);
 my @exceptions = (
-	[ qr{/engine_guard\.cpp$}, 'fork' ],     # one process becomes two, and both go on
+	[ qr{/engine/guard\.cpp$}, 'fork' ],     # one process becomes two, and both go on
 	[ qr{/prefetch\.cpp$}, 'fork' ],         # this program goes on with something else, and nobody waits for it
-	[ qr{/command_serve\.cpp$}, 'execv' ],   # this process becomes another program
+	[ qr{/commands/serve\.cpp$}, 'execv' ],   # this process becomes another program
 );
 my %used_exceptions;
 
@@ -66,7 +71,7 @@ my %used_exceptions;
 	local $/;
 	my $page = readline $in;
 	my %drawn;
-	while ($page =~ /^(\w+) +-> (.*)$/mg)
+	while ($page =~ /^([\w\/]+) +-> (.*)$/mg)
 	{
 		my ($from, $to) = ($1, $2);
 		$drawn{$from} = $to =~ /standard library/ ? '' : join ' ', sort split /, /, $to;
@@ -88,6 +93,8 @@ for my $file (sort @files)
 	if (!defined $module) { push @problems, "$file lies in no module"; next }
 	if (!exists $arrows{$module}) { push @problems, "$file: unknown module $module"; next }
 	my ($verb) = $file =~ m{^(?:src|include/chronos)/ops/(\w+)/};
+	# What a verb has beside the arrows of all of them.
+	my @allowed = (@{ $arrows{$module} }, defined $verb ? @{ $arrows{"ops/$verb"} // [] } : ());
 	open my $in, '<', $file or die "$file: $!";
 	my $in_namespace = !defined $verb;
 	while (my $line = <$in>)
@@ -97,7 +104,9 @@ for my $file (sort @files)
 		{
 			my ($to, $header) = ($1, $2);
 			push @problems, "$where: $module may not include $to"
-			  if $to ne $module && !grep { $_ eq $to } @{ $arrows{$module} };
+			  if $to ne $module && !grep { $_ eq $to } @allowed;
+			push @problems, "$where: the service is a program of its own, and no part of another one"
+			  if $to eq 'serve' && $module ne 'serve' && $file ne 'src/cli/serve_main.cpp';
 			push @problems, "$where: what pgBackRest reads does not know our own files beside it: $header"
 			  if $to eq 'repo' && $header =~ m{^side/} && $file =~ m{/repo/[^/]+$};
 			push @problems, "$where: verb $verb includes another verb's $header"
@@ -122,7 +131,7 @@ for my $file (sort @files)
 				my ($pattern, @folders) = @$home;
 				next if $header !~ $pattern;
 				push @problems, "$where: <$header> belongs to src/$folders[0] alone"
-				  if !grep { $file =~ m{^src/\Q$_\E(?:/|$)} } @folders;
+				  if !grep { $file =~ m{^(?:src|include/chronos)/\Q$_\E(?:/|$)} } @folders;
 			}
 		}
 		$in_namespace ||= $line =~ /^namespace chronos::ops::\Q$verb\E \{/;

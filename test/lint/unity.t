@@ -11,8 +11,8 @@ use Test::More;
 sub library_of
 {
 	my ($file) = @_;
-	return undef if $file =~ m{/main\.cpp$} || $file =~ m{^src/extension/};
-	return $1 if $file =~ m{^(src/ops/\w+|src/cli/serve)/};
+	return undef if $file =~ m{main\.cpp$} || $file =~ m{^src/extension/};
+	return $1 if $file =~ m{^(src/ops/\w+)/};
 	return $1 if $file =~ m{^(src/\w+)/};
 	return dirname($file);
 }

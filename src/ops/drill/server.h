@@ -6,7 +6,6 @@
 #include "chronos/db/connection.h"
 #include "chronos/ops/drill/drill.h"
 #include "chronos/os/process.h"
-#include "ops/drill/child.h"
 
 namespace chronos::ops::drill {
 

@@ -5,7 +5,6 @@
 #include <set>
 
 #include "chronos/ops/restore/restore.h"
-#include "ops/restore/durability.h"
 #include "ops/restore/ownership.h"
 
 namespace chronos::ops::restore {

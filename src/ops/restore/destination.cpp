@@ -13,7 +13,6 @@
 
 #include "chronos/base/log.h"
 #include "chronos/os/durable.h"
-#include "ops/restore/durability.h"
 
 namespace chronos::ops::restore {
 namespace {

@@ -15,7 +15,6 @@
 #include "chronos/repo/local/spool.h"
 #include "ops/restore/copy.h"
 #include "ops/restore/destination.h"
-#include "ops/restore/durability.h"
 #include "ops/restore/mapping.h"
 #include "ops/restore/parameters.h"
 #include "ops/restore/recovery.h"

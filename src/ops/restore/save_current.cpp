@@ -10,7 +10,6 @@
 #include "chronos/base/log.h"
 #include "chronos/os/durable.h"
 #include "ops/restore/destination.h"
-#include "ops/restore/durability.h"
 
 namespace chronos::ops::restore {
 namespace {

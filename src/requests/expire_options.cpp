@@ -1,0 +1,69 @@
+#include "chronos/requests/expire_options.h"
+
+#include "chronos/present/failures.h"
+#include "chronos/requests/repositories.h"
+
+namespace chronos::requests {
+namespace {
+
+using ops::expire::Unit;
+
+/// As file and command line have it: the tables of the options hold no other word.
+Unit unit_of(const config::Config& config, const std::string& option) {
+    return config.get_string(option) == "time" ? Unit::days : Unit::count;
+}
+
+std::optional<std::uint64_t> number_of(const config::Config& config, const std::string& option) {
+    if (!config.has(option)) return std::nullopt;
+    return static_cast<std::uint64_t>(config.get_int(option));
+}
+
+ops::expire::ExpireRepository with_retention(const config::Config& config,
+                                             repo::Repository repository) {
+    const unsigned key = repository.key;
+    return {std::move(repository), retention_of(config, key),
+            config.get_bool("repo" + std::to_string(key) + "-symlink")};
+}
+
+}  // namespace
+
+ops::expire::Retention retention_of(const config::Config& config, unsigned repo_key) {
+    const std::string name = "repo" + std::to_string(repo_key) + "-retention-";
+    ops::expire::Retention retention;
+    retention.full_unit = unit_of(config, name + "full-type");
+    retention.full = number_of(config, name + "full");
+    retention.diff_unit = unit_of(config, name + "diff-type");
+    retention.diff = number_of(config, name + "diff");
+    retention.diff_per_full = config.get_string(name + "diff-scope") == "per-full";
+    retention.incr_unit = unit_of(config, name + "incr-type");
+    retention.incr = number_of(config, name + "incr");
+    retention.full_floor = static_cast<std::uint64_t>(config.get_int(name + "floor"));
+    retention.archive_type = repo::parse_backup_type(config.get_string(name + "archive-type"))
+                                 .value_or(repo::BackupType::full);
+    retention.archive = number_of(config, name + "archive");
+    retention.history_days = number_of(config, name + "history");
+    return retention;
+}
+
+Result<ops::expire::ExpireRequest> expire_request(const config::Config& config) {
+    ops::expire::ExpireRequest request;
+    request.stanza = config.stanza();
+    for (repo::Repository& repository : CHRONOS_TRY(open_repositories(config)))
+        request.repositories.push_back(with_retention(config, std::move(repository)));
+    request.lock_keys = lock_keys(config);
+    request.lock_path = config.get_string("lock-path");
+    request.exec_id = config.get_string("exec-id");
+    request.pg_path = config.get_string("pg1-path");
+    return request;
+}
+
+Result<> expire_after_backup(Context& context, unsigned repo_key) {
+    if (!context.config.get_bool("expire-auto")) return {};
+    ops::expire::ExpireRequest request = CHRONOS_TRY(expire_request(context.config));
+    std::erase_if(request.repositories,
+                  [&](const auto& one) { return one.repository.key != repo_key; });
+    return present::report_failures(
+        "expire", CHRONOS_TRY(ops::expire::run_expire(request, context.cancel)).failures);
+}
+
+}  // namespace chronos::requests
