@@ -91,21 +91,69 @@ sanitized_tap() {
 }
 
 # fuzz SECONDS [NAME...]: each fuzzer, or those, for that long. What was found interesting stays in build/fuzz/corpus;
-# test/fuzz/corpus/<name>, where there is one, is read as well.
+# test/fuzz/corpus/<name>, where there is one, is read as well. keep_corpus NAME... puts what is worth it there.
 layer_fuzz() {
 	local seconds=${1:?fuzz needs the seconds for each fuzzer} names
 	shift
-	install_packages $build_packages clang
-	names=${*:-$(cd "$top/test/fuzz" && ls *.cpp | sed 's/\.cpp$//')}
+	install_packages $build_packages
+	install_clang
+	# shellcheck disable=SC2046
+	names=$(echo ${*:-$(all_fuzzers)})
 	# shellcheck disable=SC2086
-	step "build $(echo $names)" build_preset fuzz $names
+	step "build $names" build_preset fuzz $names
 	for name in $names; do step "$name, $seconds s" run_fuzzer "$name" "$seconds"; done
 }
+# What libFuzzer and sanitizers link clang only recommends, by a package with its version in the name.
+install_clang() {
+	install_packages clang && install_packages "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
+}
+all_fuzzers() { (cd "$top/test/fuzz" && find . -name 'fuzz_*.cpp' | sed 's#.*/##; s#\.cpp$##' | sort); }
+# An input that takes so long, or so much memory, is a finding as a crash is; build/fuzz/found has all of them.
 run_fuzzer() {
-	local corpus=$top/build/fuzz/corpus/$1 seeds=()
-	mkdir -p "$corpus"
-	[ ! -d "$top/test/fuzz/corpus/$1" ] || seeds=("$top/test/fuzz/corpus/$1")
-	(cd "$top/build/fuzz" && "./$1" -max_total_time="$2" -timeout=30 -rss_limit_mb=3000 -print_final_stats=1 "$corpus" "${seeds[@]}")
+	local name=$1 seconds=$2 corpus=$top/build/fuzz/corpus/$1 seeds=()
+	shift 2
+	mkdir -p "$corpus" "$top/build/fuzz/found"
+	[ ! -d "$top/test/fuzz/corpus/$name" ] || seeds=("$top/test/fuzz/corpus/$name")
+	(cd "$top/build/fuzz/found" && UBSAN_OPTIONS=print_stacktrace=1 "../$name" -max_total_time="$seconds" -timeout=30 \
+		-rss_limit_mb=3000 -artifact_prefix="$name-" -print_final_stats=1 "$@" "$corpus" "${seeds[@]}")
+}
+# keep_corpus [NAME...]: of both corpora the least that reaches as much of the code, for the repository; how often
+# each part is reached would make it ten times as large.
+keep_corpus() {
+	local name kept
+	# shellcheck disable=SC2046
+	for name in ${*:-$(all_fuzzers)}; do
+		kept=$(mktemp -d)
+		mkdir -p "$top/test/fuzz/corpus/$name" "$top/build/fuzz/corpus/$name"
+		"$top/build/fuzz/$name" -merge=1 -set_cover_merge=1 -use_counters=0 -max_len=3000 "$kept" "$top/test/fuzz/corpus/$name" \
+			"$top/build/fuzz/corpus/$name" || return 1
+		rm -rf "${top:?}/test/fuzz/corpus/$name"
+		mkdir "$top/test/fuzz/corpus/$name"
+		find "$kept" -type f -exec cp {} "$top/test/fuzz/corpus/$name/" \;
+		rm -rf "$kept"
+	done
+}
+
+# ci_fuzz: every fuzzer over its corpus and then for a few seconds of its own, which is what a change is tested with.
+# Where there is no clang to be had that is said, and nothing is wrong with the tree.
+ci_fuzz() {
+	local seconds=${CHECK_FUZZ_SECONDS:-4}
+	if ! (install_clang); then
+		not_run="$not_run
+not run: the fuzzers: clang cannot be installed"
+		return
+	fi
+	step 'build the fuzzers' build_preset fuzz fuzzers
+	step "each fuzzer over its corpus, and for $seconds s" run_all_fuzzers "$seconds"
+}
+# As many at once as there are processors; what each has said is shown of those that have failed.
+run_all_fuzzers() {
+	local logs=$work/fuzzers
+	mkdir -p "$logs"
+	export -f run_fuzzer
+	export top
+	all_fuzzers | xargs -P "$(nproc)" -I{} bash -c \
+		'run_fuzzer "$1" "$2" >"$3/$1" 2>&1 || { tail -n 60 "$3/$1"; echo "FAILED: $1"; exit 1; }' - {} "$1" "$logs"
 }
 
 # tidy [FILE...]: clang-tidy over these sources, or all of src; any warning fails.

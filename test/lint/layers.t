@@ -159,7 +159,7 @@ is(join("\n", @problems), '', 'every include follows an arrow, every library end
 # A private header nobody includes is dead weight.
 my %included;
 for my $file (@files,
-	glob('test/unit/*/*.cpp test/unit/*/*/*.cpp test/support/* test/fuzz/*.cpp bench/micro/*.cpp'))
+	glob('test/unit/*/*.cpp test/unit/*/*/*.cpp test/support/* test/fuzz/*/*.cpp test/fuzz/*/*/*.cpp bench/micro/*.cpp'))
 {
 	open my $in, '<', $file or next;
 	while (<$in>) { $included{$1} = 1 if /#\s*include\s+[<"](?:[^>"]*\/)?([^\/>"]+)[>"]/ }

@@ -1,10 +1,10 @@
 // Any bytes as compressed data: an error or a content, and the same one however the bytes are cut
 // into writes. The first byte chooses the format.
 #include <array>
-#include <cstdlib>
 #include <optional>
 
 #include "chronos/compress/compress.h"
+#include "fuzz.h"
 
 namespace {
 
@@ -29,7 +29,7 @@ Outcome decompress(compress::CompressType type, compress::Form form, io::Bytes b
         good = static_cast<bool>(stage->write(piece));
     }
     good = good && stage->finish();
-    if (good != sink.finished()) std::abort();
+    require(good == sink.finished());
     Outcome outcome;
     outcome.too_long = !good && sink.content.size() > kContentMax / 2;
     if (good) outcome.content = std::move(sink.content);
@@ -50,7 +50,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (const std::size_t chunk : {1ul, 7ul}) {
         const Outcome pieces = decompress(type, form, bytes, chunk);
         if (whole.too_long || pieces.too_long) continue;
-        if (whole.content != pieces.content) std::abort();
+        require(whole.content == pieces.content);
     }
     return 0;
 }

@@ -1,9 +1,9 @@
 // Any bytes as a block map: an error, or a map that holds no more blocks than its bytes could, and
 // that survives being written and read again.
-#include <cstdlib>
 #include <stdexcept>
 
 #include "chronos/repo/block_map.h"
+#include "fuzz.h"
 
 namespace {
 
@@ -27,10 +27,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const io::Bytes bytes = std::as_bytes(std::span(data, size)).subspan(1);
     const auto map = repo::parse_block_map(bytes, geometry);
     if (!map) return 0;
-    if (map->size() > bytes.size() / geometry.checksum_size_bytes) std::abort();
+    require(map->size() <= bytes.size() / geometry.checksum_size_bytes);
     std::string text;
     if (!written(*map, geometry, text)) return 0;
     const auto again = repo::parse_block_map(io::bytes(text), geometry);
-    if (!again || *again != *map) std::abort();
+    require(again && *again == *map);
     return 0;
 }

@@ -1,8 +1,7 @@
 // Whatever stands in a repository must not crash a reader, and what was understood must have one
 // text that means the same.
-#include <cstdlib>
-
 #include "chronos/repo/manifest.h"
+#include "fuzz.h"
 #include "resealed.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -12,6 +11,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (!value) return 0;
     const std::string text = format_manifest(*value);
     const auto again = parse_manifest(text);
-    if (!again || !(*again == *value) || format_manifest(*again) != text) std::abort();
+    require(static_cast<bool>(again));
+    require(*again == *value);
+    require(format_manifest(*again) == text);
     return 0;
 }

@@ -1,17 +1,18 @@
 // Whatever stands in a repository must not crash a reader, and what was understood must have one
 // text that means the same.
-#include <cstdlib>
-
 #include "chronos/repo/info.h"
+#include "fuzz.h"
 #include "resealed.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     using namespace chronos::repo;
     const std::string_view input(reinterpret_cast<const char*>(data), size);
-    const auto value = parse_archive_info(resealed(input, parse_archive_info));
+    const auto value = parse_backup_info(resealed(input, parse_backup_info));
     if (!value) return 0;
-    const std::string text = format_archive_info(*value);
-    const auto again = parse_archive_info(text);
-    if (!again || !(*again == *value) || format_archive_info(*again) != text) std::abort();
+    const std::string text = format_backup_info(*value);
+    const auto again = parse_backup_info(text);
+    require(static_cast<bool>(again));
+    require(*again == *value);
+    require(format_backup_info(*again) == text);
     return 0;
 }
