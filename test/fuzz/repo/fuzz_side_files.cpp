@@ -9,6 +9,7 @@
 #include "chronos/repo/restore_note.h"
 #include "chronos/repo/timelines.h"
 #include "chronos/repo/verify_result.h"
+#include "chronos/repo/wal_archive.h"
 #include "chronos/repo/wal_notes.h"
 #include "fuzz.h"
 #include "memory_storage.h"
@@ -133,6 +134,11 @@ void check_names(std::string_view text) {
     for (std::string_view rest = text; !rest.empty();) {
         const std::string name(rest.substr(0, rest.find('\n')));
         rest.remove_prefix(std::min(rest.size(), name.size() + 1));
+        if (const auto archived = parse_archived_name(name))
+            require(is_archived_segment(name) == !archived->partial &&
+                    archived_segment_object("main", "15-1", std::string(archived->segment),
+                                            std::string(archived->checksum), archived->compression)
+                        .ends_with(archived->partial ? std::string_view() : name));
         if (const auto drill = parse_drill_name(name))
             require(parse_drill_name(drill_name(drill->finished, drill->passed, drill->id))
                         .has_value());
