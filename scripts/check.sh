@@ -12,9 +12,10 @@
 #   scripts/check.sh --then 18  everything, and then what starts a server with that version too (may be
 #                               repeated); what would not end within CHECK_MINUTES (55), or has no packages
 #                               to be had, is not run, which is said at the end
-#   scripts/check.sh --spread   everything, and then regress with 17, 18 and 19 each, and what starts a server
-#                               with one of them, on the same terms as --then: which one of the three a file
-#                               meets changes from commit to commit
+#   scripts/check.sh --spread   everything, and then the fuzzers over their corpora and for some seconds, and
+#                               regress with 17, 18 and 19 each, and what starts a server with one of them, on the
+#                               same terms as --then: which one of the three a file meets changes from commit to
+#                               commit
 #   PROVE_TESTS='test/tap/7*.pl' scripts/check.sh tap
 #   PROVE_FLAGS=-j1             TAP files one at a time, in place of one for each processor
 #   scripts/check.sh packages   the Debian packages of CHECK_RELEASES (bookworm, trixie and sid): built
@@ -320,6 +321,7 @@ if has regress || has tap; then
 	if has regress; then step 'regress' run_regress; fi
 	if has tap; then step 'TAP' run_tap; fi
 fi
+[ -z "$spread" ] || ci_fuzz
 for major in $after; do then_version "$major"; done
 if [ -z "${CHECK_ENGINE:-}" ] && [ -s "$times" ]; then
 	cp "$times" "$top/build/times.tsv"

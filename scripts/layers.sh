@@ -134,8 +134,9 @@ keep_corpus() {
 	done
 }
 
-# ci_fuzz: every fuzzer over its corpus and then for a few seconds of its own, which is what a change is tested with.
-# Where there is no clang to be had that is said, and nothing is wrong with the tree.
+# ci_fuzz: every fuzzer over its corpus and then for a few seconds of its own, which is what a change is tested with;
+# from the same seed each time, so that what a change meets there is of its making. Where there is no clang to be
+# had that is said, and nothing is wrong with the tree.
 ci_fuzz() {
 	local seconds=${CHECK_FUZZ_SECONDS:-4}
 	if ! (install_clang); then
@@ -153,7 +154,7 @@ run_all_fuzzers() {
 	export -f run_fuzzer
 	export top
 	all_fuzzers | xargs -P "$(nproc)" -I{} bash -c \
-		'run_fuzzer "$1" "$2" >"$3/$1" 2>&1 || { tail -n 60 "$3/$1"; echo "FAILED: $1"; exit 1; }' - {} "$1" "$logs"
+		'run_fuzzer "$1" "$2" -seed=1 >"$3/$1" 2>&1 || { tail -n 60 "$3/$1"; echo "FAILED: $1"; exit 1; }' - {} "$1" "$logs"
 }
 
 # tidy [FILE...]: clang-tidy over these sources, or all of src; any warning fails.
