@@ -20,7 +20,7 @@ std::string written_name(const Option& option) {
 std::string option_words(const CommandInfo& command) {
     std::vector<std::string> words;
     for (const Option& option : option_table()) {
-        if (!offered(option) || !contains(option.commands, command.id)) continue;
+        if (!offered(option) || !option.commands.contains(command.id)) continue;
         const std::string name = written_name(option);
         const bool boolean = option.type == Type::boolean;
         words.push_back("--" + name + (boolean ? "" : "="));
@@ -49,7 +49,7 @@ std::string option_values() {
         if (!offered(option)) continue;
         const std::string name = ":--" + std::string(option.name);
         for (const CommandInfo& command : command_table())
-            if (!command.internal && contains(option.commands, command.id) &&
+            if (!command.internal && option.commands.contains(command.id) &&
                 allowed_for(option, command.id) != option.allowed)
                 text +=
                     value_line(std::string(command.name) + name, allowed_for(option, command.id));

@@ -6,6 +6,7 @@
 
 #include "chronos/base/text.h"
 #include "config/option_table.h"
+#include "config/quantity.h"
 #include "config/value.h"
 
 namespace chronos::config {
@@ -91,7 +92,7 @@ std::string Config::default_text(const Option& option, unsigned index) const {
     }
     if (option.name == "compress-type" && sibling_text("compress", 0) == "n") return "none";
     if (option.name == "compress-level") return default_level(sibling_text("compress-type", 0));
-    if (option.name == "process-max" && contains(option.other_default_commands, rules_))
+    if (option.name == "process-max" && option.other_default_commands.contains(rules_))
         return default_workers();
     if (option.name == "cmd") return program_;
     if (option.name == "log-level-console" && terminal_) return "info";

@@ -98,7 +98,7 @@ Result<std::string> command_help(std::string_view name) {
     for (const std::string_view title : kOptionHeadings) {
         std::string lines;
         for (const Option& option : option_table())
-            if (!option.internal && contains(option.commands, command->id) &&
+            if (!option.internal && option.commands.contains(command->id) &&
                 heading(option) == title)
                 lines += option_line(option, command->id);
         if (!lines.empty()) text += "\n" + std::string(title) + ":\n\n" + lines;
@@ -110,7 +110,7 @@ Result<std::string> command_help(std::string_view name) {
 Result<std::string> option_help(std::string_view name, std::string_view option_name) {
     const CommandInfo* command = CHRONOS_TRY(command_or_error(name));
     const auto named = find_option(option_name);
-    if (!named || !contains(named->option->commands, command->id))
+    if (!named || !named->option->commands.contains(command->id))
         return Error(ErrorKind::option_invalid, "option '" + printable(option_name) +
                                                     "' not valid for command '" +
                                                     std::string(command->name) + "'");

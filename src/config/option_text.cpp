@@ -1,6 +1,5 @@
 #include "config/option_text.h"
 
-#include <bit>
 #include <vector>
 
 #include "chronos/base/text.h"
@@ -15,7 +14,7 @@ std::string sentence(std::string_view summary) {
 }
 
 std::string shown_default(const Option& option, CommandId command) {
-    if (!option.help_default.empty() && !contains(option.other_default_commands, command))
+    if (!option.help_default.empty() && !option.other_default_commands.contains(command))
         return std::string(option.help_default);
     return std::string(default_for(option, command));
 }
@@ -31,7 +30,7 @@ std::string heading(const Option& option) {
     if (option.group == Group::repo) return "Repository options";
     if (option.group == Group::pg) return "Cluster options";
     if (option.name.starts_with("log-")) return "Log options";
-    const bool general = std::popcount(option.commands) > 8;
+    const bool general = option.commands.size() > 8;
     return general ? "General options" : "Command options";
 }
 
@@ -70,7 +69,7 @@ std::string commands_text(Commands commands) {
     std::vector<std::string> names;
     std::vector<std::string> others;
     for (const CommandInfo& command : command_table())
-        if (contains(commands, command.id))
+        if (commands.contains(command.id))
             names.emplace_back(command.name);
         else if (takes_options(command))
             others.emplace_back(command.name);

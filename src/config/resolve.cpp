@@ -431,9 +431,9 @@ Result<> Resolver::require(const Option& option, unsigned index) const {
 
 Result<> Resolver::check_required() const {
     const Option& stanza = *find_option("stanza")->option;
-    if (contains(stanza.required, config_.rules_)) CHRONOS_TRY(require(stanza, 0));
+    if (stanza.required.contains(config_.rules_)) CHRONOS_TRY(require(stanza, 0));
     for (const Option& option : option_table()) {
-        if (!contains(option.required, config_.rules_)) continue;
+        if (!option.required.contains(config_.rules_)) continue;
         if (option.group == Group::none) {
             CHRONOS_TRY(require(option, 0));
         } else if (option.group == Group::repo) {

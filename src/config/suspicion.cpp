@@ -290,7 +290,7 @@ private:
         const FileEntry* former = set_before(entry);
         const std::string_view section = command_of(entry.section);
         for (const CommandInfo& command : command_table()) {
-            if (command.internal || !contains(option.commands, command.id) ||
+            if (command.internal || !option.commands.contains(command.id) ||
                 (!section.empty() && section != command.name))
                 continue;
             const std::string why =

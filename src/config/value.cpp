@@ -2,38 +2,15 @@
 
 #include <unistd.h>
 
-#include <algorithm>
-#include <charconv>
 #include <cstdlib>
-#include <limits>
 #include <memory>
 
 #include "chronos/base/stanza_name.h"
 #include "chronos/base/text.h"
+#include "config/quantity.h"
 
 namespace chronos::config {
 namespace {
-
-struct Scaled {
-    std::uint64_t number;
-    std::string unit;  ///< lower case
-};
-
-std::optional<Scaled> split_unit(std::string_view text) {
-    const std::size_t end = std::min(text.find_first_not_of("0123456789"), text.size());
-    const auto number = parse_uint(text.substr(0, end));
-    if (!number) return std::nullopt;
-    std::string unit(text.substr(end));
-    for (char& c : unit)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return Scaled{*number, std::move(unit)};
-}
-
-std::optional<std::uint64_t> multiply(std::uint64_t number, std::uint64_t factor) {
-    constexpr auto kMax = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
-    if (number > kMax / factor) return std::nullopt;
-    return number * factor;
-}
 
 std::string size_text(std::int64_t bytes) {
     static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
@@ -58,16 +35,6 @@ std::string quantity_text(Type type, std::int64_t value) {
     return type == Type::size   ? size_text(value)
            : type == Type::time ? time_text(value)
                                 : std::to_string(value);
-}
-
-std::optional<std::int64_t> parse_quantity(Type type, std::string_view text) {
-    if (type == Type::integer) return parse_integer(text);
-    if (type == Type::size) {
-        const auto bytes = parse_size(text);
-        return bytes ? std::optional(static_cast<std::int64_t>(*bytes)) : std::nullopt;
-    }
-    const auto time = parse_time(text);
-    return time ? std::optional<std::int64_t>(time->count()) : std::nullopt;
 }
 
 Error value_error(std::string_view text, std::string_view problem, const std::string& name) {
@@ -133,43 +100,6 @@ std::string absolute_file(std::string_view text) {
     if (text[0] == '/') return std::string(text);
     const std::unique_ptr<char, void (*)(void*)> directory(getcwd(nullptr, 0), std::free);
     return directory ? std::string(directory.get()) + "/" + std::string(text) : std::string(text);
-}
-
-std::optional<std::int64_t> parse_integer(std::string_view text) {
-    std::int64_t value = 0;
-    const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (text.empty() || code != std::errc() || end != text.data() + text.size())
-        return std::nullopt;
-    return value;
-}
-
-std::optional<std::uint64_t> parse_size(std::string_view text) {
-    const auto scaled = split_unit(text);
-    if (!scaled) return std::nullopt;
-    if (scaled->unit.empty() || scaled->unit == "b") return multiply(scaled->number, 1);
-    constexpr std::string_view kLetters = "kmgtp";
-    const std::size_t power = kLetters.find(scaled->unit[0]);
-    const std::string_view rest = std::string_view(scaled->unit).substr(1);
-    if (power == std::string_view::npos || (!rest.empty() && rest != "b" && rest != "ib"))
-        return std::nullopt;
-    return multiply(scaled->number, std::uint64_t{1} << (10 * (power + 1)));
-}
-
-std::optional<std::chrono::milliseconds> parse_time(std::string_view text) {
-    const auto scaled = split_unit(text);
-    if (!scaled) return std::nullopt;
-    struct Unit {
-        std::string_view name;
-        std::uint64_t factor;
-    };
-    for (const Unit unit : {Unit{"", 1000}, Unit{"ms", 1}, Unit{"s", 1000}, Unit{"m", 60000},
-                            Unit{"h", 3600000}, Unit{"d", 86400000}, Unit{"w", 604800000}}) {
-        if (scaled->unit != unit.name) continue;
-        const auto value = multiply(scaled->number, unit.factor);
-        if (!value) return std::nullopt;
-        return std::chrono::milliseconds(static_cast<std::int64_t>(*value));
-    }
-    return std::nullopt;
 }
 
 Result<std::string> check_value(const Option& option, const std::string& name, CommandId command,

@@ -1,8 +1,5 @@
 #pragma once
 
-#include <chrono>
-#include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -10,13 +7,6 @@
 #include "config/option_table.h"
 
 namespace chronos::config {
-
-/// Sign and decimal digits.
-std::optional<std::int64_t> parse_integer(std::string_view text);
-/// "128MiB" in bytes; units are powers of 1024 whatever they are called.
-std::optional<std::uint64_t> parse_size(std::string_view text);
-/// "1m" in milliseconds; seconds without a unit.
-std::optional<std::chrono::milliseconds> parse_time(std::string_view text);
 
 /// Relative to the working directory, as the shell means it: the name goes into restore_command,
 /// which runs elsewhere.

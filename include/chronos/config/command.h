@@ -1,6 +1,7 @@
 #pragma once
 
-#include <optional>
+#include <bit>
+#include <cstdint>
 #include <span>
 #include <string_view>
 
@@ -39,6 +40,32 @@ enum class CommandId {
     verify,
     version,
 };
+
+/// A set of commands: `CommandId::backup | CommandId::restore`.
+class Commands {
+public:
+    constexpr Commands() = default;
+    constexpr Commands(CommandId id) : bits_(std::uint64_t{1} << static_cast<unsigned>(id)) {}
+
+    constexpr bool contains(CommandId id) const { return contains_all({id}); }
+    constexpr bool contains_all(Commands others) const { return (others.bits_ & ~bits_) == 0; }
+    constexpr bool empty() const { return bits_ == 0; }
+    constexpr int size() const { return std::popcount(bits_); }
+
+    constexpr Commands with(Commands others) const { return Commands(bits_ | others.bits_); }
+    constexpr Commands without(Commands others) const { return Commands(bits_ & ~others.bits_); }
+
+private:
+    explicit constexpr Commands(std::uint64_t bits) : bits_(bits) {}
+
+    std::uint64_t bits_ = 0;
+};
+constexpr Commands operator|(Commands a, Commands b) {
+    return a.with(b);
+}
+constexpr Commands operator|(CommandId a, CommandId b) {
+    return Commands(a).with(b);
+}
 
 /// What the command line and the log need to know of a command before it runs.
 struct CommandInfo {
