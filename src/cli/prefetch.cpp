@@ -60,12 +60,11 @@ unsigned thread_count(const config::Config& config) {
 bool asks_for_a_repository(const config::Config& config) {
     if (config.has("repo")) return true;
     return std::ranges::any_of(config.repo_keys(), [&](unsigned key) {
-        const std::string repo = "repo" + std::to_string(key);
-        return std::ranges::any_of(
-            std::array{"-path", "-s3-bucket", "-s3-endpoint", "-target-time"},
-            [&](const char* option) {
-                return config.source(repo + option) == config::Source::command_line;
-            });
+        constexpr config::GroupName kOptions[] = {"repo-path", "repo-s3-bucket", "repo-s3-endpoint",
+                                                  "repo-target-time"};
+        return std::ranges::any_of(kOptions, [&](config::GroupName option) {
+            return config.source({option, key}) == config::Source::command_line;
+        });
     });
 }
 

@@ -12,20 +12,13 @@
 namespace chronos::config {
 namespace {
 
-NamedOption must_find(std::string_view name) {
-    const auto named = find_option(name);
-    if (!named || named->index_missing || named->index_invalid)
-        throw std::logic_error("no option is called '" + std::string(name) + "'");
-    return *named;
-}
-
 /// Left out of generated command lines: they belong to the run, not to what it works on.
 bool belongs_to_run(const Option& option) {
-    for (const std::string_view name :
-         {"exec-id", "job-retry", "job-retry-interval", "log-subprocess", "log-timestamp",
-          "process-max", "cmd", "allow-root", "progress"})
-        if (option.name == name) return true;
-    return option.name.starts_with("log-level-");
+    constexpr Name kNames[] = {
+        "exec-id",     "job-retry", "job-retry-interval", "log-subprocess", "log-timestamp",
+        "process-max", "cmd",       "allow-root",         "progress"};
+    return std::ranges::any_of(kNames, [&](Name name) { return is(option, name); }) ||
+           option.name.starts_with("log-level-");
 }
 
 std::string default_level(std::string_view compress_type) {
@@ -53,20 +46,26 @@ std::string describe_text(const Setting& setting, const std::string& name,
 
 }  // namespace
 
+std::string written(Name name) {
+    return indexed_name(row_of(name), name.index());
+}
+
 const Setting* Config::find(const Option& option, unsigned index) const {
     for (const Setting& setting : settings_)
         if (setting.option == &option && setting.index == index) return &setting;
     return nullptr;
 }
 
-bool Config::has(std::string_view name) const {
-    const NamedOption named = must_find(name);
-    return find(*named.option, named.index) != nullptr;
+const Setting* Config::find(Name name) const {
+    return find(row_of(name), name.index());
 }
 
-Source Config::source(std::string_view name) const {
-    const NamedOption named = must_find(name);
-    const Setting* setting = find(*named.option, named.index);
+bool Config::has(Name name) const {
+    return find(name) != nullptr;
+}
+
+Source Config::source(Name name) const {
+    const Setting* setting = find(name);
     return setting == nullptr ? Source::default_value : setting->source;
 }
 
@@ -77,29 +76,32 @@ std::string Config::text_of(const Option& option, unsigned index) const {
     return setting->texts.empty() ? "" : setting->texts.front();
 }
 
-std::string Config::sibling_text(std::string_view name, unsigned index) const {
-    const auto named = find_option(name);
-    return text_of(*named->option, named->option->group == Group::none ? 0 : index);
+std::string Config::text_of(Name name) const {
+    return text_of(row_of(name), name.index());
+}
+
+std::vector<std::string> Config::texts_of(Name name) const {
+    const Setting* setting = find(name);
+    return setting == nullptr ? std::vector<std::string>() : setting->texts;
 }
 
 /// What depends on other options or on the machine; everything else stands in the table.
 std::string Config::default_text(const Option& option, unsigned index) const {
     if (!option.unmet_default.empty() && !option.depends_on.empty()) {
         const Option& other = *find_option(option.depends_on)->option;
-        if (knows(command_id_, other) &&
-            sibling_text(option.depends_on, index) != option.depends_values)
+        const unsigned other_index = other.group == Group::none ? 0 : index;
+        if (knows(command_id_, other) && text_of(other, other_index) != option.depends_values)
             return std::string(option.unmet_default);
     }
-    if (option.name == "compress-type" && sibling_text("compress", 0) == "n") return "none";
-    if (option.name == "compress-level") return default_level(sibling_text("compress-type", 0));
-    if (option.name == "process-max" && option.other_default_commands.contains(rules_))
+    if (is(option, "compress-type") && text_of("compress") == "n") return "none";
+    if (is(option, "compress-level")) return default_level(text_of("compress-type"));
+    if (is(option, "process-max") && option.other_default_commands.contains(rules_))
         return default_workers();
-    if (option.name == "cmd") return program_;
-    if (option.name == "log-level-console" && terminal_) return "info";
-    if (option.name == "db-timeout" || option.name == "protocol-timeout")
-        return default_time(option);
-    if (option.name == "repo-s3-endpoint") {
-        const std::string region = sibling_text("repo-s3-region", index);
+    if (is(option, "cmd")) return program_;
+    if (is(option, "log-level-console") && terminal_) return "info";
+    if (is(option, "db-timeout") || is(option, "protocol-timeout")) return default_time(option);
+    if (is(option, {"repo-s3-endpoint", index})) {
+        const std::string region = text_of({"repo-s3-region", index});
         return region.empty() ? "" : "s3." + region + ".amazonaws.com";
     }
     return std::string(default_for(option, rules_));
@@ -109,9 +111,9 @@ std::string Config::default_text(const Option& option, unsigned index) const {
 /// not set follows the other one.
 std::string Config::default_time(const Option& option) const {
     using std::chrono::milliseconds;
-    const bool is_query = option.name == "db-timeout";
+    const bool is_query = is(option, "db-timeout");
     const milliseconds standard = *parse_time(option.default_text);
-    const Option& other = *find_option(is_query ? "protocol-timeout" : "db-timeout")->option;
+    const Option& other = is_query ? row_of("protocol-timeout") : row_of("db-timeout");
     const Setting* setting = find(other, 0);
     if (setting == nullptr) return std::string(option.default_text);
     const milliseconds limit = *parse_time(setting->texts.front());
@@ -122,43 +124,40 @@ std::string Config::default_time(const Option& option) const {
     return std::string(option.default_text);
 }
 
-std::string Config::get_string(std::string_view name) const {
-    const NamedOption named = must_find(name);
-    return text_of(*named.option, named.index);
+std::string Config::get_string(TextName name) const {
+    return text_of(name);
 }
 
-bool Config::get_bool(std::string_view name) const {
-    return get_string(name) == "y";
+bool Config::get_bool(BoolName name) const {
+    return text_of(name) == "y";
 }
 
-std::int64_t Config::get_int(std::string_view name) const {
-    return parse_integer(get_string(name)).value_or(0);
+std::int64_t Config::get_int(IntName name) const {
+    return parse_integer(text_of(name)).value_or(0);
 }
 
-std::uint64_t Config::get_size(std::string_view name) const {
-    return parse_size(get_string(name)).value_or(0);
+std::uint64_t Config::get_size(SizeName name) const {
+    return parse_size(text_of(name)).value_or(0);
 }
 
-std::chrono::milliseconds Config::get_time(std::string_view name) const {
-    return parse_time(get_string(name)).value_or(std::chrono::milliseconds(0));
+std::chrono::milliseconds Config::get_time(TimeName name) const {
+    return parse_time(text_of(name)).value_or(std::chrono::milliseconds(0));
 }
 
-std::vector<std::string> Config::get_list(std::string_view name) const {
-    const NamedOption named = must_find(name);
-    const Setting* setting = find(*named.option, named.index);
-    return setting == nullptr ? std::vector<std::string>() : setting->texts;
+std::vector<std::string> Config::get_list(ListName name) const {
+    return texts_of(name);
 }
 
-std::map<std::string, std::string> Config::get_hash(std::string_view name) const {
+std::map<std::string, std::string> Config::get_hash(HashName name) const {
     std::map<std::string, std::string> result;
-    for (const std::string& text : get_list(name)) {
+    for (const std::string& text : texts_of(name)) {
         const std::size_t equal = text.find('=');
         result[text.substr(0, equal)] = text.substr(equal + 1);
     }
     return result;
 }
 
-Result<std::map<std::uint64_t, std::uint64_t>> Config::get_size_map(std::string_view name) const {
+Result<std::map<std::uint64_t, std::uint64_t>> Config::get_size_map(HashName name) const {
     std::map<std::uint64_t, std::uint64_t> result;
     for (const auto& [key, value] : get_hash(name)) {
         const auto from = parse_size(key);
@@ -166,7 +165,7 @@ Result<std::map<std::uint64_t, std::uint64_t>> Config::get_size_map(std::string_
         if (!from || !to)
             return Error(ErrorKind::option_invalid_value, "'" + key + "=" + value +
                                                               "' is not valid for '" +
-                                                              std::string(name) + "' option")
+                                                              written(name) + "' option")
                 .with_hint("Both sides of the equals sign are sizes or numbers, e.g. 16KiB=8KiB.");
         result[*from] = *to;
     }

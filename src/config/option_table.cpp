@@ -110,6 +110,19 @@ std::span<const Option> option_table() {
     return kOptions;
 }
 
+const Option& row_of(Name name) {
+    return kOptions[name.row()];
+}
+
+Name name_of(const Option& option, unsigned index) {
+    return Name(lookup::Found{.row = static_cast<std::uint16_t>(&option - kOptions.data()),
+                              .index = static_cast<std::uint16_t>(index)});
+}
+
+bool is(const Option& option, Name name) {
+    return &option == &row_of(name);
+}
+
 bool knows(CommandId command, const Option& option) {
     if (command == CommandId::engine || command == CommandId::help) return true;
     // What it lists are the options that outlive a command line.

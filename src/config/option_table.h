@@ -6,12 +6,19 @@
 #include <string_view>
 #include <vector>
 
-#include "chronos/config/option.h"
+#include "chronos/config/option_name.h"
 
 namespace chronos::config {
 
 /// Every option, sorted by name.
 std::span<const Option> option_table();
+
+/// What the compiler found.
+const Option& row_of(Name name);
+/// The other way round, for what goes through the table.
+Name name_of(const Option& option, unsigned index);
+/// Whether it is that row of the table, whatever the index.
+bool is(const Option& option, Name name);
 
 /// The server's engine and help know every option, config-list what can stand in a file, the others
 /// those that list them.

@@ -89,7 +89,7 @@ private:
     Result<> check_duplicates(const std::vector<FileEntry>& entries, const FileEntry& entry);
     void warn_of_readable_secrets(const FileContent& content);
     bool runs_per_segment() const;
-    std::string text_of(std::string_view name) const;
+    std::string text_of(TextName name) const;
 
     Result<> check_values(bool dependent);
     Result<> add_secret_files();
@@ -174,15 +174,15 @@ Result<> Resolver::add_environment() {
     return {};
 }
 
-std::string Resolver::text_of(std::string_view name) const {
+std::string Resolver::text_of(TextName name) const {
     for (const Slot& slot : slots_)
-        if (slot.setting.option->name == name && !slot.setting.texts.empty())
+        if (is(*slot.setting.option, name) && !slot.setting.texts.empty())
             return slot.setting.texts.front();
     return "";
 }
 
 Result<> Resolver::add_files() {
-    const Option& config_option = *find_option("config")->option;
+    const Option& config_option = row_of("config");
     const Slot* config_slot = find(config_option, 0);
     const FileSearch search{.config = text_of("config"),
                             .no_config = config_slot != nullptr && config_slot->setting.negated,
@@ -348,12 +348,12 @@ Result<> Resolver::add_secret_files() {
 /// they may change while the program runs.
 void Resolver::add_cloud_region() {
     for (const unsigned index : config_.repo_keys()) {
-        const std::string repo = "repo" + std::to_string(index);
-        if (config_.get_string(repo + "-type") != "s3") continue;
+        if (config_.get_string({"repo-type", index}) != "s3") continue;
+        const Name region{"repo-s3-region", index};
         for (const std::string_view name : {"AWS_REGION", "AWS_DEFAULT_REGION"}) {
             const auto text = variable(input_.environment, name);
-            if (!text || config_.has(repo + "-s3-region")) continue;
-            config_.settings_.push_back({.option = find_option(repo + "-s3-region")->option,
+            if (!text || config_.has(region)) continue;
+            config_.settings_.push_back({.option = &row_of(region),
                                          .index = index,
                                          .source = Source::environment,
                                          .negated = false,
@@ -430,7 +430,7 @@ Result<> Resolver::require(const Option& option, unsigned index) const {
 }
 
 Result<> Resolver::check_required() const {
-    const Option& stanza = *find_option("stanza")->option;
+    const Option& stanza = row_of("stanza");
     if (stanza.required.contains(config_.rules_)) CHRONOS_TRY(require(stanza, 0));
     for (const Option& option : option_table()) {
         if (!option.required.contains(config_.rules_)) continue;
@@ -448,15 +448,15 @@ Result<> Resolver::check_required() const {
 }
 
 Result<> Resolver::check_repositories() const {
-    if (!knows(config_.command_id_, *find_option("repo-path")->option)) return {};
+    if (!knows(config_.command_id_, row_of("repo1-path"))) return {};
     const std::vector<unsigned> keys = config_.repo_keys();
     const auto name = [](unsigned key) { return "repo" + std::to_string(key); };
     for (std::size_t i = 0; i < keys.size(); ++i)
         for (std::size_t j = i + 1; j < keys.size(); ++j) {
-            const std::string path = config_.get_string(name(keys[i]) + "-path");
-            if (config_.get_string(name(keys[i]) + "-type") == "s3" ||
-                config_.get_string(name(keys[j]) + "-type") == "s3" ||
-                config_.get_string(name(keys[j]) + "-path") != path)
+            const std::string path = config_.get_string({"repo-path", keys[i]});
+            if (config_.get_string({"repo-type", keys[i]}) == "s3" ||
+                config_.get_string({"repo-type", keys[j]}) == "s3" ||
+                config_.get_string({"repo-path", keys[j]}) != path)
                 continue;
             return Error(ErrorKind::option_invalid_value, "local " + name(keys[i]) + " and " +
                                                               name(keys[j]) + " paths are both '" +
@@ -472,12 +472,12 @@ Result<> Resolver::check_repositories() const {
 Result<> Resolver::check_relations() const {
     if (config_.has("db-timeout") && config_.has("protocol-timeout") &&
         config_.get_time("protocol-timeout") <= config_.get_time("db-timeout")) {
-        const std::string protocol = config_.get_string("protocol-timeout");
+        const std::string protocol = config_.text_of("protocol-timeout");
         return Error(ErrorKind::option_invalid_value,
                      "'" + protocol + "' is not valid for 'protocol-timeout' option")
             .with_hint("'protocol-timeout' option (" + protocol +
                        ") should be greater than 'db-timeout' option (" +
-                       config_.get_string("db-timeout") + ").");
+                       config_.text_of("db-timeout") + ").");
     }
     if (!config_.has("compress-level")) return {};
     struct Range {
@@ -531,7 +531,7 @@ Result<Config> Resolver::run() {
         CHRONOS_TRY(check_repositories());
         CHRONOS_TRY(check_relations());
     }
-    const Option& exec_id = *find_option("exec-id")->option;
+    const Option& exec_id = row_of("exec-id");
     if (!input_.exec_id.empty() && config_.find(exec_id, 0) == nullptr)
         config_.settings_.push_back({.option = &exec_id,
                                      .index = 0,

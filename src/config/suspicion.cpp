@@ -101,7 +101,7 @@ std::string invisible_in(std::string_view text) {
 /// A shell reads these: comments, quotes and variables are its own affair.
 bool is_for_shell(const Option& option) {
     return option.name.ends_with("-command") || option.name.ends_with("-cmd") ||
-           option.name == "exec" || option.name == "cmd" || option.name == "recovery-option";
+           is(option, "exec") || is(option, "cmd") || is(option, "recovery-option");
 }
 
 bool begins_with_any(std::string_view text, std::initializer_list<std::string_view> starts) {
@@ -169,7 +169,7 @@ std::string_view bare(std::string_view name) {
 bool is_stanza_name(std::string_view name) {
     if (name.empty() || trim(name) != name || !invisible_in(name).empty()) return false;
     if (name.find_first_of("\"'[]") != std::string_view::npos) return false;
-    const Option& option = *find_option("stanza")->option;
+    const Option& option = row_of("stanza");
     return static_cast<bool>(check_value(option, "stanza", CommandId::info, name));
 }
 

@@ -125,8 +125,8 @@ Result<std::string> check_value(const Option& option, const std::string& name, C
         case Type::list: break;
     }
     CHRONOS_TRY(check_allowed(option, name, command, text));
-    if (option.name == "stanza") CHRONOS_TRY(check_stanza(name, text));
-    if (option.name == "config") return absolute_file(text);
+    if (is(option, "stanza")) CHRONOS_TRY(check_stanza(name, text));
+    if (is(option, "config")) return absolute_file(text);
     return std::string(text);
 }
 
@@ -136,7 +136,7 @@ std::string shown_value(const Option& option, std::string_view text) {
     if (option.secret || option.hidden) return std::string(kRedacted);
     const std::size_t equal = text.find('=');
     // It has the password of the primary, more often than not. Settings have no case.
-    if (option.name == "recovery-option" && equal != std::string_view::npos) {
+    if (is(option, "recovery-option") && equal != std::string_view::npos) {
         std::string name(trim(text.substr(0, equal)));
         for (char& c : name)
             if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');

@@ -9,11 +9,11 @@ namespace {
 using ops::expire::Unit;
 
 /// As file and command line have it: the tables of the options hold no other word.
-Unit unit_of(const config::Config& config, const std::string& option) {
+Unit unit_of(const config::Config& config, config::TextName option) {
     return config.get_string(option) == "time" ? Unit::days : Unit::count;
 }
 
-std::optional<std::uint64_t> number_of(const config::Config& config, const std::string& option) {
+std::optional<std::uint64_t> number_of(const config::Config& config, config::IntName option) {
     if (!config.has(option)) return std::nullopt;
     return static_cast<std::uint64_t>(config.get_int(option));
 }
@@ -22,26 +22,27 @@ ops::expire::ExpireRepository with_retention(const config::Config& config,
                                              repo::Repository repository) {
     const unsigned key = repository.key;
     return {std::move(repository), retention_of(config, key),
-            config.get_bool("repo" + std::to_string(key) + "-symlink")};
+            config.get_bool({"repo-symlink", key})};
 }
 
 }  // namespace
 
-ops::expire::Retention retention_of(const config::Config& config, unsigned repo_key) {
-    const std::string name = "repo" + std::to_string(repo_key) + "-retention-";
+ops::expire::Retention retention_of(const config::Config& config, unsigned key) {
     ops::expire::Retention retention;
-    retention.full_unit = unit_of(config, name + "full-type");
-    retention.full = number_of(config, name + "full");
-    retention.diff_unit = unit_of(config, name + "diff-type");
-    retention.diff = number_of(config, name + "diff");
-    retention.diff_per_full = config.get_string(name + "diff-scope") == "per-full";
-    retention.incr_unit = unit_of(config, name + "incr-type");
-    retention.incr = number_of(config, name + "incr");
-    retention.full_floor = static_cast<std::uint64_t>(config.get_int(name + "floor"));
-    retention.archive_type = repo::parse_backup_type(config.get_string(name + "archive-type"))
-                                 .value_or(repo::BackupType::full);
-    retention.archive = number_of(config, name + "archive");
-    retention.history_days = number_of(config, name + "history");
+    retention.full_unit = unit_of(config, {"repo-retention-full-type", key});
+    retention.full = number_of(config, {"repo-retention-full", key});
+    retention.diff_unit = unit_of(config, {"repo-retention-diff-type", key});
+    retention.diff = number_of(config, {"repo-retention-diff", key});
+    retention.diff_per_full = config.get_string({"repo-retention-diff-scope", key}) == "per-full";
+    retention.incr_unit = unit_of(config, {"repo-retention-incr-type", key});
+    retention.incr = number_of(config, {"repo-retention-incr", key});
+    retention.full_floor =
+        static_cast<std::uint64_t>(config.get_int({"repo-retention-floor", key}));
+    retention.archive_type =
+        repo::parse_backup_type(config.get_string({"repo-retention-archive-type", key}))
+            .value_or(repo::BackupType::full);
+    retention.archive = number_of(config, {"repo-retention-archive", key});
+    retention.history_days = number_of(config, {"repo-retention-history", key});
     return retention;
 }
 

@@ -5,7 +5,7 @@
 namespace chronos::requests {
 namespace {
 
-std::chrono::seconds seconds_of(const config::Config& config, const char* option) {
+std::chrono::seconds seconds_of(const config::Config& config, config::TimeName option) {
     return std::chrono::duration_cast<std::chrono::seconds>(config.get_time(option));
 }
 

@@ -52,10 +52,9 @@ std::string obstacle(fs::path path, const Account& who) {
 /// The repository that is a directory and has the path in it; "" if none has.
 std::string repository_around(const config::Config& config, const std::string& path) {
     for (const unsigned key : config.repo_keys()) {
-        const std::string name = "repo" + std::to_string(key);
-        if (config.get_string(name + "-type") != "s3" &&
-            repo::lies_in(path, config.get_string(name + "-path")))
-            return name;
+        if (config.get_string({"repo-type", key}) != "s3" &&
+            repo::lies_in(path, config.get_string({"repo-path", key})))
+            return "repo" + std::to_string(key);
     }
     return "";
 }
@@ -82,13 +81,14 @@ std::vector<CheckFinding> check_local_paths(const config::Config& config,
     std::vector<CheckFinding> findings;
     struct stat owner = {};
     if (::stat(pg_path.c_str(), &owner) != 0) return findings;
-    std::vector<std::string> options{"lock-path"};
+    std::vector<config::TextName> options{"lock-path"};
     if (config.has("spool-path")) options.push_back("spool-path");
     if (config.has("log-path") && config.get_string("log-level-file") != "off")
         options.push_back("log-path");
     if (config.has("drill-path")) options.push_back("drill-path");
-    for (const std::string& option : options) {
-        const std::string path = config.get_string(option);
+    for (const config::TextName name : options) {
+        const std::string option = written(name);
+        const std::string path = config.get_string(name);
         // No drill may ever run here: that it could not is no failure of this server.
         const std::string why =
             option == "drill-path" ? "" : obstacle(path, {owner.st_uid, owner.st_gid});

@@ -47,12 +47,10 @@ std::optional<Owner> owner_of(const std::string& path) {
 
 std::optional<Owner> find_owner(const config::Config& config) {
     for (const unsigned key : config.pg_keys())
-        if (const auto owner = owner_of(config.get_string("pg" + std::to_string(key) + "-path")))
-            return owner;
+        if (const auto owner = owner_of(config.get_string({"pg-path", key}))) return owner;
     for (const unsigned key : config.repo_keys()) {
-        const std::string name = "repo" + std::to_string(key);
-        if (config.get_string(name + "-type") == "s3") continue;
-        if (const auto owner = owner_of(config.get_string(name + "-path"))) return owner;
+        if (config.get_string({"repo-type", key}) == "s3") continue;
+        if (const auto owner = owner_of(config.get_string({"repo-path", key}))) return owner;
     }
     return std::nullopt;
 }

@@ -46,18 +46,20 @@ std::string make_restore_command(const Context& context, const std::string& pg_p
                                  const std::string& spool_path) {
     const config::Config& config = context.config;
     std::vector<std::string> options = config.command_line_options("archive-get");
-    const auto add_missing = [&](const std::string& name, const std::string& value) {
-        if (config.source(name) == config::Source::environment)
-            options.push_back("--" + name + "=" + value);
+    const auto add = [&](config::Name option, const std::string& value) {
+        options.push_back("--" + written(option) + "=" + value);
     };
-    const auto drop = [&](const std::string& name) {
+    const auto add_missing = [&](config::Name option, const std::string& value) {
+        if (config.source(option) == config::Source::environment) add(option, value);
+    };
+    const auto drop = [&](config::Name name) {
         std::erase_if(options, [&](const std::string& option) {
-            return option.starts_with("--" + name + "=");
+            return option.starts_with("--" + written(name) + "=");
         });
     };
-    const auto replace = [&](const std::string& name, const std::string& value) {
-        drop(name);
-        options.push_back("--" + name + "=" + value);
+    const auto replace = [&](config::Name option, const std::string& value) {
+        drop(option);
+        add(option, value);
     };
     // How this command prints is nothing to archive-get, which has an option of that name too.
     drop("output");

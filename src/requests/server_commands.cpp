@@ -18,10 +18,6 @@
 namespace chronos::requests {
 namespace {
 
-std::string repo_option(const repo::Repository& repository, const char* name) {
-    return "repo" + std::to_string(repository.key) + "-" + name;
-}
-
 ops::stanza::StanzaRequest stanza_request(const config::Config& config,
                                           std::vector<repo::Repository> repositories) {
     return {config.stanza(),
@@ -81,9 +77,9 @@ Result<> check_supported(const config::Config& config, const repo::Repository& r
     CHRONOS_TRY(check_standby(config));
     if (config.get_string("backup-standby") == "prefer")
         log_warn("unable to find a standby to perform the backup, using primary instead");
-    const std::string hardlink = repo_option(repository, "hardlink");
+    const config::BoolName hardlink{"repo-hardlink", repository.key};
     if (config.get_bool(hardlink))
-        log_warn(hardlink + " has no effect: this version never links files of backups");
+        log_warn(written(hardlink) + " has no effect: this version never links files of backups");
     return {};
 }
 
@@ -95,7 +91,7 @@ void set_compression(const config::Config& config, const repo::Repository& repos
     if (config.has("compress-level"))
         request.compress_level = static_cast<int>(config.get_int("compress-level"));
     const auto own =
-        compress::parse_compress_type(config.get_string(repo_option(repository, "compress-type")));
+        compress::parse_compress_type(config.get_string({"repo-compress-type", repository.key}));
     if (own && *own != request.compress_type) {
         request.compress_type = *own;
         request.compress_level.reset();  // it is that of the other codec
@@ -105,17 +101,17 @@ void set_compression(const config::Config& config, const repo::Repository& repos
 
 Result<> set_bundles(const config::Config& config, const repo::Repository& repository,
                      ops::backup::BackupRequest& request) {
-    request.bundle = config.get_bool(repo_option(repository, "bundle"));
-    request.bundle_size = config.get_size(repo_option(repository, "bundle-size"));
-    request.bundle_limit = config.get_size(repo_option(repository, "bundle-limit"));
-    request.block = request.bundle && config.get_bool(repo_option(repository, "block"));
+    request.bundle = config.get_bool({"repo-bundle", repository.key});
+    request.bundle_size = config.get_size({"repo-bundle-size", repository.key});
+    request.bundle_limit = config.get_size({"repo-bundle-limit", repository.key});
+    request.block = request.bundle && config.get_bool({"repo-block", repository.key});
     ops::backup::BlockRules& rules = request.block_rules;
-    rules.super_block_size = config.get_size(repo_option(repository, "block-size-super"));
-    rules.super_block_size_full = config.get_size(repo_option(repository, "block-size-super-full"));
-    rules.size_map = CHRONOS_TRY(config.get_size_map(repo_option(repository, "block-size-map")));
-    rules.age_map = CHRONOS_TRY(config.get_size_map(repo_option(repository, "block-age-map")));
+    rules.super_block_size = config.get_size({"repo-block-size-super", repository.key});
+    rules.super_block_size_full = config.get_size({"repo-block-size-super-full", repository.key});
+    rules.size_map = CHRONOS_TRY(config.get_size_map({"repo-block-size-map", repository.key}));
+    rules.age_map = CHRONOS_TRY(config.get_size_map({"repo-block-age-map", repository.key}));
     rules.checksum_map =
-        CHRONOS_TRY(config.get_size_map(repo_option(repository, "block-checksum-size-map")));
+        CHRONOS_TRY(config.get_size_map({"repo-block-checksum-size-map", repository.key}));
     return {};
 }
 
@@ -141,7 +137,7 @@ Result<ops::backup::BackupRequest> backup_request(const config::Config& config,
     request.delta = config.get_bool("delta");
     request.start_fast = config.get_bool("start-fast");
     request.resume = config.get_bool("resume");
-    request.symlink = config.get_bool(repo_option(repository, "symlink"));
+    request.symlink = config.get_bool({"repo-symlink", repository.key});
     CHRONOS_TRY(set_bundles(config, repository, request));
     request.exclude = config.get_list("exclude");
     CHRONOS_TRY(pgdata::check_excludes(request.exclude));

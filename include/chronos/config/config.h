@@ -10,6 +10,7 @@
 
 #include "chronos/base/result.h"
 #include "chronos/config/command.h"
+#include "chronos/config/option_name.h"
 
 /// Options as pgBackRest knows them: command line, environment, configuration file, defaults.
 /// Source: docs/format/configuration.md.
@@ -17,7 +18,8 @@ namespace chronos::config {
 
 enum class Source { default_value, file, environment, command_line };
 
-struct Option;  // src/config/option_table.h
+/// As users write it, without "--": "repo1-path".
+std::string written(Name name);
 
 /// What one option was set to. Lists have any number of texts, everything else exactly one, unless
 /// it was negated (`--no-x`), when it has none.
@@ -39,8 +41,9 @@ struct ListedOption {
 
 /// The resolved options of one command. Immutable, so any thread may read it; cheap enough to copy.
 ///
-/// An option is asked for by its name, one of a group with its index: "repo1-path", "pg1-port". A
-/// name that is not in the table of options is a broken invariant and throws std::logic_error.
+/// An option is asked for by its name, one of a group with its index: "pg1-port", or
+/// {"repo-path", key}. A name that is no option's, or that of one of another type, does not
+/// compile.
 class Config {
 public:
     Config() = default;
@@ -54,21 +57,21 @@ public:
     /// "" if none.
     const std::string& stanza() const { return stanza_; }
     /// Set by somebody and not only by default; `--no-x` counts as set.
-    bool has(std::string_view name) const;
-    Source source(std::string_view name) const;
+    bool has(Name name) const;
+    Source source(Name name) const;
 
     /// Each returns what was set, else the default of the option for this command, else nothing:
     /// "", false, 0, an empty list.
-    std::string get_string(std::string_view name) const;
-    bool get_bool(std::string_view name) const;
-    std::int64_t get_int(std::string_view name) const;
-    std::uint64_t get_size(std::string_view name) const;  ///< bytes
-    std::chrono::milliseconds get_time(std::string_view name) const;
-    std::vector<std::string> get_list(std::string_view name) const;
+    std::string get_string(TextName name) const;
+    bool get_bool(BoolName name) const;
+    std::int64_t get_int(IntName name) const;
+    std::uint64_t get_size(SizeName name) const;  ///< bytes
+    std::chrono::milliseconds get_time(TimeName name) const;
+    std::vector<std::string> get_list(ListName name) const;
     /// Of "name=value" elements; a later one replaces an earlier one of the same name.
-    std::map<std::string, std::string> get_hash(std::string_view name) const;
+    std::map<std::string, std::string> get_hash(HashName name) const;
     /// The same where both are sizes; kind option_invalid_value if one is not.
-    Result<std::map<std::uint64_t, std::uint64_t>> get_size_map(std::string_view name) const;
+    Result<std::map<std::uint64_t, std::uint64_t>> get_size_map(HashName name) const;
 
     /// Configured repositories in ascending order: those with any repoN option; 1 if there is none.
     std::vector<unsigned> repo_keys() const;
@@ -96,12 +99,14 @@ public:
 private:
     friend class Resolver;
     const Setting* find(const Option& option, unsigned index) const;
+    const Setting* find(Name name) const;
     /// The text of the option, or its default, computed ones included.
     std::string text_of(const Option& option, unsigned index) const;
+    std::string text_of(Name name) const;
+    std::vector<std::string> texts_of(Name name) const;
     std::string default_text(const Option& option, unsigned index) const;
     std::string default_time(const Option& option) const;
     ListedOption listed(const Option& option, unsigned index) const;
-    std::string sibling_text(std::string_view name, unsigned index) const;
     std::vector<unsigned> keys(bool of_repositories) const;
 
     std::string command_;

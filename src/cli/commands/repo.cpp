@@ -16,7 +16,7 @@ using storage::EntryType;
 Result<ops::browse::Place> browsed_place(const config::Config& config, const std::string& path) {
     ops::browse::Place place;
     place.repository = CHRONOS_TRY(requests::open_repositories(config)).front();
-    place.root = config.get_string("repo" + std::to_string(place.repository.key) + "-path");
+    place.root = config.get_string({"repo-path", place.repository.key});
     place.path = path;
     return place;
 }

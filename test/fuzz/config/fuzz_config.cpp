@@ -18,17 +18,18 @@ namespace {
 using chronos::config::Config;
 
 void read_everything(const Config& config) {
-    for (const auto& option : chronos::config::option_table()) {
-        const std::string name = chronos::config::indexed_name(option, 1);
+    using namespace chronos::config;
+    for (const Option& option : option_table()) {
+        const Name name = name_of(option, option.group == Group::none ? 0 : 1);
         // By the accessor that is meant for it; all by all would only be slow.
-        using chronos::config::Type;
         switch (option.type) {
-            case Type::integer: config.get_int(name); break;
-            case Type::size: config.get_size(name); break;
-            case Type::time: config.get_time(name); break;
-            case Type::list: config.get_list(name); break;
-            case Type::hash: config.get_hash(name); break;
-            default: config.get_string(name);
+            case Type::integer: config.get_int(IntName(name)); break;
+            case Type::size: config.get_size(SizeName(name)); break;
+            case Type::time: config.get_time(TimeName(name)); break;
+            case Type::list: config.get_list(ListName(name)); break;
+            case Type::hash: config.get_hash(HashName(name)); break;
+            case Type::boolean: config.get_bool(BoolName(name)); break;
+            default: config.get_string(TextName(name));
         }
     }
     config.describe();

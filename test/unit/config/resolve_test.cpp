@@ -299,12 +299,17 @@ TEST(CommandLineOptions, AreThoseTypedThatTheOtherCommandKnows) {
                             "--no-neutral-umask", "--pg1-path=/new", "--stanza=demo"));
 }
 
-TEST(Config, AskingForAnUnknownNameIsABrokenInvariant) {
-    auto config = Resolving{.arguments = {"info"}}.run();
-    ASSERT_OK(config);
-    EXPECT_THROW(config->get_string("bogus"), std::logic_error);
-    EXPECT_THROW(config->get_string("repo-path-x"), std::logic_error);
-    EXPECT_THROW(config->get_bool("repo-bundle"), std::logic_error);
+// What is no name does not compile: test/lint/option_names.t.
+TEST(Config, NamesThatTheCompilerLookedUpAreThoseOfTheTable) {
+    EXPECT_EQ(row_of("repo12-path").name, "repo-path");
+    EXPECT_EQ(written("repo12-path"), "repo12-path");
+    EXPECT_EQ(written({"pg-path", 3}), "pg3-path");
+    EXPECT_EQ(written("pg-version-force"), "pg-version-force");
+    EXPECT_EQ(written("repo256-s3-key"), "repo256-s3-key");
+    EXPECT_EQ(written("alert"), option_table().front().name);
+    EXPECT_EQ(written("wal"), option_table().back().name);
+    for (const Option& option : option_table())
+        EXPECT_EQ(lookup::find_row(option.name).row, name_of(option, 0).row()) << option.name;
 }
 
 TEST(Engine, KnowsEveryOption) {
