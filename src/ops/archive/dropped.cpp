@@ -10,8 +10,8 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
-#include "chronos/ops/archive/ahead.h"
 #include "chronos/ops/archive/dropped.h"
+#include "chronos/ops/archive/ready.h"
 #include "chronos/os/durable.h"
 #include "chronos/os/file.h"
 #include "chronos/os/local_file.h"
@@ -118,11 +118,17 @@ Result<pgdata::WalHeader> header_of(const std::string& path) {
     return pgdata::parse_wal_header(head);
 }
 
+/// In each, or the error of the first that has not taken it.
+Result<> record_gap(const std::vector<ArchivePusher*>& pushers,
+                    const repo::ClusterIdentity& cluster, const repo::WalGap& gap) {
+    for (ArchivePusher* pusher : pushers) CHRONOS_TRY(pusher->record_gap(cluster, gap));
+    return {};
+}
+
 }  // namespace
 
-DroppedWal::DroppedWal(DropSettings settings, ArchivePusher& pusher)
+DroppedWal::DroppedWal(DropSettings settings)
     : settings_(std::move(settings)),
-      pusher_(pusher),
       directory_(directory_of(settings_)),
       record_(directory_ + "/segments") {}
 
@@ -178,20 +184,20 @@ Result<> DroppedWal::keep_file(const std::string& name, const std::string& path)
     return os::write_whole(directory_ + "/" + name, CHRONOS_TRY(os::read_small(path, kSizeMax)));
 }
 
-void DroppedWal::report() {
+void DroppedWal::report(const std::vector<ArchivePusher*>& pushers) {
     if (::access(directory_.c_str(), F_OK) != 0) return;
     const std::unique_lock lock(reporting_, std::try_to_lock);
     if (!lock) return;  // somebody is at it
-    if (const Result<> done = report_segments(); !done)
+    if (const Result<> done = report_segments(pushers); !done)
         log_detail("the gap is not recorded in the repository yet: " + done.error().message());
-    report_files();
+    report_files(pushers);
 }
 
-Result<> DroppedWal::report_segments() {
+Result<> DroppedWal::report_segments(const std::vector<ArchivePusher*>& pushers) {
     const std::string text = CHRONOS_TRY(os::read_if_there(record_, kRecordSizeMax)).value_or("");
     if (text.empty()) return {};
     for (const auto& [cluster, gap] : gaps_of(text)) {
-        const Result<> saved = pusher_.record_gap(cluster, gap);
+        const Result<> saved = record_gap(pushers, cluster, gap);
         // That of a cluster which the stanza has left behind is of no use to anybody.
         if (!saved && saved.error().kind() != ErrorKind::archive_mismatch) return saved.error();
         if (saved)
@@ -209,12 +215,15 @@ Result<> DroppedWal::report_segments() {
     return {};
 }
 
-void DroppedWal::report_files() {
+void DroppedWal::report_files(const std::vector<ArchivePusher*>& pushers) {
     std::error_code code;
     for (const fs::directory_entry& entry : fs::directory_iterator(directory_, code)) {
         const std::string name = entry.path().filename().string();
         if (!is_archivable_name(name)) continue;
-        if (pusher_.push(name, entry.path().string())) ::unlink(entry.path().c_str());
+        bool stored = true;
+        for (ArchivePusher* pusher : pushers)
+            if (!pusher->push(name, entry.path().string())) stored = false;
+        if (stored) ::unlink(entry.path().c_str());
     }
 }
 

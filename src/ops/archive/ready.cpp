@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "chronos/ops/archive/ahead.h"
+#include "chronos/ops/archive/ready.h"
 #include "chronos/pgdata/wal.h"
 
 namespace chronos::ops::archive {

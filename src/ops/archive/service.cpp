@@ -7,35 +7,18 @@
 #include <deque>
 #include <map>
 #include <mutex>
-#include <optional>
 #include <set>
 
 #include "chronos/base/clock.h"
 #include "chronos/base/log.h"
 #include "ops/archive/compressed.h"
+#include "ops/archive/lane.h"
 
 namespace chronos::ops::archive {
 namespace {
 
 /// A repository that works has a file by then, unless it cannot keep up.
 constexpr auto kLong = std::chrono::seconds(30);
-
-/// The way of all files into one repository.
-struct PushLane {
-    PushLane(const PushSettings& settings, const repo::Repository& repository)
-        : key(repository.key), pusher(of_one(settings, repository)) {}
-
-    static PushSettings of_one(PushSettings settings, const repo::Repository& repository) {
-        settings.repositories = {repository};
-        return settings;
-    }
-
-    const unsigned key;
-    ArchivePusher pusher;
-    bool away = false;     ///< has been said in the log
-    bool failing = false;  ///< the last file could not be stored
-    std::unique_ptr<PushAhead> ahead;
-};
 
 /// A file that was asked for.
 struct Question {
@@ -65,52 +48,51 @@ Error join(const std::vector<Error>& errors) {
 
 class PushService::Impl {
 public:
-    Impl(PushSettings settings, const AheadSettings& ahead, Answer answer, Reached reached)
-        : answer_(std::move(answer)), reached_(std::move(reached)), wal_path_(ahead.wal_path) {
-        const std::vector<repo::Repository> repositories = std::move(settings.repositories);
-        if (repositories.size() > 1)
+    Impl(PushSettings settings, const DropSettings& drop, const AheadSettings& ahead, Answer answer)
+        : answer_(std::move(answer)), wal_path_(ahead.wal_path), dropped_by_all_(drop) {
+        const std::size_t count = settings.repositories.size();
+        if (count > 1)
             settings.compressed =
-                std::make_shared<CompressedSegments>(repositories.size(), settings.process_max + 1);
-        for (const repo::Repository& repository : repositories)
-            lanes_.emplace_back(settings, repository);
-        for (PushLane& lane : lanes_)
-            lane.ahead = std::make_unique<PushAhead>(
-                ahead,
-                [&](const std::string& name, const std::string& path) {
-                    return push(lane, name, path);
-                },
-                [&](const std::string& name, const Result<>& outcome) {
-                    take(lane, name, outcome);
-                });
+                std::make_shared<CompressedSegments>(count, settings.process_max + 1);
+        for (const repo::Repository& repository : settings.repositories)
+            lanes_.emplace_back(settings, drop, repository, ahead,
+                                [this](const Lane& lane, const std::string& name,
+                                       const Result<>& outcome) { take(lane, name, outcome); });
+        for (Lane& lane : lanes_) pushers_.push_back(&lane.pusher());
     }
 
     /// The threads end before what they use does.
     ~Impl() {
-        for (PushLane& lane : lanes_) lane.ahead.reset();
+        for (Lane& lane : lanes_) lane.stop();
     }
 
-    void ask(const std::string& name, const std::set<unsigned>& without);
-    std::set<unsigned> behind(const std::string& name);
+    void ask(const std::string& name);
 
 private:
+    std::set<unsigned> drop(const std::string& name);
+    std::vector<Lane*> behind(const std::string& name);
     bool waits_for_long(const std::string& name) const;
-    Result<> push(PushLane& lane, const std::string& name, const std::string& path);
-    void take(const PushLane& lane, const std::string& name, const Result<>& outcome);
+    void take(const Lane& lane, const std::string& name, const Result<>& outcome);
+    void reply(const std::string& name, const Result<>& outcome);
 
     const Answer answer_;
-    const Reached reached_;
     const std::string wal_path_;
     const std::chrono::steady_clock::time_point started_at_ = std::chrono::steady_clock::now();
     std::mutex answer_mutex_;
     std::mutex mutex_;
     std::map<std::string, Question> questions_;
-    std::deque<PushLane> lanes_;  // a deque: they cannot be moved
+    std::set<std::string> dropped_;        ///< names that are not acknowledged yet
+    std::deque<Lane> lanes_;               // a deque: they cannot be moved
+    std::vector<ArchivePusher*> pushers_;  ///< of the lanes
+    /// What all repositories go without: of the only one, or by the command archive-push.
+    DroppedWal dropped_by_all_;
 };
 
-void PushService::Impl::ask(const std::string& name, const std::set<unsigned>& without) {
+void PushService::Impl::ask(const std::string& name) {
+    const std::set<unsigned> without = drop(name);
     std::set<unsigned> open;
-    for (const PushLane& lane : lanes_)
-        if (!without.contains(lane.key)) open.insert(lane.key);
+    for (const Lane& lane : lanes_)
+        if (!without.contains(lane.key())) open.insert(lane.key());
     {
         const std::lock_guard lock(mutex_);
         Question& question = questions_[name];
@@ -118,26 +100,46 @@ void PushService::Impl::ask(const std::string& name, const std::set<unsigned>& w
         question.open = open;
         if (open.empty()) questions_.erase(name);
     }
-    for (PushLane& lane : lanes_) {
-        if (open.contains(lane.key))
-            lane.ahead->ask(name);
+    for (Lane& lane : lanes_) {
+        if (open.contains(lane.key()))
+            lane.ask(name);
         else
-            lane.ahead->withdraw(name);
+            lane.withdraw(name);
     }
-    if (!open.empty()) return;
-    const std::lock_guard lock(answer_mutex_);
-    answer_(name, {});
+    if (open.empty()) reply(name, {});
 }
 
-std::set<unsigned> PushService::Impl::behind(const std::string& name) {
-    std::set<unsigned> keys;
-    for (const PushLane& lane : lanes_)
-        if (!lane.ahead->has_stored(name)) keys.insert(lane.key);
-    if (lanes_.size() == 1 || waits_for_long(name)) return keys;
+/// The repositories that go without the file from now on: of several those that are behind, so
+/// that the ones that keep up lose nothing by one that does not.
+std::set<unsigned> PushService::Impl::drop(const std::string& name) {
+    const std::string path = wal_path_ + "/" + name;
+    const Result<bool> exceeded = dropped_by_all_.queue_exceeded(path);
+    if (!exceeded || !*exceeded) return {};
+    std::set<unsigned> without;
+    for (Lane* lane : behind(name)) {
+        const Result<> recorded = lane->drop(name, path);
+        if (recorded)
+            without.insert(lane->key());
+        else
+            log_warn(
+                "archive-push-queue-max is exceeded, but '" + name +
+                "' is not dropped because that cannot be recorded: " + recorded.error().message());
+    }
+    if (without.empty()) return without;
     const std::lock_guard lock(mutex_);
-    for (const PushLane& lane : lanes_)
-        if (!lane.failing) keys.erase(lane.key);
-    return keys;
+    dropped_.insert(name);
+    return without;
+}
+
+/// The repositories that are in the way of the file: they do not have it and, if there are several,
+/// failed last or did not get it in 30 s.
+std::vector<Lane*> PushService::Impl::behind(const std::string& name) {
+    std::vector<Lane*> found;
+    for (Lane& lane : lanes_)
+        if (!lane.has_stored(name)) found.push_back(&lane);
+    if (lanes_.size() > 1 && !waits_for_long(name))
+        std::erase_if(found, [](const Lane* lane) { return !lane->failing(); });
+    return found;
 }
 
 /// A new service does not know what the repositories have.
@@ -151,53 +153,43 @@ bool PushService::Impl::waits_for_long(const std::string& name) const {
     return age >= kLong || age < std::chrono::seconds(0);
 }
 
-Result<> PushService::Impl::push(PushLane& lane, const std::string& name, const std::string& path) {
-    Result<> outcome = lane.pusher.push(name, path);
-    if (outcome && reached_) reached_(lane.key);
-    {
-        const std::lock_guard lock(mutex_);
-        lane.failing = !outcome;
-        if (lanes_.size() == 1 || (!outcome && !outcome.error().transient())) return outcome;
-        if (lane.away == !outcome) return outcome;
-        lane.away = !outcome;
-    }
-    const std::string repo = "repo" + std::to_string(lane.key);
-    if (outcome)
-        log_warn(repo + " can be reached again");
-    else
-        log_warn(repo + " is away, the other repositories go on: " + outcome.error().message());
-    return outcome;
-}
-
-void PushService::Impl::take(const PushLane& lane, const std::string& name,
-                             const Result<>& outcome) {
+void PushService::Impl::take(const Lane& lane, const std::string& name, const Result<>& outcome) {
     Question question;
     {
         const std::lock_guard lock(mutex_);
         const auto found = questions_.find(name);
         // A second answer, to a question that was asked twice.
-        if (found == questions_.end() || found->second.open.erase(lane.key) == 0) return;
+        if (found == questions_.end() || found->second.open.erase(lane.key()) == 0) return;
         if (!outcome) found->second.errors.push_back(outcome.error());
         if (!found->second.open.empty()) return;
         question = std::move(found->second);
         questions_.erase(found);
     }
-    const std::lock_guard lock(answer_mutex_);
-    answer_(name, question.errors.empty() ? Result<>() : Result<>(join(question.errors)));
+    reply(name, question.errors.empty() ? Result<>() : Result<>(join(question.errors)));
 }
 
-PushService::PushService(PushSettings settings, const AheadSettings& ahead, Answer answer,
-                         Reached reached)
-    : impl_(std::make_unique<Impl>(std::move(settings), ahead, std::move(answer),
-                                   std::move(reached))) {}
+void PushService::Impl::reply(const std::string& name, const Result<>& outcome) {
+    const std::lock_guard answering(answer_mutex_);
+    if (!outcome) {
+        answer_(name, outcome.error());
+        return;
+    }
+    bool dropped = false;
+    {
+        const std::lock_guard lock(mutex_);
+        dropped = dropped_.erase(name) > 0;
+    }
+    answer_(name, dropped ? Acknowledged::dropped : Acknowledged::stored);
+    if (!dropped) dropped_by_all_.report(pushers_);
+}
+
+PushService::PushService(PushSettings settings, const DropSettings& drop,
+                         const AheadSettings& ahead, Answer answer)
+    : impl_(std::make_unique<Impl>(std::move(settings), drop, ahead, std::move(answer))) {}
 PushService::~PushService() = default;
 
-void PushService::ask(const std::string& name, const std::set<unsigned>& without) {
-    impl_->ask(name, without);
-}
-
-std::set<unsigned> PushService::behind(const std::string& name) const {
-    return impl_->behind(name);
+void PushService::ask(const std::string& name) {
+    impl_->ask(name);
 }
 
 }  // namespace chronos::ops::archive

@@ -4,6 +4,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "chronos/ops/archive/push.h"
 
@@ -14,7 +15,7 @@ struct DropSettings {
     std::string spool_path;
     std::string stanza;
     std::string pg_path;    ///< data directory, if it is known
-    unsigned repo_key = 0;  ///< the only repository that goes without; 0: all of the pusher
+    unsigned repo_key = 0;  ///< the only repository that goes without; 0: all
 };
 
 /// archive-push-queue-max: WAL that is acknowledged without being stored, so that pg_wal does not
@@ -27,7 +28,7 @@ struct DropSettings {
 /// Any thread; several processes may work on one spool.
 class DroppedWal {
 public:
-    DroppedWal(DropSettings settings, ArchivePusher& pusher);
+    explicit DroppedWal(DropSettings settings);
 
     /// Whether more waits than may. `path`: of the file that is to be archived, in pg_wal.
     Result<bool> queue_exceeded(const std::string& path) const;
@@ -36,19 +37,18 @@ public:
     /// that it must not.
     Result<> drop(const std::string& name, const std::string& path);
 
-    /// Hands on to the repositories what is on record, if there is anything. To be called when they
-    /// can be reached; what fails is tried again by the next call.
-    void report();
+    /// Hands on what is on record, if there is anything, to the repositories of the pushers. To be
+    /// called when they can be reached; what fails is tried again by the next call.
+    void report(const std::vector<ArchivePusher*>& pushers);
 
 private:
     Result<std::uint64_t> segment_size(const std::string& path) const;
     Result<> record_segment(const std::string& name, const std::string& path);
     Result<> keep_file(const std::string& name, const std::string& path);
-    Result<> report_segments();
-    void report_files();
+    Result<> report_segments(const std::vector<ArchivePusher*>& pushers);
+    void report_files(const std::vector<ArchivePusher*>& pushers);
 
     const DropSettings settings_;
-    ArchivePusher& pusher_;
     const std::string directory_;
     const std::string record_;
     std::mutex reporting_;

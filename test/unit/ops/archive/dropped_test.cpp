@@ -25,12 +25,11 @@ protected:
     }
     Result<> drop(unsigned number) {
         make_ready(number);
-        ArchivePusher pusher(push_settings());
-        return DroppedWal(settings(), pusher).drop(segment(number), wal_path(segment(number)));
+        return DroppedWal(settings()).drop(segment(number), wal_path(segment(number)));
     }
     void report() {
         ArchivePusher pusher(push_settings());
-        DroppedWal(settings(), pusher).report();
+        DroppedWal(settings()).report({&pusher});
     }
     std::vector<std::pair<std::string, std::string>> gaps() {
         std::vector<std::pair<std::string, std::string>> found;
@@ -42,13 +41,12 @@ protected:
 };
 
 TEST_F(Dropped, OnlyMoreThanTheLimitIsTooMuchAndWithoutALimitNothingIs) {
-    ArchivePusher pusher(push_settings());
     for (unsigned number : {3, 4}) make_ready(number);
-    EXPECT_FALSE(*DroppedWal(settings(), pusher).queue_exceeded(wal_path(segment(3))));
+    EXPECT_FALSE(*DroppedWal(settings()).queue_exceeded(wal_path(segment(3))));
     make_ready(5);
-    EXPECT_TRUE(*DroppedWal(settings(), pusher).queue_exceeded(wal_path(segment(3))));
-    EXPECT_TRUE(*DroppedWal(settings(0), pusher).queue_exceeded(wal_path(segment(3))));
-    EXPECT_FALSE(*DroppedWal(settings(std::nullopt), pusher).queue_exceeded(wal_path(segment(3))));
+    EXPECT_TRUE(*DroppedWal(settings()).queue_exceeded(wal_path(segment(3))));
+    EXPECT_TRUE(*DroppedWal(settings(0)).queue_exceeded(wal_path(segment(3))));
+    EXPECT_FALSE(*DroppedWal(settings(std::nullopt)).queue_exceeded(wal_path(segment(3))));
 }
 
 TEST_F(Dropped, GapReachesTheRepositoryWhenThatIsBackAndSurvivesTheProcess) {
@@ -81,8 +79,7 @@ TEST_F(Dropped, HistoryIsKeptAndStoredLater) {
     ASSERT_OK(push(segment(2), make_segment(2)));
     const std::string name = "00000002.history";
     write_file(wal_path(name), "1\t0/3000000\tno recovery target\n");
-    ArchivePusher pusher(push_settings());
-    ASSERT_OK(DroppedWal(settings(), pusher).drop(name, wal_path(name)));
+    ASSERT_OK(DroppedWal(settings()).drop(name, wal_path(name)));
     std::filesystem::remove(wal_path(name));
     report();
     EXPECT_EQ(read_file(stored_path(1, name)), "1\t0/3000000\tno recovery target\n");
@@ -97,11 +94,11 @@ TEST_F(Dropped, WhatOneOfSeveralGoesWithoutIsRecordedThereAlone) {
     };
     make_ready(7);
     ArchivePusher pusher(push_settings());
-    ASSERT_OK(DroppedWal(of_repository(2), pusher).drop(segment(7), wal_path(segment(7))));
-    DroppedWal(settings(), pusher).report();
-    DroppedWal(of_repository(1), pusher).report();
+    ASSERT_OK(DroppedWal(of_repository(2)).drop(segment(7), wal_path(segment(7))));
+    DroppedWal(settings()).report({&pusher});
+    DroppedWal(of_repository(1)).report({&pusher});
     EXPECT_THAT(gaps(), IsEmpty());
-    DroppedWal(of_repository(2), pusher).report();
+    DroppedWal(of_repository(2)).report({&pusher});
     EXPECT_THAT(gaps(), ElementsAre(std::pair(segment(7), segment(7))));
 }
 

@@ -79,13 +79,41 @@ protected:
         write_file(wal_path(segment(number)), make_segment(number));
         write_file(pg_path() + "/pg_wal/archive_status/" + segment(number) + ".ready", "");
     }
-    std::unique_ptr<PushService> start() {
+    void remove_ready(unsigned number) {
+        std::filesystem::remove(wal_path("archive_status/" + segment(number) + ".ready"));
+    }
+    DropSettings drop_settings(std::optional<std::uint64_t> queue_max) const {
+        return {queue_max, directory_ / "spool", kStanza, pg_path()};
+    }
+    std::unique_ptr<PushService> start(std::optional<std::uint64_t> queue_max = std::nullopt) {
         return std::make_unique<PushService>(
-            push_settings(), AheadSettings{pg_path() + "/pg_wal", 2},
-            [this](const std::string& name, const Result<>& outcome) {
+            push_settings(), drop_settings(queue_max), AheadSettings{pg_path() + "/pg_wal", 2},
+            [this](const std::string& name, const Result<PushService::Acknowledged>& outcome) {
                 const std::lock_guard lock(mutex_);
-                answers_.emplace(name, outcome ? "stored" : outcome.error().message());
+                answers_.emplace(name, !outcome ? outcome.error().message()
+                                       : *outcome == PushService::Acknowledged::stored ? "stored"
+                                                                                       : "dropped");
             });
+    }
+    /// "" after ten seconds without one.
+    std::string ask_and_await(PushService& service, unsigned number) {
+        {
+            const std::lock_guard lock(mutex_);
+            answers_.clear();
+        }
+        service.ask(segment(number));
+        within(10s, [&] { return !answer(segment(number)).empty(); });
+        return answer(segment(number));
+    }
+    /// What is on record as missing in a repository.
+    std::string gaps(unsigned key) {
+        const auto info = repo::load_archive_info(repositories_[key - 1], kStanza);
+        if (!info) return info.error().message();
+        const auto listed =
+            repo::list_gaps(repositories_[key - 1], kStanza, "15-1", info->cipher_pass);
+        std::string text;
+        for (const repo::WalGap& gap : *listed) text += gap.first + ".." + gap.last;
+        return text;
     }
     bool within(std::chrono::milliseconds time, const std::function<bool()>& condition) {
         const auto end = std::chrono::steady_clock::now() + time;
@@ -136,21 +164,54 @@ TEST_F(ArchiveService, RepositoryThatHangsHoldsUpNeitherTheOthersNorItself) {
 TEST_F(ArchiveService, FileIsAnsweredWithoutTheRepositoriesThatGoWithoutIt) {
     first_->fail(true);
     make_ready(1);
-    const auto service = start();
-    EXPECT_EQ(service->behind(segment(1)), std::set<unsigned>()) << "none has failed yet";
-    service->ask(segment(1));
-    ASSERT_TRUE(within(10s, [&] { return !answer(segment(1)).empty(); }));
-    EXPECT_THAT(answer(segment(1)), HasSubstr("no route to host"));
-    EXPECT_EQ(service->behind(segment(1)), std::set<unsigned>{1});
-    answers_.clear();
-    service->ask(segment(1), {1});
-    ASSERT_TRUE(within(10s, [&] { return !answer(segment(1)).empty(); }));
-    EXPECT_EQ(answer(segment(1)), "stored");
+    const auto service = start(/*queue_max=*/0);
+    EXPECT_THAT(ask_and_await(*service, 1), HasSubstr("no route to host")) << "none has failed yet";
+    EXPECT_EQ(ask_and_await(*service, 1), "dropped");
     EXPECT_EQ(stored(2).size(), 1u);
+    mount(2).away = true;
     make_ready(2);
-    service->ask(segment(2), {1, 2});
-    EXPECT_EQ(answer(segment(2)), "stored") << "at once";
+    EXPECT_THAT(ask_and_await(*service, 2), HasSubstr("unable to find a valid")) << "of the second";
+    answers_.clear();
+    service->ask(segment(2));
+    EXPECT_EQ(answer(segment(2)), "dropped") << "at once, by both";
     first_->fail(false);
+}
+
+TEST_F(ArchiveService, GapReachesTheRepositoryThatWentWithoutWhenItTakesFilesAgain) {
+    first_->fail(true);
+    make_ready(1);
+    auto service = start(/*queue_max=*/0);
+    ask_and_await(*service, 1);
+    ASSERT_EQ(ask_and_await(*service, 1), "dropped");
+    remove_ready(1);
+    first_->fail(false);
+    service = start();
+    make_ready(2);
+    ASSERT_EQ(ask_and_await(*service, 2), "stored");
+    EXPECT_EQ(gaps(1), segment(1) + ".." + segment(1));
+    EXPECT_EQ(gaps(2), "");
+}
+
+// By the command archive-push, which knows of no one repository that is behind, or by an engine
+// that had only one.
+TEST_F(ArchiveService, WhatAllWentWithoutIsRecordedInEach) {
+    make_ready(1);
+    ASSERT_OK(DroppedWal(drop_settings(0)).drop(segment(1), wal_path(segment(1))));
+    const std::string history = "00000002.history";
+    write_file(wal_path(history), "1\t0/3000000\tno recovery target\n");
+    ASSERT_OK(DroppedWal(drop_settings(0)).drop(history, wal_path(history)));
+    remove_ready(1);
+    const auto service = start();
+    make_ready(2);
+    ASSERT_EQ(ask_and_await(*service, 2), "stored");
+    for (const unsigned key : {1, 2}) {
+        EXPECT_TRUE(within(10s, [&] { return !gaps(key).empty(); }));
+        EXPECT_EQ(gaps(key), segment(1) + ".." + segment(1));
+    }
+    EXPECT_TRUE(within(10s, [&] {
+        return !std::filesystem::exists(directory_ / ("spool/chronos/main/dropped/" + history));
+    }));
+    for (const unsigned key : {1, 2}) EXPECT_FALSE(read_file(stored_path(key, history)).empty());
 }
 
 TEST_F(ArchiveService, FailureNamesTheRepositoryAndItCatchesUpByItself) {

@@ -1,4 +1,4 @@
-#include "chronos/ops/archive/ahead.h"
+#include "ops/archive/push_queue.h"
 
 #include <gmock/gmock.h>
 
@@ -8,8 +8,10 @@
 #include <map>
 #include <mutex>
 #include <set>
+#include <thread>
 
 #include "archive_fixture.h"
+#include "chronos/ops/archive/ready.h"
 #include "result_matchers.h"
 #include "temporary_directory.h"
 
@@ -19,6 +21,33 @@ namespace {
 using testing::ElementsAre;
 using testing::UnorderedElementsAre;
 using namespace std::chrono_literals;
+
+/// The queue with threads that store what is next in it, as a lane's do.
+class Workers {
+public:
+    using Push = std::function<Result<>(const std::string& name)>;
+    using Answer = std::function<void(const std::string& name, const Result<>& outcome)>;
+    Workers(const std::string& wal_path, std::size_t count, Push push, Answer answer)
+        : queue_(wal_path, count), push_(std::move(push)), answer_(std::move(answer)) {
+        for (std::size_t i = 0; i < count; ++i) threads_.emplace_back([this] { work(); });
+    }
+    ~Workers() { queue_.stop(); }
+    void ask(const std::string& name) {
+        if (queue_.ask(name)) answer_(name, {});
+    }
+
+private:
+    void work() {
+        while (const auto item = queue_.next()) {
+            const Result<> outcome = push_(item->name);
+            if (queue_.complete(*item, outcome)) answer_(item->name, outcome);
+        }
+    }
+    PushQueue queue_;
+    const Push push_;
+    const Answer answer_;
+    std::vector<std::jthread> threads_;
+};
 
 /// A pg_wal directory, and a repository that is a list of names.
 class Ahead : public testing::Test {
@@ -34,10 +63,9 @@ protected:
         std::ofstream(mark(name)) << "";
     }
 
-    std::unique_ptr<PushAhead> start(std::size_t threads) {
-        return std::make_unique<PushAhead>(
-            AheadSettings{wal_path(), threads},
-            [this](const std::string& name, const std::string&) { return push(name); },
+    std::unique_ptr<Workers> start(std::size_t threads) {
+        return std::make_unique<Workers>(
+            wal_path(), threads, [this](const std::string& name) { return push(name); },
             [this](const std::string& name, const Result<>& outcome) {
                 const std::lock_guard lock(mutex_);
                 answers_.emplace_back(name, static_cast<bool>(outcome));
@@ -62,7 +90,7 @@ protected:
         std::unique_lock lock(mutex_);
         ASSERT_TRUE(changed_.wait_for(lock, 10s, condition)) << "waited in vain";
     }
-    void ask_and_await(PushAhead& ahead, const std::string& name, bool expected) {
+    void ask_and_await(Workers& ahead, const std::string& name, bool expected) {
         ahead.ask(name);
         await([&] { return !answers_.empty(); });
         const std::lock_guard lock(mutex_);
