@@ -3,7 +3,16 @@
 #include <algorithm>
 #include <span>
 
+#include "chronos/base/log.h"
+#include "chronos/base/memory.h"
 #include "chronos/pgdata/cluster_files.h"
+#include "chronos/pgdata/wal.h"
+#include "chronos/repo/manifest_store.h"
+#include "chronos/repo/places.h"
+#include "ops/backup/label.h"
+#include "ops/backup/listing.h"
+#include "ops/backup/phases.h"
+#include "ops/backup/resume.h"
 
 namespace chronos::ops::backup {
 namespace {
@@ -253,6 +262,126 @@ std::string source_path(const std::string& pgdata, std::string_view manifest_nam
     std::string path = pgdata;
     if (manifest_name.starts_with("pg_data/")) manifest_name.remove_prefix(kDataRoot.size() + 1);
     return path.append("/").append(manifest_name);
+}
+
+namespace {
+
+Result<Listing> list_files(const Scope& scope, const Work& work) {
+    CHRONOS_TRY(scope.step("list"));
+    Listing listing = CHRONOS_TRY(list_for_backup(work.request, work.cluster, scope.connection));
+    std::vector<repo::Place> places;
+    for (const pgdata::ClusterLink& link : listing.list.links)
+        if (!link.to_file)
+            places.push_back({"link", work.cluster.pgdata + link.name.substr(link.name.find('/'))});
+    CHRONOS_TRY(repo::check_repository_place(work.request.repository, places));
+    release_free_memory();  // the manifest is about to be made, beside the prior's
+    return listing;
+}
+
+Result<> fill_manifest(const Listing& listing, db::ServerTime listed_at, Started& started) {
+    const Cluster& cluster = started.work.cluster;
+    repo::Manifest& manifest = started.manifest;
+    // When files of the second of the list are copied; others have times that are as good earlier.
+    manifest.timestamp_copy_start = listed_at.second + 1;
+    manifest.pg_version = cluster.control.version;
+    manifest.catalog_version = cluster.control.catalog_version;
+    manifest.control_version = cluster.control.control_version;
+    return describe_cluster(listing.list, cluster.pgdata, listing.tablespaces, manifest);
+}
+
+Result<> choose_label(const Scope& scope, Started& started) {
+    repo::Manifest& manifest = started.manifest;
+    if (started.resumed) {
+        manifest.label = started.resumed->label;
+    } else {
+        const Work& work = started.work;
+        const std::string known = work.known.labels.empty() ? "" : work.known.labels.back();
+        manifest.label =
+            CHRONOS_TRY(make_label(work.request.repository, work.request.stanza, work.request.type,
+                                   manifest.prior, started.server.timestamp, known, scope.cancel));
+    }
+    manifest.references.push_back(manifest.label);
+    return {};
+}
+
+void decide_delta(const Started& started, db::ServerTime listed_at, repo::Manifest& manifest) {
+    if (manifest.options.delta) return;
+    const repo::Manifest* prior = started.prior ? &*started.prior : nullptr;
+    auto reason = reason_for_delta(manifest, prior, listed_at.second);
+    if (!reason && prior != nullptr && !prior->archive_stop.empty() &&
+        pgdata::timeline_of_segment(prior->archive_stop) != started.server.timeline)
+        reason = "a timeline switch has occurred since the " + prior->label +
+                 " backup, enabling delta checksum";
+    if (!reason && prior != nullptr && !prior->options.online)
+        reason = "the online option has changed since the " + prior->label +
+                 " backup, enabling delta checksum";
+    if (reason) log_warn(*reason);
+    manifest.options.delta = reason.has_value();
+}
+
+Result<CopyPlan> plan_jobs(Started& started, db::ServerTime listed_at) {
+    repo::Manifest& manifest = started.manifest;
+    const BackupRequest& request = started.work.request;
+    decide_delta(started, listed_at, manifest);
+    const auto rules = request.bundle
+                           ? std::optional(BundleRules{request.bundle_size, request.bundle_limit})
+                           : std::nullopt;
+    std::vector<PlannedFile> files =
+        plan_files(started.prior ? &*started.prior : nullptr, manifest);
+    if (started.resumed)
+        CHRONOS_TRY(keep_stored_files(request.repository, request.stanza, *started.resumed,
+                                      manifest, files));
+    started.resumed.reset();
+    if (started.prior) keep_planned(files, manifest, *started.prior);
+    CopyPlan jobs = arrange(std::move(files), manifest, rules);
+    hold_new_files(jobs, manifest, settled_before(manifest, listed_at));
+    return jobs;
+}
+
+Result<> make_paths(const Work& work, const repo::Manifest& manifest) {
+    const std::string directory = work.directory(manifest);
+    for (const repo::ManifestPath& path : manifest.paths)
+        CHRONOS_TRY(work.storage().make_path(directory + "/" + path.name));
+    if (!work.request.symlink) return {};
+    for (const repo::ManifestTarget& target : manifest.targets)
+        if (target.tablespace_oid != 0)
+            CHRONOS_TRY(work.storage().make_link(directory + "/pg_data/" + target.name,
+                                                 "../../" + target.name));
+    return {};
+}
+
+Result<> prepare_directory(Work& work, const repo::Manifest& manifest) {
+    // Before hours of copying: what cannot be read back now will not at the end.
+    CHRONOS_TRY_DOING(repo::prove_manifest(manifest), "prepare the manifest");
+    std::mutex unshared;
+    if (work.request.resume) CHRONOS_TRY(save_partial(work, manifest, unshared));
+    // A full backup on a file system can be read without us: every directory is there, and every
+    // tablespace where a cluster has it. One with bundles cannot.
+    const bool readable = manifest.type == repo::BackupType::full && !manifest.bundle;
+    if (!readable || !work.storage().features().paths) return {};
+    return make_paths(work, manifest);
+}
+
+}  // namespace
+
+Result<Planned> plan(const Scope& scope, Started&& started) {
+    std::string left_out;
+    std::unique_ptr<ClockGate> gate;
+    db::ServerTime listed_at;
+    {
+        Listing listing = CHRONOS_TRY(list_files(scope, started.work));
+        listed_at = CHRONOS_TRY(db::server_time(scope.connection));
+        gate = std::make_unique<ClockGate>(scope.connection, listed_at);
+        CHRONOS_TRY(fill_manifest(listing, listed_at, started));
+        left_out = std::move(listing.left_out);
+    }
+    CHRONOS_TRY(choose_label(scope, started));
+    CopyPlan jobs = CHRONOS_TRY(plan_jobs(started, listed_at));
+    CHRONOS_TRY(prepare_directory(started.work, started.manifest));
+    return Planned{std::move(started.work),  std::move(started.manifest),
+                   std::move(started.prior), std::move(started.server),
+                   std::move(jobs),          std::move(gate),
+                   std::move(left_out)};
 }
 
 }  // namespace chronos::ops::backup

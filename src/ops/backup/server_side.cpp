@@ -1,9 +1,9 @@
-#include "ops/backup/server_side.h"
-
 #include <filesystem>
 
 #include "chronos/base/log.h"
 #include "chronos/pgdata/wal.h"
+#include "chronos/repo/wal_archive.h"
+#include "ops/backup/phases.h"
 
 namespace chronos::ops::backup {
 namespace {
@@ -55,28 +55,9 @@ Result<> check_checkpoint(const pgdata::ControlFile& control, Lsn start) {
                                              "' is less than backup start '" + start.str() + "'");
 }
 
-}  // namespace
-
-Result<Cluster> look_at_cluster(const BackupRequest& request, db::Connection& connection,
-                                const repo::HistoryEntry& stanza) {
-    Cluster cluster;
-    cluster.server = CHRONOS_TRY(db::read_server_facts(connection));
-    cluster.pgdata = request.pgdata.empty() ? cluster.server.data_directory : request.pgdata;
-    cluster.control = CHRONOS_TRY(pgdata::read_control_file(cluster.pgdata));
-    CHRONOS_TRY(check_stanza(cluster.control, stanza));
-    CHRONOS_TRY(check_same_cluster(cluster));
-    if (cluster.server.in_recovery)
-        return Error(ErrorKind::db_connect,
-                     "unable to find primary cluster: the server is in"
-                     " recovery")
-            .with_hint("Run the backup on the primary.");
-    if (request.archive_check)
-        CHRONOS_TRY(db::check_archiving(cluster.server, request.archive_mode_check));
-    return cluster;
-}
-
-Result<StartedBackup> start_on_server(const BackupRequest& request, db::Connection& connection,
-                                      const Cluster& cluster) {
+/// What is read of the cluster from now on is made consistent by WAL.
+Result<StartedBackup> enter_backup_mode(const BackupRequest& request, db::Connection& connection,
+                                        const Cluster& cluster) {
     warn_about_timeouts(request, cluster.server);
     log_info(std::string("execute non-exclusive backup start: backup begins after the ") +
              (request.start_fast ? "requested immediate checkpoint" : "next regular checkpoint") +
@@ -100,6 +81,56 @@ Result<StartedBackup> start_on_server(const BackupRequest& request, db::Connecti
     if (request.archive_check && started.proof_segment == started.segment)
         CHRONOS_TRY(db::switch_wal(connection, "chronos archive check"));
     return started;
+}
+
+// Hours of copying are in vain if the WAL that makes the copy consistent never arrives.
+Result<> prove_archiving(const Scope& scope, const Work& work, const StartedBackup& server) {
+    if (!work.request.archive_check) return {};
+    CHRONOS_TRY(scope.step("wal"));
+    const Stopwatch watch(scope.waits.wal);
+    const bool prior_segment = server.proof_segment != server.segment;
+    log_info(std::string("check archive for ") + (prior_segment ? "prior " : "") + "segment " +
+             server.proof_segment);
+    CHRONOS_TRY(repo::wait_for_archived_segment(
+        work.request.repository, work.request.stanza, work.archive.current().archive_id(),
+        server.proof_segment, work.request.archive_timeout, scope.cancel));
+    return {};
+}
+
+}  // namespace
+
+Result<Cluster> look_at_cluster(const BackupRequest& request, db::Connection& connection,
+                                const repo::HistoryEntry& stanza) {
+    Cluster cluster;
+    cluster.server = CHRONOS_TRY(db::read_server_facts(connection));
+    cluster.pgdata = request.pgdata.empty() ? cluster.server.data_directory : request.pgdata;
+    cluster.control = CHRONOS_TRY(pgdata::read_control_file(cluster.pgdata));
+    CHRONOS_TRY(check_stanza(cluster.control, stanza));
+    CHRONOS_TRY(check_same_cluster(cluster));
+    if (cluster.server.in_recovery)
+        return Error(ErrorKind::db_connect,
+                     "unable to find primary cluster: the server is in"
+                     " recovery")
+            .with_hint("Run the backup on the primary.");
+    if (request.archive_check)
+        CHRONOS_TRY(db::check_archiving(cluster.server, request.archive_mode_check));
+    return cluster;
+}
+
+Result<Started> start(const Scope& scope, Chosen&& chosen) {
+    const auto enter = [&] {
+        return enter_backup_mode(chosen.work.request, scope.connection, chosen.work.cluster);
+    };
+    StartedBackup server;
+    {
+        const Stopwatch watch(scope.waits.checkpoint);
+        Companions* companions = scope.company.companions;
+        server = CHRONOS_TRY(companions ? companions->start(enter) : enter());
+    }
+    chosen.manifest.timestamp_start = server.timestamp;
+    CHRONOS_TRY(prove_archiving(scope, chosen.work, server));
+    return Started{std::move(chosen.work), std::move(chosen.manifest), std::move(chosen.prior),
+                   std::move(chosen.resumed), std::move(server)};
 }
 
 }  // namespace chronos::ops::backup

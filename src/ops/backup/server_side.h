@@ -20,6 +20,7 @@ struct Cluster {
 Result<Cluster> look_at_cluster(const BackupRequest& request, db::Connection& connection,
                                 const repo::HistoryEntry& stanza);
 
+/// How backup mode began.
 struct StartedBackup {
     UnixTime timestamp = 0;  ///< of the server's clock
     Lsn lsn;
@@ -27,8 +28,5 @@ struct StartedBackup {
     std::string segment;        ///< of `lsn`
     std::string proof_segment;  ///< its arrival in the archive proves that archiving works
 };
-/// Enters backup mode. What is read of the cluster from now on is made consistent by WAL.
-Result<StartedBackup> start_on_server(const BackupRequest& request, db::Connection& connection,
-                                      const Cluster& cluster);
 
 }  // namespace chronos::ops::backup
