@@ -2,7 +2,7 @@
 #include <optional>
 
 #include "chronos/base/log.h"
-#include "chronos/requests/expire_options.h"
+#include "chronos/present/failures.h"
 #include "chronos/requests/server_commands.h"
 #include "engine/connection.h"
 #include "engine/roles.h"
@@ -23,25 +23,24 @@ const char* status_name(ops::check::CheckStatus status) {
 
 /// The backup is there, and whoever asked for it must learn its label; what expire left undone, the
 /// next one does. Nothing if there was no error.
-std::optional<Error> expire_after(requests::Context& context,
-                                  const requests::RepositoryBackup& backup) {
-    Result<> expired = requests::expire_after_backup(context, backup.key);
+std::optional<Error> expire_error_of(const flows::BackupOutcome& outcome) {
+    Result<> expired = present::report_expire(outcome);
     if (expired) return std::nullopt;
-    log_warn("backup " + backup.result->entry.label +
+    log_warn("backup " + outcome.result->entry.label +
              " is complete, but expire failed: " + expired.error().text());
     return std::move(expired).error();
 }
 
 /// A backup that one of the repositories has not got is no success: who looks at the job must see
 /// where it is, where not, and why.
-void send_failures(EngineChannel& channel, const std::vector<requests::RepositoryBackup>& backups) {
+void send_failures(EngineChannel& channel, const std::vector<flows::BackupOutcome>& backups) {
     std::string label, there;
-    for (const requests::RepositoryBackup& backup : backups) {
+    for (const flows::BackupOutcome& backup : backups) {
         if (!backup.result) continue;
         label = backup.result->entry.label;
         there += (there.empty() ? "repo" : ", repo") + std::to_string(backup.key);
     }
-    for (const requests::RepositoryBackup& backup : backups)
+    for (const flows::BackupOutcome& backup : backups)
         if (!backup.result)
             channel.send(Message("finding")
                              .with("test", "backup " + label + " is in " + there +
@@ -55,18 +54,20 @@ void send_failures(EngineChannel& channel, const std::vector<requests::Repositor
 
 Result<> serve_backup(requests::Context& context, EngineChannel& channel) {
     ControlConnection connection(channel, context.cancel);
-    const auto backups = CHRONOS_TRY(requests::backup_over(context, connection));
-    const auto done = std::ranges::find_if(backups, [](const requests::RepositoryBackup& backup) {
+    const auto request = CHRONOS_TRY(requests::backup_request(context, connection));
+    const auto backups =
+        CHRONOS_TRY(flows::run_backup(request, connection, context.progress, context.cancel));
+    const auto done = std::ranges::find_if(backups, [](const flows::BackupOutcome& backup) {
         return static_cast<bool>(backup.result);
     });
-    const Result<> reported = requests::report_backups(backups);
+    const Result<> reported = present::report_backups(backups);
     if (done == backups.end()) return reported.error();
     const ops::backup::BackupResult& result = *done->result;
     const repo::BackupEntry& entry = result.entry;
     std::optional<Error> expire_error;
-    for (const requests::RepositoryBackup& backup : backups)
+    for (const flows::BackupOutcome& backup : backups)
         if (backup.result)
-            if (auto error = expire_after(context, backup)) expire_error = std::move(error);
+            if (auto error = expire_error_of(backup)) expire_error = std::move(error);
     if (!reported) send_failures(channel, backups);
     const auto code = [](const Error& error) { return static_cast<std::uint64_t>(error.kind()); };
     channel.send(Message("done")

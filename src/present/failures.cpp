@@ -30,4 +30,16 @@ Result<> report_failures(const std::string& command,
     return error;
 }
 
+Result<> report_backups(const std::vector<flows::BackupOutcome>& outcomes) {
+    std::vector<std::pair<unsigned, Error>> failures;
+    for (const flows::BackupOutcome& outcome : outcomes)
+        if (!outcome.result) failures.emplace_back(outcome.key, outcome.result.error());
+    if (outcomes.size() == 1 && !failures.empty()) return failures.front().second;
+    return report_failures("backup", failures);
+}
+
+Result<> report_expire(const flows::BackupOutcome& outcome) {
+    return report_failures("expire", CHRONOS_TRY(outcome.expire_failures));
+}
+
 }  // namespace chronos::present

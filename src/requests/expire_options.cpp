@@ -1,6 +1,5 @@
 #include "chronos/requests/expire_options.h"
 
-#include "chronos/present/failures.h"
 #include "chronos/requests/repositories.h"
 
 namespace chronos::requests {
@@ -58,13 +57,12 @@ Result<ops::expire::ExpireRequest> expire_request(const config::Config& config) 
     return request;
 }
 
-Result<> expire_after_backup(Context& context, unsigned repo_key) {
-    if (!context.config.get_bool("expire-auto")) return {};
-    ops::expire::ExpireRequest request = CHRONOS_TRY(expire_request(context.config));
+Result<ops::expire::ExpireRequest> expire_request_in(const config::Config& config,
+                                                     unsigned repo_key) {
+    ops::expire::ExpireRequest request = CHRONOS_TRY(expire_request(config));
     std::erase_if(request.repositories,
                   [&](const auto& one) { return one.repository.key != repo_key; });
-    return present::report_failures(
-        "expire", CHRONOS_TRY(ops::expire::run_expire(request, context.cancel)).failures);
+    return request;
 }
 
 }  // namespace chronos::requests

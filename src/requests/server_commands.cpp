@@ -7,10 +7,9 @@
 #include "chronos/config/warning.h"
 #include "chronos/db/server.h"
 #include "chronos/pgdata/exclude.h"
-#include "chronos/present/failures.h"
 #include "chronos/repo/annotations.h"
-#include "chronos/repo/local/stanza_memory.h"
 #include "chronos/repo/places.h"
+#include "chronos/requests/expire_options.h"
 #include "chronos/requests/places.h"
 #include "chronos/requests/repositories.h"
 #include "requests/local_paths.h"
@@ -174,73 +173,6 @@ Result<std::vector<unsigned>> backup_keys(const config::Config& config) {
     return keys;
 }
 
-/// The only repository: whether it has the stanza is learnt from the backup, without a question of
-/// its own.
-bool is_only_repository(const config::Config& config) {
-    return config.repo_keys().size() == 1;
-}
-
-/// A repository that is away, or not mounted, is no reason to be without a backup in another one.
-void ensure_others(const config::Config& config, unsigned key, const pgdata::ControlFile& control) {
-    for (const unsigned other : config.repo_keys()) {
-        if (other == key || config.has("repo")) continue;
-        const auto ensure = [&]() -> Result<bool> {
-            return ops::stanza::ensure_stanza(
-                stanza_request(config, {CHRONOS_TRY(open_repository(config, other))}), control);
-        };
-        if (const auto ensured = ensure(); !ensured)
-            log_warn("repo" + std::to_string(other) + ": " + ensured.error().text());
-    }
-}
-
-/// Creates the stanza where it is missing: there, and in the others if only one is backed up to.
-Result<ops::backup::BackupRequest> prepare_backup(const config::Config& config, unsigned key,
-                                                  const pgdata::ControlFile& control) {
-    const repo::Repository repository = CHRONOS_TRY(open_repository(config, key));
-    CHRONOS_TRY(check_supported(config, repository));
-    auto request = CHRONOS_TRY(backup_request(config, repository));
-    if (is_only_repository(config)) return request;
-    CHRONOS_TRY(ops::stanza::ensure_stanza(stanza_request(config, {repository}), control));
-    if (config.get_string("backup-repos").empty()) ensure_others(config, key, control);
-    return request;
-}
-
-/// Whether the backup found no stanza, and there is one now.
-Result<bool> stanza_was_missing(const config::Config& config,
-                                const ops::backup::BackupRequest& request,
-                                const Result<ops::backup::BackupResult>& result,
-                                const pgdata::ControlFile& control) {
-    if (result || result.error().kind() != ErrorKind::not_found || !is_only_repository(config))
-        return false;
-    return ops::stanza::ensure_stanza(stanza_request(config, {request.repository}), control);
-}
-
-constexpr std::string_view kHasWalStatus =
-    "SELECT (pg_catalog.to_regclass('chronos.wal_status') IS NOT NULL)::text";
-// Only what has not been overcome since is a reason.
-constexpr std::string_view kArchivingError =
-    "SELECT last_error_wal, last_error, coalesce(last_error_hint, '') FROM chronos.wal_status"
-    " WHERE lag_segments > 0 AND last_error IS NOT NULL"
-    " AND last_error_at > coalesce(last_archived_at, '-infinity')";
-
-/// WAL that did not arrive: why, if the server's module knows.
-Error with_archiving_error(Error error, db::Connection& connection) {
-    if (error.kind() != ErrorKind::archive_timeout) return error;
-    const auto there = connection.query(kHasWalStatus);
-    if (!there || there->size() != 1 || (*there)[0].size() != 1 || (*there)[0][0] != "true")
-        return error;
-    const auto rows = connection.query(kArchivingError);
-    if (!rows || rows->size() != 1 || (*rows)[0].size() != 3) return error;
-    const db::Row& row = (*rows)[0];
-    // First: a job's hint has room for some lines only.
-    Error known = Error(error.kind(), error.message())
-                      .with_hint("The archiver fails with " + row[0].value_or("") + ": " +
-                                 one_line(row[1].value_or("")));
-    const std::string hint = row[2].value_or("");
-    if (!hint.empty()) known = std::move(known).with_hint(one_line(hint));
-    return std::move(known).with_hint(error.hint());
-}
-
 constexpr std::string_view kSocketQuery =
     "SELECT pg_catalog.current_setting('port'),"
     " pg_catalog.current_setting('unix_socket_directories')";
@@ -297,14 +229,11 @@ Result<> check_way_to_server(Context& context, db::Connection& connection,
                    ", and a pg1-socket-path of this server, or none.");
 }
 
-/// process-max is for all of them together.
-std::vector<ops::backup::BackupRequest> share_processors(
-    std::vector<ops::backup::BackupRequest> requests) {
-    for (ops::backup::BackupRequest& request : requests) {
-        request.lock_keys = {request.repository.key};
-        request.process_max = std::max<std::size_t>(1, request.process_max / requests.size());
-    }
-    return requests;
+/// With what only the options know: everything but the stanza.
+Result<ops::backup::BackupRequest> request_for(const config::Config& config, unsigned key) {
+    const repo::Repository repository = CHRONOS_TRY(open_repository(config, key));
+    CHRONOS_TRY(check_supported(config, repository));
+    return backup_request(config, repository);
 }
 
 }  // namespace
@@ -321,50 +250,23 @@ Result<std::unique_ptr<db::Connection>> connect_to_server(Context& context) {
     return db::connect(options, context.cancel);
 }
 
-Result<std::vector<RepositoryBackup>> backup_over(Context& context, db::Connection& connection) {
+Result<flows::BackupRequest> backup_request(Context& context, db::Connection& connection) {
     const config::Config& config = context.config;
     const std::vector<unsigned> keys = CHRONOS_TRY(backup_keys(config));
     const auto server = CHRONOS_TRY(db::read_server_facts(connection));
-    const auto control = CHRONOS_TRY(control_file_of(config, server));
+    flows::BackupRequest request;
+    request.control = CHRONOS_TRY(control_file_of(config, server));
     CHRONOS_TRY(check_places(config, server.data_directory));
-    std::vector<RepositoryBackup> backups;
-    std::vector<std::size_t> begun;  // their places in `backups`
-    std::vector<ops::backup::BackupRequest> requests;
-    for (const unsigned key : keys) {
-        auto request = prepare_backup(config, key, control);
-        backups.push_back(
-            {key, request ? Error(ErrorKind::internal, "not begun") : request.error()});
-        if (!request) continue;
-        begun.push_back(backups.size() - 1);
-        requests.push_back(*std::move(request));
-    }
-    if (keys.size() > 1) requests = share_processors(std::move(requests));
-    const auto run = [&] {
-        return ops::backup::run_backups(requests, connection, context.progress, context.cancel);
-    };
-    auto results = run();
-    if (results.size() == 1 &&
-        CHRONOS_TRY(stanza_was_missing(config, requests.front(), results.front(), control)))
-        results = run();
-    const repo::StanzaMemory memory({config.get_string("spool-path"),
-                                     config.get_string("lock-path"), config.stanza(),
-                                     config.get_string("pg1-path")});
-    for (std::size_t i = 0; i < results.size(); ++i) {
-        if (results[i])
-            memory.remember(requests[i].repository, control.system_id);
-        else
-            results[i] = with_archiving_error(results[i].error(), connection);
-        backups[begun[i]].result = std::move(results[i]);
-    }
-    return backups;
-}
-
-Result<> report_backups(const std::vector<RepositoryBackup>& backups) {
-    std::vector<std::pair<unsigned, Error>> failures;
-    for (const RepositoryBackup& backup : backups)
-        if (!backup.result) failures.emplace_back(backup.key, backup.result.error());
-    if (backups.size() == 1 && !failures.empty()) return failures.front().second;
-    return present::report_failures("backup", failures);
+    request.stanza = stanza_request(config, {});
+    for (const unsigned key : keys) request.targets.push_back({key, request_for(config, key)});
+    request.only_repository = config.repo_keys().size() == 1;
+    if (config.get_string("backup-repos").empty() && !config.has("repo"))
+        for (const unsigned other : config.repo_keys())
+            if (other != keys.front())
+                request.others.emplace_back(other, open_repository(config, other));
+    if (config.get_bool("expire-auto"))
+        request.expire = [&config](unsigned key) { return expire_request_in(config, key); };
+    return request;
 }
 
 Result<std::vector<ops::check::CheckFinding>> check_over(Context& context,

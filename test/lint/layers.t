@@ -21,11 +21,12 @@ my %arrows = (
 	config => [qw(os base)],
 	ops => [qw(repo db storage pgdata compress crypto io os base)],
 	'ops/health' => [qw(control)],
-	present => [qw(config ops repo io os base)],
-	requests => [qw(present config ops repo db storage pgdata compress crypto http io os base)],
-	engine => [qw(requests present config control ops repo db io os base)],
+	flows => [qw(ops repo db pgdata io base)],
+	present => [qw(flows config ops repo io os base)],
+	requests => [qw(present flows config ops repo db storage pgdata compress crypto http io os base)],
+	engine => [qw(requests present flows config control ops repo db io os base)],
 	serve => [qw(engine requests present config control ops repo storage io os base)],
-	cli => [qw(serve engine requests present config ops repo db pgdata io os base)],
+	cli => [qw(serve engine requests present flows config ops repo db pgdata io os base)],
 	extension => [qw(control base)],
 );
 

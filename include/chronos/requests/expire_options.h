@@ -1,7 +1,7 @@
 #pragma once
 
+#include "chronos/config/config.h"
 #include "chronos/ops/expire/expire.h"
-#include "chronos/requests/context.h"
 
 namespace chronos::requests {
 
@@ -11,7 +11,8 @@ ops::expire::Retention retention_of(const config::Config& config, unsigned repo_
 /// Of the repositories that the command works on.
 Result<ops::expire::ExpireRequest> expire_request(const config::Config& config);
 
-/// What a backup does at its end, unless expire-auto=n: for the repository that it was made in.
-Result<> expire_after_backup(Context& context, unsigned repo_key);
+/// Of that repository alone, with the locks of the former.
+Result<ops::expire::ExpireRequest> expire_request_in(const config::Config& config,
+                                                     unsigned repo_key);
 
 }  // namespace chronos::requests

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "chronos/db/connection.h"
-#include "chronos/ops/backup/backup.h"
+#include "chronos/flows/backup.h"
 #include "chronos/ops/check/check.h"
 #include "chronos/ops/stanza/stanza.h"
 #include "chronos/requests/context.h"
@@ -16,19 +16,9 @@ namespace chronos::requests {
 /// To the server that the pg1-* options name.
 Result<std::unique_ptr<db::Connection>> connect_to_server(Context& context);
 
-/// What became of the backup into one of the repositories that were asked for.
-struct RepositoryBackup {
-    unsigned key = 1;
-    Result<ops::backup::BackupResult> result;
-};
-
-/// Into the repository of --repo, those of backup-repos, or the first; at least one. Creates the
-/// stanza first where there is none.
-Result<std::vector<RepositoryBackup>> backup_over(Context& context, db::Connection& connection);
-
-/// The failures: the only one as it is; of several repositories each is logged, and the error says
-/// how many there are. Of kind `command`.
-Result<> report_backups(const std::vector<RepositoryBackup>& backups);
+/// Into the repository of --repo, those of backup-repos, or the first; and what is expired then.
+/// Asks the server who it is. `context` must outlive it.
+Result<flows::BackupRequest> backup_request(Context& context, db::Connection& connection);
 
 Result<std::vector<ops::check::CheckFinding>> check_over(Context& context,
                                                          db::Connection& connection);

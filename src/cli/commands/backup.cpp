@@ -1,4 +1,4 @@
-#include "chronos/requests/expire_options.h"
+#include "chronos/present/failures.h"
 #include "chronos/requests/server_commands.h"
 #include "cli/commands/commands.h"
 
@@ -6,14 +6,13 @@ namespace chronos::cli {
 
 Result<int> run_backup(requests::Context& context) {
     const auto connection = CHRONOS_TRY(requests::connect_to_server(context));
-    const auto backups = CHRONOS_TRY(requests::backup_over(context, *connection));
+    const auto request = CHRONOS_TRY(requests::backup_request(context, *connection));
+    const auto outcomes =
+        CHRONOS_TRY(flows::run_backup(request, *connection, context.progress, context.cancel));
     Result<> expired;
-    for (const requests::RepositoryBackup& backup : backups) {
-        if (!backup.result) continue;
-        if (Result<> one = requests::expire_after_backup(context, backup.key); !one)
-            expired = std::move(one);
-    }
-    CHRONOS_TRY(requests::report_backups(backups));
+    for (const flows::BackupOutcome& outcome : outcomes)
+        if (Result<> one = present::report_expire(outcome); !one) expired = std::move(one);
+    CHRONOS_TRY(present::report_backups(outcomes));
     CHRONOS_TRY(std::move(expired));
     return 0;
 }

@@ -8,12 +8,11 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
-#include "chronos/db/server.h"
+#include "chronos/flows/drill.h"
 #include "chronos/ops/drill/drill.h"
 #include "chronos/os/file.h"
 #include "chronos/present/drill_output.h"
 #include "chronos/present/print.h"
-#include "chronos/repo/wal_archive.h"
 #include "chronos/requests/drill_records.h"
 #include "chronos/requests/repositories.h"
 #include "chronos/requests/restore_request.h"
@@ -26,11 +25,6 @@ namespace {
 using ops::drill::Assertion;
 using ops::drill::DrillReport;
 using ops::drill::DrillRequest;
-
-/// A restore point in the running cluster, and its WAL in the repository.
-struct Marker {
-    std::string name;
-};
 
 /// The live server has the right of way: less CPU than anybody, the last in the queue of the disk.
 void step_back(const config::Config& config) {
@@ -109,98 +103,26 @@ Result<> check_type(const config::Config& config) {
     return {};
 }
 
-/// Writes the marker and waits for its WAL.
-Result<Marker> write_marker(requests::Context& context) {
+/// Its name, when its WAL is in the repository.
+Result<std::string> write_marker(requests::Context& context) {
     const config::Config& config = context.config;
     const auto connection = CHRONOS_TRY(requests::connect_to_server(context));
-    Marker marker{"chronos drill " + config.get_string("exec-id")};
-    const Lsn end = CHRONOS_TRY(db::switch_wal(*connection, marker.name));
-    const db::Rows rows = CHRONOS_TRY(
-        connection->query("SELECT pg_catalog.pg_walfile_name($1::pg_lsn)", {end.str()}));
-    const std::string segment = rows.at(0).at(0).value_or("");
-    log_info("wrote restore point '" + marker.name + "', wait for WAL segment " + segment);
-    const auto repositories = CHRONOS_TRY(requests::open_repositories(config));
-    const auto info = CHRONOS_TRY(repo::load_archive_info(repositories.front(), config.stanza()));
-    CHRONOS_TRY(repo::wait_for_archived_segment(
-        repositories.front(), config.stanza(), info.current().archive_id(), segment,
-        config.get_time("archive-timeout"), context.cancel));
-    return marker;
+    const flows::Marker marker{
+        .name = "chronos drill " + config.get_string("exec-id"),
+        .stanza = config.stanza(),
+        .repository = CHRONOS_TRY(requests::open_repositories(config)).front(),
+        .archive_timeout = config.get_time("archive-timeout")};
+    CHRONOS_TRY(flows::write_marker(*connection, marker, context.cancel));
+    return marker.name;
 }
 
-/// As the options say, but into the scratch directory: with locks and spool of its own, so that
-/// neither a real restore nor a recovery of this stanza is in the way of the other.
-Result<ops::restore::RestoreRequest> restore_into(const requests::Context& context,
-                                                  const ops::drill::Scratch& scratch,
-                                                  const std::optional<Marker>& marker) {
-    ops::restore::RestoreRequest request = CHRONOS_TRY(requests::restore_request(context));
-    request.pg_path = scratch.data();
-    request.spool_path = scratch.spool();
-    request.lock_path = scratch.lock();
-    request.tablespace_map_all = scratch.tablespaces();
-    request.durable = false;
-    request.restore_command =
-        requests::make_restore_command(context, scratch.data(), scratch.spool());
-    if (marker) {
-        request.type = ops::restore::RecoveryType::name;
-        request.target = marker->name;
-    }
-    // Without a target recovery ends at the end of the WAL and promotes anyway.
-    if (request.type.value_or(ops::restore::RecoveryType::default_) !=
-        ops::restore::RecoveryType::default_)
-        request.target_action = ops::restore::TargetAction::promote;
+/// As the options say.
+Result<ops::restore::RestoreRequest> restore_for_drill(const requests::Context& context,
+                                                       const std::string& pg_path,
+                                                       const std::string& spool_path) {
+    auto request = CHRONOS_TRY(requests::restore_request(context));
+    request.restore_command = requests::make_restore_command(context, pg_path, spool_path);
     return request;
-}
-
-/// With what the server adds: WAL, checkpoints, the results of its work.
-Result<> check_space(const ops::restore::RestorePlan& plan) {
-    constexpr std::uint64_t kServer = std::uint64_t{256} << 20;
-    for (const ops::restore::RestoreSpace& space : plan.space) {
-        const std::uint64_t needed = space.needed_bytes + space.needed_bytes / 10 + kServer;
-        if (needed > space.free_bytes)
-            return Error(ErrorKind::file_write, "a drill in '" + space.path + "' needs " +
-                                                    format_size(needed) + ", free are " +
-                                                    format_size(space.free_bytes))
-                .with_hint("drill-path and --to name other directories.");
-    }
-    return {};
-}
-
-void describe_backup(const ops::restore::RestorePlan& plan,
-                     const ops::restore::RestoreRequest& request,
-                     ops::drill::RestoredBackup& backup) {
-    backup.repo_key = plan.repo_key;
-    backup.label = plan.manifest.label;
-    backup.type = ops::restore::recovery_type_name(plan.type);
-    backup.target = plan.target_us ? plan.target_setting : request.target;
-    if (plan.target_us) backup.target_time = *plan.target_us / 1000000;
-    backup.reason = plan.reason;
-    backup.backup_stop = plan.manifest.timestamp_stop;
-    backup.pg_version = plan.manifest.pg_version;
-    backup.wal_segments = plan.wal.count;
-}
-
-Result<> restore_backup(requests::Context& context, const ops::drill::Scratch& scratch,
-                        const std::optional<Marker>& marker, ops::drill::RestoredBackup& backup) {
-    const ops::restore::RestoreRequest request =
-        CHRONOS_TRY(restore_into(context, scratch, marker));
-    backup.type = ops::restore::recovery_type_name(
-        request.type.value_or(ops::restore::RecoveryType::default_));
-    backup.target = request.target;
-    ops::restore::RestorePlan plan = CHRONOS_TRY(ops::restore::plan_restore(request));
-    describe_backup(plan, request, backup);
-    CHRONOS_TRY(check_space(plan));
-    const auto result = CHRONOS_TRY(
-        ops::restore::run_restore(request, std::move(plan), context.cancel, context.progress));
-    backup.size_bytes = result.size_bytes;
-    backup.file_count = result.file_count;
-    return {};
-}
-
-void judge_marker(const Marker& marker, DrillReport& report) {
-    const bool reached = report.passed || report.failed_phase == "check";
-    report.checks.insert(report.checks.begin(),
-                         {"marker", "restore point " + marker.name, "reached",
-                          reached ? "reached" : "not reached", reached, 0});
 }
 
 Result<> print_report(const config::Config& config, const DrillReport& report,
@@ -240,18 +162,16 @@ Result<int> drill(requests::Context& context, Answers answers) {
     const config::Config& config = context.config;
     if (config.get_bool("list")) return list_drills(context);
     CHRONOS_TRY(check_type(config));
-    const DrillRequest request = CHRONOS_TRY(drill_request(context));
-    CHRONOS_TRY(ops::drill::check_place(request));
-    std::optional<Marker> marker;
-    if (config.get_bool("marker")) marker = CHRONOS_TRY(write_marker(context));
+    flows::DrillRequest request{
+        .drill = CHRONOS_TRY(drill_request(context)),
+        .restore = [&](const std::string& pg_path, const std::string& spool_path) {
+            return restore_for_drill(context, pg_path, spool_path);
+        }};
+    CHRONOS_TRY(ops::drill::check_place(request.drill));
+    if (config.get_bool("marker")) request.marker = CHRONOS_TRY(write_marker(context));
     step_back(config);
-    DrillReport report = CHRONOS_TRY(ops::drill::run_drill(
-        request,
-        [&](const ops::drill::Scratch& scratch, ops::drill::RestoredBackup& backup) {
-            return restore_backup(context, scratch, marker, backup);
-        },
-        context.progress, context.cancel));
-    if (marker) judge_marker(*marker, report);
+    const DrillReport report =
+        CHRONOS_TRY(flows::run_drill(request, context.progress, context.cancel));
     const std::string reason = config.get_string("reason");
     const DrillReport told = ops::drill::without_answers(report);
     const nlohmann::json record = present::drill_json(told, reason);
