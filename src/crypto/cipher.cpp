@@ -94,19 +94,6 @@ private:
     std::array<unsigned char, kSliceMax + kBlockSize> output_;
 };
 
-/// A copy of a passphrase that does not stay behind in freed memory.
-class Passphrase {
-public:
-    explicit Passphrase(std::string_view text) : text_(text) {}
-    ~Passphrase() { OPENSSL_cleanse(text_.data(), text_.size()); }
-    Passphrase(const Passphrase&) = delete;
-    Passphrase& operator=(const Passphrase&) = delete;
-    std::string_view view() const { return text_; }
-
-private:
-    std::string text_;
-};
-
 Result<> fill_random(unsigned char* out, std::size_t size) {
     if (RAND_bytes(out, static_cast<int>(size)) != 1)
         return Error(ErrorKind::crypto, "OpenSSL has no random numbers to give");
@@ -136,7 +123,7 @@ private:
         begun_ = true;
         std::array<unsigned char, kSaltSize> salt;
         CHRONOS_TRY(fill_random(salt.data(), salt.size()));
-        context_.start(CipherContext::Direction::encrypt, passphrase_.view(), salt.data());
+        context_.start(CipherContext::Direction::encrypt, passphrase_.secret(), salt.data());
         std::string header(form_ == CipherForm::normal ? kMagic : std::string_view());
         header += io::text(std::as_bytes(std::span(salt)));
         return next_.write(io::bytes(header));
@@ -191,7 +178,7 @@ private:
             return Error(ErrorKind::crypto, "cipher header invalid")
                 .with_hint("Is or was the repository encrypted?");
         const std::string salt = header_.substr(magic_.size());
-        context_.start(CipherContext::Direction::decrypt, passphrase_.view(),
+        context_.start(CipherContext::Direction::decrypt, passphrase_.secret(),
                        reinterpret_cast<const unsigned char*>(salt.data()));
         return {};
     }
@@ -205,6 +192,16 @@ private:
 };
 
 }  // namespace
+
+Passphrase& Passphrase::operator=(const Passphrase& other) {
+    Passphrase copy(other);
+    secret_.swap(copy.secret_);
+    return *this;
+}
+
+Passphrase::~Passphrase() {
+    OPENSSL_cleanse(secret_.data(), secret_.size());
+}
 
 std::string_view cipher_type_name(CipherType type) {
     return type == CipherType::none ? "none" : "aes-256-cbc";

@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "chronos/base/text.h"
-#include "chronos/compress/compress.h"
+#include "chronos/repo/encoding.h"
 #include "chronos/repo/manifest_store.h"
 #include "chronos/repo/proven_text.h"
 #include "repo/manifest_sink.h"
@@ -56,27 +56,19 @@ struct ManifestPlace {
     compress::CompressType compression = compress::CompressType::none;
 };
 
-/// Text to object: compress, encrypt, store; and on the way back: decrypt, decompress, compare.
+/// Text to object: encode, store; and on the way back: decode, compare.
 Result<> store(const ManifestPlace& to, const Manifest& manifest) {
-    const bool encrypts = to.repository.encrypted() && !to.pass.empty();
+    Encoding encoding = text_encoding(to.repository, to.pass, to.compression);
+    encoding.compress_level = kHistoryLevel;
 
     ManifestComparer comparer(manifest);
-    const auto decompressor =
-        compress::make_decompressor(to.compression, compress::Form::normal, comparer);
-    std::unique_ptr<io::Sink> decryptor;
-    if (encrypts)
-        decryptor = crypto::make_decryptor(to.pass, crypto::CipherForm::normal, *decompressor);
+    Decoder decoder(encoding, comparer);
     ProvenObject object(
-        CHRONOS_TRY(to.repository.storage->create(to.name, storage::WriteMode::atomic)),
-        decryptor ? *decryptor : *decompressor);
-    std::unique_ptr<io::Sink> encryptor;
-    if (encrypts) encryptor = crypto::make_encryptor(to.pass, crypto::CipherForm::normal, object);
-    const auto compressor =
-        compress::make_compressor(to.compression, kHistoryLevel, compress::Form::normal,
-                                  encryptor ? *encryptor : static_cast<io::Sink&>(object));
+        CHRONOS_TRY(to.repository.storage->create(to.name, storage::WriteMode::atomic)), decoder);
+    Encoder encoder(encoding, object);
 
-    Result<> stored = write_manifest(manifest, *compressor);
-    if (stored) stored = compressor->finish();
+    Result<> stored = write_manifest(manifest, encoder);
+    if (stored) stored = encoder.finish();
     if (!object.proven()) return not_published(to.repository, to.name, object.proven().error());
     return stored;
 }
@@ -97,10 +89,9 @@ Result<> store_pair(const Repository& repository, const std::string& name, const
 Result<Manifest> load_history_manifest(const Repository& repository, const std::string& stanza,
                                        const std::string& label, const std::string& backup_pass) {
     ManifestSink sink;
-    const auto decompressor =
-        compress::make_decompressor(compress::CompressType::gz, compress::Form::normal, sink);
+    Decoder decompressor({.compress_type = compress::CompressType::gz}, sink);
     CHRONOS_TRY(read_bounded_text_into(repository, history_name(stanza, label), backup_pass,
-                                       *decompressor, kManifestSizeMax));
+                                       decompressor, kManifestSizeMax));
     return sink.take();
 }
 
@@ -123,14 +114,11 @@ Result<> save_partial_manifest(const Repository& repository, const std::string& 
         return write_text(repository, name, text, backup_pass, any);
     }
     const auto object = CHRONOS_TRY(repository.storage->create(name, storage::WriteMode::atomic));
-    std::unique_ptr<io::Sink> encryptor;
-    if (repository.encrypted() && !backup_pass.empty())
-        encryptor = crypto::make_encryptor(backup_pass, crypto::CipherForm::normal, *object);
-    io::Sink& front = encryptor ? *encryptor : *object;
+    Encoder encoder(text_encoding(repository, backup_pass), *object);
     std::unique_lock lock(mutex);
-    CHRONOS_TRY(write_manifest(manifest, front));
+    CHRONOS_TRY(write_manifest(manifest, encoder));
     lock.unlock();
-    return front.finish();
+    return encoder.finish();
 }
 
 Result<> save_manifest(const Repository& repository, const std::string& stanza,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "chronos/base/text.h"
+#include "chronos/repo/encoding.h"
 #include "chronos/repo/passphrase.h"
 #include "chronos/repo/proven_text.h"
 #include "chronos/repo/side_files.h"
@@ -103,21 +104,21 @@ struct Encoded {
     std::string_view stored() const { return encrypted ? *encrypted : plain; }
 };
 
-Result<std::string> decrypted(std::string_view stored, const std::string& pass) {
+Result<std::string> decoded(std::string_view stored, const Encoding& encoding) {
     io::MemorySink plain;
-    const auto decryptor = crypto::make_decryptor(pass, crypto::CipherForm::normal, plain);
-    CHRONOS_TRY(decryptor->write(io::bytes(stored)));
-    CHRONOS_TRY(decryptor->finish());
+    Decoder decoder(encoding, plain);
+    CHRONOS_TRY(decoder.write(io::bytes(stored)));
+    CHRONOS_TRY(decoder.finish());
     return std::move(plain.content);
 }
 
-Result<> prove(const Encoded& encoded, const std::string& pass, const ReadBack& read_back) {
+Result<> prove(const Encoded& encoded, const Encoding& encoding, const ReadBack& read_back) {
     if (encoded.stored().size() > kTextSizeMax)
         return Error(ErrorKind::format, "it has " + std::to_string(encoded.stored().size()) +
                                             " bytes, more than the " +
                                             std::to_string(kTextSizeMax) + " that are read");
     if (!encoded.encrypted) return read_back(encoded.stored());
-    const std::string plain = CHRONOS_TRY(decrypted(*encoded.encrypted, pass));
+    const std::string plain = CHRONOS_TRY(decoded(*encoded.encrypted, encoding));
     if (plain != encoded.plain)
         return Error(ErrorKind::crypto, "it does not decrypt to what was encrypted");
     return read_back(plain);
@@ -127,14 +128,15 @@ Result<Encoded> encode(const Repository& repository, const std::string& name,
                        std::string_view content, const std::string& pass,
                        const ReadBack& read_back) {
     Encoded encoded{content, std::nullopt};
-    if (repository.encrypted() && !pass.empty()) {
+    const Encoding encoding = text_encoding(repository, pass);
+    if (encoding.encrypted()) {
         io::MemorySink stored;
-        const auto encryptor = crypto::make_encryptor(pass, crypto::CipherForm::normal, stored);
-        CHRONOS_TRY(encryptor->write(io::bytes(content)));
-        CHRONOS_TRY(encryptor->finish());
+        Encoder encoder(encoding, stored);
+        CHRONOS_TRY(encoder.write(io::bytes(content)));
+        CHRONOS_TRY(encoder.finish());
         encoded.encrypted = std::move(stored.content);
     }
-    const Result<> proven = prove(encoded, pass, read_back);
+    const Result<> proven = prove(encoded, encoding, read_back);
     if (!proven) return not_published(repository, name, proven.error());
     return encoded;
 }
@@ -173,16 +175,15 @@ Result<> read_text_into(const Repository& repository, const std::string& name,
 
 Result<> read_bounded_text_into(const Repository& repository, const std::string& name,
                                 const std::string& pass, io::Sink& sink, std::uint64_t size_max) {
-    const bool decrypts = repository.encrypted() && !pass.empty();
+    const Encoding encoding = text_encoding(repository, pass);
+    const bool decrypts = encoding.encrypted();
     const auto source = CHRONOS_TRY(repository.storage->open(name));
     std::vector<std::byte> buffer(io::kBufferSize);
     std::size_t count = CHRONOS_TRY(io::read_full(*source, buffer));
     CHRONOS_TRY(check_encryption(repository, name, io::text({buffer.data(), count}), decrypts));
     const bool salted = io::text({buffer.data(), count}).starts_with(kCipherMagic);
-    std::unique_ptr<io::Sink> decryptor;
     BeginningSink beginning(sink);
-    if (decrypts) decryptor = crypto::make_decryptor(pass, crypto::CipherForm::normal, beginning);
-    io::Sink& front = decryptor ? *decryptor : sink;
+    Decoder decoder(encoding, beginning);
     std::uint64_t size = 0;
     Result<> taken;
     for (; count > 0; count = CHRONOS_TRY(source->read(buffer))) {
@@ -191,9 +192,9 @@ Result<> read_bounded_text_into(const Repository& repository, const std::string&
             return Error(ErrorKind::format, "'" + repository.storage->describe(name) +
                                                 "' has more than " + std::to_string(size_max) +
                                                 " bytes");
-        if (taken) taken = front.write({buffer.data(), count});
+        if (taken) taken = decoder.write({buffer.data(), count});
     }
-    if (taken) taken = front.finish();
+    if (taken) taken = decoder.finish();
     if (taken || !decrypts) return taken;
     return not_decrypted(repository, name, pass, size, salted, beginning);
 }

@@ -6,11 +6,10 @@
 #include <stdexcept>
 #include <tuple>
 
-#include "chronos/compress/compress.h"
-#include "chronos/crypto/cipher.h"
 #include "chronos/crypto/hash.h"
+#include "chronos/repo/encoding.h"
 
-// Source: docs/format/bundles-and-blocks.md; docs/format/ciphers.md, Passphrases.
+// Source: docs/format/bundles-and-blocks.md.
 namespace chronos::repo {
 namespace {
 
@@ -36,33 +35,6 @@ std::string doing(const Context& context, const std::string& object, std::uint64
     return "read file '" + context.file.name + "' from '" +
            context.repository.storage->describe(object) + "'" +
            (offset > 0 ? " at offset " + std::to_string(offset) : "");
-}
-
-/// The way of stored bytes to content: decryption and decompression in front of `next`.
-class Decoder {
-public:
-    Decoder(const Context& context, compress::CompressType type, bool raw, io::Sink& next) {
-        decompressor_ = compress::make_decompressor(
-            type, raw ? compress::Form::raw : compress::Form::normal, next);
-        if (!context.repository.encrypted()) return;
-        decryptor_ = crypto::make_decryptor(
-            context.manifest.cipher_pass,
-            raw ? crypto::CipherForm::raw : crypto::CipherForm::normal, *decompressor_);
-    }
-    io::Sink& front() { return decryptor_ ? *decryptor_ : *decompressor_; }
-
-private:
-    std::unique_ptr<io::Sink> decompressor_;
-    std::unique_ptr<io::Sink> decryptor_;
-};
-
-/// An encrypted backup without a passphrase would be read with an empty one, and fail with a
-/// message that sends people looking for damage.
-Result<> check_passphrase(const Context& context) {
-    if (context.repository.encrypted() && context.manifest.cipher_pass.empty())
-        return Error(ErrorKind::crypto, "the repository is encrypted but the manifest of backup '" +
-                                            context.manifest.label + "' holds no passphrase");
-    return {};
 }
 
 /// Hands content to the caller's sink, as long as it is as long as the manifest says: a damaged or
@@ -100,12 +72,9 @@ private:
 };
 
 Result<> decode_whole(const Context& context, const StoredLocation& stored, io::Sink& content) {
-    CHRONOS_TRY(check_passphrase(context));
-    const bool raw = context.file.bundled() && context.manifest.bundle_raw;
-    Decoder decoder(context, context.manifest.options.compress_type, raw, content);
-    const auto source = CHRONOS_TRY(context.repository.storage->open(stored.object, stored.range));
-    CHRONOS_TRY(io::copy(*source, decoder.front()));
-    return {};
+    const Encoding encoding =
+        CHRONOS_TRY(file_encoding(context.repository, context.manifest, context.file));
+    return decode_object(context.repository, stored.object, encoding, content, stored.range);
 }
 
 /// That the map is one of this file in this chain of backups.
@@ -129,11 +98,9 @@ Result<> check_map(const Context& context, const BlockMap& map) {
 Result<BlockMap> decode_map(const Context& context, const std::string& object,
                             storage::Range range) {
     const ManifestFile& file = context.file;
-    CHRONOS_TRY(check_passphrase(context));
+    const Encoding encoding = CHRONOS_TRY(block_map_encoding(context.repository, context.manifest));
     io::MemorySink text(file.block_map_size);
-    Decoder decoder(context, compress::CompressType::none, /*raw=*/true, text);
-    const auto source = CHRONOS_TRY(context.repository.storage->open(object, range));
-    CHRONOS_TRY(io::copy(*source, decoder.front()));
+    CHRONOS_TRY(decode_object(context.repository, object, encoding, text, range));
     BlockMap map = CHRONOS_TRY(
         parse_block_map(io::bytes(text.content), {file.block_size, file.block_checksum_size}));
     CHRONOS_TRY(check_map(context, map));
@@ -279,8 +246,10 @@ private:
 
 class BlockReader {
 public:
-    BlockReader(const Context& context, const BlockMap& map, const BlockReceiver& receive)
+    BlockReader(const Context& context, const Encoding& encoding, const BlockMap& map,
+                const BlockReceiver& receive)
         : context_(context),
+          encoding_(encoding),
           map_(map),
           receive_([this, &receive](std::uint64_t number, io::Bytes content) {
               auto result = receive(number, content);
@@ -334,16 +303,17 @@ private:
 
     Result<> read_super_block(const SuperBlock& super_block, Pieces& pieces) {
         BlockSplitter splitter(context_, map_, super_block, receive_);
-        Decoder decoder(context_, context_.manifest.options.compress_type, /*raw=*/true, splitter);
+        Decoder decoder(encoding_, splitter);
         for (std::uint64_t left = super_block.place.size; left > 0;) {
             const io::Bytes piece = CHRONOS_TRY(pieces.next(left));
-            CHRONOS_TRY(decoder.front().write(piece));
+            CHRONOS_TRY(decoder.write(piece));
             left -= piece.size();
         }
-        return decoder.front().finish();
+        return decoder.finish();
     }
 
     const Context& context_;
+    const Encoding& encoding_;  ///< of super blocks
     const BlockMap& map_;
     BlockReceiver receive_;
     std::unique_ptr<std::byte[]> buffer_;
@@ -404,12 +374,12 @@ Result<> read_blocks(const Repository& repository, const std::string& stanza,
     if (!wanted.empty() && wanted.size() != map.size())
         throw std::logic_error("wanted blocks of another map");
     const Context context{repository, stanza, manifest, file};
-    CHRONOS_TRY(check_passphrase(context));
+    const Encoding encoding = CHRONOS_TRY(super_block_encoding(repository, manifest));
     CHRONOS_TRY_DOING(check_map(context, map), "read file '" + file.name + "'");
     const std::vector<std::uint64_t> numbers = in_read_order(map, wanted);
     const std::vector<SuperBlock> super_blocks =
         CHRONOS_TRY_DOING(group(map, numbers), "read file '" + file.name + "'");
-    return BlockReader(context, map, receive).read(super_blocks);
+    return BlockReader(context, encoding, map, receive).read(super_blocks);
 }
 
 Result<std::string> read_small_file(const Repository& repository, const std::string& stanza,

@@ -6,6 +6,7 @@
 #include "chronos/base/text.h"
 #include "chronos/crypto/hash.h"
 #include "chronos/pgdata/wal.h"
+#include "chronos/repo/encoding.h"
 #include "chronos/repo/info.h"
 
 namespace chronos::repo {
@@ -152,13 +153,9 @@ Result<ArchivedSegment> wait_for_archived_segment(
 Result<std::string> read_archived_segment(const Repository& repository, const std::string& object,
                                           const std::string& pass) {
     io::MemorySink plain(std::size_t{1} << 30);
-    const auto decompressor = compress::make_decompressor(compress::compress_type_of_name(object),
-                                                          compress::Form::normal, plain);
-    std::unique_ptr<io::Sink> decryptor;
-    if (repository.encrypted())
-        decryptor = crypto::make_decryptor(pass, crypto::CipherForm::normal, *decompressor);
-    const auto source = CHRONOS_TRY(repository.storage->open(object));
-    CHRONOS_TRY(io::copy(*source, decryptor ? *decryptor : *decompressor));
+    CHRONOS_TRY(decode_object(
+        repository, object, wal_encoding(repository, pass, compress::compress_type_of_name(object)),
+        plain));
     return std::move(plain.content);
 }
 

@@ -12,6 +12,21 @@ enum class CipherType { none, aes_256_cbc };
 
 std::string_view cipher_type_name(CipherType type);
 
+/// A secret that opens what is encrypted. It is no text, so that it gets into no message by itself,
+/// and it does not stay behind in freed memory.
+class Passphrase {
+public:
+    explicit Passphrase(std::string_view secret) : secret_(secret) {}
+    Passphrase(const Passphrase& other) = default;
+    Passphrase& operator=(const Passphrase& other);
+    ~Passphrase();
+
+    std::string_view secret() const { return secret_; }
+
+private:
+    std::string secret_;
+};
+
 /// `normal` begins with "Salted__" and the salt, `raw` with the salt alone.
 /// Source: docs/format/ciphers.md, Layout.
 enum class CipherForm { normal, raw };
