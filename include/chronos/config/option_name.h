@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
 #include <string_view>
 
 #include "chronos/config/options/all.h"
@@ -12,10 +13,18 @@ namespace chronos::config {
 namespace lookup {
 
 /// These are called by what only a compiler runs, which cannot call them: the error shows the name.
-void no_option_has_this_name();
-void option_is_of_another_type();
-void option_of_a_group_needs_an_index();
-void option_has_no_index();
+inline void no_option_has_this_name() {
+    std::abort();
+}
+inline void option_is_of_another_type() {
+    std::abort();
+}
+inline void option_of_a_group_needs_an_index() {
+    std::abort();
+}
+inline void option_has_no_index() {
+    std::abort();
+}
 
 struct Found {
     std::uint16_t row = 0;    ///< in the sorted table: how many names come before

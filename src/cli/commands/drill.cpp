@@ -107,11 +107,11 @@ Result<> check_type(const config::Config& config) {
 Result<std::string> write_marker(requests::Context& context) {
     const config::Config& config = context.config;
     const auto connection = CHRONOS_TRY(requests::connect_to_server(context));
-    const flows::Marker marker{
-        .name = "chronos drill " + config.get_string("exec-id"),
-        .stanza = config.stanza(),
-        .repository = CHRONOS_TRY(requests::open_repositories(config)).front(),
-        .archive_timeout = config.get_time("archive-timeout")};
+    const auto repositories = CHRONOS_TRY(requests::open_repositories(config));
+    const flows::Marker marker{.name = "chronos drill " + config.get_string("exec-id"),
+                               .stanza = config.stanza(),
+                               .repository = repositories.front(),
+                               .archive_timeout = config.get_time("archive-timeout")};
     CHRONOS_TRY(flows::write_marker(*connection, marker, context.cancel));
     return marker.name;
 }
