@@ -7,9 +7,9 @@
 #include <filesystem>
 
 #include "chronos/base/log.h"
-#include "chronos/io/file_descriptor.h"
-#include "chronos/repo/lease.h"
-#include "chronos/repo/lock.h"
+#include "chronos/os/file.h"
+#include "chronos/repo/local/lock.h"
+#include "chronos/repo/side/lease.h"
 #include "fuzz.h"
 #include "memory_storage.h"
 
@@ -33,7 +33,7 @@ void check_lock(std::string_view text) {
     request.lock_path = lock_path();
     request.stanza = "main";
     request.exec_id = "1-01234567";
-    const io::FileDescriptor file(open((lock_path() + "/main-backup-1.lock").c_str(),
+    const os::FileDescriptor file(open((lock_path() + "/main-backup-1.lock").c_str(),
                                        O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
     require(write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()));
     require(!look_at_lock(request).held);

@@ -4,8 +4,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "chronos/io/file_descriptor.h"
-#include "chronos/storage/s3.h"
+#include "chronos/os/file.h"
+#include "chronos/storage/s3/s3_storage.h"
 #include "fuzz.h"
 #include "storage/s3/credentials.h"
 
@@ -16,7 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (const auto keys = s3::parse_json_keys(text, "it"))
         require(!keys->credentials.access_key.empty() && !keys->credentials.secret_key.empty());
 
-    const io::FileDescriptor file(memfd_create("credentials", MFD_CLOEXEC));
+    const os::FileDescriptor file(memfd_create("credentials", MFD_CLOEXEC));
     require(write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()));
     S3Options options;
     options.environment = [&](const std::string& name) -> std::optional<std::string> {

@@ -1,6 +1,6 @@
 // A file of questions for a drill: an error, or questions that, written down one after the other,
 // are the same ones again.
-#include "chronos/ops/drill.h"
+#include "chronos/ops/drill/drill.h"
 #include "fuzz.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

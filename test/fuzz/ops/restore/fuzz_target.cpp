@@ -1,6 +1,6 @@
 // Where a recovery is to end, as people and other programs write it: refused, or understood as one
 // moment or place, which is said again as the same.
-#include "chronos/ops/restore.h"
+#include "chronos/ops/restore/restore.h"
 #include "fuzz.h"
 #include "ops/restore/target.h"
 

@@ -8,14 +8,14 @@
 
 #include <memory>
 
-#include "chronos/io/file_descriptor.h"
-#include "cli/serve/http_server.h"
+#include "chronos/os/file.h"
 #include "fuzz.h"
+#include "serve/http_server.h"
 
 namespace {
 
 using namespace chronos;
-using namespace chronos::cli::serve;
+using namespace chronos::serve;
 
 HttpResponse answer(const HttpRequest& request) {
     require(request.method == "GET" || request.method == "HEAD");
@@ -39,7 +39,7 @@ HttpServer& server() {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const std::string text(reinterpret_cast<const char*>(data), size);
     if (const auto address = parse_listen_address(text)) is_local_address(address->first);
-    const io::FileDescriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const os::FileDescriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_in address = {};
     address.sin_family = AF_INET;
     address.sin_port = htons(static_cast<std::uint16_t>(server().port()));

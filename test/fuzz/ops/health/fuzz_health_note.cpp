@@ -1,11 +1,11 @@
 // What the server's health worker and `serve` leave for each other, and for their own next run:
 // read or refused, and what was read is written as something that is read as the same.
 #include "chronos/base/clock.h"
-#include "cli/health_view.h"
+#include "chronos/ops/health/note.h"
 #include "fuzz.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    using namespace chronos::cli;
+    using namespace chronos::ops::health;
     const std::string_view text(reinterpret_cast<const char*>(data), size);
     if (const auto note = parse_health_note(text)) {
         const std::string written = format_health_note(*note);
