@@ -59,7 +59,8 @@ public:
     std::optional<int> ended_within(std::chrono::milliseconds limit);
     /// To the program alone.
     void signal(int number) const;
-    /// Ends the program with all of its group by SIGKILL, and reaps it.
+    /// Ends the program with all of its group by SIGKILL, and reaps it. One that hangs in the
+    /// kernel, where no signal reaches it, is left behind after ten seconds.
     void kill();
     pid_t pid() const { return pid_; }
     /// What was captured; not valid otherwise. Reading from it does not wait.
