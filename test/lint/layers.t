@@ -9,8 +9,8 @@ use Test::More;
 my %arrows = (
 	base => [],
 	os => [qw(base)],
-	io => [qw(os base)],
-	compress => [qw(io base)],
+	io => [qw(base)],
+	compress => [qw(io)],
 	crypto => [qw(io base)],
 	http => [qw(io base)],
 	storage => [qw(http crypto io os base)],
@@ -21,12 +21,12 @@ my %arrows = (
 	config => [qw(os base)],
 	ops => [qw(repo db storage pgdata compress crypto io os base)],
 	'ops/health' => [qw(control)],
-	flows => [qw(ops repo db pgdata io base)],
-	present => [qw(flows config ops repo io os base)],
-	requests => [qw(present flows config ops repo db storage pgdata compress crypto http io os base)],
-	engine => [qw(requests present flows config control ops repo db io os base)],
-	serve => [qw(engine requests present config control ops repo storage io os base)],
-	cli => [qw(serve engine requests present flows config ops repo db pgdata io os base)],
+	flows => [qw(ops repo db pgdata base)],
+	present => [qw(flows config ops os base)],
+	requests => [qw(present flows config ops repo db storage pgdata http os base)],
+	engine => [qw(requests present control ops repo db os base)],
+	serve => [qw(engine requests present config ops repo storage os base)],
+	cli => [qw(serve engine requests present flows config ops repo pgdata os base)],
 	extension => [qw(control base)],
 );
 
@@ -87,7 +87,7 @@ find({ wanted => sub { push @files, $File::Find::name if /\.(?:h|hpp|cpp)$/ }, n
 	'src', 'include');
 ok(@files > 20, 'there are sources to look at');
 
-my @problems;
+my (@problems, %followed);
 for my $file (sort @files)
 {
 	my ($module) = $file =~ m{^(?:src|include/chronos)/(\w+)/};
@@ -104,6 +104,8 @@ for my $file (sort @files)
 		if ($line =~ /^\s*#\s*include\s+[<"]chronos\/(\w+)\/([^>"]+)[>"]/)
 		{
 			my ($to, $header) = ($1, $2);
+			$followed{"ops/$verb $to"} = 1 if defined $verb;
+			$followed{"$module $to"} = 1;
 			push @problems, "$where: $module may not include $to"
 			  if $to ne $module && !grep { $_ eq $to } @allowed;
 			push @problems, "$where: the service is a program of its own, and no part of another one"
@@ -155,6 +157,9 @@ for my $file (sort @files)
 	push @problems, "$file: what a verb has lies in chronos::ops::$verb" if !$in_namespace;
 }
 is(scalar(keys %used_exceptions), scalar(@exceptions), 'there is no exception that nobody needs');
+my @idle;
+for my $from (sort keys %arrows) { push @idle, map { "$from -> $_" } grep { !$followed{"$from $_"} } @{ $arrows{$from} } }
+is(join("\n", @idle), '', 'no arrow is drawn that nothing follows');
 is(join("\n", @problems), '', 'every include follows an arrow, every library ends in its folder');
 
 # A private header nobody includes is dead weight.
