@@ -131,7 +131,7 @@ test_environment() {
 		TEST_FIXTURES_DIR="${TEST_FIXTURES_DIR:-$work/src/test/fixtures}" \
 		TEST_UNIT_STORAGE="$unit_storage" TEST_SCREENSHOTS="$work/screenshots" \
 		${older:+TEST_OLDER_BINDIR="$work/pg/usr/lib/postgresql/$older/bin"} \
-		CHECK_LONG="${CHECK_LONG:-}" CHECK_SHORT="${CHECK_SHORT:-}" TZ=UTC "$@"
+		TEST_SANITIZED="${CHECK_SANITIZED:-}" CHECK_LONG="${CHECK_LONG:-}" CHECK_SHORT="${CHECK_SHORT:-}" TZ=UTC "$@"
 }
 
 run_lint() { (cd "$top" && prove --timer test/lint/*.t); }
@@ -179,8 +179,18 @@ run_tap() {
 	(cd "$work/src" && test_environment prove --timer $prove_flags \
 		--exec "python3 test/support/measured.py $times $pg_major perl" $(tap_tests)) || status=$?
 	[ $status = 0 ] || failed_tests
+	no_reports || status=1
 	# What the dashboard looks like, to be looked at.
 	as_root mkdir -p "$screenshots" && as_root cp -r "$work/screenshots/." "$screenshots/"
+	return $status
+}
+# Of sanitizers, where the engine has them (test/sanitizer/options.cpp): one that died of what they found is
+# started again by the server, which a test may take for what it should do.
+no_reports() {
+	local report status=0
+	for report in "$pg_bin"/chronos*.report.*; do
+		[ ! -e "$report" ] || { status=1 && echo "--- $report" && head -n 60 "$report"; }
+	done
 	return $status
 }
 # The end of what each failed test noted down: why it died is there only.

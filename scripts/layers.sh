@@ -30,12 +30,21 @@ units_of() {
 	done
 }
 
-# run_units DIRECTORY TARGET...: the executables themselves, since ctest knows tests and not modules.
+# run_units DIRECTORY TARGET...: the executables themselves, since ctest knows tests and not modules; each in as many
+# parts as there are processors, and what each part printed together.
 run_units() {
-	local directory=$1 unit status=0
+	local directory=$1 parts unit part
 	shift
-	for unit; do "$directory/$unit" --gtest_brief=1 || status=1; done
-	return $status
+	parts=$(nproc)
+	for unit; do
+		for ((part = 0; part < parts; part++)); do echo "$unit $part"; done
+	done | GTEST_TOTAL_SHARDS=$parts xargs -L 1 -P "$parts" sh -c '
+		log=$0/$1.$2.log
+		GTEST_SHARD_INDEX=$2 "$0/$1" --gtest_brief=1 >"$log" 2>&1
+		status=$?
+		echo "--- $1, part $2: exit status $status"
+		cat "$log"
+		[ $status = 0 ]' "$directory"
 }
 
 # The sources of the engine and its tests among the files on standard input, each by itself: together with others a
@@ -66,29 +75,33 @@ layer_quick() {
 }
 
 # Under which ThreadSanitizer has something to say: what has threads.
-thread_units='unit_io unit_storage unit_repo unit_ops_archive unit_ops_backup unit_ops_restore'
+thread_units='unit_io unit_storage unit_repo unit_ops_archive unit_ops_backup unit_ops_restore unit_cli unit_cli_serve'
 
 # sanitize [UNIT...]: unit tests and TAP under AddressSanitizer and UndefinedBehaviorSanitizer, what has threads under
 # ThreadSanitizer. With names, only these unit tests, and no TAP.
 layer_sanitize() {
-	local units=${*:-all}
 	install_packages $build_packages $test_packages
-	export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 TSAN_OPTIONS=halt_on_error=1 ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1}
-	# shellcheck disable=SC2086
-	step "build with address and undefined: $units" build_preset asan $units
-	if [ $# -gt 0 ]; then step "address, undefined: $*" run_units "$top/build/asan" "$@"; else
-		step 'unit tests, address, undefined' ctest --test-dir "$top/build/asan" --output-on-failure -j2 --timeout 900
+	if [ $# -gt 0 ]; then
+		sanitized asan "$@"
+		sanitized tsan "$@"
+	else
+		step 'build all with address, undefined' build_preset asan all
+		step 'unit tests, address, undefined' ctest --test-dir "$top/build/asan" --output-on-failure -j"$(nproc)" --timeout 900
+		# shellcheck disable=SC2086
+		sanitized tsan $thread_units
+		step 'TAP, address, undefined' sanitized_tap
 	fi
-	# shellcheck disable=SC2086
-	step "build with thread: ${*:-$thread_units}" build_preset tsan ${*:-$thread_units}
-	# shellcheck disable=SC2086
-	step "thread: ${*:-$thread_units}" run_units "$top/build/tsan" ${*:-$thread_units}
-	[ $# -gt 0 ] || step 'TAP, address, undefined' sanitized_tap
 }
-# The engine of build/asan under the module of a release. A leak at the end of a process is for the unit tests to find.
-sanitized_tap() {
-	CHECK_BUILD=$top/build/asan CHECK_BUILD_TYPE=Debug ASAN_OPTIONS=detect_leaks=0 "$top/scripts/check.sh" tap
+# sanitized PRESET UNIT...
+sanitized() {
+	local preset=$1
+	shift
+	step "build with $preset: $*" build_preset "$preset" "$@"
+	step "$preset: $*" run_units "$top/build/$preset" "$@"
 }
+export UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
+# The engine of build/asan under the module of a release. The tests know it as TEST_SANITIZED.
+sanitized_tap() { CHECK_BUILD=$top/build/asan CHECK_BUILD_TYPE=Debug CHECK_SANITIZED=1 "$top/scripts/check.sh" tap; }
 
 # fuzz SECONDS [NAME...]: each fuzzer, or those, for that long. What was found interesting stays in build/fuzz/corpus;
 # test/fuzz/corpus/<name>, where there is one, is read as well. keep_corpus NAME... puts what is worth it there.

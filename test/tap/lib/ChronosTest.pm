@@ -176,11 +176,12 @@ sub table_state
 		"SELECT count(*) || ',' || coalesce(md5(string_agg(t::text, '|' ORDER BY t::text)), '-') FROM $table t");
 }
 
-# Calls CODE ten times a second until it is true; dies with MESSAGE after SECONDS.
+# Calls CODE ten times a second until it is true; dies with MESSAGE after SECONDS, under a sanitizer after four
+# times as many.
 sub poll_until
 {
 	my ($code, $message, $seconds) = @_;
-	my $end = time + ($seconds // 120);
+	my $end = time + ($seconds // 120) * ($ENV{TEST_SANITIZED} ? 4 : 1);
 	while (time < $end)
 	{
 		return if $code->();
