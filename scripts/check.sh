@@ -12,10 +12,10 @@
 #   scripts/check.sh --then 18  everything, and then what starts a server with that version too (may be
 #                               repeated); what would not end within CHECK_MINUTES (55), or has no packages
 #                               to be had, is not run, which is said at the end
-#   scripts/check.sh --spread   everything, and then the fuzzers over their corpora and for some seconds, and
-#                               regress with 17, 18 and 19 each, and what starts a server with one of them, on the
-#                               same terms as --then: which one of the three a file meets changes from commit to
-#                               commit
+#   scripts/check.sh --spread   everything, some unit tests under sanitizers, the fuzzers over their corpora and for
+#                               some seconds, and then regress with 17, 18 and 19 each, and what starts a server with
+#                               one of them, on the same terms as --then: which one of the three a file meets changes
+#                               from commit to commit
 #   PROVE_TESTS='test/tap/7*.pl' scripts/check.sh tap
 #   PROVE_FLAGS=-j1             TAP files one at a time, in place of one for each processor
 #   scripts/check.sh packages   the Debian packages of CHECK_RELEASES (bookworm, trixie and sid): built
@@ -266,7 +266,7 @@ then_version() {
 	if ! grep -qx "$major" "$work/roots.made"; then
 		not_run="$not_run
 not run: PostgreSQL $major: its root file system cannot be made, see above"
-	elif [ $((SECONDS + ${then_took:-$((SECONDS / 2))})) -gt $((${CHECK_MINUTES:-55} * 60)) ]; then
+	elif [ $((SECONDS + ${then_took:-$(((SECONDS - sanitizing) / 2))})) -gt $((${CHECK_MINUTES:-55} * 60)) ]; then
 		not_run="$not_run
 not run: PostgreSQL $major: it would not end within ${CHECK_MINUTES:-55} minutes: scripts/check.sh --pg $major"
 	else
@@ -322,6 +322,9 @@ if [ -n "$majors" ]; then
 fi
 if has lint; then step 'lint' run_lint; fi
 if has unit; then step 'unit tests' run_unit; fi
+# Before the servers, whose tests know the time.
+sanitizing=0
+if [ -n "$spread" ] && has unit; then sanitize_some; fi
 # What pg_upgrade is tested from.
 older=$(installed_postgresql | awk -v newer="$pg_major" '$1 < newer' | tail -n 1)
 screenshots=${CHECK_SCREENSHOTS:-$top/build/screenshots}
