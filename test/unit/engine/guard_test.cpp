@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdio>
 #include <fstream>
 #include <functional>
 #include <string>
@@ -29,6 +30,8 @@ public:
         int ends[2];
         EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
         channel_ = ends[0];
+        // What is buffered is this process's own: ThreadSanitizer writes it where a child ends.
+        std::fflush(nullptr);
         guard_ = fork();
         if (guard_ == 0) {
             dup2(ends[1], STDIN_FILENO);
