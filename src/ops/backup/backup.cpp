@@ -30,11 +30,11 @@ std::string Work::directory(const repo::Manifest& manifest) const {
     return repo::backup_path(request.stanza, manifest.label);
 }
 
-StoreForm Work::form(const repo::Manifest& manifest) const {
-    return {
-        request.compress_type,
-        request.compress_level.value_or(compress::default_compress_level(request.compress_type)),
-        manifest.cipher_pass};
+repo::Encoding Work::encoding(const repo::Manifest& manifest) const {
+    const compress::CompressType type = request.compress_type;
+    return repo::set_encoding(
+        type, request.compress_level.value_or(compress::default_compress_level(type)),
+        manifest.cipher_pass);
 }
 
 Result<Opened> open(const Scope& scope, const BackupRequest& request) {

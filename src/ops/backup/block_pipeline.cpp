@@ -33,19 +33,12 @@ namespace {
 
 constexpr std::size_t kManySmall = 64 * 1024;
 
-/// What a super block, or with compress_type none a map, is stored as.
-Result<std::string> encode(const StoreForm& form, io::Bytes content) {
+/// What a super block, or a map, is stored as.
+Result<std::string> encode(const repo::Encoding& encoding, io::Bytes content) {
     io::MemorySink stored;
-    std::unique_ptr<io::Sink> encryptor;
-    io::Sink* next = &stored;
-    if (form.encrypted()) {
-        encryptor = crypto::make_encryptor(form.passphrase, crypto::CipherForm::raw, *next);
-        next = encryptor.get();
-    }
-    const auto compressor = compress::make_compressor(form.compress_type, form.compress_level,
-                                                      compress::Form::raw, *next);
-    CHRONOS_TRY(compressor->write(content));
-    CHRONOS_TRY(compressor->finish());
+    repo::Encoder encoder(encoding, stored);
+    CHRONOS_TRY(encoder.write(content));
+    CHRONOS_TRY(encoder.finish());
     return std::move(stored.content);
 }
 
@@ -54,8 +47,8 @@ Result<std::string> encode(const StoreForm& form, io::Bytes content) {
 /// A super block on its way: content first, stored form when it is done.
 class BlockCutter::Task final : public WorkShare::Task {
 public:
-    Task(const StoreForm& form, std::string content)
-        : form_(form), content_(std::move(content)), size_(content_.size()) {}
+    Task(const repo::Encoding& encoding, std::string content)
+        : encoding_(encoding), content_(std::move(content)), size_(content_.size()) {}
 
     std::uint64_t content_size() const { return size_; }
     Result<std::string> take() { return std::move(stored_); }
@@ -63,7 +56,7 @@ public:
 private:
     void run() noexcept override {
         try {
-            stored_ = encode(form_, io::bytes(content_));
+            stored_ = encode(encoding_, io::bytes(content_));
             std::string().swap(content_);
         } catch (const std::bad_alloc&) {
             stored_ = Error(ErrorKind::memory, "out of memory");
@@ -72,14 +65,16 @@ private:
         }
     }
 
-    const StoreForm form_;
+    const repo::Encoding encoding_;
     std::string content_;
     std::uint64_t size_;
     Result<std::string> stored_ = std::string();
 };
 
 BlockCutter::BlockCutter(BlockForm form, OpenTarget open_target, WorkShare& share)
-    : form_(std::move(form)), open_target_(std::move(open_target)), share_(share) {}
+    : form_(std::move(form)), open_target_(std::move(open_target)), share_(share) {
+    form_.encoding.form = compress::Form::raw;
+}
 
 BlockCutter::~BlockCutter() = default;
 
@@ -118,7 +113,7 @@ Result<> BlockCutter::end_block(std::size_t block_size) {
 }
 
 Result<> BlockCutter::close_super_block() {
-    auto task = std::make_shared<Task>(form_.form, std::exchange(super_block_, {}));
+    auto task = std::make_shared<Task>(form_.encoding, std::exchange(super_block_, {}));
     block_start_ = 0;
     position_ = 0;
     ++closed_;
@@ -166,10 +161,10 @@ Result<> BlockCutter::finish() {
 Result<> BlockCutter::store_map() {
     if (!stored_) CHRONOS_TRY(store({}));
     resolve_places();
-    StoreForm form = form_.form;
-    form.compress_type = compress::CompressType::none;
+    repo::Encoding encoding = form_.encoding;
+    encoding.compress_type = compress::CompressType::none;
     const std::string text = repo::format_block_map(map_, form_.geometry);
-    const std::string data = CHRONOS_TRY(encode(form, io::bytes(text)));
+    const std::string data = CHRONOS_TRY(encode(encoding, io::bytes(text)));
     map_size_ = data.size();
     return store(data);
 }

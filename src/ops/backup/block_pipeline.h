@@ -17,7 +17,7 @@ namespace chronos::ops::backup {
 
 /// How one file is stored as blocks.
 struct BlockForm {
-    StoreForm form;  ///< framing is raw whatever it says
+    repo::Encoding encoding;  ///< in raw form whatever it says
     repo::BlockGeometry geometry;
     std::uint64_t super_block_size = 0;  ///< bytes, a multiple of the block size
     std::uint32_t reference = 0;         ///< of the backup being made

@@ -80,7 +80,7 @@ private:
     /// Where a file is stored, in the framing that belongs there.
     struct Target {
         Bundle::Member member;
-        StoreForm form;
+        repo::Encoding encoding;
     };
     Result<CopyOutcome> copy_control_file(const Item& item);
     Result<bool> has_content(LiveFile& source, const Item& item, const repo::Sha1Text& checksum);
@@ -153,7 +153,7 @@ Copier::Item Copier::item_of(const PlannedFile& planned, Bundle* bundle) const {
 Result<CopyOutcome> Copier::copy_control_file(const Item& item) {
     const std::string content = CHRONOS_TRY(pgdata::read_control_file_content(settings_.pgdata));
     Target target = CHRONOS_TRY(make_target(item));
-    StorePipeline pipeline(target.form, std::move(target.member.sink), {});
+    StorePipeline pipeline(target.encoding, std::move(target.member.sink), {});
     CHRONOS_TRY(pipeline.write(io::bytes(content)));
     read_(content.size());
     StoredAs stored = CHRONOS_TRY(pipeline.finish());
@@ -185,7 +185,7 @@ Result<bool> Copier::is_whole(const repo::ManifestFile& file, io::Source& stored
     if (sha1.size() != file.repo_size) return false;
     const std::string stored_checksum = sha1.hex();
     if (!file.repo_checksum.empty()) return file.repo_checksum == stored_checksum;
-    if (!settings_.form.transforms()) return file.checksum == stored_checksum;
+    if (!settings_.encoding.transforms()) return file.checksum == stored_checksum;
     // pgBackRest before 2.44 does not know the checksum of stored bytes, and before 2.46 not blocks
     // as they are now.
     if (file.block_incremental()) return false;
@@ -225,7 +225,7 @@ Result<StoredAs> Copier::store(LiveFile& source, const Item& item) {
     if (settings_.manifest->bundle && CHRONOS_TRY(source.read_at(0, {buffer_.get(), 1})) == 0)
         return StoredAs{};
     Target target = CHRONOS_TRY(make_target(item));
-    StorePipeline pipeline(target.form, std::move(target.member.sink),
+    StorePipeline pipeline(target.encoding, std::move(target.member.sink),
                            page_check_of(source, item.file.name));
     CHRONOS_TRY(pump(source, item, pipeline));
     StoredAs stored = CHRONOS_TRY(pipeline.finish());
@@ -271,7 +271,7 @@ Result<CopyOutcome> Copier::store_blocks(LiveFile& source, const Item& item) {
 
 BlockForm Copier::block_form(const Item& item) const {
     BlockForm form;
-    form.form = settings_.form;
+    form.encoding = settings_.encoding;
     form.geometry = {item.blocks.block_size, item.blocks.checksum_size};
     form.super_block_size =
         super_block_size(*settings_.blocks, settings_.manifest->type, item.blocks.block_size);
@@ -290,14 +290,14 @@ repo::BlockMap Copier::read_prior_map(const Item& item) const {
 }
 
 Result<Copier::Target> Copier::make_target(const Item& item) {
-    Target target{{}, settings_.form};
+    Target target{{}, settings_.encoding};
     if (item.bundle != nullptr) {
         target.member = CHRONOS_TRY(item.bundle->add_member());
-        target.form.raw = settings_.manifest->bundle_raw;
+        target.encoding.form = repo::member_form(*settings_.manifest);
         return target;
     }
     target.member.sink = CHRONOS_TRY(
-        create(stored_name(settings_.directory, item.file.name, settings_.form.compress_type)));
+        create(stored_name(settings_.directory, item.file.name, settings_.encoding.compress_type)));
     return target;
 }
 

@@ -25,7 +25,7 @@ struct CopySettings {
     /// entries; a file's name stays, and nobody else touches the entry of a file being copied.
     const repo::Manifest* manifest = nullptr;
     const repo::Manifest* prior = nullptr;  ///< null for a full backup
-    StoreForm form;                         ///< of files outside of bundles
+    repo::Encoding encoding;                ///< of files outside of bundles
     const BlockRules* blocks = nullptr;     ///< used if the manifest says `block_incr`
     ClockGate* gate = nullptr;              ///< before jobs that are held
     bool check_pages = false;

@@ -90,7 +90,7 @@ CopySettings MonitoredCopy::copy_settings() const {
     settings.pgdata = work.cluster.pgdata;
     settings.manifest = &planned_.manifest;
     settings.prior = planned_.prior ? &*planned_.prior : nullptr;
-    settings.form = work.form(planned_.manifest);
+    settings.encoding = work.encoding(planned_.manifest);
     settings.gate = planned_.gate.get();
     settings.check_pages = planned_.manifest.options.checksum_page.value_or(false);
     settings.page_header_check = work.request.page_header_check;

@@ -10,6 +10,7 @@
 #include "chronos/base/progress.h"
 #include "chronos/db/connection.h"
 #include "chronos/ops/backup/backup.h"
+#include "chronos/repo/encoding.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/manifest.h"
 #include "chronos/repo/side/outside_config.h"
@@ -19,7 +20,6 @@
 #include "ops/backup/plan.h"
 #include "ops/backup/server_side.h"
 #include "ops/backup/stages.h"
-#include "ops/backup/store_pipeline.h"
 #include "ops/backup/throughput.h"
 
 /// A backup as a row of values, each made of the one before:
@@ -73,7 +73,7 @@ struct Work {
     storage::Storage& storage() const { return *request.repository.storage; }
     /// Of the backup, e.g. "backup/main/20261120-075745F".
     std::string directory(const repo::Manifest& manifest) const;
-    StoreForm form(const repo::Manifest& manifest) const;
+    repo::Encoding encoding(const repo::Manifest& manifest) const;
 };
 
 /// The cluster is the stanza's; what the backup is based on, and so its type and its options. An

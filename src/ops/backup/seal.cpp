@@ -6,6 +6,7 @@
 #include "chronos/pgdata/wal.h"
 #include "ops/backup/copy.h"
 #include "ops/backup/phases.h"
+#include "ops/backup/store_pipeline.h"
 #include "ops/backup/wal.h"
 
 namespace chronos::ops::backup {
@@ -67,11 +68,12 @@ void add_entry(repo::Manifest& manifest, repo::ManifestFile file) {
 }
 
 Result<> store_text(Copied& copied, const std::string& name, const std::string& content) {
-    const StoreForm form = copied.work.form(copied.manifest);
+    const repo::Encoding encoding = copied.work.encoding(copied.manifest);
     const std::string object =
-        stored_name(copied.work.directory(copied.manifest), name, form.compress_type);
+        stored_name(copied.work.directory(copied.manifest), name, encoding.compress_type);
     StorePipeline pipeline(
-        form, CHRONOS_TRY(copied.work.storage().create(object, storage::WriteMode::atomic)), {});
+        encoding, CHRONOS_TRY(copied.work.storage().create(object, storage::WriteMode::atomic)),
+        {});
     CHRONOS_TRY_DOING(pipeline.write(io::bytes(content)), "store '" + name + "'");
     const StoredAs stored = CHRONOS_TRY_DOING(pipeline.finish(), "store '" + name + "'");
     repo::ManifestFile file;
@@ -107,7 +109,7 @@ Result<> collect_wal(const Scope& scope, Copied& copied) {
     const std::vector<repo::ArchivedSegment> segments =
         CHRONOS_TRY(wait_for_wal(work.request, work.archive, range, scope.cancel));
     if (!work.request.archive_copy) return {};
-    const WalCopy to{work.directory(copied.manifest), work.form(copied.manifest),
+    const WalCopy to{work.directory(copied.manifest), work.encoding(copied.manifest),
                      range.segment_size, copied.manifest.timestamp_stop};
     for (repo::ManifestFile& file :
          CHRONOS_TRY(copy_wal(work.request.repository, work.archive, segments, to, scope.cancel)))
@@ -125,7 +127,7 @@ Result<> complete_manifest(const Scope& scope, Copied& copied) {
     repo::ManifestOptions& options = manifest.options;
     options.backup_standby = false;
     options.buffer_size = work.request.buffer_size;
-    options.compress_level = work.form(manifest).compress_level;
+    options.compress_level = work.encoding(manifest).compress_level;
     options.compress_level_network = work.request.compress_level_network;
     options.process_max = work.request.process_max;
     return {};

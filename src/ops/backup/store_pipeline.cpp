@@ -24,22 +24,13 @@ void StoredAs::apply_to(repo::ManifestFile& file) const {
             file.page_error_ranges.emplace_back(first, last);
 }
 
-StorePipeline::StorePipeline(const StoreForm& form, std::unique_ptr<io::Sink> target,
+StorePipeline::StorePipeline(const repo::Encoding& encoding, std::unique_ptr<io::Sink> target,
                              std::optional<PageCheck> page_check)
     : target_(std::move(target)) {
     io::Sink* next = target_.get();
-    if (form.transforms()) next = &stored_.emplace(*next);
-    if (form.encrypted()) {
-        encryptor_ = crypto::make_encryptor(
-            form.passphrase, form.raw ? crypto::CipherForm::raw : crypto::CipherForm::normal,
-            *next);
-        next = encryptor_.get();
-    }
-    if (form.compress_type != compress::CompressType::none) {
-        compressor_ = compress::make_compressor(
-            form.compress_type, form.compress_level,
-            form.raw ? compress::Form::raw : compress::Form::normal, *next);
-        next = compressor_.get();
+    if (encoding.transforms()) {
+        next = &stored_.emplace(*next);
+        next = &encoder_.emplace(encoding, *next);
     }
     if (page_check)
         next = &pages_.emplace(page_check->options, std::move(page_check->reread), *next);

@@ -10,28 +10,14 @@ namespace {
 /// Stored bytes of a segment in the archive -> stored bytes in the backup. Where both compress
 /// alike only the encryption changes. Returns the bytes stored.
 Result<std::uint64_t> recode(const repo::Repository& repository, const repo::ArchiveInfo& archive,
-                             const repo::ArchivedSegment& segment, const StoreForm& form,
+                             const repo::ArchivedSegment& segment, repo::Encoding to,
                              io::Sink& target) {
+    repo::Encoding from = repo::wal_encoding(repository, archive.cipher_pass, segment.compression);
+    if (from.compress_type == to.compress_type)
+        from.compress_type = to.compress_type = compress::CompressType::none;
     io::CountingSink stored(target);
-    io::Sink* next = &stored;
-    std::unique_ptr<io::Sink> encryptor, compressor, decompressor, decryptor;
-    if (form.encrypted()) {
-        encryptor = crypto::make_encryptor(form.passphrase, crypto::CipherForm::normal, *next);
-        next = encryptor.get();
-    }
-    if (form.compress_type != segment.compression) {
-        compressor = compress::make_compressor(form.compress_type, form.compress_level,
-                                               compress::Form::normal, *next);
-        decompressor =
-            compress::make_decompressor(segment.compression, compress::Form::normal, *compressor);
-        next = decompressor.get();
-    }
-    if (repository.encrypted()) {
-        decryptor = crypto::make_decryptor(archive.cipher_pass, crypto::CipherForm::normal, *next);
-        next = decryptor.get();
-    }
-    const auto source = CHRONOS_TRY(repository.storage->open(segment.object));
-    CHRONOS_TRY(io::copy(*source, *next));
+    repo::Encoder encoder(to, stored);
+    CHRONOS_TRY(repo::decode_object(repository, segment.object, from, encoder));
     return stored.count();
 }
 
@@ -65,10 +51,10 @@ Result<std::vector<repo::ManifestFile>> copy_wal(const repo::Repository& reposit
         file.timestamp = copy.timestamp;
         file.checksum = segment.checksum;
         const auto target = CHRONOS_TRY(repository.storage->create(
-            stored_name(copy.directory, file.name, copy.form.compress_type),
+            stored_name(copy.directory, file.name, copy.encoding.compress_type),
             storage::WriteMode::atomic));
         file.repo_size = CHRONOS_TRY_DOING(
-            recode(repository, archive, segment, copy.form, *target),
+            recode(repository, archive, segment, copy.encoding, *target),
             "copy WAL segment " + segment.segment + " from the archive to the backup");
     }
     return files;

@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "chronos/ops/backup/backup.h"
+#include "chronos/repo/encoding.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/wal_archive.h"
-#include "ops/backup/store_pipeline.h"
 
 namespace chronos::ops::backup {
 
@@ -24,7 +24,7 @@ Result<std::vector<repo::ArchivedSegment>> wait_for_wal(const BackupRequest& req
 
 struct WalCopy {
     std::string directory;  ///< of the backup
-    StoreForm form;
+    repo::Encoding encoding;
     std::uint32_t segment_size = 0;
     UnixTime timestamp = 0;
 };

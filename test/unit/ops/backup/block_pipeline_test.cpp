@@ -21,7 +21,7 @@ constexpr std::uint32_t kBlock = 8192;
 class Chain {
 public:
     Chain(CompressType type, const std::string& passphrase, bool bundle) : bundle_(bundle) {
-        form_ = {type, compress::default_compress_level(type), passphrase};
+        form_ = repo::set_encoding(type, compress::default_compress_level(type), passphrase);
         repository_.storage = storage_;
         if (!passphrase.empty()) repository_.cipher = crypto::CipherType::aes_256_cbc;
         manifest_.cipher_pass = passphrase;
@@ -94,7 +94,7 @@ private:
     }
 
     bool bundle_;
-    StoreForm form_;
+    repo::Encoding form_;
     std::shared_ptr<test::MemoryStorage> storage_ = std::make_shared<test::MemoryStorage>();
     repo::Repository repository_;
     repo::Manifest manifest_;

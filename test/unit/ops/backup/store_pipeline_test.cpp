@@ -24,7 +24,7 @@ private:
     std::string& content_;
 };
 
-StoredAs store(const StoreForm& form, std::string_view content, std::string& stored,
+StoredAs store(const repo::Encoding& form, std::string_view content, std::string& stored,
                std::optional<PageCheck> check = {}) {
     StorePipeline pipeline(form, std::make_unique<StringSink>(stored), std::move(check));
     EXPECT_OK(pipeline.write(io::bytes(content)));
@@ -33,14 +33,15 @@ StoredAs store(const StoreForm& form, std::string_view content, std::string& sto
     return *result;
 }
 
-std::string restore(const StoreForm& form, std::string_view stored) {
+std::string restore(const repo::Encoding& form, std::string_view stored) {
     io::MemorySink plain;
     const auto decompressor =
         compress::make_decompressor(form.compress_type, compress::Form::normal, plain);
     std::unique_ptr<io::Sink> decryptor;
     io::Sink* first = decompressor.get();
     if (form.encrypted()) {
-        decryptor = crypto::make_decryptor(form.passphrase, crypto::CipherForm::normal, *first);
+        decryptor =
+            crypto::make_decryptor(form.passphrase->secret(), crypto::CipherForm::normal, *first);
         first = decryptor.get();
     }
     EXPECT_OK(first->write(io::bytes(stored)));
@@ -52,7 +53,8 @@ class StoreForms : public testing::TestWithParam<std::tuple<CompressType, const 
 
 TEST_P(StoreForms, DescribeWhatWasStored) {
     const auto [type, passphrase] = GetParam();
-    const StoreForm form{type, compress::default_compress_level(type), passphrase};
+    const repo::Encoding form =
+        repo::set_encoding(type, compress::default_compress_level(type), passphrase);
     const std::string content = random_text(300'001);
     std::string stored;
     const StoredAs as = store(form, content, stored);
@@ -78,7 +80,7 @@ INSTANTIATE_TEST_SUITE_P(All, StoreForms,
 TEST(StorePipeline, AnEmptyFileHasStoredBytesButNoChecksumOfItsOwn) {
     std::string stored;
     repo::ManifestFile file;
-    store({CompressType::gz, 6, ""}, "", stored).apply_to(file);
+    store(repo::set_encoding(CompressType::gz, 6, ""), "", stored).apply_to(file);
     EXPECT_EQ(file.size, 0u);
     EXPECT_EQ(file.checksum, "");
     EXPECT_EQ(file.repo_size, 20u);
