@@ -22,11 +22,11 @@
 #include <algorithm>
 
 #include "chronos/base/log.h"
-#include "chronos/compress/compress.h"
 #include "chronos/ops/archive/get.h"
 #include "chronos/ops/archive/stream.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/archives.h"
+#include "chronos/repo/encoding.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/local/stanza_memory.h"
 #include "chronos/repo/manifest_store.h"
@@ -207,16 +207,10 @@ Result<> Get::fetch_from(const Candidate& candidate) const {
 }
 
 Result<> Get::decode_to(io::Sink& sink, const Candidate& candidate) const {
-    const std::unique_ptr<io::Sink> decompressor =
-        compress::make_decompressor(candidate.stored.compression, compress::Form::normal, sink);
-    std::unique_ptr<io::Sink> decryptor;
-    if (candidate.repository->encrypted())
-        decryptor =
-            crypto::make_decryptor(candidate.passphrase, crypto::CipherForm::normal, *decompressor);
-    const std::unique_ptr<io::Source> source =
-        CHRONOS_TRY(candidate.repository->storage->open(candidate.stored.object));
-    CHRONOS_TRY(io::copy(*source, decryptor ? *decryptor : *decompressor));
-    return {};
+    return repo::decode_object(*candidate.repository, candidate.stored.object,
+                               repo::wal_encoding(*candidate.repository, candidate.passphrase,
+                                                  candidate.stored.compression),
+                               sink);
 }
 
 }  // namespace

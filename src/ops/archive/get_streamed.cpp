@@ -7,11 +7,11 @@
 #include <cstdio>
 
 #include "chronos/base/log.h"
-#include "chronos/compress/compress.h"
 #include "chronos/crypto/hash.h"
 #include "chronos/ops/archive/stream.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/archives.h"
+#include "chronos/repo/encoding.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/side/wal_notes.h"
 #include "ops/archive/missing.h"
@@ -192,15 +192,9 @@ Result<> StreamedGet::fetch_piece(const Chain& chain, const repo::WalPiece& piec
                                   VerifiedFile& file) const {
     const std::uint32_t size = piece.end - piece.begin;
     PieceSink plain(file, std::min<std::uint64_t>(chain.end, piece.end) - piece.begin, size);
-    const auto decompressor =
-        compress::make_decompressor(piece.compression, compress::Form::normal, plain);
-    std::unique_ptr<io::Sink> decryptor;
-    if (chain.repository->encrypted())
-        decryptor =
-            crypto::make_decryptor(chain.passphrase, crypto::CipherForm::normal, *decompressor);
-    const auto source = CHRONOS_TRY(
-        chain.repository->storage->open(piece.object(settings_.stanza, chain.archive_id)));
-    CHRONOS_TRY(io::copy(*source, decryptor ? *decryptor : *decompressor));
+    CHRONOS_TRY(repo::decode_object(
+        *chain.repository, piece.object(settings_.stanza, chain.archive_id),
+        repo::wal_encoding(*chain.repository, chain.passphrase, piece.compression), plain));
     if (plain.size() != size || plain.hex() != piece.checksum)
         return Error(ErrorKind::checksum, "content does not have the checksum " + piece.checksum)
             .with_hint("Without this object the recovery ends with the segment before.");

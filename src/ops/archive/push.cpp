@@ -12,6 +12,7 @@
 #include "chronos/pgdata/timeline_history.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/pgdata/wal_extent.h"
+#include "chronos/repo/encoding.h"
 #include "chronos/repo/local/lock.h"
 #include "chronos/repo/side/kept_aside.h"
 #include "chronos/repo/side_files.h"
@@ -36,10 +37,8 @@ constexpr std::size_t kPackedBytesMax = std::size_t{32} << 20;
 struct Branch {
     unsigned key = 1;
     std::unique_ptr<io::Sink> object;
-    std::unique_ptr<io::Sink> encryptor;  ///< may be absent
+    std::unique_ptr<repo::Encoder> encoder;  ///< of what is compressed already, for all branches
     std::optional<Error> error;
-
-    io::Sink& entry() { return encryptor ? *encryptor : *object; }
 };
 
 /// Hands what it gets to every branch. One that fails is dropped, its error kept: the others must
@@ -60,10 +59,10 @@ private:
         bool alive = false;
         for (Branch& branch : branches_) {
             if (branch.error) continue;
-            Result<> result = step(branch.entry());
+            Result<> result = step(*branch.encoder);
             if (!result) {
                 branch.error = std::move(result).error();
-                branch.encryptor.reset();
+                branch.encoder.reset();
                 branch.object.reset();
             }
             alive = alive || !branch.error;
@@ -81,9 +80,9 @@ Result<Branch> open_branch(const Target& target, const std::string& object) {
     CHRONOS_TRY(repo::check_side_file(*target.repository, object));
     branch.object =
         CHRONOS_TRY(target.repository->storage->create(object, storage::WriteMode::atomic));
-    if (target.repository->encrypted())
-        branch.encryptor =
-            crypto::make_encryptor(target.passphrase, crypto::CipherForm::normal, *branch.object);
+    branch.encoder = std::make_unique<repo::Encoder>(
+        repo::wal_encoding(*target.repository, target.passphrase, compress::CompressType::none),
+        *branch.object);
     return branch;
 }
 
@@ -273,8 +272,10 @@ Result<std::optional<PackedSegment>> ArchivePusher::Impl::pack(Job& job, std::st
 void ArchivePusher::Impl::stream_segment(Job& job, const WalSource& source,
                                          const std::string& checksum) const {
     store_segment(job, checksum, [&](io::Sink& sink) {
-        return source.copy_to(*compress::make_compressor(
-            settings_.compress_type, settings_.compress_level, compress::Form::normal, sink));
+        repo::Encoder compressor(
+            {.compress_type = settings_.compress_type, .compress_level = settings_.compress_level},
+            sink);
+        return source.copy_to(compressor);
     });
 }
 

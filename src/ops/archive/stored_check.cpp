@@ -1,20 +1,11 @@
 #include "ops/archive/stored_check.h"
 
-#include <memory>
-
-#include "chronos/compress/compress.h"
-#include "chronos/crypto/cipher.h"
 #include "chronos/crypto/hash.h"
+#include "chronos/repo/encoding.h"
 #include "chronos/storage/durable.h"
 
 namespace chronos::ops::archive {
 namespace {
-
-class Nowhere final : public io::Sink {
-public:
-    Result<> write(io::Bytes) override { return {}; }
-    Result<> finish() override { return {}; }
-};
 
 /// Of what is stored, and not of the way to it.
 bool is_damage(ErrorKind kind) {
@@ -23,16 +14,11 @@ bool is_damage(ErrorKind kind) {
 }
 
 Result<std::string> content_sha1(const Target& target, const repo::ArchivedSegment& stored) {
-    Nowhere nowhere;
+    io::NullSink nowhere;
     crypto::Sha1Sink sha1(nowhere);
-    const auto decompressor =
-        compress::make_decompressor(stored.compression, compress::Form::normal, sha1);
-    std::unique_ptr<io::Sink> decryptor;
-    if (target.repository->encrypted())
-        decryptor =
-            crypto::make_decryptor(target.passphrase, crypto::CipherForm::normal, *decompressor);
-    const auto source = CHRONOS_TRY(target.repository->storage->open(stored.object));
-    CHRONOS_TRY(io::copy(*source, decryptor ? *decryptor : *decompressor));
+    CHRONOS_TRY(repo::decode_object(
+        *target.repository, stored.object,
+        repo::wal_encoding(*target.repository, target.passphrase, stored.compression), sha1));
     return sha1.hex();
 }
 

@@ -14,6 +14,7 @@
 #include "chronos/pgdata/control_file.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/pgdata/wal_commits.h"
+#include "chronos/repo/encoding.h"
 #include "chronos/repo/side/wal_notes.h"
 #include "chronos/repo/side_files.h"
 #include "chronos/repo/wal_archive.h"
@@ -247,14 +248,12 @@ Result<> WalStreamer::Impl::store_piece(const Target& target, const repo::WalPie
     CHRONOS_TRY(repo::check_side_file(*target.repository, name));
     const std::unique_ptr<io::Sink> object =
         CHRONOS_TRY(target.repository->storage->create(name, storage::WriteMode::atomic));
-    std::unique_ptr<io::Sink> encryptor;
-    if (target.repository->encrypted())
-        encryptor = crypto::make_encryptor(target.passphrase, crypto::CipherForm::normal, *object);
-    const std::unique_ptr<io::Sink> compressor =
-        compress::make_compressor(piece.compression, settings_.compress_level,
-                                  compress::Form::normal, encryptor ? *encryptor : *object);
-    CHRONOS_TRY(compressor->write(content));
-    return compressor->finish();
+    repo::Encoding encoding =
+        repo::wal_encoding(*target.repository, target.passphrase, piece.compression);
+    encoding.compress_level = settings_.compress_level;
+    repo::Encoder encoder(encoding, *object);
+    CHRONOS_TRY(encoder.write(content));
+    return encoder.finish();
 }
 
 /// Those that begin at `from` or behind it.

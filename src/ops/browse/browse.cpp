@@ -6,6 +6,7 @@
 #include <array>
 
 #include "chronos/base/text.h"
+#include "chronos/repo/encoding.h"
 #include "chronos/repo/info.h"
 
 namespace chronos::ops::browse {
@@ -154,8 +155,8 @@ Result<> get(const Place& place, bool raw, io::Sink& sink) {
         CHRONOS_TRY(io::copy(**source, sink));
         return {};
     }
-    const auto decryptor = crypto::make_decryptor(pass, crypto::CipherForm::normal, sink);
-    CHRONOS_TRY_DOING(io::copy(**source, *decryptor),
+    repo::Decoder decryptor({.passphrase = crypto::Passphrase(pass)}, sink);
+    CHRONOS_TRY_DOING(io::copy(**source, decryptor),
                       "decrypt '" + repository.storage->describe(name) + "'");
     return {};
 }

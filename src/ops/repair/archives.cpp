@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "chronos/base/text.h"
-#include "chronos/compress/compress.h"
 #include "chronos/pgdata/wal.h"
+#include "chronos/repo/encoding.h"
 #include "chronos/repo/wal_archive.h"
 
 namespace chronos::ops::repair {
@@ -30,12 +30,11 @@ private:
 Result<std::optional<std::uint64_t>> system_id_of(const Place& place, const std::string& object) {
     const auto source = CHRONOS_TRY(place.storage.open(object));
     HeadSink head;
-    const auto decompressor = compress::make_decompressor(compress::compress_type_of_name(object),
-                                                          compress::Form::normal, head);
+    repo::Decoder decompressor({.compress_type = compress::compress_type_of_name(object)}, head);
     std::vector<std::byte> buffer(io::kBufferSize);
     for (;;) {
         const std::size_t count = CHRONOS_TRY(source->read(buffer));
-        if (count == 0 || !decompressor->write({buffer.data(), count})) break;
+        if (count == 0 || !decompressor.write({buffer.data(), count})) break;
     }
     if (head.head().size() < pgdata::kWalHeaderSize) return std::optional<std::uint64_t>();
     const auto header = pgdata::parse_wal_header(head.head());

@@ -10,13 +10,12 @@
 #include <thread>
 
 #include "chronos/base/text.h"
-#include "chronos/compress/compress.h"
-#include "chronos/crypto/cipher.h"
 #include "chronos/crypto/hash.h"
 #include "chronos/io/worker_pool.h"
 #include "chronos/pgdata/server_parameters.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/pgdata/wal_extent.h"
+#include "chronos/repo/encoding.h"
 #include "chronos/repo/side/wal_notes.h"
 #include "chronos/repo/stored_file.h"
 #include "chronos/repo/wal_archive.h"
@@ -234,15 +233,9 @@ private:
 
 Result<> read_object(const Place& place, const std::string& object,
                      compress::CompressType compression, io::Sink& content) {
-    const auto source = CHRONOS_TRY(place.repository->storage->open(object));
-    const auto decompressor =
-        compress::make_decompressor(compression, compress::Form::normal, content);
-    const auto decryptor =
-        place.pass.empty()
-            ? nullptr
-            : crypto::make_decryptor(place.pass, crypto::CipherForm::normal, *decompressor);
-    CHRONOS_TRY(io::copy(*source, decryptor ? *decryptor : *decompressor));
-    return {};
+    return repo::decode_object(*place.repository, object,
+                               repo::wal_encoding(*place.repository, place.pass, compression),
+                               content);
 }
 
 /// Kind checksum: it is not what its name says, nor is what cannot be decoded; archive-get takes

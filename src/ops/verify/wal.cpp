@@ -10,12 +10,11 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
-#include "chronos/compress/compress.h"
-#include "chronos/crypto/cipher.h"
 #include "chronos/crypto/hash.h"
 #include "chronos/pgdata/timeline_history.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/pgdata/wal_extent.h"
+#include "chronos/repo/encoding.h"
 #include "chronos/repo/wal_archive.h"
 #include "chronos/storage/parallel.h"
 #include "ops/verify/ledger.h"
@@ -272,15 +271,9 @@ private:
         const Timeline timeline = pgdata::timeline_of_segment(job.name.segment);
         SegmentSink header({pgdata::WalReader::Depth::records, timeline, begin_of(timeline)});
         crypto::Sha1Sink sha1(header);
-        const auto decompressor =
-            compress::make_decompressor(job.name.compression, compress::Form::normal, sha1);
-        const auto decryptor =
-            scope_.repository.encrypted()
-                ? crypto::make_decryptor(archive_.pass, crypto::CipherForm::normal, *decompressor)
-                : nullptr;
-        const auto source = CHRONOS_TRY(scope_.repository.storage->open(
-            repo::archive_path(scope_.stanza()) + "/" + job.entry->name));
-        CHRONOS_TRY(io::copy(*source, decryptor ? *decryptor : *decompressor));
+        CHRONOS_TRY(repo::decode_object(
+            scope_.repository, repo::archive_path(scope_.stanza()) + "/" + job.entry->name,
+            repo::wal_encoding(scope_.repository, archive_.pass, job.name.compression), sha1));
         if (const std::string actual = sha1.hex(); actual != job.name.checksum)
             return Error(ErrorKind::checksum,
                          "the content has SHA-1 " + actual + ", which is not the one in the name");

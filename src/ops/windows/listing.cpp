@@ -4,8 +4,8 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
-#include "chronos/compress/compress.h"
 #include "chronos/pgdata/wal.h"
+#include "chronos/repo/encoding.h"
 #include "chronos/repo/wal_archive.h"
 
 namespace chronos::ops::windows {
@@ -37,13 +37,10 @@ std::string_view segment_of(std::string_view name) {
 Result<std::uint32_t> read_segment_size(const repo::Repository& repository,
                                         const std::string& object, const std::string& pass) {
     HeadSink head;
-    const auto decompressor = compress::make_decompressor(compress::compress_type_of_name(object),
-                                                          compress::Form::normal, head);
-    std::unique_ptr<io::Sink> decryptor;
-    if (repository.encrypted())
-        decryptor = crypto::make_decryptor(pass, crypto::CipherForm::normal, *decompressor);
+    repo::Decoder decoder(
+        repo::wal_encoding(repository, pass, compress::compress_type_of_name(object)), head);
     const auto source = CHRONOS_TRY(repository.storage->open(object));
-    const auto pumped = io::pump(*source, decryptor ? *decryptor : *decompressor, 4096);
+    const auto pumped = io::pump(*source, decoder, 4096);
     if (!pumped && head.head.size() < pgdata::kWalHeaderSize) return pumped.error();
     return CHRONOS_TRY(pgdata::parse_wal_header(head.head)).segment_size;
 }
