@@ -7,7 +7,7 @@
 #include <tuple>
 
 #include "chronos/crypto/hash.h"
-#include "chronos/repo/encoding.h"
+#include "chronos/storage/forwarding.h"
 
 // Source: docs/format/bundles-and-blocks.md.
 namespace chronos::repo {
@@ -76,6 +76,24 @@ Result<> decode_whole(const Context& context, const StoredLocation& stored, io::
         CHRONOS_TRY(file_encoding(context.repository, context.manifest, context.file));
     return decode_object(context.repository, stored.object, encoding, content, stored.range);
 }
+
+/// Lets `count` bytes of a bundle through; fewer are an error.
+class SliceSource final : public io::Source {
+public:
+    SliceSource(io::Source& source, std::uint64_t count) : source_(source), left_(count) {}
+    Result<std::size_t> read(io::MutableBytes out) override {
+        if (left_ == 0) return std::size_t{0};
+        const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), left_));
+        const std::size_t count = CHRONOS_TRY(source_.read(out.first(wanted)));
+        if (count == 0) return Error(ErrorKind::file_read, "unexpected end of bundle");
+        left_ -= count;
+        return count;
+    }
+
+private:
+    io::Source& source_;
+    std::uint64_t left_;
+};
 
 /// That the map is one of this file in this chain of backups.
 Result<> check_map(const Context& context, const BlockMap& map) {
@@ -349,6 +367,51 @@ Result<> read_whole_file(const Repository& repository, const std::string& stanza
         return std::move(result).error().while_doing(
             doing(context, stored.object, stored.range.offset_bytes));
     return result;
+}
+
+StoredRun::StoredRun(const Repository& repository, StoredLocation location, Encoding encoding,
+                     std::unique_ptr<io::Source> source)
+    : repository_(repository),
+      location_(std::move(location)),
+      encoding_(std::move(encoding)),
+      source_(std::move(source)),
+      at_(location_.range.offset_bytes) {}
+
+Result<StoredRun> StoredRun::open(const Repository& repository, const std::string& stanza,
+                                  const Manifest& manifest, const ManifestFile& first,
+                                  const ManifestFile& last) {
+    StoredLocation location = locate(stanza, manifest, first);
+    location.range.size_bytes = last.bundle_offset + last.repo_size - first.bundle_offset;
+    Encoding encoding = CHRONOS_TRY(file_encoding(repository, manifest, first));
+    auto source = CHRONOS_TRY(repository.storage->open(location.object, location.range));
+    return StoredRun(repository, std::move(location), std::move(encoding), std::move(source));
+}
+
+Result<> StoredRun::go_to(const ManifestFile& file) {
+    SliceSource skipped(*source_, file.bundle_offset - at_);
+    io::NullSink nowhere;
+    CHRONOS_TRY(io::pump(skipped, nowhere));
+    at_ = file.bundle_offset;
+    file_ = &file;
+    return {};
+}
+
+Result<> StoredRun::read_whole(io::Sink& sink) {
+    Decoder decoder(encoding_, sink);
+    SliceSource member(*source_, file_->repo_size);
+    CHRONOS_TRY(io::copy(member, decoder));
+    at_ += file_->repo_size;
+    return {};
+}
+
+Result<Repository> StoredRun::hold() {
+    SliceSource member(*source_, file_->repo_size);
+    std::string content = CHRONOS_TRY(io::read_all(member));
+    at_ += file_->repo_size;
+    Repository at_hand = repository_;
+    at_hand.storage = std::make_shared<storage::HeldRegion>(
+        repository_.storage, location_.object, file_->bundle_offset, std::move(content));
+    return at_hand;
 }
 
 Result<BlockMap> read_block_map(const Repository& repository, const std::string& stanza,

@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "chronos/repo/block_map.h"
+#include "chronos/repo/encoding.h"
 #include "chronos/repo/manifest.h"
 #include "chronos/repo/repository.h"
 
@@ -24,6 +26,39 @@ StoredLocation locate(const std::string& stanza, const Manifest& manifest,
 /// and object. Does not compare the checksum: the caller's sink does.
 Result<> read_whole_file(const Repository& repository, const std::string& stanza,
                          const Manifest& manifest, const ManifestFile& file, io::Sink& sink);
+
+/// Members of one bundle, out of one read of it, which is what counts where a request takes longer
+/// than its bytes. What it is made from must outlive it. One thread.
+class StoredRun {
+public:
+    /// For `first`, `last` and those between them: members of the same bundle of the same backup.
+    static Result<StoredRun> open(const Repository& repository, const std::string& stanza,
+                                  const Manifest& manifest, const ManifestFile& first,
+                                  const ManifestFile& last);
+
+    const std::string& object() const { return location_.object; }
+
+    /// In order of offset, without overlaps; what lies in front of the file is read over.
+    Result<> go_to(const ManifestFile& file);
+    /// Of the file gone to, once, if it is stored whole: writes its content to `sink` and finishes
+    /// it. Compares neither size nor checksum: the caller's sink does.
+    Result<> read_whole(io::Sink& sink);
+    /// Of the file gone to, once, if it is block incremental: a repository for read_block_map() and
+    /// read_blocks() in which what the bundle has of it is at hand, in memory; other blocks are
+    /// requested.
+    Result<Repository> hold();
+
+private:
+    StoredRun(const Repository& repository, StoredLocation location, Encoding encoding,
+              std::unique_ptr<io::Source> source);
+
+    const Repository& repository_;
+    StoredLocation location_;
+    Encoding encoding_;
+    std::unique_ptr<io::Source> source_;
+    std::uint64_t at_;  ///< offset in the bundle
+    const ManifestFile* file_ = nullptr;
+};
 
 /// The block map of a block-incremental file.
 Result<BlockMap> read_block_map(const Repository& repository, const std::string& stanza,

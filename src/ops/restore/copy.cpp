@@ -13,12 +13,9 @@
 #include "chronos/base/activity.h"
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
-#include "chronos/compress/compress.h"
-#include "chronos/crypto/cipher.h"
 #include "chronos/crypto/hash.h"
 #include "chronos/io/worker_pool.h"
 #include "chronos/repo/stored_file.h"
-#include "chronos/storage/forwarding.h"
 #include "chronos/storage/parallel.h"
 #include "ops/restore/destination.h"
 #include "ops/restore/mapping.h"
@@ -100,41 +97,6 @@ private:
     std::chrono::steady_clock::time_point last_{};
 };
 
-/// Lets `count` bytes of another source through; fewer are an error.
-class SliceSource final : public io::Source {
-public:
-    SliceSource(io::Source& source, std::uint64_t count) : source_(source), left_(count) {}
-    Result<std::size_t> read(io::MutableBytes out) override {
-        if (left_ == 0) return std::size_t{0};
-        const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), left_));
-        const std::size_t count = CHRONOS_TRY(source_.read(out.first(wanted)));
-        if (count == 0) return Error(ErrorKind::file_read, "unexpected end of bundle");
-        left_ -= count;
-        return count;
-    }
-
-private:
-    io::Source& source_;
-    std::uint64_t left_;
-};
-
-/// Decrypts and decompresses one member of a bundle. Source: docs/format/bundles-and-blocks.md, Raw
-/// members.
-Result<> decode_member(const repo::Manifest& manifest, io::Source& stored, io::Sink& sink) {
-    const bool raw = manifest.bundle_raw;
-    const auto decompressor = compress::make_decompressor(
-        manifest.options.compress_type, raw ? compress::Form::raw : compress::Form::normal, sink);
-    if (manifest.cipher_pass.empty()) {
-        CHRONOS_TRY(io::copy(stored, *decompressor));
-        return {};
-    }
-    const auto decryptor = crypto::make_decryptor(
-        manifest.cipher_pass, raw ? crypto::CipherForm::raw : crypto::CipherForm::normal,
-        *decompressor);
-    CHRONOS_TRY(io::copy(stored, *decryptor));
-    return {};
-}
-
 /// Where the stored form of the files is.
 struct Origin {
     const repo::Repository& repository;
@@ -175,14 +137,15 @@ private:
         return {file.mode, file.timestamp, request_.ownership->owner_of(file.user, file.group)};
     }
 
-    Result<TargetFile> open_target(const CopyItem& item, bool truncate) const {
-        TargetFileOptions options;
-        options.attributes = attributes_of(*item.file);
-        options.sparse = truncate && may_be_sparse(item.file->name);
-        options.sync = request_.sync_files;
-        options.size_max = item.file->size;
-        options.behind_link = item.behind_link;
-        return TargetFile::open(item.path, truncate, options, watch_);
+    WantedFile wanted_of(const CopyItem& item) const {
+        const repo::ManifestFile& file = *item.file;
+        return {.path = item.path,
+                .attributes = attributes_of(file),
+                .size_bytes = file.size,
+                .checksum = std::string(file.expected_checksum()),
+                .sparse = may_be_sparse(file.name),
+                .sync = request_.sync_files,
+                .behind_link = item.behind_link};
     }
 
     void log_done(const CopyItem& item, const char* what) const {
@@ -200,15 +163,6 @@ private:
         log_detail(text);
     }
 
-    Error mismatch(const CopyItem& item, const std::string& actual) const {
-        return Error(ErrorKind::checksum, "error restoring '" + item.path + "': actual checksum '" +
-                                              actual + "' does not match expected checksum '" +
-                                              std::string(item.file->expected_checksum()) + "'")
-            .with_hint(
-                "The file in the repository is damaged; 'verify' finds all that are, "
-                "and --set chooses another backup.");
-    }
-
     /// A file that has other names is right as it is, or it is made anew.
     bool has_attributes(const CopyItem& item, const ExistingFile& existing) const {
         const FileAttributes wanted = attributes_of(*item.file);
@@ -224,6 +178,7 @@ private:
         const repo::ManifestFile& file = *item.file;
         const auto existing = CHRONOS_TRY(look_at_file(item.path));
         if (!existing) return false;
+        const WantedFile wanted = wanted_of(item);
         if (plan_.force) {
             const bool same = existing->size == file.size && existing->modified == file.timestamp &&
                               existing->modified < plan_.manifest.timestamp_copy_start;
@@ -232,18 +187,15 @@ private:
             if (existing->size < file.size) return false;
             if (existing->size > file.size) {
                 if (existing->has_other_names) return false;
-                TargetFile target = CHRONOS_TRY(open_target(item, /*truncate=*/false));
-                CHRONOS_TRY(target.set_size(file.size));
+                CHRONOS_TRY(TargetFile::shorten(wanted, watch_));
             }
-            if (CHRONOS_TRY(checksum_of_file(item.path, watch_.cancel)) != file.expected_checksum())
+            if (CHRONOS_TRY(checksum_of_file(item.path, watch_.cancel)) != wanted.checksum)
                 return false;
         }
         if (existing->has_other_names) {
             if (!has_attributes(item, *existing)) return false;
         } else {
-            TargetFile target = CHRONOS_TRY(open_target(item, /*truncate=*/false));
-            CHRONOS_TRY(target.set_size(file.size));
-            CHRONOS_TRY(target.finish());
+            CHRONOS_TRY(TargetFile::settle(wanted, watch_));
         }
         log_done(item, plan_.force ? "restore file - exists and matches size and modification time"
                                    : "restore file - exists and matches backup");
@@ -252,27 +204,25 @@ private:
 
     /// Empty files, and files of databases that are left out: all zeros, without blocks on disk.
     Result<> make_empty(const CopyItem& item) const {
-        TargetFile target = CHRONOS_TRY(open_target(item, /*truncate=*/true));
-        if (item.file->size > 0) CHRONOS_TRY(target.set_size(item.file->size));
-        CHRONOS_TRY(target.finish());
+        CHRONOS_TRY(TargetFile::replace_with_zeros(wanted_of(item), watch_));
         meter_.add_bytes(item.file->size);
         log_done(item, item.zeroed ? "restore zeroed file" : "restore file");
         return {};
     }
 
-    Result<> finish_item(const CopyItem& item, TargetFile& target) const {
-        const std::string actual = target.checksum();
-        if (actual != item.file->expected_checksum()) return mismatch(item, actual);
+    Result<> replace(const CopyItem& item, const TargetFile::Content& content) const {
+        CHRONOS_TRY(TargetFile::replace(wanted_of(item), watch_, content));
         log_done(item, "restore file");
         return {};
     }
 
     Result<> copy_whole(const CopyItem& item) const {
-        TargetFile target = CHRONOS_TRY(open_target(item, /*truncate=*/true));
-        CHRONOS_TRY_DOING(
-            repo::read_whole_file(repository_, stanza_, manifest_, *item.file, target),
-            "restore '" + item.path + "'");
-        return finish_item(item, target);
+        return replace(item, [&](TargetFile& target) -> Result<> {
+            CHRONOS_TRY_DOING(
+                repo::read_whole_file(repository_, stanza_, manifest_, *item.file, target),
+                "restore '" + item.path + "'");
+            return {};
+        });
     }
 
     /// Members in order of offset; where the gap between two is large, a new read begins.
@@ -295,25 +245,16 @@ private:
 
     Result<> read_run(const std::vector<const CopyItem*>& items, std::size_t begin,
                       std::size_t end) const {
-        const repo::ManifestFile& first = *items[begin]->file;
-        const repo::ManifestFile& last = *items[end - 1]->file;
-        const repo::StoredLocation location = repo::locate(stanza_, manifest_, first);
-        storage::Range range;
-        range.offset_bytes = first.bundle_offset;
-        range.size_bytes = last.bundle_offset + last.repo_size - first.bundle_offset;
-        const auto source = CHRONOS_TRY_DOING(repository_.storage->open(location.object, range),
-                                              "restore '" + items[begin]->path + "'");
-        std::uint64_t at = first.bundle_offset;
+        repo::StoredRun run =
+            CHRONOS_TRY_DOING(repo::StoredRun::open(repository_, stanza_, manifest_,
+                                                    *items[begin]->file, *items[end - 1]->file),
+                              "restore '" + items[begin]->path + "'");
         for (std::size_t i = begin; i < end; ++i) {
-            const repo::ManifestFile& file = *items[i]->file;
-            SliceSource skipped(*source, file.bundle_offset - at);
-            io::NullSink nowhere;
-            CHRONOS_TRY(io::pump(skipped, nowhere));
-            SliceSource member(*source, file.repo_size);
-            CHRONOS_TRY_DOING(copy_member(*items[i], location.object, member),
-                              "restore '" + items[i]->path + "' from " +
-                                  repository_.storage->describe(location.object));
-            at = file.bundle_offset + file.repo_size;
+            const CopyItem& item = *items[i];
+            CHRONOS_TRY(run.go_to(*item.file));
+            CHRONOS_TRY_DOING(
+                copy_member(item, run),
+                "restore '" + item.path + "' from " + repository_.storage->describe(run.object()));
         }
         return {};
     }
@@ -323,27 +264,13 @@ private:
         return !item.file->block_incremental() || !plan_.delta;
     }
 
-    /// What the member's own backup stores of it is at hand then; other blocks are requested.
-    Result<> copy_member_blocks(const CopyItem& item, const std::string& object,
-                                io::Source& stored) const {
-        io::MemorySink content;
-        CHRONOS_TRY(io::copy(stored, content));
-        repo::Repository at_hand = repository_;
-        at_hand.storage = std::make_shared<storage::HeldRegion>(
-            repository_.storage, object, item.file->bundle_offset, std::move(content.content));
-        return copy_blocks(item, at_hand);
+    /// The one that the run has gone to.
+    Result<> copy_member(const CopyItem& item, repo::StoredRun& run) const {
+        if (item.file->block_incremental()) return copy_blocks(item, CHRONOS_TRY(run.hold()));
+        return replace(item, [&run](TargetFile& target) { return run.read_whole(target); });
     }
 
-    Result<> copy_member(const CopyItem& item, const std::string& object,
-                         io::Source& stored) const {
-        if (item.file->block_incremental()) return copy_member_blocks(item, object, stored);
-        TargetFile target = CHRONOS_TRY(open_target(item, /*truncate=*/true));
-        CHRONOS_TRY(decode_member(manifest_, stored, target));
-        return finish_item(item, target);
-    }
-
-    /// The blocks that differ from what is there. A file that is made from nothing is hashed on
-    /// the way as long as its blocks come in order, else it is read once more.
+    /// The blocks that differ from what is there.
     Result<> copy_blocks(const CopyItem& item, const repo::Repository& repository) const {
         const repo::ManifestFile& file = *item.file;
         const repo::BlockMap map =
@@ -352,23 +279,16 @@ private:
         const bool in_place = existing && existing->size > 0 && !existing->has_other_names;
         std::vector<bool> wanted;
         if (in_place) wanted = CHRONOS_TRY(differing_blocks(item, map));
-        TargetFile target = CHRONOS_TRY(open_target(item, !in_place));
-        if (in_place) CHRONOS_TRY(target.set_size(file.size));
-        bool in_order = !in_place;
-        CHRONOS_TRY(repo::read_blocks(repository, stanza_, manifest_, file, map, wanted,
-                                      [&](std::uint64_t number, io::Bytes content) -> Result<> {
-                                          const std::uint64_t offset = number * file.block_size;
-                                          if (in_order && offset == target.size())
-                                              return target.write(content);
-                                          in_order = false;
-                                          return target.write_at(offset, content);
-                                      }));
-        const bool whole = in_order && target.size() == file.size;
-        if (!whole) CHRONOS_TRY(target.set_size(file.size));
-        CHRONOS_TRY(target.finish());
-        if (whole) return finish_item(item, target);
-        const std::string actual = CHRONOS_TRY(checksum_of_file(item.path, watch_.cancel));
-        if (actual != file.expected_checksum()) return mismatch(item, actual);
+        const auto content = [&](TargetFile& target) -> Result<> {
+            CHRONOS_TRY(repo::read_blocks(repository, stanza_, manifest_, file, map, wanted,
+                                          [&](std::uint64_t number, io::Bytes block) {
+                                              return target.write_at(number * file.block_size,
+                                                                     block);
+                                          }));
+            return target.finish();
+        };
+        if (!in_place) return replace(item, content);
+        CHRONOS_TRY(TargetFile::amend(wanted_of(item), watch_, content));
         log_done(item, "restore file");
         return {};
     }

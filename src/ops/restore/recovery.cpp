@@ -159,28 +159,28 @@ class Writer {
 public:
     Writer(const RestorePlan& plan, const Ownership& ownership, bool sync)
         : plan_(plan), sync_(sync) {
-        options_.attributes.modified = unix_now();
-        options_.sync = sync;
+        wanted_.attributes.modified = unix_now();
+        wanted_.sync = sync;
         for (const repo::ManifestPath& path : plan.manifest.paths) {
             if (path.name != "pg_data") continue;
-            options_.attributes.mode = path.mode & 0644;
-            options_.attributes.owner = ownership.owner_of(path.user, path.group);
+            wanted_.attributes.mode = path.mode & 0644;
+            wanted_.attributes.owner = ownership.owner_of(path.user, path.group);
         }
     }
     Result<> write(const std::string& name, const std::string& text) const {
-        return write_with(options_, name, text);
+        return write_with(wanted_, name, text);
     }
     /// For the owner alone, with the directories that it takes.
     Result<> write_private(const std::string& name, const std::string& text) const {
-        TargetFileOptions options = options_;
-        options.attributes.mode = 0600;
+        WantedFile wanted = wanted_;
+        wanted.attributes.mode = 0600;
         CHRONOS_TRY(make_private_directory(name.substr(0, name.rfind('/'))));
-        return write_with(options, name, text);
+        return write_with(wanted, name, text);
     }
     /// With those that it lies in.
     Result<> make_private_directory(const std::string& name) const {
         std::string directory = path_of(plan_.manifest, "pg_data");
-        const auto& owner = options_.attributes.owner;
+        const auto& owner = wanted_.attributes.owner;
         for (const std::string_view part : split(name, '/')) {
             directory.append("/").append(part);
             if (mkdir(directory.c_str(), 0700) == 0) {
@@ -196,21 +196,16 @@ public:
     }
 
 private:
-    Result<> write_with(TargetFileOptions options, const std::string& name,
-                        const std::string& text) const {
-        const Cancellation never;
-        const CopyWatch watch{never, [](std::uint64_t) {}};
-        const std::string path = path_of(plan_.manifest, "pg_data") + "/" + name;
+    Result<> write_with(WantedFile wanted, const std::string& name, const std::string& text) const {
+        wanted.path = path_of(plan_.manifest, "pg_data") + "/" + name;
         for (const repo::ManifestTarget& target : plan_.manifest.targets)
-            if (target.name == "pg_data/" + name) options.behind_link = true;
-        TargetFile file = CHRONOS_TRY(TargetFile::open(path, /*truncate=*/true, options, watch));
-        CHRONOS_TRY(file.write(io::bytes(text)));
-        return file.finish();
+            if (target.name == "pg_data/" + name) wanted.behind_link = true;
+        return TargetFile::replace_with_text(std::move(wanted), text);
     }
 
     const RestorePlan& plan_;
     bool sync_;
-    TargetFileOptions options_;
+    WantedFile wanted_;
 };
 
 /// Below kOutsideDirectory; "" for what was never written by find_outside_config().

@@ -45,21 +45,13 @@ Result<std::vector<std::unique_ptr<repo::Lock>>> take_locks(const RestoreRequest
     return locks;
 }
 
-Result<> write_text_file(const std::string& path, std::string_view text, mode_t mode) {
-    const Cancellation never;
-    const CopyWatch watch{never, [](std::uint64_t) {}};
-    TargetFileOptions options;
-    options.attributes = {mode, unix_now(), std::nullopt};
-    TargetFile file = CHRONOS_TRY(TargetFile::open(path, /*truncate=*/true, options, watch));
-    CHRONOS_TRY(file.write(io::bytes(text)));
-    return file.finish();
-}
-
 /// Marks the directory as one that --delta may clean if this restore does not come to its end.
 Result<> write_marker(const RestorePlan& plan) {
     repo::Manifest manifest = plan.manifest;
     manifest.cipher_pass.clear();  // it would lie in the data directory in clear text
-    return write_text_file(marker_path(plan), repo::format_manifest(manifest), 0600);
+    return TargetFile::replace_with_text(
+        {.path = marker_path(plan), .attributes = {0600, unix_now(), {}}},
+        repo::format_manifest(manifest));
 }
 
 /// Makes a cluster that starts only with the backup_label of an online backup: else it would take
@@ -71,14 +63,11 @@ Result<> invalidate_control_file(const RestorePlan& plan, const Ownership& owner
     std::string content = CHRONOS_TRY(os::read_small(path, kControlSizeMax));
     content = CHRONOS_TRY_DOING(pgdata::invalidate_checkpoint(std::move(content)),
                                 "prepare '" + path + "'");
-    const Cancellation never;
-    const CopyWatch watch{never, [](std::uint64_t) {}};
-    TargetFileOptions options;
-    options.attributes = {file->mode, file->timestamp, ownership.owner_of(file->user, file->group)};
-    options.sync = true;
-    TargetFile target = CHRONOS_TRY(TargetFile::open(path, /*truncate=*/true, options, watch));
-    CHRONOS_TRY(target.write(io::bytes(content)));
-    return target.finish();
+    return TargetFile::replace_with_text(
+        {.path = path,
+         .attributes = {file->mode, file->timestamp, ownership.owner_of(file->user, file->group)},
+         .sync = true},
+        content);
 }
 
 Result<> publish_control_file(const RestorePlan& plan) {

@@ -60,21 +60,26 @@ os::FileDescriptor open_own(const std::string& path, int flags) {
 
 }  // namespace
 
-TargetFile::TargetFile(std::string path, os::FileDescriptor file, TargetFileOptions options,
+TargetFile::TargetFile(const WantedFile& wanted, os::FileDescriptor file, From from,
                        const CopyWatch& watch)
-    : path_(std::move(path)), file_(std::move(file)), options_(options), watch_(watch) {}
+    : wanted_(wanted),
+      file_(std::move(file)),
+      watch_(watch),
+      sparse_(wanted.sparse && from == From::nothing),
+      hashed_(from == From::nothing) {}
 
 Error TargetFile::failed(ErrorKind kind, const char* what) const {
-    return system_error(kind, std::string("unable to ") + what + " '" + path_ + "'", errno);
+    return system_error(kind, std::string("unable to ") + what + " '" + wanted_.path + "'", errno);
 }
 
-Result<TargetFile> TargetFile::open(std::string path, bool truncate, TargetFileOptions options,
-                                    const CopyWatch& watch) {
-    CHRONOS_TRY(make_room(path, truncate, options.behind_link));
+Result<TargetFile> TargetFile::open(const WantedFile& wanted, From from, const CopyWatch& watch) {
+    const std::string& path = wanted.path;
+    const bool truncate = from == From::nothing;
+    CHRONOS_TRY(make_room(path, truncate, wanted.behind_link));
     // What stands there now is a plain file of one name, or nothing: unless somebody is at work
     // here who may change it, and then not through us.
     const int flags =
-        O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | (options.behind_link ? 0 : O_NOFOLLOW);
+        O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | (wanted.behind_link ? 0 : O_NOFOLLOW);
     os::FileDescriptor file = open_own(path, flags);
     struct stat status {};
     if (file.get() < 0 || fstat(file.get(), &status) != 0)
@@ -86,7 +91,62 @@ Result<TargetFile> TargetFile::open(std::string path, bool truncate, TargetFileO
                                                "other names (hard links)");
     if (truncate && ftruncate(file.get(), 0) != 0)
         return system_error(ErrorKind::file_write, "unable to truncate file '" + path + "'", errno);
-    return TargetFile(std::move(path), std::move(file), options, watch);
+    return TargetFile(wanted, std::move(file), from, watch);
+}
+
+Result<> TargetFile::make(const WantedFile& wanted, From from, const CopyWatch& watch,
+                          const Content& content) {
+    TargetFile target = CHRONOS_TRY(open(wanted, from, watch));
+    if (from == From::existing) CHRONOS_TRY(target.set_size(wanted.size_bytes));
+    CHRONOS_TRY(content(target));
+    return target.compare();
+}
+
+Result<> TargetFile::replace(const WantedFile& wanted, const CopyWatch& watch,
+                             const Content& content) {
+    return make(wanted, From::nothing, watch, content);
+}
+
+Result<> TargetFile::amend(const WantedFile& wanted, const CopyWatch& watch,
+                           const Content& content) {
+    return make(wanted, From::existing, watch, content);
+}
+
+Result<> TargetFile::replace_with_zeros(const WantedFile& wanted, const CopyWatch& watch) {
+    TargetFile target = CHRONOS_TRY(open(wanted, From::nothing, watch));
+    if (wanted.size_bytes > 0) CHRONOS_TRY(target.set_size(wanted.size_bytes));
+    return target.finish();
+}
+
+Result<> TargetFile::replace_with_text(WantedFile wanted, std::string_view text) {
+    wanted.size_bytes = text.size();
+    const Cancellation never;
+    const CopyWatch watch{never, [](std::uint64_t) {}};
+    TargetFile target = CHRONOS_TRY(open(wanted, From::nothing, watch));
+    CHRONOS_TRY(target.write(io::bytes(text)));
+    return target.finish();
+}
+
+Result<> TargetFile::settle(const WantedFile& wanted, const CopyWatch& watch) {
+    TargetFile target = CHRONOS_TRY(open(wanted, From::existing, watch));
+    return target.finish();
+}
+
+Result<> TargetFile::shorten(const WantedFile& wanted, const CopyWatch& watch) {
+    TargetFile target = CHRONOS_TRY(open(wanted, From::existing, watch));
+    return target.set_size(wanted.size_bytes);
+}
+
+Result<> TargetFile::compare() {
+    const std::string actual =
+        hashed_ ? sha1_.hex() : CHRONOS_TRY(checksum_of_file(wanted_.path, watch_.cancel));
+    if (actual == wanted_.checksum) return {};
+    return Error(ErrorKind::checksum, "error restoring '" + wanted_.path + "': actual checksum '" +
+                                          actual + "' does not match expected checksum '" +
+                                          wanted_.checksum + "'")
+        .with_hint(
+            "The file in the repository is damaged; 'verify' finds all that are, "
+            "and --set chooses another backup.");
 }
 
 Result<> TargetFile::put(std::uint64_t offset_bytes, io::Bytes in) {
@@ -125,12 +185,12 @@ Result<> TargetFile::put_sparse(io::Bytes in) {
 
 Result<> TargetFile::write(io::Bytes in) {
     CHRONOS_TRY(watch_.cancel.check());
-    if (in.size() > options_.size_max - position_)
-        return Error(ErrorKind::checksum, "error restoring '" + path_ +
+    if (in.size() > wanted_.size_bytes - position_)
+        return Error(ErrorKind::checksum, "error restoring '" + wanted_.path +
                                               "': more than the expected " +
-                                              std::to_string(options_.size_max) + " bytes");
+                                              std::to_string(wanted_.size_bytes) + " bytes");
     sha1_.update(in);
-    if (options_.sparse)
+    if (sparse_)
         CHRONOS_TRY(put_sparse(in));
     else
         CHRONOS_TRY(put(position_, in));
@@ -140,6 +200,8 @@ Result<> TargetFile::write(io::Bytes in) {
 }
 
 Result<> TargetFile::write_at(std::uint64_t offset_bytes, io::Bytes in) {
+    if (hashed_ && offset_bytes == position_) return write(in);
+    hashed_ = false;
     CHRONOS_TRY(watch_.cancel.check());
     CHRONOS_TRY(put(offset_bytes, in));
     position_ = std::max(position_, offset_bytes + in.size());
@@ -155,8 +217,11 @@ Result<> TargetFile::set_size(std::uint64_t size_bytes) {
 }
 
 Result<> TargetFile::finish() {
-    if (position_ > end_) CHRONOS_TRY(set_size(position_));
-    const FileAttributes& attributes = options_.attributes;
+    if (!hashed_)
+        CHRONOS_TRY(set_size(wanted_.size_bytes));
+    else if (position_ > end_)
+        CHRONOS_TRY(set_size(position_));
+    const FileAttributes& attributes = wanted_.attributes;
     if (attributes.owner &&
         fchown(file_.get(), attributes.owner->user, attributes.owner->group) != 0)
         return failed(ErrorKind::file_owner, "set the owner of");
@@ -164,7 +229,7 @@ Result<> TargetFile::finish() {
         return failed(ErrorKind::file_mode, "set the mode of");
     const timespec times[2] = {{attributes.modified, 0}, {attributes.modified, 0}};
     if (futimens(file_.get(), times) != 0) return failed(ErrorKind::file_info, "set the time of");
-    if (options_.sync) CHRONOS_TRY(os::sync_file(file_.get(), path_));
+    if (wanted_.sync) CHRONOS_TRY(os::sync_file(file_.get(), wanted_.path));
     if (!file_.close()) return failed(ErrorKind::file_close, "close");
     return {};
 }

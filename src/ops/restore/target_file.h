@@ -3,6 +3,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "chronos/base/cancel.h"
 #include "chronos/base/clock.h"
@@ -19,14 +20,17 @@ struct FileAttributes {
     std::optional<Owner> owner;
 };
 
-struct TargetFileOptions {
+/// A file of the cluster as it shall be.
+struct WantedFile {
+    std::string path;
     FileAttributes attributes;
-    bool sparse = false;  ///< pages of zeros become holes; only for files made from nothing
-    bool sync = false;    ///< fsync() when done
+    /// More than this is an error of kind checksum: damaged data must not fill the disk.
+    std::uint64_t size_bytes = 0;
+    std::string checksum = {};  ///< SHA-1 of the content
+    bool sparse = false;        ///< pages of zeros become holes where the file is made from nothing
+    bool sync = false;          ///< fsync() when done
     /// The file lies behind a link that the backup has; other links are replaced by the file.
     bool behind_link = false;
-    /// More than this is an error of kind checksum: damaged data must not fill the disk.
-    std::uint64_t size_max = UINT64_MAX;
 };
 
 /// What happened to bytes, for progress; and the place to stop.
@@ -35,38 +39,56 @@ struct CopyWatch {
     std::function<void(std::uint64_t bytes)> written;
 };
 
-/// A file of the cluster being made. Written from start to end as a Sink, or block by block.
+/// A file of the cluster being made: what its content is written to, from start to end as to any
+/// Sink, or block by block.
 class TargetFile final : public io::Sink {
 public:
-    /// `truncate`: start from nothing, with a file of its own: one that has other names too is left
-    /// to them. Otherwise an existing file is changed in place, which must have one name only.
-    static Result<TargetFile> open(std::string path, bool truncate, TargetFileOptions options,
-                                   const CopyWatch& watch);
+    /// Writes the content and finishes the file.
+    using Content = std::function<Result<>(TargetFile&)>;
+
+    /// Makes the file of `content` and of nothing else, and compares it with its checksum (kind
+    /// checksum, naming the file). What stands there is emptied, or if it has other names as well
+    /// left to them.
+    static Result<> replace(const WantedFile& wanted, const CopyWatch& watch,
+                            const Content& content);
+    /// The same in place: what `content` does not write stays. The file there has one name only.
+    static Result<> amend(const WantedFile& wanted, const CopyWatch& watch, const Content& content);
+    /// Makes it all zeros, without blocks on disk.
+    static Result<> replace_with_zeros(const WantedFile& wanted, const CopyWatch& watch);
+    /// Makes it of a text of ours: of `wanted` size and checksum do not matter.
+    static Result<> replace_with_text(WantedFile wanted, std::string_view text);
+    /// A file that has the content already gets its size, owner, mode and time. It has one name.
+    static Result<> settle(const WantedFile& wanted, const CopyWatch& watch);
+    /// Takes off what is behind the wanted size. It has one name.
+    static Result<> shorten(const WantedFile& wanted, const CopyWatch& watch);
 
     /// The next bytes of the content.
     Result<> write(io::Bytes in) override;
-    /// Bytes at a place; such a file has no checksum of its own afterwards.
+    /// Bytes at a place. The file is hashed on the way as long as they come in order, else it is
+    /// read once more.
     Result<> write_at(std::uint64_t offset_bytes, io::Bytes in);
-    /// Makes the file exactly that long; what is added reads as zeros.
-    Result<> set_size(std::uint64_t size_bytes);
     /// Owner, mode, time; sync and close.
     Result<> finish() override;
 
-    std::uint64_t size() const { return position_; }
-    /// SHA-1 of what went through write(). Once.
-    std::string checksum() { return sha1_.hex(); }
-
 private:
-    TargetFile(std::string path, os::FileDescriptor file, TargetFileOptions options,
+    /// Whether it is made from nothing, or what is there stays.
+    enum class From { nothing, existing };
+    TargetFile(const WantedFile& wanted, os::FileDescriptor file, From from,
                const CopyWatch& watch);
+    static Result<TargetFile> open(const WantedFile& wanted, From from, const CopyWatch& watch);
+    static Result<> make(const WantedFile& wanted, From from, const CopyWatch& watch,
+                         const Content& content);
+    Result<> compare();
+    Result<> set_size(std::uint64_t size_bytes);
     Result<> put(std::uint64_t offset_bytes, io::Bytes in);
     Result<> put_sparse(io::Bytes in);
     Error failed(ErrorKind kind, const char* what) const;
 
-    std::string path_;
+    const WantedFile& wanted_;
     os::FileDescriptor file_;
-    TargetFileOptions options_;
     const CopyWatch& watch_;
+    bool sparse_;
+    bool hashed_;  ///< all of it went through write(), in order
     crypto::Sha1 sha1_;
     std::uint64_t position_ = 0;
     std::uint64_t end_ = 0;     ///< behind the last byte that was really written

@@ -459,5 +459,107 @@ TEST_F(BlockFile, DamagedStoredMapNamesFileAndObject) {
     EXPECT_ERROR(ErrorKind::format, read_map_and_blocks());
 }
 
+/// Members of bundle 4 of the diff, 7 bytes that nobody wants in front of each.
+class Run : public StoredFile {
+protected:
+    void add(const std::string& name, const std::string& content) {
+        ManifestFile member;
+        member.name = name;
+        member.bundle_id = 4;
+        member.bundle_offset = bundle.size() + 7;
+        member.size = content.size();
+        const std::string bytes = stored(content, manifest.bundle_raw);
+        member.repo_size = bytes.size();
+        bundle += "unread " + bytes;
+        memory->objects[object] = bundle;
+        members.push_back(member);
+        contents.push_back(content);
+    }
+    Result<StoredRun> open() {
+        return StoredRun::open(repository, kStanza, manifest, members.front(), members.back());
+    }
+
+    const std::string object = "backup/main/" + kBlockDiff + "/bundle/4";
+    std::string bundle;
+    std::vector<ManifestFile> members;
+    std::vector<std::string> contents;
+};
+
+TEST_F(Run, GivesEachMemberOutOfOneRead) {
+    for (const bool encrypted : {false, true}) {
+        if (encrypted) encrypt();
+        for (const bool raw : {false, true}) {
+            manifest.bundle_raw = raw;
+            bundle.clear();
+            members.clear();
+            contents.clear();
+            for (const std::size_t size : {1ul, 300'000ul, 8192ul})
+                add("pg_data/" + std::to_string(size), random_text(size));
+            memory->reads.clear();
+            auto run = open();
+            ASSERT_OK(run);
+            EXPECT_EQ(run->object(), object);
+            for (std::size_t i = 0; i < members.size(); ++i) {
+                io::MemorySink content;
+                ASSERT_OK(run->go_to(members[i]));
+                ASSERT_OK(run->read_whole(content));
+                EXPECT_TRUE(content.finished());
+                EXPECT_TRUE(content.content == contents[i]);
+            }
+            const std::size_t size = bundle.size() - 7;
+            EXPECT_THAT(memory->reads, ElementsAre(object + " 7+" + std::to_string(size)));
+        }
+    }
+}
+
+TEST_F(Run, BundleThatEndsEarlyIsAnErrorAndNoShorterContent) {
+    manifest.options.compress_type = compress::CompressType::none;
+    add("pg_data/a", "content");
+    add("pg_data/b", "content");
+    memory->objects[object].pop_back();
+    auto run = open();
+    ASSERT_OK(run);
+    for (const ManifestFile& member : members) {
+        io::MemorySink content;
+        ASSERT_OK(run->go_to(member));
+        const auto read = run->read_whole(content);
+        EXPECT_EQ(static_cast<bool>(read), &member == &members[0]);
+        EXPECT_EQ(content.finished(), &member == &members[0]);
+        if (!read) EXPECT_EQ(read.error().message(), "unexpected end of bundle");
+    }
+}
+
+TEST_F(Run, IsNotReadWithoutThePassphraseOfTheManifest) {
+    encrypt();
+    add("pg_data/a", "content");
+    manifest.cipher_pass.clear();
+    EXPECT_ERROR(ErrorKind::crypto, open());
+}
+
+TEST_F(BlockFile, OutOfARunCostsNoRequestForWhatTheBundleHasOfIt) {
+    const std::string object = "backup/main/" + kBlockDiff + "/bundle/9";
+    for (BlockMapItem& item : map)
+        if (item.reference == 1) {
+            item.bundle_id = 9;
+            item.offset += 8;
+        }
+    put_diff(memory->objects[diff_object].substr(0, map[1].size));
+    memory->objects[object] = "in front" + memory->objects[diff_object] + "behind";
+    file.bundle_id = 9;
+    file.bundle_offset = 8;
+    auto run = StoredRun::open(repository, kStanza, manifest, file, file);
+    ASSERT_OK(run);
+    ASSERT_OK(run->go_to(file));
+    const auto at_hand = run->hold();
+    ASSERT_OK(at_hand);
+    repository = *at_hand;
+    const auto received = read_map_and_blocks();
+    ASSERT_OK(received);
+    EXPECT_TRUE(received->content == content);
+    EXPECT_EQ(std::ranges::count_if(
+                  memory->reads, [&](const std::string& one) { return one.starts_with(object); }),
+              1);
+}
+
 }  // namespace
 }  // namespace chronos::repo
