@@ -137,6 +137,10 @@ for my $file (sort @files)
 				  if !grep { $file =~ m{^(?:src|include/chronos)/\Q$_\E(?:/|$)} } @folders;
 			}
 		}
+		# In which form an object is and what opens it is known once.
+		push @problems, "$where: $1() is called by src/repo/encoding.cpp alone; use repo::Encoder or repo::Decoder"
+		  if $line =~ /\b(make_(?:de)?compressor|make_(?:en|de)cryptor)\b/
+		  && $module !~ /^(?:compress|crypto)$/ && $file ne 'src/repo/encoding.cpp';
 		$in_namespace ||= $line =~ /^namespace chronos::ops::\Q$verb\E \{/;
 		next if $line =~ m{^\s*(?://|\*)};
 		$line =~ s{\s//.*}{};
