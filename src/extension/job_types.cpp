@@ -3,30 +3,9 @@
 #include "extension/postgres_api.h"
 
 namespace chronos::extension {
-namespace {
-
-constexpr const char* kBackupOptions =
-    "|annotation|delta|exclude|expire-auto|process-max|repo|resume|start-fast|";
-
-constexpr JobType kTypes[] = {
-    {"full", "full backup", "backup", "--type=full", kBackupOptions, true, true, true, true},
-    {"diff", "diff backup", "backup", "--type=diff", kBackupOptions, true, true, true, true},
-    {"incr", "incr backup", "backup", "--type=incr", kBackupOptions, true, true, true, true},
-    {"verify", "verify", "verify", nullptr, "|full|process-max|rate-limit|repo|set|", false, false,
-     false, true},
-    {"expire", "expire", "expire", nullptr, "|dry-run|process-max|repo|set|", false, true, true,
-     true},
-    {"maintenance", "maintenance", "maintenance", nullptr, "|dry-run|repo|upload-age|", false,
-     false, false, false},
-    {"drill", "drill", "drill", nullptr,
-     "|amcheck|assert|process-max|reason|repo|set|target|target-timeline|type|", false, false, true,
-     true},
-};
-
-}  // namespace
 
 const JobType* find_job_type(const char* name) {
-    for (const JobType& type : kTypes)
+    for (const JobType& type : kJobTypes)
         if (strcmp(type.name, name) == 0) return &type;
     return nullptr;
 }
@@ -34,7 +13,7 @@ const JobType* find_job_type(const char* name) {
 const char* job_type_names(bool backups_only) {
     static char names[256];
     names[0] = '\0';
-    for (const JobType& type : kTypes) {
+    for (const JobType& type : kJobTypes) {
         if (backups_only && !type.in_session) continue;
         if (names[0] != '\0') strlcat(names, ", ", sizeof names);
         strlcat(names, type.name, sizeof names);
@@ -49,8 +28,9 @@ bool job_type_covers(const JobType* done, const JobType* wanted) {
 }
 
 bool job_type_takes(const JobType* type, const char* option) {
-    if (*option == '\0' || strchr(option, '|') != nullptr) return false;
-    return strstr(type->options, psprintf("|%s|", option)) != nullptr;
+    for (const char* const* taken = type->options; *taken != nullptr; ++taken)
+        if (strcmp(*taken, option) == 0) return true;
+    return false;
 }
 
 }  // namespace chronos::extension

@@ -1,0 +1,69 @@
+#pragma once
+
+namespace chronos::extension {
+
+/// What a job can be: a row of a table, and nothing else knows the types apart.
+struct JobType {
+    const char* name;                    ///< as in SQL
+    const char* title;                   ///< in messages: "full backup"
+    const char* command;                 ///< of the command line
+    const char* fixed_option = nullptr;  ///< nullptr: none
+    /// Options that may be asked for in SQL, up to a nullptr. No path, no address, no secret: who
+    /// may start jobs is not therefore the operating system's `postgres`.
+    const char* options[12] = {};
+    /// The engine role "backup", whose statements run in the worker's session. All others run in
+    /// the role "job", which needs no server.
+    bool in_session = false;
+    /// Takes locks of the repository: such jobs run one after the other.
+    bool exclusive = false;
+    /// The command knows --pg1-path, and --process-max.
+    bool takes_pg_path = false;
+    bool takes_process_max = false;
+};
+
+constexpr JobType backup_job(const char* name, const char* title, const char* fixed_option) {
+    return {.name = name,
+            .title = title,
+            .command = "backup",
+            .fixed_option = fixed_option,
+            .options = {"annotation", "delta", "exclude", "expire-auto", "process-max", "repo",
+                        "resume", "start-fast"},
+            .in_session = true,
+            .exclusive = true,
+            .takes_pg_path = true,
+            .takes_process_max = true};
+}
+
+/// In the order of what backups cover. What is said of commands and options here is compared with
+/// their table by test/unit/config/job_types_test.cpp: this header is of no world, and includes
+/// nothing.
+inline constexpr JobType kJobTypes[] = {
+    backup_job("full", "full backup", "--type=full"),
+    backup_job("diff", "diff backup", "--type=diff"),
+    backup_job("incr", "incr backup", "--type=incr"),
+    {.name = "verify",
+     .title = "verify",
+     .command = "verify",
+     .options = {"full", "process-max", "rate-limit", "repo", "set"},
+     .takes_process_max = true},
+    {.name = "expire",
+     .title = "expire",
+     .command = "expire",
+     .options = {"dry-run", "process-max", "repo", "set"},
+     .exclusive = true,
+     .takes_pg_path = true,
+     .takes_process_max = true},
+    {.name = "maintenance",
+     .title = "maintenance",
+     .command = "maintenance",
+     .options = {"dry-run", "repo", "upload-age"}},
+    {.name = "drill",
+     .title = "drill",
+     .command = "drill",
+     .options = {"amcheck", "assert", "process-max", "reason", "repo", "set", "target",
+                 "target-timeline", "type"},
+     .takes_pg_path = true,
+     .takes_process_max = true},
+};
+
+}  // namespace chronos::extension
