@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <stdexcept>
 #include <system_error>
 #include <thread>
 
@@ -40,6 +41,11 @@ std::string_view lock_type_name(LockType type) {
         case LockType::hold: return "hold";
     }
     return "";
+}
+
+/// There are no locks at a place that nobody named: somebody forgot to hand it on.
+void require_given(const std::string& lock_path) {
+    if (lock_path.empty()) throw std::logic_error("no lock path was given");
 }
 
 std::string stanza_file_name(const LockRequest& request) {
@@ -264,6 +270,7 @@ Lock::~Lock() {
 }
 
 Result<std::unique_ptr<Lock>> Lock::acquire(const LockRequest& request) {
+    require_given(request.lock_path);
     auto state = std::make_unique<State>();
     state->path = file_name(request);
     state->stanza_path = stanza_file_name(request);
@@ -310,6 +317,7 @@ LockState look_at_lock(const LockRequest& request) {
 }
 
 Result<> check_stop_file(const std::string& lock_path, const std::string& stanza) {
+    require_given(lock_path);
     struct Stop {
         std::string file;
         std::string scope;
@@ -327,6 +335,7 @@ Result<> check_stop_file(const std::string& lock_path, const std::string& stanza
 }
 
 std::string stop_file_path(const std::string& lock_path, const std::string& stanza) {
+    require_given(lock_path);
     return lock_path + "/" + (stanza.empty() ? "all" : stanza) + ".stop";
 }
 

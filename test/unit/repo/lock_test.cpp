@@ -30,6 +30,13 @@ protected:
     test::TemporaryDirectory directory_;
 };
 
+TEST_F(LockFile, IsNowhereIfNobodySaidWhere) {
+    EXPECT_THROW((void)Lock::acquire({"", "main", LockType::backup, 1, "1-aaaaaaaa"}),
+                 std::logic_error);
+    EXPECT_THROW((void)check_stop_file("", "main"), std::logic_error);
+    EXPECT_THROW((void)write_stop_file("", "main"), std::logic_error);
+}
+
 TEST_F(LockFile, HoldsWhatOtherToolsReadAndGoesWithItsHolder) {
     {
         const auto lock = Lock::acquire(request("77-e77c9c06"));

@@ -14,7 +14,7 @@ struct AnnotateRequest {
     std::string stanza;
     std::vector<repo::Repository> repositories;
     std::vector<unsigned> lock_keys = {1};
-    std::string lock_path = "/tmp/pgbackrest";
+    std::string lock_path;
     std::string exec_id;
     std::string set;                                 ///< a label, or "latest"
     std::map<std::string, std::string> annotations;  ///< an empty value removes the key

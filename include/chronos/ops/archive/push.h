@@ -18,8 +18,8 @@ struct PushSettings {
     std::vector<repo::Repository> repositories;  ///< ascending key
     std::string stanza;
     std::string pg_path;  ///< data directory; "": which cluster it is, the first repository knows
-    compress::CompressType compress_type = compress::CompressType::gz;
-    int compress_level = 6;
+    compress::CompressType compress_type = compress::CompressType::none;
+    int compress_level = 0;       ///< of that type
     std::size_t process_max = 1;  ///< segments that are compressed at a time
     bool header_check = true;     ///< look whether a segment belongs to the cluster
     bool duplicate_warn = true;   ///< say when a segment is already there with the same content
@@ -32,7 +32,7 @@ struct PushSettings {
     /// first of them is so old; see repo::save_commit_notes().
     std::size_t commit_batch = 1;
     std::chrono::milliseconds commit_delay{10000};
-    std::string lock_path = "/tmp/pgbackrest";
+    std::string lock_path;
     std::string exec_id;
     std::shared_ptr<CompressedSegments> compressed;  ///< shared with other pushers; may be absent
 };

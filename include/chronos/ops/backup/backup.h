@@ -32,12 +32,12 @@ struct BackupRequest {
     repo::Repository repository;
     /// Repositories whose backup lock is taken: all that are configured, unless one was named.
     std::vector<unsigned> lock_keys = {1};
-    std::string lock_path = "/tmp/pgbackrest";
+    std::string lock_path;
     std::string exec_id;  ///< "<pid>-<8 hex digits>"
     std::string pgdata;   ///< the configured data directory; "" takes the server's word
 
     repo::BackupType type = repo::BackupType::incr;
-    compress::CompressType compress_type = compress::CompressType::gz;
+    compress::CompressType compress_type = compress::CompressType::none;
     std::optional<int> compress_level;  ///< nullopt: the default of the type
     bool archive_check = true;
     bool archive_copy = false;

@@ -43,7 +43,7 @@ struct ExpireRequest {
     std::string stanza;
     std::vector<ExpireRepository> repositories;
     std::vector<unsigned> lock_keys = {1};
-    std::string lock_path = "/tmp/pgbackrest";
+    std::string lock_path;
     std::string exec_id;
     std::string pg_path;  ///< of the server that asks; "" where there is none, as on another host
     /// Expire this backup and what depends on it: a label, "latest", "oldest"; "" for the rules.

@@ -12,7 +12,7 @@ struct HoldRequest {
     std::string stanza;
     std::vector<repo::Repository> repositories;
     std::vector<unsigned> lock_keys = {1};
-    std::string lock_path = "/tmp/pgbackrest";
+    std::string lock_path;
     std::string exec_id;
     std::string set;     ///< a label, "latest", "oldest" or "all"
     std::string reason;  ///< of hold(); may be ""

@@ -24,7 +24,7 @@ struct InfoRequest {
     std::string set;
     std::optional<repo::BackupType> type;  ///< only backups of this type
     InfoDetail detail = InfoDetail::full;
-    std::string lock_path = "/tmp/pgbackrest";
+    std::string lock_path;
 };
 
 /// The codes of docs/format/commands.md, info.

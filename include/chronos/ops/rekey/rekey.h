@@ -18,7 +18,7 @@ struct RekeyRequest {
     repo::Repository repository;  ///< with the passphrases of the configuration
     Phase phase = Phase::whole;
     std::string new_passphrase;  ///< of prepare; secret
-    std::string lock_path = "/tmp/pgbackrest";
+    std::string lock_path;
     std::string exec_id;
 };
 

@@ -18,7 +18,7 @@ struct RepairRequest {
     /// The cluster of the configured data directory, if there is one: what neither an info file nor
     /// a manifest tells is taken from it, if it is the same cluster.
     std::optional<repo::ClusterIdentity> cluster;
-    std::string lock_path = "/tmp/pgbackrest";
+    std::string lock_path;
     std::string exec_id;
 };
 

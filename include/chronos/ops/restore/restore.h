@@ -63,8 +63,8 @@ struct RestoreRequest {
     std::vector<std::string> db_exclude;
 
     unsigned process_max = 1;
-    std::string spool_path = "/var/spool/pgbackrest";
-    std::string lock_path = "/tmp/pgbackrest";
+    std::string spool_path;
+    std::string lock_path;
     std::string exec_id;
     UnixTime now = 0;  ///< 0: the clock's; what relative targets count from
     /// The plan is all that is wanted: then it waits for what else run_restore() finds out beside

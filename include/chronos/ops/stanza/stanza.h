@@ -13,7 +13,7 @@ namespace chronos::ops::stanza {
 struct StanzaRequest {
     std::string stanza;
     std::vector<repo::Repository> repositories;
-    std::string lock_path = "/tmp/pgbackrest";
+    std::string lock_path;
     std::string exec_id;  ///< "<pid>-<8 hex digits>"
     /// Where it is remembered which stanzas were seen; "": nowhere.
     std::string spool_path = "";
@@ -40,7 +40,7 @@ Result<std::vector<StanzaOutcome>> upgrade_stanza(const StanzaRequest& request,
 struct DeleteRequest {
     std::string stanza;
     repo::Repository repository;
-    std::string lock_path = "/tmp/pgbackrest";
+    std::string lock_path;
     std::string exec_id;
     std::string pgdata;  ///< where the cluster is or was
     bool force = false;  ///< even while its server seems to run

@@ -8,7 +8,7 @@ namespace chronos::ops::stop {
 
 struct StopRequest {
     std::string stanza;  ///< "" for all
-    std::string lock_path = "/tmp/pgbackrest";
+    std::string lock_path;
     bool force = false;  ///< of stop: end the commands that run
 };
 

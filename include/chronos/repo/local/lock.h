@@ -15,7 +15,8 @@ namespace chronos::repo {
 enum class LockType { archive, backup, restore, hold };
 
 struct LockRequest {
-    std::string lock_path = "/tmp/pgbackrest";
+    /// To be given, here and in what verbs are asked: the option has a default, nothing else has.
+    std::string lock_path;
     std::string stanza;
     LockType type = LockType::backup;
     unsigned repo_key = 1;
