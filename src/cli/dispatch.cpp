@@ -3,12 +3,14 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <mutex>
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "chronos/config/command_table.h"
 #include "chronos/os/local_file.h"
 #include "chronos/present/log_output.h"
 #include "chronos/present/print.h"
@@ -25,7 +27,7 @@ struct Verb {
     requests::Command run;
 };
 
-/// What each is for stands in src/config/command_table.cpp.
+/// What each is for stands in include/chronos/config/command_table.h.
 constexpr std::array kCommands{
     Verb{"annotate", run_annotate},
     Verb{"archive-get", run_archive_get},
@@ -57,6 +59,19 @@ constexpr std::array kCommands{
     Verb{"verify", run_verify},
     Verb{"version", run_version},
 };
+
+constexpr bool has_one_function(const config::CommandInfo& info) {
+    const auto count = std::ranges::count(kCommands, info.name, &Verb::name);
+    return count == (info.internal ? 0 : 1);
+}
+static_assert(std::ranges::all_of(config::kCommands, has_one_function),
+              "a command has no function here, or more than one");
+static_assert(std::ranges::all_of(kCommands,
+                                  [](const Verb& verb) {
+                                      return std::ranges::count(config::kCommands, verb.name,
+                                                                &config::CommandInfo::name) == 1;
+                                  }),
+              "a function is here for a command that there is not");
 
 std::string invoked_as(std::string_view argument) {
     return std::string(argument.substr(argument.rfind('/') + 1));

@@ -124,7 +124,7 @@ bool is(const Option& option, Name name) {
 }
 
 bool knows(CommandId command, const Option& option) {
-    if (command == CommandId::engine || command == CommandId::help) return true;
+    if (command_info(command).every_option) return true;
     // What it lists are the options that outlive a command line.
     if (command == CommandId::config_list && option.section != Section::command_line) return true;
     return option.commands.contains(command);

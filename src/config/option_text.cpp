@@ -62,7 +62,7 @@ std::string section_text(Section section) {
 }
 
 bool takes_options(const CommandInfo& command) {
-    return !command.internal && command.id != CommandId::help && command.id != CommandId::version;
+    return !command.internal && !command.standalone;
 }
 
 std::string commands_text(Commands commands) {

@@ -2,6 +2,7 @@
 #include <optional>
 
 #include "chronos/base/text.h"
+#include "chronos/config/command_table.h"
 #include "chronos/config/config.h"
 #include "config/config_file.h"
 #include "config/given.h"
@@ -55,9 +56,8 @@ std::optional<std::string> variable(const std::vector<std::string>& environment,
 /// An engine works by the sections and defaults of the command that it does the work of.
 CommandId rules_of(const CommandInfo& command, const std::vector<std::string>& parameters) {
     if (command.id != CommandId::engine || parameters.empty()) return command.id;
-    if (parameters[0] == "archive" || parameters[0] == "stream") return CommandId::archive_push;
-    const CommandInfo* role = find_command(parameters[0]);
-    return role == nullptr ? command.id : role->id;
+    const CommandInfo* served = command_of_role(parameters[0]);
+    return served == nullptr ? command.id : served->id;
 }
 
 }  // namespace
@@ -215,8 +215,7 @@ Result<> Resolver::add_files() {
 
 /// Of these a warning would come once per WAL segment and drown the server's log.
 bool Resolver::runs_per_segment() const {
-    return config_.command_id_ == CommandId::archive_get ||
-           config_.command_id_ == CommandId::archive_push;
+    return command_info(config_.command_id_).per_segment;
 }
 
 void Resolver::warn_of_readable_secrets(const FileContent& content) {
@@ -514,8 +513,7 @@ Result<Config> Resolver::run() {
     CHRONOS_TRY(choose_command(line));
     CHRONOS_TRY(add_command_line(line));
     // These answer even where the configuration is broken.
-    const bool standalone =
-        config_.command_id_ == CommandId::help || config_.command_id_ == CommandId::version;
+    const bool standalone = command_info(config_.command_id_).standalone;
     if (!standalone) CHRONOS_TRY(add_environment());
     config_.stanza_ = text_of("stanza");
     if (!standalone) CHRONOS_TRY(add_files());

@@ -2,12 +2,14 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <string_view>
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "chronos/config/command_table.h"
 #include "chronos/engine/guard.h"
 #include "chronos/requests/process.h"
 #include "engine/roles.h"
@@ -50,6 +52,13 @@ constexpr std::array kRoles{
     Role{.name = "stream", .command = "archive-push", .serve = serve_stream},
     Role{.name = "verify", .command = "verify", .serve = serve_verify},
 };
+
+/// What the configuration takes the role for (config::Config::rules()) is what it is given here.
+constexpr bool is_that_of_config(const Role& role) {
+    const config::CommandInfo* command = config::command_of_role(role.name);
+    return role.command == (command == nullptr ? "" : command->name);
+}
+static_assert(std::ranges::all_of(kRoles, is_that_of_config));
 
 const Role* find_role(std::string_view name) {
     for (const Role& role : kRoles)

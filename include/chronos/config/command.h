@@ -1,6 +1,7 @@
 #pragma once
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -40,9 +41,12 @@ enum class CommandId {
     verify,
     version,
 };
+inline constexpr std::size_t kCommandCount = static_cast<std::size_t>(CommandId::version) + 1;
 
 /// A set of commands: `CommandId::backup | CommandId::restore`.
 class Commands {
+    static_assert(kCommandCount <= 64, "one bit each");
+
 public:
     constexpr Commands() = default;
     constexpr Commands(CommandId id) : bits_(std::uint64_t{1} << static_cast<unsigned>(id)) {}
@@ -77,6 +81,11 @@ struct CommandInfo {
     bool log_file = false;     ///< writes `<log-path>/<stanza>-<command>.log`
     bool quiet = false;        ///< its result is its output: no "command begin" at level info
     bool changes_repositories = false;  ///< is refused where two of them are the same place
+    bool per_segment = false;   ///< runs for every WAL segment: warnings would drown a server's log
+    bool standalone = false;    ///< answers even where the configuration is broken
+    bool every_option = false;  ///< understands whatever option there is
+    /// Of an engine, that does the work of this command by its options; that of its name besides.
+    std::string_view engine_roles = {};
     std::string_view details = {};
 };
 
