@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "chronos/base/text.h"
@@ -445,6 +446,12 @@ std::string format_metrics(const std::vector<MetricFamily>& families, MetricForm
     }
     if (format == MetricFormat::openmetrics) text += "# EOF\n";
     return text;
+}
+
+std::string labels_json(const Sample& sample) {
+    nlohmann::json labels = nlohmann::json::object();
+    for (const auto& [name, value] : sample.labels) labels[name] = printable(value, 1024);
+    return labels.dump();
 }
 
 }  // namespace chronos::present

@@ -26,6 +26,15 @@ ops::health::Limits limits_of(const config::Config& config) {
     return limits;
 }
 
+ops::health::AlertSettings alert_settings(const config::Config& config) {
+    return {.webhook_url = config.get_string("alert-webhook-url"),
+            .slack_url = config.get_string("alert-slack-url"),
+            .pagerduty_key = config.get_string("alert-pagerduty-key"),
+            .pagerduty_url = config.get_string("alert-pagerduty-url"),
+            .command = config.get_string("alert-command"),
+            .user_agent = "chronos_backup/" CHRONOS_VERSION};
+}
+
 ops::health::Snapshot look_at_configured_repositories(
     const config::Config& config, const std::vector<repo::Repository>& repositories,
     ops::health::WalMemory& memory, const std::string& last_archived) {

@@ -12,7 +12,6 @@
 #include "chronos/present/health_view.h"
 #include "chronos/present/metrics.h"
 #include "chronos/repo/repository.h"
-#include "chronos/requests/alert.h"
 #include "chronos/requests/health_look.h"
 #include "chronos/storage/posix/posix_storage.h"
 #include "chronos/storage/storage.h"
@@ -418,7 +417,7 @@ void Service::note_rules() {
 /// server does, it has to be somebody else.
 void Service::tell_of_silence() {
     if (silence_.empty() || seconds_since(unanswered_) < kTellAgain) return;
-    requests::AlertReceivers receivers(config_, cancel_);
+    ops::health::AlertReceivers receivers(requests::alert_settings(config_), cancel_);
     for (const ops::health::Change& change : silence_) {
         if (!receivers.tell({config_.stanza(), change, unix_now()})) {
             unanswered_ = Clock::now();

@@ -31,6 +31,8 @@ enum class MetricFormat {
     openmetrics,  ///< application/openmetrics-text; version=1.0.0
 };
 std::string format_metrics(const std::vector<MetricFamily>& families, MetricFormat format);
+/// Its labels as one line of a JSON object, printable.
+std::string labels_json(const Sample& sample);
 /// As a format has it: "17", "0.5", "1.7e+09" is never used for whole numbers.
 std::string format_metric_value(double value);
 

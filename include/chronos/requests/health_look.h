@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "chronos/config/config.h"
+#include "chronos/ops/health/alert.h"
 #include "chronos/ops/health/health.h"
 #include "chronos/present/health_view.h"
 #include "chronos/repo/repository.h"
@@ -12,6 +13,8 @@
 namespace chronos::requests {
 
 ops::health::Limits limits_of(const config::Config& config);
+/// Whom the options alert-* name.
+ops::health::AlertSettings alert_settings(const config::Config& config);
 
 /// Repositories with what our own tools have recorded in them. `last_archived`: as
 /// ops::health::look_at_repositories has it; whoever can ask the server asks it before.

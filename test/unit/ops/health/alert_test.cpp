@@ -1,4 +1,4 @@
-#include "chronos/requests/alert.h"
+#include "chronos/ops/health/alert.h"
 
 #include <gmock/gmock.h>
 
@@ -6,13 +6,12 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "ops/health/shell_command.h"
 #include "result_matchers.h"
 #include "temporary_directory.h"
 
-namespace chronos::requests {
+namespace chronos::ops::health {
 namespace {
-
-using ops::health::RuleState;
 
 Alert sample_alert(RuleState state, RuleState before) {
     Alert alert;
@@ -90,4 +89,4 @@ TEST(ShellCommand, ThatFailsOrHangsIsAnError) {
 }
 
 }  // namespace
-}  // namespace chronos::requests
+}  // namespace chronos::ops::health

@@ -1,9 +1,10 @@
+#include "ops/health/shell_command.h"
+
 #include <sys/wait.h>
 
 #include "chronos/os/process.h"
-#include "chronos/requests/alert.h"
 
-namespace chronos::requests {
+namespace chronos::ops::health {
 
 Result<> run_shell_command(const std::string& command, const std::string& input,
                            const std::vector<std::string>& environment,
@@ -21,4 +22,4 @@ Result<> run_shell_command(const std::string& command, const std::string& input,
                                          os::describe_status(ended.status));
 }
 
-}  // namespace chronos::requests
+}  // namespace chronos::ops::health

@@ -1,23 +1,26 @@
-#include "chronos/requests/alert.h"
+#include "chronos/ops/health/alert.h"
 
 #include <nlohmann/json.hpp>
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
-#include "chronos/present/json_text.h"
+#include "ops/health/shell_command.h"
 
-namespace chronos::requests {
+namespace chronos::ops::health {
 namespace {
 
 using nlohmann::json;
-using ops::health::Rule;
-using ops::health::RuleState;
 
 constexpr std::size_t kTextSizeMax = 1500;
 constexpr std::size_t kNotificationSizeMax = 8000;
 constexpr std::chrono::milliseconds kPostTimeout{10000};
 constexpr std::chrono::milliseconds kCommandTimeout{30000};
 constexpr const char* kPagerDutyUrl = "https://events.pagerduty.com/v2/enqueue";
+
+/// Names on a file system need not be UTF-8, and an alert must not fail on one.
+std::string payload_text(const json& payload) {
+    return payload.dump(-1, ' ', false, json::error_handler_t::replace);
+}
 
 std::string short_text(const std::string& text) {
     return printable(text, kTextSizeMax);
@@ -58,10 +61,10 @@ std::vector<std::string> environment_of(const Alert& alert) {
             "ALERT_SUMMARY=" + alert.summary()};
 }
 
-http::ClientOptions client_options(const Cancellation& cancel) {
+http::ClientOptions client_options(const AlertSettings& settings, const Cancellation& cancel) {
     http::ClientOptions options;
     options.io_timeout = kPostTimeout;
-    options.user_agent = "chronos_backup/" CHRONOS_VERSION;
+    options.user_agent = settings.user_agent;
     options.cancel = &cancel;
     return options;
 }
@@ -76,18 +79,18 @@ std::string Alert::summary() const {
 
 std::string generic_payload(const Alert& alert) {
     json fields = fields_of(alert);
-    std::string text = present::text_of(fields);
+    std::string text = payload_text(fields);
     // Escapes can double a text. What is left says what has changed.
     if (text.size() < kNotificationSizeMax) return text;
     for (const char* long_one : {"message", "hint", "summary"}) fields[long_one] = "";
-    return present::text_of(fields);
+    return payload_text(fields);
 }
 
 std::string slack_payload(const Alert& alert) {
     const Rule& rule = alert.change.rule;
     const std::string body =
         short_text(rule.message) + (rule.hint.empty() ? "" : "\n" + short_text(rule.hint));
-    return present::text_of(
+    return payload_text(
         {{"text", alert.summary()},
          {"attachments", json::array({{{"color", slack_color(rule.state)},
                                        {"title", rule.name + " of " + alert.stanza + " is " +
@@ -110,11 +113,11 @@ std::string pagerduty_payload(const Alert& alert, const std::string& routing_key
                             {"group", "backup"},
                             {"class", rule.name},
                             {"custom_details", fields_of(alert)}};
-    return present::text_of(event);
+    return payload_text(event);
 }
 
-AlertReceivers::AlertReceivers(const config::Config& config, const Cancellation& cancel)
-    : config_(config), cancel_(cancel), client_(client_options(cancel)) {}
+AlertReceivers::AlertReceivers(AlertSettings settings, const Cancellation& cancel)
+    : settings_(std::move(settings)), client_(client_options(settings_, cancel)) {}
 
 Result<> AlertReceivers::post(const std::string& url, const std::string& body) {
     http::Request request;
@@ -140,18 +143,16 @@ bool AlertReceivers::tell(const Alert& alert) {
         log_warn("an alert about " + alert.change.rule.name + " could not be delivered to " + who +
                  ": " + told.error().message());
     };
-    if (const std::string url = config_.get_string("alert-webhook-url"); !url.empty())
-        note("the webhook", post(url, generic_payload(alert)));
-    if (const std::string url = config_.get_string("alert-slack-url"); !url.empty())
-        note("Slack", post(url, slack_payload(alert)));
-    if (const std::string key = config_.get_string("alert-pagerduty-key"); !key.empty()) {
-        const std::string url = config_.get_string("alert-pagerduty-url");
-        note("PagerDuty", post(url.empty() ? kPagerDutyUrl : url, pagerduty_payload(alert, key)));
-    }
-    if (const std::string command = config_.get_string("alert-command"); !command.empty())
-        note("the command", run_shell_command(command, generic_payload(alert),
+    const AlertSettings& to = settings_;
+    if (!to.webhook_url.empty()) note("the webhook", post(to.webhook_url, generic_payload(alert)));
+    if (!to.slack_url.empty()) note("Slack", post(to.slack_url, slack_payload(alert)));
+    if (!to.pagerduty_key.empty())
+        note("PagerDuty", post(to.pagerduty_url.empty() ? kPagerDutyUrl : to.pagerduty_url,
+                               pagerduty_payload(alert, to.pagerduty_key)));
+    if (!to.command.empty())
+        note("the command", run_shell_command(to.command, generic_payload(alert),
                                               environment_of(alert), kCommandTimeout));
     return all_told;
 }
 
-}  // namespace chronos::requests
+}  // namespace chronos::ops::health
