@@ -6,6 +6,14 @@
 
 #include "chronos/config/options/all.h"
 
+/// The code generator of clang dies of what it has looked up itself until release 16: there, which
+/// is in the fuzzers only, a name is looked up when the program runs.
+#if defined(__clang__) && __clang_major__ < 16
+#define CHRONOS_CONSTEVAL constexpr
+#else
+#define CHRONOS_CONSTEVAL consteval
+#endif
+
 /// Names of options in the program, which the compiler looks up: "pg1-path" where a text is wanted
 /// compiles because there is a row pg-path, of a group, whose type is a text. Nothing is left to be
 /// looked up, or to fail, when the program runs.
@@ -107,7 +115,8 @@ constexpr Found of_type(const Found& found) {
 /// An option of a group, whichever of the group is meant: "repo-path".
 class GroupName {
 public:
-    consteval GroupName(const char* written) : GroupName(lookup::open(lookup::find(written))) {}
+    CHRONOS_CONSTEVAL GroupName(const char* written)
+        : GroupName(lookup::open(lookup::find(written))) {}
 
     constexpr std::uint16_t row() const { return row_; }
 
@@ -122,14 +131,14 @@ private:
 template <Type... kTypes>
 class GroupNameOf : public GroupName {
 public:
-    consteval GroupNameOf(const char* written)
+    CHRONOS_CONSTEVAL GroupNameOf(const char* written)
         : GroupName(lookup::of_type<kTypes...>(lookup::open(lookup::find(written)))) {}
 };
 
 /// One option, whatever its type: "process-max", "repo1-path", or {"repo-path", key}.
 class Name {
 public:
-    consteval Name(const char* written) : Name(lookup::complete(lookup::find(written))) {}
+    CHRONOS_CONSTEVAL Name(const char* written) : Name(lookup::complete(lookup::find(written))) {}
     explicit constexpr Name(const lookup::Found& found) : row_(found.row), index_(found.index) {}
     /// Of the repository or cluster with that number.
     constexpr Name(GroupName name, unsigned index)
@@ -151,7 +160,7 @@ class NameOf : public Name {
 public:
     using OfGroup = GroupNameOf<kTypes...>;
 
-    consteval NameOf(const char* written)
+    CHRONOS_CONSTEVAL NameOf(const char* written)
         : Name(lookup::of_type<kTypes...>(lookup::complete(lookup::find(written)))) {}
     constexpr NameOf(OfGroup name, unsigned index) : Name(name, index) {}
     /// Whoever found it sees to the type.

@@ -68,9 +68,10 @@ TEST(JobTypes, AreGivenDataDirectoryAndWorkersIfTheCommandKnowsThem) {
 }
 
 TEST(JobTypes, HaveAFixedOptionThatTheCommandTakes) {
-    for (const JobType& type : kJobTypes)
-        if (type.fixed_option != nullptr)
-            EXPECT_EQ(error_of({"--stanza=demo", type.command, type.fixed_option}), "no error");
+    for (const JobType& type : kJobTypes) {
+        if (type.fixed_option == nullptr) continue;
+        EXPECT_EQ(error_of({"--stanza=demo", type.command, type.fixed_option}), "no error");
+    }
 }
 
 }  // namespace
