@@ -5,6 +5,7 @@
 #include "fake_connection.h"
 #include "memory_storage.h"
 #include "result_matchers.h"
+#include "temporary_directory.h"
 
 namespace chronos::flows {
 namespace {
@@ -15,12 +16,14 @@ protected:
     BackupTarget target(unsigned key) {
         ops::backup::BackupRequest request;
         request.stanza = "main";
+        request.lock_path = locks_.path();
         request.repository.key = key;
         request.repository.storage = std::make_shared<test::MemoryStorage>();
         return {key, request};
     }
     Result<std::vector<BackupOutcome>> run() {
         request_.stanza.stanza = "main";
+        request_.stanza.lock_path = locks_.path();
         request_.expire = [&](unsigned key) -> Result<ops::expire::ExpireRequest> {
             expired_.push_back(key);
             return Error(ErrorKind::internal, "not to be asked");
@@ -28,6 +31,7 @@ protected:
         return run_backup(request_, connection_, {}, cancel_);
     }
 
+    test::TemporaryDirectory locks_;
     BackupRequest request_;
     std::vector<unsigned> expired_;
     test::FakeConnection connection_;
