@@ -1,3 +1,22 @@
+// Idea: the archiver asks for one segment and waits; the next one is ready by then, and it will ask
+// for it. So threads store what has a `.ready` mark before it is asked for, and most questions are
+// answered by a look at the file.
+//
+//     ask() --> asked_ --+
+//                        +--> next() --> [a thread of the lane stores it] --> complete()
+//     scan() -> ahead_ --+      asked_ first; scan() when both are empty, 64 names a time
+//
+// A file is queued -> running -> stored or failed; of each name there is one entry, and it is in
+// one of asked_, ahead_, a thread. An answer that is wrong would lose WAL, so "stored" is never
+// said of a name, but of a file and the mark under which it was read (ReadyStamp): a server that
+// was restored beside us, or a segment that was recycled, has the name and not the stamp. What has
+// changed while it was read is stored again, if somebody has asked; else it is as if it had not
+// been seen.
+//
+// A failure of a file that was asked for is its answer. One of work ahead is nobody's answer: it
+// pauses all work ahead, longer each time, and is tried again at once when it is asked for. What
+// archiving has acknowledged is known by its mark having gone, and forgotten at the next scan: the
+// map is bounded by what is ready.
 #include "ops/archive/push_queue.h"
 
 #include <sys/stat.h>

@@ -1,3 +1,18 @@
+// Idea: a segment is acknowledged when every repository has it, and one that is away must not keep
+// the others from theirs. So each repository has a Lane, with its own queue, threads and record of
+// what it goes without; and here is only what is about all of them: the questions that are open,
+// and when one may be answered.
+//
+//     archiver -> ask(name) -> Lane 1 ... Lane n -> take() each -> the last one: reply()
+//
+// A Question has the repositories that have not answered. Their answers come from any thread and in
+// any order; the one that empties it replies, with the errors of all. Asked again, which the
+// archiver does after a failure, a question begins anew; of two answers of one repository the first
+// counts.
+//
+// archive-push-queue-max is decided here, before the question: what has been recorded as dropped in
+// a lane is not open in the question, so that a repository goes without a segment only after its
+// record of that is on disk. Of several repositories only those that are behind go without.
 #include "chronos/ops/archive/service.h"
 
 #include <sys/stat.h>
