@@ -125,7 +125,7 @@ std::string options_markdown() {
     std::string text =
         "# Options\n\n"
         "Made by `chronos help --output=markdown` from the table in "
-        "`src/config/option_table.cpp`.\n"
+        "`include/chronos/config/options`.\n"
         "`<N>` is the number of a repository or cluster, 1 to 256. Names, values and files are "
         "those\n"
         "of pgBackRest.\n";
