@@ -105,7 +105,7 @@ export UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
 sanitize_some() {
 	local begin=$SECONDS
 	sanitized asan unit_base unit_io unit_control unit_pgdata unit_storage unit_repo
-	sanitized tsan unit_io unit_storage unit_ops_archive
+	sanitized tsan unit_io unit_storage
 	sanitizing=$((SECONDS - begin))
 }
 # The engine of build/asan under the module of a release. The tests know it as TEST_SANITIZED.
