@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "chronos/base/log.h"
-#include "chronos/present/drill_output.h"
+#include "chronos/ops/drill/record.h"
 #include "chronos/present/json_text.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/side/drill.h"
@@ -23,7 +23,7 @@ Result<> add_history(const repo::Repository& repository, const std::string& stan
     for (const repo::DrillRecord& entry : records) {
         const std::string text =
             CHRONOS_TRY(repo::read_drill(repository, stanza, entry.name, info.cipher_pass));
-        json record = present::parse_drill_record(text);
+        json record = ops::drill::parse_record(text);
         if (record.is_null()) {
             log_warn("the record of a drill " + entry.name + " is no JSON object");
             continue;

@@ -42,7 +42,7 @@ my @homes = (
 	[ qr{^curl/}, qw(http) ],
 	[ qr{^libxml/}, qw(storage/s3) ],
 	[ qr{^libpq-fe\.h|^postgres_ext\.h}, qw(db) ],
-	[ qr{^nlohmann/}, qw(present requests cli ops/health storage/s3) ],
+	[ qr{^nlohmann/}, qw(present requests cli ops/health ops/drill storage/s3) ],
 	[ qr{^httplib\.h}, qw(serve) ],
 	[ qr{^postgres\.h|^fmgr\.h|^miscadmin\.h}, qw(extension/postgres_api.h) ],
 );

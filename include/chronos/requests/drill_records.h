@@ -8,8 +8,8 @@
 
 namespace chronos::requests {
 
-/// Every drill that the repositories know, oldest first, as drill_json() made them, with their
-/// repository as "stored-in" and name as "record"; `stanza` must not be empty.
+/// Every drill that the repositories know, oldest first, as ops::drill::record_of() made them, with
+/// their repository as "stored-in" and name as "record"; `stanza` must not be empty.
 Result<nlohmann::json> drill_history(const Context& context);
 
 /// Stores it in the repository that the backup came from. Kind access and others: a repository that

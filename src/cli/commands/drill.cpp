@@ -10,6 +10,7 @@
 #include "chronos/base/text.h"
 #include "chronos/flows/drill.h"
 #include "chronos/ops/drill/drill.h"
+#include "chronos/ops/drill/record.h"
 #include "chronos/os/file.h"
 #include "chronos/present/drill_output.h"
 #include "chronos/present/print.h"
@@ -174,12 +175,12 @@ Result<int> drill(requests::Context& context, Answers answers) {
         CHRONOS_TRY(flows::run_drill(request, context.progress, context.cancel));
     const std::string reason = config.get_string("reason");
     const DrillReport told = ops::drill::without_answers(report);
-    const nlohmann::json record = present::drill_json(told, reason);
+    const nlohmann::json record = ops::drill::record_of(told, reason);
     if (const auto saved = requests::save_drill_record(context, report, record); !saved)
         log_warn("the record of this drill is not stored: " + saved.error().text());
     tell_server(context, told);
     CHRONOS_TRY(answers == Answers::shown
-                    ? print_report(config, report, present::drill_json(report, reason))
+                    ? print_report(config, report, ops::drill::record_of(report, reason))
                     : print_report(config, told, record));
     if (!report.passed) return failure_of(report);
     return 0;
