@@ -7,7 +7,7 @@
 namespace {
 
 using namespace chronos;
-using namespace chronos::ops;
+using namespace chronos::ops::restore;
 
 constexpr UnixTime kNow = 1796000000;
 
