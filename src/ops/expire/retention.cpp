@@ -19,7 +19,6 @@
 #include "ops/expire/retention.h"
 
 #include <algorithm>
-#include <cassert>
 
 namespace chronos::ops::expire {
 namespace {
@@ -49,7 +48,6 @@ public:
     /// As if nothing were held, and then what is held stays: it neither takes the place of another
     /// backup in a count nor drags one along.
     BackupPlan run() {
-        assert(std::ranges::is_sorted(backups_, {}, &BackupEntry::label));
         full_rule();
         diff_rule();
         incr_rule();
