@@ -155,18 +155,18 @@ keep_corpus() {
 	done
 }
 
-# ci_fuzz: every fuzzer over its corpus and then for a few seconds of its own, which is what a change is tested with;
-# from the same seed each time, so that what a change meets there is of its making. Where there is no clang to be
-# had that is said, and nothing is wrong with the tree.
+# ci_fuzz: every fuzzer over its corpus and then over some inputs of its own, which is what a change is tested with:
+# as many, and from the same seed, each time, so that what a change meets there is of its making and not of the
+# machine's. Where there is no clang to be had that is said, and nothing is wrong with the tree.
 ci_fuzz() {
-	local seconds=${CHECK_FUZZ_SECONDS:-4}
+	local seconds=${CHECK_FUZZ_SECONDS:-10}
 	if ! (install_clang); then
 		not_run="$not_run
 not run: the fuzzers: clang cannot be installed"
 		return
 	fi
 	step 'build the fuzzers' build_preset fuzz fuzzers
-	step "each fuzzer over its corpus, and for $seconds s" run_all_fuzzers "$seconds"
+	step "each fuzzer over its corpus and 2000 inputs, for $seconds s at most" run_all_fuzzers "$seconds"
 }
 # As many at once as there are processors; what each has said is shown of those that have failed.
 run_all_fuzzers() {
@@ -175,7 +175,7 @@ run_all_fuzzers() {
 	export -f run_fuzzer
 	export top
 	all_fuzzers | xargs -P "$(nproc)" -I{} bash -c \
-		'run_fuzzer "$1" "$2" -seed=1 >"$3/$1" 2>&1 || { tail -n 60 "$3/$1"; echo "FAILED: $1"; exit 1; }' - {} "$1" "$logs"
+		'run_fuzzer "$1" "$2" -seed=1 -runs=2000 >"$3/$1" 2>&1 || { tail -n 60 "$3/$1"; echo "FAILED: $1"; exit 1; }' - {} "$1" "$logs"
 }
 
 # tidy [FILE...]: clang-tidy over these sources, or all of src; any warning fails.

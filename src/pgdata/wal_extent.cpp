@@ -76,8 +76,8 @@ void WalReader::add_page(io::Bytes page) {
 void WalReader::begin(io::Bytes page) {
     const auto header = parse_wal_header(page);
     judged_ = header && load<std::uint32_t>(page, wal_page::kPageSizeAt) == kWalPageSize;
+    if (header) start_ = header->page_address;
     if (!judged_) return;
-    start_ = header->page_address;
     segment_size_ = header->segment_size;
     magic_ = load<std::uint16_t>(page, wal_page::kMagicAt);
     page_timeline_ = header->timeline;

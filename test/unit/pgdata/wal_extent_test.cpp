@@ -269,5 +269,14 @@ TEST(WalExtent, WhatHasNoPagesThatAreKnownIsNotJudged) {
     EXPECT_TRUE(wal_extent({}, Depth::records, 1).whole);
 }
 
+TEST(WalExtent, ASegmentOfOtherPagesEndsWhereItEnds) {
+    Wal wal;
+    wal.fill(kSize);
+    wal.content().replace(36, 4, raw(std::uint32_t{16384}));
+    EXPECT_TRUE(extent_of(wal).whole);
+    EXPECT_EQ(extent_of(wal).end, Lsn{kBegin + kSize})
+        << "it is not judged, but its place is known";
+}
+
 }  // namespace
 }  // namespace chronos::pgdata
