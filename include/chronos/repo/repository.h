@@ -59,11 +59,6 @@ Result<> read_text_into(const Repository& repository, const std::string& name,
 Result<> write_text(const Repository& repository, const std::string& name, std::string_view content,
                     const std::string& pass);
 
-/// What write_text() stores: `content`, encrypted where it would be. For several objects that must
-/// have the same bytes.
-Result<std::string> encode_text(const Repository& repository, std::string_view content,
-                                const std::string& pass);
-
 /// For an object read with `pass` whose plain text turned out to be none.
 Error wrong_passphrase(const Repository& repository, const std::string& name,
                        const std::string& pass);

@@ -101,10 +101,6 @@ Result<std::uint64_t> count_ready_segments(const std::string& wal_path) {
     return count;
 }
 
-std::string parent_of(const std::string& path) {
-    return path.substr(0, path.rfind('/'));
-}
-
 std::string directory_of(const DropSettings& settings) {
     const std::string all = settings.spool_path + "/chronos/" + settings.stanza + "/dropped";
     return settings.repo_key == 0 ? all : all + "/repo" + std::to_string(settings.repo_key);
@@ -134,7 +130,7 @@ DroppedWal::DroppedWal(DropSettings settings)
 
 Result<bool> DroppedWal::queue_exceeded(const std::string& path) const {
     if (!settings_.queue_max_bytes) return false;
-    const std::uint64_t count = CHRONOS_TRY(count_ready_segments(parent_of(path)));
+    const std::uint64_t count = CHRONOS_TRY(count_ready_segments(os::parent_directory(path)));
     return count * CHRONOS_TRY(segment_size(path)) > *settings_.queue_max_bytes;
 }
 

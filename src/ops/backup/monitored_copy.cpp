@@ -74,8 +74,8 @@ Result<std::uint64_t> MonitoredCopy::run() {
     CHRONOS_TRY(monitor_.finish());
     CHRONOS_TRY(std::move(copied));
     if (scope_.company.companions) scope_.company.companions->copied(scope_.company.member);
-    planned_
-        .jobs = {};  // the manifest is about to be written, several megabytes of a large cluster
+    // The manifest is about to be written: several megabytes of a large cluster.
+    planned_.jobs = {};
     drop_vanished();
     return monitor_.bytes();
 }

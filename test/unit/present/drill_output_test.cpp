@@ -5,32 +5,19 @@
 #include <nlohmann/json.hpp>
 
 #include "chronos/ops/drill/record.h"
+#include "drill_report.h"
 
 namespace chronos::present {
 namespace {
 
 using testing::HasSubstr;
 
-ops::drill::DrillReport sample_report() {
-    ops::drill::DrillReport report;
-    report.stanza = "main";
-    report.started = 1795187770;
-    report.finished = 1795187777;
-    report.backup.label = "20261120-075745F";
-    report.backup.type = "time";
-    report.backup.target = "2026-11-20 08:00:00+00";
-    report.restore_seconds = 0.1 + 0.2;
-    report.checks = {{"assert", "SELECT 1", "1", "1", true, 0.5}};
-    report.passed = true;
-    return report;
-}
-
 TEST(DrillOutput, TheListSaysHowADrillEndedAndWhy) {
-    auto failed = ops::drill::record_of(sample_report(), "");
+    auto failed = ops::drill::record_of(test::sample_drill_report(), "");
     failed["passed"] = false;
     failed["failure"] = {{"phase", "restore"}, {"message", "file x is damaged\n"}};
     const auto history =
-        nlohmann::json::array({ops::drill::record_of(sample_report(), ""), failed});
+        nlohmann::json::array({ops::drill::record_of(test::sample_drill_report(), ""), failed});
     const std::string text = format_drill_history(history);
     EXPECT_THAT(text, HasSubstr("passed  20261120-075745F  time 2026-11-20 08:00:00+00\n"));
     EXPECT_THAT(text, HasSubstr("FAILED  20261120-075745F  time 2026-11-20 08:00:00+00  file x is "

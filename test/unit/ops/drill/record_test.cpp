@@ -4,27 +4,15 @@
 
 #include <nlohmann/json.hpp>
 
+#include "drill_report.h"
+
 namespace chronos::ops::drill {
 namespace {
 
 using testing::HasSubstr;
 
-DrillReport sample_report() {
-    DrillReport report;
-    report.stanza = "main";
-    report.started = 1795187770;
-    report.finished = 1795187777;
-    report.backup.label = "20261120-075745F";
-    report.backup.type = "time";
-    report.backup.target = "2026-11-20 08:00:00+00";
-    report.restore_seconds = 0.1 + 0.2;
-    report.checks = {{"assert", "SELECT 1", "1", "1", true, 0.5}};
-    report.passed = true;
-    return report;
-}
-
 TEST(DrillRecord, HasEveryMemberWhateverHappened) {
-    const auto passed = record_of(sample_report(), "quarterly");
+    const auto passed = record_of(test::sample_drill_report(), "quarterly");
     DrillReport broken;
     broken.failed_phase = "restore";
     broken.failure = "file x is damaged";
@@ -42,7 +30,7 @@ TEST(DrillRecord, HasEveryMemberWhateverHappened) {
 }
 
 TEST(DrillRecord, HasNoAnswerOfTheCluster) {
-    DrillReport report = sample_report();
+    DrillReport report = test::sample_drill_report();
     report.checks = {
         {"assert", "SELECT password", "x", "secret of the cluster", false, 0.5, "another value"},
         {"command", "psql", "exit status 0", "exit status 1: secret", false, 0.5, "exit status 1"},
