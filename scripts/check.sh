@@ -193,12 +193,17 @@ no_reports() {
 	done
 	return $status
 }
-# The end of what each failed test noted down: why it died is there only.
+# What each failed test noted down of the claims that do not hold, which are told once more at the end of all, and
+# the end of it: why it died is there only.
 failed_tests() {
-	local test
+	local test log
 	awk -F '\t' -v major="$pg_major" '$1 == major && $5 != 0 { print $2 }' "$times" | while read -r test; do
+		log=$work/src/tmp_check/log/regress_log_$(basename "$test" .pl)
 		echo "--- $test"
-		tail -n 40 "$work/src/tmp_check/log/regress_log_$(basename "$test" .pl)"
+		grep -A 12 -E '^(\[[0-9:.]+\]\([0-9.]+s\) )?not ok ' "$log" | head -n 200
+		echo "--- the end of $test"
+		tail -n 40 "$log"
+		{ sed -nE "s/^.*(not ok [0-9]+ .*)/$pg_major: ${test//\//\\/}: \1/p" "$log" | head -n 20; } >>"$(dirname "$times")/failed"
 	done
 }
 
@@ -340,6 +345,10 @@ if [ -z "${CHECK_ENGINE:-}" ] && [ -s "$times" ]; then
 	cp "$times" "$top/build/times.tsv"
 	say 'the ten slowest tests: version, test, seconds, seconds of processor'
 	sort -t "$(printf '\t')" -k3,3nr "$times" | head -n 10 | cut -f 1-4
+fi
+if [ -z "${CHECK_ENGINE:-}" ] && [ -s "$(dirname "$times")/failed" ]; then
+	say 'claims that do not hold'
+	cat "$(dirname "$times")/failed"
 fi
 echo
 echo "$passed passed, $failed failed$not_run"

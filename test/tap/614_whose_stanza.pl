@@ -103,7 +103,7 @@ subtest 'a copy of the same name and path' => sub {
 		open STDERR, '>&', \*STDOUT;
 		exec @unshare, 'sh', '-c', 'mount --bind "$1" "$2" && exec postgres -D "$2"', 'sh', $twin->data_dir, $node->data_dir;
 	}
-	poll_until(sub { $twin->psql('postgres', 'SELECT 1', timeout => 10) == 0 }, 'the copy is up', 60);
+	wait_for_server($twin, 'the copy is up', 60);
 	$twin->safe_psql('postgres', 'CREATE TABLE of_the_twin (); SELECT pg_switch_wal()');
 	ok($twin->poll_query_until('postgres', 'SELECT failed_count > 0 FROM pg_stat_archiver'), 'its WAL is refused');
 	like(slurp_file($twin->logfile),

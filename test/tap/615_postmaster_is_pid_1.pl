@@ -29,7 +29,7 @@ sub start_as_pid_1
 		open STDERR, '>&', \*STDOUT;
 		exec @unshare, 'postgres', '-D', $node->data_dir, '-k', $node->host, '-c', 'listen_addresses=';
 	}
-	poll_until(sub { $node->psql('postgres', 'SELECT 1', timeout => 10) == 0 }, 'server is up', 60);
+	wait_for_server($node, 'server is up', 60);
 	return $pid;
 }
 sub sql { return $node->safe_psql('postgres', $_[0]) }
@@ -138,7 +138,7 @@ for my $victim (qr/archiver/, qr/chronos job/)
 	push @engines, engines_below($pid);
 	kill 'KILL', $pid;
 	poll_until(sub { restarts() > $before }, 'restart after a killed server process', 60);
-	poll_until(sub { $node->psql('postgres', 'SELECT 1', timeout => 10) == 0 }, 'server is up again', 60);
+	wait_for_server($node, 'server is up again', 60);
 	poll_until(sub { !grep { kill 0, $_ } @engines }, 'orphaned engines end', 30);
 	usleep(1_500_000);
 	is(restarts(), $before + 1, "killed $victim: one restart, none for the orphans");

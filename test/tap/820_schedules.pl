@@ -224,7 +224,7 @@ for my $victim ('chronos job', 'chronos launcher')
 	kill 'KILL', $pid;
 	poll_until(sub { (() = slurp_file($node->logfile) =~ /all server processes terminated; reinitializing/g) > $restarts },
 		"the server restarts its processes after SIGKILL of the $victim", 60);
-	poll_until(sub { $node->psql('postgres', 'SELECT 1') == 0 }, 'and takes connections again', 60);
+	wait_for_server($node, 'and takes connections again', 60);
 	until_true(q{SELECT count(*) = 1 FROM chronos.job_history WHERE state = 'failed' AND error = 'the server stopped before the job was finished'},
 		"SIGKILL of the $victim: the job is recorded as failed, with the reason");
 	until_true(q{SELECT last_state = 'succeeded' AND last_due = '2048-11-01 01:00+00' FROM chronos.schedules}, 'and made up for');

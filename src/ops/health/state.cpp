@@ -21,16 +21,21 @@ constexpr std::string_view kSave =
     " (excluded.state, excluded.since, excluded.announced)";
 constexpr std::string_view kNotify = "SELECT pg_catalog.pg_notify('chronos_alert', $1)::text";
 
-Result<> save_states(db::Connection& connection, const RuleMemories& before,
-                     const RuleMemories& memories) {
+Result<> save_state(db::Connection& connection, const std::string& rule, const RuleMemory& memory) {
+    CHRONOS_TRY(connection.query(
+        kSave, {rule, std::string(rule_state_name(memory.state)), std::to_string(memory.since),
+                std::string(rule_state_name(memory.announced))}));
+    return {};
+}
+
+Result<> save_changed_states(db::Connection& connection, const RuleMemories& before,
+                             const RuleMemories& memories) {
     for (const auto& [rule, memory] : memories) {
         const auto former = before.find(rule);
         if (former != before.end() && former->second.state == memory.state &&
             former->second.announced == memory.announced)
             continue;
-        CHRONOS_TRY(connection.query(
-            kSave, {rule, std::string(rule_state_name(memory.state)), std::to_string(memory.since),
-                    std::string(rule_state_name(memory.announced))}));
+        CHRONOS_TRY(save_state(connection, rule, memory));
     }
     return {};
 }
@@ -75,13 +80,17 @@ Result<> tell_of_changes(const AlertRequest& request, db::Connection& connection
             connection.query(kNotify, {generic_payload({request.stanza, change, request.now})}));
     }
     // Before somebody outside is asked to answer: what was logged is not to be logged again.
-    CHRONOS_TRY(save_states(connection, before, memories));
-    const RuleMemories saved = memories;
+    CHRONOS_TRY(save_changed_states(connection, before, memories));
     AlertReceivers receivers(request.receivers, cancel);
-    for (const Change& change : unannounced(rules, memories))
-        if (receivers.tell({request.stanza, change, request.now}))
-            memories[change.rule.name].announced = change.rule.state;
-    return save_states(connection, saved, memories);
+    for (const Change& change : unannounced(rules, memories)) {
+        if (!receivers.tell({request.stanza, change, request.now})) continue;
+        RuleMemory& memory = memories[change.rule.name];
+        memory.announced = change.rule.state;
+        // At once: receivers take their time, and whoever is stopped meanwhile tells again what it
+        // has not noted down.
+        CHRONOS_TRY(save_state(connection, change.rule.name, memory));
+    }
+    return {};
 }
 
 }  // namespace chronos::ops::health

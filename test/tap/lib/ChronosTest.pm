@@ -16,7 +16,7 @@ use Time::HiRes qw(usleep time);
 
 our @EXPORT = qw(chronos_node write_config chronos pgbackrest run_tool restored_node poll_until
   restored_rows private_directory table_state slurp_tree seed campaign engines_below wait_archived
-  archive_directory $chronos);
+  archive_directory wait_for_server $chronos);
 
 our $chronos = $ENV{CHRONOS} // 'chronos';
 
@@ -188,6 +188,15 @@ sub poll_until
 		usleep(100_000);
 	}
 	die "gave up waiting: $message";
+}
+
+# Waits until NODE, which may not be up yet, takes connections. The question is an argument of psql: one that finds
+# nobody ends before anything could be written to its standard input.
+sub wait_for_server
+{
+	my ($node, $message, $seconds) = @_;
+	my @ask = ('psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'SELECT 1');
+	return poll_until(sub { (run_tool(@ask))[0] == 0 }, $message, $seconds);
 }
 
 # Waits until every segment before the current one is in the repository. By the marks: the last one

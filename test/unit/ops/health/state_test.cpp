@@ -59,6 +59,22 @@ TEST_F(HealthState, NobodyOutsideIsToldWhatCouldNotBeWrittenDown) {
     EXPECT_NE(memories_["wal_gap"].announced, RuleState::critical);
 }
 
+// Receivers take seconds each: a server that stops between two alerts tells the first one once
+// only.
+TEST_F(HealthState, WhatOneAlertHasToldIsWrittenDownBeforeTheNextOneIsTold) {
+    Rule& next = rules_.emplace_back();
+    next.name = "wal_lag";
+    next.state = RuleState::warning;
+    int saves = 0;
+    connection_.on("INSERT INTO chronos.health_state", [&](const auto&) -> Result<db::Rows> {
+        if (++saves == 3) return Error(ErrorKind::db_query, "the server stops");
+        return db::Rows{};
+    });
+    EXPECT_ERROR(ErrorKind::db_query, tell("exit 0"));
+    EXPECT_EQ(memories_["wal_gap"].announced, RuleState::critical);
+    EXPECT_NE(memories_["wal_lag"].announced, RuleState::warning) << "it was told in the meantime";
+}
+
 TEST_F(HealthState, IsNoneWhereTheExtensionIsNotAndLeavesOutWhatIsNoState) {
     connection_.on("FROM chronos.health_state", {{"wal_gap", "critical", "1795182600", "ok"},
                                                  {"odd", "strange", "1", "ok"},
