@@ -78,17 +78,18 @@ passed=0
 failed=0
 not_run=
 
-# step NAME COMMAND...: runs it, prints its output on failure only, keeps the count.
+# step NAME COMMAND...: runs it, prints its output on failure only, keeps the count. What needs it asks step_ok.
+step_ok=true
 step() {
 	local name=$1 begin=$SECONDS
 	shift
 	say "$name"
 	if "$@" >"$work/log" 2>&1; then
-		passed=$((passed + 1))
+		passed=$((passed + 1)) step_ok=true
 		grep -E '^(not run: |took |All tests successful|Files=|100% tests passed|(# )?All [0-9]+ tests passed)' "$work/log" || true
 		echo "    ok, $((SECONDS - begin)) s"
 	else
-		failed=$((failed + 1))
+		failed=$((failed + 1)) step_ok=false
 		tail -n 400 "$work/log"
 		echo "    FAILED: $name, $((SECONDS - begin)) s"
 	fi

@@ -70,12 +70,13 @@ layer_quick() {
 	units=$(echo $units)
 	# shellcheck disable=SC2086
 	step "build $units" build_preset release $units
+	$step_ok || return 0
 	# shellcheck disable=SC2086
 	step "$units" run_units "$top/build/check" $units
 }
 
 # Under which ThreadSanitizer has something to say: what has threads.
-thread_units='unit_io unit_storage unit_repo unit_ops_archive unit_ops_backup unit_ops_restore unit_cli unit_cli_serve'
+thread_units='unit_io unit_storage unit_repo unit_ops_archive unit_ops_backup unit_ops_restore unit_engine unit_serve unit_cli'
 
 # sanitize [UNIT...]: unit tests and TAP under AddressSanitizer and UndefinedBehaviorSanitizer, what has threads under
 # ThreadSanitizer. With names, only these unit tests, and no TAP.
@@ -86,6 +87,7 @@ layer_sanitize() {
 		sanitized tsan "$@"
 	else
 		step 'build all with address, undefined' build_preset asan all
+		$step_ok || return 0
 		step 'unit tests, address, undefined' ctest --test-dir "$top/build/asan" --output-on-failure -j"$(nproc)" --timeout 900
 		# shellcheck disable=SC2086
 		sanitized tsan $thread_units
@@ -97,6 +99,7 @@ sanitized() {
 	local preset=$1
 	shift
 	step "build with $preset: $*" build_preset "$preset" "$@"
+	$step_ok || return 0
 	step "$preset: $*" run_units "$top/build/$preset" "$@"
 }
 export UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
@@ -122,6 +125,7 @@ layer_fuzz() {
 	names=$(echo ${*:-$(all_fuzzers)})
 	# shellcheck disable=SC2086
 	step "build $names" build_preset fuzz $names
+	$step_ok || return 0
 	for name in $names; do step "$name, $seconds s" run_fuzzer "$name" "$seconds"; done
 }
 # What libFuzzer and sanitizers link clang only recommends, by a package with its version in the name.
@@ -166,6 +170,7 @@ not run: the fuzzers: clang cannot be installed"
 		return
 	fi
 	step 'build the fuzzers' build_preset fuzz fuzzers
+	$step_ok || return 0
 	step "each fuzzer over its corpus and 2000 inputs, for $seconds s at most" run_all_fuzzers "$seconds"
 }
 # As many at once as there are processors; what each has said is shown of those that have failed.

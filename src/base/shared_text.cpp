@@ -12,7 +12,7 @@ namespace {
 // Names have 20 to 40 characters: one byte tells the length of most texts. In a longer one this
 // byte stands there instead, and before it the length as a number.
 constexpr unsigned char kLongMark = 255;
-constexpr std::size_t kPieceSize = 64 * 1024;
+constexpr std::size_t kPieceSize = std::size_t{64} * 1024;
 
 std::string_view view_of(const char* text) {
     const auto length = static_cast<unsigned char>(text[-1]);

@@ -9,7 +9,7 @@
 namespace chronos::compress {
 namespace {
 
-constexpr std::size_t kOutputSize = 64 * 1024;
+constexpr std::size_t kOutputSize = std::size_t{64} * 1024;
 /// The library counts input in 32 bits.
 constexpr std::size_t kSliceMax = std::size_t{1} << 30;
 

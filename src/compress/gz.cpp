@@ -13,7 +13,7 @@
 namespace chronos::compress {
 namespace {
 
-constexpr std::size_t kGzOutputSize = 128 * 1024;
+constexpr std::size_t kGzOutputSize = std::size_t{128} * 1024;
 /// The libraries count input in 32 bits.
 constexpr std::size_t kGzSliceMax = std::size_t{1} << 30;
 

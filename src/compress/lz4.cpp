@@ -12,8 +12,8 @@ namespace chronos::compress {
 namespace {
 
 /// Input a call: with linked blocks each call saves 64 KiB of history, so calls are large.
-constexpr std::size_t kLz4SliceMax = 256 * 1024;
-constexpr std::size_t kLz4OutputSize = 256 * 1024;
+constexpr std::size_t kLz4SliceMax = std::size_t{256} * 1024;
+constexpr std::size_t kLz4OutputSize = std::size_t{256} * 1024;
 
 LZ4F_preferences_t preferences(int level, Form form) {
     LZ4F_preferences_t result{};

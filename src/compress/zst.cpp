@@ -10,7 +10,7 @@ namespace chronos::compress {
 namespace {
 
 /// Contexts of the high levels hold up to hundreds of MiB: they go back to the system.
-constexpr std::size_t kKeptSizeMax = 16 * 1024 * 1024;
+constexpr std::size_t kKeptSizeMax = std::size_t{16} * 1024 * 1024;
 
 /// In a database what repeats is near: in the same page or the ones beside it. At the default level
 /// tables half and an eighth of their size find it in 0.65 to 0.85 of the time, because they stay

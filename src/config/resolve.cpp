@@ -56,8 +56,7 @@ std::optional<std::string> variable(const std::vector<std::string>& environment,
 /// An engine works by the sections and defaults of the command that it does the work of.
 CommandId rules_of(const CommandInfo& command, const std::vector<std::string>& parameters) {
     if (command.id != CommandId::engine || parameters.empty()) return command.id;
-    const CommandInfo* served = command_of_role(parameters[0]);
-    return served == nullptr ? command.id : served->id;
+    return command_of_role(parameters[0]).value_or(command.id);
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ constexpr std::string_view kMagic = "Salted__";
 constexpr std::size_t kSaltSize = 8;
 constexpr std::size_t kBlockSize = 16;
 /// Input a call; the output buffer has room for one block more, which the cipher may hold back.
-constexpr std::size_t kSliceMax = 64 * 1024;
+constexpr std::size_t kSliceMax = std::size_t{64} * 1024;
 
 const EVP_CIPHER* cipher_algorithm() {
     static const EVP_CIPHER* algorithm = EVP_CIPHER_fetch(nullptr, "AES-256-CBC", nullptr);

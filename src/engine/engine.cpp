@@ -55,8 +55,9 @@ constexpr std::array kRoles{
 
 /// What the configuration takes the role for (config::Config::rules()) is what it is given here.
 constexpr bool is_that_of_config(const Role& role) {
-    const config::CommandInfo* command = config::command_of_role(role.name);
-    return role.command == (command == nullptr ? "" : command->name);
+    const auto command = config::command_of_role(role.name);
+    return role.command ==
+           (command ? config::kCommands[static_cast<std::size_t>(*command)].name : "");
 }
 static_assert(std::ranges::all_of(kRoles, is_that_of_config));
 

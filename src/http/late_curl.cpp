@@ -34,8 +34,11 @@ extern "C" CURLcode(curl_easy_setopt)(CURL* easy, CURLoption option, ...) {
     using Call = CURLcode (*)(CURL*, CURLoption, ...);
     static const Call call = curl.find<Call>("curl_easy_setopt");
     std::va_list arguments;
-    va_start(arguments, option);
+    // An enumeration is what libcurl declares there, and it is as wide as what it is passed as.
+    static_assert(sizeof(CURLoption) == sizeof(int));
+    va_start(arguments, option);  // NOLINT(clang-diagnostic-varargs)
     CURLcode code = CURLE_OK;
+    // NOLINTNEXTLINE(bugprone-branch-clone): where long has 64 bits two of these are one type.
     if (option >= CURLOPTTYPE_OFF_T && option < CURLOPTTYPE_BLOB)
         code = call(easy, option, va_arg(arguments, curl_off_t));
     else if (option < CURLOPTTYPE_OBJECTPOINT)

@@ -8,7 +8,7 @@ namespace chronos::repo {
 namespace {
 
 constexpr std::string_view kFrame = "backrest";
-constexpr std::size_t kHashPiece = 64 * 1024;
+constexpr std::size_t kHashPiece = std::size_t{64} * 1024;
 /// A bound for what is kept of a hostile text. The longest line of the format lists the bad pages
 /// of a file.
 constexpr std::size_t kLineSizeMax = std::size_t{64} << 20;

@@ -269,7 +269,7 @@ void ManifestWriter::write_paths() {
 }
 
 Result<> ManifestWriter::write_files(io::Sink* sink) {
-    constexpr std::size_t kPieceSize = 64 * 1024;
+    constexpr std::size_t kPieceSize = std::size_t{64} * 1024;
     const auto write = [&](const ManifestFile& file) -> Result<> {
         write_file(file);
         if (sink == nullptr || ini_.size() < kPieceSize) return {};

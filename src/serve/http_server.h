@@ -44,7 +44,7 @@ struct HttpOptions {
     std::chrono::milliseconds request_timeout{5000};
     /// How long a connection may stay open between requests.
     std::chrono::milliseconds idle_timeout{5000};
-    std::size_t request_size_max = 16 * 1024;
+    std::size_t request_size_max = std::size_t{16} * 1024;
     std::size_t requests_per_connection = 100;
 };
 

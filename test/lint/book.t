@@ -96,6 +96,24 @@ for my $file (glob 'test/tap/*.pl') { push @{ $numbers{$1} }, $file if $file =~ 
 is(join("\n", map { "@{ $numbers{$_} }" } grep { @{ $numbers{$_} } > 1 } sort keys %numbers), '',
 	'no two TAP files have one number');
 
+# --- What the workshop builds and runs by name is there: CMake makes unit_<module> of each folder of tests, and a
+# fuzzer of each fuzz_<name>.cpp.
+my %target;
+find({ wanted => sub {
+			$target{ 'unit_' . ($1 =~ tr{/}{_}r) } = 1 if m{^test/unit/(.+)/\w+_test\.cpp$};
+			$target{$1} = 1 if m{/(fuzz_\w+)\.cpp$};
+		}, no_chdir => 1 }, 'test/unit', 'test/fuzz');
+my @absent;
+for my $file ('scripts/layers.sh', 'scripts/check.sh', 'docs/development.md', 'README.md')
+{
+	for my $name (slurp($file) =~ /\b((?:unit|fuzz)_[a-z]\w*)\b/g)
+	{
+		push @absent, "$file: $name" if !$target{$name} && $name !~ /^(?:unit_part|fuzz_name)$/;
+	}
+}
+ok(keys %target > 40, 'there are unit tests and fuzzers');
+is(join("\n", @absent), '', 'every unit test and fuzzer that the workshop names is there');
+
 # --- Examples: what follows "$ " in a block ```console is run by bash, all of a page in one session, where the
 # fixtures are unpacked and TREE is the top of the tree. A line "..." stands for any lines.
 my $top = getcwd();

@@ -34,9 +34,12 @@ private:
 
 }  // namespace chronos
 
-/// Defines one such function: its result, its name, its parameters and how they are passed on.
+/// Defines one such function: its result, its name, its parameters and how they are passed on. In
+/// parentheses none of these would be what it is.
+// NOLINTBEGIN(bugprone-macro-parentheses)
 #define CHRONOS_LATE(library, result, name, parameters, arguments)       \
     extern "C" result name parameters {                                  \
         static const auto call = (library).find<decltype(&name)>(#name); \
         return call arguments;                                           \
     }
+// NOLINTEND(bugprone-macro-parentheses)

@@ -11,6 +11,7 @@ namespace chronos {
 struct Lsn {
     std::uint64_t value = 0;
 
+    // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 takes what the compiler makes for a 0.
     auto operator<=>(const Lsn&) const = default;
     std::string str() const;
     static std::optional<Lsn> parse(std::string_view text);

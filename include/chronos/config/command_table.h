@@ -224,18 +224,18 @@ constexpr bool stand_in_the_order_of_their_ids() {
 }
 static_assert(stand_in_the_order_of_their_ids());
 
-/// The command that an engine of that role works for, by whose sections and defaults; nullptr if
-/// there is none. A role is called as its command, or as the row says.
-constexpr const CommandInfo* command_of_role(std::string_view role) {
+/// The command that an engine of that role works for, by whose sections and defaults, if there is
+/// one. A role is called as its command, or as the row says.
+constexpr std::optional<CommandId> command_of_role(std::string_view role) {
     for (const CommandInfo& info : kCommands)
         for (std::string_view words = info.engine_roles; !words.empty();) {
             const std::size_t end = words.find(' ');
-            if (words.substr(0, end) == role) return &info;
+            if (words.substr(0, end) == role) return info.id;
             words = end == std::string_view::npos ? "" : words.substr(end + 1);
         }
     for (const CommandInfo& info : kCommands)
-        if (info.name == role) return &info;
-    return nullptr;
+        if (info.name == role) return info.id;
+    return std::nullopt;
 }
 
 }  // namespace chronos::config

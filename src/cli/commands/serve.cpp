@@ -35,6 +35,7 @@ Error become_serve_program() {
     const std::string path = own.substr(0, own.rfind('/') + 1) + "chronos-serve";
     std::vector<std::string> arguments = process_arguments();
     std::vector<char*> pointers;
+    pointers.reserve(arguments.size() + 1);
     for (std::string& argument : arguments) pointers.push_back(argument.data());
     pointers.push_back(nullptr);
     execv(path.c_str(), pointers.data());

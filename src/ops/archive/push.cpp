@@ -407,7 +407,7 @@ Result<> ArchivePusher::Impl::check_header(const Job& job, const WalSource& sour
     if (header.timeline != pgdata::timeline_of_segment(job.name))
         if (const auto lsn = begin_of_timeline(job.path, job.name))
             begins = lsn->value / header.segment_size;
-    const Result<> checked = pgdata::check_wal_segment(header, job.name, source.size(), begins);
+    Result<> checked = pgdata::check_wal_segment(header, job.name, source.size(), begins);
     if (checked) return checked;
     return Error(checked.error().kind(),
                  "WAL file '" + job.path + "' is not stored: " + checked.error().message())

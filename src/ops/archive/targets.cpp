@@ -99,8 +99,7 @@ Result<> StanzaWatch::check_owner() {
     if (settings_.pg_path.empty() || known) return {};
     const repo::ServerIdentity self = CHRONOS_TRY(repo::identify_server(settings_.pg_path));
     if (self.system_id != info_->current().system_id) return {};
-    const auto use =
-        repo::StanzaOwner(repository_, settings_.stanza).use(self, repo::StanzaUse::archive);
+    auto use = repo::StanzaOwner(repository_, settings_.stanza).use(self, repo::StanzaUse::archive);
     if (!use && use.error().kind() == ErrorKind::archive_mismatch) return use;
     // A server is not without an archive because nothing beside it can be read or written.
     if (!use) log_detail("whose the stanza is was not found out: " + use.error().message());

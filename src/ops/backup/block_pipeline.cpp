@@ -31,7 +31,7 @@
 namespace chronos::ops::backup {
 namespace {
 
-constexpr std::size_t kManySmall = 64 * 1024;
+constexpr std::size_t kManySmall = std::size_t{64} * 1024;
 
 /// What a super block, or a map, is stored as.
 Result<std::string> encode(const repo::Encoding& encoding, io::Bytes content) {

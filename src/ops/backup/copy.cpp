@@ -51,7 +51,7 @@ namespace {
 
 // Small enough to stay in a core's cache while hashes, page checks and the compressor pass over
 // it; large enough that the system calls of a 1 GiB segment do not count. Whole pages.
-constexpr std::size_t kReadSize = 256 * 1024;
+constexpr std::size_t kReadSize = std::size_t{256} * 1024;
 
 /// One thread's share of the work: a buffer that is used again for each file.
 class Copier {

@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::string_view kDataRoot = "pg_data";
 constexpr mode_t kDefaultFileModeMask = 0640;
-constexpr std::uint64_t kCompareSizeMax = 256 * 1024;
+constexpr std::uint64_t kCompareSizeMax = std::uint64_t{256} * 1024;
 constexpr std::size_t kEntriesLater = 256;  // labels, WAL copied into the backup
 
 const pgdata::ClusterEntry* find_path(const pgdata::ClusterList& list, std::string_view name) {

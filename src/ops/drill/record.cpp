@@ -1,5 +1,7 @@
 #include "chronos/ops/drill/record.h"
 
+#include <cmath>
+
 #include <nlohmann/json.hpp>
 
 namespace chronos::ops::drill {
@@ -21,7 +23,7 @@ json or_null(const std::optional<T>& value) {
 
 /// Milliseconds are enough, and a record shows no 0.30000000000000004.
 double rounded(double seconds) {
-    return static_cast<double>(static_cast<std::int64_t>(seconds * 1000 + 0.5)) / 1000;
+    return static_cast<double>(std::llround(seconds * 1000)) / 1000;
 }
 
 json backup_json(const RestoredBackup& backup) {

@@ -99,7 +99,7 @@ ClusterTraits traits_of(const RestoredBackup& backup, const std::string& program
 /// for segments of 16 MiB, and initdb writes others into the configuration that is not read here.
 void add_wal_sizes(const ClusterTraits& cluster,
                    std::vector<std::pair<std::string, std::string>>& settings) {
-    constexpr std::uint64_t kMiB = 1024 * 1024;
+    constexpr std::uint64_t kMiB = std::uint64_t{1024} * 1024;
     constexpr std::uint64_t kMinDefault = 80 * kMiB, kMaxDefault = 1024 * kMiB;
     const auto at_least = [&](const char* name, std::uint64_t size, std::uint64_t usual) {
         settings.emplace_back(name, std::to_string(std::max(size, usual) / kMiB) + "MB");

@@ -23,7 +23,7 @@ struct ClusterTraits {
     unsigned major = 0;
     /// Its max_prepared_transactions, without which prepared ones cannot be taken over.
     unsigned prepared_max = 0;
-    std::uint64_t wal_segment_size = 16 * 1024 * 1024;
+    std::uint64_t wal_segment_size = std::uint64_t{16} * 1024 * 1024;
 };
 
 /// The configuration file of the drill's server: a socket in a directory of its own, nothing that

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <set>
 #include <utility>
 
@@ -805,7 +806,7 @@ Rule rto(const View& view) {
         return rule;
     }
     // What takes four fifths of the time today does not when the cluster has grown.
-    const auto taken = static_cast<std::int64_t>(*view.snapshot.drill->recovery_time + 0.5);
+    const auto taken = std::llround(*view.snapshot.drill->recovery_time);
     Rule rule = duration_rule(kName, taken, view.limits.recovery_time, RuleState::critical,
                               "restoring and recovering took the last drill");
     if (rule.state == RuleState::ok && limit > 0 && taken * 5 > limit * 4)

@@ -17,7 +17,7 @@ namespace {
 
 /// How much may be written before its write-back is started: enough for large requests to the
 /// device, little enough that the barrier at the end finds next to nothing to do.
-constexpr std::uint64_t kWriteBackBytes = 8 * 1024 * 1024;
+constexpr std::uint64_t kWriteBackBytes = std::uint64_t{8} * 1024 * 1024;
 
 /// An open file under the name it is written with.
 struct OpenFile {

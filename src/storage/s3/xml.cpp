@@ -12,7 +12,7 @@ namespace chronos::storage::s3 {
 namespace {
 
 /// Longer text than any key (1024 bytes, escaped) or token is refused: memory stays bounded.
-constexpr std::size_t kTextMax = 64 * 1024;
+constexpr std::size_t kTextMax = std::size_t{64} * 1024;
 
 /// Called at the end of each element with its path ("ListBucketResult/Contents/Key") and text, and
 /// at the start with `ended` false.
