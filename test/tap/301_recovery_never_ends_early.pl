@@ -134,6 +134,15 @@ for my $round ('first', 'second')
 	isnt($status, 0, "verify finds it at the $round time");
 	like($out . $err, $flaw, 'by name');
 }
+# A hole that is filled later: the one behind it, which nothing came before, was good until then.
+my ($filler) = glob "$repo/archive/main/$id/" . substr($before, 0, 16) . "/$before-*";
+rename $filler, "$repo/" . basename($filler) or die "$filler: $!";
+($status, $out, my $without) = chronos($conf, 'verify');
+unlike($out . $without, $flaw, 'without the one before it there is nothing that it does not follow');
+rename "$repo/" . basename($filler), $filler or die $!;
+($status, $out, $without) = chronos($conf, 'verify');
+isnt($status, 0, 'once that has come back');
+like($out . $without, $flaw, 'it is found again');
 my $stops = restored_node('stops', $copy, wait => 0, fail_ok => 1);
 poll_until(sub { !-e $stops->data_dir . '/postmaster.pid' }, 'the server stops', 60);
 $stops->_update_pid(-1);

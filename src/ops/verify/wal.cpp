@@ -179,15 +179,24 @@ private:
         job.name = stored;
         job.segment = archive_.segments.size() - 1;
         if (known) {
-            if (known_) skip(*known_);
-            known_ = std::move(job);
+            if (known_) skip(*std::exchange(known_, std::nullopt));
+            // What was verified before is read again where something new has come before it ...
+            if (!stored.partial && follows(stored.segment, new_segment_))
+                jobs_.push_back(std::move(job));
+            else
+                known_ = std::move(job);
             return;
         }
-        // What was verified before is read again where something new is to follow it.
+        // ... or is to follow it.
         if (known_ && !stored.partial && !known_->name.partial &&
-            stored.segment == pgdata::next_wal_segment(known_->name.segment, archive_.segment_size))
+            follows(stored.segment, known_->name.segment))
             jobs_.push_back(*std::exchange(known_, std::nullopt));
+        if (!stored.partial) new_segment_ = stored.segment;
         jobs_.push_back(std::move(job));
+    }
+    bool follows(std::string_view segment, std::string_view before) const {
+        return !before.empty() &&
+               segment == pgdata::next_wal_segment(before, archive_.segment_size);
     }
     void skip(const Job& job) {
         scope_.meter.object_known();
@@ -391,7 +400,8 @@ private:
     Ledger ledger_;
     std::vector<Job> jobs_;
     std::mutex mutex_;
-    std::optional<Job> known_;  ///< the last one of which the ledger knows
+    std::optional<Job> known_;      ///< the last one of which the ledger knows
+    std::string_view new_segment_;  ///< the last one of which it does not; of an entry
     std::atomic<std::uint32_t> segment_size_{0};
 };
 
