@@ -242,7 +242,7 @@ std::optional<std::int64_t> Cron::next_after(std::int64_t time, const WallClock&
             // Not to the very midnight: clocks may be set in between, and a gap that ends the day
             // has to be seen.
             const std::int64_t to_midnight =
-                std::int64_t{days} * kMinutesPerDay - now.hour * 60 - now.minute;
+                std::int64_t{days} * kMinutesPerDay - std::int64_t{now.hour} * 60 - now.minute;
             minutes = std::max<std::int64_t>(1, to_midnight - kShiftMinutes);
         }
         at += minutes * kMinute;

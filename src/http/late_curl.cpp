@@ -38,13 +38,14 @@ extern "C" CURLcode(curl_easy_setopt)(CURL* easy, CURLoption option, ...) {
     static_assert(sizeof(CURLoption) == sizeof(int));
     va_start(arguments, option);  // NOLINT(clang-diagnostic-varargs)
     CURLcode code = CURLE_OK;
-    // NOLINTNEXTLINE(bugprone-branch-clone): where long has 64 bits two of these are one type.
+    // NOLINTBEGIN(bugprone-branch-clone): where long has 64 bits two of these are one type.
     if (option >= CURLOPTTYPE_OFF_T && option < CURLOPTTYPE_BLOB)
         code = call(easy, option, va_arg(arguments, curl_off_t));
     else if (option < CURLOPTTYPE_OBJECTPOINT)
         code = call(easy, option, va_arg(arguments, long));
     else
         code = call(easy, option, va_arg(arguments, void*));
+    // NOLINTEND(bugprone-branch-clone)
     va_end(arguments);
     return code;
 }

@@ -229,13 +229,14 @@ CopyPlan arrange(std::vector<PlannedFile> files, const repo::Manifest& manifest,
         last = *control;
         files.erase(control);
     }
-    const auto alone = std::ranges::stable_partition(files, [&](const PlannedFile& file) {
-        return !bundles || file.size > bundles->limit || file.action == Action::resume;
-    });
-    const auto alone_count = static_cast<std::size_t>(alone.begin() - files.begin());
+    const auto alone =
+        std::stable_partition(files.begin(), files.end(), [&](const PlannedFile& file) {
+            return !bundles || file.size > bundles->limit || file.action == Action::resume;
+        });
+    const auto alone_count = static_cast<std::size_t>(alone - files.begin());
     // The order must depend on nothing but the list, so that runs can be compared.
-    std::sort(files.begin(), alone.begin(), larger_first);
-    std::sort(alone.begin(), alone.end(), [&](const PlannedFile& a, const PlannedFile& b) {
+    std::sort(files.begin(), alone, larger_first);
+    std::sort(alone, files.end(), [&](const PlannedFile& a, const PlannedFile& b) {
         return bundled_before(manifest.files[a.index], manifest.files[b.index]);
     });
     CopyPlan plan;

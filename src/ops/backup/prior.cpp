@@ -2,6 +2,7 @@
 #include "chronos/base/text.h"
 #include "chronos/crypto/cipher.h"
 #include "chronos/db/config_places.h"
+#include "chronos/repo/manifest_store.h"
 #include "chronos/repo/places.h"
 #include "chronos/repo/side/owner.h"
 #include "ops/backup/phases.h"

@@ -19,9 +19,9 @@ namespace {
 
 using repo::Repository;
 
-/// For so long a directory that is full is taken to be what it was.
-constexpr UnixTime kRelistSeconds = 6 * 3600;
 constexpr UnixTime kHourSeconds = 3600;
+/// For so long a directory that is full is taken to be what it was.
+constexpr UnixTime kRelistSeconds = 6 * kHourSeconds;
 constexpr UnixTime kHoursKept = 48 * kHourSeconds;
 /// Of drills, for those who want to see more than the last one.
 constexpr std::size_t kDrillsKept = 30;
