@@ -205,9 +205,10 @@ void Transfer::set_up(const Request& request) {
     set(CURLOPT_BUFFERSIZE, 256L * 1024);
     set(CURLOPT_TCP_NODELAY, 1L);
     set(CURLOPT_TCP_KEEPALIVE, options.tcp_keep_alive ? 1L : 0L);
-    set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.io_timeout.count()));
+    set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.io_timeout->count()));
     set(CURLOPT_LOW_SPEED_LIMIT, kStillBytesPerSecond);
-    set(CURLOPT_LOW_SPEED_TIME, std::max(1L, static_cast<long>(options.io_timeout.count() / 1000)));
+    set(CURLOPT_LOW_SPEED_TIME,
+        std::max(1L, static_cast<long>(options.io_timeout->count() / 1000)));
     if (!options.user_agent.empty()) set(CURLOPT_USERAGENT, options.user_agent.c_str());
     // The proxy's own "200 Connection established" is not the answer.
     set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);

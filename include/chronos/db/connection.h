@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "chronos/base/cancel.h"
+#include "chronos/base/given.h"
 #include "chronos/base/result.h"
 
 namespace chronos::db {
@@ -31,12 +32,12 @@ public:
 };
 
 struct ConnectOptions {
-    std::string database = "postgres";
+    std::string database;
     std::string host;     ///< socket directory or host name; "" for libpq's default
     unsigned port = 0;    ///< 0 for libpq's default
     std::string user;     ///< "" for libpq's default
     std::string options;  ///< of the session: "-c name=value"; "" for libpq's default
-    std::chrono::milliseconds query_timeout = std::chrono::minutes(30);
+    Given<std::chrono::milliseconds> query_timeout;
 };
 /// Through libpq; its environment (PGHOST, PGUSER, PGPASSWORD, ...) fills what is not given. A
 /// request in `cancel`, which must outlive the connection, interrupts a running query.

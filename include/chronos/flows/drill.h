@@ -6,6 +6,7 @@
 #include <string>
 
 #include "chronos/base/cancel.h"
+#include "chronos/base/given.h"
 #include "chronos/base/progress.h"
 #include "chronos/base/result.h"
 #include "chronos/db/connection.h"
@@ -20,7 +21,7 @@ struct Marker {
     std::string name;
     std::string stanza;
     repo::Repository repository;  ///< where its WAL has to arrive
-    std::chrono::milliseconds archive_timeout = std::chrono::seconds(60);
+    Given<std::chrono::milliseconds> archive_timeout;
 };
 
 /// Makes the restore point, and returns when its WAL is in the repository.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "chronos/base/cancel.h"
+#include "chronos/base/given.h"
 #include "chronos/base/result.h"
 #include "chronos/io/stream.h"
 
@@ -46,7 +47,7 @@ struct ClientOptions {
     std::string ca_file;  ///< "" for the system's
     std::string ca_path;
     /// Connecting, waiting for an answer, and a transfer that stands still are given up after this.
-    std::chrono::milliseconds io_timeout{60000};
+    Given<std::chrono::milliseconds> io_timeout;
     std::string tls_cipher_12;  ///< OpenSSL cipher strings; "" for the default
     std::string tls_cipher_13;
     bool tcp_keep_alive = true;

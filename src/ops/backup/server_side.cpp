@@ -40,9 +40,9 @@ Result<> check_stanza(const pgdata::ControlFile& control, const repo::HistoryEnt
 
 void warn_about_timeouts(const BackupRequest& request, const db::ServerFacts& server) {
     const std::chrono::seconds checkpoint(server.checkpoint_timeout_s);
-    if (request.start_fast || request.db_timeout > checkpoint) return;
+    if (request.start_fast || *request.db_timeout > checkpoint) return;
     log_warn("start-fast is off and db-timeout (" +
-             std::to_string(request.db_timeout.count() / 1000) +
+             std::to_string(request.db_timeout->count() / 1000) +
              "s) is not greater than checkpoint_timeout (" +
              std::to_string(server.checkpoint_timeout_s) +
              "s): the backup may be given up before the next regular checkpoint");

@@ -352,7 +352,7 @@ Result<> DrillServer::wait(const ProgressReceiver& progress, const Cancellation&
         if (deadline.passed())
             return Error(ErrorKind::archive_timeout,
                          "the restored server did not finish its recovery within " +
-                             std::to_string(request_.recovery_timeout.count() / 1000) + "s")
+                             std::to_string(request_.recovery_timeout->count() / 1000) + "s")
                 .with_hint("--recovery-timeout allows it more.");
         constexpr unsigned kRoundsPerReport = 20;
         if (round % kRoundsPerReport == 0 && progress) {

@@ -259,8 +259,8 @@ Rule backup_age(const View& view) {
     }
     // What is left still restores, but one failure further nothing would.
     if (bad > 0 && bad < rule.repositories.size()) rule.state = RuleState::warning;
-    if (view.limits.backup_age.count() > 0)
-        rule.threshold = format_duration(view.limits.backup_age.count());
+    if (view.limits.backup_age->count() > 0)
+        rule.threshold = format_duration(view.limits.backup_age->count());
     rule.message = problems.empty() ? all : problems;
     if (rule.state != RuleState::ok)
         rule.hint = foreign ? kForeignHint
@@ -344,7 +344,7 @@ Rule backup_failed(const View& view) {
 void judge_unfinished(const View& view, const RepositoryFacts& repository, Rule& rule) {
     const UnfinishedVerifyFacts& last = *repository.unfinished_verify;
     const UnixTime since = repository.verify ? repository.verify->finished_at : last.since;
-    const std::int64_t limit = view.limits.verify_age.count();
+    const std::int64_t limit = view.limits.verify_age->count();
     const bool too_long = limit > 0 && view.now - since > limit;
     const std::string text =
         "the last verify of " + repo_name(repository) + ", at " +
@@ -762,11 +762,11 @@ Rule drill(const View& view) {
     constexpr const char* kName = "drill";
     const std::optional<DrillFacts>& facts = view.snapshot.drill;
     if (!facts && !any_read(view)) return nothing_read(view, kName);
-    if (!facts && view.limits.drill_age.count() == 0)
+    if (!facts && view.limits.drill_age->count() == 0)
         return unknown(kName, "there was no restore drill");
     if (!facts) {
         Rule rule = found(kName, RuleState::warning, "there was no restore drill yet");
-        rule.threshold = format_duration(view.limits.drill_age.count());
+        rule.threshold = format_duration(view.limits.drill_age->count());
         return rule;
     }
     Rule rule = duration_rule(kName, std::max<std::int64_t>(0, view.now - facts->finished_at),
@@ -795,7 +795,7 @@ Rule drill(const View& view) {
 
 Rule rto(const View& view) {
     constexpr const char* kName = "rto";
-    const std::int64_t limit = view.limits.recovery_time.count();
+    const std::int64_t limit = view.limits.recovery_time->count();
     const bool measured = view.snapshot.drill && view.snapshot.drill->recovery_time;
     if (!measured && limit == 0) return unknown(kName, "no restore drill has measured it");
     if (!measured) {

@@ -29,7 +29,7 @@ Result<> tidy(const MaintenanceRequest& request, const repo::Repository& reposit
     CHRONOS_TRY(check_stanza(repository, request.stanza));
     storage::MultipartUploads* uploads = repository.storage->uploads();
     if (uploads == nullptr) return {};
-    const UnixTime limit = unix_now() - request.upload_age.count();
+    const UnixTime limit = unix_now() - request.upload_age->count();
     for (const storage::PendingUpload& upload : CHRONOS_TRY(uploads->pending())) {
         CHRONOS_TRY(cancel.check());
         if (upload.initiated > limit || !belongs_to(upload.name, request.stanza)) continue;

@@ -29,7 +29,7 @@ struct SigningInput {
     std::string payload_sha256;   ///< hexadecimal
     UnixTime time = 0;
     std::string region;
-    std::string service = "s3";
+    std::string service;
 };
 
 /// "key=value&key=value": keys and values encoded, sorted by key, '=' even for empty values.

@@ -22,6 +22,7 @@ TEST(Connect, NamesTheSocketWhenThereIsNoServer) {
     ConnectOptions options;
     options.host = "/nonexistent/socket";
     options.port = 5999;
+    options.query_timeout = std::chrono::minutes(1);
     const auto connection = connect(options, cancel);
     ASSERT_FALSE(static_cast<bool>(connection));
     EXPECT_EQ(connection.error().kind(), ErrorKind::db_connect);
@@ -35,6 +36,7 @@ public:
     explicit Answering(std::string answer) : socket_(::socket(AF_UNIX, SOCK_STREAM, 0)) {
         options_.host = directory_.path();
         options_.port = 5999;
+        options_.query_timeout = std::chrono::minutes(1);
         sockaddr_un address = {};
         address.sun_family = AF_UNIX;
         const std::string path = options_.host + "/.s.PGSQL.5999";

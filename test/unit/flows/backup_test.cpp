@@ -17,6 +17,7 @@ protected:
         ops::backup::BackupRequest request;
         request.stanza = "main";
         request.lock_path = locks_.path();
+        request.process_max = 1;
         request.repository.key = key;
         request.repository.storage = std::make_shared<test::MemoryStorage>();
         return {key, request};

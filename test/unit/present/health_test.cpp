@@ -10,6 +10,7 @@
 #include "chronos/base/utf8.h"
 #include "chronos/present/health_view.h"
 #include "chronos/present/metrics.h"
+#include "plain_limits.h"
 
 namespace chronos::present {
 namespace {
@@ -48,7 +49,7 @@ HealthView sample_view() {
     archive.min = "000000010000000000000001";
     archive.max = "000000010000000000000009";
     archive.stored_bytes = 36;
-    view.rules = ops::health::evaluate(view.snapshot, view.server, {}, view.now);
+    view.rules = ops::health::evaluate(view.snapshot, view.server, test::plain_limits(), view.now);
     return view;
 }
 
@@ -172,7 +173,7 @@ TEST(HealthSummary, IsTheObjectThatRunbooksExpect) {
 TEST(HealthSummary, SaysWhatIsWrong) {
     HealthView view = sample_view();
     view.now += 20 * 3600;
-    view.rules = ops::health::evaluate(view.snapshot, view.server, {}, view.now);
+    view.rules = ops::health::evaluate(view.snapshot, view.server, test::plain_limits(), view.now);
     const auto json = nlohmann::json::parse(health_summary_json(view));
     EXPECT_EQ(json["status"], "unhealthy");
     EXPECT_EQ(json["last_backup_age_hours"], "26");
@@ -292,7 +293,7 @@ TEST(HealthStatus, ARepositoryIsWhatTheRulesSayOfIt) {
     away.problem = "gone";
     away.status = ops::health::StatusCode::other;
     view.memories[2] = {kNow - 900, kNow - 600, 41, kNow - 950};
-    view.rules = ops::health::evaluate(view.snapshot, view.server, {}, view.now);
+    view.rules = ops::health::evaluate(view.snapshot, view.server, test::plain_limits(), view.now);
     auto json = nlohmann::json::parse(health_status_json(view));
     EXPECT_EQ(json["repositories"][0]["state"], "ok");
     EXPECT_EQ(json["repositories"][1]["state"], "warning") << "the other one still restores";
@@ -300,7 +301,7 @@ TEST(HealthStatus, ARepositoryIsWhatTheRulesSayOfIt) {
     EXPECT_EQ(json["repositories"][1]["read_at"], kNow - 900);
     EXPECT_EQ(json["repositories"][1]["known_backups"], 41);
     view.snapshot.repositories.erase(view.snapshot.repositories.begin());
-    view.rules = ops::health::evaluate(view.snapshot, view.server, {}, view.now);
+    view.rules = ops::health::evaluate(view.snapshot, view.server, test::plain_limits(), view.now);
     json = nlohmann::json::parse(health_status_json(view));
     EXPECT_EQ(json["repositories"][0]["state"], "critical");
 }

@@ -31,8 +31,10 @@ S3Options options_for(const HttpServer& server) {
     options.endpoint = server.url();
     options.region = "us-test-1";
     options.path_style = true;
+    options.service = "s3";
     options.key = "AKID";
     options.key_secret = kSecret;
+    options.upload_chunk_size_bytes = 5 << 20;
     options.io_timeout = std::chrono::seconds(5);
     options.retry_for = std::chrono::milliseconds(1);  // two repetitions are always made
     return options;
@@ -130,6 +132,7 @@ TEST(S3Options, EndpointAndRegionFollowFromEachOther) {
 TEST(S3Options, WhatCannotWorkIsRefusedBeforeAnyRequest) {
     S3Options options;
     options.bucket = "b.c";
+    options.io_timeout = std::chrono::seconds(5);
     options.key = options.key_secret = "k";
     options.environment = [](const std::string&) { return std::nullopt; };
     EXPECT_ERROR(ErrorKind::option_required, make_s3_storage(options));

@@ -36,6 +36,10 @@ storage::S3Options options_of_the_server() {
     options.endpoint = variable("TEST_S3_ENDPOINT");
     options.region = "us-east-1";
     options.path_style = true;
+    options.service = "s3";
+    options.upload_chunk_size_bytes = 5 << 20;
+    options.io_timeout = std::chrono::minutes(1);
+    options.retry_for = std::chrono::minutes(1);
     options.key = variable("TEST_S3_KEY");
     options.key_secret = variable("TEST_S3_SECRET");
     options.ca_file = variable("TEST_S3_CA_FILE");

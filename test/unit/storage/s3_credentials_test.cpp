@@ -18,6 +18,7 @@ using test::HttpServer;
 class CredentialsTest : public testing::Test {
 protected:
     CredentialsTest() {
+        options_.io_timeout = std::chrono::minutes(1);
         options_.environment = [this](const std::string& name) -> std::optional<std::string> {
             const auto at = variables_.find(name);
             return at == variables_.end() ? std::nullopt : std::optional(at->second);

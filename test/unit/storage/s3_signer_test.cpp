@@ -22,6 +22,7 @@ protected:
         result.method = "GET";
         result.canonical_uri = uri;
         result.payload_sha256 = crypto::sha256_hex(io::bytes(body));
+        result.service = "s3";
         result.time = 1369353600;  // 20130524T000000Z
         result.region = "us-east-1";
         result.headers = {{"host", "examplebucket.s3.amazonaws.com"},

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "chronos/base/given.h"
 #include "chronos/compress/compress.h"
 #include "chronos/repo/repository.h"
 #include "chronos/repo/side/wal_notes.h"
@@ -19,10 +20,10 @@ struct PushSettings {
     std::string stanza;
     std::string pg_path;  ///< data directory; "": which cluster it is, the first repository knows
     compress::CompressType compress_type = compress::CompressType::none;
-    int compress_level = 0;       ///< of that type
-    std::size_t process_max = 1;  ///< segments that are compressed at a time
-    bool header_check = true;     ///< look whether a segment belongs to the cluster
-    bool duplicate_warn = true;   ///< say when a segment is already there with the same content
+    int compress_level = 0;          ///< of that type
+    Given<std::size_t> process_max;  ///< segments that are compressed at a time
+    bool header_check = true;        ///< look whether a segment belongs to the cluster
+    bool duplicate_warn = true;      ///< say when a segment is already there with the same content
     /// Create the stanza where the repository itself is there but has none yet. Needs pg_path.
     bool create_stanza = true;
     /// Where it is remembered that the stanza was there: a directory that is empty then is a file

@@ -5,14 +5,15 @@
 #include <memory>
 #include <string>
 
+#include "chronos/base/given.h"
 #include "chronos/ops/archive/dropped.h"
 #include "chronos/ops/archive/push.h"
 
 namespace chronos::ops::archive {
 
 struct AheadSettings {
-    std::string wal_path;     ///< "<data directory>/pg_wal"
-    std::size_t threads = 1;  ///< files that are pushed at a time, into each repository
+    std::string wal_path;        ///< "<data directory>/pg_wal"
+    Given<std::size_t> threads;  ///< files that are pushed at a time, into each repository
 };
 
 /// Answers the archiver for all repositories: a file is stored when each of them has it.

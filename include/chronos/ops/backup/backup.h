@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "chronos/base/cancel.h"
+#include "chronos/base/given.h"
 #include "chronos/base/progress.h"
 #include "chronos/compress/compress.h"
 #include "chronos/db/connection.h"
@@ -20,11 +21,11 @@ namespace chronos::ops::backup {
 /// map has the value that holds from its key on; an empty one stands for the usual table. Source:
 /// docs/format/bundles-and-blocks.md, Which files are cut.
 struct BlockRules {
-    std::uint64_t super_block_size = 256 * 1024;          ///< of diff and incr, bytes
-    std::uint64_t super_block_size_full = 1024 * 1024;    ///< bytes
-    std::map<std::uint64_t, std::uint64_t> size_map;      ///< file size: block size, bytes
-    std::map<std::uint64_t, std::uint64_t> age_map;       ///< days: multiplier of the block size
-    std::map<std::uint64_t, std::uint64_t> checksum_map;  ///< block size: checksum size, bytes
+    Given<std::uint64_t> super_block_size;                 ///< of diff and incr, bytes
+    Given<std::uint64_t> super_block_size_full;            ///< bytes
+    std::map<std::uint64_t, std::uint64_t> size_map = {};  ///< file size: block size, bytes
+    std::map<std::uint64_t, std::uint64_t> age_map = {};   ///< days: multiplier of the block size
+    std::map<std::uint64_t, std::uint64_t> checksum_map = {};  ///< block size: checksum size, bytes
 };
 
 struct BackupRequest {
@@ -50,18 +51,18 @@ struct BackupRequest {
     bool resume = true;   ///< leave a partial manifest from which a backup can be resumed
     bool symlink = true;  ///< `latest`, and tablespaces in pg_tblspc
     bool bundle = false;  ///< store small files together
-    std::uint64_t bundle_size = std::uint64_t{20} << 20;  ///< bytes at which a bundle is complete
-    std::uint64_t bundle_limit = std::uint64_t{2} << 20;  ///< bytes of the largest file in one
+    Given<std::uint64_t> bundle_size;   ///< bytes at which a bundle is complete
+    Given<std::uint64_t> bundle_limit;  ///< bytes of the largest file in one
     bool block = false;  ///< store the blocks of files that changed; only with `bundle`
     BlockRules block_rules;
     std::vector<std::string> exclude;
     std::map<std::string, std::string> annotations;
-    std::size_t process_max = 1;
-    std::uint64_t buffer_size = 1024 * 1024;  ///< recorded in the manifest
-    int compress_level_network = 1;           ///< recorded in the manifest
-    std::uint64_t manifest_save_threshold = std::uint64_t{1} << 30;
-    std::chrono::milliseconds archive_timeout = std::chrono::minutes(1);
-    std::chrono::milliseconds db_timeout = std::chrono::minutes(30);
+    Given<std::size_t> process_max;
+    Given<std::uint64_t> buffer_size;   ///< recorded in the manifest
+    Given<int> compress_level_network;  ///< recorded in the manifest
+    Given<std::uint64_t> manifest_save_threshold;
+    Given<std::chrono::milliseconds> archive_timeout;
+    Given<std::chrono::milliseconds> db_timeout;
 };
 
 struct BackupResult {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "chronos/base/cancel.h"
+#include "chronos/base/given.h"
 #include "chronos/base/progress.h"
 #include "chronos/db/connection.h"
 #include "chronos/repo/repository.h"
@@ -19,7 +20,7 @@ struct CheckRequest {
     std::string role;    ///< that the command connects as; "": that of the session
     bool archive_check = true;
     bool archive_mode_check = true;
-    std::chrono::milliseconds archive_timeout = std::chrono::minutes(1);
+    Given<std::chrono::milliseconds> archive_timeout;
 };
 
 enum class CheckStatus {

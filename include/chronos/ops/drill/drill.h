@@ -11,6 +11,7 @@
 
 #include "chronos/base/cancel.h"
 #include "chronos/base/clock.h"
+#include "chronos/base/given.h"
 #include "chronos/base/progress.h"
 #include "chronos/base/result.h"
 
@@ -35,21 +36,21 @@ Result<std::vector<Assertion>> parse_assertions(std::string_view text, const std
 
 struct DrillRequest {
     std::string stanza;
-    std::string scratch_parent = "/var/tmp";  ///< where scratch directories are made
-    std::string to;        ///< the scratch directory itself: new, or empty; "": one is made
-    bool keep = false;     ///< leave directory behind, server stopped
-    unsigned port = 5432;  ///< names the socket; nothing listens on TCP
-    std::string bin_path;  ///< of postgres; "": looked for
-    std::string own_path;  ///< of this program: where it is looked for first
-    std::string preload;   ///< shared_preload_libraries
+    std::string scratch_parent;  ///< where scratch directories are made
+    std::string to;              ///< the scratch directory itself: new, or empty; "": one is made
+    bool keep = false;           ///< leave directory behind, server stopped
+    Given<unsigned> port;        ///< names the socket; nothing listens on TCP
+    std::string bin_path;        ///< of postgres; "": looked for
+    std::string own_path;        ///< of this program: where it is looked for first
+    std::string preload;         ///< shared_preload_libraries
     std::map<std::string, std::string> settings;  ///< more of the server's; not those of safety
-    std::string database = "postgres";            ///< where facts are asked
+    std::string database;                         ///< where facts are asked
     std::vector<std::string> users;               ///< superusers to try, the likeliest first
     std::vector<Assertion> assertions;
     std::vector<std::string> commands;  ///< for sh -c, with PGHOST, PGPORT, PGUSER, PGDATABASE
     bool amcheck = false;
-    std::chrono::milliseconds recovery_timeout = std::chrono::hours(12);
-    std::chrono::milliseconds query_timeout = std::chrono::minutes(30);
+    Given<std::chrono::milliseconds> recovery_timeout;
+    Given<std::chrono::milliseconds> query_timeout;
 };
 
 /// What was restored, told by the caller.

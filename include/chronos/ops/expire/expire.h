@@ -26,8 +26,8 @@ struct Retention {
     bool diff_per_full = false;  ///< count the diffs of each full on their own
     Unit incr_unit = Unit::count;
     std::optional<std::uint64_t> incr;
-    /// This many full backups, and their WAL, stay whatever else is asked for. At least 1.
-    std::uint64_t full_floor = 1;
+    /// This many full backups, and their WAL, stay whatever else is asked for; one always does.
+    std::uint64_t full_floor = 0;
     repo::BackupType archive_type = repo::BackupType::full;
     std::optional<std::uint64_t> archive;
     std::optional<std::uint64_t> history_days;

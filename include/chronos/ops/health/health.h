@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "chronos/base/clock.h"
+#include "chronos/base/given.h"
 #include "chronos/db/connection.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/repository.h"
@@ -332,16 +333,16 @@ Result<Activity> look_at_activity(db::Connection& connection);
 
 /// When a rule is broken. A limit of 0 switches its rule off.
 struct Limits {
-    std::chrono::seconds backup_age{25 * 3600};
-    std::chrono::seconds backup_duration{2 * 3600};
-    std::chrono::seconds wal_lag{600};
-    std::chrono::seconds data_loss{0};  ///< recovery point objective
-    std::chrono::seconds verify_age{0};
-    std::chrono::seconds drill_age{0};
-    std::chrono::seconds recovery_time{0};  ///< recovery time objective
-    std::uint64_t repo_size_bytes = 0;
-    unsigned repo_growth_percent = 50;
-    unsigned disk_free_percent = 10;
+    Given<std::chrono::seconds> backup_age;
+    Given<std::chrono::seconds> backup_duration;
+    Given<std::chrono::seconds> wal_lag;
+    Given<std::chrono::seconds> data_loss;  ///< recovery point objective
+    Given<std::chrono::seconds> verify_age;
+    Given<std::chrono::seconds> drill_age;
+    Given<std::chrono::seconds> recovery_time;  ///< recovery time objective
+    Given<std::uint64_t> repo_size_bytes;
+    Given<unsigned> repo_growth_percent;
+    Given<unsigned> disk_free_percent;
 };
 
 enum class RuleState { ok, unknown, warning, critical };

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "chronos/base/cancel.h"
+#include "chronos/base/given.h"
 #include "chronos/repo/repository.h"
 
 namespace chronos::ops::maintenance {
@@ -13,7 +14,7 @@ struct MaintenanceRequest {
     std::string stanza;  ///< "" for all
     std::vector<repo::Repository> repositories;
     /// Uploads begun longer ago than this have no process that would end them.
-    std::chrono::seconds upload_age = std::chrono::hours(24);
+    Given<std::chrono::seconds> upload_age;
     bool dry_run = false;
 };
 

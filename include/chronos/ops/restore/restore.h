@@ -9,6 +9,7 @@
 
 #include "chronos/base/cancel.h"
 #include "chronos/base/clock.h"
+#include "chronos/base/given.h"
 #include "chronos/base/progress.h"
 #include "chronos/pgdata/server_parameters.h"
 #include "chronos/repo/info.h"
@@ -62,7 +63,7 @@ struct RestoreRequest {
     std::vector<std::string> db_include;  ///< by name or oid
     std::vector<std::string> db_exclude;
 
-    unsigned process_max = 1;
+    Given<unsigned> process_max;
     std::string spool_path;
     std::string lock_path;
     std::string exec_id;

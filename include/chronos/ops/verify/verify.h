@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "chronos/base/cancel.h"
+#include "chronos/base/given.h"
 #include "chronos/base/progress.h"
 #include "chronos/repo/repository.h"
 #include "chronos/storage/parallel.h"
@@ -24,7 +25,7 @@ struct VerifyRequest {
     /// Read again what earlier runs have found good, and decode also what is known to be the bytes
     /// that the backup stored: every file is made as a restore makes it.
     bool full = false;
-    std::size_t process_max = 1;
+    Given<std::size_t> process_max;
     std::uint64_t bytes_per_second_max = 0;  ///< read from a repository; 0: no limit
     /// How often what was found good is written down, for the run after one that was killed.
     std::chrono::milliseconds save_interval = std::chrono::seconds(30);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "chronos/base/cancel.h"
+#include "chronos/base/given.h"
 #include "chronos/storage/storage.h"
 
 namespace chronos::storage {
@@ -30,14 +31,14 @@ struct S3Options {
     std::string endpoint;  ///< "[http[s]://]host[:port]"; "" for the region's
     std::string region;    ///< "": AWS_REGION, AWS_DEFAULT_REGION or what the endpoint's name says
     bool path_style = false;
-    std::string service = "s3";
+    std::string service;  ///< that a signature is for
     S3KeyType key_type = S3KeyType::shared;
     std::string key;         ///< secret
     std::string key_secret;  ///< secret
     std::string token;       ///< secret
     std::string role;
     std::vector<std::string> process_command;
-    std::string sts_host = "sts.amazonaws.com";
+    std::string sts_host;
     std::string kms_key_id;
     std::string customer_key;      ///< secret; base64 of 32 bytes (SSE-C)
     bool server_side_aes = false;  ///< SSE-S3
@@ -51,11 +52,11 @@ struct S3Options {
     std::string ca_path;
     std::string tls_cipher_12;
     std::string tls_cipher_13;
-    std::uint64_t upload_chunk_size_bytes = std::uint64_t{5} << 20;
+    Given<std::uint64_t> upload_chunk_size_bytes;
     unsigned upload_parallel = 4;                 ///< parts of one object under way at once
-    std::chrono::milliseconds io_timeout{60000};  ///< without a byte moving
+    Given<std::chrono::milliseconds> io_timeout;  ///< without a byte moving
     /// A request is not repeated after this; but two repetitions are always made.
-    std::chrono::milliseconds retry_for{60000};
+    Given<std::chrono::milliseconds> retry_for;
     std::string user_agent = "chronos_backup";
     /// Read by name for AWS_* variables; tests give their own.
     std::function<std::optional<std::string>(const std::string&)> environment;

@@ -155,6 +155,7 @@ protected:
         settings.pg_path = pg_path();
         settings.compress_type = compress::CompressType::lz4;
         settings.compress_level = 1;
+        settings.process_max = 1;
         settings.lock_path = directory_ / "lock";
         settings.exec_id = "1-00000000";
         return settings;

@@ -20,6 +20,7 @@
 #include "fault_storage.h"
 #include "memory_storage.h"
 #include "pgdata/crc32c.h"
+#include "plain_request.h"
 #include "result_matchers.h"
 #include "temporary_directory.h"
 
@@ -68,12 +69,9 @@ private:
 class RunBackup : public testing::Test {
 protected:
     RunBackup() : faults_(std::make_shared<FaultStorage>(memory_)) {
-        request_.stanza = "main";
         request_.repository.storage = faults_;
         request_.lock_path = locks_.path();
-        request_.exec_id = "1-00000000";
         request_.type = repo::BackupType::full;
-        request_.compress_type = compress::CompressType::none;
         request_.archive_timeout = std::chrono::milliseconds(50);
         clock_ms_ = unix_now() * 1000 + 990;  // near the end of a second: waits for it are short
         answer_as_a_server();
@@ -200,7 +198,7 @@ protected:
     test::FakeFacts facts_;
     std::int64_t clock_ms_ = 0;
     std::function<void()> at_clock_;
-    BackupRequest request_;
+    BackupRequest request_ = plain_request();
     ProgressReceiver progress_;
     Cancellation cancel_;
 };

@@ -89,8 +89,9 @@ TEST(ChooseBlocks, TablesCanBeReplaced) {
 }
 
 TEST(SuperBlockSize, IsWholeBlocks) {
-    EXPECT_EQ(super_block_size({}, repo::BackupType::full, 8 * kKiB), kMiB);
-    EXPECT_EQ(super_block_size({}, repo::BackupType::incr, 88 * kKiB), 264 * kKiB);
+    const BlockRules rules{.super_block_size = 256 * kKiB, .super_block_size_full = kMiB};
+    EXPECT_EQ(super_block_size(rules, repo::BackupType::full, 8 * kKiB), kMiB);
+    EXPECT_EQ(super_block_size(rules, repo::BackupType::incr, 88 * kKiB), 264 * kKiB);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "fake_connection.h"
 #include "fault_storage.h"
 #include "memory_storage.h"
+#include "plain_request.h"
 #include "result_matchers.h"
 #include "temporary_directory.h"
 
@@ -40,11 +41,8 @@ static_assert(!std::is_copy_constructible_v<Opened> && !std::is_copy_constructib
 class Phases : public testing::Test {
 protected:
     Phases() : faults_(std::make_shared<test::FaultStorage>(memory_)) {
-        request_.stanza = "main";
         request_.repository.storage = faults_;
         request_.lock_path = locks_.path();
-        request_.exec_id = "1-00000000";
-        request_.compress_type = compress::CompressType::none;
         server_.on("SELECT 1", {{"1"}});
         server_.on("pg_try_advisory_lock", {{"true"}});
         server_.on("pg_advisory_unlock", {{"true"}});
@@ -82,7 +80,7 @@ protected:
     test::MemoryStorage memory_;
     std::shared_ptr<test::FaultStorage> faults_;
     test::FakeConnection server_;
-    BackupRequest request_;
+    BackupRequest request_ = plain_request();
     ProgressReceiver progress_;
     Cancellation cancel_;
     Stages stages_;

@@ -26,8 +26,14 @@ std::string setting_of(const std::string& settings, const std::string& name) {
     return settings.substr(begin, settings.find('\n', begin) - begin);
 }
 
+DrillRequest plain_request() {
+    DrillRequest request;
+    request.port = 5432;
+    return request;
+}
+
 TEST(DrillServer, ArchivesListensConnectsAndPreloadsNothing) {
-    const std::string settings = server_settings({}, {"/scratch"}, {15, 7});
+    const std::string settings = server_settings(plain_request(), {"/scratch"}, {15, 7});
     EXPECT_EQ(setting_of(settings, "archive_mode"), "'off'");
     EXPECT_EQ(setting_of(settings, "listen_addresses"), "''");
     EXPECT_EQ(setting_of(settings, "shared_preload_libraries"), "''");
@@ -36,13 +42,15 @@ TEST(DrillServer, ArchivesListensConnectsAndPreloadsNothing) {
     EXPECT_EQ(setting_of(settings, "unix_socket_directories"), "'/scratch/socket'");
     EXPECT_EQ(setting_of(settings, "max_prepared_transactions"), "'7'");
     EXPECT_THAT(settings, Not(HasSubstr("event_triggers")));
-    EXPECT_EQ(setting_of(server_settings({}, {"/scratch"}, {17}), "event_triggers"), "'off'");
+    EXPECT_EQ(setting_of(server_settings(plain_request(), {"/scratch"}, {17}), "event_triggers"),
+              "'off'");
 }
 
 TEST(DrillServer, StartsWhateverTheSizeOfASegmentIs) {
     constexpr std::uint64_t kMiB = 1024 * 1024;
     const auto value = [](const char* name, std::uint64_t segment_mib) {
-        return setting_of(server_settings({}, {"/scratch"}, {15, 0, segment_mib * kMiB}), name);
+        return setting_of(
+            server_settings(plain_request(), {"/scratch"}, {15, 0, segment_mib * kMiB}), name);
     };
     EXPECT_EQ(value("min_wal_size", 1), "'80MB'");
     EXPECT_EQ(value("min_wal_size", 16), "'80MB'");
@@ -50,7 +58,7 @@ TEST(DrillServer, StartsWhateverTheSizeOfASegmentIs) {
     EXPECT_EQ(value("max_wal_size", 16), "'1024MB'");
     EXPECT_EQ(value("max_wal_size", 1024), "'4096MB'");
     EXPECT_EQ(value("min_wal_size", 1024), "'2048MB'");
-    DrillRequest request;
+    DrillRequest request = plain_request();
     request.settings = {{"min_wal_size", "640MB"}};
     EXPECT_EQ(
         setting_of(server_settings(request, {"/scratch"}, {15, 0, 64 * kMiB}), "min_wal_size"),
@@ -58,7 +66,7 @@ TEST(DrillServer, StartsWhateverTheSizeOfASegmentIs) {
 }
 
 TEST(DrillServer, SettingsOfTheRequestCountUnlessTheyUndoItsSafety) {
-    DrillRequest request;
+    DrillRequest request = plain_request();
     request.preload = "timescaledb";
     request.settings = {{"shared_buffers", "1GB"}, {"app.name", "it's"}};
     ASSERT_OK(check_settings(request));

@@ -9,6 +9,7 @@
 #include "fake_connection.h"
 #include "memory_storage.h"
 #include "ops/health/wal_runs.h"
+#include "plain_limits.h"
 #include "synthetic_stanza.h"
 
 namespace chronos::ops::health {
@@ -33,7 +34,7 @@ protected:
     }
     static Rule rule(const Snapshot& snapshot, std::string_view name,
                      const std::optional<ServerFacts>& server = std::nullopt,
-                     const Limits& limits = {}, UnixTime now = kNow) {
+                     const Limits& limits = test::plain_limits(), UnixTime now = kNow) {
         for (Rule& one : evaluate(snapshot, server, limits, now))
             if (one.name == name) return one;
         ADD_FAILURE() << "no rule " << name;
@@ -66,8 +67,8 @@ protected:
 };
 
 TEST_F(Health, EveryRuleHasARowWhateverIsKnown) {
-    const auto nothing = evaluate({}, std::nullopt, {}, kNow);
-    const auto something = evaluate(look(), sound_server(), {}, kNow);
+    const auto nothing = evaluate({}, std::nullopt, test::plain_limits(), kNow);
+    const auto something = evaluate(look(), sound_server(), test::plain_limits(), kNow);
     ASSERT_EQ(nothing.size(), something.size());
     for (std::size_t i = 0; i < nothing.size(); ++i) {
         EXPECT_EQ(nothing[i].name, something[i].name);
@@ -80,7 +81,7 @@ TEST_F(Health, AgeOfTheLastBackupIsCriticalBeyondTwentyFiveHours) {
     stanza_.add_segments(1, 2);
     const Snapshot snapshot = look();
     EXPECT_EQ(rule(snapshot, "backup_age").state, RuleState::ok);
-    const Rule late = rule(snapshot, "backup_age", std::nullopt, {}, kNow + 1);
+    const Rule late = rule(snapshot, "backup_age", std::nullopt, test::plain_limits(), kNow + 1);
     EXPECT_EQ(late.state, RuleState::critical);
     EXPECT_THAT(late.message, HasSubstr("more than 1d 1h"));
     EXPECT_FALSE(late.hint.empty());
@@ -109,7 +110,7 @@ TEST_F(Health, ARepositoryThatCannotBeReadSaysWhyAndNothingElse) {
 TEST_F(Health, WhereNoStanzaCanBeReadNothingIsWell) {
     const Snapshot snapshot = look_at_repositories(
         {stanza_.through(std::make_shared<test::MemoryStorage>())}, "main", memory_, kNow);
-    for (const Rule& one : evaluate(snapshot, std::nullopt, {}, kNow))
+    for (const Rule& one : evaluate(snapshot, std::nullopt, test::plain_limits(), kNow))
         EXPECT_NE(one.state, RuleState::ok) << one.name << ": " << one.message;
     EXPECT_THAT(rule(snapshot, "backup_age").message, HasSubstr("no such stanza"));
     EXPECT_THAT(rule(snapshot, "drill").message, HasSubstr("can be read"));
@@ -184,8 +185,9 @@ TEST_F(Health, AStanzaOfAnotherClusterIsNeverWellForThisServer) {
     }
     EXPECT_EQ(rule(snapshot, "stanza_owner", other).state, RuleState::critical);
     EXPECT_EQ(rule(snapshot, "backup_age", other).state, RuleState::critical);
-    EXPECT_EQ(state_of(snapshot.repositories[0], evaluate(snapshot, other, {}, kNow)),
-              RuleState::critical);
+    EXPECT_EQ(
+        state_of(snapshot.repositories[0], evaluate(snapshot, other, test::plain_limits(), kNow)),
+        RuleState::critical);
     EXPECT_EQ(rule(snapshot, "wal_gap", sound_server()).state, RuleState::ok)
         << "a server that does not tell is not another one";
 }
@@ -640,7 +642,7 @@ TEST_F(Health, AnIdleServerHasNothingToLose) {
     ServerFacts server = sound_server();
     server.last_archived_at = kNow - 90000;
     server.unarchived_bytes = 200;
-    Limits limits;
+    Limits limits = test::plain_limits();
     limits.data_loss = std::chrono::minutes(15);
     EXPECT_EQ(rule(look(), "rpo", server, limits).state, RuleState::ok);
     server.unarchived_bytes = 100000;
@@ -678,7 +680,7 @@ TEST_F(Health, SizeAndGrowthAreCompared) {
     const Rule growth = rule(snapshot, "repo_growth");
     EXPECT_EQ(growth.state, RuleState::warning);
     EXPECT_EQ(growth.value, "60%");
-    Limits limits;
+    Limits limits = test::plain_limits();
     limits.repo_growth_percent = 60;
     limits.repo_size_bytes = 2606;  // two segments of three bytes
     EXPECT_EQ(rule(snapshot, "repo_growth", std::nullopt, limits).state, RuleState::ok);
@@ -696,7 +698,7 @@ TEST_F(Health, VerifyAndDrillAreTakenAtTheirWord) {
     EXPECT_EQ(rule(snapshot, "verify").state, RuleState::critical);
     EXPECT_THAT(rule(snapshot, "verify").message, HasSubstr("2 problems"));
     EXPECT_EQ(rule(snapshot, "drill").state, RuleState::unknown);
-    Limits limits;
+    Limits limits = test::plain_limits();
     limits.drill_age = std::chrono::hours(24);
     EXPECT_EQ(rule(snapshot, "drill", std::nullopt, limits).state, RuleState::warning);
     snapshot.drill = DrillFacts{kNow - 25 * kHour, true, {}};
@@ -709,7 +711,7 @@ TEST_F(Health, TheLastDrillThatPassedMeasuresTheRecoveryTime) {
     stanza_.add(full_label(1), 1, 1, "", kNow);
     stanza_.add_segments(1, 1);
     const repo::Repository& repository = stanza_.repository();
-    Limits limits;
+    Limits limits = test::plain_limits();
     EXPECT_EQ(rule(look(), "rto").state, RuleState::unknown);
     limits.recovery_time = std::chrono::seconds(100);
     EXPECT_EQ(rule(look(), "rto", std::nullopt, limits).state, RuleState::warning);
@@ -752,7 +754,7 @@ TEST_F(Health, AVerifyThatCouldNotComeToItsEndIsNeverWell) {
     stanza_.add(full_label(1), 1, 1, "", kNow);
     stanza_.add_segments(1, 1);
     const repo::Repository& repository = stanza_.repository();
-    Limits limits;
+    Limits limits = test::plain_limits();
     limits.verify_age = std::chrono::hours(24);
     const auto fail = [&](UnixTime finished, std::uint64_t failures) {
         ASSERT_OK(repo::save_unfinished_verify(repository, "main",
@@ -882,8 +884,10 @@ TEST_F(Health, ARepositoryIsAsBadAsTheRulesThatFindSomethingInIt) {
     snapshot.repositories[0].key = 1;
     snapshot.repositories[1].key = 2;
     snapshot.repositories[1].archives.resize(1);
+    Limits limits = test::plain_limits();
+    limits.backup_age = std::chrono::seconds(0);
     const auto states = [&] {
-        const auto rules = evaluate(snapshot, std::nullopt, {.backup_age = {}}, kNow);
+        const auto rules = evaluate(snapshot, std::nullopt, limits, kNow);
         return std::pair(state_of(snapshot.repositories[0], rules),
                          state_of(snapshot.repositories[1], rules));
     };

@@ -74,6 +74,7 @@ protected:
         request.repositories = {repository};
         request.stanza = "main";
         request.pg_path = root_ / "pg";
+        request.process_max = 1;
         request.restore_command = "false";
         request.spool_path = root_ / "spool";
         request.lock_path = root_ / "lock";
