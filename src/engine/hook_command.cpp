@@ -42,10 +42,9 @@ private:
 Result<int> run_hook_command(const HookCommand& command, const Cancellation& cancel) {
     std::vector<std::string> added;
     for (const auto& [name, value] : command.environment) added.push_back(name + "=" + value);
-    const os::Command shell{.arguments = {"sh", "-c", command.text},
-                            .program = "/bin/sh",
-                            .environment = os::environment_with(added),
-                            .output = os::Output::captured_both};
+    os::Command shell = os::shell_command(command.text);
+    shell.environment = os::environment_with(added);
+    shell.output = os::Output::captured_both;
     Lines lines(command.output);
     const auto ended = os::run(shell, {command.timeout, &cancel},
                                [&](std::string_view chunk) { lines.add(chunk); });

@@ -220,6 +220,10 @@ std::vector<std::string> environment_with(const std::vector<std::string>& added)
     return result;
 }
 
+Command shell_command(const std::string& line) {
+    return {.arguments = {"sh", "-c", line}, .program = "/bin/sh"};
+}
+
 Result<Child> Child::start(const Command& command) {
     const std::string program =
         find_program(command.program.empty() ? command.arguments.front() : command.program);

@@ -43,6 +43,10 @@ struct Command {
     int death_signal = 0;
 };
 
+/// A line that a user wrote for a shell: /bin/sh runs it, and calls itself "sh" in its messages.
+/// What else it is to have - environment, input, where output goes - is the caller's to set.
+Command shell_command(const std::string& line);
+
 /// A started program. Destroyed while that runs it ends it: SIGQUIT, and SIGKILL two seconds later,
 /// to its group. One thread, the one that started it.
 class Child {

@@ -342,10 +342,10 @@ private:
         outcome.expected = "exit status 0";
         const std::string file =
             scratch_.path + "/command-" + std::to_string(report_.checks.size()) + ".log";
-        os::Command shell{.arguments = {"/bin/sh", "-c", command},
-                          .environment = plain_environment(),
-                          .output = os::Output::file,
-                          .file = file};
+        os::Command shell = os::shell_command(command);
+        shell.environment = plain_environment();
+        shell.output = os::Output::file;
+        shell.file = file;
         shell.environment.push_back("PGHOST=" + scratch_.socket());
         shell.environment.push_back("PGPORT=" + std::to_string(request_.port));
         shell.environment.push_back("PGUSER=" + server_.superuser());

@@ -9,11 +9,10 @@ namespace chronos::ops::health {
 Result<> run_shell_command(const std::string& command, const std::string& input,
                            const std::vector<std::string>& environment,
                            std::chrono::milliseconds timeout) {
-    const os::Command shell{.arguments = {"sh", "-c", command},
-                            .program = "/bin/sh",
-                            .environment = os::environment_with(environment),
-                            .output = os::Output::as_error_messages,
-                            .input = input};
+    os::Command shell = os::shell_command(command);
+    shell.environment = os::environment_with(environment);
+    shell.output = os::Output::as_error_messages;
+    shell.input = input;
     const os::Ended ended = CHRONOS_TRY(os::run(shell, {timeout}, [](std::string_view) {}));
     if (ended.success()) return {};
     if (ended.how == os::Ended::How::timed_out)

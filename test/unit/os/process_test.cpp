@@ -60,6 +60,16 @@ protected:
     double seconds_ = 0;
 };
 
+TEST_F(RunProgram, AShellIsThatOfTheSystemWhateverThePathNames) {
+    command_ = shell_command("echo \"$0 $KEY\"; read line && echo \"$line\"");
+    command_.environment = {"PATH=/nonexistent", "KEY=value"};
+    command_.input = "from outside\n";
+    const auto ended = run(command_, {20s}, [&](std::string_view chunk) { output_ += chunk; });
+    ASSERT_OK(ended);
+    EXPECT_TRUE(ended->success());
+    EXPECT_EQ(output_, "sh value\nfrom outside\n");
+}
+
 TEST_F(RunProgram, OutputAndExitStatusComeBack) {
     const auto ended = run_shell("echo one; echo two >&2; exit 7");
     ASSERT_OK(ended);
