@@ -188,6 +188,10 @@ std::vector<unsigned> Config::repo_keys() const {
     return result;
 }
 
+bool Config::is_directory(unsigned repo_key) const {
+    return get_string({"repo-type", repo_key}) != "s3";
+}
+
 std::vector<unsigned> Config::pg_keys() const {
     return keys(/*of_repositories=*/false);
 }

@@ -346,7 +346,7 @@ Result<> Resolver::add_secret_files() {
 /// they may change while the program runs.
 void Resolver::add_cloud_region() {
     for (const unsigned index : config_.repo_keys()) {
-        if (config_.get_string({"repo-type", index}) != "s3") continue;
+        if (config_.is_directory(index)) continue;
         const Name region{"repo-s3-region", index};
         for (const std::string_view name : {"AWS_REGION", "AWS_DEFAULT_REGION"}) {
             const auto text = variable(input_.environment, name);
@@ -452,8 +452,7 @@ Result<> Resolver::check_repositories() const {
     for (std::size_t i = 0; i < keys.size(); ++i)
         for (std::size_t j = i + 1; j < keys.size(); ++j) {
             const std::string path = config_.get_string({"repo-path", keys[i]});
-            if (config_.get_string({"repo-type", keys[i]}) == "s3" ||
-                config_.get_string({"repo-type", keys[j]}) == "s3" ||
+            if (!config_.is_directory(keys[i]) || !config_.is_directory(keys[j]) ||
                 config_.get_string({"repo-path", keys[j]}) != path)
                 continue;
             return Error(ErrorKind::option_invalid_value, "local " + name(keys[i]) + " and " +

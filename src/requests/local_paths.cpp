@@ -52,8 +52,7 @@ std::string obstacle(fs::path path, const Account& who) {
 /// The repository that is a directory and has the path in it; "" if none has.
 std::string repository_around(const config::Config& config, const std::string& path) {
     for (const unsigned key : config.repo_keys()) {
-        if (config.get_string({"repo-type", key}) != "s3" &&
-            repo::lies_in(path, config.get_string({"repo-path", key})))
+        if (config.is_directory(key) && repo::lies_in(path, config.get_string({"repo-path", key})))
             return "repo" + std::to_string(key);
     }
     return "";

@@ -27,12 +27,8 @@ std::string location_text(const config::Config& config, unsigned key) {
     return place + "\n" + config.get_string({"repo-path", key});
 }
 
-bool is_directory(const config::Config& config, unsigned key) {
-    return config.get_string({"repo-type", key}) != "s3";
-}
-
 bool same_directory(const config::Config& config, unsigned a, unsigned b) {
-    if (!is_directory(config, a) || !is_directory(config, b)) return false;
+    if (!config.is_directory(a) || !config.is_directory(b)) return false;
     const std::string left = config.get_string({"repo-path", a});
     const std::string right = config.get_string({"repo-path", b});
     return repo::lies_in(left, right) && repo::lies_in(right, left);
@@ -41,7 +37,7 @@ bool same_directory(const config::Config& config, unsigned a, unsigned b) {
 /// Below what commands list, move and delete in `outer`: there it would pass for a backup, WAL or a
 /// stanza. Beside these trees two repositories do not meet.
 bool lies_among_content(const config::Config& config, unsigned inner, unsigned outer) {
-    if (!is_directory(config, inner) || !is_directory(config, outer)) return false;
+    if (!config.is_directory(inner) || !config.is_directory(outer)) return false;
     const std::string path = config.get_string({"repo-path", inner});
     for (const char* tree : {"/archive", "/backup", "/chronos"})
         if (repo::lies_in(path, config.get_string({"repo-path", outer}) + tree)) return true;
@@ -78,7 +74,7 @@ Result<> check_places(const config::Config& config, const std::string& pg_path) 
     if (pg_path.empty()) return {};
     const std::vector<repo::Place> places = repo::cluster_places(pg_path);
     for (const unsigned key : config.repo_keys())
-        if (is_directory(config, key)) {
+        if (config.is_directory(key)) {
             const repo::Repository repository = CHRONOS_TRY(open_repository(config, key));
             CHRONOS_TRY(repo::check_repository_place(repository, places));
         }

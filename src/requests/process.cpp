@@ -49,7 +49,7 @@ std::optional<Owner> find_owner(const config::Config& config) {
     for (const unsigned key : config.pg_keys())
         if (const auto owner = owner_of(config.get_string({"pg-path", key}))) return owner;
     for (const unsigned key : config.repo_keys()) {
-        if (config.get_string({"repo-type", key}) == "s3") continue;
+        if (!config.is_directory(key)) continue;
         if (const auto owner = owner_of(config.get_string({"repo-path", key}))) return owner;
     }
     return std::nullopt;

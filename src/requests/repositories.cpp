@@ -83,10 +83,10 @@ Result<std::unique_ptr<storage::Storage>> open_s3(const config::Config& config, 
 Result<repo::Repository> open_repository(const config::Config& config, unsigned key) {
     repo::Repository repository;
     repository.key = key;
-    if (config.get_string({"repo-type", key}) == "s3")
-        repository.storage = CHRONOS_TRY(open_s3(config, key));
-    else
+    if (config.is_directory(key))
         repository.storage = storage::make_posix_storage(config.get_string({"repo-path", key}));
+    else
+        repository.storage = CHRONOS_TRY(open_s3(config, key));
     if (config.get_string({"repo-cipher-type", key}) == "aes-256-cbc") {
         repository.cipher = crypto::CipherType::aes_256_cbc;
         repository.passphrase = config.get_string({"repo-cipher-pass", key});

@@ -75,6 +75,8 @@ public:
 
     /// Configured repositories in ascending order: those with any repoN option; 1 if there is none.
     std::vector<unsigned> repo_keys() const;
+    /// Whether the repository is a directory, at its repo-path; what it is else lies elsewhere.
+    bool is_directory(unsigned repo_key) const;
     /// Configured clusters in ascending order; none if there is none.
     std::vector<unsigned> pg_keys() const;
 

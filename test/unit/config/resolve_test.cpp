@@ -164,6 +164,19 @@ TEST(Dependency, ArchiveChecksAreOffWithoutAServer) {
     EXPECT_TRUE(config->get_bool("archive-mode-check"));
 }
 
+TEST(Repositories, AreDirectoriesUnlessAnObjectStoreIsNamed) {
+    auto config = Resolving{.arguments = {"info"},
+                            .file =
+                                "[global]\nrepo1-path=/a\nrepo2-path=/b\nrepo2-type=cifs\n"
+                                "repo3-path=/c\nrepo3-type=s3\nrepo3-s3-bucket=b\n"
+                                "repo3-s3-region=r\n"}
+                      .run();
+    ASSERT_OK(config);
+    EXPECT_TRUE(config->is_directory(1));
+    EXPECT_TRUE(config->is_directory(2));
+    EXPECT_FALSE(config->is_directory(3));
+}
+
 TEST(Repositories, AreThoseNamedAnywhere) {
     auto config =
         Resolving{.arguments = {"info", "--repo4-path=/d"}, .file = "[global]\nrepo2-path=/b\n"}
