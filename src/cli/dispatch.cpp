@@ -193,7 +193,7 @@ requests::Command find_job_function(std::string_view name) {
     return name == "drill" ? run_drill_job : find_command_function(name);
 }
 
-engine::EngineParts engine_parts() {
+engine::Parts engine_parts() {
     return {.find_command = find_command_function,
             .find_job = find_job_function,
             .serve_http = serve_http};

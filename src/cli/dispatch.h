@@ -13,7 +13,7 @@ requests::Command find_command_function(std::string_view name);
 requests::Command find_job_function(std::string_view name);
 
 /// What an engine of this program runs.
-engine::EngineParts engine_parts();
+engine::Parts engine_parts();
 
 /// The whole program: parses, prepares the process, runs the command and reports how it went.
 /// Returns the exit status. Called once, from main(), before any thread exists.

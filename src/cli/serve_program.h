@@ -10,7 +10,7 @@ namespace chronos::cli {
 
 struct ServeProgram {
     Result<int> (*command)(requests::Context&) = nullptr;
-    Result<> (*engine)(requests::Context&, engine::EngineChannel&) = nullptr;
+    Result<> (*engine)(requests::Context&, engine::Channel&) = nullptr;
 };
 /// By main() of chronos-serve, before anything else.
 void set_serve_program(ServeProgram program);
@@ -20,6 +20,6 @@ void set_serve_program(ServeProgram program);
 Error become_serve_program();
 
 /// The role of an engine; in chronos itself only the error of become_serve_program().
-Result<> serve_http(requests::Context& context, engine::EngineChannel& channel);
+Result<> serve_http(requests::Context& context, engine::Channel& channel);
 
 }  // namespace chronos::cli

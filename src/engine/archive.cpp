@@ -18,7 +18,7 @@ constexpr std::size_t kCommitBatch = 16;
 
 using Acknowledged = ops::archive::PushService::Acknowledged;
 
-void answer(EngineChannel& channel, const std::string& name, const Result<Acknowledged>& outcome) {
+void answer(Channel& channel, const std::string& name, const Result<Acknowledged>& outcome) {
     if (!outcome) {
         channel.send_failure(outcome.error(), name);
         return;
@@ -28,7 +28,7 @@ void answer(EngineChannel& channel, const std::string& name, const Result<Acknow
                                                    : std::move(message));
 }
 
-void take(EngineChannel& channel, ops::archive::PushService& service, const Message& message) {
+void take(Channel& channel, ops::archive::PushService& service, const Message& message) {
     if (message.verb != "push") {
         channel.send_failure(Error(ErrorKind::protocol, "unknown message '" + message.verb + "'"));
         return;
@@ -44,7 +44,7 @@ void take(EngineChannel& channel, ops::archive::PushService& service, const Mess
 
 }  // namespace
 
-Result<> serve_archive(requests::Context& context, EngineChannel& channel) {
+Result<> serve_archive(requests::Context& context, Channel& channel) {
     const config::Config& config = context.config;
     const std::string pg_path = config.get_string("pg1-path");
     if (pg_path.empty())

@@ -21,7 +21,7 @@ os::FileDescriptor move_up(int fd) {
 
 }  // namespace
 
-Result<std::unique_ptr<EngineChannel>> EngineChannel::take_over() {
+Result<std::unique_ptr<Channel>> Channel::take_over() {
     os::FileDescriptor in = move_up(STDIN_FILENO);
     os::FileDescriptor out = move_up(STDOUT_FILENO);
     const os::FileDescriptor nothing(open("/dev/null", O_RDWR | O_CLOEXEC));
@@ -29,10 +29,10 @@ Result<std::unique_ptr<EngineChannel>> EngineChannel::take_over() {
         return system_error(ErrorKind::protocol, "take over the control channel", errno);
     dup2(nothing.get(), STDIN_FILENO);
     if (dup2(STDERR_FILENO, STDOUT_FILENO) < 0) dup2(nothing.get(), STDOUT_FILENO);
-    return std::make_unique<EngineChannel>(std::move(in), std::move(out));
+    return std::make_unique<Channel>(std::move(in), std::move(out));
 }
 
-Result<std::optional<control::Message>> EngineChannel::receive(const Cancellation& cancel) {
+Result<std::optional<control::Message>> Channel::receive(const Cancellation& cancel) {
     for (;;) {
         if (const std::optional<std::string> line = lines_.next_line()) {
             std::optional<control::Message> message = control::decode(*line);
@@ -45,7 +45,7 @@ Result<std::optional<control::Message>> EngineChannel::receive(const Cancellatio
 }
 
 /// False at the end of the channel.
-Result<bool> EngineChannel::fill(const Cancellation& cancel) {
+Result<bool> Channel::fill(const Cancellation& cancel) {
     std::array<char, 65536> chunk;
     for (;;) {
         CHRONOS_TRY(cancel.check());
@@ -60,7 +60,7 @@ Result<bool> EngineChannel::fill(const Cancellation& cancel) {
     }
 }
 
-void EngineChannel::send(const control::Message& message) {
+void Channel::send(const control::Message& message) {
     std::string line = control::encode(message);
     if (line.size() > control::kLineSizeMax)
         line = control::encode(
@@ -81,7 +81,7 @@ void EngineChannel::send(const control::Message& message) {
     }
 }
 
-void EngineChannel::send_failure(const Error& error, std::string_view file) {
+void Channel::send_failure(const Error& error, std::string_view file) {
     control::Message message("failed");
     if (!file.empty()) message.fields.emplace_back("file", file);
     send(std::move(message)

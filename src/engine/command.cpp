@@ -5,8 +5,7 @@ namespace chronos::engine {
 
 using control::Message;
 
-Result<> serve_command(requests::Context& context, EngineChannel& channel,
-                       const EngineParts& parts) {
+Result<> serve_command(requests::Context& context, Channel& channel, const Parts& parts) {
     const requests::Command command = parts.find_command(context.config.command());
     if (command == nullptr) return requests::not_in_this_version(context.config.command());
     int status = 0;

@@ -19,9 +19,9 @@ namespace chronos::engine {
 namespace {
 
 using control::Message;
-using Serve = Result<> (*)(requests::Context&, EngineChannel&);
-using ServePlain = Result<> (*)(EngineChannel&, const Cancellation&);
-using ServePart = Result<> (*)(requests::Context&, EngineChannel&, const EngineParts&);
+using Serve = Result<> (*)(requests::Context&, Channel&);
+using ServePlain = Result<> (*)(Channel&, const Cancellation&);
+using ServePart = Result<> (*)(requests::Context&, Channel&, const Parts&);
 
 struct Role {
     std::string_view name;
@@ -35,7 +35,7 @@ struct Role {
     bool judges_pg_path = false;
 };
 
-Result<> serve_http(requests::Context& context, EngineChannel& channel, const EngineParts& parts) {
+Result<> serve_http(requests::Context& context, Channel& channel, const Parts& parts) {
     return parts.serve_http(context, channel);
 }
 
@@ -76,7 +76,7 @@ const char* level_name(LogLevel level) {
     }
 }
 
-void send_log_to(EngineChannel& channel, const std::string& prefix = "") {
+void send_log_to(Channel& channel, const std::string& prefix = "") {
     set_log_receiver([&channel, prefix](LogLevel level, std::string_view text) {
         if (level > LogLevel::detail) return;
         channel.send(Message("log")
@@ -94,7 +94,7 @@ Message with_stages(Message message, const StageTimes& stages) {
         .with("stored_bytes", stages.stored_bytes);
 }
 
-void send_progress(EngineChannel& channel, const Progress& progress) {
+void send_progress(Channel& channel, const Progress& progress) {
     Message message = Message("progress")
                           .with("phase", progress.phase)
                           .with("bytes_total", progress.bytes_total)
@@ -130,8 +130,8 @@ Result<config::Config> resolve_for(const Role& role, const config::Input& input,
     return config::resolve(input, warnings);
 }
 
-Result<> serve_configured(const Role& role, const config::Input& input, EngineChannel& channel,
-                          Cancellation& cancel, const EngineParts& parts) {
+Result<> serve_configured(const Role& role, const config::Input& input, Channel& channel,
+                          Cancellation& cancel, const Parts& parts) {
     std::vector<std::string> warnings;
     const Result<config::Config> config = resolve_for(role, input, warnings);
     // Who looks does so all the time; chronos.check() and chronos.settings show what is wrong.
@@ -154,7 +154,7 @@ Result<> serve_configured(const Role& role, const config::Input& input, EngineCh
 }
 
 Result<> serve(const Role& role, std::span<char* const> arguments, char** environment,
-               EngineChannel& channel, Cancellation& cancel, const EngineParts& parts) {
+               Channel& channel, Cancellation& cancel, const Parts& parts) {
     try {
         if (role.serve_plain != nullptr) return role.serve_plain(channel, cancel);
         return serve_configured(role, make_engine_input(role, arguments, environment), channel,
@@ -168,14 +168,14 @@ Result<> serve(const Role& role, std::span<char* const> arguments, char** enviro
 
 }  // namespace
 
-int run_engine(int argc, char** argv, char** environment, const EngineParts& parts) {
+int run_engine(int argc, char** argv, char** environment, const Parts& parts) {
     enter_engine_worker();
     static Cancellation cancel;  // a signal may come until the very end
     requests::set_up_signals(cancel);
     exit_with_guard();
-    const auto taken = EngineChannel::take_over();
+    const auto taken = Channel::take_over();
     if (!taken) return 1;
-    EngineChannel& channel = **taken;
+    Channel& channel = **taken;
     const std::string_view name = argc > 2 ? argv[2] : "";
     channel.send(Message("hello")
                      .with("protocol", std::uint64_t{control::kProtocolVersion})

@@ -19,7 +19,7 @@ using ops::health::Rule;
 using ops::health::RuleMemories;
 using ops::health::RuleState;
 
-void send_rules(EngineChannel& channel, const std::vector<Rule>& rules) {
+void send_rules(Channel& channel, const std::vector<Rule>& rules) {
     for (const Rule& rule : rules)
         channel.send(Message("rule")
                          .with("rule", rule.name)
@@ -31,7 +31,7 @@ void send_rules(EngineChannel& channel, const std::vector<Rule>& rules) {
                          .with("since", static_cast<std::uint64_t>(rule.since)));
 }
 
-void send_metrics(EngineChannel& channel, const present::HealthView& view) {
+void send_metrics(Channel& channel, const present::HealthView& view) {
     for (const present::MetricFamily& family : present::metrics_of(view))
         for (const present::Sample& sample : family.samples)
             channel.send(Message("metric")
@@ -69,7 +69,7 @@ void look_at_owners(const std::vector<repo::Repository>& repositories, const std
 
 }  // namespace
 
-Result<> serve_health(requests::Context& context, EngineChannel& channel) {
+Result<> serve_health(requests::Context& context, Channel& channel) {
     const config::Config& config = context.config;
     ControlConnection connection(channel, context.cancel);
     const std::string pgdata = config.get_string("pg1-path");

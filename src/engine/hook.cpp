@@ -42,7 +42,7 @@ std::map<char, std::string> escapes_of(const Message& message) {
 
 }  // namespace
 
-Result<> serve_hook(EngineChannel& channel, const Cancellation& cancel) {
+Result<> serve_hook(Channel& channel, const Cancellation& cancel) {
     const std::optional<Message> message = CHRONOS_TRY(channel.receive(cancel));
     if (!message || message->verb != "run")
         return Error(ErrorKind::protocol, "the server did not say what to run");

@@ -22,7 +22,7 @@ private:
     control::LineBuffer lines_;
 };
 
-void send_finding(EngineChannel& channel, const requests::Finding& finding) {
+void send_finding(Channel& channel, const requests::Finding& finding) {
     channel.send(Message("finding")
                      .with("test", finding.test)
                      .with("status", finding.status)
@@ -32,7 +32,7 @@ void send_finding(EngineChannel& channel, const requests::Finding& finding) {
 
 }  // namespace
 
-Result<> serve_job(requests::Context& context, EngineChannel& channel, const EngineParts& parts) {
+Result<> serve_job(requests::Context& context, Channel& channel, const Parts& parts) {
     const std::string name = context.config.command();
     const requests::Command command = parts.find_job(name);
     if (command == nullptr) return requests::not_in_this_version(name);

@@ -33,7 +33,7 @@ std::optional<Error> expire_error_of(const flows::BackupOutcome& outcome) {
 
 /// A backup that one of the repositories has not got is no success: who looks at the job must see
 /// where it is, where not, and why.
-void send_failures(EngineChannel& channel, const std::vector<flows::BackupOutcome>& backups) {
+void send_failures(Channel& channel, const std::vector<flows::BackupOutcome>& backups) {
     std::string label, there;
     for (const flows::BackupOutcome& backup : backups) {
         if (!backup.result) continue;
@@ -52,7 +52,7 @@ void send_failures(EngineChannel& channel, const std::vector<flows::BackupOutcom
 
 }  // namespace
 
-Result<> serve_backup(requests::Context& context, EngineChannel& channel) {
+Result<> serve_backup(requests::Context& context, Channel& channel) {
     ControlConnection connection(channel, context.cancel);
     const auto request = CHRONOS_TRY(requests::backup_request(context, connection));
     const auto backups =
@@ -84,7 +84,7 @@ Result<> serve_backup(requests::Context& context, EngineChannel& channel) {
     return {};
 }
 
-Result<> serve_check(requests::Context& context, EngineChannel& channel) {
+Result<> serve_check(requests::Context& context, Channel& channel) {
     ControlConnection connection(channel, context.cancel);
     for (const ops::check::CheckFinding& finding :
          CHRONOS_TRY(requests::check_over(context, connection)))
@@ -97,7 +97,7 @@ Result<> serve_check(requests::Context& context, EngineChannel& channel) {
     return {};
 }
 
-Result<> serve_stanza_create(requests::Context& context, EngineChannel& channel) {
+Result<> serve_stanza_create(requests::Context& context, Channel& channel) {
     ControlConnection connection(channel, context.cancel);
     CHRONOS_TRY(requests::create_stanza_over(context, connection));
     channel.send(Message("done"));

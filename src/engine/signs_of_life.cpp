@@ -11,7 +11,7 @@ constexpr std::chrono::seconds kPause(1);
 
 }  // namespace
 
-SignsOfLife::SignsOfLife(EngineChannel& channel) : channel_(channel) {
+SignsOfLife::SignsOfLife(Channel& channel) : channel_(channel) {
     // Also says that there will be more: of an engine that never does, none is expected.
     channel_.send(control::Message("alive"));
     thread_ = std::thread([this] { run(); });

@@ -13,7 +13,7 @@ namespace chronos::engine {
 /// which says it at once, to the destructor.
 class SignsOfLife {
 public:
-    explicit SignsOfLife(EngineChannel& channel);
+    explicit SignsOfLife(Channel& channel);
     ~SignsOfLife();
     SignsOfLife(const SignsOfLife&) = delete;
     SignsOfLife& operator=(const SignsOfLife&) = delete;
@@ -21,7 +21,7 @@ public:
 private:
     void run();
 
-    EngineChannel& channel_;
+    Channel& channel_;
     std::mutex mutex_;
     std::condition_variable wake_;
     bool ending_ = false;

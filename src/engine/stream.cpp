@@ -20,7 +20,7 @@ Result<Streamed> take(WalStreamer& streamer, const Message& message) {
     return streamer.ship(static_cast<Timeline>(*timeline), *lsn);
 }
 
-void answer(EngineChannel& channel, const Result<Streamed>& streamed) {
+void answer(Channel& channel, const Result<Streamed>& streamed) {
     if (streamed)
         channel.send(Message("streamed")
                          .with("lsn", streamed->until.str())
@@ -34,7 +34,7 @@ void answer(EngineChannel& channel, const Result<Streamed>& streamed) {
 
 }  // namespace
 
-Result<> serve_stream(requests::Context& context, EngineChannel& channel) {
+Result<> serve_stream(requests::Context& context, Channel& channel) {
     const config::Config& config = context.config;
     const std::string pg_path = config.get_string("pg1-path");
     if (pg_path.empty())

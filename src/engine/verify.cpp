@@ -8,7 +8,7 @@ using control::Message;
 using ops::verify::VerifyFinding;
 using ops::verify::VerifyResult;
 
-void send_finding(EngineChannel& channel, const VerifyFinding& finding) {
+void send_finding(Channel& channel, const VerifyFinding& finding) {
     channel.send(Message("finding")
                      .with("status", ops::verify::finding_status_name(finding.status))
                      .with("problem", ops::verify::problem_name(finding.problem))
@@ -21,7 +21,7 @@ void send_finding(EngineChannel& channel, const VerifyFinding& finding) {
 
 }  // namespace
 
-Result<> serve_verify(requests::Context& context, EngineChannel& channel) {
+Result<> serve_verify(requests::Context& context, Channel& channel) {
     const auto request = CHRONOS_TRY(requests::verify_request(context.config));
     const VerifyResult result =
         CHRONOS_TRY(ops::verify::run_verify(request, context.progress, context.cancel));

@@ -101,7 +101,7 @@ Result<int> run(requests::Context& context) {
     return 0;
 }
 
-Result<> run_engine(requests::Context& context, engine::EngineChannel& channel) {
+Result<> run_engine(requests::Context& context, engine::Channel& channel) {
     const Running running = CHRONOS_TRY(start(context));
     for (;;) {
         const auto message = channel.receive(context.cancel);

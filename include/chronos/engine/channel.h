@@ -14,10 +14,10 @@ namespace chronos::engine {
 
 /// The engine's end of the control channel. Takes standard input and output for itself: what else
 /// writes to standard output goes to standard error then, where it cannot be taken for a message.
-class EngineChannel {
+class Channel {
 public:
-    static Result<std::unique_ptr<EngineChannel>> take_over();
-    EngineChannel(os::FileDescriptor in, os::FileDescriptor out)
+    static Result<std::unique_ptr<Channel>> take_over();
+    Channel(os::FileDescriptor in, os::FileDescriptor out)
         : in_(std::move(in)), out_(std::move(out)) {}
 
     /// Waits for the next message; nullopt at the end of the channel. Kind cancelled when that is

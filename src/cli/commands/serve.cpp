@@ -48,7 +48,7 @@ Result<int> run_serve(requests::Context& context) {
     return serve_program.command(context);
 }
 
-Result<> serve_http(requests::Context& context, engine::EngineChannel& channel) {
+Result<> serve_http(requests::Context& context, engine::Channel& channel) {
     if (serve_program.engine == nullptr) return become_serve_program();
     return serve_program.engine(context, channel);
 }

@@ -21,8 +21,8 @@ protected:
         signal(SIGPIPE, SIG_IGN);  // as in an engine
         int ends[2];
         EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-        channel_ = std::make_unique<EngineChannel>(os::FileDescriptor(ends[0]),
-                                                   os::FileDescriptor(dup(ends[0])));
+        channel_ = std::make_unique<Channel>(os::FileDescriptor(ends[0]),
+                                             os::FileDescriptor(dup(ends[0])));
         server_ = os::FileDescriptor(ends[1]);
     }
     /// What the server sends before it is asked: it lies in the socket until then.
@@ -41,7 +41,7 @@ protected:
     }
 
     Cancellation cancel_;
-    std::unique_ptr<EngineChannel> channel_;
+    std::unique_ptr<Channel> channel_;
     os::FileDescriptor server_;
 };
 
@@ -78,8 +78,8 @@ TEST_F(EngineConnection, ServerThatBreaksTheProtocolIsAnErrorAndNoCrash) {
         // What the broken answer left behind must not answer the next question.
         int ends[2];
         ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-        channel_ = std::make_unique<EngineChannel>(os::FileDescriptor(ends[0]),
-                                                   os::FileDescriptor(dup(ends[0])));
+        channel_ = std::make_unique<Channel>(os::FileDescriptor(ends[0]),
+                                             os::FileDescriptor(dup(ends[0])));
         server_ = os::FileDescriptor(ends[1]);
     }
 }
