@@ -15,6 +15,7 @@
 #include "chronos/present/log_output.h"
 #include "chronos/present/print.h"
 #include "chronos/present/progress_bar.h"
+#include "chronos/requests/log_settings.h"
 #include "chronos/requests/process.h"
 #include "cli/commands/commands.h"
 #include "cli/serve_program.h"
@@ -212,7 +213,7 @@ int run_program(int argc, char** argv, char** environment) {
         return report_early(left.error(), warnings);
 
     Display display(*config);
-    present::LogOutput output(*config, [&] { display.clear(); });
+    present::LogOutput output(requests::log_settings(*config), [&] { display.clear(); });
     present::set_before_print([&] { display.clear(); });
     output.show_early(warnings);
     requests::Context context{.config = *config,

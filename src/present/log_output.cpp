@@ -14,7 +14,6 @@
 #include <optional>
 
 #include "chronos/base/text.h"
-#include "chronos/config/command.h"
 #include "chronos/os/local_file.h"
 #include "chronos/present/json_text.h"
 
@@ -134,21 +133,10 @@ std::string log_time() {
     return time_now("%Y-%m-%d %H:%M:%S", local);
 }
 
-LogOutput::LogOutput(const config::Config& config, std::function<void()> before_line)
-    : config_(config),
+LogOutput::LogOutput(LogSettings settings, std::function<void()> before_line)
+    : settings_(std::move(settings)),
       before_line_(std::move(before_line)),
-      console_level_(log_level_of(config.get_string("log-level-console"))),
-      stderr_level_(log_level_of(config.get_string("log-level-stderr"))),
-      file_level_(log_level_of(config.get_string("log-level-file"))),
-      timestamp_(config.get_bool("log-timestamp")),
-      dry_run_(config.get_bool("dry-run")),
-      json_(config.get_string("log-format") == "json"),
-      origin_{config.command(), config.stanza(), getpid()} {
-    // Where standard output carries a result for a program, a warning in it would break the reader.
-    const config::CommandInfo* command = config::find_command(config.command());
-    const bool for_programs = config.has("output") && config.get_string("output") != "text";
-    console_ =
-        for_programs || (command != nullptr && command->quiet) ? STDERR_FILENO : STDOUT_FILENO;
+      console_(settings_.result_on_output ? STDERR_FILENO : STDOUT_FILENO) {
     former_ =
         set_log_receiver([this](LogLevel level, std::string_view text) { receive(level, text); });
 }
@@ -159,21 +147,17 @@ LogOutput::~LogOutput() {
 }
 
 void LogOutput::open_file() {
-    const config::CommandInfo* command = config::find_command(config_.command());
-    if (command == nullptr || !command->log_file || file_level_ == LogLevel::off) return;
-    const std::string name = config_.get_string("log-path") + "/" +
-                             (config_.stanza().empty() ? "all" : config_.stanza()) + "-" +
-                             config_.command() + ".log";
-    file_ = os::open_local_file(name, O_WRONLY | O_APPEND).release();
+    if (settings_.path.empty() || settings_.file == LogLevel::off) return;
+    file_ = os::open_local_file(settings_.path, O_WRONLY | O_APPEND).release();
     if (file_ < 0) {
-        if (config_.has("log-path"))
-            log_warn(
-                system_error(ErrorKind::file_open, "unable to open log file '" + name + "'", errno)
-                    .message() +
-                "\nNOTE: process will continue without log file.");
+        if (settings_.path_was_given)
+            log_warn(system_error(ErrorKind::file_open,
+                                  "unable to open log file '" + settings_.path + "'", errno)
+                         .message() +
+                     "\nNOTE: process will continue without log file.");
         return;
     }
-    if (!json_) {
+    if (!settings_.json) {
         struct stat status = {};
         const bool used = fstat(file_, &status) == 0 && status.st_size > 0;
         write_all(file_, used ? "\n-------------------PROCESS START-------------------\n"
@@ -191,30 +175,30 @@ void LogOutput::show_early(const std::vector<std::string>& warnings) {
 }
 
 std::string LogOutput::form(const LogLine& line) const {
-    return json_ ? json_log_line(line.level, line.text, origin_) : line.format();
+    return settings_.json ? json_log_line(line.level, line.text, settings_.origin) : line.format();
 }
 
 void LogOutput::write_file(LogLevel level, std::string_view text, const std::string& time) {
-    if (file_ >= 0 && level <= file_level_)
+    if (file_ >= 0 && level <= settings_.file)
         write_all(file_, form({.time = time, .process = true, .level = level, .text = text}));
 }
 
 void LogOutput::write_console(LogLevel level, const std::string& text, const std::string& time) {
-    if (json_ && console_ == STDERR_FILENO)
-        return write_all(console_, json_log_line(level, text, origin_));
+    if (settings_.json && console_ == STDERR_FILENO)
+        return write_all(console_, json_log_line(level, text, settings_.origin));
     const LogLine line{
-        .time = timestamp_ ? time : "", .process = true, .level = level, .text = text};
+        .time = settings_.timestamp ? time : "", .process = true, .level = level, .text = text};
     write_all(console_, line.format());
 }
 
 void LogOutput::receive(LogLevel level, std::string_view text) {
-    const std::string full = (dry_run_ ? "[DRY-RUN] " : "") + without_controls(text);
+    const std::string full = (settings_.dry_run ? "[DRY-RUN] " : "") + without_controls(text);
     const std::string time = log_time();
-    if (level <= stderr_level_ || level <= console_level_) before_line_();
-    if (level <= stderr_level_)
+    if (level <= settings_.standard_error || level <= settings_.console) before_line_();
+    if (level <= settings_.standard_error)
         write_all(STDERR_FILENO,
                   form({.time = "", .process = false, .level = level, .text = full}));
-    else if (level <= console_level_)
+    else if (level <= settings_.console)
         write_console(level, full, time);
     write_file(level, full, time);
 }

@@ -7,7 +7,6 @@
 
 #include "chronos/base/error.h"
 #include "chronos/base/log.h"
-#include "chronos/config/config.h"
 
 namespace chronos::present {
 
@@ -43,13 +42,28 @@ std::string error_text(const Error& error);
 /// Now, local time with milliseconds.
 std::string log_time();
 
-/// Sends the log of the process to console, standard error and file as the options say, from
-/// construction to destruction. Lines are written as they come, whole.
+/// Where lines go, and what they look like there.
+struct LogSettings {
+    LogLevel console = LogLevel::off;
+    LogLevel standard_error = LogLevel::off;  ///< what goes there does not go to the console
+    LogLevel file = LogLevel::off;
+    bool result_on_output = false;  ///< for a program: the console is standard error
+    bool timestamp = false;         ///< on the console
+    bool dry_run = false;           ///< lines say so
+    bool json = false;  ///< in the file and on standard error; the console is for people, unless a
+                        ///< program reads it
+    std::string path;   ///< of the file; "": none is written
+    bool path_was_given = false;
+    LogOrigin origin;
+};
+
+/// Sends the log of the process to console, standard error and file, from construction to
+/// destruction. Lines are written as they come, whole.
 class LogOutput {
 public:
     /// `before_line` is called before anything is written to console or standard error: the place
     /// to take a progress bar off the terminal.
-    LogOutput(const config::Config& config, std::function<void()> before_line);
+    LogOutput(LogSettings settings, std::function<void()> before_line);
     ~LogOutput();
     LogOutput(const LogOutput&) = delete;
     LogOutput& operator=(const LogOutput&) = delete;
@@ -58,8 +72,8 @@ public:
     /// say: they stand in what the warnings are about. And into the file, once that is open.
     void show_early(const std::vector<std::string>& warnings);
 
-    /// Opens the log file if the command writes one. A directory that is missing or closed to us is
-    /// worth a warning only to somebody who asked for it.
+    /// Opens the log file if one is to be written. A directory that is missing or closed to us is
+    /// worth a warning only if somebody has given it.
     void open_file();
 
 private:
@@ -68,16 +82,9 @@ private:
     void write_file(LogLevel level, std::string_view text, const std::string& time);
     void write_console(LogLevel level, const std::string& text, const std::string& time);
 
-    const config::Config& config_;
+    const LogSettings settings_;
     std::function<void()> before_line_;
     LogReceiver former_;
-    LogLevel console_level_;
-    LogLevel stderr_level_;
-    LogLevel file_level_;
-    bool timestamp_;
-    bool dry_run_;
-    bool json_;
-    LogOrigin origin_;
     int console_;    ///< file descriptor
     int file_ = -1;  ///< file descriptor
     std::vector<std::string> early_;

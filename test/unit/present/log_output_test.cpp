@@ -4,12 +4,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "result_matchers.h"
 #include "temporary_directory.h"
 
 namespace chronos::present {
@@ -25,35 +23,33 @@ std::string content(const std::string& path) {
     return text.str();
 }
 
-/// What a program with these arguments logs in `body`, with both outputs captured.
+/// What a program logs in `body`, with both outputs captured.
 struct Captured {
     std::string out;
     std::string err;
 };
 
-Captured capture(std::vector<std::string> arguments, const std::function<void(LogOutput&)>& body) {
-    arguments.insert(arguments.begin(), "--no-config");
-    std::vector<std::string> warnings;
-    const auto config = config::resolve({.arguments = std::move(arguments),
-                                         .environment = {},
-                                         .program = "chronos",
-                                         .terminal = false,
-                                         .exec_id = {}},
-                                        warnings);
-    EXPECT_OK(config);
+Captured capture(const LogSettings& settings, const std::function<void(LogOutput&)>& body) {
     testing::internal::CaptureStdout();
     testing::internal::CaptureStderr();
     {
-        LogOutput output(*config, [] {});
+        LogOutput output(settings, [] {});
         body(output);
     }
     std::string out = testing::internal::GetCapturedStdout();
     return {std::move(out), testing::internal::GetCapturedStderr()};
 }
 
-std::vector<std::string> expire(std::vector<std::string> more) {
-    more.insert(more.begin(), {"expire", "--stanza=demo", "--no-log-timestamp"});
-    return more;
+/// As the options are by default; `path` of the file.
+LogSettings settings(LogLevel console, LogLevel standard_error, std::string path = "") {
+    LogSettings result;
+    result.console = console;
+    result.standard_error = standard_error;
+    result.file = LogLevel::info;
+    result.path = std::move(path);
+    result.path_was_given = true;
+    result.origin = {"expire", "demo", 1};
+    return result;
 }
 
 TEST(LogLine, HasTheColumnsOfPgBackRest) {
@@ -132,21 +128,21 @@ TEST(LogOutput, LevelsDecideWhereALineGoes) {
         log_info("i");
         log_detail("d");
     };
-    Captured captured = capture(expire({"--log-level-console=info"}), all);
+    Captured captured = capture(settings(LogLevel::info, LogLevel::warn), all);
     EXPECT_EQ(captured.out, "P00   INFO: i\n");
     EXPECT_EQ(captured.err, "WARN: w\n") << "what needs somebody is not lost with the output";
-    captured = capture(expire({"--log-level-console=detail", "--log-level-stderr=off"}), all);
+    captured = capture(settings(LogLevel::detail, LogLevel::off), all);
     EXPECT_EQ(captured.out, "P00   WARN: w\nP00   INFO: i\nP00 DETAIL: d\n");
     EXPECT_EQ(captured.err, "");
-    captured = capture(expire({"--log-level-console=off", "--log-level-stderr=info"}), all);
+    captured = capture(settings(LogLevel::off, LogLevel::info), all);
     EXPECT_EQ(captured.out, "");
     EXPECT_EQ(captured.err, "WARN: w\nINFO: i\n");
-    captured = capture(expire({"--log-level-console=off", "--log-level-stderr=off"}), all);
+    captured = capture(settings(LogLevel::off, LogLevel::off), all);
     EXPECT_EQ(captured.out + captured.err, "");
 }
 
 TEST(LogOutput, ANameCannotCommandATerminal) {
-    const Captured captured = capture(expire({"--log-level-stderr=off"}), [](LogOutput&) {
+    const Captured captured = capture(settings(LogLevel::warn, LogLevel::off), [](LogOutput&) {
         log_warn("file 'a\x1b[2J\r\x7f\xc3\xa4'\nHINT: \tRename it.");
     });
     EXPECT_EQ(captured.out, "P00   WARN: file 'a?[2J??\xc3\xa4'\n            HINT: \tRename it.\n");
@@ -154,17 +150,16 @@ TEST(LogOutput, ANameCannotCommandATerminal) {
 
 TEST(LogOutput, FileAndStandardErrorAreJsonIfAskedForAndTheConsoleStaysForPeople) {
     const test::TemporaryDirectory directory;
-    const Captured captured =
-        capture(expire({"--log-format=json", "--log-level-console=info", "--log-level-stderr=warn",
-                        "--log-path=" + directory.path()}),
-                [](LogOutput& output) {
-                    output.open_file();
-                    log_warn("w");
-                    log_info("i");
-                });
+    LogSettings json = settings(LogLevel::info, LogLevel::warn, directory / "log");
+    json.json = true;
+    const Captured captured = capture(json, [](LogOutput& output) {
+        output.open_file();
+        log_warn("w");
+        log_info("i");
+    });
     EXPECT_EQ(captured.out, "P00   INFO: i\n");
     EXPECT_EQ(nlohmann::json::parse(captured.err)["message"], "w");
-    std::stringstream file(content(directory / "demo-expire.log"));
+    std::stringstream file(content(directory / "log"));
     std::vector<std::string> messages;
     for (std::string line; std::getline(file, line);)
         messages.push_back(nlohmann::json::parse(line)["message"]);
@@ -172,40 +167,41 @@ TEST(LogOutput, FileAndStandardErrorAreJsonIfAskedForAndTheConsoleStaysForPeople
 }
 
 TEST(LogOutput, DryRunsSaySo) {
-    const Captured captured = capture(expire({"--log-level-console=info", "--dry-run"}),
-                                      [](LogOutput&) { log_info("i"); });
+    LogSettings dry = settings(LogLevel::info, LogLevel::warn);
+    dry.dry_run = true;
+    const Captured captured = capture(dry, [](LogOutput&) { log_info("i"); });
     EXPECT_EQ(captured.out, "P00   INFO: [DRY-RUN] i\n");
 }
 
-TEST(LogOutput, StaysOutOfTheResultOfInfo) {
-    const Captured captured =
-        capture({"info", "--no-log-timestamp"}, [](LogOutput&) { log_warn("w"); });
+TEST(LogOutput, StaysOutOfAResultForAProgram) {
+    LogSettings info = settings(LogLevel::warn, LogLevel::warn);
+    info.result_on_output = true;
+    const Captured captured = capture(info, [](LogOutput&) { log_warn("w"); });
     EXPECT_EQ(captured.out, "");
     EXPECT_EQ(captured.err, "WARN: w\n");
-    const Captured console = capture({"info", "--no-log-timestamp", "--log-level-stderr=off"},
-                                     [](LogOutput&) { log_warn("w"); });
+    info.standard_error = LogLevel::off;
+    const Captured console = capture(info, [](LogOutput&) { log_warn("w"); });
     EXPECT_EQ(console.out, "");
     EXPECT_EQ(console.err, "P00   WARN: w\n");
 }
 
 TEST(LogOutput, WhatTheOptionsAreWarnedOfIsSaidWhateverTheyAre) {
     const test::TemporaryDirectory directory;
-    const Captured captured = capture(expire({"--log-level-console=off", "--log-level-stderr=off",
-                                              "--log-path=" + directory.path()}),
-                                      [](LogOutput& output) {
-                                          output.show_early({"w"});
-                                          output.open_file();
-                                      });
+    const Captured captured =
+        capture(settings(LogLevel::off, LogLevel::off, directory / "log"), [](LogOutput& output) {
+            output.show_early({"w"});
+            output.open_file();
+        });
     EXPECT_EQ(captured.out, "");
     EXPECT_EQ(captured.err, "WARN: w\n");
-    EXPECT_THAT(content(directory / "demo-expire.log"), HasSubstr("P00   WARN: w\n"));
+    EXPECT_THAT(content(directory / "log"), HasSubstr("P00   WARN: w\n"));
 }
 
 TEST(LogOutput, FileIsAppendedToAndBegunByALine) {
     const test::TemporaryDirectory directory;
-    const std::string path = directory / "demo-expire.log";
+    const std::string path = directory / "log";
     for (int run = 0; run < 2; ++run)
-        capture(expire({"--log-path=" + directory.path()}), [](LogOutput& output) {
+        capture(settings(LogLevel::off, LogLevel::off, path), [](LogOutput& output) {
             output.open_file();
             log_info("i");
             log_detail("d");
@@ -220,19 +216,14 @@ TEST(LogOutput, FileIsAppendedToAndBegunByALine) {
     EXPECT_EQ(status.st_mode & 0007, 0u);
 }
 
-TEST(LogOutput, MissingDirectoryIsWorthAWarningOnlyIfNamed) {
-    Captured captured = capture(expire({"--log-path=/does/not/exist"}),
-                                [](LogOutput& output) { output.open_file(); });
-    EXPECT_THAT(captured.err,
-                HasSubstr("unable to open log file '/does/not/exist/demo-expire.log'"));
-    EXPECT_THAT(captured.err, HasSubstr("\n      NOTE: process will continue without log file."));
-}
-
-TEST(LogOutput, CommandsWithoutLogFileMakeNone) {
-    const test::TemporaryDirectory directory;
-    capture({"info", "--log-path=" + directory.path()},
-            [](LogOutput& output) { output.open_file(); });
-    EXPECT_TRUE(std::filesystem::is_empty(directory.path()));
+TEST(LogOutput, MissingDirectoryIsWorthAWarningOnlyIfGiven) {
+    LogSettings missing = settings(LogLevel::off, LogLevel::warn, "/does/not/exist/log");
+    const auto open = [](LogOutput& output) { output.open_file(); };
+    const Captured given = capture(missing, open);
+    EXPECT_THAT(given.err, HasSubstr("unable to open log file '/does/not/exist/log'"));
+    EXPECT_THAT(given.err, HasSubstr("\n      NOTE: process will continue without log file."));
+    missing.path_was_given = false;
+    EXPECT_EQ(capture(missing, open).err, "");
 }
 
 }  // namespace
