@@ -88,6 +88,21 @@ std::string read_or_empty(const std::string& path, std::size_t size_max_bytes) {
     return content && *content ? **std::move(content) : std::string();
 }
 
+std::string read_part_or_empty(const std::string& path, std::uint64_t offset_bytes,
+                               std::size_t size_bytes) {
+    const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+    std::string content(size_bytes, '\0');
+    std::size_t got = 0;
+    while (file.valid() && got < size_bytes) {
+        const ssize_t count = ::pread(file.get(), content.data() + got, size_bytes - got,
+                                      static_cast<off_t>(offset_bytes + got));
+        if (count < 0 && errno == EINTR) continue;
+        if (count <= 0) break;
+        got += static_cast<std::size_t>(count);
+    }
+    return got == size_bytes ? content : std::string();
+}
+
 Result<> write_all(int fd, std::string_view content, const std::string& path) {
     while (!content.empty()) {
         const ssize_t count = ::write(fd, content.data(), content.size());

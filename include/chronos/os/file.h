@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -61,6 +62,10 @@ Result<std::optional<std::string>> read_if_there(const std::string& path,
 
 /// "" where it cannot be read.
 std::string read_or_empty(const std::string& path, std::size_t size_max_bytes);
+
+/// So many bytes of it, from there on; "" if there are not so many, or it cannot be read.
+std::string read_part_or_empty(const std::string& path, std::uint64_t offset_bytes,
+                               std::size_t size_bytes);
 
 /// All of it, however many calls that takes. Kind file_write.
 Result<> write_all(int fd, std::string_view content, const std::string& path);

@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <fstream>
+#include <filesystem>
 #include <map>
 #include <set>
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "chronos/os/file.h"
 #include "chronos/pgdata/wal_commits.h"
 #include "chronos/pgdata/wal_extent.h"
 #include "chronos/repo/info.h"
@@ -208,14 +209,11 @@ Result<GetOutcome> MissingSegment::run() {
 /// Recycled segments lie there too, under names to come, with the header of an old one.
 bool MissingSegment::lies_in_pg_wal(const std::string& segment) const {
     const std::string path = settings_.pg_path + "/pg_wal/" + segment;
-    std::ifstream file(path, std::ios::binary | std::ios::ate);
-    if (!file) return false;
-    const auto size = static_cast<std::uint64_t>(std::max<std::streamoff>(file.tellg(), 0));
-    std::string head(pgdata::kWalHeaderSize, '\0');
-    file.seekg(0);
-    if (size != control_.wal_segment_size ||
-        !file.read(head.data(), static_cast<std::streamsize>(head.size())))
-        return false;
+    std::error_code code;
+    const std::uint64_t size = std::filesystem::file_size(path, code);
+    if (code || size != control_.wal_segment_size) return false;
+    const std::string head = os::read_part_or_empty(path, 0, pgdata::kWalHeaderSize);
+    if (head.empty()) return false;
     return static_cast<bool>(
         check_segment(io::bytes(head), segment, size, repo::ClusterIdentity::of(control_)));
 }
@@ -227,13 +225,12 @@ Lsn MissingSegment::last_before() const {
     const std::string before =
         pgdata::wal_segment_name_before(pgdata::timeline_of_segment(segment_), start, size);
     if (!lies_in_pg_wal(before)) return {};
-    std::ifstream file(settings_.pg_path + "/pg_wal/" + before, std::ios::binary);
+    const std::string file = settings_.pg_path + "/pg_wal/" + before;
     // From the end, where it is in a segment that is full; behind a switch there are zeros.
     constexpr std::uint32_t kPart = 1u << 17;
-    std::string content(kPart, '\0');
     for (std::uint32_t end = size; end > 0; end -= kPart) {
-        file.seekg(static_cast<std::streamoff>(end - kPart));
-        if (!file.read(content.data(), kPart)) return {};
+        const std::string content = os::read_part_or_empty(file, end - kPart, kPart);
+        if (content.empty()) return {};
         if (const auto last =
                 pgdata::last_begun(io::bytes(content), Lsn{start.value - size + end - kPart}))
             return *last;
@@ -350,16 +347,12 @@ namespace {
 /// Whether the segment in pg_wal has WAL behind a position in it.
 bool is_received_behind(const std::string& pg_path, const std::string& segment, Lsn left,
                         std::uint32_t segment_size) {
-    std::ifstream file(pg_path + "/pg_wal/" + segment, std::ios::binary);
-    if (!file) return false;
     const Lsn page{left.value / pgdata::kWalPageSize * pgdata::kWalPageSize};
     const std::uint64_t offset = page.value % segment_size;
-    std::string pages(std::min<std::uint64_t>(2 * pgdata::kWalPageSize, segment_size - offset),
-                      '\0');
-    file.seekg(static_cast<std::streamoff>(offset));
-    file.read(pages.data(), static_cast<std::streamsize>(pages.size()));
-    return file.gcount() == static_cast<std::streamsize>(pages.size()) &&
-           pgdata::is_written_behind(io::bytes(pages), page, left, segment_size);
+    const std::string pages = os::read_part_or_empty(
+        pg_path + "/pg_wal/" + segment, offset,
+        std::min<std::uint64_t>(2 * pgdata::kWalPageSize, segment_size - offset));
+    return !pages.empty() && pgdata::is_written_behind(io::bytes(pages), page, left, segment_size);
 }
 
 }  // namespace
@@ -391,10 +384,12 @@ namespace {
 /// What the segment is up to its first record.
 pgdata::WalExtent head_of(const std::string& segment, const std::string& path) {
     pgdata::WalReader reader(pgdata::WalReader::Depth::pages, pgdata::timeline_of_segment(segment));
-    std::ifstream file(path, std::ios::binary);
-    std::string page(pgdata::kWalPageSize, '\0');
-    while (reader.extent().first.value == 0 && file.read(page.data(), pgdata::kWalPageSize))
+    for (std::uint64_t offset = 0; reader.extent().first.value == 0;
+         offset += pgdata::kWalPageSize) {
+        const std::string page = os::read_part_or_empty(path, offset, pgdata::kWalPageSize);
+        if (page.empty()) break;
         [[maybe_unused]] const Result<> never = reader.write(io::bytes(page));
+    }
     return reader.extent();
 }
 

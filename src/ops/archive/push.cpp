@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <deque>
-#include <fstream>
 #include <iterator>
 
 #include "chronos/base/log.h"
@@ -99,9 +98,8 @@ std::optional<Lsn> begin_of_timeline(const std::string& path, const std::string&
 /// Whether the server has written WAL into the segment of that name beside `path`: recycled ones
 /// lie there too, with the header of an old one.
 bool is_begun(const std::string& path, const std::string& segment, std::uint32_t segment_size) {
-    std::ifstream file(path.substr(0, path.rfind('/') + 1) + segment, std::ios::binary);
-    std::string head(pgdata::kWalHeaderSize, '\0');
-    if (!file.read(head.data(), static_cast<std::streamsize>(head.size()))) return false;
+    const std::string head = os::read_part_or_empty(path.substr(0, path.rfind('/') + 1) + segment,
+                                                    0, pgdata::kWalHeaderSize);
     const auto header = pgdata::parse_wal_header(io::bytes(head));
     return header && header->segment_size == segment_size &&
            header->timeline == pgdata::timeline_of_segment(segment) &&

@@ -10,7 +10,6 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <thread>
 
 #include "chronos/base/activity.h"
@@ -25,6 +24,8 @@ namespace fs = std::filesystem;
 
 constexpr const char* kPrefix = "chronos-drill-";
 constexpr const char* kMarker = "chronos-drill.marker";
+/// Markers, and what the system and a postmaster say of processes, have some lines.
+constexpr std::size_t kFileSizeMax = std::size_t{64} << 10;
 
 struct Marker {
     long pid = 0;
@@ -48,13 +49,13 @@ bool is_own(const std::string& path, mode_t type) {
 std::optional<Marker> read_marker(const std::string& directory) {
     if (!is_own(directory, S_IFDIR) || !is_own(marker_path(directory), S_IFREG))
         return std::nullopt;
-    std::ifstream stream(marker_path(directory));
+    const std::string content = os::read_or_empty(marker_path(directory), kFileSizeMax);
     Marker marker;
-    for (std::string line; std::getline(stream, line);) {
+    for (const std::string_view line : split(content, '\n')) {
         const std::size_t equal = line.find('=');
-        if (equal == std::string::npos) continue;
-        const std::string name = line.substr(0, equal);
-        const std::string value = line.substr(equal + 1);
+        if (equal == std::string_view::npos) continue;
+        const std::string_view name = line.substr(0, equal);
+        const std::string_view value = line.substr(equal + 1);
         if (name == "pid") marker.pid = static_cast<long>(parse_uint(value).value_or(0));
         if (name == "start") marker.start = value;
         if (name == "stanza") marker.stanza = value;
@@ -124,9 +125,8 @@ Result<> remove_directory(const std::string& directory, bool made) {
 
 /// The postmaster of a data directory, if that is really where it runs.
 long running_postmaster(const std::string& data) {
-    std::ifstream stream(data + "/postmaster.pid");
-    std::string line;
-    std::getline(stream, line);
+    const std::string content = os::read_or_empty(data + "/postmaster.pid", kFileSizeMax);
+    const std::string_view line = std::string_view(content).substr(0, content.find('\n'));
     const long pid = static_cast<long>(parse_uint(line).value_or(0));
     if (pid <= 1) return 0;
     std::error_code code;
@@ -225,9 +225,8 @@ void remove_unmarked(const Candidate& candidate) {
 }  // namespace
 
 std::string process_start(long pid) {
-    std::ifstream stream("/proc/" + std::to_string(pid) + "/stat");
-    std::string line;
-    std::getline(stream, line);
+    const std::string line =
+        os::read_or_empty("/proc/" + std::to_string(pid) + "/stat", kFileSizeMax);
     // The name in parentheses may hold anything; the start is the 20th field behind it, the state
     // the first: a zombie does nothing any more.
     const std::size_t name_end = line.rfind(')');

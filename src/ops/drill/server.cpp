@@ -8,7 +8,6 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <sstream>
 
 #include "chronos/base/log.h"
@@ -131,12 +130,10 @@ std::vector<std::string> server_arguments(const std::string& programs, const Scr
 
 /// The state that the postmaster writes down: the eighth line of its file, since version 10.
 bool is_ready(const std::string& data) {
-    std::ifstream stream(data + "/postmaster.pid");
-    std::string line;
-    constexpr int kStateLine = 8;
-    for (int i = 0; i < kStateLine; ++i)
-        if (!std::getline(stream, line)) return false;
-    return trim(line) == "ready";
+    constexpr std::size_t kStateLine = 7;
+    const std::string content = read_file(data + "/postmaster.pid");
+    const auto lines = split(content, '\n');
+    return lines.size() > kStateLine && trim(lines[kStateLine]) == "ready";
 }
 
 }  // namespace

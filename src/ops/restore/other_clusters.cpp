@@ -1,11 +1,10 @@
 #include "ops/restore/other_clusters.h"
 
-#include <array>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 
 #include "chronos/base/text.h"
+#include "chronos/os/file.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/pgdata/data_directory.h"
 #include "chronos/pgdata/wal.h"
@@ -25,10 +24,8 @@ std::string system_ids(std::uint64_t theirs, const std::string& their_version,
 }
 
 std::optional<pgdata::WalHeader> wal_header_of(const fs::path& file) {
-    std::array<char, pgdata::kWalHeaderSize> head{};
-    std::ifstream in(file, std::ios::binary);
-    if (!in.read(head.data(), head.size())) return std::nullopt;
-    auto header = pgdata::parse_wal_header(io::bytes(std::string_view(head.data(), head.size())));
+    const std::string head = os::read_part_or_empty(file, 0, pgdata::kWalHeaderSize);
+    auto header = pgdata::parse_wal_header(io::bytes(head));
     if (!header) return std::nullopt;
     return *std::move(header);
 }
@@ -66,9 +63,10 @@ std::string other_owner(const RestorePlan& plan, const std::string& pg_path) {
         return system_ids(another->system_id, another->version, manifest) +
                ", as its WAL says; it has no pg_control that can be read";
     // But no cluster ever had another version; pg_upgrade leaves such a directory.
-    std::ifstream file(pg_path + "/PG_VERSION");
-    std::string version;
-    if (!(file >> version) || version == manifest.pg_version || version.size() > 8 ||
+    constexpr std::size_t kSizeMax = 64;
+    const std::string content = os::read_or_empty(pg_path + "/PG_VERSION", kSizeMax);
+    const std::string version(trim(content));
+    if (version.empty() || version == manifest.pg_version || version.size() > 8 ||
         version.find_first_not_of("0123456789.") != std::string::npos)
         return "";
     return "it is of PostgreSQL " + version + ", the backup of " + manifest.pg_version;

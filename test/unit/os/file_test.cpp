@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include <filesystem>
+#include <fstream>
 #include <random>
 #include <thread>
 
@@ -45,6 +46,18 @@ TEST(ReadSmall, TellsWhatIsMissingFromWhatCannotBeRead) {
     EXPECT_EQ(read_if_there(directory / "none", kMax).value(), std::nullopt);
     EXPECT_EQ(read_or_empty(directory / "none", kMax), "");
     EXPECT_ERROR(ErrorKind::file_read, read_if_there(directory.path(), kMax));
+}
+
+TEST(ReadPart, IsAllOfThePartOrNothing) {
+    const test::TemporaryDirectory directory;
+    const std::string path = directory / "file";
+    std::ofstream(path) << "0123456789";
+    EXPECT_EQ(read_part_or_empty(path, 0, 4), "0123");
+    EXPECT_EQ(read_part_or_empty(path, 6, 4), "6789");
+    EXPECT_EQ(read_part_or_empty(path, 7, 4), "");
+    EXPECT_EQ(read_part_or_empty(path, 100, 4), "");
+    EXPECT_EQ(read_part_or_empty(directory / "none", 0, 4), "");
+    EXPECT_EQ(read_part_or_empty(directory.path(), 0, 4), "");
 }
 
 TEST(WriteWhole, HasTheModeThatIsAskedForAndLeavesNothingElse) {
