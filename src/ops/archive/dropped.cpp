@@ -16,6 +16,7 @@
 #include "chronos/os/file.h"
 #include "chronos/os/local_file.h"
 #include "chronos/pgdata/wal.h"
+#include "ops/archive/dropped_record.h"
 
 namespace chronos::ops::archive {
 namespace {
@@ -38,52 +39,6 @@ Result<> write_durably(int file, const std::string& path, std::string_view text)
         return system_error(ErrorKind::file_write, "write '" + path + "'",
                             count < 0 ? errno : ENOSPC);
     return os::sync_file(file, path);
-}
-
-/// A line of the record: "<time> <system id> <version> <segment size> <segment>".
-struct Line {
-    UnixTime time = 0;
-    repo::ClusterIdentity cluster;
-    std::uint32_t segment_size = 0;
-    std::string segment;
-};
-
-std::optional<Line> parse_line(std::string_view text) {
-    const std::vector<std::string_view> words = split(text, ' ');
-    if (words.size() != 5 || !pgdata::is_wal_segment(words[4])) return std::nullopt;
-    const auto time = parse_unix_time(words[0]);
-    const auto system_id = parse_uint(words[1]);
-    const auto size = parse_uint(words[3]);
-    if (!time || !system_id || !size || *size == 0 || *size > UINT32_MAX) return std::nullopt;
-    Line line;
-    line.time = *time;
-    line.cluster.system_id = *system_id;
-    line.cluster.version = words[2];
-    line.segment_size = static_cast<std::uint32_t>(*size);
-    line.segment = words[4];
-    return line;
-}
-
-/// Lines that follow each other become one gap.
-std::vector<std::pair<repo::ClusterIdentity, repo::WalGap>> gaps_of(std::string_view text) {
-    std::vector<std::pair<repo::ClusterIdentity, repo::WalGap>> gaps;
-    std::uint64_t system_id = 0;
-    for (const std::string_view raw : split(text, '\n')) {
-        const std::optional<Line> line = parse_line(raw);
-        if (!line) continue;
-        if (!gaps.empty() && system_id == line->cluster.system_id) {
-            repo::WalGap& last = gaps.back().second;
-            const bool again = last.last == line->segment;
-            if (again || pgdata::next_wal_segment(last.last, line->segment_size) == line->segment) {
-                last.last = line->segment;
-                last.until = line->time;
-                continue;
-            }
-        }
-        system_id = line->cluster.system_id;
-        gaps.push_back({line->cluster, {line->segment, line->segment, line->time, line->time}});
-    }
-    return gaps;
 }
 
 /// How many segments wait. Counted like pgBackRest: every one has the full size.
@@ -166,10 +121,12 @@ Result<> DroppedWal::record_segment(const std::string& name, const std::string& 
     const pgdata::WalHeader header = CHRONOS_TRY(header_of(path));
     const os::FileDescriptor file = CHRONOS_TRY(open_file(record_, O_WRONLY | O_CREAT | O_APPEND));
     ::flock(file.get(), LOCK_EX);
-    CHRONOS_TRY(write_durably(file.get(), record_,
-                              std::to_string(unix_now()) + " " + std::to_string(header.system_id) +
-                                  " " + header.version + " " + std::to_string(header.segment_size) +
-                                  " " + name + "\n"));
+    CHRONOS_TRY(write_durably(
+        file.get(), record_,
+        format_dropped({.time = unix_now(),
+                        .cluster = {.system_id = header.system_id, .version = header.version},
+                        .segment_size = header.segment_size,
+                        .segment = name})));
     return os::sync_directory(directory_);
 }
 
