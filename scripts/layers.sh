@@ -8,22 +8,23 @@ build_preset() {
 	(cd "$top" && cmake --preset "$preset" && cmake --build --preset "$preset" --target "$@")
 }
 
-# What was changed: against CHECK_BASE, or the branch main, or the last commit of main itself; and what is not committed.
+# What was changed: against CHECK_BASE, or the branch main - the origin's where there is no other -, or the last commit of
+# main itself; and what is not committed.
 changed_files() {
 	local base=${CHECK_BASE:-}
 	if [ -z "$base" ]; then
-		base=$(git -C "$top" merge-base HEAD main 2>/dev/null || true)
+		base=$(git -C "$top" merge-base HEAD main 2>/dev/null || git -C "$top" merge-base HEAD origin/main 2>/dev/null || true)
 		if [ -z "$base" ] || [ "$base" = "$(git -C "$top" rev-parse HEAD)" ]; then base=HEAD~1; fi
 	fi
 	git -C "$top" diff --name-only "$base" -- && git -C "$top" ls-files --others --exclude-standard
 }
 
 # The unit tests of the modules that the files on standard input belong to: src/repo/x.cpp, include/chronos/repo/x.h
-# and test/unit/repo/x_test.cpp to unit_repo, include/chronos/ops/archive_get.h to unit_ops_archive.
+# and test/unit/repo/x_test.cpp to unit_repo, include/chronos/ops/archive/get.h to unit_ops_archive.
 units_of() {
 	sed -nE \
 		-e 's#^(src|test/unit)/ops/([a-z]+)/.*#ops/\2#p' \
-		-e 's#^include/chronos/ops/([a-z]+)[_./].*#ops/\1#p' \
+		-e 's#^include/chronos/ops/([a-z]+)/.*#ops/\1#p' \
 		-e 's#^(src|include/chronos|test/unit)/([a-z]+)/.*#\2#p' |
 		sort -u | while read -r module; do
 		if compgen -G "$top/test/unit/$module/*_test.cpp" >/dev/null; then echo "unit_${module//\//_}"; fi
