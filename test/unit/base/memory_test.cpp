@@ -11,7 +11,7 @@
 namespace chronos {
 namespace {
 
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr bool kOtherHeap = true;
 #else
 constexpr bool kOtherHeap = false;
