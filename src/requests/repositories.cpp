@@ -100,6 +100,7 @@ Result<std::vector<repo::Repository>> open_repositories(const config::Config& co
     if (const std::int64_t wanted = config.get_int("repo"); wanted != 0)
         keys = {static_cast<unsigned>(wanted)};
     std::vector<repo::Repository> repositories;
+    repositories.reserve(keys.size());
     for (const unsigned key : keys)
         repositories.push_back(CHRONOS_TRY(open_repository(config, key)));
     return repositories;

@@ -30,8 +30,8 @@ struct S3Options {
     std::string prefix;    ///< repo path without leading or trailing '/'
     std::string endpoint;  ///< "[http[s]://]host[:port]"; "" for the region's
     std::string region;    ///< "": AWS_REGION, AWS_DEFAULT_REGION or what the endpoint's name says
+    std::string service;   ///< that a signature is for
     bool path_style = false;
-    std::string service;  ///< that a signature is for
     S3KeyType key_type = S3KeyType::shared;
     std::string key;         ///< secret
     std::string key_secret;  ///< secret
@@ -42,8 +42,8 @@ struct S3Options {
     std::string kms_key_id;
     std::string customer_key;      ///< secret; base64 of 32 bytes (SSE-C)
     bool server_side_aes = false;  ///< SSE-S3
-    std::string storage_class;
     bool requester_pays = false;
+    std::string storage_class;
     std::map<std::string, std::string> tags;
     std::string host;  ///< "[http[s]://]host[:port]": connect here, the certificate must name it
     std::optional<unsigned> port;
