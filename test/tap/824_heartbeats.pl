@@ -112,9 +112,10 @@ my ($holder) = hold_lease($hanging);
 poll_until(sub { -e "$hanging.held" }, 'lease', 10);
 unlink "$hanging.held";
 my $still = sql(q{SELECT chronos.start_job('verify', '{"rate-limit": "40KB"}')});
-my @still;
-poll_until(sub { @still = grep { (eval { slurp_file("/proc/$_/cmdline") } // '') =~ /\0verify\0/ } engines_below($top) }, 'its engine', 20);
+# The guard is there before the engine that works: once there is progress both are.
 poll_until(sub { sql("SELECT phase IS NOT NULL FROM chronos.progress WHERE id = $still") eq 't' }, 'its work', 20);
+my @still = grep { (eval { slurp_file("/proc/$_/cmdline") } // '') =~ /\0verify\0/ } engines_below($top);
+cmp_ok(scalar @still, '>=', 2, 'its engine and its guard');
 kill 'STOP', @still;
 my $slow = sql(q{SELECT chronos.start_job('verify', '{"rate-limit": "40KB"}')});
 my $backup = sql(q{SELECT chronos.start_job('full', '{"start-fast": "y", "process-max": "2"}')});
