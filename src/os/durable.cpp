@@ -9,8 +9,10 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <string_view>
 
 #include "chronos/base/activity.h"
+#include "chronos/base/text.h"
 
 #ifndef XFS_SUPER_MAGIC
 #define XFS_SUPER_MAGIC 0x58465342
@@ -26,11 +28,14 @@ namespace {
 bool syncfs_reports_errors() {
     static const bool result = [] {
         struct utsname name {};
-        int major = 0;
-        int minor = 0;
-        if (uname(&name) != 0 || std::sscanf(name.release, "%d.%d", &major, &minor) != 2)
-            return false;
-        return major > 5 || (major == 5 && minor >= 17);
+        if (uname(&name) != 0) return false;
+        const std::string_view release = name.release;
+        const std::size_t dot = release.find('.');
+        if (dot == std::string_view::npos) return false;
+        const auto major = parse_uint(release.substr(0, dot));
+        const std::size_t end = release.find_first_not_of("0123456789", dot + 1);
+        const auto minor = parse_uint(release.substr(dot + 1, end - dot - 1));
+        return major && minor && (*major > 5 || (*major == 5 && *minor >= 17));
     }();
     return result;
 }

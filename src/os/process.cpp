@@ -46,7 +46,7 @@ std::string find_program(const std::string& name) {
     if (name.find('/') != std::string::npos) return name;
     const char* path = std::getenv("PATH");
     for (const std::string_view directory : split(path == nullptr ? "/bin:/usr/bin" : path, ':')) {
-        const std::string file = (directory.empty() ? "." : std::string(directory)) + "/" + name;
+        std::string file = (directory.empty() ? "." : std::string(directory)) + "/" + name;
         if (::access(file.c_str(), X_OK) == 0) return file;
     }
     return name;

@@ -147,7 +147,7 @@ Labels backup_labels(const RepositoryFacts& repository, const BackupEntry& backu
             {"stanza", stanza}};
 }
 
-std::string text_or_dash(std::string text) {
+std::string text_or_dash(const std::string& text) {
     return text.empty() ? "-" : text;
 }
 

@@ -98,7 +98,7 @@ std::string error_line(const Error& error) {
 /// Kind crypto stands for a wrong configuration, which concerns both files alike and has a hint of
 /// its own; the hints about a missing stanza would only mislead.
 Error error_of_both(const Repository& repository, const std::string& what, const std::string& name,
-                    Error main, Error copy, std::span<const std::string_view> hints) {
+                    const Error& main, const Error& copy, std::span<const std::string_view> hints) {
     const ErrorKind kind = kind_of_both(main.kind(), copy.kind());
     if (kind == ErrorKind::crypto) return main.kind() == ErrorKind::crypto ? main : copy;
     const std::string path = repository.storage->describe(name);

@@ -89,7 +89,7 @@ void take(Source source, FoundBackup& backup) {
 /// Writes both files of a manifest from one of its places, which is read again: in memory there is
 /// never more than one.
 void add_mending(const BackupsRequest& request, const std::string& label, const std::string& wrong,
-                 const char* from, std::vector<std::string> damaged, Plan& plan) {
+                 const char* from, const std::vector<std::string>& damaged, Plan& plan) {
     const Place& place = request.place;
     const std::string directory = repo::backup_path(place.stanza, label);
     const std::string source = from;

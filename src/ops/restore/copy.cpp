@@ -426,7 +426,7 @@ Result<> Fallback::copy(const CopyUnit& unit, Error error) {
     // warning.
     const LogLevel level = first_is_away() ? LogLevel::detail : LogLevel::warn;
     for (const Other& other : others()) {
-        const Result<> copied = copy_from(other, unit);
+        Result<> copied = copy_from(other, unit);
         if (!copied && copied.error().kind() == ErrorKind::cancelled) return copied;
         const std::string name = "repo" + std::to_string(other.repository->key);
         if (!copied) {

@@ -411,7 +411,7 @@ WalRead read_wal(const WalToRead& wal, unsigned process_max, const std::function
         extents[index] = extent;
         if (parameters) result.parameters.raise(*parameters);
         result.known.segments[index].read = true;
-        result.known.segments[index].target = std::move(found);
+        result.known.segments[index].target = found;
         return {};
     };
     static_cast<void>(io::parallel_for(storage::workers_for(storage, process_max),

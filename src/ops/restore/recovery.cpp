@@ -157,8 +157,7 @@ std::string now_text(const RestoreRequest& request) {
 /// Files that restore makes itself belong to whom the data directory belongs to.
 class Writer {
 public:
-    Writer(const RestorePlan& plan, const Ownership& ownership, bool sync)
-        : plan_(plan), sync_(sync) {
+    Writer(const RestorePlan& plan, const Ownership& ownership, bool sync) : plan_(plan) {
         wanted_.attributes.modified = unix_now();
         wanted_.sync = sync;
         for (const repo::ManifestPath& path : plan.manifest.paths) {
@@ -204,7 +203,6 @@ private:
     }
 
     const RestorePlan& plan_;
-    bool sync_;
     WantedFile wanted_;
 };
 

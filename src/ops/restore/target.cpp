@@ -36,7 +36,7 @@ std::int64_t unit_us(std::string_view name) {
     if (name == "m" || name == "min" || name == "minute") return 60 * kSecond;
     if (name == "h" || name == "hour") return 3600 * kSecond;
     if (name == "d" || name == "day") return 86400 * kSecond;
-    if (name == "w" || name == "week") return 7 * 86400 * kSecond;
+    if (name == "w" || name == "week") return 7L * 86400 * kSecond;
     return 0;
 }
 

@@ -121,6 +121,7 @@ public:
         scan_.wal.first = request_.manifest->archive_start;
         const std::vector<Leg> legs = legs_of(request_);
         std::vector<std::vector<StoredSegment>> stored;
+        stored.reserve(legs.size());
         const auto streamed = CHRONOS_TRY(streamed_segments(request_));
         for (const Leg& leg : legs)
             stored.push_back(CHRONOS_TRY(stored_segments(request_, leg, streamed)));
