@@ -119,6 +119,7 @@ Result<std::optional<ArchivedSegment>> find_archived_segment(const Repository& r
     if (found.empty()) return std::optional<ArchivedSegment>{};
     if (found.size() == 1) return std::optional(std::move(found.front()));
     std::vector<std::string> names;
+    names.reserve(found.size());
     for (const ArchivedSegment& one : found)
         names.push_back(one.object.substr(one.object.rfind('/') + 1));
     return Error(ErrorKind::archive_duplicate, "duplicates found in archive for WAL segment " +

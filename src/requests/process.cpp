@@ -131,6 +131,7 @@ std::string program_path() {
     if (!failed && path.native().ends_with(kReplaced) && !std::filesystem::exists(path, failed))
         path = path.native().substr(0, path.native().size() - kReplaced.size());
     if (!failed) return path;
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel passes pointers as numbers there.
     const auto* const started_as = reinterpret_cast<const char*>(getauxval(AT_EXECFN));
     if (started_as == nullptr) return "chronos";
     path = std::filesystem::absolute(started_as, failed);

@@ -124,7 +124,8 @@ public:
 
     bool is_readable() const override { return true; }
     // httplib 0.18 wants the first of these, and 0.41 the others.
-    bool is_writable() const { return true; }  // NOLINT(modernize-use-override)
+    // NOLINTNEXTLINE(modernize-use-override,clang-diagnostic-inconsistent-missing-override)
+    bool is_writable() const { return true; }
     bool wait_readable() const { return true; }
     bool wait_writable() const { return true; }
     time_t duration() const { return 0; }
@@ -187,6 +188,7 @@ public:
         });
         set_keep_alive_max_count(100);
         set_exception_handler([](const httplib::Request&, httplib::Response& response,
+                                 // NOLINTNEXTLINE(performance-unnecessary-value-param): as declared
                                  std::exception_ptr) { response.status = 500; });
     }
 

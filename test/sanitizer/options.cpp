@@ -16,8 +16,8 @@ constexpr char kReport[] = ".report";
 // A leak at the end of a process is for the unit tests to find. Tests end an engine by SIGSEGV, and
 // say that it dies of it; and they preload libraries, which come before the sanitizer's. The exit
 // status is none of the engine's.
-constexpr char kOptions[] =
-    "detect_leaks=0:handle_segv=0:verify_asan_link_order=0:exitcode=99:log_path=";
+constexpr char kOptions[] = "detect_leaks=0:handle_segv=0:verify_asan_link_order=0:exitcode=99";
+constexpr char kLogPath[] = ":log_path=";
 char options[4096];
 
 }  // namespace
@@ -29,10 +29,16 @@ extern "C" {
 __attribute__((visibility("default"), no_sanitize("address", "undefined"))) const char*
 __asan_default_options() {
     std::size_t size = 0;
-    for (; size + 1 < sizeof(kOptions); ++size) options[size] = kOptions[size];
+    for (const char* at = kOptions; *at != 0; ++at) options[size++] = *at;
+    const std::size_t without_path = size;
+    for (const char* at = kLogPath; *at != 0; ++at) options[size++] = *at;
     const long path_size = syscall(SYS_readlink, "/proc/self/exe", options + size,
                                    sizeof(options) - size - sizeof(kReport));
-    if (path_size <= 0) return "";
+    if (path_size <= 0) {
+        // Where there is no /proc it goes to standard error.
+        options[without_path] = 0;
+        return options;
+    }
     size += static_cast<std::size_t>(path_size);
     for (const char c : kReport) options[size++] = c;
     return options;

@@ -86,6 +86,7 @@ std::string format_unfinished(const UnfinishedVerify& unfinished) {
 
 std::string format_history(const std::vector<VerifySummary>& history) {
     std::vector<std::string> texts;
+    texts.reserve(history.size());
     for (const VerifySummary& summary : history) texts.push_back(format_summary(summary));
     return join(texts, "\n");
 }
