@@ -25,8 +25,7 @@ std::string bundle_object(const std::string& stanza, std::string_view label, std
     return backup_path(stanza, label) + "/bundle/" + std::to_string(id);
 }
 
-std::string block_object(const std::string& stanza, std::string_view label,
-                         const SharedText& name) {
+std::string pgbi_object(const std::string& stanza, std::string_view label, const SharedText& name) {
     return backup_path(stanza, label) + "/" + name + ".pgbi";
 }
 
@@ -294,16 +293,11 @@ private:
         return same_object(a, b) && a.offset + a.size == b.offset;
     }
 
-    std::string object_of(const BlockMapItem& place) const {
-        const std::string& label = context_.manifest.references[place.reference];
-        return place.bundle_id == 0 ? block_object(context_.stanza, label, context_.file.name)
-                                    : bundle_object(context_.stanza, label, place.bundle_id);
-    }
-
     Result<> read_extent(std::span<const SuperBlock> super_blocks) {
         const BlockMapItem& first = super_blocks.front().place;
         const BlockMapItem& last = super_blocks.back().place;
-        const std::string object = object_of(first);
+        const std::string object =
+            block_object(context_.stanza, context_.manifest, context_.file, first);
         const storage::Range range{first.offset, last.offset + last.size - first.offset};
         auto source = context_.repository.storage->open(object, range);
         if (!source)
@@ -347,11 +341,18 @@ StoredLocation locate(const std::string& stanza, const Manifest& manifest,
     if (file.bundled())
         return {bundle_object(stanza, label, file.bundle_id), {file.bundle_offset, file.repo_size}};
     if (file.block_incremental())
-        return {block_object(stanza, label, file.name), {0, file.repo_size}};
+        return {pgbi_object(stanza, label, file.name), {0, file.repo_size}};
     // No size: a file that is shorter than it was shall show as what it is, a broken stream.
     return {backup_path(stanza, label) + "/" + file.name +
                 std::string(compress::compress_extension(manifest.options.compress_type)),
             {}};
+}
+
+std::string block_object(const std::string& stanza, const Manifest& manifest,
+                         const ManifestFile& file, const BlockMapItem& item) {
+    const std::string& label = manifest.references[item.reference];
+    return item.bundle_id == 0 ? pgbi_object(stanza, label, file.name)
+                               : bundle_object(stanza, label, item.bundle_id);
 }
 
 Result<> read_whole_file(const Repository& repository, const std::string& stanza,

@@ -21,6 +21,10 @@ struct StoredLocation {
 StoredLocation locate(const std::string& stanza, const Manifest& manifest,
                       const ManifestFile& file);
 
+/// The object that has the super block of an item of the file's map.
+std::string block_object(const std::string& stanza, const Manifest& manifest,
+                         const ManifestFile& file, const BlockMapItem& item);
+
 /// Writes the content of a file that is stored whole (not block incremental, size > 0) to `sink`
 /// and finishes it: read, decrypt, decompress in the form the manifest demands. Errors name file
 /// and object. Does not compare the checksum: the caller's sink does.

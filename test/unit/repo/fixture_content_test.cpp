@@ -3,13 +3,18 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <numeric>
+#include <random>
 #include <set>
 
 #include "chronos/crypto/hash.h"
 #include "chronos/repo/info.h"
+#include "chronos/repo/lazy_file.h"
 #include "chronos/repo/stored_file.h"
 #include "chronos/storage/posix/posix_storage.h"
 #include "fixtures_directory.h"
+#include "random_bytes.h"
 #include "result_matchers.h"
 #include "temporary_directory.h"
 
@@ -179,6 +184,102 @@ std::vector<KnownFixture> fixtures_at_hand() {
     for (const KnownFixture& fixture : kFixtures)
         if (carried(fixture) || std::filesystem::exists(packed(fixture))) found.push_back(fixture);
     return found;
+}
+
+/// What the units give, put together; the caller says in which order they are fetched.
+Result<std::string> fetch_units(const LazyFile& lazy, const std::vector<std::size_t>& units) {
+    std::string content(lazy.size_bytes(), '\0');
+    for (const std::size_t unit : units) {
+        std::uint64_t received = 0;
+        CHRONOS_TRY(lazy.fetch({&unit, 1}, [&](std::uint64_t offset, io::Bytes part) -> Result<> {
+            EXPECT_LE(offset + part.size(), content.size());
+            EXPECT_EQ(lazy.unit_at(offset), unit);
+            content.replace(offset, part.size(), io::text(part));
+            received += part.size();
+            return {};
+        }));
+        EXPECT_EQ(received, lazy.unit_size_bytes(unit));
+    }
+    return content;
+}
+
+std::vector<std::size_t> shuffled_units(const LazyFile& lazy, std::mt19937_64& random) {
+    std::vector<std::size_t> units(lazy.unit_count());
+    std::iota(units.begin(), units.end(), std::size_t{0});
+    std::ranges::shuffle(units, random);
+    return units;
+}
+
+// Fetched unit by unit in any order, or several at once, a file is the one that its manifest
+// describes; and each byte lies in the unit, and before the end of the part, that is said of it.
+TEST_P(FixtureContent, UnitsInAnyOrderAreTheFile) {
+    std::mt19937_64 random(test_seed());
+    std::size_t chained = 0;
+    for (const Manifest& manifest : manifests)
+        for (const ManifestFile& file : manifest.files) {
+            SCOPED_TRACE(manifest.label + " " + file.name + ", seed " +
+                         std::to_string(test_seed()));
+            const auto lazy = LazyFile::open(repository, "main", manifest, file);
+            ASSERT_OK(lazy);
+            EXPECT_EQ(lazy->unit_count() == 0, file.size == 0);
+            const std::vector<std::size_t> units = shuffled_units(*lazy, random);
+            const auto content = fetch_units(*lazy, units);
+            ASSERT_OK(content);
+            EXPECT_EQ(crypto::sha1_hex(*content), file.expected_checksum());
+            std::string at_once(file.size, '\0');
+            ASSERT_OK(lazy->fetch(units, [&](std::uint64_t offset, io::Bytes part) -> Result<> {
+                at_once.replace(offset, part.size(), io::text(part));
+                return {};
+            }));
+            EXPECT_EQ(at_once, *content);
+            if (units.size() > 1) ++chained;
+            for (int i = 0; i < 20 && file.size > 0; ++i) {
+                const std::uint64_t offset = random() % file.size;
+                const std::uint64_t end = lazy->part_end(offset);
+                ASSERT_GT(end, offset);
+                ASSERT_LE(end, file.size);
+                EXPECT_EQ(lazy->unit_at(end - 1), lazy->unit_at(offset));
+                if (end < file.size) {
+                    EXPECT_NE(lazy->unit_at(end), lazy->unit_at(offset));
+                }
+            }
+        }
+    EXPECT_EQ(chained > 0, GetParam().has_maps);
+}
+
+// Whatever byte of what is stored is another one, what a unit gives is right or an error.
+TEST_P(FixtureContent, ADamagedByteIsAnErrorAndNeverContent) {
+    std::mt19937_64 random(test_seed());
+    std::size_t refused = 0;
+    for (int round = 0; round < 60; ++round) {
+        const Manifest& manifest = manifests[random() % manifests.size()];
+        const ManifestFile& file = manifest.files[random() % manifest.files.size()];
+        if (file.size == 0) continue;
+        const StoredLocation stored = locate("main", manifest, file);
+        const std::string path = repository.storage->describe(stored.object);
+        const std::uint64_t at = stored.range.offset_bytes + random() % file.repo_size;
+        SCOPED_TRACE(manifest.label + " " + file.name + ", byte " + std::to_string(at) + ", seed " +
+                     std::to_string(test_seed()));
+        const auto flip = [&] {
+            std::fstream object(path, std::ios::in | std::ios::out | std::ios::binary);
+            object.seekg(static_cast<std::streamoff>(at));
+            const char byte = static_cast<char>(object.get() ^ 0x10);
+            object.seekp(static_cast<std::streamoff>(at));
+            object.put(byte);
+            ASSERT_TRUE(object.flush());
+        };
+        flip();
+        const auto lazy = LazyFile::open(repository, "main", manifest, file);
+        const auto content = lazy ? fetch_units(*lazy, shuffled_units(*lazy, random))
+                                  : Result<std::string>(lazy.error());
+        if (!content) {
+            ++refused;
+        } else {
+            EXPECT_EQ(crypto::sha1_hex(*content), file.expected_checksum());
+        }
+        flip();
+    }
+    EXPECT_GT(refused, 0u);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, FixtureContent, testing::ValuesIn(fixtures_at_hand()),
