@@ -50,6 +50,14 @@ Result<> check_may_go(const Decided& decided, const BackupEntry& entry) {
                              " based on " +
                              each)
                 .with_hint("Wait until that is done, or take a backup, which removes it.");
+        else if (const auto mounted = stanza.mounted.find(each); mounted != stanza.mounted.end())
+            return Error(
+                       ErrorKind::backup_set_invalid,
+                       "backup " + entry.label + " cannot be expired: " +
+                           (each == entry.label ? "it is"
+                                                : "backup " + each + ", which depends on it, is") +
+                           " mounted on '" + mounted->second + "'")
+                .with_hint("End the mount with: chronos mount --finish=" + mounted->second);
         else if (stanza.held.contains(each))
             return Error(ErrorKind::backup_set_invalid,
                          "backup " + entry.label + " cannot be expired: " +

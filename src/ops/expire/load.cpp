@@ -4,6 +4,7 @@
 #include "chronos/base/log.h"
 #include "chronos/repo/manifest_store.h"
 #include "chronos/repo/side/hold.h"
+#include "chronos/repo/side/mount_hold.h"
 #include "chronos/storage/parallel.h"
 #include "ops/expire/phases.h"
 
@@ -94,6 +95,16 @@ Result<> load_holds(const Scope& scope, Stanza& stanza) {
     return {};
 }
 
+Result<> load_mounted(const Scope& scope, const std::vector<storage::Entry>& names,
+                      Stanza& stanza) {
+    for (const repo::MountedBackup& one :
+         CHRONOS_TRY(repo::find_mounted(scope.repository(), scope.request.stanza, names))) {
+        stanza.held.insert(one.label);
+        stanza.mounted[one.label] = one.path;
+    }
+    return {};
+}
+
 Result<> check_histories(const Scope& scope, const Stanza& stanza) {
     for (const repo::HistoryEntry& entry : stanza.archive_info.history) {
         const bool in_both =
@@ -123,7 +134,7 @@ Result<Loaded> load(const Scope& scope) {
             {scope.request.stanza, "expire", scope.request.exec_id, "", /*only_removes=*/true}));
     repo::ReconstructedInfo known;
     bool agree = false;
-    std::vector<std::string> held;
+    repo::HeldNames held;
     CHRONOS_TRY(storage::at_once(
         scope.storage(),
         {storage::answer_into(known,
@@ -132,8 +143,7 @@ Result<Loaded> load(const Scope& scope) {
                                                                               scope.request.stanza);
                               }),
          storage::answer_into(
-             held,
-             [&] { return repo::list_held_labels(scope.repository(), scope.request.stanza); }),
+             held, [&] { return repo::list_held_names(scope.repository(), scope.request.stanza); }),
          storage::answer_into(agree, [&] { return copies_agree(scope); }),
          storage::answer_into(stanza.archive_info, [&] {
              return repo::load_archive_info(scope.repository(), scope.request.stanza);
@@ -147,7 +157,8 @@ Result<Loaded> load(const Scope& scope) {
                   [&](const std::string& label) { return stanza.info.find(label) != nullptr; });
     CHRONOS_TRY(check_histories(scope, stanza));
     CHRONOS_TRY(protect_prior_in_use(scope, stanza));
-    if (!held.empty()) CHRONOS_TRY(load_holds(scope, stanza));
+    if (!held.labels.empty()) CHRONOS_TRY(load_holds(scope, stanza));
+    CHRONOS_TRY(load_mounted(scope, held.mounted, stanza));
     return loaded;
 }
 

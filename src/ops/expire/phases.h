@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -54,6 +55,7 @@ struct Stanza {
     std::string former_latest;
     repo::ArchiveInfo archive_info;
     std::set<std::string> held;
+    std::map<std::string, std::string> mounted;  ///< label and path; also in `held`
     std::string in_use;  ///< also in `held`: a backup that is being made is based on it
 
     /// Asked before each step that cannot be undone: a host that was at a standstill has been

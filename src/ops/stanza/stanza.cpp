@@ -5,8 +5,8 @@
 
 #include "chronos/base/log.h"
 #include "chronos/repo/local/stanza_memory.h"
-#include "chronos/repo/side/hold.h"
 #include "chronos/repo/side/lease.h"
+#include "chronos/repo/side/mount_hold.h"
 #include "chronos/repo/stanza.h"
 #include "chronos/storage/parallel.h"
 
@@ -57,14 +57,17 @@ Result<> check_may_be_deleted(const DeleteRequest& request) {
             "postmaster.pid exists - looks like PostgreSQL is running. To delete stanza '" +
                 stanza + "' on repo" + repo + ", shut down PostgreSQL for stanza '" + stanza +
                 "' and try again, or use --force.");
-    const std::vector<std::string> held =
-        CHRONOS_TRY(repo::list_held_labels(request.repository, stanza));
-    if (!held.empty())
-        return Error(
-                   ErrorKind::backup_set_invalid,
-                   "stanza '" + stanza + "' cannot be deleted: backup " + held.front() + " is held")
+    const repo::HeldNames held = CHRONOS_TRY(repo::list_held_names(request.repository, stanza));
+    const std::string refused = "stanza '" + stanza + "' cannot be deleted: backup ";
+    if (!held.labels.empty())
+        return Error(ErrorKind::backup_set_invalid, refused + held.labels.front() + " is held")
             .with_hint("Release what is held with: chronos --stanza=" + stanza +
                        " unhold --set=all");
+    for (const repo::MountedBackup& one :
+         CHRONOS_TRY(repo::find_mounted(request.repository, stanza, held.mounted)))
+        return Error(ErrorKind::backup_set_invalid,
+                     refused + one.label + " is mounted on '" + one.path + "'")
+            .with_hint("End the mount with: chronos mount --finish=" + one.path);
     return {};
 }
 

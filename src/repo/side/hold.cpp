@@ -4,6 +4,7 @@
 
 #include "chronos/base/text.h"
 #include "chronos/repo/proven_text.h"
+#include "chronos/repo/side/mount_hold.h"
 
 namespace chronos::repo {
 namespace {
@@ -23,18 +24,11 @@ Hold parse_hold(const std::string& label, std::string_view text) {
 
 }  // namespace
 
-Result<std::vector<std::string>> list_held_labels(const Repository& repository,
-                                                  const std::string& stanza) {
-    std::vector<std::string> labels;
-    for (storage::Entry& entry : CHRONOS_TRY(repository.storage->list(hold_path(stanza))))
-        if (is_backup_label(entry.name)) labels.push_back(std::move(entry.name));
-    return labels;
-}
-
 Result<std::vector<Hold>> list_holds(const Repository& repository, const std::string& stanza,
                                      const std::string& pass) {
     std::vector<Hold> holds;
-    for (const std::string& label : CHRONOS_TRY(list_held_labels(repository, stanza))) {
+    const HeldNames names = CHRONOS_TRY(list_held_names(repository, stanza));
+    for (const std::string& label : names.labels) {
         const std::string name = hold_path(stanza) + "/" + label;
         holds.push_back(
             parse_hold(label, CHRONOS_TRY_DOING(read_text(repository, name, pass),

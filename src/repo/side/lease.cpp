@@ -17,6 +17,7 @@
 #include "chronos/repo/empty_paths.h"
 #include "chronos/repo/side_files.h"
 #include "repo/json_text.h"
+#include "repo/side/process_text.h"
 
 namespace chronos::repo {
 namespace {
@@ -38,21 +39,10 @@ std::string lease_path(const std::string& stanza) {
 }
 
 std::string format(const Holder& holder) {
-    std::string text = "{";
-    const auto add = [&](std::string_view key, const std::string& value) {
-        if (text.size() > 1) text += ",";
-        append_json_string(text, key);
-        text += ":";
-        append_json_string(text, value);
-    };
-    add("what", holder.what);
-    add("server", holder.server);
-    add("host", holder.process.host);
-    add("boot", holder.process.boot_id);
-    add("namespace", holder.process.pid_namespace);
-    add("pid", std::to_string(holder.process.pid));
-    add("start", std::to_string(holder.process.start_ticks));
-    return text + "}\n";
+    ProcessText text;
+    text.add("what", holder.what);
+    text.add("server", holder.server);
+    return text.finish(holder.process);
 }
 
 /// What does not parse says nothing but that it is there.
@@ -62,13 +52,9 @@ Holder parse(std::string_view text) {
     std::string_view key;
     for (reader.begin_object(); reader.next_key(key);) {
         const std::string value = reader.string();
+        if (set_process_part(holder.process, key, value)) continue;
         if (key == "what") holder.what = value;
         if (key == "server") holder.server = value;
-        if (key == "host") holder.process.host = value;
-        if (key == "boot") holder.process.boot_id = value;
-        if (key == "namespace") holder.process.pid_namespace = value;
-        if (key == "pid") holder.process.pid = static_cast<pid_t>(parse_uint(value).value_or(0));
-        if (key == "start") holder.process.start_ticks = parse_uint(value).value_or(0);
     }
     return holder;
 }

@@ -22,9 +22,6 @@ struct Hold {
 /// Ascending by label. `pass` is BackupInfo::cipher_pass.
 Result<std::vector<Hold>> list_holds(const Repository& repository, const std::string& stanza,
                                      const std::string& pass);
-/// Their names alone, for which no passphrase is needed.
-Result<std::vector<std::string>> list_held_labels(const Repository& repository,
-                                                  const std::string& stanza);
 /// The reason has no white space at its ends: the record would be read without it.
 Result<> save_hold(const Repository& repository, const std::string& stanza, const Hold& hold,
                    const std::string& pass);

@@ -1,0 +1,156 @@
+#include "chronos/repo/side/mount_hold.h"
+
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "chronos/base/activity.h"
+#include "chronos/base/log.h"
+#include "chronos/base/text.h"
+#include "chronos/repo/side_files.h"
+#include "repo/json_text.h"
+#include "repo/side/process_text.h"
+
+namespace chronos::repo {
+namespace {
+
+constexpr std::chrono::minutes kHoldRenewal(10);
+/// By the wall clock, as nobody who only looks may write to learn the repository's: who is wrong by
+/// more than this keeps a backup too long, or lets one go that is read, which the reader is told.
+constexpr UnixTime kHoldDeadAfter_s = 3600;
+constexpr std::string_view kMountMark = ".mount-";
+constexpr std::size_t kMountedSizeMax = 65536;
+
+std::string mounted_path(const std::string& stanza) {
+    return "chronos/" + stanza + "/hold";
+}
+
+/// "" if the name is none of a mount.
+std::string label_in(std::string_view name) {
+    const std::size_t mark = name.find(kMountMark);
+    if (mark == std::string_view::npos || !is_backup_label(name.substr(0, mark))) return "";
+    return std::string(name.substr(0, mark));
+}
+
+MountedBackup parse_mounted(std::string label, std::string_view text) {
+    MountedBackup mounted{std::move(label), {}, {}};
+    JsonReader reader(trim(text));
+    std::string_view key;
+    for (reader.begin_object(); reader.next_key(key);) {
+        const std::string value = reader.string();
+        if (!set_process_part(mounted.process, key, value) && key == "path") mounted.path = value;
+    }
+    return mounted;
+}
+
+/// nullopt if it has ended, or was not renewed.
+Result<std::optional<MountedBackup>> look_at_mount(const Repository& repository,
+                                                   const std::string& stanza,
+                                                   const storage::Entry& entry) {
+    const auto text = storage::read_object(
+        *repository.storage, mounted_path(stanza) + "/" + entry.name, kMountedSizeMax);
+    if (!text && text.error().kind() == ErrorKind::not_found)
+        return std::optional<MountedBackup>();  // has just ended
+    // What cannot be read keeps its backup as long as it is renewed.
+    MountedBackup mounted = parse_mounted(label_in(entry.name), text ? *text : "{}");
+    const std::optional<bool> runs = still_runs(mounted.process);
+    if (runs ? !*runs : unix_now() - entry.modified > kHoldDeadAfter_s)
+        return std::optional<MountedBackup>();
+    return std::optional(std::move(mounted));
+}
+
+}  // namespace
+
+struct MountHold::State {
+    Repository repository;
+    std::string object;
+    std::string text;
+
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool ending = false;
+    std::thread renewer;
+
+    Result<> write() { return write_side_file(repository, object, text); }
+    void renew();
+};
+
+void MountHold::State::renew() {
+    std::unique_lock lock(mutex);
+    while (!changed.wait_for(lock, kHoldRenewal, [this] { return ending; })) {
+        lock.unlock();
+        if (const Result<> written = write(); !written)
+            log_warn("the mounted backup may expire: its hold cannot be renewed: " +
+                     written.error().message());
+        lock.lock();
+    }
+}
+
+MountHold::MountHold(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+MountHold::~MountHold() {
+    {
+        const std::lock_guard lock(state_->mutex);
+        state_->ending = true;
+    }
+    state_->changed.notify_all();
+    if (state_->renewer.joinable()) state_->renewer.join();
+    // What stays is taken for dead.
+    (void)state_->repository.storage->remove(state_->object);
+}
+
+Result<std::unique_ptr<MountHold>> MountHold::take(const Repository& repository,
+                                                   const MountHoldRequest& request) {
+    auto state = std::make_unique<State>();
+    state->repository = repository;
+    state->object = mounted_path(request.stanza) + "/" + request.label + std::string(kMountMark) +
+                    request.exec_id;
+    ProcessText text;
+    text.add("path", request.path);
+    state->text = text.finish(ProcessIdentity::of_this_process());
+    CHRONOS_TRY(state->write());
+    State& held = *state;
+    std::unique_ptr<MountHold> hold(new MountHold(std::move(state)));
+    held.renewer = std::thread([&held] {
+        const Activity::Quiet renewing;
+        try {
+            held.renew();
+        } catch (const std::exception& exception) {
+            log_warn(std::string("the mounted backup may expire: ") + exception.what());
+        }
+    });
+    // What those have left behind that were killed.
+    const HeldNames names = CHRONOS_TRY(list_held_names(repository, request.stanza));
+    for (const storage::Entry& entry : names.mounted) {
+        const std::string object = mounted_path(request.stanza) + "/" + entry.name;
+        if (object != held.object && !CHRONOS_TRY(look_at_mount(repository, request.stanza, entry)))
+            CHRONOS_TRY(repository.storage->remove(object));
+    }
+    return hold;
+}
+
+Result<HeldNames> list_held_names(const Repository& repository, const std::string& stanza) {
+    HeldNames names;
+    for (storage::Entry& entry : CHRONOS_TRY(repository.storage->list(mounted_path(stanza)))) {
+        if (is_backup_label(entry.name))
+            names.labels.push_back(std::move(entry.name));
+        else if (!label_in(entry.name).empty())
+            names.mounted.push_back(std::move(entry));
+    }
+    return names;
+}
+
+Result<std::vector<MountedBackup>> find_mounted(const Repository& repository,
+                                                const std::string& stanza,
+                                                const std::vector<storage::Entry>& mounted) {
+    std::vector<MountedBackup> found;
+    for (const storage::Entry& entry : mounted)
+        if (auto one = CHRONOS_TRY(look_at_mount(repository, stanza, entry)))
+            found.push_back(*std::move(one));
+    return found;
+}
+
+}  // namespace chronos::repo

@@ -1,0 +1,108 @@
+// A mounted backup is held as long as its process may be alive, and no longer.
+#include "chronos/repo/side/mount_hold.h"
+
+#include <gmock/gmock.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "chronos/repo/side/hold.h"
+#include "chronos/storage/posix/posix_storage.h"
+#include "result_matchers.h"
+#include "temporary_directory.h"
+
+namespace chronos::repo {
+namespace {
+
+using testing::HasSubstr;
+
+const std::string kMountedLabel = "20261120-075745F";
+
+class HoldOfMount : public testing::Test {
+protected:
+    HoldOfMount() {
+        repository_.storage = storage::make_posix_storage(directory_.path());
+        std::filesystem::create_directories(directory_ / "backup/main");
+    }
+    std::vector<MountedBackup> mounted() {
+        const auto names = list_held_names(repository_, "main");
+        EXPECT_OK(names);
+        auto found = find_mounted(repository_, "main", names->mounted);
+        EXPECT_OK(found);
+        return *std::move(found);
+    }
+    std::string path(const std::string& id) const {
+        return directory_ / ("chronos/main/hold/" + kMountedLabel + ".mount-" + id);
+    }
+    void leave(const std::string& id, const ProcessIdentity& process, std::chrono::seconds age) {
+        std::filesystem::create_directories(directory_ / "chronos/main/hold");
+        std::ofstream(path(id)) << R"({"path":"/mnt/other","host":")" << process.host
+                                << R"(","boot":")" << process.boot_id << R"(","namespace":")"
+                                << process.pid_namespace << R"(","pid":")" << process.pid
+                                << R"(","start":")" << process.start_ticks << "\"}\n";
+        std::filesystem::last_write_time(path(id),
+                                         std::filesystem::file_time_type::clock::now() - age);
+    }
+
+    test::TemporaryDirectory directory_;
+    Repository repository_;
+};
+
+TEST_F(HoldOfMount, IsThereWhileTheObjectLives) {
+    {
+        const auto hold =
+            MountHold::take(repository_, {"main", kMountedLabel, "/mnt/a b", "12-abc"});
+        ASSERT_OK(hold);
+        const auto found = mounted();
+        ASSERT_EQ(found.size(), 1u);
+        EXPECT_EQ(found[0].label, kMountedLabel);
+        EXPECT_EQ(found[0].path, "/mnt/a b");
+        EXPECT_EQ(found[0].process.pid, ProcessIdentity::of_this_process().pid);
+        std::ifstream file(path("12-abc"));
+        std::string line;
+        std::getline(file, line);
+        EXPECT_THAT(line, HasSubstr(R"({"path":"/mnt/a b","host":")"));
+        // Those who know holds only do not take it for one.
+        const auto holds = list_holds(repository_, "main", "");
+        ASSERT_OK(holds);
+        EXPECT_TRUE(holds->empty());
+    }
+    EXPECT_TRUE(mounted().empty());
+    EXPECT_FALSE(std::filesystem::exists(path("12-abc")));
+}
+
+TEST_F(HoldOfMount, OfAKilledProcessCountsForNothingOnItsMachineAndForAnHourElsewhere) {
+    ProcessIdentity killed = ProcessIdentity::of_this_process();
+    killed.start_ticks -= 1;
+    leave("1-killed", killed, std::chrono::seconds(0));
+    EXPECT_TRUE(mounted().empty());
+    const ProcessIdentity far{"far", "boot", "pid:[1]", 7, 7};
+    leave("2-far", far, std::chrono::minutes(59));
+    leave("3-old", far, std::chrono::minutes(61));
+    ASSERT_EQ(mounted().size(), 1u);
+    EXPECT_EQ(mounted()[0].process.host, "far");
+    // The next mount tidies up after those that have ended.
+    const auto hold = MountHold::take(repository_, {"main", kMountedLabel, "/mnt/b", "4-new"});
+    ASSERT_OK(hold);
+    EXPECT_FALSE(std::filesystem::exists(path("1-killed")));
+    EXPECT_FALSE(std::filesystem::exists(path("3-old")));
+    EXPECT_TRUE(std::filesystem::exists(path("2-far")));
+    EXPECT_EQ(mounted().size(), 2u);
+}
+
+TEST_F(HoldOfMount, WhatCannotBeReadHoldsWhileItIsRenewed) {
+    std::filesystem::create_directories(directory_ / "chronos/main/hold");
+    std::ofstream(path("5-odd")) << "no json";
+    ASSERT_EQ(mounted().size(), 1u);
+    EXPECT_EQ(mounted()[0].label, kMountedLabel);
+}
+
+TEST_F(HoldOfMount, WritesNothingWhereTheStanzaIsNot) {
+    std::filesystem::remove_all(directory_ / "backup");
+    EXPECT_ERROR(ErrorKind::path_missing,
+                 MountHold::take(repository_, {"main", kMountedLabel, "/mnt/a", "12-abc"}));
+    EXPECT_FALSE(std::filesystem::exists(directory_ / "chronos"));
+}
+
+}  // namespace
+}  // namespace chronos::repo
