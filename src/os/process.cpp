@@ -323,6 +323,39 @@ Result<Ended> run(const Command& command, const Limits& limits,
     }
 }
 
+Result<Background> Background::start() {
+    Pipe pipe = CHRONOS_TRY(make_pipe());
+    const pid_t child = ::fork();
+    if (child < 0) return system_error(ErrorKind::kernel, "go to the background", errno);
+    if (child == 0) {
+        pipe.read_end.reset();
+        ::setsid();
+        return Background(std::move(pipe.write_end));
+    }
+    pipe.write_end.reset();
+    char byte = 0;
+    ssize_t count = 0;
+    do count = ::read(pipe.read_end.get(), &byte, 1);
+    while (count < 0 && errno == EINTR);
+    if (count == 1) ::_exit(0);
+    int status = 0;
+    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    ::_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+}
+
+void Background::ready() {
+    if (const int nowhere = ::open("/dev/null", O_RDWR | O_CLOEXEC); nowhere >= 0) {
+        for (const int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+            ::dup2(nowhere, standard);
+        ::close(nowhere);
+    }
+    const char byte = 'r';
+    // A parent that was killed meanwhile is not waiting.
+    if (::write(parent_.get(), &byte, 1) < 0) return parent_.reset();
+    parent_.reset();
+}
+
 std::string describe_status(int status) {
     if (WIFSIGNALED(status)) return "signal " + std::to_string(WTERMSIG(status));
     return "exit status " + std::to_string(WEXITSTATUS(status));

@@ -102,6 +102,21 @@ struct Ended {
 Result<Ended> run(const Command& command, const Limits& limits,
                   const std::function<void(std::string_view chunk)>& receive);
 
+/// This program going on without whoever started it, once it is ready. To be started while there
+/// is one thread.
+class Background {
+public:
+    /// Returns in a new process, with a session of its own. The former one waits for ready(), and
+    /// exits with 0 then; or for the new one's end, and exits as that did. Kind kernel.
+    static Result<Background> start();
+    /// Nobody waits any more: the standard files lead nowhere from here on.
+    void ready();
+
+private:
+    explicit Background(FileDescriptor parent) : parent_(std::move(parent)) {}
+    FileDescriptor parent_;
+};
+
 /// "exit status 1", "signal 9"
 std::string describe_status(int status);
 

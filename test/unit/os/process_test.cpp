@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include <sys/wait.h>
 
+#include <functional>
 #include <thread>
 
 #include "result_matchers.h"
@@ -268,6 +269,40 @@ TEST(Child, EndsWithTheThreadThatStartedItIfItHasADeathSignal) {
         child.emplace(std::move(started).value());
     }).join();
     EXPECT_EQ(describe_status(child->ended_within(10s).value()), "signal 9");
+}
+
+/// The exit status of a process that goes to the background and does that there.
+int status_in_front(const std::function<void(Background&)>& behind) {
+    const pid_t front = fork();
+    if (front == 0) {
+        auto background = Background::start();
+        if (!background) _exit(99);
+        behind(*background);
+        _exit(7);
+    }
+    int status = 0;
+    waitpid(front, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST(Background, LetsTheCallerGoWhenItIsReady) {
+    Pipe pipe = std::move(make_pipe()).value();
+    EXPECT_EQ(status_in_front([&](Background& background) {
+                  background.ready();
+                  // Nobody waits for this any more, and nobody is told.
+                  std::this_thread::sleep_for(200ms);
+                  const bool nowhere = write(STDOUT_FILENO, "x", 1) == 1 && getsid(0) == getpid();
+                  if (write(pipe.write_end.get(), nowhere ? "y" : "n", 1) != 1) _exit(1);
+              }),
+              0);
+    char byte = 0;
+    EXPECT_EQ(read(pipe.read_end.get(), &byte, 1), 1);
+    EXPECT_EQ(byte, 'y');
+}
+
+TEST(Background, EndsAsItDidIfItWasNotReady) {
+    EXPECT_EQ(status_in_front([](Background&) {}), 7);
+    EXPECT_EQ(status_in_front([](Background&) { kill(getpid(), SIGKILL); }), 128 + SIGKILL);
 }
 
 }  // namespace
