@@ -77,7 +77,7 @@ layer_quick() {
 }
 
 # Under which ThreadSanitizer has something to say: what has threads.
-thread_units='unit_io unit_storage unit_repo unit_ops_archive unit_ops_backup unit_ops_restore unit_engine unit_serve unit_cli'
+thread_units='unit_io unit_storage unit_repo unit_ops_archive unit_ops_backup unit_ops_mount unit_ops_restore unit_engine unit_serve unit_cli'
 
 # sanitize [UNIT...]: unit tests and TAP under AddressSanitizer and UndefinedBehaviorSanitizer, what has threads under
 # ThreadSanitizer. With names, only these unit tests, and no TAP.

@@ -34,11 +34,11 @@ pg_major=${PG_MAJOR:-$(newest_postgresql)}
 # What the build and the tests need, by Debian's names.
 engine_packages="g++ make cmake ninja-build pkg-config git
   libpq-dev libssl-dev libcurl4-openssl-dev libxml2-dev libzstd-dev liblz4-dev zlib1g-dev libbz2-dev
-  libxxhash-dev libisal-dev libcpp-httplib-dev libcli11-dev nlohmann-json3-dev"
+  libxxhash-dev libisal-dev libfuse3-dev libcpp-httplib-dev libcli11-dev nlohmann-json3-dev"
 build_packages="$engine_packages postgresql-$pg_major postgresql-server-dev-$pg_major"
 demo_packages="iso-codes python3"
 test_packages="libgtest-dev libgmock-dev pgbackrest libipc-run-perl zstd lz4 bzip2 clang-format
-  python3 util-linux procps jq openssl xxd curl ceph-mon ceph-osd radosgw patchelf busybox-static"
+  python3 util-linux procps jq openssl xxd curl fuse3 ceph-mon ceph-osd radosgw patchelf busybox-static"
 # Old names of time zones have a package of their own since Debian 13; in 12 they come with the others.
 [ -e /usr/share/zoneinfo/EST ] || grep -q '^VERSION_CODENAME=bookworm' /etc/os-release || test_packages="$test_packages tzdata-legacy"
 browser_packages="chromium fonts-dejavu-core"

@@ -34,6 +34,9 @@ needed_by() { ldd "$@" | awk '$2 == "=>" { print $3 } $1 ~ /^\/.*\/ld-/ { print 
 programs=$executable
 [ ! -x "$(dirname "$executable")/chronos-serve" ] || programs="$programs $(dirname "$executable")/chronos-serve"
 libraries=
+# That of mounts is of no use to everybody: it comes along if it is installed here.
+fuse=$(grep -aom1 'libfuse3\.so\.[0-9]*' "$executable" || true)
+[ -z "$fuse" ] || [ -z "$(library_path "$fuse")" ] || late="$late $fuse"
 for name in $late; do
 	path=$(library_path "$name")
 	[ -n "$path" ] || { echo "error: $name is not installed here" >&2; exit 69; }

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "chronos/fuse/file_system.h"
+#include "chronos/repo/manifest.h"
+#include "chronos/repo/repository.h"
+
+namespace chronos::ops::mount {
+
+struct ContentLimits {
+    /// Fetched units and block maps; the least recently used go first. What is being fetched comes
+    /// on top: a unit for each worker.
+    std::uint64_t cache_bytes = std::uint64_t{256} << 20;
+    /// Files that are stored whole and are larger than kInMemoryMax are decoded into unlinked files
+    /// in `spool_path`, so much of them.
+    std::uint64_t spool_bytes = std::uint64_t{8} << 30;
+    std::string spool_path = "/var/tmp";
+    /// How long nothing at all may arrive.
+    std::chrono::milliseconds patience{60'000};
+    unsigned workers = 4;
+    /// A failure is the answer to whoever asks again within this time.
+    std::chrono::milliseconds failure_stays{5'000};
+};
+
+struct ContentFigures {
+    std::uint64_t fetches = 0;
+    std::uint64_t fetched_bytes = 0;  ///< of content
+    std::uint64_t cached_bytes = 0;
+    std::uint64_t spooled_bytes = 0;
+    std::uint64_t failures = 0;
+    std::string last_failure;
+};
+
+/// What the files of a backup have in them, fetched when it is asked for and verified before any of
+/// it is given: repo::LazyFile says what has to be fetched for that.
+///
+/// A unit is fetched once, however many ask for it at a time. Who reads a file from front to back
+/// finds what comes next fetched: one unit more at first, twice as many each time, up to
+/// kAheadMax. Where a request is a round trip, members of a bundle bring their neighbours along.
+///
+/// Any thread. What it is made from must outlive it.
+class Content {
+public:
+    static constexpr unsigned kAheadMax = 8;
+    static constexpr std::uint64_t kInMemoryMax = std::uint64_t{4} << 20;
+
+    Content(const repo::Repository& repository, const std::string& stanza,
+            const repo::Manifest& manifest, ContentLimits limits);
+    /// Waits for what is being fetched, which goes no further.
+    ~Content();
+    Content(const Content&) = delete;
+    Content& operator=(const Content&) = delete;
+
+    /// The range of the file, which lies in it. An errno: EIO for what could not be had or is not
+    /// what the manifest says, with the reason in the log, EINTR if `interrupted`. A file is one
+    /// of the manifest.
+    int read(const repo::ManifestFile& file, std::uint64_t offset, std::size_t size,
+             const fuse::Interrupted& interrupted, std::string& content);
+
+    ContentFigures figures() const;
+
+private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace chronos::ops::mount

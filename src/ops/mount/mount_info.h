@@ -1,0 +1,20 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chronos/ops/mount/mount.h"
+
+namespace chronos::ops::mount {
+
+/// Backups among what /proc/self/mountinfo lists, ascending by path, as if all were live.
+std::vector<Mount> parse_mounts(std::string_view mount_info);
+/// The same of this process, none of them looked at.
+Result<std::vector<Mount>> mounts_unasked();
+/// The real path of a directory, found without looking at itself, which may not answer.
+std::string without_looking(const std::string& path);
+/// Sets what is only known by looking: state and facts. Takes some seconds at most.
+void look_at(Mount& mount);
+
+}  // namespace chronos::ops::mount
