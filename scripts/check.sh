@@ -123,10 +123,23 @@ install_module() {
 		as_root chown -R "$server_user" "$work/src" "$work/pg" "$work/screenshots"
 }
 
+# as_tester COMMAND...: as the server's user, who may use /dev/fuse as on a machine whose udev has made it: where
+# it is root's alone, in a mount namespace with another one.
+as_tester() {
+	if [ "$(id -u)" != 0 ] || [ ! -c /dev/fuse ] || as_server_user test -w /dev/fuse; then
+		as_server_user "$@"
+		return
+	fi
+	[ -c "$work/fuse" ] || mknod -m 666 "$work/fuse" c 10 229
+	# shellcheck disable=SC2016
+	unshare --mount sh -c 'mount --bind "$1" /dev/fuse && user=$2 && shift 2 && exec runuser -u "$user" -- "$@"' \
+		sh "$work/fuse" "$server_user" "$@"
+}
+
 test_environment() {
 	local perl
 	perl=$(dirname "$("$pg_bin/pg_config" --pgxs)")/../test/perl
-	as_server_user env PATH="$pg_bin:$PATH" PERL5LIB="$perl:$work/src/test/tap/lib" \
+	as_tester env PATH="$pg_bin:$PATH" PERL5LIB="$perl:$work/src/test/tap/lib" \
 		PG_REGRESS="$perl/../regress/pg_regress" TESTDIR="$work/src" TESTDATADIR="$work/src/tmp_check" \
 		TESTLOGDIR="$work/src/tmp_check/log" CHRONOS="$pg_bin/chronos" \
 		TEST_FIXTURES_DIR="${TEST_FIXTURES_DIR:-$work/src/test/fixtures}" \

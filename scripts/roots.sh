@@ -4,7 +4,7 @@
 check_roots=${CHECK_ROOTS:-/var/cache/chronos_check}
 
 # What builds the module and runs the tests there.
-root_packages=g++,make,pkg-config,pgbackrest,libipc-run-perl,libssl-dev,zlib1g-dev,liblz4-dev,libzstd-dev,zstd,lz4,bzip2,jq,openssl,procps,python3,util-linux,git,curl,faketime,tzdata-legacy
+root_packages=g++,make,pkg-config,pgbackrest,fuse3,libipc-run-perl,libssl-dev,zlib1g-dev,liblz4-dev,libzstd-dev,zstd,lz4,bzip2,jq,openssl,procps,python3,util-linux,git,curl,faketime,tzdata-legacy
 
 # What tests with buckets need there: 400 MB.
 root_object_store_packages=ceph-mon,ceph-osd,radosgw

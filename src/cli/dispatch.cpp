@@ -43,6 +43,8 @@ constexpr std::array kCommands{
     Verb{"hold", run_hold},
     Verb{"info", run_info},
     Verb{"maintenance", run_maintenance},
+    Verb{"mount", run_mount},
+    Verb{"mounts", run_mounts},
     Verb{"rekey", run_rekey},
     Verb{"repair", run_repair},
     Verb{"repo-get", run_repo_get},

@@ -24,6 +24,8 @@ enum class CommandId {
     hold,
     info,
     maintenance,
+    mount,
+    mounts,
     rekey,
     repair,
     repo_get,

@@ -114,6 +114,23 @@ inline constexpr std::array kCommands{
                            "and never ended: a bucket charges for them and shows them in no "
                            "listing. Removes scratch directories of drills that were killed, below "
                            "--drill-path. --dry-run only lists all that."},
+    CommandInfo{.id = CommandId::mount,
+                .name = "mount",
+                .summary = "Show a backup as a directory that is usable at once.",
+                .log_file = true,
+                .details = "The directory of --to has the files of the backup as a restore would "
+                           "make them, read-only; what is read is fetched then, and verified "
+                           "before it is handed out. What is damaged or cannot be had is an I/O "
+                           "error, with the reason in the log. Stays in the foreground, unless "
+                           "--background is given, until the directory is unmounted: by "
+                           "--finish=PATH, fusermount3 -u or umount, or SIGTERM. See "
+                           "docs/mount.md."},
+    CommandInfo{.id = CommandId::mounts,
+                .name = "mounts",
+                .summary = "List the backups that are mounted on this machine.",
+                .quiet = true,
+                .details = "Also those whose process is gone, which \"chronos mount "
+                           "--finish=PATH\" ends. --output=json is for programs."},
     CommandInfo{.id = CommandId::rekey,
                 .name = "rekey",
                 .summary = "Change the passphrase of a repository.",

@@ -21,6 +21,8 @@ Result<int> run_help(requests::Context& context);
 Result<int> run_hold(requests::Context& context);
 Result<int> run_info(requests::Context& context);
 Result<int> run_maintenance(requests::Context& context);
+Result<int> run_mount(requests::Context& context);
+Result<int> run_mounts(requests::Context& context);
 Result<int> run_rekey(requests::Context& context);
 Result<int> run_repair(requests::Context& context);
 Result<int> run_repo_get(requests::Context& context);

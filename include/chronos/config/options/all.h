@@ -11,6 +11,7 @@
 #include "chronos/config/options/general.h"
 #include "chronos/config/options/health.h"
 #include "chronos/config/options/log.h"
+#include "chronos/config/options/mount.h"
 #include "chronos/config/options/repository.h"
 #include "chronos/config/options/restore.h"
 #include "chronos/config/options/s3.h"
@@ -21,8 +22,8 @@ namespace chronos::config::options {
 /// Every option there is, by subject. For the compiler, which looks names up in it; the program
 /// has them sorted (src/config/option_table.cpp).
 inline constexpr std::span<const Option> kSubjects[] = {
-    kArchiveOptions, kBackupOptions,  kClusterOptions, kCommandsOptions, kDrillOptions,
-    kExpireOptions,  kGeneralOptions, kHealthOptions,  kLogOptions,      kRepositoryOptions,
-    kRestoreOptions, kS3Options,      kServeOptions};
+    kArchiveOptions,    kBackupOptions,  kClusterOptions, kCommandsOptions, kDrillOptions,
+    kExpireOptions,     kGeneralOptions, kHealthOptions,  kLogOptions,      kMountOptions,
+    kRepositoryOptions, kRestoreOptions, kS3Options,      kServeOptions};
 
 }  // namespace chronos::config::options

@@ -34,8 +34,8 @@ inline constexpr std::array kClusterOptions{
            .group = Group::pg,
            .section = Section::stanza,
            .commands = drill | archive_get | archive_push | backup | check | expire | health |
-                       repair | restore | serve | stanza_claim | stanza_create | stanza_delete |
-                       stanza_upgrade,
+                       mount | repair | restore | serve | stanza_claim | stanza_create |
+                       stanza_delete | stanza_upgrade,
            .required = archive_get | backup | check | restore | stanza_claim | stanza_create |
                        stanza_upgrade | stanza_delete,
            .aliases = "db-path db?-path",

@@ -63,8 +63,8 @@ inline constexpr std::array kCommandsOptions{
            .type = Type::string,
            .section = Section::command_line,
            .commands = drill | annotate | archive_get | config_list | expire | health | hold |
-                       info | maintenance | rekey | repair | repo_ls | repo_usage | stanza_upgrade |
-                       unhold | version | help | verify,
+                       info | maintenance | mounts | rekey | repair | repo_ls | repo_usage |
+                       stanza_upgrade | unhold | version | help | verify,
            .default_text = "text",
            .other_default_commands = verify,
            .other_default = "none",
@@ -111,9 +111,9 @@ inline constexpr std::array kCommandsOptions{
     Option{.name = "set",
            .type = Type::string,
            .section = Section::command_line,
-           .commands = drill | annotate | expire | hold | info | restore | unhold | verify,
+           .commands = drill | annotate | expire | hold | info | mount | restore | unhold | verify,
            .required = annotate | unhold,
-           .other_default_commands = drill | restore,
+           .other_default_commands = drill | mount | restore,
            .other_default = "latest",
            .summary = "label of the backup",
            .details =

@@ -95,9 +95,9 @@ inline constexpr std::array kDrillOptions{
     Option{.name = "to",
            .type = Type::path,
            .section = Section::command_line,
-           .commands = drill,
-           .help_default = "a new one in drill-path",
-           .summary = "directory to restore into, new or empty"},
+           .commands = drill | mount,
+           .help_default = "of a drill: a new one in drill-path",
+           .summary = "directory to restore into, new or empty, or to mount on, empty"},
 };
 
 }  // namespace chronos::config::options

@@ -10,13 +10,14 @@ namespace chronos::config::options {
 using enum CommandId;
 
 /// Those that open a repository.
-inline constexpr Commands kRepository =
-    annotate | archive_get | archive_push | backup | check | drill | expire | hold | info |
-    maintenance | rekey | repair | repo_get | repo_ls | repo_usage | restore | stanza_claim |
-    stanza_create | stanza_delete | stanza_upgrade | unhold | verify | health | serve;
+inline constexpr Commands kRepository = annotate | archive_get | archive_push | backup | check |
+                                        drill | expire | hold | info | maintenance | mount | rekey |
+                                        repair | repo_get | repo_ls | repo_usage | restore |
+                                        stanza_claim | stanza_create | stanza_delete |
+                                        stanza_upgrade | unhold | verify | health | serve;
 /// Those that judge by rules.
 inline constexpr Commands kHealthRules = health | serve;
-inline constexpr Commands kAll = kRepository | config_list | start | stop;
+inline constexpr Commands kAll = kRepository | config_list | mounts | start | stop;
 
 inline constexpr std::int64_t kKiB = 1024;
 inline constexpr std::int64_t kMiB = 1024 * kKiB;

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <array>
+
+#include "chronos/config/options/sets.h"
+
+/// Options of mounts.
+namespace chronos::config::options {
+
+inline constexpr std::array kMountOptions{
+    Option{.name = "background",
+           .type = Type::boolean,
+           .section = Section::command_line,
+           .commands = mount,
+           .default_text = "n",
+           .summary = "return when the directory can be used, and serve it behind",
+           .details = "What there is to tell from then on goes to the log file."},
+    Option{.name = "finish",
+           .type = Type::path,
+           .section = Section::command_line,
+           .commands = mount,
+           .summary = "unmount this directory, and wait for the process of the mount to end"},
+    Option{.name = "mount-cache-size",
+           .type = Type::size,
+           .commands = mount,
+           .default_text = "256MiB",
+           .minimum = 16 * kMiB,
+           .maximum = 1 * kTiB,
+           .summary = "memory for what a mount has fetched"},
+    Option{.name = "mount-spool-size",
+           .type = Type::size,
+           .commands = mount,
+           .default_text = "8GiB",
+           .minimum = 64 * kMiB,
+           .maximum = 4 * kPiB,
+           .summary = "disk space for large files that a mount must decode as a whole",
+           .details =
+               "They are files without a name in TMPDIR, or else in /var/tmp. A file that is "
+               "larger cannot be read."},
+};
+
+}  // namespace chronos::config::options

@@ -1,0 +1,116 @@
+#include "chronos/ops/mount/mount.h"
+
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "chronos/base/text.h"
+#include "chronos/os/process.h"
+#include "chronos/present/print.h"
+#include "chronos/requests/repositories.h"
+#include "cli/commands/commands.h"
+
+namespace chronos::cli {
+namespace {
+
+using ops::mount::Mount;
+using ops::mount::MountRequest;
+
+Result<MountRequest> mount_request(const config::Config& config) {
+    for (const auto& [option, value] :
+         {std::pair("stanza", config.stanza()), std::pair("to", config.get_string("to"))})
+        if (value.empty())
+            return Error(ErrorKind::option_required,
+                         std::string("mount command requires option: ") + option);
+    MountRequest request;
+    request.repositories = CHRONOS_TRY(requests::open_repositories(config));
+    for (const unsigned key : config.repo_keys())
+        if (config.get_string({"repo-type", key}) != "s3")
+            request.repository_paths[key] = config.get_string({"repo-path", key});
+    request.stanza = config.stanza();
+    request.set = config.get_string("set");
+    request.path = config.get_string("to");
+    request.exec_id = config.get_string("exec-id");
+    request.cache_bytes = config.get_size("mount-cache-size");
+    request.spool_bytes = config.get_size("mount-spool-size");
+    const char* const scratch = std::getenv("TMPDIR");
+    request.spool_path = scratch == nullptr || *scratch == '\0' ? "/var/tmp" : scratch;
+    request.process_max = static_cast<unsigned>(config.get_int("process-max"));
+    request.io_timeout = config.get_time("io-timeout");
+    return request;
+}
+
+std::uint64_t number(const Mount& mount, const std::string& key) {
+    const auto found = mount.facts.find(key);
+    return found == mount.facts.end() ? 0 : parse_uint(found->second).value_or(0);
+}
+
+nlohmann::json row_of(const Mount& mount) {
+    nlohmann::json row = {{"path", mount.path},
+                          {"stanza", mount.stanza},
+                          {"repo", mount.repo_key},
+                          {"label", mount.label},
+                          {"state", ops::mount::mount_state_name(mount.state)}};
+    for (const auto& [key, value] : mount.facts)
+        if (key == "user" || key == "last-failure")
+            row[key] = value;
+        else
+            row[key] = number(mount, key);
+    return row;
+}
+
+std::string line_of(const Mount& mount) {
+    const std::string path = printable(mount.path, SIZE_MAX);
+    std::string line = path + "  " + printable(mount.stanza) + "  repo" +
+                       std::to_string(mount.repo_key) + "  " + printable(mount.label) + "  " +
+                       std::string(ops::mount::mount_state_name(mount.state));
+    if (mount.state == Mount::State::dead)
+        return line + ": its process is gone; end it with: chronos mount --finish=" + path + "\n";
+    if (mount.state == Mount::State::silent) return line + ": its process does not answer\n";
+    if (mount.state == Mount::State::private_) return line + ": of another user\n";
+    line += "  process " + std::to_string(number(mount, "pid")) + "  since " +
+            format_local_time(static_cast<UnixTime>(number(mount, "since"))) + "  fetched " +
+            format_size(number(mount, "fetched-bytes"));
+    if (const std::uint64_t failures = number(mount, "failures"); failures > 0)
+        line += "  " + std::to_string(failures) + " failures";
+    return line + "\n";
+}
+
+}  // namespace
+
+Result<int> run_mount(requests::Context& context) {
+    const config::Config& config = context.config;
+    if (const std::string finished = config.get_string("finish"); !finished.empty()) {
+        CHRONOS_TRY(ops::mount::finish_mount(finished));
+        return 0;
+    }
+    // Before there is a second thread.
+    std::optional<os::Background> background;
+    if (config.get_bool("background")) background = CHRONOS_TRY(os::Background::start());
+    MountRequest request = CHRONOS_TRY(mount_request(config));
+    request.ready = [&](const std::string& line) -> Result<> {
+        CHRONOS_TRY(present::print_text(
+            line + "\nEnd it with: chronos mount --finish=" + request.path + "\n"));
+        if (background) background->ready();
+        return {};
+    };
+    CHRONOS_TRY(ops::mount::mount_backup(request, context.cancel));
+    return 0;
+}
+
+Result<int> run_mounts(requests::Context& context) {
+    const std::vector<Mount> mounts = CHRONOS_TRY(ops::mount::list_mounts());
+    if (context.config.get_string("output") == "json") {
+        nlohmann::json rows = nlohmann::json::array();
+        for (const Mount& mount : mounts) rows.push_back(row_of(mount));
+        CHRONOS_TRY(present::print_json(rows));
+        return 0;
+    }
+    std::string text;
+    for (const Mount& mount : mounts) text += line_of(mount);
+    CHRONOS_TRY(present::print_text(text));
+    return 0;
+}
+
+}  // namespace chronos::cli
