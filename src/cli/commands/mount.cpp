@@ -26,7 +26,7 @@ Result<MountRequest> mount_request(const config::Config& config) {
     MountRequest request;
     request.repositories = CHRONOS_TRY(requests::open_repositories(config));
     for (const unsigned key : config.repo_keys())
-        if (config.get_string({"repo-type", key}) != "s3")
+        if (config.is_directory(key))
             request.repository_paths[key] = config.get_string({"repo-path", key});
     request.stanza = config.stanza();
     request.set = config.get_string("set");
