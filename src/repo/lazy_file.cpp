@@ -112,9 +112,9 @@ std::uint64_t LazyFile::part_end(std::uint64_t offset) const {
 Result<> LazyFile::fetch_whole(const Receiver& receive) const {
     PartSink parts(receive);
     crypto::Sha1Sink sha1(parts);
-    CHRONOS_TRY(read_whole_file(*repository_, *stanza_, *manifest_, *file_, sha1));
+    CHRONOS_TRY(read_whole_file(*repository_, stanza_, *manifest_, *file_, sha1));
     const std::string object =
-        repository_->storage->describe(locate(*stanza_, *manifest_, *file_).object);
+        repository_->storage->describe(locate(stanza_, *manifest_, *file_).object);
     CHRONOS_TRY_DOING(check_content(*manifest_, *file_, sha1.size(), sha1.hex()),
                       "read '" + object + "'");
     return {};
@@ -138,12 +138,12 @@ Result<> LazyFile::fetch(std::span<const std::size_t> units, const Receiver& rec
                                                   "' has another checksum than its block map says")
                 .while_doing("read '" +
                              repository_->storage->describe(
-                                 block_object(*stanza_, *manifest_, *file_, item)) +
+                                 block_object(stanza_, *manifest_, *file_, item)) +
                              "' at offset " + std::to_string(item.offset));
         --missing;
         return receive(number * file_->block_size, content);
     };
-    CHRONOS_TRY(read_blocks(*repository_, *stanza_, *manifest_, *file_, map_, wanted, check));
+    CHRONOS_TRY(read_blocks(*repository_, stanza_, *manifest_, *file_, map_, wanted, check));
     if (missing == 0) return {};
     return Error(ErrorKind::internal, "read file '" + file_->name +
                                           "': " + std::to_string(missing) + " blocks did not come");

@@ -21,7 +21,7 @@ namespace chronos::repo {
 ///   whole or in a bundle the file, which is one unit
 ///   empty                nothing
 ///
-/// What it is made from must outlive it. Any thread, any number at a time.
+/// Repository, manifest and file must outlive it. Any thread, any number at a time.
 class LazyFile {
 public:
     /// Part of the content, by where in the file it is. Parts come in any order.
@@ -52,14 +52,14 @@ public:
 private:
     LazyFile(const Repository& repository, const std::string& stanza, const Manifest& manifest,
              const ManifestFile& file)
-        : repository_(&repository), stanza_(&stanza), manifest_(&manifest), file_(&file) {}
+        : repository_(&repository), stanza_(stanza), manifest_(&manifest), file_(&file) {}
 
     void find_units();
     Result<> fetch_whole(const Receiver& receive) const;
     std::uint64_t block_size_bytes(std::uint64_t number) const;
 
     const Repository* repository_;
-    const std::string* stanza_;
+    std::string stanza_;
     const Manifest* manifest_;
     const ManifestFile* file_;
     BlockMap map_;
