@@ -17,6 +17,7 @@
 #include "chronos/fuse/session.h"
 #include "chronos/pgdata/data_directory.h"
 #include "chronos/repo/info.h"
+#include "chronos/repo/places.h"
 #include "chronos/repo/side/mount_hold.h"
 #include "chronos/storage/parallel.h"
 #include "ops/mount/content.h"
@@ -60,12 +61,6 @@ Result<Chosen> choose(const MountRequest& request) {
         .with_hint("Run the info command to see what the repositories hold.");
 }
 
-bool is_within(const std::string& path, const std::string& directory) {
-    std::error_code failed;
-    const std::string around = std::filesystem::weakly_canonical(directory, failed).string();
-    return !failed && (path == around || path.starts_with(around + "/"));
-}
-
 /// The real path of the directory, if something may be mounted there.
 Result<std::string> check_place(const MountRequest& request) {
     for (Mount& mount : CHRONOS_TRY(mounts_unasked())) {
@@ -99,7 +94,7 @@ Result<std::string> check_place(const MountRequest& request) {
                      "'" + request.path + "' lies in the data directory '" + cluster + "'")
             .with_hint("A mount in it would become part of its backups: name another directory.");
     for (const auto& [key, repository] : request.repository_paths)
-        if (is_within(real, repository))
+        if (repo::lies_in(real, repository))
             return Error(ErrorKind::option_invalid_value,
                          "'" + request.path + "' lies in the repository '" + repository + "'")
                 .with_hint("Name another directory.");
