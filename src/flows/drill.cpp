@@ -74,6 +74,7 @@ RestoreRequest restore_into(RestoreRequest request, const Scratch& scratch,
     request.lock_path = scratch.lock();
     request.tablespace_map_all = scratch.tablespaces();
     request.durable = false;
+    request.writes_nowhere_else = true;
     if (marker) {
         request.type = ops::restore::RecoveryType::name;
         request.target = *marker;

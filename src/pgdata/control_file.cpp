@@ -33,6 +33,7 @@ constexpr std::size_t kStateAt = 16;
 constexpr std::uint32_t kShutDownInRecovery = 2;
 constexpr std::uint32_t kInArchiveRecovery = 5;
 constexpr std::size_t kCheckpointAt = 32;
+constexpr std::size_t kRedoAt = 40;
 constexpr std::size_t kTimelineAt = 48;
 /// Off, on, and what betas of 19 have while it is changed under a running server.
 constexpr std::uint32_t kChecksumStateMax = 3;
@@ -201,6 +202,7 @@ Result<ControlFile> parse_control_file(io::Bytes content) {
     control.catalog_version = catalog_version_in(content);
     control.version = version->name;
     control.checkpoint = Lsn{load<std::uint64_t>(content, kCheckpointAt)};
+    control.redo = Lsn{load<std::uint64_t>(content, kRedoAt)};
     control.timeline = load<std::uint32_t>(content, kTimelineAt);
     control.recovery_timeline = load<std::uint32_t>(content, version->control.recovery_timeline);
     const auto state = load<std::uint32_t>(content, kStateAt);

@@ -57,7 +57,36 @@ std::optional<Timeline> newest_history(const std::string& pg_path) {
     return newest;
 }
 
+/// A time without its zone is meant in the server's, which nobody here knows.
+std::optional<std::int64_t> instant_of(const std::string& text) {
+    const bool has_zone = !parse_time_us(text + "Z");
+    return has_zone ? parse_time_us(text) : std::nullopt;
+}
+
+RecoveryTarget target_in(const ServerConfig& config) {
+    RecoveryTarget target;
+    target.in_wal.name = config.value_of("recovery_target_name", "");
+    // The WAL knows the lower half of a transaction id, without the epoch.
+    if (const auto xid = parse_uint(config.value_of("recovery_target_xid", "")))
+        target.in_wal.xid = static_cast<std::uint32_t>(*xid);
+    target.time_us = instant_of(config.value_of("recovery_target_time", ""));
+    target.lsn = Lsn::parse(config.value_of("recovery_target_lsn", ""));
+    target.inclusive =
+        parse_config_bool(config.value_of("recovery_target_inclusive", "on")).value_or(true);
+    return target;
+}
+
 }  // namespace
+
+bool RecoveryTarget::ends_before(io::Bytes content, Lsn at, Lsn before) const {
+    // The server ends with the first record that begins there or behind it.
+    if (lsn) return inclusive ? *lsn <= before : *lsn <= at;
+    const TargetInWal found = find_target_in_wal(content, in_wal);
+    if (time_us)
+        return found.last_end_us &&
+               (inclusive ? *found.last_end_us > *time_us : *found.last_end_us >= *time_us);
+    return found.first && *found.first < at;
+}
 
 std::optional<RecoveryState::Leg> RecoveryState::leg_of(Timeline timeline) const {
     if (!target) return std::nullopt;
@@ -77,6 +106,7 @@ RecoveryState read_recovery_state(const std::string& pg_path) {
     for (const char* target : {"recovery_target_time", "recovery_target_xid",
                                "recovery_target_name", "recovery_target_lsn"})
         state.must_reach = state.must_reach || !config.value_of(target, "").empty();
+    if (state.must_reach) state.end = target_in(config);
     const std::string wanted = config.value_of("recovery_target_timeline", "");
     const auto number = parse_config_int(wanted);
     if (number && *number > 0 && *number <= UINT32_MAX) {
@@ -95,6 +125,14 @@ RecoveryState read_recovery_state(const std::string& pg_path) {
     else
         state.target.reset();
     return state;
+}
+
+Lsn replay_begin(const std::string& pg_path, const ControlFile& control) {
+    constexpr std::string_view kBegin = "START WAL LOCATION: ";
+    const std::string label = os::read_or_empty(pg_path + "/backup_label", kSizeMax);
+    if (!label.starts_with(kBegin)) return control.redo;
+    const std::string_view rest = std::string_view(label).substr(kBegin.size());
+    return Lsn::parse(rest.substr(0, rest.find(' '))).value_or(Lsn{});
 }
 
 }  // namespace chronos::pgdata

@@ -40,13 +40,15 @@ Result<> WalReader::write(io::Bytes in) {
 }
 
 WalExtent WalReader::extent() const {
-    WalExtent extent{here(), last_, true, "", first_, before_first_, begun_, gives_up_};
+    WalExtent extent{here(), last_,     true,         "", first_, before_first_,
+                     begun_, gives_up_, tablespaces_, {}, rest_};
     if (judged_ && end_) {
         extent.end = *end_;
         extent.whole = left_;
         extent.flaw = left_ ? "" : flaw_;
     } else if (judged_ && known_ && remaining_ > 0) {
         extent.last_begun = record_;
+        if (may_be_tablespace()) extent.begun = record_so_far();
         if (first_.value == 0) std::tie(extent.first, extent.before_first) = head_of_first();
     }
     return extent;
@@ -138,7 +140,10 @@ void WalReader::read_records(io::Bytes page) {
     for (;;) {
         if (remaining_ > 0) {
             const std::size_t part = std::min<std::uint64_t>(remaining_, kWalPageSize - at);
-            if (known_) feed(page.subspan(at, part));
+            if (known_)
+                feed(page.subspan(at, part));
+            else if (offset_ == 0 && remaining_ <= kTablespaceRecordMax)
+                rest_ = io::text(page.subspan(at, part));
             at = wal_record::align(at + part);
             remaining_ -= part;
             if (remaining_ > 0) return;
@@ -159,15 +164,30 @@ bool WalReader::begin_record(io::Bytes page, std::size_t at) {
     }
     remaining_ = size;
     known_ = true;
+    record_size_ = size;
     head_size_ = 0;
     crc_ = 0;
+    behind_head_.clear();
     return true;
+}
+
+/// Also of one whose head was not seen as far as that.
+bool WalReader::may_be_tablespace() const {
+    return record_size_ <= kTablespaceRecordMax &&
+           (head_size_ <= wal_record::kManagerAt ||
+            std::to_integer<std::uint8_t>(head_[wal_record::kManagerAt]) ==
+                wal_record::kTablespaceManager);
+}
+
+std::string WalReader::record_so_far() const {
+    return std::string(io::text(io::Bytes(head_).first(head_size_))) + behind_head_;
 }
 
 void WalReader::feed(io::Bytes part) {
     const std::size_t head = std::min(part.size(), head_.size() - head_size_);
     std::copy_n(part.begin(), head, head_.begin() + static_cast<std::ptrdiff_t>(head_size_));
     head_size_ += head;
+    if (may_be_tablespace()) behind_head_ += io::text(part.subspan(head));
     if (depth_ == Depth::records) crc_ = crc32c_more(crc_, part.subspan(head));
 }
 
@@ -186,6 +206,9 @@ bool WalReader::end_record() {
         }
         left_ = intact && is_switch;
     }
+    if (may_be_tablespace())
+        if (auto created = parse_tablespace_creation(io::bytes(record_so_far()), record_))
+            tablespaces_.push_back(*std::move(created));
     if (depth_ == Depth::records) last_ = record_;
     begun_ = record_;
     if (first_.value == 0) std::tie(first_, before_first_) = head_of_first();
@@ -200,6 +223,12 @@ std::string joint_flaw(Lsn last_begun, const WalExtent& next) {
            ", was written behind one at " + next.before_first.str() +
            ", and that segment ends with one at " + last_begun.str() +
            " (pg_resetwal, or a second server, has written it)";
+}
+
+std::optional<TablespaceCreation> tablespace_across(const WalExtent& before,
+                                                    const WalExtent& next) {
+    if (before.begun.empty() || next.rest.empty() || next.gives_up_record) return std::nullopt;
+    return parse_tablespace_creation(io::bytes(before.begun + next.rest), before.last_begun);
 }
 
 WalExtent wal_extent(io::Bytes content, WalReader::Depth depth, Timeline timeline,

@@ -16,6 +16,28 @@ std::size_t wal_page::header_size(io::Bytes content, std::size_t page) {
     return has_long_header(content, page) ? kLongHeaderSize : kHeaderSize;
 }
 
+std::optional<std::size_t> wal_record::data_at(io::Bytes head, std::uint64_t size) {
+    std::size_t at = kHeaderSize;
+    while (at + 5 <= head.size()) {
+        std::uint64_t data_size = 0;
+        switch (std::to_integer<std::uint8_t>(head[at])) {
+            case kOrigin: at += 1 + 2; continue;
+            case kTopLevelXid: at += 1 + 4; continue;
+            case kDataShort:
+                data_size = std::to_integer<std::uint8_t>(head[at + 1]);
+                at += 1 + 1;
+                break;
+            case kDataLong:
+                data_size = load<std::uint32_t>(head, at + 1);
+                at += 1 + 4;
+                break;
+            default: return std::nullopt;
+        }
+        return at + data_size == size ? std::optional(at) : std::nullopt;
+    }
+    return std::nullopt;
+}
+
 bool wal_record::take(io::Bytes content, std::size_t at, io::MutableBytes out) {
     while (!out.empty()) {
         const std::size_t page_end = (at / wal_page::kSize + 1) * wal_page::kSize;

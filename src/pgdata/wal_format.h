@@ -48,6 +48,7 @@ inline constexpr std::size_t kCrcAt = 20;
 
 inline constexpr std::uint8_t kLogManager = 0;
 inline constexpr std::uint8_t kTransactionManager = 1;
+inline constexpr std::uint8_t kTablespaceManager = 5;
 /// What a record of the transaction manager tells, in its info.
 inline constexpr std::uint8_t kOperationMask = 0x70;
 inline constexpr std::uint8_t kCommit = 0x00;
@@ -69,6 +70,10 @@ inline constexpr std::int64_t kEpochUs = std::int64_t{946684800} * 1000000;  ///
 constexpr std::size_t align(std::size_t at) {
     return (at + 7) & ~std::size_t{7};
 }
+
+/// Where the data of a record begin, behind what describes them; nullopt if it is made otherwise,
+/// or if its size is not that of what it says. `head` is as much of it as there is need for.
+std::optional<std::size_t> data_at(io::Bytes head, std::uint64_t size);
 
 /// The bytes of a record from `at` on, over the headers of pages; false if they go on behind
 /// `content`.

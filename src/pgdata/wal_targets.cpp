@@ -25,30 +25,6 @@ bool ends_transaction(std::uint8_t info) {
            operation == wal_record::kCommitPrepared || operation == wal_record::kAbortPrepared;
 }
 
-/// Where the data of a record begin, behind what describes them; nullopt if it is made otherwise,
-/// or if its size is not that of what it says. `head` is as much of it as there is need for.
-std::optional<std::size_t> data_at(io::Bytes head, std::uint64_t size) {
-    std::size_t at = wal_record::kHeaderSize;
-    while (at + 5 <= head.size()) {
-        std::uint64_t data_size = 0;
-        switch (std::to_integer<std::uint8_t>(head[at])) {
-            case wal_record::kOrigin: at += 1 + 2; continue;
-            case wal_record::kTopLevelXid: at += 1 + 4; continue;
-            case wal_record::kDataShort:
-                data_size = std::to_integer<std::uint8_t>(head[at + 1]);
-                at += 1 + 1;
-                break;
-            case wal_record::kDataLong:
-                data_size = load<std::uint32_t>(head, at + 1);
-                at += 1 + 4;
-                break;
-            default: return std::nullopt;
-        }
-        return at + data_size == size ? std::optional(at) : std::nullopt;
-    }
-    return std::nullopt;
-}
-
 /// Whose end the record of a prepared transaction is: that stands behind all that it may tell
 /// otherwise. nullopt if it cannot be told.
 std::optional<std::uint32_t> prepared_xid(io::Bytes data, std::uint8_t info) {
@@ -129,7 +105,7 @@ private:
         if (load<std::uint16_t>(head, wal_record::kInfoAt + 2) != 0 || previous == 0 ||
             previous % 8 != 0 || previous >= position || position - previous > wal_record::kSizeMax)
             return;
-        const auto data = data_at(head, size);
+        const auto data = wal_record::data_at(head, size);
         if (!data) return;
         const bool goes_on = at + size > content_.size();
         if (!goes_on) summed_ += size;

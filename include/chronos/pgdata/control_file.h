@@ -20,6 +20,7 @@ struct ControlFile {
     std::uint32_t catalog_version = 0;
     std::string version;  ///< "15"
     Lsn checkpoint;
+    Lsn redo;                        ///< of that checkpoint: nothing in front of it is replayed
     Timeline timeline = 0;           ///< of the last checkpoint
     Timeline recovery_timeline = 0;  ///< 0 once there was a checkpoint after recovery
     bool in_recovery = false;        ///< a standby, or one that recovers from a backup

@@ -11,6 +11,7 @@
 #include "chronos/base/lsn.h"
 #include "chronos/io/stream.h"
 #include "chronos/pgdata/wal_commits.h"
+#include "chronos/pgdata/wal_tablespaces.h"
 
 namespace chronos::pgdata {
 
@@ -35,7 +36,15 @@ struct WalExtent {
     Lsn last_begun;
     /// The server had crashed, and gave up the record that goes on from the segment before.
     bool gives_up_record = false;
+    /// Those whose records begin and end there, in the order of the WAL.
+    std::vector<TablespaceCreation> tablespaces;
+    /// What it has of a record that goes on in the next segment (at `last_begun`), and of one that
+    /// began in the segment before: "" where there is none, or it is of no tablespace for sure.
+    std::string begun, rest;
 };
+
+/// The tablespace whose record begins in one segment and ends in the next.
+std::optional<TablespaceCreation> tablespace_across(const WalExtent& before, const WalExtent& next);
 
 /// Why a segment is not what came behind another one, though its position is: "" if it may be.
 /// `last_begun` of the one before; 0: not known. A server ends its recovery there without a word,
@@ -76,6 +85,8 @@ private:
     bool begin_record(io::Bytes page, std::size_t at);
     void feed(io::Bytes part);
     bool end_record();
+    bool may_be_tablespace() const;
+    std::string record_so_far() const;
     std::pair<Lsn, Lsn> head_of_first() const;
     void stop(Lsn end);
     Lsn here() const { return Lsn{start_.value + offset_}; }
@@ -98,13 +109,17 @@ private:
     std::uint64_t remaining_ = 0;  ///< bytes of the record that goes on
     bool known_ = false;           ///< whether its beginning was seen
     Lsn record_;                   ///< where it begins
-    Lsn last_;                     ///< the same of the last one that was whole
-    Lsn first_, before_first_;     ///< as in WalExtent
-    Lsn begun_;                    ///< the last one that was whole, however deep it was looked
+    std::uint32_t record_size_ = 0;
+    Lsn last_;                  ///< the same of the last one that was whole
+    Lsn first_, before_first_;  ///< as in WalExtent
+    Lsn begun_;                 ///< the last one that was whole, however deep it was looked
     bool gives_up_ = false;
     std::array<std::byte, 24> head_{};
     std::size_t head_size_ = 0;
     std::uint32_t crc_ = 0;
+    std::string behind_head_;  ///< of the record at hand, if it may be of a tablespace
+    std::string rest_;         ///< as in WalExtent
+    std::vector<TablespaceCreation> tablespaces_;
 };
 
 WalExtent wal_extent(io::Bytes content, WalReader::Depth depth, Timeline timeline,

@@ -15,8 +15,8 @@
 // only a warning if another one has the file, but an error if none has: its silence proves nothing.
 //
 // What is fetched is checked on the way (VerifiedFile): size, SHA-1 of its name, that it is of this
-// cluster, and that it begins where the one before it ends; the destination appears whole or not at
-// all.
+// cluster, that it begins where the one before it ends, and that it creates no tablespace in files
+// of another cluster (TablespaceJudge); the destination appears whole or not at all.
 #include <unistd.h>
 
 #include <algorithm>
@@ -32,6 +32,7 @@
 #include "chronos/repo/manifest_store.h"
 #include "chronos/repo/wal_archive.h"
 #include "ops/archive/missing.h"
+#include "ops/archive/tablespaces.h"
 #include "ops/archive/targets.h"
 #include "ops/archive/verified_file.h"
 
@@ -174,7 +175,8 @@ Result<GetOutcome> Get::fetch() {
             return GetOutcome::found;
         }
         // The same everywhere, as its checksum is, and however often it is asked for.
-        if (fetched.error().kind() == kHole) return std::move(fetched).error();
+        if (fetched.error().kind() == kHole || fetched.error().kind() == kNotItsOwn)
+            return std::move(fetched).error();
         const std::string object = candidate.repository->storage->describe(candidate.stored.object);
         failed.push_back({candidate.repository->key,
                           mark_transient(std::move(fetched).error().while_doing(object))});
@@ -201,6 +203,14 @@ Result<> Get::fetch_from(const Candidate& candidate) const {
             if (settings_.ahead)
                 return Error(ErrorKind::file_read, name_ + " is not one to look beyond");
             return judge_unfinished_segment(settings_, name_, extent);
+        };
+    if (pgdata::is_wal_segment(name_))
+        expected->creates = [this](const pgdata::WalExtent& extent,
+                                   const std::string& file) -> Result<> {
+            if (settings_.ahead)
+                return Error(ErrorKind::file_read, name_ + " creates a tablespace");
+            return TablespaceJudge(settings_.pg_path, control_, recovery_)
+                .judge(extent.tablespaces, name_, file);
         };
     VerifiedFile file = CHRONOS_TRY(VerifiedFile::create(destination_, std::move(expected)));
     return decode_to(file, candidate);

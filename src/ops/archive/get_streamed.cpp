@@ -15,6 +15,7 @@
 #include "chronos/repo/info.h"
 #include "chronos/repo/side/wal_notes.h"
 #include "ops/archive/missing.h"
+#include "ops/archive/tablespaces.h"
 #include "ops/archive/verified_file.h"
 
 namespace chronos::ops::archive {
@@ -42,6 +43,11 @@ private:
     Result<std::uint64_t> usable(const Chain& chain);
     Result<> fetch(const Chain& chain, VerifiedFile& file) const;
     Result<> fetch_piece(const Chain& chain, const repo::WalPiece& piece, VerifiedFile& file) const;
+    Result<> judge_tablespaces(const std::string& file) const {
+        return TablespaceJudge(settings_.pg_path, control_,
+                               pgdata::read_recovery_state(settings_.pg_path))
+            .judge_file(segment_, file);
+    }
     bool is_kept(const Chain& chain) const;
     bool take_kept(const Chain& chain) const;
     std::string unverified() const { return destination_ + ".streamed"; }
@@ -72,6 +78,7 @@ Result<GetOutcome> StreamedGet::run() {
     if (is_kept(best_)) {
         if (CHRONOS_TRY(get_wal(settings_, segment_, destination_)) == GetOutcome::found)
             return GetOutcome::found;
+        CHRONOS_TRY(judge_tablespaces(kept()));
         if (take_kept(best_)) return GetOutcome::found;
     }
     VerifiedFile file = CHRONOS_TRY(VerifiedFile::create(unverified(), std::nullopt));
@@ -81,6 +88,10 @@ Result<GetOutcome> StreamedGet::run() {
         return GetOutcome::found;
     CHRONOS_TRY(file.extend(control_.wal_segment_size));
     CHRONOS_TRY(file.finish());
+    if (Result<> judged = judge_tablespaces(unverified()); !judged) {
+        ::unlink(unverified().c_str());
+        return std::move(judged).error();
+    }
     if (std::rename(unverified().c_str(), destination_.c_str()) != 0) {
         const int error_number = errno;
         ::unlink(unverified().c_str());

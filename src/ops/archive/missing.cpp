@@ -16,6 +16,7 @@
 #include "chronos/repo/stanza.h"
 #include "chronos/repo/timelines.h"
 #include "chronos/repo/wal_archive.h"
+#include "ops/archive/tablespaces.h"
 #include "ops/archive/targets.h"
 #include "ops/archive/verified_file.h"
 
@@ -112,6 +113,8 @@ public:
     Result<GetOutcome> run();
     Result<> judge_unfinished(const pgdata::WalExtent& extent);
     Result<> judge_joint(const std::string& flaw);
+    Result<> judge_tablespace_across(Lsn last_before, const pgdata::WalExtent& head,
+                                     const std::string& file) const;
     bool is_recovery() const { return recovery_.kind != Kind::none; }
     /// Where the last record begins of the segment before, as the server has it in pg_wal; 0: not
     /// known.
@@ -191,7 +194,11 @@ Result<> MissingSegment::refuse_to_end(Error error, Lsn end) {
 
 Result<GetOutcome> MissingSegment::run() {
     // The server takes its own when the archive has none.
-    if (lies_in_pg_wal(segment_)) return GetOutcome::missing;
+    if (lies_in_pg_wal(segment_)) {
+        CHRONOS_TRY(TablespaceJudge(settings_.pg_path, control_, recovery_)
+                        .judge_file(segment_, settings_.pg_path + "/pg_wal/" + segment_));
+        return GetOutcome::missing;
+    }
     const repo::Timelines timelines = CHRONOS_TRY(load());
     if (begins_later(timelines)) return GetOutcome::missing;
     const std::optional<Later> later = CHRONOS_TRY(find_later(timelines));
@@ -236,6 +243,26 @@ Lsn MissingSegment::last_before() const {
             return *last;
     }
     return {};
+}
+
+/// Of a record that began in the segment before and is so small, its beginning is in the last page.
+Result<> MissingSegment::judge_tablespace_across(Lsn last_before, const pgdata::WalExtent& head,
+                                                 const std::string& file) const {
+    const std::uint32_t size = control_.wal_segment_size;
+    const std::uint64_t page = size - pgdata::kWalPageSize;
+    if (head.rest.empty() || last_before.value % size < page) return {};
+    const std::string before = pgdata::wal_segment_name_before(
+        pgdata::timeline_of_segment(segment_), pgdata::wal_segment_start(segment_, size), size);
+    const std::string last_page =
+        os::read_part_or_empty(settings_.pg_path + "/pg_wal/" + before, page, pgdata::kWalPageSize);
+    if (last_page.empty()) return {};
+    pgdata::WalExtent end;
+    end.last_begun = last_before;
+    end.begun = last_page.substr(last_before.value % size - page);
+    const auto created = pgdata::tablespace_across(end, head);
+    if (!created) return {};
+    return TablespaceJudge(settings_.pg_path, control_, recovery_)
+        .judge({*created}, segment_, file);
 }
 
 /// Recovery asks the newest timeline of its way first, and that may not have begun yet.
@@ -410,8 +437,10 @@ Result<> check_joint(const std::string& pg_path, const std::string& segment,
     if (!judge.is_recovery()) return {};
     const Lsn before = judge.last_before();
     if (before.value == 0) return {};
-    const std::string flaw = pgdata::joint_flaw(before, head_of(segment, file));
-    return flaw.empty() ? Result<>() : judge.judge_joint(flaw);
+    const pgdata::WalExtent head = head_of(segment, file);
+    const std::string flaw = pgdata::joint_flaw(before, head);
+    return flaw.empty() ? judge.judge_tablespace_across(before, head, file)
+                        : judge.judge_joint(flaw);
 }
 
 namespace {

@@ -115,7 +115,12 @@ Result<> VerifiedFile::check() {
                             ? std::optional(expected_->begins->value / expected_->size_bytes)
                             : std::nullopt;
     CHRONOS_TRY(check_segment(head_, expected_->name, size_, expected_->cluster, begins));
-    if (reader_ && !reader_->extent().whole) CHRONOS_TRY(expected_->unfinished(reader_->extent()));
+    if (reader_) {
+        const pgdata::WalExtent extent = reader_->extent();
+        if (!extent.whole) CHRONOS_TRY(expected_->unfinished(extent));
+        if (!extent.tablespaces.empty() && expected_->creates)
+            CHRONOS_TRY(expected_->creates(extent, temporary()));
+    }
     return cut();
 }
 

@@ -26,6 +26,8 @@ struct SegmentExpectation {
     std::optional<Lsn> begins = std::nullopt;
     /// What it says to a segment with which recovery could not go on to the next one.
     std::function<Result<>(const pgdata::WalExtent&)> unfinished = {};
+    /// What it says to a segment that creates tablespaces; `file` has its content.
+    std::function<Result<>(const pgdata::WalExtent&, const std::string& file)> creates = {};
     /// What lies behind is replaced by zeros, where the server sees that the WAL ends.
     std::optional<std::uint64_t> keep_bytes = std::nullopt;
 };

@@ -242,10 +242,33 @@ Result<> map_manifest(const RestoreRequest& request, RestorePlan& plan) {
     return check_links(plan.manifest);
 }
 
+std::string version_directory_of(const repo::Manifest& manifest) {
+    return "PG_" + manifest.pg_version + "_" + std::to_string(manifest.catalog_version);
+}
+
+std::vector<Destination> other_tablespaces(const repo::Manifest& manifest,
+                                           const std::string& pg_path) {
+    namespace fs = std::filesystem;
+    std::vector<Destination> others;
+    std::error_code code;
+    for (fs::directory_iterator at(pg_path + "/pg_tblspc", code), end; !code && at != end;
+         at.increment(code)) {
+        const auto oid = parse_uint(at->path().filename().native());
+        std::error_code none;
+        const fs::path location = fs::read_symlink(at->path(), none);
+        if (!oid || !location.is_absolute() ||
+            std::ranges::any_of(manifest.targets, [&](const repo::ManifestTarget& target) {
+                return target.tablespace_oid == *oid;
+            }))
+            continue;
+        others.push_back({"pg_tblspc/" + std::to_string(*oid),
+                          (location / version_directory_of(manifest)).string(), ""});
+    }
+    return others;
+}
+
 std::vector<Destination> destinations_of(const repo::Manifest& manifest) {
-    // Other directories of a tablespace belong to other major versions that share it.
-    const std::string version_directory =
-        "PG_" + manifest.pg_version + "_" + std::to_string(manifest.catalog_version);
+    const std::string version_directory = version_directory_of(manifest);
     std::vector<Destination> destinations;
     for (const repo::ManifestTarget& target : manifest.targets) {
         if (!target.is_link)

@@ -19,6 +19,14 @@ struct Destination {
 };
 std::vector<Destination> destinations_of(const repo::Manifest& manifest);
 
+/// "PG_15_202209061": the directory of this cluster in a tablespace. Others there belong to other
+/// major versions that share it.
+std::string version_directory_of(const repo::Manifest& manifest);
+
+/// What the cluster in `pg_path` has in tablespaces that the backup does not have.
+std::vector<Destination> other_tablespaces(const repo::Manifest& manifest,
+                                           const std::string& pg_path);
+
 /// Where a file or directory of the (mapped) manifest lies, through the links in the data
 /// directory.
 std::string path_of(const repo::Manifest& manifest, std::string_view name);

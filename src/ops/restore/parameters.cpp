@@ -58,7 +58,8 @@ struct Segment {
     std::string name;
     std::vector<Copy> copies;  ///< if one is damaged, archive-get takes another
     std::vector<repo::WalPiece> pieces;
-    Place streamed;  ///< where the pieces lie
+    Place streamed;          ///< where the pieces lie
+    bool of_backup = false;  ///< as in WalKnowledge
     /// Where the way leaves the timeline in it: what is behind is not read.
     std::optional<Lsn> left;
 };
@@ -73,6 +74,10 @@ struct WalToRead {
     std::uint32_t segment_size = 0;
     pgdata::WalTarget target;
     std::optional<WalKnowledge::Barrier> barrier;  ///< that the names alone tell of
+    Lsn replay_begin;
+    std::string version_directory;  ///< of tablespaces: "PG_15_202209061"
+    bool writes_nowhere_else = false;
+    std::vector<std::string> moved_aside;  ///< such directories, by the restore itself
 };
 
 namespace {
@@ -84,9 +89,11 @@ bool seeks_target(const RestorePlan& plan) {
 }
 
 /// The last segment that recovery may read, as it ends on every timeline: that behind the one with
-/// the target, should the record at the target begin there.
+/// the target, should the record at the target begin there, or the server read ahead.
 std::string last_wanted(const RestoreRequest& request, const RestorePlan& plan,
                         std::uint32_t segment_size) {
+    if (plan.type == RecoveryType::immediate && !plan.manifest.archive_stop.empty())
+        return pgdata::next_wal_segment(plan.manifest.archive_stop, segment_size).substr(8);
     if (plan.type != RecoveryType::lsn) return kNoEnd;
     const auto target = Lsn::parse(request.target);
     if (!target) return kNoEnd;
@@ -103,16 +110,15 @@ Legs legs_of(const TimelinePath& path) {
     return legs;
 }
 
-/// What the archives hold of the way, from the segment on that the backup ended in (its pg_control
-/// knows what was before) up to a last one; each once.
+/// What the archives hold of the way, from the segment on that the backup began in up to a last
+/// one; each once.
 class SegmentLister {
 public:
     SegmentLister(const TimelinePath& path, std::string last, const RestorePlan& plan,
                   WalToRead& wal)
         : legs_(legs_of(path)), last_(std::move(last)), wal_(wal) {
-        const std::string& from = plan.manifest.archive_stop.empty() ? plan.manifest.archive_start
-                                                                     : plan.manifest.archive_stop;
-        first_ = from.substr(8);
+        first_ = plan.manifest.archive_start.substr(8);
+        stop_ = plan.manifest.archive_stop.empty() ? first_ : plan.manifest.archive_stop.substr(8);
     }
 
     void list(const std::vector<ArchiveLocation>& archives) {
@@ -138,6 +144,7 @@ private:
         Segment& segment = segments_[name];
         segment.name = name;
         segment.left = legs_.at(pgdata::timeline_of_segment(name));
+        segment.of_backup = name.substr(8) < stop_;
         return segment;
     }
     void list_streamed(const ArchiveLocation& archive, std::size_t index) {
@@ -210,6 +217,7 @@ private:
     const Legs legs_;
     const std::string last_;
     std::string first_;
+    std::string stop_;  ///< the backup ended in it
     WalToRead& wal_;
     std::map<std::string, Segment> segments_;
 };
@@ -353,6 +361,23 @@ std::optional<WalBarrier> damage_in(const WalToRead& wal, std::size_t index,
                       "is damaged from " + extent.end.str() + " on, and the WAL goes on behind it"};
 }
 
+/// The first of those tablespaces that the server must not make.
+std::optional<WalBarrier> first_not_its_own(
+    const WalToRead& wal, const Segment& segment,
+    const std::vector<pgdata::TablespaceCreation>& created) {
+    for (const pgdata::TablespaceCreation& creation : created) {
+        if (creation.begin < wal.replay_begin || !pgdata::is_elsewhere(creation)) continue;
+        const std::string place = pgdata::in_the_way_of(creation, wal.version_directory, "");
+        const bool goes = std::ranges::find(wal.moved_aside, place) != wal.moved_aside.end();
+        if (!wal.writes_nowhere_else && (place.empty() || goes)) continue;
+        WalBarrier barrier{segment.name, creation.begin, std::nullopt, ""};
+        barrier.tablespace = creation;
+        barrier.in_the_way = place;
+        return barrier;
+    }
+    return std::nullopt;
+}
+
 /// Two segments follow each other by name, and their WAL does not.
 std::optional<WalBarrier> broken_joint(const WalToRead& wal, std::size_t index,
                                        const std::vector<pgdata::WalExtent>& extents) {
@@ -376,15 +401,22 @@ WalRead read_wal(const WalToRead& wal, unsigned process_max, const std::function
     result.known.barrier = wal.barrier;
     for (const Segment& segment : wal.segments)
         result.known.segments.push_back(
-            {pgdata::wal_segment_start(segment.name, wal.segment_size), false, {}});
+            {pgdata::wal_segment_start(segment.name, wal.segment_size), segment.of_backup});
     if (wal.segments.empty()) return result;
     std::mutex mutex;
     const Cancellation never;
     const storage::Storage& storage = *wal.repositories.front().storage;
     io::ByteBudget budget(storage::kBytesInFlightMax);
     std::vector<pgdata::WalExtent> extents(wal.segments.size());
-    const auto look_at = [&](std::size_t index) -> Result<> {
-        if (enough()) return {};
+    // What the backup itself needs comes last: only a tablespace, or damage, can be in it.
+    const auto own =
+        static_cast<std::size_t>(std::ranges::count(wal.segments, true, &Segment::of_backup));
+    const auto begun = std::chrono::steady_clock::now();
+    const auto look_at = [&](std::size_t turn) -> Result<> {
+        const std::size_t index = (turn + own) % wal.segments.size();
+        if (enough() ||
+            (index < own && std::chrono::steady_clock::now() - begun > kTimeMaxWithoutTarget))
+            return {};
         const io::ByteBudget::Share share(budget, wal.segment_size);
         const auto content = read_segment(wal, wal.segments[index], enough);
         if (!content && content.error().kind() == ErrorKind::checksum) {
@@ -408,6 +440,8 @@ WalRead read_wal(const WalToRead& wal, unsigned process_max, const std::function
             keep_first(result.known.barrier,
                        WalBarrier{wal.segments[index].name, *minimal, {}, ""});
         keep_first(result.known.barrier, damage_in(wal, index, extent));
+        keep_first(result.known.barrier,
+                   first_not_its_own(wal, wal.segments[index], extent.tablespaces));
         extents[index] = extent;
         if (parameters) result.parameters.raise(*parameters);
         result.known.segments[index].read = true;
@@ -416,8 +450,12 @@ WalRead read_wal(const WalToRead& wal, unsigned process_max, const std::function
     };
     static_cast<void>(io::parallel_for(storage::workers_for(storage, process_max),
                                        wal.segments.size(), never, look_at));
-    for (std::size_t i = 0; i < wal.segments.size(); ++i)
+    for (std::size_t i = 0; i < wal.segments.size(); ++i) {
         keep_first(result.known.barrier, broken_joint(wal, i, extents));
+        if (!goes_on_behind(wal, i)) continue;
+        if (const auto created = pgdata::tablespace_across(extents[i], extents[i + 1]))
+            keep_first(result.known.barrier, first_not_its_own(wal, wal.segments[i], {*created}));
+    }
     result.unread = static_cast<std::size_t>(
         std::ranges::count(result.known.segments, false, &WalKnowledge::Segment::read));
     return result;
@@ -428,7 +466,8 @@ void take(const WalRead& read, RestorePlan& plan) {
     if (read.unread == 0) return;
     plan.warnings.push_back(
         std::to_string(read.unread) + " of " + std::to_string(read.count) +
-        " WAL segments were not looked at for raised settings: should recovery stand still with "
+        " WAL segments were not looked at for raised settings and new tablespaces: should recovery "
+        "stand still with "
         "'insufficient parameter settings', give the values that the server log names with "
         "--recovery-option=max_connections=... and the like, or in postgresql.auto.conf");
 }
@@ -437,7 +476,7 @@ void take(const WalRead& read, RestorePlan& plan) {
 
 bool WalKnowledge::complete_before(Lsn end) const {
     return listed && std::ranges::all_of(segments, [&](const Segment& segment) {
-               return segment.read || segment.begin >= end;
+               return segment.read || segment.of_backup || segment.begin >= end;
            });
 }
 
@@ -450,10 +489,33 @@ pgdata::TargetInWal WalKnowledge::target_before(Lsn end) const {
 
 namespace {
 
+Error not_its_own(const pgdata::TablespaceCreation& created, const WalKnowledge::Barrier& barrier) {
+    const std::string place = printable(barrier.in_the_way);
+    Error error(
+        ErrorKind::path_not_empty,
+        "recovery would create tablespace " + std::to_string(created.oid) +
+            " where the cluster had it at " + created.begin.str() + " (segment " + barrier.segment +
+            "), at '" + printable(created.location) + "': " +
+            (place.empty() ? "nothing may be written there for a look or a drill"
+                           : "'" + place + "' is there, and its files would be overwritten"));
+    if (created.before.value != 0)
+        error = std::move(error).with_hint("--type=lsn --target=" + created.before.str() +
+                                           " recovers up to there.");
+    error = std::move(error).with_hint(
+        "A backup that was taken after CREATE TABLESPACE restores it to where --tablespace-map "
+        "says.");
+    if (place.empty()) return error;
+    return std::move(error).with_hint(
+        "If they are the files of the cluster that this restore replaces: --save-current, without "
+        "--delta and --force, moves them aside with it; so does mv '" +
+        place + "' ...");
+}
+
 Error error_of(const WalKnowledge::Barrier& barrier) {
     const std::string begin = barrier.begin.str();
     const char* later =
         "What came later is in backups that were taken later: leave out --set, or --target.";
+    if (barrier.tablespace) return not_its_own(*barrier.tablespace, barrier);
     if (!barrier.before_damage)
         return Error(ErrorKind::backup_set_invalid,
                      "the server ran with wal_level = minimal from " + begin + " (segment " +
@@ -476,10 +538,16 @@ Error error_of(const WalKnowledge::Barrier& barrier) {
 
 void add_barrier(const WalKnowledge::Barrier& barrier, std::optional<bool> ends_before,
                  RestorePlan& plan) {
-    if (ends_before.value_or(false) || plan.type == RecoveryType::standby) return;
+    if (ends_before.value_or(false)) return;
+    if (plan.type == RecoveryType::standby && !barrier.tablespace) return;
     Error error = error_of(barrier);
+    if (barrier.tablespace && ends_before && plan.type != RecoveryType::preserve) {
+        plan.problems.push_back({std::move(error)});
+        return;
+    }
+    const bool of_backup = barrier.begin < plan.manifest.lsn_stop.value_or(Lsn{});
     // Of a time, a transaction or a name nobody knows yet on which side of it they are.
-    if (!ends_before || plan.type == RecoveryType::time)
+    if (!ends_before || (plan.type == RecoveryType::time && !of_backup))
         plan.warnings.push_back(error.message() +
                                 "; if the target is not before it, recovery stops there");
     else if (plan.type == RecoveryType::preserve || plan.type == RecoveryType::none ||
@@ -494,13 +562,19 @@ WalKnowledge look_into_wal(const RestoreRequest& request,
                            std::uint32_t segment_size, RestorePlan& plan) {
     if (major_of(plan.manifest.pg_version) < 12 || plan.type == RecoveryType::none) return {};
     add_control_file(request, plan);
-    if (plan.type == RecoveryType::immediate || archives.empty()) return {};
+    if (archives.empty()) return {};
     const auto wal = std::make_shared<WalToRead>();
     for (const ArchiveLocation& archive : archives)
         wal->repositories.push_back(*archive.repository);
     wal->stanza = request.stanza;
     wal->segment_size = segment_size;
     wal->target = target_of(plan);
+    wal->replay_begin = plan.manifest.lsn_start.value_or(Lsn{});
+    wal->version_directory = version_directory_of(plan.manifest);
+    wal->writes_nowhere_else = request.writes_nowhere_else;
+    if (plan.save_current)
+        for (const Destination& other : other_tablespaces(plan.manifest, request.pg_path))
+            wal->moved_aside.push_back(other.path);
     SegmentLister(path, last_wanted(request, plan, segment_size), plan, *wal).list(archives);
     if (wal->segments.empty()) return {};
     if (!seeks_target(plan) && !request.only_plan) {

@@ -8,6 +8,7 @@
 #include "chronos/base/cancel.h"
 #include "chronos/ops/restore/restore.h"
 #include "chronos/pgdata/server_config.h"
+#include "chronos/pgdata/wal_tablespaces.h"
 #include "chronos/pgdata/wal_targets.h"
 #include "ops/restore/timeline.h"
 
@@ -17,8 +18,10 @@ namespace chronos::ops::restore {
 struct WalKnowledge {
     struct Segment {
         Lsn begin;
+        /// Needed for the backup to be consistent: no target is in it.
+        bool of_backup = false;
         bool read = false;
-        pgdata::TargetInWal target;
+        pgdata::TargetInWal target = {};
     };
     /// From here on the WAL cannot be replayed.
     struct Barrier {
@@ -29,8 +32,13 @@ struct WalKnowledge {
         /// read.
         std::optional<Lsn> before_damage;
         std::string flaw;  ///< of one that is damaged: "is damaged from ... on, ..."
+        /// Not what is there, but where it would lead: into files that are not this restore's.
+        std::optional<pgdata::TablespaceCreation> tablespace = std::nullopt;
+        std::string in_the_way =
+            {};  ///< those files; "" if the restore may write nowhere else at all
         /// A recovery that ends here does not come to it.
         Lsn last_before() const {
+            if (tablespace) return tablespace->before;
             return before_damage && before_damage->value != 0 ? *before_damage : begin;
         }
     };

@@ -125,13 +125,18 @@ void judge_missing(const RestoreRequest& request, const WalScan& scan, RestorePl
 /// Whether a recovery to the target ends before it reads the missing segment. nullopt: only the WAL
 /// itself would say.
 std::optional<bool> ends_before(const RestoreRequest& request, const RestorePlan& plan,
-                                const WalKnowledge& wal, Lsn hole, const BeforeHole& known) {
+                                const WalKnowledge& wal, Lsn hole, const BeforeHole& known,
+                                std::uint32_t segment_size) {
     switch (plan.type) {
         case RecoveryType::immediate: return true;
         case RecoveryType::lsn: return Lsn::parse(request.target).value_or(Lsn{}) <= known.record;
         // PostgreSQL stops at the first commit behind the target.
-        case RecoveryType::time:
-            return plan.target_us && known.commit && *plan.target_us < known.commit->time_us;
+        case RecoveryType::time: {
+            const auto last =
+                wal.target_before(Lsn{hole.value / segment_size * segment_size}).last_end_us;
+            return plan.target_us && ((last && *plan.target_us < *last) ||
+                                      (known.commit && *plan.target_us < known.commit->time_us));
+        }
         case RecoveryType::xid:
         case RecoveryType::name: {
             const pgdata::TargetInWal target = wal.target_before(hole);
@@ -156,7 +161,8 @@ void judge_hole(const RestoreRequest& request, const WalScanRequest& scan_reques
     }
     const BeforeHole known = look_before(scan_request, *scan.hole);
     const auto& last = known.commit;
-    const std::optional<bool> before = ends_before(request, plan, wal, scan.hole->begin, known);
+    const std::optional<bool> before =
+        ends_before(request, plan, wal, scan.hole->begin, known, scan_request.segment_size);
     // It must not be asked for by the server reading ahead.
     plan.no_reading_ahead = before.value_or(true);
     if (before.value_or(false)) {
@@ -188,11 +194,18 @@ void judge_barrier(const RestoreRequest& request, const WalScanRequest& scan_req
                    const WalKnowledge& known, RestorePlan& plan) {
     if (!known.barrier) return;
     const WalKnowledge::Barrier& barrier = *known.barrier;
+    // No target gets around what makes the backup consistent.
+    if (barrier.begin < plan.manifest.lsn_stop.value_or(Lsn{}))
+        return add_barrier(barrier, /*ends_before=*/false, plan);
     BeforeHole before = look_before(scan_request, {pgdata::timeline_of_segment(barrier.segment),
                                                    barrier.segment, barrier.begin});
     if (!barrier.before_damage || barrier.before_damage->value != 0)
         before.record = barrier.last_before();
-    add_barrier(barrier, ends_before(request, plan, known, barrier.begin, before), plan);
+    const auto ends =
+        ends_before(request, plan, known, barrier.begin, before, scan_request.segment_size);
+    // It must not be asked for by the server reading ahead.
+    plan.no_reading_ahead = plan.no_reading_ahead || ends.value_or(true);
+    add_barrier(barrier, ends, plan);
 }
 
 /// Times of backups have seconds, the target may be any moment in the one in which this one ended:

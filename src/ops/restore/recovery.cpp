@@ -12,6 +12,7 @@
 #include "chronos/base/quote.h"
 #include "chronos/base/text.h"
 #include "chronos/os/file.h"
+#include "chronos/pgdata/data_directory.h"
 #include "chronos/pgdata/server_config.h"
 #include "ops/restore/mapping.h"
 #include "ops/restore/target.h"
@@ -292,6 +293,9 @@ Result<> write_recovery_files(const RestoreRequest& request, const RestorePlan& 
                               const Ownership& ownership, bool sync) {
     const Writer writer(plan, ownership, sync);
     CHRONOS_TRY(write_outside(plan, writer));
+    if (request.writes_nowhere_else)
+        CHRONOS_TRY(writer.write(pgdata::kScratchSignal,
+                                 "This server writes nowhere but in its own directories.\n"));
     const bool old_version = major_of(plan.manifest.pg_version) < 12;
     if (plan.type == RecoveryType::preserve) {
         const std::string path = data_directory(plan.manifest) + "/postgresql.auto.conf";

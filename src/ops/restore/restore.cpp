@@ -125,7 +125,8 @@ std::string what_is_next(const RestoreRequest& request, const RestorePlan& plan)
         text +=
             "once started the server stays read-only at the target: look at the data, then "
             "run 'select pg_wal_replay_resume()' to open it (--target-action=promote opens it "
-            "without asking)\n";
+            "without asking); a table that is dropped right behind the target is locked until "
+            "then\n";
     return text;
 }
 
@@ -135,8 +136,10 @@ Result<> move_current_aside(const RestoreRequest& request, const RestorePlan& pl
     const std::string& directory = data_directory(plan.manifest);
     StartBarrier barrier = CHRONOS_TRY(StartBarrier::close(directory));
     std::vector<std::string> saved;
-    Result<> moved = save_current(destinations_of(plan.manifest),
-                                  request.now != 0 ? request.now : unix_now(), saved);
+    std::vector<Destination> destinations = destinations_of(plan.manifest);
+    for (Destination& other : other_tablespaces(plan.manifest, directory))
+        destinations.push_back(std::move(other));
+    Result<> moved = save_current(destinations, request.now != 0 ? request.now : unix_now(), saved);
     // The data directory is the first that is moved.
     const auto opened = barrier.open(saved.empty() ? directory : saved.front());
     return moved ? opened : moved;
@@ -158,8 +161,11 @@ Result<> add_what_the_wal_needs(const RestoreRequest& request, WalReading& readi
     const auto required = plan.required_parameters.values;
     if (const auto barrier = reading.finish(cancel, plan)) {
         const bool ends_before =
-            plan.type == RecoveryType::lsn &&
-            Lsn::parse(request.target).value_or(Lsn{}) <= barrier->last_before();
+            barrier->begin >= plan.manifest.lsn_stop.value_or(Lsn{}) &&
+            (plan.type == RecoveryType::immediate ||
+             (plan.type == RecoveryType::lsn &&
+              Lsn::parse(request.target).value_or(Lsn{}) <= barrier->last_before()));
+        plan.no_reading_ahead = plan.no_reading_ahead || ends_before;
         add_barrier(*barrier, ends_before, plan);
     }
     // The configuration is in the repository: it is read once more only for a reason.

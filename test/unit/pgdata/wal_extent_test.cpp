@@ -9,7 +9,6 @@
 
 #include "chronos/pgdata/wal.h"
 #include "chronos/pgdata/wal_commits.h"
-#include "pgdata/crc32c.h"
 #include "wal_sample.h"
 
 namespace chronos::pgdata {
@@ -17,76 +16,8 @@ namespace {
 
 using Depth = WalReader::Depth;
 
-constexpr std::uint32_t kSize = 1u << 20;
-constexpr std::uint64_t kBegin = std::uint64_t{5} * kSize;
-
-/// A segment of 1 MiB of PostgreSQL 15, as a server fills it.
-class Wal {
-public:
-    explicit Wal(Timeline timeline = 1) : timeline_(timeline), content_(kSize, '\0') {}
-
-    void record(std::size_t size, std::uint8_t manager = 10, std::uint8_t info = 0) {
-        const std::string data(size - 24, 'd');
-        const std::string header = raw(static_cast<std::uint32_t>(size)) + raw(std::uint32_t{7}) +
-                                   raw(kBegin) + static_cast<char>(info) +
-                                   static_cast<char>(manager) + std::string(2, '\0');
-        last_ = append(header + raw(crc32c(io::bytes(data + header))) + data);
-    }
-    /// Pages up to `size`, each with a record that goes on in the next one.
-    void fill(std::size_t size) {
-        while (at_ < size) record(3000);
-    }
-    void switch_away() { record(24, 0, 0x40); }
-    void timeline(Timeline timeline) { timeline_ = timeline; }
-    std::size_t at() const { return (at_ + 7) & ~std::size_t{7}; }
-    std::size_t last() const { return last_; }
-    std::string& content() { return content_; }
-
-    /// What a recycled file has there: pages of an older segment.
-    void recycle(std::size_t from, std::uint64_t older = 2) {
-        for (std::size_t page = from; page < kSize; page += kPage) {
-            content_.replace(page, 24,
-                             raw(std::uint16_t{0xD110}) + raw(std::uint16_t{1}) +
-                                 raw(std::uint32_t{1}) + raw(older * kSize + page) +
-                                 raw(std::uint32_t{90}) + std::string(4, '\0'));
-            content_.replace(page + 24, 3000, std::string(3000, 'o'));
-        }
-    }
-
-private:
-    void begin_page(std::size_t rest) {
-        const bool first = at_ == 0;
-        const auto flags = static_cast<std::uint16_t>((first ? 2 : 0) | (rest > 0 ? 1 : 0));
-        std::string header = raw(std::uint16_t{0xD110}) + raw(flags) + raw(timeline_) +
-                             raw(kBegin + at_) + raw(static_cast<std::uint32_t>(rest)) +
-                             std::string(4, '\0');
-        if (first) header += raw(std::uint64_t{1}) + raw(kSize) + raw(std::uint32_t{kPage});
-        content_.replace(at_, header.size(), header);
-        at_ += header.size();
-    }
-    /// Where it begins.
-    std::size_t append(std::string bytes) {
-        at_ = at();
-        if (at_ % kPage == 0 && at_ < kSize) begin_page(0);
-        const std::size_t begin = at_;
-        while (!bytes.empty() && at_ < kSize) {
-            const std::size_t part = std::min(bytes.size(), kPage - at_ % kPage);
-            content_.replace(at_, part, bytes, 0, part);
-            bytes.erase(0, part);
-            at_ += part;
-            if (!bytes.empty() && at_ < kSize) begin_page(bytes.size());
-        }
-        return begin;
-    }
-
-    Timeline timeline_;
-    std::string content_;
-    std::size_t at_ = 0;
-    std::size_t last_ = 0;
-};
-
 Lsn at(std::size_t offset) {
-    return Lsn{kBegin + offset};
+    return Lsn{kWalBegin + offset};
 }
 
 WalExtent extent_of(Wal& wal, Depth depth = Depth::records, Timeline timeline = 1,
@@ -94,7 +25,7 @@ WalExtent extent_of(Wal& wal, Depth depth = Depth::records, Timeline timeline = 
     const WalExtent whole = wal_extent(io::bytes(wal.content()), depth, timeline, begins);
     for (const std::size_t chunk : {std::size_t{100}, std::size_t{8193}, std::size_t{65536}}) {
         WalReader reader(depth, timeline, begins);
-        for (std::size_t from = 0; from < kSize; from += chunk)
+        for (std::size_t from = 0; from < kWalSize; from += chunk)
             EXPECT_TRUE(
                 reader.write(io::bytes(std::string_view(wal.content()).substr(from, chunk))));
         EXPECT_EQ(reader.extent().end, whole.end);
@@ -107,9 +38,9 @@ WalExtent extent_of(Wal& wal, Depth depth = Depth::records, Timeline timeline = 
 TEST(WalExtent, FullSegmentsAndThoseThatWereSwitchedAwayFromAreWhole) {
     for (const Depth depth : {Depth::pages, Depth::records}) {
         Wal full;
-        full.fill(kSize);
+        full.fill(kWalSize);
         EXPECT_TRUE(extent_of(full, depth).whole);
-        EXPECT_EQ(extent_of(full, depth).end, at(kSize));
+        EXPECT_EQ(extent_of(full, depth).end, at(kWalSize));
         // The record of the switch at each place of a page, also across its end.
         for (std::size_t shift = 0; shift < 96; shift += 8) {
             Wal left;
@@ -143,19 +74,19 @@ TEST(WalExtent, EndsWithTheLastRecordBeforeZerosAndOldPages) {
 TEST(WalExtent, APageWithinThatIsNoneIsAFlaw) {
     for (const Depth depth : {Depth::pages, Depth::records}) {
         Wal wal;
-        wal.fill(kSize);
+        wal.fill(kWalSize);
         Wal zeroed = wal;
         zeroed.content().replace(40 * kPage, kPage, std::string(kPage, '\0'));
         EXPECT_NE(extent_of(zeroed, depth).flaw, "");
         Wal old = wal;
-        old.content().replace(40 * kPage + 8, 8, raw(std::uint64_t{2} * kSize + 40 * kPage));
+        old.content().replace(40 * kPage + 8, 8, raw(std::uint64_t{2} * kWalSize + 40 * kPage));
         EXPECT_NE(extent_of(old, depth).flaw, "");
         Wal garbage = wal;
-        garbage.content().replace(40 * kPage, kSize - 40 * kPage,
-                                  std::string(kSize - 40 * kPage, 'g'));
+        garbage.content().replace(40 * kPage, kWalSize - 40 * kPage,
+                                  std::string(kWalSize - 40 * kPage, 'g'));
         EXPECT_NE(extent_of(garbage, depth).flaw, "");
         Wal last = wal;
-        last.content().replace(kSize - kPage, kPage, std::string(kPage, 'g'));
+        last.content().replace(kWalSize - kPage, kPage, std::string(kPage, 'g'));
         EXPECT_NE(extent_of(last, depth).flaw, "");
         // From one on those of another segment: that may be its end, and is not whole.
         Wal other = wal;
@@ -167,7 +98,7 @@ TEST(WalExtent, APageWithinThatIsNoneIsAFlaw) {
 
 TEST(WalExtent, AChangedByteOfARecordIsAFlawForWhoReadsRecords) {
     Wal wal;
-    wal.fill(kSize);
+    wal.fill(kWalSize);
     wal.content()[50 * kPage + 4000] = 'x';
     EXPECT_NE(extent_of(wal).flaw, "");
     EXPECT_LE(extent_of(wal).end, at(50 * kPage + 4000));
@@ -179,18 +110,18 @@ TEST(WalExtent, TimelinesGoUpInASegmentAndItsOwnBeginsWhereItsHistorySays) {
     wal.fill(10 * kPage + 100);
     const Lsn fork = at(wal.at());
     wal.timeline(2);
-    wal.fill(kSize);
+    wal.fill(kWalSize);
     EXPECT_TRUE(extent_of(wal, Depth::records, 2).whole);
     EXPECT_TRUE(extent_of(wal, Depth::records, 2, fork).whole);
     // The parent's own segment, under the name of the child.
     Wal parent(1);
-    parent.fill(kSize);
+    parent.fill(kWalSize);
     EXPECT_TRUE(extent_of(parent, Depth::records, 2).whole);
     EXPECT_FALSE(extent_of(parent, Depth::records, 2, fork).whole);
     // What was recycled at a promotion has the right positions, of the timeline that was left.
     Wal recycled(2);
     recycled.fill(10 * kPage + 100);
-    recycled.recycle((recycled.at() / kPage + 1) * kPage, kBegin / kSize);
+    recycled.recycle((recycled.at() / kPage + 1) * kPage, kWalBegin / kWalSize);
     EXPECT_EQ(extent_of(recycled, Depth::records, 2).flaw, "");
     EXPECT_EQ(extent_of(recycled, Depth::records, 2).end, at(recycled.at()));
     // Down again they never go, and never above that of the name.
@@ -203,12 +134,12 @@ TEST(WalExtent, ARecordThatACrashCutOffIsWrittenOver) {
     const std::size_t page = 2 * kPage;
     // From there on the server went on without it.
     std::string& content = after.content();
-    content.replace(page, kSize - page, std::string(kSize - page, '\0'));
-    const std::string record = raw(std::uint32_t{24}) + raw(std::uint32_t{0}) + raw(kBegin) +
+    content.replace(page, kWalSize - page, std::string(kWalSize - page, '\0'));
+    const std::string record = raw(std::uint32_t{24}) + raw(std::uint32_t{0}) + raw(kWalBegin) +
                                '\xD0' + std::string(3, '\0');
     content.replace(page, 24,
                     raw(std::uint16_t{0xD110}) + raw(std::uint16_t{8}) + raw(std::uint32_t{1}) +
-                        raw(kBegin + page) + std::string(8, '\0'));
+                        raw(kWalBegin + page) + std::string(8, '\0'));
     content.replace(page + 24, 24, record + raw(crc32c(io::bytes(record))));
     EXPECT_EQ(extent_of(after).end, at(page + 48));
     EXPECT_EQ(extent_of(after).flaw, "");
@@ -221,7 +152,7 @@ TEST(WalExtent, ARecordThatACrashCutOffIsWrittenOver) {
 // A segment of which the first record says that it comes behind `before`.
 WalExtent behind(Lsn before, bool gives_up = false) {
     Wal next;
-    next.fill(kSize);
+    next.fill(kWalSize);
     std::string& content = next.content();
     content.replace(40 + 8, 8, raw(before.value));
     if (gives_up) content[2] = static_cast<char>(content[2] | 8);
@@ -231,7 +162,7 @@ WalExtent behind(Lsn before, bool gives_up = false) {
 TEST(WalExtent, NextSegmentFollowsIfItsFirstRecordSaysSo) {
     for (const bool switched : {false, true}) {
         Wal wal;
-        wal.fill(switched ? kSize / 2 : kSize);
+        wal.fill(switched ? kWalSize / 2 : kWalSize);
         if (switched) wal.switch_away();
         for (const Depth depth : {Depth::pages, Depth::records}) {
             const Lsn last = extent_of(wal, depth).last_begun;
@@ -249,11 +180,11 @@ TEST(WalExtent, NextSegmentFollowsIfItsFirstRecordSaysSo) {
 // One record may begin far before, and go on through a whole segment.
 TEST(WalExtent, WhereNoRecordBeginsNothingIsSaidOfTheNextSegment) {
     Wal wal;
-    wal.record(2 * kSize);
+    wal.record(2 * kWalSize);
     EXPECT_EQ(extent_of(wal).last_begun, at(40));
     std::string content = wal.content();
     content[2] = static_cast<char>(content[2] | 1);
-    content.replace(16, 4, raw(std::uint32_t{3 * kSize}));
+    content.replace(16, 4, raw(std::uint32_t{3 * kWalSize}));
     const WalExtent through = wal_extent(io::bytes(content), Depth::pages, 1);
     EXPECT_TRUE(through.whole);
     EXPECT_EQ(through.last_begun, Lsn{});
@@ -261,7 +192,7 @@ TEST(WalExtent, WhereNoRecordBeginsNothingIsSaidOfTheNextSegment) {
 }
 
 TEST(WalExtent, WhatHasNoPagesThatAreKnownIsNotJudged) {
-    std::string other(kSize, 'x');
+    std::string other(kWalSize, 'x');
     EXPECT_TRUE(wal_extent(io::bytes(other), Depth::records, 1).whole);
     Wal wal;
     wal.content().replace(36, 4, raw(std::uint32_t{16384}));
@@ -271,10 +202,10 @@ TEST(WalExtent, WhatHasNoPagesThatAreKnownIsNotJudged) {
 
 TEST(WalExtent, ASegmentOfOtherPagesEndsWhereItEnds) {
     Wal wal;
-    wal.fill(kSize);
+    wal.fill(kWalSize);
     wal.content().replace(36, 4, raw(std::uint32_t{16384}));
     EXPECT_TRUE(extent_of(wal).whole);
-    EXPECT_EQ(extent_of(wal).end, Lsn{kBegin + kSize})
+    EXPECT_EQ(extent_of(wal).end, Lsn{kWalBegin + kWalSize})
         << "it is not judged, but its place is known";
 }
 

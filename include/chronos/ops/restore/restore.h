@@ -53,6 +53,10 @@ struct RestoreRequest {
     /// Moves what is in the destinations aside first; not together with delta, force or preserve.
     bool save_current = false;
     std::string reason;  ///< why, for log and plan; may be ""
+    /// For what runs beside the original cluster: the server is to write nowhere but in the
+    /// destinations, not even what its WAL creates elsewhere, and is told so for good
+    /// (pgdata::kScratchSignal).
+    bool writes_nowhere_else = false;
     /// False for what is thrown away soon: nothing is synced, which on a shared file system is work
     /// for everybody on it.
     bool durable = true;

@@ -1,0 +1,131 @@
+# PostgreSQL replays CREATE TABLESPACE at the original location, wherever it runs. Beside the original cluster
+# that is where this one has its files: nothing that we start, and nothing that was restored, writes there.
+use strict;
+use warnings;
+use ChronosTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $base = PostgreSQL::Test::Utils::tempdir();
+mkdir "$base/$_", 0700 for qw(later third known);
+my $node = chronos_node('original');
+my $conf = $node->{chronos_conf};
+sub ask { return $node->safe_psql('postgres', $_[0]) }
+sub now { return ask('SELECT clock_timestamp()') }
+
+is((chronos($conf, '--type=full', 'backup'))[0], 0, 'a backup');
+my $first = (sort map { m{/([^/]+)$} } glob "$node->{chronos_repo}/backup/main/*F")[-1] // '';
+my $early = now();
+ask('CREATE TABLE between_them AS SELECT 1');
+my $right_before = now();
+ask("CREATE TABLESPACE later LOCATION '$base/later'");
+ask('CREATE TABLE precious TABLESPACE later AS SELECT g AS id, 0 AS v FROM generate_series(1, 2000) g');
+my $moment = now();
+ask('CREATE TABLE other AS SELECT 1');
+ask(q{SELECT pg_create_restore_point('behind')});
+my $xid = ask('SELECT txid_current()');
+ask('UPDATE precious SET v = 1');
+ask('VACUUM precious');
+wait_archived($node);
+ask('CHECKPOINT');
+my $before = slurp_tree("$base/later");
+
+sub untouched
+{
+	my ($what) = @_;
+	is_deeply(slurp_tree("$base/later"), $before, "$what: the tablespace of the original is as it was");
+}
+
+# A drill.
+my $refusal = qr/recovery would create tablespace \d+ .*at '\Q$base\E\/later'/;
+for my $target ([], ['--type=time', "--target=$moment"], ['--type=time', "--target=$right_before"],
+	['--type=name', '--target=behind'], ['--type=xid', "--target=$xid"])
+{
+	my ($status, $out, $err) = chronos($conf, @$target, 'drill');
+	isnt($status, 0, "drill @$target is refused");
+	like($err, $refusal, 'with what it would come to');
+	like($err, qr/backup that was taken after CREATE TABLESPACE/, 'and what helps');
+	untouched("drill @$target");
+}
+my ($status, $out, $err) = chronos($conf, '--type=time', "--target=$early", 'drill');
+is($status, 0, 'a drill to a moment before passes') or diag($err);
+untouched('a drill to a moment before');
+($status, $out, $err) = chronos($conf, '--type=immediate', 'drill');
+is($status, 0, 'so does one of the backup alone') or diag($err);
+
+# Also where the location is free: a drill would leave something there.
+rename "$base/later", "$base/aside" or die $!;
+mkdir "$base/later", 0700;
+($status, $out, $err) = chronos($conf, 'drill');
+isnt($status, 0, 'a drill is refused where the location is empty');
+is_deeply([glob "$base/later/*"], [], 'and it stays empty');
+rmdir "$base/later";
+rename "$base/aside", "$base/later" or die $!;
+
+# A restore beside the original.
+my $beside = private_directory();
+my @beside = ($conf, "--pg1-path=$beside", '--archive-mode=off');
+($status, $out, $err) = chronos(@beside, '--plan', 'restore');
+like($out, qr/problem.*$refusal/, 'the plan of a restore beside it names it');
+like($out, qr/cannot be done/, 'and says no');
+my ($lsn) = $out =~ /--type=lsn --target=(\S+) recovers up to there/ or diag($out);
+($status, $out, $err) = chronos(@beside, 'restore');
+isnt($status, 0, 'the restore itself is refused');
+like($err, $refusal, 'with the same');
+ok(!-e "$beside/global/pg_control", 'nothing can be started there');
+($status, $out, $err) = chronos(@beside, '--delta', '--type=lsn', "--target=$lsn", '--target-action=promote', 'restore');
+is($status, 0, 'the position that it names can be restored') or diag($err);
+my $copy = restored_node('before_it', $beside, bare => 1);
+is($copy->safe_psql('postgres', q{SELECT count(*) FROM pg_tablespace WHERE spcname = 'later'}), '0', 'and is before the tablespace');
+$copy->stop;
+untouched('a server on a restore to that position');
+
+# WAL that comes after the plan: archive-get looks at each segment before it is replayed.
+is((chronos($conf, '--type=full', 'backup'))[0], 0, 'a backup that has the tablespace');
+($status, $out, $err) = chronos($conf, 'drill');
+is($status, 0, 'a drill of it passes') or diag($err);
+untouched('a drill of a backup that has it');
+my $late = private_directory();
+($status, $out, $err) = chronos($conf, "--pg1-path=$late", '--archive-mode=off', "--tablespace-map=later=$base/known", 'restore');
+is($status, 0, 'so can it be restored, to another place') or diag($err);
+ask("CREATE TABLESPACE third LOCATION '$base/third'");
+ask('CREATE TABLE more TABLESPACE third AS SELECT generate_series(1, 1000) AS id');
+wait_archived($node);
+ask('CHECKPOINT');
+my $third = slurp_tree("$base/third");
+my $stopped = restored_node('late', $late, bare => 1, wait => 0, fail_ok => 1);
+poll_until(sub { slurp_file($stopped->logfile) =~ /database system is shut down/ }, 'the server ends', 60);
+my $log = slurp_file($stopped->logfile);
+like($log, qr/WAL segment \w+ creates tablespace \d+ .*at '\Q$base\E\/third'/, 'its server is stopped before that segment');
+like($log, qr/FATAL:  could not restore file/, 'and does not take that for the end of the WAL');
+is_deeply(slurp_tree("$base/third"), $third, 'the new tablespace of the original is as it was');
+untouched('a server that met WAL newer than its plan');
+is(ask('SELECT count(*), sum(v) FROM precious'), '2000|2000', 'the original has its rows');
+$node->restart;
+is(ask('SELECT count(*), sum(v) FROM precious'), '2000|2000', 'also when it reads them anew');
+
+# In the place of the original what is there is of a life that the recovery does not lead to: mixed with it,
+# rows of the future would be there again.
+$node->stop;
+my @in_place = ($conf, "--set=$first", '--type=time', "--target=$moment");
+for my $option ('--delta', '--force')
+{
+	($status, $out, $err) = chronos(@in_place, $option, 'restore');
+	isnt($status, 0, "in place $option is refused");
+	like($err, qr/$refusal.*--save-current/s, 'with what helps');
+}
+($status, $out, $err) = chronos(@in_place, '--save-current', 'restore');
+is($status, 0, 'in place --save-current') or diag($err);
+is(scalar(my @saved = glob "$base/later/PG_*.saved-*"), 1, 'the files of the former life are moved aside');
+$node->start;
+$node->poll_query_until('postgres', q{SELECT pg_get_wal_replay_pause_state() = 'paused'}) or die 'not paused';
+is(ask('SELECT count(*), sum(v) FROM precious'), '2000|0', 'the rows of that moment, and no others');
+# What this server made itself is no reason to stop when it replays that again.
+$node->stop('immediate');
+$node->start;
+$node->poll_query_until('postgres', q{SELECT pg_get_wal_replay_pause_state() = 'paused'}) or die 'not paused';
+is(ask('SELECT count(*), sum(v) FROM precious'), '2000|0', 'also after a crash in the recovery');
+$node->stop('immediate');
+
+done_testing();
