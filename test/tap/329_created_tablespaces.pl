@@ -128,4 +128,72 @@ $node->poll_query_until('postgres', q{SELECT pg_get_wal_replay_pause_state() = '
 is(ask('SELECT count(*), sum(v) FROM precious'), '2000|0', 'also after a crash in the recovery');
 $node->stop('immediate');
 
+# Whatever the order of creations, drops, commits and ends of segments: what can be done leads to the target and
+# leaves the original alone, and what cannot would have come to a creation.
+seed();
+my $rounds = campaign(1, short => 1, long => 20);
+for my $round (1 .. $rounds)
+{
+	my $living = chronos_node("living$round");
+	my $config = $living->{chronos_conf};
+	my $do = sub { return $living->safe_psql('postgres', $_[0]) };
+	is((chronos($config, '--type=full', 'backup'))[0], 0, "round $round: a backup");
+	$do->('CREATE TABLE rows (n int)');
+	my (@events, %there);
+	my $count = 0;
+	for my $number (1 .. 14)
+	{
+		my ($name, $kind) = ("space$number", (qw(row row create create drop switch))[ rand 6 ]);
+		my ($gone) = $kind eq 'drop' ? sort keys %there : ();
+		if ($kind eq 'create')
+		{
+			mkdir "$base/$round$name", 0700 or die $!;
+			$do->("CREATE TABLESPACE $name LOCATION '$base/$round$name'");
+			$do->("CREATE TABLE in_$name TABLESPACE $name AS SELECT generate_series(1, 500) AS id");
+			$there{$name} = "$base/$round$name";
+		}
+		elsif ($gone)
+		{
+			$do->("DROP TABLE in_$gone");
+			$do->("DROP TABLESPACE $gone");
+			delete $there{$gone};
+		}
+		$do->('SELECT pg_switch_wal()') if $kind eq 'switch';
+		my $xid = $do->("INSERT INTO rows VALUES ($number) RETURNING txid_current()");
+		push @events, { n => $number, kind => $kind, xid => $xid, lsn => $do->('SELECT pg_current_wal_insert_lsn()'),
+			time => $do->('SELECT clock_timestamp()'), gone => $gone };
+		$events[-1]{creates} = 1 if $kind eq 'create';
+	}
+	$do->('INSERT INTO rows VALUES (99)');
+	wait_archived($living);
+	$do->('CHECKPOINT');
+	my $state = sub { return { map { $_ => slurp_tree($there{$_}) } keys %there } };
+	my $was = $state->();
+	for my $event ((sort { rand() <=> 0.5 } @events)[ 0 .. 5 ])
+	{
+		my $kind = (qw(time lsn xid))[ rand 3 ];
+		my $what = "round $round, $kind $event->{$kind} behind event $event->{n}";
+		my $place = private_directory();
+		my @arguments = ($config, "--pg1-path=$place", '--archive-mode=off', "--type=$kind", "--target=$event->{$kind}",
+			'--target-action=promote', 'restore');
+		my ($status, $out, $err) = chronos(@arguments);
+		if ($status != 0)
+		{
+			like($err, qr/would create tablespace/, "$what: refused for a tablespace");
+			ok(scalar(grep { $_->{creates} && $_->{n} <= $event->{n} + 1 } @events), "$what: which it would come to");
+			next;
+		}
+		my $copy = restored_node("copy$round" . ++$count, $place, bare => 1);
+		is($copy->safe_psql('postgres', 'SELECT max(n) FROM rows'), $event->{n}, "$what: it leads there");
+		$copy->stop('immediate');
+		is_deeply($state->(), $was, "$what: the original's are as they were");
+		# Where the original has dropped one the copy has made it.
+		for my $number (1 .. 14)
+		{
+			PostgreSQL::Test::Utils::system_or_bail('rm', '-rf', glob "$base/${round}space$number/*") if !$there{"space$number"} && -d "$base/${round}space$number";
+		}
+	}
+	$living->stop;
+}
+
 done_testing();
