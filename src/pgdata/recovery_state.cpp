@@ -8,6 +8,7 @@
 #include <iterator>
 #include <memory>
 
+#include "chronos/base/clock.h"
 #include "chronos/base/text.h"
 #include "chronos/pgdata/control_file.h"
 #include "chronos/pgdata/server_config.h"

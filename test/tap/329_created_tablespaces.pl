@@ -109,11 +109,14 @@ is(ask('SELECT count(*), sum(v) FROM precious'), '2000|2000', 'also when it read
 # rows of the future would be there again.
 $node->stop;
 my @in_place = ($conf, "--set=$first", '--type=time', "--target=$moment");
-for my $option ('--delta', '--force')
+my $cluster = slurp_tree($node->data_dir);
+for my $refused ([@in_place, '--delta'], [@in_place, '--force'], [$conf, "--set=$first", '--delta'])
 {
-	($status, $out, $err) = chronos(@in_place, $option, 'restore');
-	isnt($status, 0, "in place $option is refused");
+	my ($config, @options) = @$refused;
+	($status, $out, $err) = chronos($config, @options, 'restore');
+	isnt($status, 0, "in place @options is refused");
 	like($err, qr/$refusal.*--save-current/s, 'with what helps');
+	is_deeply(slurp_tree($node->data_dir), $cluster, 'before anything is changed');
 }
 ($status, $out, $err) = chronos(@in_place, '--save-current', 'restore');
 is($status, 0, 'in place --save-current') or diag($err);

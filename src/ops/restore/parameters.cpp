@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <exception>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -22,6 +23,7 @@
 #include "chronos/storage/forwarding.h"
 #include "chronos/storage/parallel.h"
 #include "chronos/storage/readable.h"
+#include "ops/restore/mapping.h"
 
 namespace chronos::ops::restore {
 namespace {
@@ -472,6 +474,15 @@ void take(const WalRead& read, RestorePlan& plan) {
         "--recovery-option=max_connections=... and the like, or in postgresql.auto.conf");
 }
 
+/// Whether the cluster that is replaced, or the original beside it, has tablespaces that the backup
+/// has not: then the WAL may create them, which has to be known before anything is changed.
+bool has_made_tablespaces(const RestoreRequest& request, const RestorePlan& plan) {
+    for (const std::string& pg_path : {request.pg_path, data_directory(plan.manifest)})
+        for (const Destination& other : other_tablespaces(plan.manifest, pg_path))
+            if (std::error_code none; std::filesystem::exists(other.path, none)) return true;
+    return false;
+}
+
 }  // namespace
 
 bool WalKnowledge::complete_before(Lsn end) const {
@@ -577,7 +588,7 @@ WalKnowledge look_into_wal(const RestoreRequest& request,
             wal->moved_aside.push_back(other.path);
     SegmentLister(path, last_wanted(request, plan, segment_size), plan, *wal).list(archives);
     if (wal->segments.empty()) return {};
-    if (!seeks_target(plan) && !request.only_plan) {
+    if (!seeks_target(plan) && !request.only_plan && !has_made_tablespaces(request, plan)) {
         plan.wal_to_read = wal;
         WalKnowledge by_name;
         by_name.barrier = wal->barrier;

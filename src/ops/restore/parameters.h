@@ -67,7 +67,8 @@ void add_barrier(const WalKnowledge::Barrier& barrier, std::optional<bool> ends_
 /// to be replayed to its end (at least what the cluster had at the time of the backup, and what it
 /// was told later), and looks for the target. WAL is read for half a minute at most, and without a
 /// target to be found in it for some seconds; what is left then is named in a warning. Where only
-/// settings depend on it, and more than the plan is wanted, it is left to WalReading.
+/// settings depend on it, and more than the plan is wanted, it is left to WalReading; not so if a
+/// cluster on this machine has tablespaces that the WAL may create.
 WalKnowledge look_into_wal(const RestoreRequest& request,
                            const std::vector<ArchiveLocation>& archives, const TimelinePath& path,
                            std::uint32_t segment_size, RestorePlan& plan);
