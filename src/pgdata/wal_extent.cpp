@@ -22,6 +22,18 @@ bool is_blank(io::Bytes header) {
 
 static_assert(wal_record::kHeaderSize == 24);
 
+void WalReader::go_on(Timeline timeline) {
+    // Nothing goes on behind what was left, or could not be read.
+    if (end_) remaining_ = 0;
+    end_.reset();
+    left_ = false;
+    flaw_.clear();
+    timeline_ = timeline;
+    offset_ = 0;
+    partial_.clear();
+    rest_.clear();
+}
+
 Result<> WalReader::write(io::Bytes in) {
     while (!in.empty()) {
         if (partial_.empty() && in.size() >= kWalPageSize) {
@@ -171,12 +183,20 @@ bool WalReader::begin_record(io::Bytes page, std::size_t at) {
     return true;
 }
 
-/// Also of one whose head was not seen as far as that.
+/// nullopt while the head was not seen as far as that.
+std::optional<std::uint8_t> WalReader::manager() const {
+    if (head_size_ <= wal_record::kManagerAt) return std::nullopt;
+    return std::to_integer<std::uint8_t>(head_[wal_record::kManagerAt]);
+}
+
 bool WalReader::may_be_tablespace() const {
     return record_size_ <= kTablespaceRecordMax &&
-           (head_size_ <= wal_record::kManagerAt ||
-            std::to_integer<std::uint8_t>(head_[wal_record::kManagerAt]) ==
-                wal_record::kTablespaceManager);
+           manager().value_or(wal_record::kTablespaceManager) == wal_record::kTablespaceManager;
+}
+
+bool WalReader::is_wanted() const {
+    return record_size_ <= wanted_.size_max &&
+           manager().value_or(wanted_.manager) == wanted_.manager;
 }
 
 std::string WalReader::record_so_far() const {
@@ -187,7 +207,7 @@ void WalReader::feed(io::Bytes part) {
     const std::size_t head = std::min(part.size(), head_.size() - head_size_);
     std::copy_n(part.begin(), head, head_.begin() + static_cast<std::ptrdiff_t>(head_size_));
     head_size_ += head;
-    if (may_be_tablespace()) behind_head_ += io::text(part.subspan(head));
+    if (is_kept()) behind_head_ += io::text(part.subspan(head));
     if (depth_ == Depth::records) crc_ = crc32c_more(crc_, part.subspan(head));
 }
 
@@ -209,6 +229,7 @@ bool WalReader::end_record() {
     if (may_be_tablespace())
         if (auto created = parse_tablespace_creation(io::bytes(record_so_far()), record_))
             tablespaces_.push_back(*std::move(created));
+    if (is_wanted()) wanted_.take(record_, io::bytes(record_so_far()));
     if (depth_ == Depth::records) last_ = record_;
     begun_ = record_;
     if (first_.value == 0) std::tie(first_, before_first_) = head_of_first();

@@ -56,6 +56,18 @@ inline constexpr std::uint8_t kAbort = 0x20;
 inline constexpr std::uint8_t kCommitPrepared = 0x30;
 inline constexpr std::uint8_t kAbortPrepared = 0x40;
 
+/// With it in its info a commit tells more behind its time: flags of 32 bits, then what each of
+/// them stands for, in the order of these.
+inline constexpr std::uint8_t kHasFlags = 0x80;
+inline constexpr std::uint32_t kTellsDatabase = 1u << 0;
+inline constexpr std::uint32_t kTellsSubtransactions = 1u << 1;
+inline constexpr std::uint32_t kTellsDroppedFiles = 1u << 2;
+inline constexpr std::uint32_t kTellsDroppedStatistics = 1u << 8;  ///< of a size by the version
+inline constexpr std::uint32_t kTellsInvalidations = 1u << 3;
+inline constexpr std::uint32_t kTellsPrepared = 1u << 4;
+inline constexpr std::size_t kDroppedFileSize = 12;
+inline constexpr std::size_t kInvalidationSize = 16;
+
 /// What stands before the data of a record that changes no pages.
 inline constexpr std::uint8_t kDataShort = 255;
 inline constexpr std::uint8_t kDataLong = 254;

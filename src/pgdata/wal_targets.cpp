@@ -28,19 +28,17 @@ bool ends_transaction(std::uint8_t info) {
 /// Whose end the record of a prepared transaction is: that stands behind all that it may tell
 /// otherwise. nullopt if it cannot be told.
 std::optional<std::uint32_t> prepared_xid(io::Bytes data, std::uint8_t info) {
-    constexpr std::uint8_t kHasInfo = 0x80;
-    constexpr std::uint32_t kDatabase = 1u << 0;
-    constexpr std::uint32_t kDroppedStatistics = 1u << 8;  // of a size that depends on the version
-    constexpr std::uint32_t kPrepared = 1u << 4;
-    // Subtransactions, dropped files, invalidations: a count, then as many of them.
+    using namespace wal_record;
     constexpr std::array<std::pair<std::uint32_t, std::size_t>, 3> kLists{
-        {{1u << 1, 4}, {1u << 2, 12}, {1u << 3, 16}}};
+        {{kTellsSubtransactions, 4},
+         {kTellsDroppedFiles, kDroppedFileSize},
+         {kTellsInvalidations, kInvalidationSize}}};
     constexpr std::size_t kTimeSize = 8;
     constexpr std::size_t kWord = sizeof(std::uint32_t);
-    if ((info & kHasInfo) == 0 || data.size() < kTimeSize + kWord) return std::nullopt;
+    if ((info & kHasFlags) == 0 || data.size() < kTimeSize + kWord) return std::nullopt;
     const auto has = load<std::uint32_t>(data, kTimeSize);
-    if ((has & kDroppedStatistics) != 0 || (has & kPrepared) == 0) return std::nullopt;
-    std::size_t at = kTimeSize + kWord + ((has & kDatabase) != 0 ? 2 * kWord : 0);
+    if ((has & kTellsDroppedStatistics) != 0 || (has & kTellsPrepared) == 0) return std::nullopt;
+    std::size_t at = kTimeSize + kWord + ((has & kTellsDatabase) != 0 ? 2 * kWord : 0);
     for (const auto& [flag, size] : kLists) {
         if ((has & flag) == 0) continue;
         if (at + kWord > data.size()) return std::nullopt;

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -67,8 +68,20 @@ public:
     WalReader(Depth depth, Timeline timeline, std::optional<Lsn> begins = std::nullopt)
         : depth_(depth), timeline_(timeline), begins_(begins) {}
 
+    /// Every record of that resource manager that is whole and has that size at most goes to
+    /// `take`, with where it begins. Its checksum is not looked at unless the depth is records.
+    struct Wanted {
+        std::uint8_t manager = 0;
+        std::size_t size_max = 0;
+        std::function<void(Lsn begin, io::Bytes record)> take;
+    };
+    void want(Wanted wanted) { wanted_ = std::move(wanted); }
+
     Result<> write(io::Bytes in) override;
     Result<> finish() override { return {}; }
+    /// What is written from now on is the next segment: a record may go on from one to the other.
+    /// `timeline` is that of its name.
+    void go_on(Timeline timeline);
     /// Of what was written.
     WalExtent extent() const;
 
@@ -86,6 +99,9 @@ private:
     void feed(io::Bytes part);
     bool end_record();
     bool may_be_tablespace() const;
+    bool is_wanted() const;
+    bool is_kept() const { return may_be_tablespace() || is_wanted(); }
+    std::optional<std::uint8_t> manager() const;
     std::string record_so_far() const;
     std::pair<Lsn, Lsn> head_of_first() const;
     void stop(Lsn end);
@@ -117,8 +133,9 @@ private:
     std::array<std::byte, 24> head_{};
     std::size_t head_size_ = 0;
     std::uint32_t crc_ = 0;
-    std::string behind_head_;  ///< of the record at hand, if it may be of a tablespace
-    std::string rest_;         ///< as in WalExtent
+    std::string behind_head_;  ///< of the record at hand, if somebody wants it
+    Wanted wanted_;
+    std::string rest_;  ///< as in WalExtent
     std::vector<TablespaceCreation> tablespaces_;
 };
 

@@ -588,8 +588,10 @@ WalKnowledge look_into_wal(const RestoreRequest& request,
             wal->moved_aside.push_back(other.path);
     SegmentLister(path, last_wanted(request, plan, segment_size), plan, *wal).list(archives);
     if (wal->segments.empty()) return {};
-    if (!seeks_target(plan) && !request.only_plan && !has_made_tablespaces(request, plan)) {
-        plan.wal_to_read = wal;
+    plan.wal_to_read = wal;
+    plan.wal_is_read =
+        seeks_target(plan) || request.only_plan || has_made_tablespaces(request, plan);
+    if (!plan.wal_is_read) {
         WalKnowledge by_name;
         by_name.barrier = wal->barrier;
         return by_name;
@@ -600,6 +602,30 @@ WalKnowledge look_into_wal(const RestoreRequest& request,
                             [end] { return std::chrono::steady_clock::now() > end; });
     take(read, plan);
     return std::move(read.known);
+}
+
+Result<> read_way(const WalToRead& wal, unsigned process_max, const Cancellation& cancel,
+                  const std::function<void(const std::string&, io::Bytes)>& take) {
+    const io::Workers workers =
+        storage::workers_for(*wal.repositories.front().storage, process_max);
+    const std::size_t together =
+        std::clamp<std::size_t>(storage::kBytesInFlightMax / wal.segment_size, 1,
+                                std::max<std::size_t>(1, workers.threads));
+    const std::function<bool()> enough = [&] { return !cancel.check(); };
+    std::vector<std::string> contents(together);
+    for (std::size_t first = 0; first < wal.segments.size(); first += together) {
+        const std::size_t count = std::min(together, wal.segments.size() - first);
+        const auto read = [&](std::size_t i) -> Result<> {
+            const Segment& segment = wal.segments[first + i];
+            contents[i] = CHRONOS_TRY_DOING(read_segment(wal, segment, enough),
+                                            "read WAL segment " + segment.name);
+            return {};
+        };
+        CHRONOS_TRY(io::parallel_for(workers, count, cancel, read));
+        for (std::size_t i = 0; i < count; ++i)
+            take(wal.segments[first + i].name, io::bytes(contents[i]));
+    }
+    return {};
 }
 
 struct WalReading::State {
@@ -614,7 +640,7 @@ struct WalReading::State {
 WalReading::WalReading(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 std::unique_ptr<WalReading> WalReading::start(const RestorePlan& plan) {
-    if (plan.wal_to_read == nullptr) return nullptr;
+    if (plan.wal_to_read == nullptr || plan.wal_is_read) return nullptr;
     auto state = std::make_unique<State>();
     state->wal = plan.wal_to_read;
     state->thread = std::thread([shared = state.get()] {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -72,6 +73,11 @@ void add_barrier(const WalKnowledge::Barrier& barrier, std::optional<bool> ends_
 WalKnowledge look_into_wal(const RestoreRequest& request,
                            const std::vector<ArchiveLocation>& archives, const TimelinePath& path,
                            std::uint32_t segment_size, RestorePlan& plan);
+
+/// Hands out every segment of the way in the order of their names, as the server would get it. A
+/// segment that cannot be read is an error.
+Result<> read_way(const WalToRead& wal, unsigned process_max, const Cancellation& cancel,
+                  const std::function<void(const std::string& segment, io::Bytes content)>& take);
 
 /// Reads RestorePlan::wal_to_read by a thread of its own while files are copied, which do not wait
 /// for it: what it has not read within half a minute, or when the copying ends (but it has some

@@ -142,8 +142,10 @@ struct RestorePlan {
         required_parameters;  ///< that replaying the WAL takes, as far as known
     /// Other settings to write for this recovery, by name and value.
     std::map<std::string, std::string> other_settings;
-    /// WAL that may ask for more of them, and that nobody waited for; null if there is none.
+    /// The WAL from the backup on, as far as the way goes; null if there is none, or none is
+    /// wanted.
     std::shared_ptr<const WalToRead> wal_to_read;
+    bool wal_is_read = false;  ///< if not, it may ask for more of them: nobody waited for it
 
     std::vector<std::string> notes;  ///< both are written to the log by run_restore()
     std::vector<std::string> warnings;
