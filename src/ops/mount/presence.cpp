@@ -1,0 +1,61 @@
+#include "ops/mount/presence.h"
+
+#include <algorithm>
+
+namespace chronos::ops::mount {
+
+Presence::Presence(std::uint64_t backup_size_bytes)
+    : limit_(backup_size_bytes), present_(page_count(), false), absent_pages_(page_count()) {}
+
+std::uint64_t Presence::page_end(std::uint64_t page) const {
+    return std::min(limit_, (page + 1) * kPage);
+}
+
+std::optional<ByteRange> Presence::first_absent(ByteRange range) const {
+    const std::uint64_t end = std::min(range.end, limit_);
+    if (complete() || range.begin >= end) return std::nullopt;
+    std::uint64_t page = range.begin / kPage;
+    const std::uint64_t pages = (end + kPage - 1) / kPage;
+    while (page < pages && has(page)) ++page;
+    if (page == pages) return std::nullopt;
+    ByteRange found{page * kPage, 0};
+    while (page < pages && !has(page)) ++page;
+    found.end = page_end(page - 1);
+    return found;
+}
+
+std::optional<ByteRange> Presence::needed_to_write(ByteRange range) const {
+    // What is written behind the backup's content touches none of it.
+    if (complete() || range.begin >= std::min(range.end, limit_)) return std::nullopt;
+    const std::uint64_t first = range.begin / kPage;
+    const std::uint64_t last = (std::min(range.end, limit_) - 1) / kPage;
+    for (const std::uint64_t page : {first, last}) {
+        const ByteRange whole{page * kPage, page_end(page)};
+        if (!has(page) && (whole.begin < range.begin || whole.end > range.end)) return whole;
+    }
+    return std::nullopt;
+}
+
+void Presence::add(ByteRange range) {
+    if (complete()) return;
+    const std::uint64_t end = std::min(range.end, limit_);
+    for (std::uint64_t page = (range.begin + kPage - 1) / kPage;
+         page < present_.size() && page_end(page) <= end; ++page) {
+        if (has(page)) continue;
+        present_[page] = true;
+        --absent_pages_;
+    }
+    if (complete()) std::vector<bool>().swap(present_);
+}
+
+void Presence::cut(std::uint64_t size_bytes) {
+    if (size_bytes >= limit_) return;
+    limit_ = size_bytes;
+    if (complete()) return;
+    for (std::uint64_t page = page_count(); page < present_.size(); ++page)
+        if (!present_[page]) --absent_pages_;
+    present_.resize(page_count());
+    if (complete()) std::vector<bool>().swap(present_);
+}
+
+}  // namespace chronos::ops::mount
