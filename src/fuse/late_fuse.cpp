@@ -31,6 +31,7 @@ CHRONOS_LATE(fuse, int, fuse_opt_add_arg, (fuse_args * arguments, const char* te
              (arguments, text))
 CHRONOS_LATE(fuse, void, fuse_opt_free_args, (fuse_args * arguments), (arguments))
 CHRONOS_LATE(fuse, void*, fuse_req_userdata, (fuse_req_t request), (request))
+CHRONOS_LATE(fuse, const fuse_ctx*, fuse_req_ctx, (fuse_req_t request), (request))
 CHRONOS_LATE(fuse, int, fuse_req_interrupted, (fuse_req_t request), (request))
 CHRONOS_LATE(fuse, int, fuse_reply_err, (fuse_req_t request, int error), (request, error))
 CHRONOS_LATE(fuse, void, fuse_reply_none, (fuse_req_t request), (request))
@@ -41,6 +42,12 @@ CHRONOS_LATE(fuse, int, fuse_reply_attr,
              (request, status, timeout))
 CHRONOS_LATE(fuse, int, fuse_reply_open, (fuse_req_t request, const fuse_file_info* file),
              (request, file))
+CHRONOS_LATE(fuse, int, fuse_reply_create,
+             (fuse_req_t request, const fuse_entry_param* entry, const fuse_file_info* file),
+             (request, entry, file))
+CHRONOS_LATE(fuse, int, fuse_reply_readlink, (fuse_req_t request, const char* target),
+             (request, target))
+CHRONOS_LATE(fuse, int, fuse_reply_write, (fuse_req_t request, size_t size), (request, size))
 CHRONOS_LATE(fuse, int, fuse_reply_buf, (fuse_req_t request, const char* data, size_t size),
              (request, data, size))
 CHRONOS_LATE(fuse, int, fuse_reply_statfs, (fuse_req_t request, const struct statvfs* status),

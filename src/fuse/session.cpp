@@ -1,7 +1,10 @@
 #include "chronos/fuse/session.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <poll.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -25,8 +28,8 @@
 namespace chronos::fuse {
 namespace {
 
-/// Nothing ever changes, but a mount whose process is gone shall not look for long as if it were
-/// alive.
+/// Nothing changes but by the kernel, but a mount whose process is gone shall not look for long as
+/// if it were alive.
 constexpr double kKnown_s = 10;
 /// How often a request to stop is looked for.
 constexpr int kLook_ms = 200;
@@ -67,6 +70,7 @@ fuse_entry_param entry_of(const Attributes& attributes) {
 /// What every request is answered with.
 struct Served {
     FileSystem* files = nullptr;
+    WritableFileSystem* writable = nullptr;  ///< the same; null if it may not be written
     const Cancellation* cancel = nullptr;
 };
 
@@ -75,11 +79,11 @@ const Served& served_by(fuse_req_t request) {
 }
 
 /// Nothing that is thrown reaches the library, which is C: whoever asked gets an error.
-template <class Work>
-void answer(fuse_req_t request, Work work) {
+template <class Files, class Work>
+void answer_by(Files* files, fuse_req_t request, Work work) {
     int error = EIO;
     try {
-        error = work(*served_by(request).files);
+        error = files == nullptr ? EROFS : work(*files);
     } catch (const std::bad_alloc&) {
         error = ENOMEM;
     } catch (const std::exception& exception) {
@@ -89,6 +93,27 @@ void answer(fuse_req_t request, Work work) {
     if (error >= 0) fuse_reply_err(request, error);
 }
 constexpr int kAnswered = -1;
+
+template <class Work>
+void answer(fuse_req_t request, Work work) {
+    answer_by(served_by(request).files, request, work);
+}
+template <class Work>
+void change(fuse_req_t request, Work work) {
+    answer_by(served_by(request).writable, request, work);
+}
+
+/// The end of the mount waits for nobody either.
+Interrupted interrupted_by(fuse_req_t request) {
+    return [request] {
+        return fuse_req_interrupted(request) != 0 || served_by(request).cancel->requested();
+    };
+}
+
+Making making_of(fuse_req_t request, mode_t mode) {
+    const fuse_ctx* const caller = fuse_req_ctx(request);
+    return {caller->uid, caller->gid, mode & 07777};
+}
 
 void on_lookup(fuse_req_t request, fuse_ino_t directory, const char* name) {
     answer(request, [&](FileSystem& files) {
@@ -102,11 +127,14 @@ void on_lookup(fuse_req_t request, fuse_ino_t directory, const char* name) {
     });
 }
 
-// Nodes stay as long as the mount: nothing counts who knows them.
-void on_forget(fuse_req_t request, fuse_ino_t, uint64_t) {
+// Of what may not be written the nodes stay as long as the mount: nothing counts who knows them.
+void on_forget(fuse_req_t request, fuse_ino_t node, uint64_t times) {
+    if (WritableFileSystem* const files = served_by(request).writable) files->forget(node, times);
     fuse_reply_none(request);
 }
-void on_forget_many(fuse_req_t request, size_t, fuse_forget_data*) {
+void on_forget_many(fuse_req_t request, size_t count, fuse_forget_data* all) {
+    if (WritableFileSystem* const files = served_by(request).writable)
+        for (size_t i = 0; i < count; ++i) files->forget(all[i].ino, all[i].nlookup);
     fuse_reply_none(request);
 }
 
@@ -122,7 +150,8 @@ void on_getattr(fuse_req_t request, fuse_ino_t node, fuse_file_info*) {
 
 void on_open(fuse_req_t request, fuse_ino_t node, fuse_file_info* file) {
     answer(request, [&](FileSystem& files) {
-        if ((file->flags & O_ACCMODE) != O_RDONLY) return EROFS;
+        if ((file->flags & O_ACCMODE) != O_RDONLY && served_by(request).writable == nullptr)
+            return EROFS;
         Opened how;
         if (const int error = files.open(node, how); error != 0) return error;
         file->direct_io = how.size_unknown;
@@ -135,12 +164,8 @@ void on_open(fuse_req_t request, fuse_ino_t node, fuse_file_info* file) {
 void on_read(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, fuse_file_info*) {
     answer(request, [&](FileSystem& files) {
         std::string content;
-        // The end of the mount waits for nobody either.
-        const Interrupted interrupted = [&] {
-            return fuse_req_interrupted(request) != 0 || served_by(request).cancel->requested();
-        };
-        const int error =
-            files.read(node, static_cast<std::uint64_t>(offset), size, interrupted, content);
+        const int error = files.read(node, static_cast<std::uint64_t>(offset), size,
+                                     interrupted_by(request), content);
         if (error != 0) return error;
         fuse_reply_buf(request, content.data(), content.size());
         return kAnswered;
@@ -153,18 +178,15 @@ void list(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, Add ad
     answer(request, [&](FileSystem& files) {
         std::string listing(size, '\0');
         std::size_t used = 0;
-        off_t number = offset;
-        const int error = files.list(node, static_cast<std::uint64_t>(offset),
-                                     [&](std::string_view name, const Attributes& entry) {
-                                         const std::string text(name);
-                                         const std::size_t needed =
-                                             add_entry(listing.data() + used, size - used, text,
-                                                       entry, number + 1);
-                                         if (needed > size - used) return false;
-                                         used += needed;
-                                         ++number;
-                                         return true;
-                                     });
+        const auto add = [&](std::string_view name, const Attributes& entry, std::uint64_t next) {
+            const std::size_t needed =
+                add_entry(listing.data() + used, size - used, std::string(name), entry,
+                          static_cast<off_t>(next));
+            if (needed > size - used) return false;
+            used += needed;
+            return true;
+        };
+        const int error = files.list(node, static_cast<std::uint64_t>(offset), add);
         if (error != 0) return error;
         fuse_reply_buf(request, listing.data(), used);
         return kAnswered;
@@ -195,7 +217,8 @@ void on_statfs(fuse_req_t request, fuse_ino_t) {
         const Totals totals = files.totals();
         struct statvfs status = {};
         status.f_bsize = status.f_frsize = 4096;
-        status.f_blocks = (totals.size_bytes + 4095) / 4096;
+        status.f_blocks = (totals.size_bytes + 4095) / 4096 + totals.free_bytes / 4096;
+        status.f_bfree = status.f_bavail = totals.free_bytes / 4096;
         status.f_files = totals.files;
         status.f_namemax = 255;
         fuse_reply_statfs(request, &status);
@@ -203,7 +226,146 @@ void on_statfs(fuse_req_t request, fuse_ino_t) {
     });
 }
 
-fuse_lowlevel_ops operations() {
+void reply_entry(fuse_req_t request, const Attributes& made) {
+    const fuse_entry_param entry = entry_of(made);
+    fuse_reply_entry(request, &entry);
+}
+
+void on_create(fuse_req_t request, fuse_ino_t directory, const char* name, mode_t mode,
+               fuse_file_info* file) {
+    change(request, [&](WritableFileSystem& files) {
+        Attributes made;
+        if (const int error = files.create(directory, name, making_of(request, mode), made);
+            error != 0)
+            return error;
+        file->keep_cache = 1;
+        const fuse_entry_param entry = entry_of(made);
+        fuse_reply_create(request, &entry, file);
+        return kAnswered;
+    });
+}
+
+void on_mkdir(fuse_req_t request, fuse_ino_t directory, const char* name, mode_t mode) {
+    change(request, [&](WritableFileSystem& files) {
+        Attributes made;
+        const int error = files.make_directory(directory, name, making_of(request, mode), made);
+        if (error != 0) return error;
+        reply_entry(request, made);
+        return kAnswered;
+    });
+}
+
+void on_symlink(fuse_req_t request, const char* target, fuse_ino_t directory, const char* name) {
+    change(request, [&](WritableFileSystem& files) {
+        Attributes made;
+        const int error =
+            files.make_symlink(directory, name, target, making_of(request, 0777), made);
+        if (error != 0) return error;
+        reply_entry(request, made);
+        return kAnswered;
+    });
+}
+
+void on_link(fuse_req_t request, fuse_ino_t file, fuse_ino_t directory, const char* name) {
+    change(request, [&](WritableFileSystem& files) {
+        Attributes now;
+        if (const int error = files.link(file, directory, name, now); error != 0) return error;
+        reply_entry(request, now);
+        return kAnswered;
+    });
+}
+
+void on_readlink(fuse_req_t request, fuse_ino_t link) {
+    change(request, [&](WritableFileSystem& files) {
+        std::string target;
+        if (const int error = files.read_symlink(link, target); error != 0) return error;
+        fuse_reply_readlink(request, target.c_str());
+        return kAnswered;
+    });
+}
+
+void on_unlink(fuse_req_t request, fuse_ino_t directory, const char* name) {
+    change(request, [&](WritableFileSystem& files) { return files.unlink(directory, name); });
+}
+
+void on_rmdir(fuse_req_t request, fuse_ino_t directory, const char* name) {
+    change(request,
+           [&](WritableFileSystem& files) { return files.remove_directory(directory, name); });
+}
+
+void on_rename(fuse_req_t request, fuse_ino_t directory, const char* name, fuse_ino_t new_directory,
+               const char* new_name, unsigned flags) {
+    change(request, [&](WritableFileSystem& files) {
+        if ((flags & ~static_cast<unsigned>(RENAME_NOREPLACE)) != 0) return EINVAL;
+        return files.rename(directory, name, new_directory, new_name, flags != 0);
+    });
+}
+
+void on_write(fuse_req_t request, fuse_ino_t file, const char* data, size_t size, off_t offset,
+              fuse_file_info*) {
+    change(request, [&](WritableFileSystem& files) {
+        const int error = files.write(file, static_cast<std::uint64_t>(offset), {data, size},
+                                      interrupted_by(request));
+        if (error != 0) return error;
+        fuse_reply_write(request, size);
+        return kAnswered;
+    });
+}
+
+void on_setattr(fuse_req_t request, fuse_ino_t node, struct stat* status, int which,
+                fuse_file_info*) {
+    change(request, [&](WritableFileSystem& files) {
+        const auto has = [which](int attribute) { return (which & attribute) != 0; };
+        Change wanted;
+        if (has(FUSE_SET_ATTR_MODE)) wanted.mode = status->st_mode & 07777;
+        if (has(FUSE_SET_ATTR_UID)) wanted.user = status->st_uid;
+        if (has(FUSE_SET_ATTR_GID)) wanted.group = status->st_gid;
+        if (has(FUSE_SET_ATTR_SIZE)) wanted.size = static_cast<std::uint64_t>(status->st_size);
+        if (has(FUSE_SET_ATTR_MTIME)) wanted.modified = status->st_mtim.tv_sec;
+        if (has(FUSE_SET_ATTR_MTIME_NOW)) wanted.modified = unix_now();
+        Attributes now;
+        if (const int error = files.change(node, wanted, now); error != 0) return error;
+        const struct stat changed = status_of(now);
+        fuse_reply_attr(request, &changed, kKnown_s);
+        return kAnswered;
+    });
+}
+
+void on_release(fuse_req_t request, fuse_ino_t file, fuse_file_info*) {
+    change(request, [&](WritableFileSystem& files) {
+        files.release(file);
+        return 0;
+    });
+}
+
+/// All that is changed is changed by the kernel: so it may gather what is written, which for a
+/// server is as quick as a file system of its own, and need never ask again what it knows.
+void on_init(void*, fuse_conn_info* connection) {
+    connection->want |= connection->capable & FUSE_CAP_WRITEBACK_CACHE;
+    connection->want &= ~static_cast<unsigned>(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_ATOMIC_O_TRUNC |
+                                               FUSE_CAP_HANDLE_KILLPRIV);
+}
+
+/// What is not here the kernel answers by itself, without asking a second time: a sync is done when
+/// all is written, locks are of this machine, and of attributes there are no others.
+void add_writing(fuse_lowlevel_ops& all) {
+    all.init = on_init;
+    all.create = on_create;
+    all.mkdir = on_mkdir;
+    all.symlink = on_symlink;
+    all.link = on_link;
+    all.readlink = on_readlink;
+    all.unlink = on_unlink;
+    all.rmdir = on_rmdir;
+    all.rename = on_rename;
+    all.write = on_write;
+    all.setattr = on_setattr;
+    all.release = on_release;
+    // Each entry would be handed out by it, as by a lookup.
+    all.readdirplus = nullptr;
+}
+
+fuse_lowlevel_ops operations(bool writable) {
     fuse_lowlevel_ops all = {};
     all.lookup = on_lookup;
     all.forget = on_forget;
@@ -214,6 +376,7 @@ fuse_lowlevel_ops operations() {
     all.readdir = on_readdir;
     all.readdirplus = on_readdirplus;
     all.statfs = on_statfs;
+    if (writable) add_writing(all);
     return all;
 }
 
@@ -250,13 +413,76 @@ bool has_helper() {
     });
 }
 
+std::string options_of(const MountRequest& request, bool writable) {
+    std::string options = writable ? "rw" : "ro";
+    options += ",nosuid,nodev,noatime,default_permissions,subtype=chronos,fsname=" + request.source;
+    if (request.for_all_users) options += ",allow_other";
+    return options;
+}
+
+/// What libfuse3 leaves to fusermount3 or to root. The device, which is answered through.
+Result<os::FileDescriptor> mount_device(const MountRequest& request, bool writable) {
+    os::FileDescriptor device(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
+    if (!device.valid())
+        return system_error(ErrorKind::kernel, "unable to mount: open /dev/fuse", errno);
+    std::string options = "fd=" + std::to_string(device.get()) +
+                          ",rootmode=40000,user_id=" + std::to_string(geteuid()) +
+                          ",group_id=" + std::to_string(getegid()) + ",default_permissions";
+    if (request.for_all_users) options += ",allow_other";
+    const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOATIME |
+                                (writable ? 0UL : static_cast<unsigned long>(MS_RDONLY));
+    if (::mount(request.source.c_str(), request.path.c_str(), kFileSystemType, flags,
+                options.c_str()) != 0)
+        return system_error(ErrorKind::kernel, "unable to mount on '" + request.path + "'", errno);
+    return device;
+}
+
+/// One line into a file that takes it in one piece.
+bool write_line(const char* path, const std::string& line) {
+    const os::FileDescriptor file(::open(path, O_WRONLY | O_CLOEXEC));
+    return file.valid() &&
+           ::write(file.get(), line.data(), line.size()) == static_cast<ssize_t>(line.size());
+}
+
 }  // namespace
+
+Result<> keep_mounts_to_myself() {
+    const uid_t user = geteuid();
+    const gid_t group = getegid();
+    const auto own = [](unsigned id) {
+        return std::to_string(id) + " " + std::to_string(id) + " 1";
+    };
+    if (user == 0) {
+        if (unshare(CLONE_NEWNS) != 0)
+            return system_error(ErrorKind::kernel, "make a namespace for mounts", errno);
+    } else {
+        if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) {
+            Error error = system_error(
+                ErrorKind::feature_not_supported,
+                "make a namespace for mounts of user id " + std::to_string(user), errno);
+            return std::move(error).with_hint(
+                "The system keeps its users from having namespaces of their own: see sysctl "
+                "user.max_user_namespaces and kernel.unprivileged_userns_clone, and what a "
+                "container is permitted.");
+        }
+        // Nobody but itself is known in there.
+        if (!write_line("/proc/self/setgroups", "deny") ||
+            !write_line("/proc/self/uid_map", own(user)) ||
+            !write_line("/proc/self/gid_map", own(group)))
+            return system_error(ErrorKind::kernel, "be the same user in a namespace for mounts",
+                                errno);
+    }
+    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+        return system_error(ErrorKind::kernel, "keep mounts from being seen by others", errno);
+    return {};
+}
 
 struct Session::State {
     Served served;
     fuse_args arguments = {};
     fuse_session* session = nullptr;
     bool mounted = false;
+    std::string own_mount;  ///< where this process has mounted it itself
 
     // One thread at a time waits for a request; who has got one lets the next one wait.
     std::mutex receiving;
@@ -266,6 +492,7 @@ struct Session::State {
     std::vector<std::thread> started;
 
     ~State() {
+        if (!own_mount.empty()) umount2(own_mount.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
         if (mounted) fuse_session_unmount(session);
         if (session != nullptr) fuse_session_destroy(session);
         if (arguments.allocated != 0) fuse_opt_free_args(&arguments);
@@ -321,9 +548,20 @@ Session::Session(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Session::~Session() = default;
 
 Result<std::unique_ptr<Session>> Session::mount(FileSystem& files, const MountRequest& request) {
+    return mount(files, nullptr, request);
+}
+
+Result<std::unique_ptr<Session>> Session::mount(WritableFileSystem& files,
+                                                const MountRequest& request) {
+    return mount(files, &files, request);
+}
+
+Result<std::unique_ptr<Session>> Session::mount(FileSystem& files, WritableFileSystem* writable,
+                                                const MountRequest& request) {
     CHRONOS_TRY(check_device());
     auto state = std::make_unique<State>();
     state->served.files = &files;
+    state->served.writable = writable;
     try {
         fuse_set_log_func(receive_message);
     } catch (const std::runtime_error& missing) {
@@ -331,15 +569,22 @@ Result<std::unique_ptr<Session>> Session::mount(FileSystem& files, const MountRe
                      std::string("unable to mount: ") + missing.what())
             .with_hint("Install package 'fuse3'.");
     }
-    std::string options =
-        "ro,nosuid,nodev,noatime,default_permissions,subtype=chronos,fsname=" + request.source;
-    if (request.for_all_users) options += ",allow_other";
-    for (const std::string& argument : {std::string("chronos"), std::string("-o"), options})
+    std::vector<std::string> arguments{"chronos"};
+    std::string place = request.path;
+    os::FileDescriptor device;
+    if (request.by_myself) {
+        device = CHRONOS_TRY(mount_device(request, writable != nullptr));
+        state->own_mount = request.path;
+        place = "/dev/fd/" + std::to_string(device.get());
+    } else {
+        arguments.insert(arguments.end(), {"-o", options_of(request, writable != nullptr)});
+    }
+    for (const std::string& argument : arguments)
         if (fuse_opt_add_arg(&state->arguments, argument.c_str()) != 0) throw std::bad_alloc();
-    static const fuse_lowlevel_ops all = operations();
+    static const fuse_lowlevel_ops reading = operations(false), writing = operations(true);
+    const fuse_lowlevel_ops& all = writable == nullptr ? reading : writing;
     state->session = fuse_session_new(&state->arguments, &all, sizeof all, &state->served);
-    if (state->session == nullptr ||
-        fuse_session_mount(state->session, request.path.c_str()) != 0) {
+    if (state->session == nullptr || fuse_session_mount(state->session, place.c_str()) != 0) {
         const std::lock_guard lock(last_message_mutex);
         Error error(ErrorKind::kernel, "unable to mount on '" + request.path + "'" +
                                            (last_message.empty() ? "" : ": " + last_message));
@@ -348,10 +593,11 @@ Result<std::unique_ptr<Session>> Session::mount(FileSystem& files, const MountRe
                 "Who is not root needs fusermount3: install package 'fuse3'.");
         return std::move(error).with_hint("Who is not root must own the directory.");
     }
+    device.release();  // the session's
     state->mounted = true;
-    const int device = fuse_session_fd(state->session);
-    fcntl(device, F_SETFL, fcntl(device, F_GETFL) | O_NONBLOCK);
-    fcntl(device, F_SETFD, FD_CLOEXEC);
+    const int descriptor = fuse_session_fd(state->session);
+    fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK);
+    fcntl(descriptor, F_SETFD, FD_CLOEXEC);
     return std::unique_ptr<Session>(new Session(std::move(state)));
 }
 

@@ -18,7 +18,15 @@ struct MountRequest {
     /// Root's are for all users, by the modes of the files; those of others for them alone, unless
     /// /etc/fuse.conf permits more.
     bool for_all_users = false;
+    /// By this process itself, whoever it is: after keep_mounts_to_myself().
+    bool by_myself = false;
 };
+
+/// What this process mounts from here on is seen by it and by what it starts, by nobody else, and
+/// is gone with the last of them, however they end. Needs no privilege where the system lets its
+/// users have namespaces of their own. While there is one thread. Kinds: feature_not_supported,
+/// kernel.
+Result<> keep_mounts_to_myself();
 
 /// A mounted file system. One thread; its requests are answered by threads of its own, of which
 /// there are as many as requests are under way, up to kThreadsMax.
@@ -31,6 +39,9 @@ public:
     /// to do, is in the hint), access where it has none for this user, kernel. The file system must
     /// outlive it.
     static Result<std::unique_ptr<Session>> mount(FileSystem& files, const MountRequest& request);
+    /// The same of one that may be written.
+    static Result<std::unique_ptr<Session>> mount(WritableFileSystem& files,
+                                                  const MountRequest& request);
     /// Unmounts, if nobody has: at once for whoever looks, when the last one has gone for those
     /// that have something open, which get no more answers.
     ~Session();
@@ -43,6 +54,8 @@ public:
 
 private:
     struct State;
+    static Result<std::unique_ptr<Session>> mount(FileSystem& files, WritableFileSystem* writable,
+                                                  const MountRequest& request);
     explicit Session(std::unique_ptr<State> state);
     std::unique_ptr<State> state_;
 };

@@ -188,9 +188,7 @@ int Tree::attributes(fuse::NodeId id, fuse::Attributes& found) {
     return 0;
 }
 
-int Tree::list(
-    fuse::NodeId directory, std::uint64_t first,
-    const std::function<bool(std::string_view name, const fuse::Attributes& entry)>& add) {
+int Tree::list(fuse::NodeId directory, std::uint64_t first, const AddEntry& add) {
     const Node* const listed = node(directory);
     if (listed == nullptr || listed->file != nullptr) return ENOTDIR;
     for (std::uint64_t i = first; i < listed->children.size() + 2; ++i) {
@@ -198,7 +196,7 @@ int Tree::list(
                                   : i == 1 ? listed->parent
                                            : listed->children[i - 2];
         const std::string_view name = i == 0 ? "." : i == 1 ? ".." : nodes_[index].name;
-        if (!add(name, attributes_of(index))) break;
+        if (!add(name, attributes_of(index), i + 1)) break;
     }
     return 0;
 }

@@ -28,9 +28,7 @@ public:
 
     int lookup(fuse::NodeId directory, std::string_view name, fuse::Attributes& found) override;
     int attributes(fuse::NodeId node, fuse::Attributes& found) override;
-    int list(fuse::NodeId directory, std::uint64_t first,
-             const std::function<bool(std::string_view name, const fuse::Attributes& entry)>& add)
-        override;
+    int list(fuse::NodeId directory, std::uint64_t first, const AddEntry& add) override;
     int open(fuse::NodeId file, fuse::Opened& how) override;
     int read(fuse::NodeId file, std::uint64_t offset, std::size_t size,
              const fuse::Interrupted& interrupted, std::string& content) override;

@@ -443,7 +443,7 @@ TEST(ContentOfAWholeFile, GoesThroughTheSpool) {
 std::vector<std::string> names_in(Tree& tree, fuse::NodeId directory) {
     std::vector<std::string> names;
     EXPECT_EQ(tree.list(directory, 2,
-                        [&](std::string_view name, const fuse::Attributes&) {
+                        [&](std::string_view name, const fuse::Attributes&, std::uint64_t) {
                             names.emplace_back(name);
                             return true;
                         }),
@@ -521,7 +521,7 @@ TEST(MountedTree, ListsInPiecesAndTellsOfItselfUnderAHiddenName) {
     for (std::uint64_t first = 0;; ++first) {
         const std::size_t before = pieces.size();
         EXPECT_EQ(tree.list(fuse::kRoot, first,
-                            [&](std::string_view name, const fuse::Attributes&) {
+                            [&](std::string_view name, const fuse::Attributes&, std::uint64_t) {
                                 if (pieces.size() > before) return false;
                                 pieces.emplace_back(name);
                                 return true;
