@@ -182,6 +182,18 @@ Result<> add_what_the_wal_needs(const RestoreRequest& request, WalReading& readi
 
 }  // namespace
 
+Result<> prepare_recovery(const RestoreRequest& request, RestorePlan& plan,
+                          const Cancellation& cancel) {
+    for (const std::string& note : plan.notes) log_info(note);
+    for (const std::string& warning : plan.warnings) log_warn(warning);
+    CHRONOS_TRY(refuse_problems(plan));
+    CHRONOS_TRY(repo::remove_spools({request.spool_path, request.stanza, request.pg_path}));
+    if (const auto reading = WalReading::start(plan))
+        CHRONOS_TRY(add_what_the_wal_needs(request, *reading, cancel, plan));
+    return write_recovery_files(request, plan, Ownership(plan.manifest, request.pg_path),
+                                /*sync=*/false);
+}
+
 Result<RestoreResult> run_restore(const RestoreRequest& request, RestorePlan plan,
                                   const Cancellation& cancel, const ProgressReceiver& progress) {
     for (const std::string& note : plan.notes) log_info(note);

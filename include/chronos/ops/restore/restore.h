@@ -174,4 +174,10 @@ struct RestoreResult {
 Result<RestoreResult> run_restore(const RestoreRequest& request, RestorePlan plan,
                                   const Cancellation& cancel, const ProgressReceiver& progress);
 
+/// Only what run_restore() adds to the files of the backup: what recovery is told. For a data
+/// directory at `request.pg_path` that has them in another way, and is thrown away afterwards. Logs
+/// what the plan has to say; nothing is changed if it has a certain problem.
+Result<> prepare_recovery(const RestoreRequest& request, RestorePlan& plan,
+                          const Cancellation& cancel);
+
 }  // namespace chronos::ops::restore

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "chronos/base/given.h"
+#include "chronos/base/result.h"
+#include "chronos/repo/manifest.h"
+#include "chronos/repo/repository.h"
+
+namespace chronos::ops::mount {
+
+/// What this process mounts from here on is seen by it and by what it starts, and by nobody else.
+/// While there is one thread. Kinds: feature_not_supported, kernel.
+Result<> keep_mounts_to_myself();
+
+struct ScratchMountRequest {
+    repo::Repository repository;
+    std::string stanza;
+    std::string path;          ///< absolute; an existing, empty directory
+    std::string scratch_path;  ///< an empty directory, for what is written
+    std::string exec_id;
+    Given<std::uint64_t> cache_bytes;
+    Given<std::uint64_t> spool_bytes;
+    std::string spool_path;
+    Given<unsigned> process_max;
+    Given<std::chrono::milliseconds> io_timeout;
+};
+
+/// A backup as a data directory that a server can run in as soon as this is made: what it reads is
+/// fetched then and verified, what it writes is thrown away. Seen by this process and by those that
+/// it starts, after keep_mounts_to_myself(). It is served by threads of this object's own.
+///
+/// While it lives our expire leaves the backup alone.
+class ScratchMount {
+public:
+    /// Kinds: those of fuse::Session::mount. `manifest` has passed repo::validate_manifest() and
+    /// outlives it.
+    static Result<std::unique_ptr<ScratchMount>> make(const ScratchMountRequest& request,
+                                                      const repo::Manifest& manifest);
+    /// Takes it away, also from who has files of it open, who gets an error.
+    ~ScratchMount();
+    ScratchMount(const ScratchMount&) = delete;
+    ScratchMount& operator=(const ScratchMount&) = delete;
+
+    /// The data directory of a ScratchMountRequest::path.
+    static std::string data_of(const std::string& path);
+
+    struct Figures {
+        std::uint64_t fetches = 0;
+        std::uint64_t fetched_bytes = 0;
+        std::uint64_t failures = 0;
+    };
+    Figures figures() const;
+
+private:
+    struct State;
+    explicit ScratchMount(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace chronos::ops::mount
