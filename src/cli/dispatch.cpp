@@ -42,6 +42,7 @@ constexpr std::array kCommands{
     Verb{"help", run_help},
     Verb{"hold", run_hold},
     Verb{"info", run_info},
+    Verb{"look", run_look},
     Verb{"maintenance", run_maintenance},
     Verb{"mount", run_mount},
     Verb{"mounts", run_mounts},

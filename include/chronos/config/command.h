@@ -23,6 +23,7 @@ enum class CommandId {
     help,
     hold,
     info,
+    look,
     maintenance,
     mount,
     mounts,

@@ -107,6 +107,15 @@ inline constexpr std::array kCommands{
                 .quiet = true,
                 .details = "Without --stanza every stanza of every repository is listed. --set "
                            "adds the details of one backup, --output=json is for programs."},
+    CommandInfo{.id = CommandId::look,
+                .name = "look",
+                .summary = "Look at the cluster as it was, in a read-only server of the moment.",
+                .log_file = true,
+                .details = "Starts a server on the backup without restoring it: what it reads is "
+                           "fetched then, and verified. It recovers to the target of --type and "
+                           "--target, can be reached by a socket that is printed as a line for "
+                           "psql, and is gone with this command, which SIGINT or SIGTERM ends. See "
+                           "docs/look.md."},
     CommandInfo{.id = CommandId::maintenance,
                 .name = "maintenance",
                 .summary = "Tidy up what crashed processes left in a repository.",

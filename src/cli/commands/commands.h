@@ -20,6 +20,7 @@ Result<int> run_health(requests::Context& context);
 Result<int> run_help(requests::Context& context);
 Result<int> run_hold(requests::Context& context);
 Result<int> run_info(requests::Context& context);
+Result<int> run_look(requests::Context& context);
 Result<int> run_maintenance(requests::Context& context);
 Result<int> run_mount(requests::Context& context);
 Result<int> run_mounts(requests::Context& context);

@@ -1,9 +1,7 @@
-#include <pwd.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "chronos/base/log.h"
@@ -16,9 +14,9 @@
 #include "chronos/present/print.h"
 #include "chronos/requests/drill_records.h"
 #include "chronos/requests/repositories.h"
-#include "chronos/requests/restore_request.h"
 #include "chronos/requests/server_commands.h"
 #include "cli/commands/commands.h"
+#include "cli/commands/scratch_server.h"
 
 namespace chronos::cli {
 namespace {
@@ -56,47 +54,20 @@ Result<std::vector<Assertion>> read_assertions(const config::Config& config) {
     return assertions;
 }
 
-/// Who may be a superuser of the cluster: initdb takes the operating system's user.
-std::vector<std::string> likely_superusers(const config::Config& config) {
-    std::vector<std::string> users;
-    const auto add = [&](const std::string& user) {
-        if (!user.empty() && std::ranges::find(users, user) == users.end()) users.push_back(user);
-    };
-    add(config.get_string("pg1-user"));
-    if (const passwd* user = getpwuid(geteuid())) add(user->pw_name);
-    add("postgres");
-    return users;
-}
-
 Result<DrillRequest> drill_request(const requests::Context& context) {
     const config::Config& config = context.config;
-    DrillRequest request;
-    request.stanza = config.stanza();
-    request.scratch_parent = config.get_string("drill-path");
+    DrillRequest request = scratch_server(context);
     request.to = config.get_string("to");
     request.keep = config.get_bool("keep");
-    request.port = static_cast<unsigned>(config.get_int("port"));
-    request.bin_path = config.get_string("bin-path");
-    // "make install" puts this program where those of the server are.
-    request.own_path = context.program.substr(0, context.program.rfind('/'));
-    request.preload = config.get_string("preload");
-    request.settings = config.get_hash("setting");
-    request.database = config.get_string("pg1-database");
-    request.users = likely_superusers(config);
     request.assertions = CHRONOS_TRY(read_assertions(config));
     request.commands = config.get_list("exec");
     request.amcheck = config.get_bool("amcheck");
-    request.recovery_timeout = config.get_time("recovery-timeout");
-    request.query_timeout = config.get_time("db-timeout");
     return request;
 }
 
-Result<> check_type(const config::Config& config) {
-    const std::string type = config.get_string("type");
-    if (type == "none" || type == "preserve" || type == "standby")
-        return Error(ErrorKind::option_invalid_value,
-                     "'" + type + "' is not allowed for 'type' option of a drill")
-            .with_hint("A drill has an end: default, immediate, time, lsn, name or xid.");
+Result<> check_type(const requests::Context& context) {
+    const config::Config& config = context.config;
+    CHRONOS_TRY(check_scratch_type(context, "a drill"));
     if (config.get_bool("marker") && (config.has("type") || config.get_string("set") != "latest"))
         return Error(ErrorKind::option_invalid,
                      "option 'marker' not valid with options 'type' and 'set'")
@@ -115,15 +86,6 @@ Result<std::string> write_marker(requests::Context& context) {
                                .archive_timeout = config.get_time("archive-timeout")};
     CHRONOS_TRY(flows::write_marker(*connection, marker, context.cancel));
     return marker.name;
-}
-
-/// As the options say.
-Result<ops::restore::RestoreRequest> restore_for_drill(const requests::Context& context,
-                                                       const std::string& pg_path,
-                                                       const std::string& spool_path) {
-    auto request = CHRONOS_TRY(requests::restore_request(context));
-    request.restore_command = requests::make_restore_command(context, pg_path, spool_path);
-    return request;
 }
 
 Result<> print_report(const config::Config& config, const DrillReport& report,
@@ -162,11 +124,11 @@ enum class Answers { shown, withheld };
 Result<int> drill(requests::Context& context, Answers answers) {
     const config::Config& config = context.config;
     if (config.get_bool("list")) return list_drills(context);
-    CHRONOS_TRY(check_type(config));
+    CHRONOS_TRY(check_type(context));
     flows::DrillRequest request{
         .drill = CHRONOS_TRY(drill_request(context)),
         .restore = [&](const std::string& pg_path, const std::string& spool_path) {
-            return restore_for_drill(context, pg_path, spool_path);
+            return scratch_restore(context, pg_path, spool_path);
         }};
     CHRONOS_TRY(ops::drill::check_place(request.drill));
     if (config.get_bool("marker")) request.marker = CHRONOS_TRY(write_marker(context));

@@ -114,6 +114,111 @@ private:
 
 }  // namespace
 
+namespace {
+
+/// What is done before there is a directory.
+Result<> prepare(const DrillRequest& request) {
+    CHRONOS_TRY(refuse_root());
+    CHRONOS_TRY(check_settings(request));
+    CHRONOS_TRY(check_place(request));
+    if (const auto swept = sweep(request.scratch_parent, /*dry_run=*/false); !swept)
+        log_warn(swept.error().text());
+    return {};
+}
+
+/// Whether it is still on its way to the target.
+Result<bool> is_on_its_way(db::Connection& connection) {
+    const db::Rows rows =
+        CHRONOS_TRY(connection.query("SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN "
+                                     "NOT pg_catalog.pg_is_wal_replay_paused() ELSE false END"));
+    return rows.at(0).at(0) == "t";
+}
+
+/// Of transactions that the target cuts off: who drops a table has it to himself, and whom he keeps
+/// waiting until his commit would wait for ever where recovery stands still in front of that.
+Result<bool> has_locks_of_the_past(db::Connection& connection) {
+    const db::Rows rows = CHRONOS_TRY(connection.query(
+        "SELECT count(*) > 0 FROM pg_catalog.pg_locks WHERE granted AND "
+        "mode = 'AccessExclusiveLock' AND pid IN (SELECT pid FROM pg_catalog.pg_stat_activity "
+        "WHERE backend_type = 'startup')"));
+    return rows.at(0).at(0) == "t";
+}
+
+Result<bool> is_recovering(db::Connection& connection) {
+    const db::Rows rows = CHRONOS_TRY(connection.query("SELECT pg_catalog.pg_is_in_recovery()"));
+    return rows.at(0).at(0) == "t";
+}
+
+Result<Look> come_to_target(const DrillRequest& request, DrillServer& server,
+                            const ProgressReceiver& progress, const Cancellation& cancel) {
+    CHRONOS_TRY(server.wait(progress, cancel));
+    const Deadline deadline(request.recovery_timeout);
+    const auto connection = CHRONOS_TRY(server.connect(request.database, cancel));
+    for (bool opening = false;;) {
+        const auto on_its_way = is_on_its_way(*connection);
+        if (!on_its_way) {
+            // It has ended at the target that it did not find: its log says so.
+            CHRONOS_TRY(cancel.sleep(std::chrono::milliseconds(500)));
+            CHRONOS_TRY(server.check_alive());
+            return on_its_way.error();
+        }
+        if (!*on_its_way) {
+            const bool stopped = CHRONOS_TRY(is_recovering(*connection));
+            if (!stopped || !CHRONOS_TRY(has_locks_of_the_past(*connection))) break;
+            // It opens then, and those transactions never were.
+            if (!opening) {
+                log_info("transactions that end behind the target have locks: the server opens");
+                CHRONOS_TRY(connection->query("SELECT pg_catalog.pg_wal_replay_resume()"));
+            }
+            opening = true;
+        }
+        if (deadline.passed())
+            return Error(ErrorKind::archive_timeout,
+                         "the server did not come to its target within " +
+                             std::to_string(request.recovery_timeout->count() / 1000) + "s")
+                .with_hint("--recovery-timeout allows it more.");
+        CHRONOS_TRY(cancel.sleep(std::chrono::milliseconds(50)));
+    }
+    Look look;
+    look.user = server.superuser();
+    look.database = request.database;
+    look.port = request.port;
+    look.recovering = CHRONOS_TRY(is_recovering(*connection));
+    return look;
+}
+
+/// Until it is asked to end.
+Result<> stay(DrillServer& server, const Cancellation& cancel) {
+    while (cancel.sleep(std::chrono::milliseconds(200))) CHRONOS_TRY(server.check_alive());
+    return {};
+}
+
+}  // namespace
+
+Result<> run_look(const DrillRequest& request, const Show& show,
+                  const std::function<Result<>(const Look&)>& ready,
+                  const ProgressReceiver& progress, const Cancellation& cancel) {
+    CHRONOS_TRY(prepare(request));
+    const Stopwatch watch;
+    const auto directory =
+        CHRONOS_TRY(ScratchDirectory::create(request.scratch_parent, "", request.stanza));
+    const Scratch& scratch = directory.scratch();
+    CHRONOS_TRY(check_socket_path(scratch));
+    forget_server_of_environment();
+    RestoredBackup backup;
+    const std::shared_ptr<void> shown = CHRONOS_TRY(show(scratch, backup));
+    DrillServer server =
+        CHRONOS_TRY(DrillServer::start(request, scratch, backup, DrillServer::Use::look));
+    Look look = CHRONOS_TRY(come_to_target(request, server, progress, cancel));
+    look.backup = backup;
+    look.socket = scratch.socket();
+    look.seconds = watch.seconds();
+    CHRONOS_TRY(ready(look));
+    const Result<> stayed = stay(server, cancel);
+    server.stop();
+    return stayed;
+}
+
 Result<> check_place(const DrillRequest& request) {
     for (const auto& [option, path] :
          {std::pair{"drill-path", request.scratch_parent}, std::pair{"--to", request.to}}) {
@@ -129,11 +234,7 @@ Result<> check_place(const DrillRequest& request) {
 
 Result<DrillReport> run_drill(const DrillRequest& request, const Restore& restore,
                               const ProgressReceiver& progress, const Cancellation& cancel) {
-    CHRONOS_TRY(refuse_root());
-    CHRONOS_TRY(check_settings(request));
-    CHRONOS_TRY(check_place(request));
-    if (const auto swept = sweep(request.scratch_parent, /*dry_run=*/false); !swept)
-        log_warn(swept.error().text());
+    CHRONOS_TRY(prepare(request));
     auto directory =
         CHRONOS_TRY(ScratchDirectory::create(request.scratch_parent, request.to, request.stanza));
     CHRONOS_TRY(check_socket_path(directory.scratch()));

@@ -109,14 +109,16 @@ void add_wal_sizes(const ClusterTraits& cluster,
 
 /// Files that the server reads, in place of those that came with the backup.
 Result<> write_configuration(const DrillRequest& request, const Scratch& scratch,
-                             const std::string& programs, const RestoredBackup& backup) {
+                             const std::string& programs, const RestoredBackup& backup,
+                             DrillServer::Use use) {
     const std::string auto_conf = scratch.data() + "/postgresql.auto.conf";
     CHRONOS_TRY(os::write_whole(auto_conf, recovery_part(read_file(auto_conf))));
     CHRONOS_TRY(os::write_whole(scratch.path + "/pg_hba.conf", "local all all trust\n"));
     CHRONOS_TRY(os::write_whole(scratch.path + "/pg_ident.conf", ""));
-    CHRONOS_TRY(
-        os::write_whole(scratch.path + "/server.conf",
-                        server_settings(request, scratch, traits_of(backup, programs, scratch))));
+    const ClusterTraits traits = traits_of(backup, programs, scratch);
+    std::string settings = server_settings(request, scratch, traits);
+    if (use == DrillServer::Use::look) settings += look_settings(traits, backup.required_settings);
+    CHRONOS_TRY(os::write_whole(scratch.path + "/server.conf", settings));
     if (mkdir(scratch.socket().c_str(), 0700) != 0)
         return system_error(ErrorKind::path_create,
                             "unable to create path '" + scratch.socket() + "'", errno);
@@ -235,6 +237,20 @@ std::string server_settings(const DrillRequest& request, const Scratch& scratch,
     return text;
 }
 
+std::string look_settings(const ClusterTraits& cluster,
+                          const std::map<std::string, std::uint64_t>& required) {
+    std::map<std::string, std::uint64_t> values = {
+        {"max_connections", 20},
+        {"max_worker_processes", 4},
+        {"max_prepared_transactions", cluster.prepared_max}};
+    for (const auto& [name, value] : required) values[name] = std::max(values[name], value);
+    std::string text = "hot_standby = on\ndefault_transaction_read_only = on\n";
+    // It asks for pages that the next record is about to bring whole.
+    if (cluster.major >= 15) text += "recovery_prefetch = off\n";
+    for (const auto& [name, value] : values) text += name + " = " + std::to_string(value) + "\n";
+    return text;
+}
+
 Result<> check_settings(const DrillRequest& request) {
     // Where the server keeps its files, and what is written after these.
     constexpr std::array kFixed = {"data_directory",
@@ -318,10 +334,10 @@ std::uint64_t count_restored_segments(const std::string& log) {
 }
 
 Result<DrillServer> DrillServer::start(const DrillRequest& request, const Scratch& scratch,
-                                       const RestoredBackup& backup) {
+                                       const RestoredBackup& backup, Use use) {
     std::string programs =
         CHRONOS_TRY(find_programs(backup.pg_version, request.bin_path, request.own_path));
-    CHRONOS_TRY(write_configuration(request, scratch, programs, backup));
+    CHRONOS_TRY(write_configuration(request, scratch, programs, backup, use));
     log_info("start " + programs + "/postgres in '" + scratch.data() + "', socket in '" +
              scratch.socket() + "'");
     // A postmaster stops at once by SIGQUIT.
@@ -339,6 +355,11 @@ Error DrillServer::ended_early(int status) const {
     const std::string reason = last_failure(read_file(scratch_.log()));
     return {ErrorKind::runtime, "the restored server ended with " + os::describe_status(status) +
                                     (reason.empty() ? "" : ": " + printable(reason, 1024))};
+}
+
+Result<> DrillServer::check_alive() {
+    if (const auto status = child_.ended()) return ended_early(*status);
+    return {};
 }
 
 Result<> DrillServer::wait(const ProgressReceiver& progress, const Cancellation& cancel) {

@@ -30,6 +30,10 @@ struct ClusterTraits {
 /// archives, connects, vacuums or preloads.
 std::string server_settings(const DrillRequest& request, const Scratch& scratch,
                             const ClusterTraits& cluster);
+/// What comes behind that of a server which is asked while it recovers, with what it must have at
+/// least as high as the cluster had.
+std::string look_settings(const ClusterTraits& cluster,
+                          const std::map<std::string, std::uint64_t>& required);
 /// Settings of the request that would undo what keeps a drill harmless: kind option_invalid_value.
 Result<> check_settings(const DrillRequest& request);
 
@@ -45,11 +49,13 @@ std::uint64_t count_restored_segments(const std::string& log);
 /// A server on a scratch directory, which ends with this object, and with this process.
 class DrillServer {
 public:
+    /// What it is for: a drill waits for the end of its recovery, a look asks it meanwhile.
+    enum class Use { drill, look };
     static Result<DrillServer> start(const DrillRequest& request, const Scratch& scratch,
-                                     const RestoredBackup& backup);
+                                     const RestoredBackup& backup, Use use = Use::drill);
 
-    /// Until it is out of recovery and answers. Kinds runtime (it ended; the message is from its
-    /// log), archive_timeout (deadline), cancelled.
+    /// Until it is out of recovery and answers; of a look, until it answers. Kinds runtime (it
+    /// ended; the message is from its log), archive_timeout (deadline), cancelled.
     Result<> wait(const ProgressReceiver& progress, const Cancellation& cancel);
     /// As superuser: the first of the request's users that exists.
     Result<std::unique_ptr<db::Connection>> connect(const std::string& database,
@@ -59,6 +65,8 @@ public:
                                                        const Cancellation& cancel) const;
     /// A fast shutdown, an immediate one if that takes longer than some seconds.
     void stop();
+    /// Kind runtime, with what its log says, if it has ended.
+    Result<> check_alive();
     const std::string& superuser() const { return superuser_; }
     /// For a shell: starts the server of a kept directory.
     std::string start_command() const;

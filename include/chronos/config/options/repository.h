@@ -11,8 +11,8 @@ inline constexpr std::array kRepositoryOptions{
     Option{.name = "repo",
            .type = Type::integer,
            .section = Section::command_line,
-           .commands = drill | archive_get | annotate | backup | expire | health | hold | info |
-                       maintenance | mount | rekey | repair | restore | repo_get | repo_ls |
+           .commands = look | drill | archive_get | annotate | backup | expire | health | hold |
+                       info | maintenance | mount | rekey | repair | restore | repo_get | repo_ls |
                        repo_usage | stanza_delete | unhold | verify,
            .minimum = 1,
            .maximum = 256,
@@ -74,7 +74,8 @@ inline constexpr std::array kRepositoryOptions{
            .type = Type::string,
            .group = Group::repo,
            .section = Section::command_line,
-           .commands = drill | archive_get | info | mount | restore | repo_get | repo_ls | verify,
+           .commands =
+               look | drill | archive_get | info | mount | restore | repo_get | repo_ls | verify,
            .depends_on = "repo",
            .summary = "read a versioned object store as of this time"},
     Option{.name = "repo-type",

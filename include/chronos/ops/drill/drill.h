@@ -66,6 +66,9 @@ struct RestoredBackup {
     std::uint64_t size_bytes = 0;
     std::uint64_t file_count = 0;
     std::uint64_t wal_segments = 0;  ///< expected to be replayed
+    /// What a server that takes sessions while it recovers must have at least as high as the
+    /// cluster had, by name.
+    std::map<std::string, std::uint64_t> required_settings = {};
 };
 
 /// Directories of a drill, all below one.
@@ -73,6 +76,10 @@ struct Scratch {
     std::string path;
     std::string data() const { return path + "/data"; }
     std::string tablespaces() const { return path + "/tablespaces"; }
+    /// Of a look: where the backup is seen, which has the data directory in it, and where what the
+    /// server writes is kept.
+    std::string mount() const { return path + "/mount"; }
+    std::string written() const { return path + "/written"; }
     std::string spool() const { return path + "/spool"; }
     std::string lock() const { return path + "/lock"; }
     std::string socket() const { return path + "/socket"; }
@@ -136,6 +143,30 @@ Result<> check_place(const DrillRequest& request);
 /// Forks: to be called from the main thread, which must live as long as the server does.
 Result<DrillReport> run_drill(const DrillRequest& request, const Restore& restore,
                               const ProgressReceiver& progress, const Cancellation& cancel);
+
+/// A server that somebody looks at.
+struct Look {
+    RestoredBackup backup;
+    std::string socket;  ///< the directory of its socket
+    unsigned port = 0;
+    std::string user;  ///< a superuser of it
+    std::string database;
+    bool recovering = false;  ///< stopped at its target; else it came to the end of the WAL
+    double seconds = 0;       ///< from the beginning to here
+};
+
+/// Puts a data directory to scratch.data() in whatever way, with the WAL to be fetched by
+/// restore_command and recovery_target_action = pause; what it returns keeps it there, and goes
+/// before the scratch directory does.
+using Show =
+    std::function<Result<std::shared_ptr<void>>(const Scratch& scratch, RestoredBackup& backup)>;
+
+/// A server as a drill has it, that takes sessions while it recovers, which can only read, until
+/// `cancel` is requested, which is success; `ready` is called once it has come to its target. Of
+/// the request the questions are not asked. Kinds: those of a drill, runtime if the server ends.
+Result<> run_look(const DrillRequest& request, const Show& show,
+                  const std::function<Result<>(const Look&)>& ready,
+                  const ProgressReceiver& progress, const Cancellation& cancel);
 
 /// Removes what dead drills of this user left in `scratch_parent`, and stops servers that outlived
 /// them; returns their directories. Touches nothing without our marker.

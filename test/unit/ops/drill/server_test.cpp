@@ -46,6 +46,26 @@ TEST(DrillServer, ArchivesListensConnectsAndPreloadsNothing) {
               "'off'");
 }
 
+// A standby that has less than its primary had takes no sessions; one that has a session may not
+// write.
+TEST(DrillServer, ThatIsLookedAtTakesSessionsThatReadWhileItRecovers) {
+    DrillRequest request = plain_request();
+    request.settings = {{"default_transaction_read_only", "off"}, {"max_connections", "30"}};
+    const auto settings = [&](unsigned major) {
+        return server_settings(request, {"/scratch"}, {major, 7}) +
+               look_settings({major, 7}, {{"max_connections", 300}, {"max_wal_senders", 12}});
+    };
+    EXPECT_EQ(setting_of(settings(15), "hot_standby"), "on");
+    EXPECT_EQ(setting_of(settings(15), "default_transaction_read_only"), "on");
+    EXPECT_EQ(setting_of(settings(15), "max_connections"), "300");
+    EXPECT_EQ(setting_of(settings(15), "max_wal_senders"), "12");
+    EXPECT_EQ(setting_of(settings(15), "max_prepared_transactions"), "7");
+    EXPECT_EQ(setting_of(settings(15), "max_worker_processes"), "4");
+    EXPECT_EQ(setting_of(settings(15), "archive_mode"), "'off'");
+    EXPECT_EQ(setting_of(settings(15), "recovery_prefetch"), "off");
+    EXPECT_EQ(setting_of(settings(14), "recovery_prefetch"), "(none)");
+}
+
 TEST(DrillServer, StartsWhateverTheSizeOfASegmentIs) {
     constexpr std::uint64_t kMiB = 1024 * 1024;
     const auto value = [](const char* name, std::uint64_t segment_mib) {

@@ -1,0 +1,59 @@
+#include "chronos/flows/look.h"
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "chronos/present/print.h"
+#include "cli/commands/commands.h"
+#include "cli/commands/scratch_server.h"
+
+namespace chronos::cli {
+namespace {
+
+ops::mount::ScratchMountRequest mount_limits(const config::Config& config) {
+    ops::mount::ScratchMountRequest request;
+    request.exec_id = config.get_string("exec-id");
+    request.cache_bytes = config.get_size("mount-cache-size");
+    request.spool_bytes = config.get_size("mount-spool-size");
+    const char* const scratch = std::getenv("TMPDIR");
+    request.spool_path = scratch == nullptr || *scratch == '\0' ? "/var/tmp" : scratch;
+    request.process_max = static_cast<unsigned>(config.get_int("process-max"));
+    request.io_timeout = config.get_time("io-timeout");
+    return request;
+}
+
+std::string lines_of(const ops::drill::Look& look) {
+    char seconds[32];
+    std::snprintf(seconds, sizeof seconds, "%.1f", look.seconds);
+    std::string text =
+        "backup " + look.backup.label + " of repo" + std::to_string(look.backup.repo_key) + ", ";
+    if (look.backup.type == "default")
+        text += "recovered to the end of the WAL";
+    else if (look.backup.target.empty())
+        text += "as soon as it was consistent";
+    else
+        text += "recovered to " + look.backup.type + " '" + look.backup.target + "'";
+    return text + ", read-only, after " + seconds + " s\npsql -h " + look.socket + " -p " +
+           std::to_string(look.port) + " -U " + look.user + " " + look.database +
+           "\nEnd it with Ctrl-C, or SIGTERM to this process.\n";
+}
+
+}  // namespace
+
+Result<int> run_look(requests::Context& context) {
+    // Before there is a second thread.
+    CHRONOS_TRY(check_scratch_type(context, "a look"));
+    CHRONOS_TRY(ops::mount::keep_mounts_to_myself());
+    flows::LookRequest request{.server = scratch_server(context),
+                               .restore =
+                                   [&](const std::string& pg_path, const std::string& spool_path) {
+                                       return scratch_restore(context, pg_path, spool_path);
+                                   },
+                               .mount = mount_limits(context.config)};
+    CHRONOS_TRY(flows::run_look(
+        request, [](const ops::drill::Look& look) { return present::print_text(lines_of(look)); },
+        context.progress, context.cancel));
+    return 0;
+}
+
+}  // namespace chronos::cli

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+
+#include "chronos/ops/drill/drill.h"
+#include "chronos/ops/restore/restore.h"
+#include "chronos/requests/context.h"
+
+namespace chronos::cli {
+
+/// What drills and looks have in common: the server, without questions to it.
+ops::drill::DrillRequest scratch_server(const requests::Context& context);
+
+/// The restore that the options say, with the WAL for a data directory and a spool elsewhere.
+Result<ops::restore::RestoreRequest> scratch_restore(const requests::Context& context,
+                                                     const std::string& pg_path,
+                                                     const std::string& spool_path);
+
+/// Kind option_invalid_value for a recovery that has no end; `what` is "a drill".
+Result<> check_scratch_type(const requests::Context& context, const std::string& what);
+
+}  // namespace chronos::cli
