@@ -103,10 +103,13 @@ void change(fuse_req_t request, Work work) {
     answer_by(served_by(request).writable, request, work);
 }
 
-/// The end of the mount waits for nobody either.
+/// The end of the mount waits for nobody either. A server is sent signals all the time, and takes
+/// it that none of them cuts off what it reads from a disk: one that may be written is as one.
 Interrupted interrupted_by(fuse_req_t request) {
-    return [request] {
-        return fuse_req_interrupted(request) != 0 || served_by(request).cancel->requested();
+    const bool is_for_signals = served_by(request).writable == nullptr;
+    return [request, is_for_signals] {
+        return served_by(request).cancel->requested() ||
+               (is_for_signals && fuse_req_interrupted(request) != 0);
     };
 }
 
@@ -446,6 +449,18 @@ bool write_line(const char* path, const std::string& line) {
 
 }  // namespace
 
+Result<> check_usable() {
+    CHRONOS_TRY(check_device());
+    try {
+        fuse_set_log_func(receive_message);
+    } catch (const std::runtime_error& missing) {
+        return Error(ErrorKind::feature_not_supported,
+                     std::string("unable to mount: ") + missing.what())
+            .with_hint("Install package 'fuse3'.");
+    }
+    return {};
+}
+
 Result<> keep_mounts_to_myself() {
     const uid_t user = geteuid();
     const gid_t group = getegid();
@@ -558,17 +573,10 @@ Result<std::unique_ptr<Session>> Session::mount(WritableFileSystem& files,
 
 Result<std::unique_ptr<Session>> Session::mount(FileSystem& files, WritableFileSystem* writable,
                                                 const MountRequest& request) {
-    CHRONOS_TRY(check_device());
+    CHRONOS_TRY(check_usable());
     auto state = std::make_unique<State>();
     state->served.files = &files;
     state->served.writable = writable;
-    try {
-        fuse_set_log_func(receive_message);
-    } catch (const std::runtime_error& missing) {
-        return Error(ErrorKind::feature_not_supported,
-                     std::string("unable to mount: ") + missing.what())
-            .with_hint("Install package 'fuse3'.");
-    }
     std::vector<std::string> arguments{"chronos"};
     std::string place = request.path;
     os::FileDescriptor device;

@@ -38,7 +38,8 @@ struct Totals {
     std::uint64_t free_bytes = 0;
 };
 
-/// Whether nobody waits for the answer any more: who reads was sent a signal.
+/// Whether nobody waits for the answer any more: the mount ends, or who reads what cannot be
+/// written was sent a signal.
 using Interrupted = std::function<bool()>;
 
 /// What can be asked of a mounted tree, which by itself never changes. Each answers 0 or an errno;

@@ -22,6 +22,10 @@ struct MountRequest {
     bool by_myself = false;
 };
 
+/// Whether this machine has file systems of users, and this user may make one: what there is to say
+/// before anything is done for it. Kinds and hints of Session::mount.
+Result<> check_usable();
+
 /// What this process mounts from here on is seen by it and by what it starts, by nobody else, and
 /// is gone with the last of them, however they end. Needs no privilege where the system lets its
 /// users have namespaces of their own. While there is one thread. Kinds: feature_not_supported,

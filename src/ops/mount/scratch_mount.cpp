@@ -40,6 +40,7 @@ ContentLimits limits_of(const ScratchMountRequest& request) {
 }  // namespace
 
 Result<> keep_mounts_to_myself() {
+    CHRONOS_TRY(fuse::check_usable());
     return fuse::keep_mounts_to_myself();
 }
 

@@ -13,7 +13,8 @@
 namespace chronos::ops::mount {
 
 /// What this process mounts from here on is seen by it and by what it starts, and by nobody else.
-/// While there is one thread. Kinds: feature_not_supported, kernel.
+/// While there is one thread, and before anything is done for a mount: what keeps this user from
+/// having one is said here. Kinds: feature_not_supported, access, kernel.
 Result<> keep_mounts_to_myself();
 
 struct ScratchMountRequest {
