@@ -24,12 +24,17 @@ using ops::restore::RestoreRequest;
 
 /// What a look shows, in the order in which it is made.
 struct Shown {
-    RestorePlan plan;
-    std::unique_ptr<ScratchMount> mount;
+    std::string& last_failure;  ///< what could not be fetched
+    RestorePlan plan = {};
+    std::unique_ptr<ScratchMount> mount = nullptr;
 
+    explicit Shown(std::string& last_failure_) : last_failure(last_failure_) {}
+    Shown(const Shown&) = delete;
+    Shown& operator=(const Shown&) = delete;
     ~Shown() {
         if (mount == nullptr) return;
         const ScratchMount::Figures figures = mount->figures();
+        last_failure = figures.last_failure;
         log_info("the look ends: " + format_size(figures.fetched_bytes) + " in " +
                  std::to_string(figures.fetches) + " fetches, " + std::to_string(figures.failures) +
                  " failures");
@@ -72,8 +77,8 @@ void require_settings(const RestorePlan& plan, RestoredBackup& backup) {
             std::max(settings[i].standard, plan.required_parameters.values[i]);
 }
 
-Result<std::shared_ptr<void>> show(const LookRequest& look, const Scratch& scratch,
-                                   RestoredBackup& backup, const Cancellation& cancel) {
+Result<> show(const LookRequest& look, const Scratch& scratch, RestoredBackup& backup,
+              const Cancellation& cancel, Shown& shown) {
     for (const std::string& path : {scratch.mount(), scratch.written()})
         CHRONOS_TRY(make_directory(path));
     const std::string data = ScratchMount::data_of(scratch.mount());
@@ -81,8 +86,7 @@ Result<std::shared_ptr<void>> show(const LookRequest& look, const Scratch& scrat
         return system_error(ErrorKind::path_create, "make link '" + scratch.data() + "'", errno);
     const RestoreRequest request =
         restore_shown(CHRONOS_TRY(look.restore(data, scratch.spool())), scratch, data);
-    auto shown = std::make_shared<Shown>();
-    RestorePlan& plan = shown->plan;
+    RestorePlan& plan = shown.plan;
     plan = CHRONOS_TRY(ops::restore::plan_restore(request));
     // Estimates of the room that a copy needs.
     std::erase_if(plan.problems, [](const auto& problem) { return !problem.certain; });
@@ -92,10 +96,10 @@ Result<std::shared_ptr<void>> show(const LookRequest& look, const Scratch& scrat
     mount.stanza = request.stanza;
     mount.path = scratch.mount();
     mount.scratch_path = scratch.written();
-    shown->mount = CHRONOS_TRY(ScratchMount::make(mount, plan.manifest));
+    shown.mount = CHRONOS_TRY(ScratchMount::make(mount, plan.manifest));
     CHRONOS_TRY(ops::restore::prepare_recovery(request, plan, cancel));
     require_settings(plan, backup);
-    return std::shared_ptr<void>(std::move(shown));
+    return {};
 }
 
 }  // namespace
@@ -103,12 +107,27 @@ Result<std::shared_ptr<void>> show(const LookRequest& look, const Scratch& scrat
 Result<> run_look(const LookRequest& request,
                   const std::function<Result<>(const ops::drill::Look&)>& ready,
                   const ProgressReceiver& progress, const Cancellation& cancel) {
-    return ops::drill::run_look(
-        request.server,
-        [&](const Scratch& scratch, RestoredBackup& backup) {
-            return show(request, scratch, backup, cancel);
+    std::string last_failure;
+    std::weak_ptr<Shown> now;
+    ops::drill::DrillRequest server = request.server;
+    server.check_data = [&]() -> Result<> {
+        const std::shared_ptr<Shown> shown = now.lock();
+        return shown == nullptr ? Result<>() : shown->mount->check();
+    };
+    const Result<> looked = ops::drill::run_look(
+        server,
+        [&](const Scratch& scratch, RestoredBackup& backup) -> Result<std::shared_ptr<void>> {
+            const auto shown = std::make_shared<Shown>(last_failure);
+            CHRONOS_TRY(show(request, scratch, backup, cancel, *shown));
+            now = shown;
+            return std::shared_ptr<void>(shown);
         },
         ready, progress, cancel);
+    // All that the server knows of it is an I/O error.
+    if (!looked && !last_failure.empty() && looked.error().kind() != ErrorKind::cancelled)
+        return Error(looked.error())
+            .with_hint("The last file that could not be read: " + last_failure);
+    return looked;
 }
 
 }  // namespace chronos::flows

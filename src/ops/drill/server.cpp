@@ -358,6 +358,7 @@ Error DrillServer::ended_early(int status) const {
 }
 
 Result<> DrillServer::check_alive() {
+    if (request_.check_data) CHRONOS_TRY(request_.check_data());
     if (const auto status = child_.ended()) return ended_early(*status);
     return {};
 }
@@ -366,7 +367,7 @@ Result<> DrillServer::wait(const ProgressReceiver& progress, const Cancellation&
     const Deadline deadline(request_.recovery_timeout);
     Progress now{"recover", 0, 0, segments_, 0};
     for (unsigned round = 0; !is_ready(scratch_.data()); ++round) {
-        if (const auto status = child_.ended()) return ended_early(*status);
+        CHRONOS_TRY(check_alive());
         if (deadline.passed())
             return Error(ErrorKind::archive_timeout,
                          "the restored server did not finish its recovery within " +

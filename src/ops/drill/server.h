@@ -65,7 +65,7 @@ public:
                                                        const Cancellation& cancel) const;
     /// A fast shutdown, an immediate one if that takes longer than some seconds.
     void stop();
-    /// Kind runtime, with what its log says, if it has ended.
+    /// Kind runtime, with what its log says, if it has ended; what DrillRequest::check_data says.
     Result<> check_alive();
     const std::string& superuser() const { return superuser_; }
     /// For a shell: starts the server of a kept directory.

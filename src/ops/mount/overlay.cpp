@@ -7,7 +7,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <utility>
-#include <vector>
+
+#include "chronos/base/log.h"
 
 namespace chronos::ops::mount {
 namespace {
@@ -105,6 +106,19 @@ Overlay::Overlay(const repo::Manifest& manifest, ReadBackup read_backup,
 }
 
 Overlay::~Overlay() = default;
+
+void Overlay::lose(int error) {
+    if (int none = 0; lost_.compare_exchange_strong(none, error))
+        log(LogLevel::error, check().error().text());
+}
+
+Result<> Overlay::check() const {
+    const int error = lost_;
+    if (error == 0) return {};
+    return system_error(ErrorKind::file_write,
+                        "unable to keep in '" + scratch_path_ + "' what the server has written",
+                        error);
+}
 
 std::string Overlay::sparse_path(fuse::NodeId id) const {
     return scratch_path_ + "/" + std::to_string(id);
@@ -378,31 +392,32 @@ int Overlay::rename(fuse::NodeId directory, std::string_view name, fuse::NodeId 
     return 0;
 }
 
+int Overlay::find_file(fuse::NodeId id, std::shared_ptr<OverlayFile>& file, bool written) {
+    const std::lock_guard lock(mutex_);
+    const NodePointer node = find(id);
+    if (node == nullptr) return ENOENT;
+    if (node->file == nullptr) return EISDIR;
+    if (lost_ != 0) return EIO;
+    if (written) node->modified = unix_now();
+    file = node->file;
+    return 0;
+}
+
 int Overlay::read(fuse::NodeId id, std::uint64_t offset, std::size_t size,
                   const fuse::Interrupted& interrupted, std::string& content) {
     std::shared_ptr<OverlayFile> file;
-    {
-        const std::lock_guard lock(mutex_);
-        const NodePointer node = find(id);
-        if (node == nullptr) return ENOENT;
-        if (node->file == nullptr) return EISDIR;
-        file = node->file;
-    }
+    if (const int error = find_file(id, file, /*written=*/false); error != 0) return error;
     return file->read(offset, size, interrupted, content);
 }
 
 int Overlay::write(fuse::NodeId id, std::uint64_t offset, std::string_view content,
                    const fuse::Interrupted& interrupted) {
     std::shared_ptr<OverlayFile> file;
-    {
-        const std::lock_guard lock(mutex_);
-        const NodePointer node = find(id);
-        if (node == nullptr) return ENOENT;
-        if (node->file == nullptr) return EISDIR;
-        node->modified = unix_now();
-        file = node->file;
-    }
-    return file->write(offset, content, interrupted);
+    if (const int error = find_file(id, file, /*written=*/true); error != 0) return error;
+    const int error = file->write(offset, content, interrupted);
+    // Interrupted: the mount ends, and all that was written with it.
+    if (error != 0 && error != EINTR) lose(error);
+    return error;
 }
 
 int Overlay::change(fuse::NodeId id, const fuse::Change& change, fuse::Attributes& now) {

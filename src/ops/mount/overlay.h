@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -8,6 +9,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "chronos/base/result.h"
 #include "chronos/fuse/file_system.h"
 #include "chronos/repo/manifest.h"
 #include "ops/mount/overlay_file.h"
@@ -25,6 +27,10 @@ namespace chronos::ops::mount {
 ///
 /// Files are told apart by what they are and not by their names: one that is made under the name of
 /// a former one is a new one, and one that is renamed stays what it is.
+///
+/// The kernel gathers what is written, and tells nobody but who syncs that it could not be kept, as
+/// on a full disk: who reads it later would find what had been there before. So from then on every
+/// file is EIO, and check() says why.
 class Overlay final : public fuse::WritableFileSystem {
 public:
     /// A range of a file of the manifest, which lies in it: 0 or an errno.
@@ -41,6 +47,9 @@ public:
     Overlay(const repo::Manifest& manifest, ReadBackup read_backup, const std::string& mount_path,
             std::string scratch_path);
     ~Overlay() override;
+
+    /// Kind file_write, if something that was written is lost.
+    Result<> check() const;
 
     int lookup(fuse::NodeId directory, std::string_view name, fuse::Attributes& found) override;
     int attributes(fuse::NodeId node, fuse::Attributes& found) override;
@@ -85,6 +94,8 @@ private:
     Node& directory_of(Node& root, std::string_view path, mode_t mode);
     std::string sparse_path(fuse::NodeId id) const;
     fuse::Attributes attributes_of(const Node& node) const;
+    int find_file(fuse::NodeId id, std::shared_ptr<OverlayFile>& file, bool written);
+    void lose(int error);
 
     const ReadBackup read_backup_;
     const std::string scratch_path_;
@@ -95,6 +106,7 @@ private:
     std::unordered_map<fuse::NodeId, NodePointer> nodes_;
     fuse::NodeId last_id_ = 0;
     std::uint64_t backup_bytes_ = 0;
+    std::atomic<int> lost_{0};  ///< what kept something that was written from being kept
 };
 
 }  // namespace chronos::ops::mount

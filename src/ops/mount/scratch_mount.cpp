@@ -99,7 +99,11 @@ Result<std::unique_ptr<ScratchMount>> ScratchMount::make(const ScratchMountReque
 
 ScratchMount::Figures ScratchMount::figures() const {
     const ContentFigures figures = state_->content.figures();
-    return {figures.fetches, figures.fetched_bytes, figures.failures};
+    return {figures.fetches, figures.fetched_bytes, figures.failures, figures.last_failure};
+}
+
+Result<> ScratchMount::check() const {
+    return state_->files.check();
 }
 
 }  // namespace chronos::ops::mount

@@ -51,6 +51,8 @@ struct DrillRequest {
     bool amcheck = false;
     Given<std::chrono::milliseconds> recovery_timeout;
     Given<std::chrono::milliseconds> query_timeout;
+    /// Asked while the server runs: an error is why it cannot go on.
+    std::function<Result<>()> check_data = {};
 };
 
 /// What was restored, told by the caller.

@@ -53,8 +53,12 @@ public:
         std::uint64_t fetches = 0;
         std::uint64_t fetched_bytes = 0;
         std::uint64_t failures = 0;
+        std::string last_failure;
     };
     Figures figures() const;
+    /// An error once it has lost something that was written, as on a full disk: from then on
+    /// reading is an error too.
+    Result<> check() const;
 
 private:
     struct State;

@@ -4,10 +4,12 @@
 #include "ops/mount/overlay.h"
 
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -15,6 +17,7 @@
 #include <vector>
 
 #include "random_bytes.h"
+#include "result_matchers.h"
 #include "temporary_directory.h"
 
 namespace chronos::ops::mount {
@@ -224,6 +227,29 @@ TEST(Overlay, RefusesWhatAFileSystemRefuses) {
 }
 
 // What is removed while somebody lists does not make him miss or repeat the rest.
+// The kernel has told the program already that it was written.
+TEST(Overlay, ReadsNothingAnyMoreOnceSomethingWrittenIsLost) {
+    Tried it;
+    fuse::Attributes made;
+    ASSERT_EQ(it.tree->create(it.find("data"), "new", kMaking, made), 0);
+    ASSERT_EQ(it.tree->write(made.node, 0, "text", {}), 0);
+    EXPECT_EQ(it.content(made.node), "text");
+    EXPECT_OK(it.tree->check());
+    rlimit before{};
+    ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+    const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+    const rlimit small{10, before.rlim_max};
+    ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+    EXPECT_EQ(it.tree->write(made.node, 4, std::string(100, 'b'), {}), EFBIG);
+    ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+    std::signal(SIGXFSZ, handler);
+    std::string content;
+    EXPECT_EQ(it.tree->read(made.node, 0, 4, {}, content), EIO);
+    EXPECT_EQ(it.tree->read(it.find("data/PG_VERSION"), 0, 3, {}, content), EIO);
+    EXPECT_EQ(it.tree->write(it.find("data/PG_VERSION"), 0, "16\n", {}), EIO);
+    EXPECT_ERROR(ErrorKind::file_write, it.tree->check());
+}
+
 TEST(Overlay, AListingGoesOnWhereItWas) {
     Tried it;
     const fuse::NodeId wal = it.find("data/pg_wal");
