@@ -104,7 +104,8 @@ void Unit::copy(std::uint64_t offset, std::uint64_t end, std::string& content) c
 }
 
 struct ReadingAhead {
-    std::uint64_t end = 0;  ///< of what was read last
+    std::uint64_t end = 0;        ///< of what was read last
+    std::uint64_t ahead_end = 0;  ///< of what is fetched for that reader
     std::size_t unit = SIZE_MAX;
     unsigned window = 0;
 };
@@ -132,6 +133,7 @@ struct Content::State {
     const std::string& stanza;
     const repo::Manifest& manifest;
     const ContentLimits limits;
+    const Keep keep;
     const bool remote;
 
     /// Members of bundles that may come along, in the order in which they lie there.
@@ -146,6 +148,8 @@ struct Content::State {
     std::map<Key, std::list<Key>::iterator> place_in_list;
     std::deque<Key> asked_for, ahead;
     std::unordered_map<const ManifestFile*, ReadingAhead> reading;
+    /// By their numbers the units of a file that `keep` has taken.
+    std::unordered_map<const ManifestFile*, std::vector<bool>> kept_units;
     ContentFigures figures;
     std::uint64_t spooling_bytes = 0;     ///< of files that are being decoded
     std::atomic<Clock::rep> progress{0};  ///< when anything arrived
@@ -153,11 +157,12 @@ struct Content::State {
     std::vector<std::thread> workers;
 
     State(const repo::Repository& repository_, const std::string& stanza_,
-          const repo::Manifest& manifest_, ContentLimits limits_)
+          const repo::Manifest& manifest_, ContentLimits limits_, Keep keep_)
         : repository(repository_),
           stanza(stanza_),
           manifest(manifest_),
           limits(std::move(limits_)),
+          keep(std::move(keep_)),
           remote(repository.storage->features().remote) {}
 
     void note(Unit& unit) {
@@ -181,6 +186,9 @@ struct Content::State {
     Result<> collect(const LazyFile& lazy, const Key& key, Unit& unit);
     Result<> fetch_into_spool(const Key& key, Unit& unit);
     void fetch_run(const std::vector<Key>& keys);
+    bool hand_over(const Key& key);
+    bool is_kept(const Key& key) const;
+    void note_kept(const Key& key);
     void publish(const Key& key, const Result<>& result, bool quietly);
     void fail(const Key& key, Unit& unit, const std::string& reason);
     void touch(const Key& key, const Unit& unit);
@@ -236,8 +244,37 @@ void Content::State::fail(const Key& key, Unit& unit, const std::string& reason)
     log(LogLevel::error, "file '" + key.file->name + "' cannot be read: " + reason);
 }
 
+/// Whether `keep` has taken what was fetched.
+bool Content::State::hand_over(const Key& key) {
+    if (!keep || key.unit == kMap) return false;
+    std::shared_ptr<Unit> unit;
+    {
+        const std::lock_guard lock(mutex);
+        const auto found = units.find(key);
+        if (found == units.end()) return false;
+        unit = found->second;
+    }
+    if (unit->spool.valid()) return false;
+    std::vector<Piece> pieces;
+    for (const Part& part : unit->parts) pieces.push_back({part.offset, part.content});
+    return keep(*key.file, pieces);
+}
+
+/// Under the mutex, as the next one.
+bool Content::State::is_kept(const Key& key) const {
+    const auto found = kept_units.find(key.file);
+    return found != kept_units.end() && key.unit < found->second.size() && found->second[key.unit];
+}
+
+void Content::State::note_kept(const Key& key) {
+    std::vector<bool>& of_file = kept_units[key.file];
+    if (key.unit >= of_file.size()) of_file.resize(key.unit + 1);
+    of_file[key.unit] = true;
+}
+
 /// What was fetched is there, or failed. Quietly: nobody has asked, and who does tries again.
 void Content::State::publish(const Key& key, const Result<>& result, bool quietly) {
+    const bool handed_over = result && hand_over(key);
     const std::lock_guard lock(mutex);
     const auto found = units.find(key);
     if (found == units.end()) return;
@@ -246,8 +283,13 @@ void Content::State::publish(const Key& key, const Result<>& result, bool quietl
     if (result) {
         unit.state = Unit::State::ready;
         if (key.unit != kMap) figures.fetched_bytes += unit.bytes;
-        touch(key, unit);
-        make_room();
+        if (handed_over) {
+            note_kept(key);
+            units.erase(found);  // who waits for it has it
+        } else {
+            touch(key, unit);
+            make_room();
+        }
     } else if (quietly && !unit.wanted) {
         units.erase(found);
     } else {
@@ -315,7 +357,9 @@ void Content::State::read_ahead(const ManifestFile& file,
     const std::size_t unit = lazy->unit_at(offset);
     const std::lock_guard lock(mutex);
     ReadingAhead& state = reading[&file];
-    const bool follows = offset + kDisorder >= state.end && offset <= state.end + kDisorder;
+    // Of what has been taken by `keep` nobody asks: the next question comes from behind it.
+    const std::uint64_t known_to = std::max(state.end, keep ? state.ahead_end : 0);
+    const bool follows = offset + kDisorder >= state.end && offset <= known_to + kDisorder;
     if (!follows) state.window = 0;
     state.end = follows ? std::max(state.end, end) : end;
     if (state.unit == unit) return;
@@ -325,6 +369,7 @@ void Content::State::read_ahead(const ManifestFile& file,
     std::uint64_t at = lazy->part_end(offset);
     for (unsigned i = 0; i < state.window && at < file.size; ++i, at = lazy->part_end(at)) {
         const Key key{&file, lazy->unit_at(at)};
+        if (is_kept(key)) continue;
         std::shared_ptr<Unit>& known = units[key];
         if (known != nullptr) continue;
         known = std::make_shared<Unit>();
@@ -332,6 +377,7 @@ void Content::State::read_ahead(const ManifestFile& file,
         ahead.push_back(key);
         queued.notify_one();
     }
+    state.ahead_end = at;
 }
 
 /// Members around this one in its bundle that nobody has fetched or is fetching; those are claimed.
@@ -358,8 +404,9 @@ void Content::State::take_along(const Key& key, std::vector<Key>& along) {
         size += members[--first]->size;
     for (std::size_t i = first; i <= last; ++i) {
         const Key member{members[i], 0};
-        std::shared_ptr<Unit>& known = units[member];
         const bool own = member == key;
+        if (!own && is_kept(member)) continue;
+        std::shared_ptr<Unit>& known = units[member];
         if (known == nullptr)
             known = std::make_shared<Unit>();
         else if (!own && known->state != Unit::State::queued)
@@ -368,7 +415,6 @@ void Content::State::take_along(const Key& key, std::vector<Key>& along) {
         known->running = true;
         note(*known);
         std::erase(asked_for, member);
-        std::erase(ahead, member);
         along.push_back(member);
     }
 }
@@ -560,8 +606,9 @@ void Content::State::fetch_run(const std::vector<Key>& keys) {
 }
 
 Content::Content(const repo::Repository& repository, const std::string& stanza,
-                 const repo::Manifest& manifest, ContentLimits limits)
-    : state_(std::make_unique<State>(repository, stanza, manifest, std::move(limits))) {
+                 const repo::Manifest& manifest, ContentLimits limits, Keep keep)
+    : state_(std::make_unique<State>(repository, stanza, manifest, std::move(limits),
+                                     std::move(keep))) {
     State& state = *state_;
     state.find_members();
     for (unsigned i = 0; i < std::max(1U, state.limits.workers); ++i)
@@ -599,6 +646,21 @@ int Content::read(const ManifestFile& file, std::uint64_t offset, std::size_t si
         offset = part_end;
     }
     return 0;
+}
+
+void Content::fetch_ahead(const std::vector<const ManifestFile*>& files) {
+    State& state = *state_;
+    const std::lock_guard lock(state.mutex);
+    for (const ManifestFile* const file : files) {
+        const Key key{file, 0};
+        if (file->size == 0 || file->size > kInMemoryMax || !in_one_unit(*file)) continue;
+        if (state.is_kept(key)) continue;
+        std::shared_ptr<Unit>& known = state.units[key];
+        if (known != nullptr) continue;
+        known = std::make_shared<Unit>();
+        state.ahead.push_back(key);
+    }
+    state.queued.notify_all();
 }
 
 ContentFigures Content::figures() const {

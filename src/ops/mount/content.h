@@ -2,12 +2,15 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "chronos/fuse/file_system.h"
 #include "chronos/repo/manifest.h"
 #include "chronos/repo/repository.h"
+#include "ops/mount/piece.h"
 
 namespace chronos::ops::mount {
 
@@ -35,12 +38,17 @@ struct ContentFigures {
     std::string last_failure;
 };
 
+/// Takes what a fetch has brought of a file, before any of it is given to who asked: true if it has
+/// all of that from now on, and asks for the rest of the file only. By workers, several at a time.
+using Keep = std::function<bool(const repo::ManifestFile& file, const std::vector<Piece>& pieces)>;
+
 /// What the files of a backup have in them, fetched when it is asked for and verified before any of
 /// it is given: repo::LazyFile says what has to be fetched for that.
 ///
 /// A unit is fetched once, however many ask for it at a time. Who reads a file from front to back
 /// finds what comes next fetched: one unit more at first, twice as many each time, up to
 /// kAheadMax. Where a request is a round trip, members of a bundle bring their neighbours along.
+/// What `keep` has taken is not kept here, nor fetched ahead again.
 ///
 /// Any thread. What it is made from must outlive it.
 class Content {
@@ -49,7 +57,7 @@ public:
     static constexpr std::uint64_t kInMemoryMax = std::uint64_t{4} << 20;
 
     Content(const repo::Repository& repository, const std::string& stanza,
-            const repo::Manifest& manifest, ContentLimits limits);
+            const repo::Manifest& manifest, ContentLimits limits, Keep keep = nullptr);
     /// Waits for what is being fetched, which goes no further.
     ~Content();
     Content(const Content&) = delete;
@@ -60,6 +68,10 @@ public:
     /// of the manifest.
     int read(const repo::ManifestFile& file, std::uint64_t offset, std::size_t size,
              const fuse::Interrupted& interrupted, std::string& content);
+
+    /// Of these the ones that can be fetched at once and in memory are, while nothing is asked for:
+    /// nobody waits for that, and what fails is tried again for who asks.
+    void fetch_ahead(const std::vector<const repo::ManifestFile*>& files);
 
     ContentFigures figures() const;
 

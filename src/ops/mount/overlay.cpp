@@ -95,6 +95,7 @@ Overlay::Overlay(const repo::Manifest& manifest, ReadBackup read_backup,
                           const fuse::Interrupted& interrupted, std::string& content) {
                 return read_backup_(file, offset, size, interrupted, content);
             });
+        of_backup_.emplace(&file, node->file);
         backup_bytes_ += file.size;
     }
     Node& links = directory_of(*data, "pg_tblspc", 0700);
@@ -106,6 +107,18 @@ Overlay::Overlay(const repo::Manifest& manifest, ReadBackup read_backup,
 }
 
 Overlay::~Overlay() = default;
+
+bool Overlay::keep(const repo::ManifestFile& file, const std::vector<Piece>& pieces) {
+    const auto found = of_backup_.find(&file);
+    if (found == of_backup_.end()) return false;
+    const std::shared_ptr<OverlayFile> here = found->second.lock();
+    if (here == nullptr) return true;
+    struct statvfs status = {};
+    if (::statvfs(scratch_path_.c_str(), &status) != 0 ||
+        std::uint64_t{status.f_bavail} * status.f_frsize < kRoomMin)
+        return false;
+    return here->keep(pieces);
+}
 
 void Overlay::lose(int error) {
     if (int none = 0; lost_.compare_exchange_strong(none, error))

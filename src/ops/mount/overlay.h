@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "chronos/base/result.h"
 #include "chronos/fuse/file_system.h"
@@ -48,6 +49,11 @@ public:
             std::string scratch_path);
     ~Overlay() override;
 
+    /// What a fetch has brought of a file of the manifest: true if all of that is here now, or
+    /// nobody can ask for it any more. Only while there is room: more than kRoomMin bytes are left
+    /// to what the server writes.
+    bool keep(const repo::ManifestFile& file, const std::vector<Piece>& pieces);
+    static constexpr std::uint64_t kRoomMin = std::uint64_t{256} << 20;
     /// Kind file_write, if something that was written is lost.
     Result<> check() const;
 
@@ -106,6 +112,8 @@ private:
     std::unordered_map<fuse::NodeId, NodePointer> nodes_;
     fuse::NodeId last_id_ = 0;
     std::uint64_t backup_bytes_ = 0;
+    /// Does not change.
+    std::unordered_map<const repo::ManifestFile*, std::weak_ptr<OverlayFile>> of_backup_;
     std::atomic<int> lost_{0};  ///< what kept something that was written from being kept
 };
 

@@ -67,7 +67,42 @@ int OverlayFile::write_data(std::uint64_t offset, std::string_view content) cons
     return 0;
 }
 
-/// Fetches it without the mutex, and keeps what nobody has written or cut off meanwhile.
+/// What the backup has there, of which whole pages that nobody has written or cut off are kept.
+int OverlayFile::put_down(std::uint64_t offset, std::string_view content) {
+    if (const int failed = open_data(); failed != 0) return failed;
+    const std::uint64_t content_end = offset + content.size();
+    for (std::uint64_t at = offset; at < content_end;) {
+        const auto absent = presence_.first_absent({at, content_end});
+        if (!absent) return 0;
+        ByteRange part = *absent;
+        if (part.begin < offset) part.begin += Presence::kPage;
+        if (part.end > content_end) part.end = content_end / Presence::kPage * Presence::kPage;
+        if (part.begin < part.end) {
+            const std::string_view of_part =
+                content.substr(part.begin - offset, part.end - part.begin);
+            if (const int failed = write_data(part.begin, of_part); failed != 0) return failed;
+            presence_.add(part);
+        }
+        at = absent->end;
+    }
+    return 0;
+}
+
+bool OverlayFile::keep(const std::vector<Piece>& pieces) {
+    const std::lock_guard lock(mutex_);
+    const bool was_open = data_.valid();
+    bool kept = true;
+    for (const Piece& piece : pieces) {
+        const ByteRange range{piece.offset, piece.offset + piece.content.size()};
+        // What was overwritten or cut off needs no file.
+        if (kept && presence_.first_absent(range))
+            kept = put_down(piece.offset, piece.content) == 0 && !presence_.first_absent(range);
+    }
+    if (!was_open) data_.reset();
+    return kept;
+}
+
+/// Fetches it without the mutex.
 int OverlayFile::take(ByteRange wanted, const fuse::Interrupted& interrupted,
                       std::unique_lock<std::mutex>& lock) {
     std::string fetched;
@@ -77,19 +112,7 @@ int OverlayFile::take(ByteRange wanted, const fuse::Interrupted& interrupted,
     lock.lock();
     if (error != 0) return error;
     if (fetched.size() != size) return EIO;
-    if (const int failed = open_data(); failed != 0) return failed;
-    for (ByteRange left = wanted;;) {
-        const auto absent = presence_.first_absent(left);
-        if (!absent) return 0;
-        const ByteRange part{absent->begin, std::min(absent->end, wanted.end)};
-        if (const int failed = write_data(
-                part.begin,
-                std::string_view(fetched).substr(part.begin - wanted.begin, part.end - part.begin));
-            failed != 0)
-            return failed;
-        presence_.add(part);
-        left.begin = part.end;
-    }
+    return put_down(wanted.begin, fetched);
 }
 
 int OverlayFile::read(std::uint64_t offset, std::size_t size, const fuse::Interrupted& interrupted,

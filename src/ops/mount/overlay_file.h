@@ -5,9 +5,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "chronos/fuse/file_system.h"
 #include "chronos/os/file.h"
+#include "ops/mount/piece.h"
 #include "ops/mount/presence.h"
 
 namespace chronos::ops::mount {
@@ -42,6 +44,9 @@ public:
              std::string& content);
     /// All or an error, which may leave a part of it written.
     int write(std::uint64_t offset, std::string_view content, const fuse::Interrupted& interrupted);
+    /// What a fetch has brought, also if nobody needs it yet: true if all of the pieces is here
+    /// now.
+    bool keep(const std::vector<Piece>& pieces);
     /// Cuts it off, or lets zeros follow.
     int resize(std::uint64_t size_bytes);
     /// Nobody has it open: the sparse file is closed until it is needed again.
@@ -51,6 +56,7 @@ private:
     int open_data();
     int read_data(std::uint64_t offset, std::size_t size, std::string& content) const;
     int write_data(std::uint64_t offset, std::string_view content) const;
+    int put_down(std::uint64_t offset, std::string_view content);
     int take(ByteRange wanted, const fuse::Interrupted& interrupted,
              std::unique_lock<std::mutex>& lock);
 

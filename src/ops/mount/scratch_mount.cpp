@@ -13,6 +13,7 @@
 #include "chronos/storage/parallel.h"
 #include "ops/mount/content.h"
 #include "ops/mount/overlay.h"
+#include "ops/mount/start_set.h"
 
 namespace chronos::ops::mount {
 namespace {
@@ -47,22 +48,25 @@ Result<> keep_mounts_to_myself() {
 struct ScratchMount::State {
     const ScratchMountRequest request;
     std::unique_ptr<repo::MountHold> held;
-    Content content;
     Overlay files;
+    Content content;  ///< ends before those in which it puts what it fetches
     Cancellation ending;
     std::unique_ptr<fuse::Session> session;
     std::thread serving;
 
     State(const ScratchMountRequest& request_, const repo::Manifest& manifest)
         : request(request_),
-          content(request.repository, request.stanza, manifest, limits_of(request)),
           files(
               manifest,
               [this](const repo::ManifestFile& file, std::uint64_t offset, std::size_t size,
                      const fuse::Interrupted& interrupted, std::string& out) {
                   return content.read(file, offset, size, interrupted, out);
               },
-              request.path, request.scratch_path) {}
+              request.path, request.scratch_path),
+          content(request.repository, request.stanza, manifest, limits_of(request),
+                  [this](const repo::ManifestFile& file, const std::vector<Piece>& pieces) {
+                      return files.keep(file, pieces);
+                  }) {}
     ~State() {
         ending.request();
         if (serving.joinable()) serving.join();
@@ -94,6 +98,9 @@ Result<std::unique_ptr<ScratchMount>> ScratchMount::make(const ScratchMountReque
         if (const auto served = state.session->serve(state.ending); !served)
             log_warn("the mount on '" + state.request.path + "' ends: " + served.error().text());
     });
+    // Where a request is a round trip, those that a server makes one after the other are its start.
+    if (request.repository.storage->features().remote)
+        state->content.fetch_ahead(start_set(manifest));
     return std::unique_ptr<ScratchMount>(new ScratchMount(std::move(state)));
 }
 

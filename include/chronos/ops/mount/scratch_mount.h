@@ -31,7 +31,8 @@ struct ScratchMountRequest {
 };
 
 /// A backup as a data directory that a server can run in as soon as this is made: what it reads is
-/// fetched then and verified, what it writes is thrown away. Seen by this process and by those that
+/// fetched then and verified, what it writes is thrown away. From a bucket what every server reads
+/// at its start is fetched meanwhile. Seen by this process and by those that
 /// it starts, after keep_mounts_to_myself(). It is served by threads of this object's own.
 ///
 /// While it lives our expire leaves the backup alone.

@@ -27,6 +27,7 @@
 #include "chronos/storage/forwarding.h"
 #include "fixture.h"
 #include "ops/mount/mount_info.h"
+#include "ops/mount/start_set.h"
 #include "ops/mount/tree.h"
 #include "random_bytes.h"
 #include "result_matchers.h"
@@ -284,6 +285,102 @@ TEST(ContentInOrder, HasWhatComesNextFetchedTwiceAsMuchEachTime) {
     for (const std::uint64_t unit : {11, 5, 0})
         ASSERT_EQ(one.read(file, unit * TwelveUnits::kBlock, 8192, {}, read), 0);
     EXPECT_EQ(fetches_in_the_end(one), 1u + 3);  // nothing follows what is read here and there
+}
+
+// Somebody else has then what was fetched, and asks only for the rest: what is read from front to
+// back is fetched ahead all the same, and nothing twice.
+TEST(ContentInOrder, FetchesOnceWhatSomebodyElseKeeps) {
+    const TwelveUnits twelve;
+    const repo::ManifestFile& file = twelve.manifest.files[0];
+    std::mutex mutex;
+    std::map<std::uint64_t, std::string> kept;
+    Content one(twelve.repository, kStanza, twelve.manifest, {},
+                [&](const repo::ManifestFile& of, const std::vector<Piece>& pieces) {
+                    EXPECT_EQ(&of, &file);
+                    const std::lock_guard lock(mutex);
+                    for (const Piece& piece : pieces) {
+                        EXPECT_TRUE(kept.emplace(piece.offset, piece.content).second);
+                    }
+                    return true;
+                });
+    std::size_t questions = 0;
+    for (std::uint64_t unit = 0; unit < 12; ++unit) {
+        {
+            const std::lock_guard lock(mutex);
+            if (kept.contains(unit * TwelveUnits::kBlock)) continue;
+        }
+        std::string read;
+        ASSERT_EQ(one.read(file, unit * TwelveUnits::kBlock, 8192, {}, read), 0);
+        EXPECT_EQ(read, twelve.text.substr(unit * TwelveUnits::kBlock, 8192));
+        ++questions;
+        fetches_in_the_end(one);
+    }
+    // 0 with 1, 2 with 3 and 4, 5 with four, 10 with the last one.
+    EXPECT_EQ(questions, 4u);
+    EXPECT_EQ(one.figures().fetches, 13u);
+    EXPECT_EQ(kept.size(), 12u);
+    EXPECT_LT(one.figures().cached_bytes, 10'000u);  // the map
+}
+
+TEST_F(OfContent, WhatIsFetchedAheadIsThereForWhoAsks) {
+    backup.storage->is_remote = true;
+    std::mutex mutex;
+    std::map<std::string, std::string> kept;
+    const std::vector<const repo::ManifestFile*> wanted = start_set(manifest());
+    ASSERT_GT(wanted.size(), 100u);
+    {
+        Content one(backup.repository, kStanza, manifest(), limits,
+                    [&](const repo::ManifestFile& file, const std::vector<Piece>& pieces) {
+                        const std::lock_guard lock(mutex);
+                        // Of some it does not want to keep anything.
+                        if (file.size % 3 == 0) return false;
+                        std::string& content = kept[file.name.str()];
+                        EXPECT_EQ(content, "");
+                        for (const Piece& piece : pieces) content += piece.content;
+                        return true;
+                    });
+        one.fetch_ahead(wanted);
+        fetches_in_the_end(one);
+        const std::size_t opened = backup.storage->opened();
+        EXPECT_LT(opened, wanted.size() / 10);
+        for (const repo::ManifestFile* const file : wanted) {
+            std::string read;
+            if (file->size == 0) continue;
+            {
+                const std::lock_guard lock(mutex);
+                if (const auto found = kept.find(file->name.str()); found != kept.end())
+                    read = found->second;
+            }
+            if (read.empty()) {
+                if (file->size > Content::kInMemoryMax || file->block_incremental()) continue;
+                ASSERT_EQ(one.read(*file, 0, file->size, {}, read), 0);
+            }
+            EXPECT_EQ(crypto::sha1_hex(read), file->expected_checksum()) << file->name.view();
+        }
+        EXPECT_EQ(backup.storage->opened(), opened);
+    }
+}
+
+TEST(StartSet, IsWhatAServerReadsAtItsStartAndNotTheTablesOfUsers) {
+    repo::Manifest manifest;
+    const auto add = [&](const char* name, std::uint64_t stored, std::uint64_t bundle) {
+        repo::ManifestFile& file = manifest.files.emplace_back();
+        file.name = name;
+        file.size = file.repo_size = stored;
+        file.bundle_id = bundle;
+    };
+    for (const char* const name :
+         {"pg_data/base/5/1259", "pg_data/base/5/16384", "pg_data/base/5/1259_fsm",
+          "pg_data/base/5/PG_VERSION", "pg_data/global/pg_control", "pg_data/pg_xact/0000",
+          "pg_data/pg_wal/000000010000000000000001", "pg_tblspc/16390/PG_15_202209061/5/1259"})
+        add(name, 8192, 1);
+    add("pg_data/base/5/1260", 8192, 0);  // a request for itself
+    add("pg_data/base/6/1259", kStartSetMax, 1);
+    std::vector<std::string> names;
+    for (const repo::ManifestFile* const file : start_set(manifest))
+        names.push_back(file->name.str());
+    EXPECT_THAT(names, ElementsAre("pg_data/base/5/PG_VERSION", "pg_data/global/pg_control",
+                                   "pg_data/pg_xact/0000", "pg_data/base/5/1259"));
 }
 
 TEST_F(OfContent, KeepsNoMoreThanItsBound) {

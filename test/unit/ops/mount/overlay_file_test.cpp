@@ -172,6 +172,46 @@ TEST_F(OverlayFileTest, AWriteThatFailsHalfwayLeavesNothingBehindTheEnd) {
     EXPECT_EQ(all(file), std::string(1000, 'a') + std::string(800, '\0'));
 }
 
+// What a fetch brings is more than was asked for: blocks, which need not begin where pages do.
+TEST_F(OverlayFileTest, KeepsWholePagesOfWhatAFetchBrings) {
+    std::string content = random_bytes(6 * kPage + 100);
+    OverlayFile file = made_of(content);
+    const auto piece = [&](std::uint64_t offset, std::uint64_t end) {
+        return Piece{offset, std::string_view(origin_.content).substr(offset, end - offset)};
+    };
+    const std::string page(kPage, 'w');
+    ASSERT_EQ(file.write(kPage, page, {}), 0);
+    content.replace(kPage, kPage, page);
+    EXPECT_TRUE(file.keep({piece(0, 2 * kPage), piece(6 * kPage, 6 * kPage + 100)}));
+    EXPECT_FALSE(file.keep({piece(3 * kPage - 10, 5 * kPage + 10)}));
+    std::string part;
+    ASSERT_EQ(file.read(3 * kPage, 2 * kPage, {}, part), 0);
+    ASSERT_EQ(file.read(6 * kPage, 100, {}, part), 0);
+    EXPECT_THAT(origin_.fetched, IsEmpty());
+    EXPECT_EQ(all(file), content);
+    EXPECT_THAT(origin_.fetched,
+                ElementsAre(ByteRange{2 * kPage, 3 * kPage}, ByteRange{5 * kPage, 6 * kPage}));
+    ASSERT_EQ(file.resize(kPage), 0);
+    EXPECT_TRUE(file.keep({piece(3 * kPage, 4 * kPage)}));
+    ASSERT_EQ(file.resize(4 * kPage), 0);
+    content.resize(kPage);
+    content.resize(4 * kPage);
+    EXPECT_EQ(all(file), content);
+}
+
+// Many files are fetched that nobody has open.
+TEST_F(OverlayFileTest, WhatIsKeptForLaterIsNotOpenMeanwhile) {
+    OverlayFile file = made_of(random_bytes(kPage));
+    const auto open_files = [] {
+        return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
+    };
+    const auto before = open_files();
+    EXPECT_TRUE(file.keep({{0, origin_.content}}));
+    EXPECT_EQ(open_files(), before);
+    EXPECT_EQ(all(file), origin_.content);
+    EXPECT_THAT(origin_.fetched, IsEmpty());
+}
+
 TEST_F(OverlayFileTest, TheSparseFileGoesWithIt) {
     {
         OverlayFile file = made_of(random_bytes(kPage));
@@ -199,7 +239,7 @@ public:
     }
 
     void step() {
-        switch (number(8)) {
+        switch (number(9)) {
             case 0:
             case 1:
             case 2: return read();
@@ -207,6 +247,7 @@ public:
             case 4:
             case 5: return write();
             case 6: return resize();
+            case 7: return keep();
             default: file_->rest();
         }
     }
@@ -245,6 +286,12 @@ private:
         if (size == 0) return;
         bytes_.resize(std::max<std::size_t>(bytes_.size(), offset + size));
         bytes_.replace(offset, size, content);
+    }
+    /// Of the backup, late or early: what was written or cut off meanwhile stays.
+    void keep() {
+        const std::string_view content = origin_.content;
+        const std::uint64_t offset = number(content.size());
+        file_->keep({{offset, content.substr(offset, number(6 * kPage))}});
     }
     void resize() {
         const std::uint64_t size = number(4) == 0 ? number(30 * kPage) : place();

@@ -227,6 +227,21 @@ TEST(Overlay, RefusesWhatAFileSystemRefuses) {
 }
 
 // What is removed while somebody lists does not make him miss or repeat the rest.
+TEST(Overlay, TakesWhatWasFetchedForLater) {
+    Tried it;
+    const repo::ManifestFile* file = nullptr;
+    for (const repo::ManifestFile& one : it.manifest.files)
+        if (one.name.view() == "pg_data/base/1/1259") file = &one;
+    const std::string& content = it.backup["pg_data/base/1/1259"];
+    EXPECT_TRUE(it.tree->keep(*file, {{0, content}}));
+    EXPECT_EQ(it.content("data/base/1/1259"), content);
+    EXPECT_EQ(it.fetched, 0U);
+    // Nobody can ask for it any more.
+    ASSERT_EQ(it.tree->unlink(it.find("data/base/1"), "1259"), 0);
+    EXPECT_TRUE(it.tree->keep(*file, {{0, content}}));
+    EXPECT_EQ(it.sparse_files(), 0U);
+}
+
 // The kernel has told the program already that it was written.
 TEST(Overlay, ReadsNothingAnyMoreOnceSomethingWrittenIsLost) {
     Tried it;
