@@ -56,8 +56,8 @@ Result<> check_may_go(const Decided& decided, const BackupEntry& entry) {
                        "backup " + entry.label + " cannot be expired: " +
                            (each == entry.label ? "it is"
                                                 : "backup " + each + ", which depends on it, is") +
-                           " mounted on '" + mounted->second + "'")
-                .with_hint("End the mount with: chronos mount --finish=" + mounted->second);
+                           " mounted on '" + mounted->second.path + "'")
+                .with_hint(repo::how_to_end(mounted->second));
         else if (stanza.held.contains(each))
             return Error(ErrorKind::backup_set_invalid,
                          "backup " + entry.label + " cannot be expired: " +

@@ -100,7 +100,7 @@ Result<> load_mounted(const Scope& scope, const std::vector<storage::Entry>& nam
     for (const repo::MountedBackup& one :
          CHRONOS_TRY(repo::find_mounted(scope.repository(), scope.request.stanza, names))) {
         stanza.held.insert(one.label);
-        stanza.mounted[one.label] = one.path;
+        stanza.mounted[one.label] = one;
     }
     return {};
 }

@@ -12,6 +12,7 @@
 #include "chronos/ops/expire/expire.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/side/lease.h"
+#include "chronos/repo/side/mount_hold.h"
 
 /// What is done in one repository, as a row of values, each made of the one before:
 ///
@@ -55,7 +56,7 @@ struct Stanza {
     std::string former_latest;
     repo::ArchiveInfo archive_info;
     std::set<std::string> held;
-    std::map<std::string, std::string> mounted;  ///< label and path; also in `held`
+    std::map<std::string, repo::MountedBackup> mounted;  ///< by label; also in `held`
     std::string in_use;  ///< also in `held`: a backup that is being made is based on it
 
     /// Asked before each step that cannot be undone: a host that was at a standstill has been

@@ -86,7 +86,8 @@ Result<std::unique_ptr<ScratchMount>> ScratchMount::make(const ScratchMountReque
     permit_many_open_files();
     auto state = std::make_unique<State>(request, manifest);
     auto held = repo::MountHold::take(
-        request.repository, {request.stanza, manifest.label, request.path, request.exec_id});
+        request.repository,
+        {request.stanza, manifest.label, request.path, request.exec_id, /*for_look=*/true});
     if (held)
         state->held = *std::move(held);
     else

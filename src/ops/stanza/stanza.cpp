@@ -67,7 +67,7 @@ Result<> check_may_be_deleted(const DeleteRequest& request) {
          CHRONOS_TRY(repo::find_mounted(request.repository, stanza, held.mounted)))
         return Error(ErrorKind::backup_set_invalid,
                      refused + one.label + " is mounted on '" + one.path + "'")
-            .with_hint("End the mount with: chronos mount --finish=" + one.path);
+            .with_hint(repo::how_to_end(one));
     return {};
 }
 

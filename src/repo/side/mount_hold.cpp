@@ -36,12 +36,14 @@ std::string label_in(std::string_view name) {
 }
 
 MountedBackup parse_mounted(std::string label, std::string_view text) {
-    MountedBackup mounted{std::move(label), {}, {}};
+    MountedBackup mounted{.label = std::move(label), .path = {}, .process = {}};
     JsonReader reader(trim(text));
     std::string_view key;
     for (reader.begin_object(); reader.next_key(key);) {
         const std::string value = reader.string();
-        if (!set_process_part(mounted.process, key, value) && key == "path") mounted.path = value;
+        if (set_process_part(mounted.process, key, value)) continue;
+        if (key == "path") mounted.path = value;
+        if (key == "look") mounted.for_look = value == "y";
     }
     return mounted;
 }
@@ -110,6 +112,7 @@ Result<std::unique_ptr<MountHold>> MountHold::take(const Repository& repository,
                     request.exec_id;
     ProcessText text;
     text.add("path", request.path);
+    if (request.for_look) text.add("look", "y");
     state->text = text.finish(ProcessIdentity::of_this_process());
     CHRONOS_TRY(state->write());
     State& held = *state;
@@ -130,6 +133,12 @@ Result<std::unique_ptr<MountHold>> MountHold::take(const Repository& repository,
             CHRONOS_TRY(repository.storage->remove(object));
     }
     return hold;
+}
+
+std::string how_to_end(const MountedBackup& mounted) {
+    if (!mounted.for_look) return "End the mount with: chronos mount --finish=" + mounted.path;
+    return "It is that of a look, which ends with process " + std::to_string(mounted.process.pid) +
+           (mounted.process.host.empty() ? "." : " of host " + mounted.process.host + ".");
 }
 
 Result<HeldNames> list_held_names(const Repository& repository, const std::string& stanza) {

@@ -12,8 +12,9 @@ namespace chronos::repo {
 struct MountHoldRequest {
     std::string stanza;
     std::string label;
-    std::string path;     ///< where it is mounted, for whoever is told
-    std::string exec_id;  ///< of the run
+    std::string path;       ///< where it is mounted, for whoever is told
+    std::string exec_id;    ///< of the run
+    bool for_look = false;  ///< by a look, which nobody else sees and which has no other end
 };
 
 /// Keeps our expire from the backup while it is mounted, as a hold does: an object
@@ -40,7 +41,10 @@ struct MountedBackup {
     std::string label;
     std::string path;
     ProcessIdentity process;
+    bool for_look = false;
 };
+/// A hint: what ends it.
+std::string how_to_end(const MountedBackup& mounted);
 
 /// What keeps backups of a stanza, by names alone.
 struct HeldNames {
