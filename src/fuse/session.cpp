@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -440,6 +441,21 @@ Result<os::FileDescriptor> mount_device(const MountRequest& request, bool writab
     return device;
 }
 
+/// Of a process that has been root before, as most commands that root starts, what /proc has about
+/// it belongs to root: it may write there as long as this lives.
+class OwnerOfItsProc {
+public:
+    OwnerOfItsProc() { prctl(PR_SET_DUMPABLE, 1); }
+    ~OwnerOfItsProc() {
+        if (before_ != 1) prctl(PR_SET_DUMPABLE, 0);
+    }
+    OwnerOfItsProc(const OwnerOfItsProc&) = delete;
+    OwnerOfItsProc& operator=(const OwnerOfItsProc&) = delete;
+
+private:
+    const int before_ = prctl(PR_GET_DUMPABLE);
+};
+
 /// One line into a file that takes it in one piece.
 bool write_line(const char* path, const std::string& line) {
     const os::FileDescriptor file(::open(path, O_WRONLY | O_CLOEXEC));
@@ -480,6 +496,7 @@ Result<> keep_mounts_to_myself() {
                 "user.max_user_namespaces and kernel.unprivileged_userns_clone, and what a "
                 "container is permitted.");
         }
+        const OwnerOfItsProc owner;
         // Nobody but itself is known in there.
         if (!write_line("/proc/self/setgroups", "deny") ||
             !write_line("/proc/self/uid_map", own(user)) ||

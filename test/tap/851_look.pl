@@ -283,6 +283,18 @@ subtest 'the backup stays meanwhile' => sub {
 	end_look($look);
 };
 
+# Of a process that was root, or whose program nobody may read, what /proc has about it is root's.
+subtest 'by who was root before' => sub {
+	my $hidden = "$base/chronos";
+	system 'cp', $chronos, $hidden;
+	chmod 0111, $hidden;
+	local $chronos = $hidden;
+	my $look = look($conf, '--type=immediate', '--cmd=' . $ENV{CHRONOS});
+	is(ask($look->{where}, 'app1', 'SELECT count(*) FROM app'), '1000', 'it is one like others');
+	end_look($look);
+	nothing_is_left('by who was root');
+};
+
 subtest 'killed' => sub {
 	my $look = look($conf, '--type=immediate');
 	kill 'KILL', $look->{pid};
