@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "chronos/base/quote.h"
 #include "chronos/present/print.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/scratch_server.h"
@@ -33,9 +34,9 @@ std::string lines_of(const ops::drill::Look& look) {
         text += "as soon as it was consistent";
     else
         text += "recovered to " + look.backup.type + " '" + look.backup.target + "'";
-    return text + ", read-only, after " + seconds + " s\npsql -h " + look.socket + " -p " +
-           std::to_string(look.port) + " -U " + look.user + " " + look.database +
-           "\nEnd it with Ctrl-C, or SIGTERM to this process.\n";
+    return text + ", read-only, after " + seconds + " s\npsql -h " + shell_word(look.socket) +
+           " -p " + std::to_string(look.port) + " -U " + shell_word(look.user) + " " +
+           shell_word(look.database) + "\nEnd it with Ctrl-C, or SIGTERM to this process.\n";
 }
 
 }  // namespace

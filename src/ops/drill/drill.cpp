@@ -14,12 +14,14 @@
 namespace chronos::ops::drill {
 namespace {
 
-Result<> refuse_root() {
+/// `what` is the command: "drill", "look".
+Result<> refuse_root(const std::string& what) {
     if (geteuid() != 0) return {};
-    return Error(ErrorKind::access, "a drill cannot run as root, because PostgreSQL does not")
+    return Error(ErrorKind::access,
+                 "a " + what + " cannot run as root, because PostgreSQL does not")
         .with_hint(
-            "Run it as the owner of the data directory, e.g. runuser -u postgres -- chronos "
-            "drill.");
+            "Run it as the owner of the data directory, e.g. runuser -u postgres -- chronos " +
+            what + ".");
 }
 
 /// The kernel takes paths of sockets of about a hundred bytes only.
@@ -112,13 +114,9 @@ private:
     DrillReport report_;
 };
 
-}  // namespace
-
-namespace {
-
 /// What is done before there is a directory.
-Result<> prepare(const DrillRequest& request) {
-    CHRONOS_TRY(refuse_root());
+Result<> prepare(const DrillRequest& request, const std::string& what) {
+    CHRONOS_TRY(refuse_root(what));
     CHRONOS_TRY(check_settings(request));
     CHRONOS_TRY(check_place(request));
     if (const auto swept = sweep(request.scratch_parent, /*dry_run=*/false); !swept)
@@ -198,7 +196,7 @@ Result<> stay(DrillServer& server, const Cancellation& cancel) {
 Result<> run_look(const DrillRequest& request, const Show& show,
                   const std::function<Result<>(const Look&)>& ready,
                   const ProgressReceiver& progress, const Cancellation& cancel) {
-    CHRONOS_TRY(prepare(request));
+    CHRONOS_TRY(prepare(request, "look"));
     const Stopwatch watch;
     const auto directory =
         CHRONOS_TRY(ScratchDirectory::create(request.scratch_parent, "", request.stanza));
@@ -234,7 +232,7 @@ Result<> check_place(const DrillRequest& request) {
 
 Result<DrillReport> run_drill(const DrillRequest& request, const Restore& restore,
                               const ProgressReceiver& progress, const Cancellation& cancel) {
-    CHRONOS_TRY(prepare(request));
+    CHRONOS_TRY(prepare(request, "drill"));
     auto directory =
         CHRONOS_TRY(ScratchDirectory::create(request.scratch_parent, request.to, request.stanza));
     CHRONOS_TRY(check_socket_path(directory.scratch()));

@@ -2,6 +2,7 @@
 #include "chronos/repo/side/mount_hold.h"
 
 #include <gmock/gmock.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -69,6 +70,20 @@ TEST_F(HoldOfMount, IsThereWhileTheObjectLives) {
     }
     EXPECT_TRUE(mounted().empty());
     EXPECT_FALSE(std::filesystem::exists(path("12-abc")));
+}
+
+// Who wants it to go has to know what ends it: nobody else sees the mount of a look.
+TEST_F(HoldOfMount, SaysHowItEnds) {
+    {
+        const auto hold = MountHold::take(repository_, {"main", kMountedLabel, "/mnt/a", "12-abc"});
+        ASSERT_OK(hold);
+        EXPECT_EQ(how_to_end(mounted().at(0)), "End the mount with: chronos mount --finish=/mnt/a");
+    }
+    const auto hold = MountHold::take(
+        repository_, {"main", kMountedLabel, "/var/tmp/x/mount", "12-abc", /*for_look=*/true});
+    ASSERT_OK(hold);
+    EXPECT_THAT(how_to_end(mounted().at(0)),
+                HasSubstr("that of a look, which ends with process " + std::to_string(getpid())));
 }
 
 TEST_F(HoldOfMount, OfAKilledProcessCountsForNothingOnItsMachineAndForAnHourElsewhere) {
