@@ -1,10 +1,13 @@
 #include "chronos/flows/drill.h"
 
+#include <memory>
+
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/db/server.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/wal_archive.h"
+#include "flows/shown.h"
 
 namespace chronos::flows {
 namespace {
@@ -43,6 +46,30 @@ Result<> restore_backup(const DrillRequest& drill, const Scratch& scratch, Resto
     backup.size_bytes = result.size_bytes;
     backup.file_count = result.file_count;
     return {};
+}
+
+Result<DrillReport> drill_a_restore(const DrillRequest& request, const ProgressReceiver& progress,
+                                    const Cancellation& cancel) {
+    return ops::drill::run_drill(
+        request.drill,
+        [&](const Scratch& scratch, RestoredBackup& backup) -> Result<std::shared_ptr<void>> {
+            CHRONOS_TRY(restore_backup(request, scratch, backup, progress, cancel));
+            return std::shared_ptr<void>();
+        },
+        progress, cancel);
+}
+
+Result<DrillReport> drill_what_is_shown(const DrillRequest& request,
+                                        const ProgressReceiver& progress,
+                                        const Cancellation& cancel) {
+    Showing showing({request.restore, *request.instant, AtTarget::open, request.marker}, cancel);
+    DrillReport report = CHRONOS_TRY(
+        ops::drill::run_drill(showing.asked_of(request.drill), showing.show(), progress, cancel));
+    if (report.backup.fetched_bytes) report.backup.fetched_bytes = showing.figures().fetched_bytes;
+    if (!report.passed && report.failed_phase != "check")
+        if (const std::string hint = showing.hint(); !hint.empty())
+            report.failure_hint += (report.failure_hint.empty() ? "" : "\n") + hint;
+    return report;
 }
 
 void judge_marker(const std::string& marker, DrillReport& report) {
@@ -101,12 +128,9 @@ Result<> check_space(const RestorePlan& plan) {
 
 Result<DrillReport> run_drill(const DrillRequest& request, const ProgressReceiver& progress,
                               const Cancellation& cancel) {
-    DrillReport report = CHRONOS_TRY(ops::drill::run_drill(
-        request.drill,
-        [&](const Scratch& scratch, RestoredBackup& backup) {
-            return restore_backup(request, scratch, backup, progress, cancel);
-        },
-        progress, cancel));
+    DrillReport report =
+        CHRONOS_TRY(request.instant ? drill_what_is_shown(request, progress, cancel)
+                                    : drill_a_restore(request, progress, cancel));
     if (request.marker) judge_marker(*request.marker, report);
     return report;
 }

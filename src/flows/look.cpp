@@ -1,132 +1,25 @@
 #include "chronos/flows/look.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <memory>
-#include <utility>
-
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
-#include "chronos/flows/drill.h"
-#include "chronos/pgdata/server_parameters.h"
+#include "flows/shown.h"
 
 namespace chronos::flows {
-namespace {
-
-using ops::drill::RestoredBackup;
-using ops::drill::Scratch;
-using ops::mount::ScratchMount;
-using ops::restore::RestorePlan;
-using ops::restore::RestoreRequest;
-
-/// What a look shows, in the order in which it is made.
-struct Shown {
-    std::string& last_failure;  ///< what could not be fetched
-    RestorePlan plan = {};
-    std::unique_ptr<ScratchMount> mount = nullptr;
-
-    explicit Shown(std::string& last_failure_) : last_failure(last_failure_) {}
-    Shown(const Shown&) = delete;
-    Shown& operator=(const Shown&) = delete;
-    ~Shown() {
-        if (mount == nullptr) return;
-        const ScratchMount::Figures figures = mount->figures();
-        last_failure = figures.last_failure;
-        log_info("the look ends: " + format_size(figures.fetched_bytes) + " in " +
-                 std::to_string(figures.fetches) + " fetches, " + std::to_string(figures.failures) +
-                 " failures");
-    }
-};
-
-Result<> make_directory(const std::string& path) {
-    if (::mkdir(path.c_str(), 0700) == 0) return {};
-    return system_error(ErrorKind::path_create, "unable to create path '" + path + "'", errno);
-}
-
-RestoreRequest restore_shown(RestoreRequest request, const Scratch& scratch,
-                             const std::string& data) {
-    request = restore_into(std::move(request), scratch, std::nullopt);
-    request.pg_path = data;
-    request.target_action = ops::restore::TargetAction::pause;
-    return request;
-}
-
-void describe(const RestorePlan& plan, const RestoreRequest& request, RestoredBackup& backup) {
-    backup.repo_key = plan.repo_key;
-    backup.label = plan.manifest.label;
-    backup.type = ops::restore::recovery_type_name(plan.type);
-    backup.target = plan.target_us ? plan.target_setting : request.target;
-    if (plan.target_us) backup.target_time = *plan.target_us / 1000000;
-    backup.reason = plan.reason;
-    backup.backup_stop = plan.manifest.timestamp_stop;
-    backup.pg_version = plan.manifest.pg_version;
-    backup.wal_segments = plan.wal.count;
-    backup.size_bytes = plan.size_bytes;
-    backup.file_count = plan.file_count;
-}
-
-void require_settings(const RestorePlan& plan, RestoredBackup& backup) {
-    const std::string& version = plan.manifest.pg_version;
-    const auto major = parse_uint(version.substr(0, version.find('.'))).value_or(0);
-    const auto settings = pgdata::ServerParameters::settings(static_cast<unsigned>(major));
-    for (std::size_t i = 0; i < settings.size(); ++i)
-        backup.required_settings[std::string(settings[i].name)] =
-            std::max(settings[i].standard, plan.required_parameters.values[i]);
-}
-
-Result<> show(const LookRequest& look, const Scratch& scratch, RestoredBackup& backup,
-              const Cancellation& cancel, Shown& shown) {
-    for (const std::string& path : {scratch.mount(), scratch.written()})
-        CHRONOS_TRY(make_directory(path));
-    const std::string data = ScratchMount::data_of(scratch.mount());
-    if (::symlink(data.c_str(), scratch.data().c_str()) != 0)
-        return system_error(ErrorKind::path_create, "make link '" + scratch.data() + "'", errno);
-    const RestoreRequest request =
-        restore_shown(CHRONOS_TRY(look.restore(data, scratch.spool())), scratch, data);
-    RestorePlan& plan = shown.plan;
-    plan = CHRONOS_TRY(ops::restore::plan_restore(request));
-    // Estimates of the room that a copy needs.
-    std::erase_if(plan.problems, [](const auto& problem) { return !problem.certain; });
-    describe(plan, request, backup);
-    ops::mount::ScratchMountRequest mount = look.mount;
-    mount.repository = request.repositories.at(plan.repository_index);
-    mount.stanza = request.stanza;
-    mount.path = scratch.mount();
-    mount.scratch_path = scratch.written();
-    shown.mount = CHRONOS_TRY(ScratchMount::make(mount, plan.manifest));
-    CHRONOS_TRY(ops::restore::prepare_recovery(request, plan, cancel));
-    require_settings(plan, backup);
-    return {};
-}
-
-}  // namespace
 
 Result<> run_look(const LookRequest& request,
                   const std::function<Result<>(const ops::drill::Look&)>& ready,
                   const ProgressReceiver& progress, const Cancellation& cancel) {
-    std::string last_failure;
-    std::weak_ptr<Shown> now;
-    ops::drill::DrillRequest server = request.server;
-    server.check_data = [&]() -> Result<> {
-        const std::shared_ptr<Shown> shown = now.lock();
-        return shown == nullptr ? Result<>() : shown->mount->check();
-    };
-    const Result<> looked = ops::drill::run_look(
-        server,
-        [&](const Scratch& scratch, RestoredBackup& backup) -> Result<std::shared_ptr<void>> {
-            const auto shown = std::make_shared<Shown>(last_failure);
-            CHRONOS_TRY(show(request, scratch, backup, cancel, *shown));
-            now = shown;
-            return std::shared_ptr<void>(shown);
-        },
-        ready, progress, cancel);
+    Showing showing({request.restore, request.mount}, cancel);
+    const ops::drill::DrillRequest server = showing.asked_of(request.server);
+    const Result<> looked = ops::drill::run_look(server, showing.show(), ready, progress, cancel);
+    const ops::mount::ScratchMount::Figures& figures = showing.figures();
+    if (looked || figures.fetches > 0)
+        log_info("the look ends: " + format_size(figures.fetched_bytes) + " in " +
+                 std::to_string(figures.fetches) + " fetches, " + std::to_string(figures.failures) +
+                 " failures");
     // All that the server knows of it is an I/O error.
-    if (!looked && !last_failure.empty() && looked.error().kind() != ErrorKind::cancelled)
-        return Error(looked.error())
-            .with_hint("The last file that could not be read: " + last_failure);
+    if (!looked && looked.error().kind() != ErrorKind::cancelled && !showing.hint().empty())
+        return Error(looked.error()).with_hint(showing.hint());
     return looked;
 }
 

@@ -271,6 +271,34 @@ subtest 'all of a large table, by two looks at once' => sub {
 	nothing_is_left('two looks');
 };
 
+subtest 'a drill that restores nothing' => sub {
+	my @drill = ('--instant', "--drill-path=$scratch", '--log-level-console=off', '--log-level-stderr=info');
+	my ($status, $out, $err) = chronos($conf, @drill, '--type=time', "--target=$moment", '--output=json', '--reason=instant',
+		'--assert=SELECT count(*) FROM dropped => 20000', q{--assert=SELECT word = 'changed' FROM big WHERE id = 100150},
+		'--assert=\connect app2 SELECT count(*) FROM app => 2000', '--exec=psql -XAtc "SHOW recovery_prefetch" | grep off', 'drill');
+	is($status, 0, 'passes') or diag($out . $err);
+	my $report = JSON::PP::decode_json($out);
+	is($report->{backup}{label}, $labels[2], '... with the backup that a restore would take');
+	is($report->{'restore-seconds'}, undef, '... without a time for a restore');
+	cmp_ok($report->{backup}{fetched}, '>', 1_000_000, '... and says what it has read');
+	cmp_ok($report->{backup}{fetched}, '<', $report->{backup}{size} * 0.4, '... which is far from all');
+	nothing_is_left('an instant drill');
+	($status, $out, $err) = chronos($conf, @drill, '--assert=SELECT count(*) FROM far => 7', 'drill');
+	isnt($status, 0, 'a wrong answer makes it fail');
+	like($out, qr/was read: +\S+ of \S+; of the rest this proves nothing\n/, '... the report is for people too');
+	($status, $out, $err) = chronos($conf, @drill, '--keep', 'drill');
+	isnt($status, 0, 'what was not restored cannot be kept');
+	my ($bundle) = sort { -s $b <=> -s $a } glob "$repo/backup/main/$labels[0]/bundle/*";
+	my $size = -s $bundle;
+	rename $bundle, "$bundle.away" or die $!;
+	append_to_file($bundle, "\0" x $size);
+	($status, $out, $err) = chronos($conf, @drill, 'drill');
+	isnt($status, 0, 'what the server needs and is damaged makes it fail');
+	like($out . $err, qr/The last file that could not be read: .*\Q$bundle\E/, '... which is named');
+	rename "$bundle.away", $bundle or die $!;
+	nothing_is_left('an instant drill that failed');
+};
+
 # --- what keeps, what ends ------------------------------------------------------------------------
 
 subtest 'the backup stays meanwhile' => sub {

@@ -11,6 +11,7 @@
 #include "chronos/base/result.h"
 #include "chronos/db/connection.h"
 #include "chronos/ops/drill/drill.h"
+#include "chronos/ops/mount/scratch_mount.h"
 #include "chronos/ops/restore/restore.h"
 #include "chronos/repo/repository.h"
 
@@ -36,6 +37,9 @@ struct DrillRequest {
                                                        const std::string& spool_path)>
         restore;
     std::optional<std::string> marker = std::nullopt;  ///< the restore point that is to be reached
+    /// Nothing is restored: the server runs on the backup as a look's does. Repository and places
+    /// are the flow's; this process has called ops::mount::keep_mounts_to_myself().
+    std::optional<ops::mount::ScratchMountRequest> instant = std::nullopt;
 };
 
 /// The restore of a request into the directories of a drill: with locks and spool of its own, so
@@ -48,9 +52,9 @@ ops::restore::RestoreRequest restore_into(ops::restore::RestoreRequest request,
 /// checkpoints, the results of its work.
 Result<> check_space(const ops::restore::RestorePlan& plan);
 
-/// A drill whose restore is that of ops::restore, if there is room for it; whether the marker was
-/// reached is its first check. Errors, and where this may be called: those of
-/// ops::drill::run_drill().
+/// A drill whose restore is that of ops::restore, if there is room for it, or which reads what it
+/// needs from the repository; whether the marker was reached is its first check. Errors, and where
+/// this may be called: those of ops::drill::run_drill().
 Result<ops::drill::DrillReport> run_drill(const DrillRequest& request,
                                           const ProgressReceiver& progress,
                                           const Cancellation& cancel);

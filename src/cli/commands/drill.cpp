@@ -72,6 +72,9 @@ Result<> check_type(const requests::Context& context) {
         return Error(ErrorKind::option_invalid,
                      "option 'marker' not valid with options 'type' and 'set'")
             .with_hint("It recovers the latest backup to the mark.");
+    if (config.get_bool("instant") && config.get_bool("keep"))
+        return Error(ErrorKind::option_invalid, "option 'keep' not valid with option 'instant'")
+            .with_hint("Nothing is restored that could be kept.");
     return {};
 }
 
@@ -125,11 +128,15 @@ Result<int> drill(requests::Context& context, Answers answers) {
     const config::Config& config = context.config;
     if (config.get_bool("list")) return list_drills(context);
     CHRONOS_TRY(check_type(context));
+    // Before there is a second thread.
+    const bool is_instant = config.get_bool("instant");
+    if (is_instant) CHRONOS_TRY(ops::mount::keep_mounts_to_myself());
     flows::DrillRequest request{
         .drill = CHRONOS_TRY(drill_request(context)),
         .restore = [&](const std::string& pg_path, const std::string& spool_path) {
             return scratch_restore(context, pg_path, spool_path);
         }};
+    if (is_instant) request.instant = scratch_mount(context);
     CHRONOS_TRY(ops::drill::check_place(request.drill));
     if (config.get_bool("marker")) request.marker = CHRONOS_TRY(write_marker(context));
     step_back(config);

@@ -1,7 +1,6 @@
 #include "chronos/flows/look.h"
 
 #include <cstdio>
-#include <cstdlib>
 
 #include "chronos/base/quote.h"
 #include "chronos/present/print.h"
@@ -10,18 +9,6 @@
 
 namespace chronos::cli {
 namespace {
-
-ops::mount::ScratchMountRequest mount_limits(const config::Config& config) {
-    ops::mount::ScratchMountRequest request;
-    request.exec_id = config.get_string("exec-id");
-    request.cache_bytes = config.get_size("mount-cache-size");
-    request.spool_bytes = config.get_size("mount-spool-size");
-    const char* const scratch = std::getenv("TMPDIR");
-    request.spool_path = scratch == nullptr || *scratch == '\0' ? "/var/tmp" : scratch;
-    request.process_max = static_cast<unsigned>(config.get_int("process-max"));
-    request.io_timeout = config.get_time("io-timeout");
-    return request;
-}
 
 std::string lines_of(const ops::drill::Look& look) {
     char seconds[32];
@@ -50,7 +37,7 @@ Result<int> run_look(requests::Context& context) {
                                    [&](const std::string& pg_path, const std::string& spool_path) {
                                        return scratch_restore(context, pg_path, spool_path);
                                    },
-                               .mount = mount_limits(context.config)};
+                               .mount = scratch_mount(context)};
     CHRONOS_TRY(flows::run_look(
         request, [](const ops::drill::Look& look) { return present::print_text(lines_of(look)); },
         context.progress, context.cancel));

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <vector>
 
 #include "chronos/requests/restore_request.h"
@@ -40,6 +41,19 @@ ops::drill::DrillRequest scratch_server(const requests::Context& context) {
     request.users = likely_superusers(config);
     request.recovery_timeout = config.get_time("recovery-timeout");
     request.query_timeout = config.get_time("db-timeout");
+    return request;
+}
+
+ops::mount::ScratchMountRequest scratch_mount(const requests::Context& context) {
+    const config::Config& config = context.config;
+    ops::mount::ScratchMountRequest request;
+    request.exec_id = config.get_string("exec-id");
+    request.cache_bytes = config.get_size("mount-cache-size");
+    request.spool_bytes = config.get_size("mount-spool-size");
+    const char* const scratch = std::getenv("TMPDIR");
+    request.spool_path = scratch == nullptr || *scratch == '\0' ? "/var/tmp" : scratch;
+    request.process_max = static_cast<unsigned>(config.get_int("process-max"));
+    request.io_timeout = config.get_time("io-timeout");
     return request;
 }
 

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "chronos/ops/drill/drill.h"
+#include "chronos/ops/mount/scratch_mount.h"
 #include "chronos/ops/restore/restore.h"
 #include "chronos/requests/context.h"
 
@@ -10,6 +11,9 @@ namespace chronos::cli {
 
 /// What drills and looks have in common: the server, without questions to it.
 ops::drill::DrillRequest scratch_server(const requests::Context& context);
+
+/// A mount for that server, but for repository and places.
+ops::mount::ScratchMountRequest scratch_mount(const requests::Context& context);
 
 /// The restore that the options say, with the WAL for a data directory and a spool elsewhere.
 Result<ops::restore::RestoreRequest> scratch_restore(const requests::Context& context,

@@ -73,7 +73,7 @@ public:
     Result<DrillReport> run(ScratchDirectory& directory, const Restore& restore) {
         const Scratch& scratch = directory.scratch();
         const Stopwatch restoring;
-        const Result<> restored = restore(scratch, report_.backup);
+        const Result<std::shared_ptr<void>> restored = restore(scratch, report_.backup);
         report_.restore_seconds = restoring.seconds();
         if (restored)
             CHRONOS_TRY(serve(scratch));

@@ -33,7 +33,8 @@ json backup_json(const RestoredBackup& backup) {
             {"pg-version", text_or_null(backup.pg_version)},
             {"size", backup.size_bytes},
             {"files", backup.file_count},
-            {"wal-segments", backup.wal_segments}};
+            {"wal-segments", backup.wal_segments},
+            {"fetched", or_null(backup.fetched_bytes)}};
 }
 
 json failure_json(const DrillReport& report) {
@@ -81,7 +82,9 @@ json record_of(const DrillReport& report, const std::string& reason) {
             {"backup", backup_json(report.backup)},
             {"type", report.backup.type},
             {"target", text_or_null(report.backup.target)},
-            {"restore-seconds", rounded(report.restore_seconds)},
+            // Nobody knows how long it takes to restore what was not restored.
+            {"restore-seconds",
+             report.backup.fetched_bytes ? json(nullptr) : json(rounded(report.restore_seconds))},
             {"recovery-seconds", rounded(report.recovery_seconds)},
             {"check-seconds", rounded(report.check_seconds)},
             {"server-version", text_or_null(report.server_version)},

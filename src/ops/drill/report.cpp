@@ -48,10 +48,15 @@ std::vector<std::pair<std::string, std::string>> rows_of(const DrillReport& repo
     add("recovered to", target_text(backup));
     add("started", format_local_time(report.started));
     add("finished", format_local_time(report.finished));
-    if (backup.file_count != 0)
+    if (backup.fetched_bytes) {
+        add("time to mount", seconds_text(report.restore_seconds) + ", nothing was restored");
+        add("was read", format_size(*backup.fetched_bytes) + " of " +
+                            format_size(backup.size_bytes) + "; of the rest this proves nothing");
+    } else if (backup.file_count != 0) {
         add("time to restore", seconds_text(report.restore_seconds) + " for " +
                                    format_size(backup.size_bytes) + " in " +
                                    std::to_string(backup.file_count) + " files");
+    }
     if (report.recovery_seconds > 0)
         add("time to recover", seconds_text(report.recovery_seconds) + " for " +
                                    std::to_string(backup.wal_segments) + " WAL segments");

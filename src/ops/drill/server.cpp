@@ -117,7 +117,10 @@ Result<> write_configuration(const DrillRequest& request, const Scratch& scratch
     CHRONOS_TRY(os::write_whole(scratch.path + "/pg_ident.conf", ""));
     const ClusterTraits traits = traits_of(backup, programs, scratch);
     std::string settings = server_settings(request, scratch, traits);
-    if (use == DrillServer::Use::look) settings += look_settings(traits, backup.required_settings);
+    if (use == DrillServer::Use::look)
+        settings += look_settings(traits, backup.required_settings);
+    else if (backup.fetched_bytes)
+        settings += mounted_settings(traits);
     CHRONOS_TRY(os::write_whole(scratch.path + "/server.conf", settings));
     if (mkdir(scratch.socket().c_str(), 0700) != 0)
         return system_error(ErrorKind::path_create,
@@ -245,10 +248,14 @@ std::string look_settings(const ClusterTraits& cluster,
         {"max_prepared_transactions", cluster.prepared_max}};
     for (const auto& [name, value] : required) values[name] = std::max(values[name], value);
     std::string text = "hot_standby = on\ndefault_transaction_read_only = on\n";
-    // It asks for pages that the next record is about to bring whole.
-    if (cluster.major >= 15) text += "recovery_prefetch = off\n";
+    text += mounted_settings(cluster);
     for (const auto& [name, value] : values) text += name + " = " + std::to_string(value) + "\n";
     return text;
+}
+
+std::string mounted_settings(const ClusterTraits& cluster) {
+    // It asks for pages that the next record is about to bring whole.
+    return cluster.major >= 15 ? "recovery_prefetch = off\n" : "";
 }
 
 Result<> check_settings(const DrillRequest& request) {

@@ -34,6 +34,8 @@ std::string server_settings(const DrillRequest& request, const Scratch& scratch,
 /// least as high as the cluster had.
 std::string look_settings(const ClusterTraits& cluster,
                           const std::map<std::string, std::uint64_t>& required);
+/// What comes behind that of a server whose pages are fetched when they are read.
+std::string mounted_settings(const ClusterTraits& cluster);
 /// Settings of the request that would undo what keeps a drill harmless: kind option_invalid_value.
 Result<> check_settings(const DrillRequest& request);
 

@@ -47,6 +47,15 @@ inline constexpr std::array kDrillOptions{
            .commands = drill,
            .summary = "shell command that must succeed while the restored server runs",
            .details = "PGHOST, PGPORT, PGUSER and PGDATABASE lead it to that server."},
+    Option{.name = "instant",
+           .type = Type::boolean,
+           .section = Section::command_line,
+           .commands = drill,
+           .default_text = "n",
+           .summary = "restore nothing: the server reads what it needs from the repository",
+           .details =
+               "As a look has it, and with what that needs: see docs/look.md. Proves what is "
+               "read, and says how much that was."},
     Option{.name = "keep",
            .type = Type::boolean,
            .section = Section::command_line,

@@ -71,6 +71,8 @@ struct RestoredBackup {
     /// What a server that takes sessions while it recovers must have at least as high as the
     /// cluster had, by name.
     std::map<std::string, std::uint64_t> required_settings = {};
+    /// What was fetched of one that was not restored, and is read as it is needed; of others none.
+    std::optional<std::uint64_t> fetched_bytes = std::nullopt;
 };
 
 /// Directories of a drill, all below one.
@@ -88,9 +90,11 @@ struct Scratch {
     std::string log() const { return path + "/server.log"; }
 };
 
-/// Restores into scratch.data(), with the WAL to be fetched by restore_command and
-/// recovery_target_action = promote. `backup` is filled as far as it is known, also on failure.
-using Restore = std::function<Result<>(const Scratch& scratch, RestoredBackup& backup)>;
+/// Restores into scratch.data(), or shows it there, with the WAL to be fetched by restore_command
+/// and recovery_target_action = promote. `backup` is filled as far as it is known, also on failure.
+/// What it returns goes when the server has ended, and before the directory does.
+using Restore =
+    std::function<Result<std::shared_ptr<void>>(const Scratch& scratch, RestoredBackup& backup)>;
 
 struct CheckOutcome {
     std::string kind;  ///< "assert", "amcheck", "command"
@@ -157,11 +161,8 @@ struct Look {
     double seconds = 0;       ///< from the beginning to here
 };
 
-/// Puts a data directory to scratch.data() in whatever way, with the WAL to be fetched by
-/// restore_command and recovery_target_action = pause; what it returns keeps it there, and goes
-/// before the scratch directory does.
-using Show =
-    std::function<Result<std::shared_ptr<void>>(const Scratch& scratch, RestoredBackup& backup)>;
+/// The same with recovery_target_action = pause.
+using Show = Restore;
 
 /// A server as a drill has it, that takes sessions while it recovers, which can only read, until
 /// `cancel` is requested, which is success; `ready` is called once it has come to its target. Of

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "chronos/repo/side/drill.h"
 #include "drill_report.h"
 
 namespace chronos::ops::drill {
@@ -27,6 +28,16 @@ TEST(DrillRecord, HasEveryMemberWhateverHappened) {
     EXPECT_EQ(failed.at("failure").at("phase"), "restore");
     EXPECT_EQ(failed.at("failure").at("code"), 26);
     EXPECT_TRUE(failed.at("backup").at("label").is_null());
+}
+
+// What was not restored says nothing about how long a restore takes.
+TEST(DrillRecord, OfABackupThatWasNotRestoredHasNoTimeOfARestore) {
+    DrillReport report = test::sample_drill_report();
+    report.backup.fetched_bytes = 12345;
+    const auto record = record_of(report, "");
+    EXPECT_EQ(record.at("backup").at("fetched"), 12345);
+    EXPECT_TRUE(record.at("restore-seconds").is_null());
+    EXPECT_EQ(repo::drill_recovery_time(record.dump()), std::nullopt);
 }
 
 TEST(DrillRecord, HasNoAnswerOfTheCluster) {

@@ -35,6 +35,18 @@ TEST(DrillReport, PassesAreShortAndFailuresNamed) {
     EXPECT_THAT(format_text(report), HasSubstr("the restored server ended with exit status 1"));
 }
 
+// Who reads it has to know that most of the backup was not looked at.
+TEST(DrillReport, OfABackupThatWasNotRestoredSaysWhatWasRead) {
+    DrillReport report = sample();
+    report.backup.size_bytes = std::uint64_t{100} << 20;
+    EXPECT_THAT(format_text(report), HasSubstr("time to restore:"));
+    report.backup.fetched_bytes = std::uint64_t{7} << 20;
+    EXPECT_THAT(format_text(report), Not(HasSubstr("time to restore:")));
+    EXPECT_THAT(format_text(report), HasSubstr("nothing was restored\n"));
+    EXPECT_THAT(format_text(report), HasSubstr("was read:         7MB of 100MB; of the rest this "
+                                               "proves nothing\n"));
+}
+
 TEST(DrillReport, MarkdownKeepsItsTableWhateverTheQuestionIs) {
     const std::string text = format_markdown(sample());
     EXPECT_THAT(text, HasSubstr("## Restore drill of main"));
@@ -50,7 +62,7 @@ TEST(RunDrill, WhatKeepsARestoreFromWorkingIsItsVerdict) {
     const Cancellation cancel;
     const auto report = run_drill(
         request,
-        [](const Scratch&, RestoredBackup& backup) -> Result<> {
+        [](const Scratch&, RestoredBackup& backup) -> Result<std::shared_ptr<void>> {
             backup.label = "20261120-075745F";
             return Error(ErrorKind::checksum, "file x is damaged").with_hint("Take another.");
         },

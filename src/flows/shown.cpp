@@ -1,0 +1,141 @@
+#include "flows/shown.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "chronos/base/log.h"
+#include "chronos/base/text.h"
+#include "chronos/flows/drill.h"
+#include "chronos/pgdata/server_parameters.h"
+
+namespace chronos::flows {
+namespace {
+
+using ops::drill::RestoredBackup;
+using ops::drill::Scratch;
+using ops::mount::ScratchMount;
+using ops::restore::RestorePlan;
+using ops::restore::RestoreRequest;
+
+/// In the order in which it is made. What was fetched is told when it goes.
+struct Shown {
+    ScratchMount::Figures& figures;
+    RestorePlan plan = {};
+    std::unique_ptr<ScratchMount> mount = nullptr;
+
+    explicit Shown(ScratchMount::Figures& figures_) : figures(figures_) {}
+    Shown(const Shown&) = delete;
+    Shown& operator=(const Shown&) = delete;
+    ~Shown() {
+        if (mount != nullptr) figures = mount->figures();
+    }
+};
+
+Result<> make_directory(const std::string& path) {
+    if (::mkdir(path.c_str(), 0700) == 0) return {};
+    return system_error(ErrorKind::path_create, "unable to create path '" + path + "'", errno);
+}
+
+RestoreRequest restore_shown(RestoreRequest request, const ShowRequest& shown,
+                             const Scratch& scratch, const std::string& data) {
+    request = restore_into(std::move(request), scratch, shown.marker);
+    request.pg_path = data;
+    if (shown.at_target == AtTarget::stand_still)
+        request.target_action = ops::restore::TargetAction::pause;
+    return request;
+}
+
+void describe(const RestorePlan& plan, const RestoreRequest& request, RestoredBackup& backup) {
+    backup.repo_key = plan.repo_key;
+    backup.label = plan.manifest.label;
+    backup.type = ops::restore::recovery_type_name(plan.type);
+    backup.target = plan.target_us ? plan.target_setting : request.target;
+    if (plan.target_us) backup.target_time = *plan.target_us / 1000000;
+    backup.reason = plan.reason;
+    backup.backup_stop = plan.manifest.timestamp_stop;
+    backup.pg_version = plan.manifest.pg_version;
+    backup.wal_segments = plan.wal.count;
+    backup.size_bytes = plan.size_bytes;
+    backup.file_count = plan.file_count;
+}
+
+void require_settings(const RestorePlan& plan, RestoredBackup& backup) {
+    const std::string& version = plan.manifest.pg_version;
+    const auto major = parse_uint(version.substr(0, version.find('.'))).value_or(0);
+    const auto settings = pgdata::ServerParameters::settings(static_cast<unsigned>(major));
+    for (std::size_t i = 0; i < settings.size(); ++i)
+        backup.required_settings[std::string(settings[i].name)] =
+            std::max(settings[i].standard, plan.required_parameters.values[i]);
+}
+
+Result<> make_shown(const ShowRequest& wanted, const Scratch& scratch, RestoredBackup& backup,
+                    const Cancellation& cancel, Shown& shown) {
+    backup.fetched_bytes = 0;
+    for (const std::string& path : {scratch.mount(), scratch.written()})
+        CHRONOS_TRY(make_directory(path));
+    const std::string data = ScratchMount::data_of(scratch.mount());
+    if (::symlink(data.c_str(), scratch.data().c_str()) != 0)
+        return system_error(ErrorKind::path_create, "make link '" + scratch.data() + "'", errno);
+    const RestoreRequest request =
+        restore_shown(CHRONOS_TRY(wanted.restore(data, scratch.spool())), wanted, scratch, data);
+    RestorePlan& plan = shown.plan;
+    plan = CHRONOS_TRY(ops::restore::plan_restore(request));
+    // Estimates of the room that a copy needs.
+    std::erase_if(plan.problems, [](const auto& problem) { return !problem.certain; });
+    describe(plan, request, backup);
+    ops::mount::ScratchMountRequest mount = wanted.mount;
+    mount.repository = request.repositories.at(plan.repository_index);
+    mount.stanza = request.stanza;
+    mount.path = scratch.mount();
+    mount.scratch_path = scratch.written();
+    shown.mount = CHRONOS_TRY(ScratchMount::make(mount, plan.manifest));
+    CHRONOS_TRY(ops::restore::prepare_recovery(request, plan, cancel));
+    require_settings(plan, backup);
+    return {};
+}
+
+}  // namespace
+
+struct Showing::State {
+    const ShowRequest request;
+    const Cancellation& cancel;
+    std::weak_ptr<Shown> now = {};
+    ScratchMount::Figures figures = {};
+};
+
+Showing::Showing(ShowRequest request, const Cancellation& cancel)
+    : state_(std::make_shared<State>(State{std::move(request), cancel})) {}
+Showing::~Showing() = default;
+
+ops::drill::DrillRequest Showing::asked_of(ops::drill::DrillRequest server) const {
+    server.check_data = [state = state_]() -> Result<> {
+        const std::shared_ptr<Shown> shown = state->now.lock();
+        return shown == nullptr ? Result<>() : shown->mount->check();
+    };
+    return server;
+}
+
+ops::drill::Show Showing::show() {
+    return [state = state_](const Scratch& scratch,
+                            RestoredBackup& backup) -> Result<std::shared_ptr<void>> {
+        const auto shown = std::make_shared<Shown>(state->figures);
+        CHRONOS_TRY(make_shown(state->request, scratch, backup, state->cancel, *shown));
+        state->now = shown;
+        return std::shared_ptr<void>(shown);
+    };
+}
+
+const ScratchMount::Figures& Showing::figures() const {
+    return state_->figures;
+}
+
+std::string Showing::hint() const {
+    const std::string& failure = state_->figures.last_failure;
+    return failure.empty() ? "" : "The last file that could not be read: " + failure;
+}
+
+}  // namespace chronos::flows
