@@ -105,6 +105,7 @@ Result<> set_bundles(const config::Config& config, const repo::Repository& repos
     request.bundle_limit = config.get_size({"repo-bundle-limit", repository.key});
     request.block = request.bundle && config.get_bool({"repo-block", repository.key});
     ops::backup::BlockRules& rules = request.block_rules;
+    rules.always = request.block && config.get_bool({"repo-block-always", repository.key});
     rules.super_block_size = config.get_size({"repo-block-size-super", repository.key});
     rules.super_block_size_full = config.get_size({"repo-block-size-super-full", repository.key});
     rules.size_map = CHRONOS_TRY(config.get_size_map({"repo-block-size-map", repository.key}));

@@ -33,11 +33,21 @@ const std::map<std::uint64_t, std::uint64_t> kChecksumSizes = {{32 * kKiB, 7},  
                                                                {512 * kKiB, 9}, {1 * kMiB, 10},
                                                                {2 * kMiB, 11},  {4 * kMiB, 12}};
 
-BlockChoice by_tables(const BlockRules& rules, const repo::ManifestFile& file, UnixTime start) {
+/// What the block size is multiplied by for the age of the file; 0: it is stored whole.
+std::uint64_t multiplier(const BlockRules& rules, const repo::ManifestFile& file, UnixTime start) {
     const std::uint64_t age_days =
         file.timestamp < start ? static_cast<std::uint64_t>((start - file.timestamp) / kDay_s) : 0;
-    const std::uint64_t size = look_up(or_default(rules.size_map, kSizes), file.size, 0) *
-                               look_up(or_default(rules.age_map, kAges), age_days, 1);
+    const auto& ages = or_default(rules.age_map, kAges);
+    auto next = ages.upper_bound(age_days);
+    // Where nothing is too old, what would be has the largest blocks, and so the smallest map.
+    while (next != ages.begin())
+        if ((--next)->second != 0 || !rules.always) return next->second;
+    return 1;
+}
+
+BlockChoice by_tables(const BlockRules& rules, const repo::ManifestFile& file, UnixTime start) {
+    const std::uint64_t size =
+        look_up(or_default(rules.size_map, kSizes), file.size, 0) * multiplier(rules, file, start);
     if (size == 0 || size > std::numeric_limits<std::uint32_t>::max()) return {};
     const std::uint64_t rounded = (size + kBlockSizeUnit - 1) / kBlockSizeUnit * kBlockSizeUnit;
     return {static_cast<std::uint32_t>(rounded),
@@ -52,8 +62,10 @@ BlockChoice choose_blocks(const BlockRules& rules, const repo::ManifestFile& fil
                           const repo::ManifestFile* before, UnixTime start) {
     if (file.size == 0) return {};
     if (before != nullptr) {
-        const bool goes_on = before->size == file.size ||
-                             (before->block_incremental() && file.size >= before->block_size);
+        const bool same_size =
+            before->size == file.size && (before->block_size != 0 || !rules.always);
+        const bool goes_on =
+            same_size || (before->block_incremental() && file.size >= before->block_size);
         if (goes_on)
             return {before->block_size, before->block_checksum_size, before->block_incremental()};
     }

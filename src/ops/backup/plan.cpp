@@ -331,7 +331,7 @@ Result<CopyPlan> plan_jobs(Started& started, db::ServerTime listed_at) {
         plan_files(started.prior ? &*started.prior : nullptr, manifest);
     if (started.resumed)
         CHRONOS_TRY(keep_stored_files(request.repository, request.stanza, *started.resumed,
-                                      manifest, files));
+                                      request.block_rules, manifest, files));
     started.resumed.reset();
     if (started.prior) keep_planned(files, manifest, *started.prior);
     CopyPlan jobs = arrange(std::move(files), manifest, rules);

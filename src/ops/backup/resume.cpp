@@ -7,6 +7,7 @@
 #include "chronos/repo/info.h"
 #include "chronos/repo/manifest_store.h"
 #include "chronos/repo/stored_file.h"
+#include "ops/backup/block_rules.h"
 
 namespace chronos::ops::backup {
 namespace {
@@ -146,8 +147,8 @@ Result<std::optional<repo::Manifest>> find_resumable(const repo::Repository& rep
 }
 
 Result<> keep_stored_files(const repo::Repository& repository, const std::string& stanza,
-                           const repo::Manifest& resumed, repo::Manifest& manifest,
-                           std::vector<PlannedFile>& files) {
+                           const repo::Manifest& resumed, const BlockRules& rules,
+                           repo::Manifest& manifest, std::vector<PlannedFile>& files) {
     storage::Storage& storage = *repository.storage;
     const std::string directory = repo::backup_path(stanza, resumed.label);
     // Members of bundles cannot be told apart from what a cut left; links are made again.
@@ -167,6 +168,10 @@ Result<> keep_stored_files(const repo::Repository& repository, const std::string
             const repo::ManifestFile* before = resumed.find_file(name);
             reason =
                 reason_to_remove(object, stanza, resumed, before, file, manifest.options.delta);
+            if (reason.empty() && rules.always && manifest.block_incr &&
+                !before->block_incremental() &&
+                choose_blocks(rules, file, nullptr, manifest.timestamp_start).block_size != 0)
+                reason = "mismatched block size";
             if (reason.empty()) {
                 take_over(*before, file);
                 planned->action = Action::resume;

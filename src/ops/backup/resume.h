@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 
+#include "chronos/ops/backup/backup.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/manifest.h"
 #include "chronos/repo/repository.h"
@@ -34,9 +35,10 @@ Result<std::optional<repo::Manifest>> find_resumable(const repo::Repository& rep
 
 /// Removes from the directory of the interrupted backup what the new one has no use for. Of the
 /// files that stay, `manifest` takes over what `resumed` says about their stored form, and `files`
-/// the action `resume`; they are still to be checked.
+/// the action `resume`; they are still to be checked. A whole file that `rules` would have in
+/// blocks always has no use.
 Result<> keep_stored_files(const repo::Repository& repository, const std::string& stanza,
-                           const repo::Manifest& resumed, repo::Manifest& manifest,
-                           std::vector<PlannedFile>& files);
+                           const repo::Manifest& resumed, const BlockRules& rules,
+                           repo::Manifest& manifest, std::vector<PlannedFile>& files);
 
 }  // namespace chronos::ops::backup

@@ -134,6 +134,19 @@ inline constexpr std::array kBackupOptions{
            .depends_on = "repo-block",
            .depends_values = "y",
            .summary = "tuning of block incremental backups"},
+    Option{.name = "repo-block-always",
+           .type = Type::boolean,
+           .group = Group::repo,
+           .commands = backup,
+           .default_text = "n",
+           .depends_on = "repo-block",
+           .depends_values = "y",
+           .summary = "store files in blocks that have not changed for a long time, too",
+           .details = "Files without a change for four weeks are stored whole otherwise, and have "
+                      "to be fetched whole by whoever needs one page of them. Holds for what is "
+                      "stored from then on, and so for everything after the next full backup. "
+                      "pgBackRest reads such backups from its release 2.46 on, and does not know "
+                      "the option."},
     Option{.name = "repo-block-checksum-size-map",
            .type = Type::hash,
            .group = Group::repo,

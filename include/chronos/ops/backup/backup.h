@@ -21,6 +21,8 @@ namespace chronos::ops::backup {
 /// map has the value that holds from its key on; an empty one stands for the usual table. Source:
 /// docs/format/bundles-and-blocks.md, Which files are cut.
 struct BlockRules {
+    /// Every file that is large enough is cut, however long ago its last change is.
+    bool always = false;
     Given<std::uint64_t> super_block_size;                 ///< of diff and incr, bytes
     Given<std::uint64_t> super_block_size_full;            ///< bytes
     std::map<std::uint64_t, std::uint64_t> size_map = {};  ///< file size: block size, bytes

@@ -523,6 +523,23 @@ TEST_F(Resume, KeepsFilesOfBlocks) {
     EXPECT_TRUE(backup.find_file("pg_data/base/5/1259")->block_incremental());
 }
 
+// As it is of no use in a backup that has all in blocks.
+TEST_F(Resume, StoresAWholeFileAnewWhereAllAreInBlocks) {
+    request_.bundle = request_.block = true;
+    request_.bundle_limit = 8192;
+    data_.write("base/5/2", std::string(80'000, 'o'));
+    touch("base/5/2", std::chrono::hours(24 * 40));
+    interrupt([](repo::Manifest& partial) {
+        EXPECT_FALSE(partial.find_file("pg_data/base/5/2")->block_incremental());
+    });
+    request_.block_rules.always = true;
+    EXPECT_TRUE(resumes());
+    EXPECT_THAT(stored_anew(), testing::Contains("pg_data/base/5/2.pgbi"));
+    EXPECT_THAT(stored_anew(), testing::Not(testing::Contains("pg_data/base/5/1259.pgbi")));
+    EXPECT_FALSE(storage::exists(memory_, path("pg_data/base/5/2.lz4")).value());
+    EXPECT_TRUE(manifest(label_).find_file("pg_data/base/5/2")->block_incremental());
+}
+
 TEST_F(Resume, NeedsAPartialManifestOfTheSameKind) {
     interrupt([](repo::Manifest& partial) {
         partial.options.compress_type = compress::CompressType::gz;
@@ -631,6 +648,44 @@ TEST_F(RunBackup, StoresBlocksThatChanged) {
     backup = manifest(again->entry.label);
     EXPECT_TRUE(backup.find_file("pg_data/base/5/1259")->block_incremental());
     EXPECT_GT(backup.find_file("pg_data/base/5/1259")->repo_size, content.size());
+    expect_valid();
+}
+
+// A file that did not change stays the prior's, however that has it, until the next full backup.
+TEST_F(RunBackup, BlocksAlwaysHoldForWhatIsStoredAnew) {
+    request_.bundle = request_.block = true;
+    std::string content(40 * 8192, 'o');
+    for (const char* name : {"base/5/1", "base/5/2"}) {
+        data_.write(name, content);
+        touch(name, std::chrono::hours(24 * 40));
+    }
+    const auto in_blocks = [&](const std::string& label, const char* name) {
+        return manifest(label).find_file(std::string("pg_data/") + name)->block_incremental();
+    };
+    const auto whole = run();
+    ASSERT_OK(whole);
+    EXPECT_FALSE(in_blocks(whole->entry.label, "base/5/1"));
+
+    request_.block_rules.always = true;
+    request_.type = repo::BackupType::incr;
+    content[0] = 'n';
+    data_.write("base/5/2", content);
+    touch("base/5/2", std::chrono::hours(20));
+    const auto dependent = run();
+    ASSERT_OK(dependent);
+    EXPECT_FALSE(in_blocks(dependent->entry.label, "base/5/1"));
+    EXPECT_EQ(manifest(dependent->entry.label).find_file("pg_data/base/5/1")->reference,
+              whole->entry.label);
+    EXPECT_TRUE(in_blocks(dependent->entry.label, "base/5/2"));
+    expect_valid();
+
+    request_.type = repo::BackupType::full;
+    const auto full = run();
+    ASSERT_OK(full);
+    const repo::Manifest backup = manifest(full->entry.label);
+    EXPECT_EQ(backup.find_file("pg_data/base/5/1")->block_size, 4u * 8192);
+    for (const repo::ManifestFile& file : backup.files)
+        EXPECT_TRUE(file.block_incremental() || file.size < 16384) << file.name.view();
     expect_valid();
 }
 

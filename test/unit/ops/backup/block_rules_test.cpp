@@ -78,6 +78,49 @@ TEST(ChooseBlocks, KeepsWhatThePriorDecidedAsLongAsItCan) {
     EXPECT_FALSE(again.prior_map);
 }
 
+BlockRules always_in_blocks() {
+    BlockRules rules;
+    rules.always = true;
+    return rules;
+}
+
+TEST(ChooseBlocks, AlwaysCutsFilesOfAnyAge) {
+    const BlockRules always = always_in_blocks();
+    for (const Row& row : {
+             Row{0, 0, 0, 0},
+             Row{16 * kKiB - 1, 400 * kDay, 0, 0},
+             Row{16 * kKiB, 28 * kDay, 32 * kKiB, 7},
+             Row{1024 * kMiB, 400 * kDay, 352 * kKiB, 8},
+             Row{1024 * kMiB, 20 * kDay, 352 * kKiB, 8},
+             Row{1024 * kMiB, 7 * kDay, 176 * kKiB, 8},
+             Row{1024 * kMiB, 0, 88 * kKiB, 7},
+         }) {
+        const BlockChoice choice = choose_blocks(always, file(row.size, row.age), nullptr, kStart);
+        EXPECT_EQ(choice.block_size, row.block_size) << row.size << " " << row.age;
+        EXPECT_EQ(choice.checksum_size, row.checksum_size) << row.size << " " << row.age;
+    }
+    BlockRules none_ever = always;
+    none_ever.age_map = {{0, 0}};
+    EXPECT_EQ(choose_blocks(none_ever, file(kMiB), nullptr, kStart).block_size, 8 * kKiB);
+}
+
+// What is stored anew need not be whole because it was; what is in blocks goes on with them.
+TEST(ChooseBlocks, AlwaysEndsThatWholeStaysWhole) {
+    const BlockRules always = always_in_blocks();
+    const auto choose = [&](const repo::ManifestFile& now, const repo::ManifestFile& prior) {
+        return choose_blocks(always, now, &prior, kStart);
+    };
+    const BlockChoice whole = choose(file(kMiB), before(kMiB, 0, 0));
+    EXPECT_EQ(whole.block_size, 8 * kKiB);
+    EXPECT_FALSE(whole.prior_map);
+    const BlockChoice for_once = choose(file(kMiB), before(kMiB, 16 * kKiB, 0));
+    EXPECT_EQ(for_once.block_size, 16 * kKiB);
+    EXPECT_FALSE(for_once.prior_map);
+    const BlockChoice blocks = choose(file(kMiB, 40 * kDay), before(kMiB, 8 * kKiB, 99));
+    EXPECT_EQ(blocks.block_size, 8 * kKiB);
+    EXPECT_TRUE(blocks.prior_map);
+}
+
 TEST(ChooseBlocks, TablesCanBeReplaced) {
     BlockRules rules;
     rules.size_map = {{kKiB, 24 * kKiB}};
