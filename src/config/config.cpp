@@ -157,18 +157,11 @@ std::map<std::string, std::string> Config::get_hash(HashName name) const {
     return result;
 }
 
-Result<std::map<std::uint64_t, std::uint64_t>> Config::get_size_map(HashName name) const {
+std::map<std::uint64_t, std::uint64_t> Config::get_number_map(HashName name) const {
     std::map<std::uint64_t, std::uint64_t> result;
-    for (const auto& [key, value] : get_hash(name)) {
-        const auto from = parse_size(key);
-        const auto to = parse_size(value);
-        if (!from || !to)
-            return Error(ErrorKind::option_invalid_value, "'" + key + "=" + value +
-                                                              "' is not valid for '" +
-                                                              written(name) + "' option")
-                .with_hint("Both sides of the equals sign are sizes or numbers, e.g. 16KiB=8KiB.");
-        result[*from] = *to;
-    }
+    // A size without a unit is a number.
+    for (const auto& [key, value] : get_hash(name))
+        result[parse_size(key).value_or(0)] = parse_size(value).value_or(0);
     return result;
 }
 

@@ -54,7 +54,13 @@ constexpr bool has_sound_defaults(const Option& option) {
 }
 
 constexpr bool has_sound_range(const Option& option) {
-    return option.minimum <= option.maximum && (!is_bounded(option) || is_number(option.type));
+    return option.minimum <= option.maximum &&
+           (!is_bounded(option) || is_number(option.type) || is_number(option.values));
+}
+
+constexpr bool has_sound_pairs(const Option& option) {
+    return is_number(option.keys) == is_number(option.values) &&
+           (!is_number(option.keys) || (option.type == Type::hash && !option.details.empty()));
 }
 
 constexpr bool has_sound_commands(const Option& option) {

@@ -45,6 +45,7 @@ static_assert(sizeof(EveryRow<has_dependency>));
 static_assert(sizeof(EveryRow<rules::has_sound_name>));
 static_assert(sizeof(EveryRow<rules::has_sound_defaults>));
 static_assert(sizeof(EveryRow<rules::has_sound_range>));
+static_assert(sizeof(EveryRow<rules::has_sound_pairs>));
 static_assert(sizeof(EveryRow<rules::has_sound_commands>));
 static_assert(sizeof(EveryRow<rules::is_explained>));
 

@@ -48,13 +48,15 @@ std::string comma_list(std::string_view words) {
     return join(list, ", ");
 }
 
-Result<> check_quantity(const Option& option, const std::string& name, std::string_view text) {
-    const auto value = parse_quantity(option.type, text);
+/// `type` is that of the option, or of the values of its pairs.
+Result<> check_quantity(const Option& option, Type type, const std::string& name,
+                        std::string_view text) {
+    const auto value = parse_quantity(type, text);
     if (!value) {
         Error error = value_error(text, "is not valid for", name);
-        if (option.type == Type::size)
+        if (type == Type::size)
             return std::move(error).with_hint("Write a whole number and a unit: B, KiB, MiB, GiB.");
-        if (option.type == Type::time)
+        if (type == Type::time)
             return std::move(error).with_hint(
                 "Write a whole number and a unit: ms, s, m, h, d, w.");
         return error;
@@ -62,9 +64,25 @@ Result<> check_quantity(const Option& option, const std::string& name, std::stri
     const bool bounded = option.minimum != 0 || option.maximum != 0;
     if (bounded && (*value < option.minimum || *value > option.maximum))
         return value_error(text, "is out of range for", name)
-            .with_hint("Allowed is " + quantity_text(option.type, option.minimum) + " to " +
-                       quantity_text(option.type, option.maximum) + ".");
+            .with_hint("Allowed is " + quantity_text(type, option.minimum) + " to " +
+                       quantity_text(type, option.maximum) + ".");
     return {};
+}
+
+/// What stands wrong in a pair of numbers is told with how one is written.
+Result<> check_pair(const Option& option, const std::string& name, std::string_view text) {
+    if (text.find('=') == std::string_view::npos || text[0] == '=')
+        return Error(ErrorKind::option_invalid,
+                     "key/value '" + printable(text) + "' not valid for '" + name + "' option");
+    if (option.keys == Type::string) return {};
+    const std::string_view key = text.substr(0, text.find('='));
+    const std::string_view value = text.substr(key.size() + 1);
+    const auto from = parse_quantity(option.keys, key);
+    const bool good_key = from && *from >= (option.keys == Type::size ? 1 : 0);
+    if (!good_key || !parse_quantity(option.values, value))
+        return value_error(good_key ? value : key, "is not valid for", name)
+            .with_hint(std::string(option.details));
+    return check_quantity(option, option.values, name, value);
 }
 
 Result<> check_allowed(const Option& option, const std::string& name, CommandId command,
@@ -113,14 +131,9 @@ Result<std::string> check_value(const Option& option, const std::string& name, C
             break;
         case Type::integer:
         case Type::size:
-        case Type::time: CHRONOS_TRY(check_quantity(option, name, text)); break;
+        case Type::time: CHRONOS_TRY(check_quantity(option, option.type, name, text)); break;
         case Type::path: return check_path(name, text);
-        case Type::hash:
-            if (text.find('=') == std::string_view::npos || text[0] == '=')
-                return Error(
-                    ErrorKind::option_invalid,
-                    "key/value '" + printable(text) + "' not valid for '" + name + "' option");
-            break;
+        case Type::hash: CHRONOS_TRY(check_pair(option, name, text)); break;
         case Type::string:
         case Type::list: break;
     }

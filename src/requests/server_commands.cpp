@@ -98,8 +98,8 @@ void set_compression(const config::Config& config, const repo::Repository& repos
     request.compress_level_network = static_cast<int>(config.get_int("compress-level-network"));
 }
 
-Result<> set_bundles(const config::Config& config, const repo::Repository& repository,
-                     ops::backup::BackupRequest& request) {
+void set_bundles(const config::Config& config, const repo::Repository& repository,
+                 ops::backup::BackupRequest& request) {
     request.bundle = config.get_bool({"repo-bundle", repository.key});
     request.bundle_size = config.get_size({"repo-bundle-size", repository.key});
     request.bundle_limit = config.get_size({"repo-bundle-limit", repository.key});
@@ -108,11 +108,9 @@ Result<> set_bundles(const config::Config& config, const repo::Repository& repos
     rules.always = request.block && config.get_bool({"repo-block-always", repository.key});
     rules.super_block_size = config.get_size({"repo-block-size-super", repository.key});
     rules.super_block_size_full = config.get_size({"repo-block-size-super-full", repository.key});
-    rules.size_map = CHRONOS_TRY(config.get_size_map({"repo-block-size-map", repository.key}));
-    rules.age_map = CHRONOS_TRY(config.get_size_map({"repo-block-age-map", repository.key}));
-    rules.checksum_map =
-        CHRONOS_TRY(config.get_size_map({"repo-block-checksum-size-map", repository.key}));
-    return {};
+    rules.size_map = config.get_number_map({"repo-block-size-map", repository.key});
+    rules.age_map = config.get_number_map({"repo-block-age-map", repository.key});
+    rules.checksum_map = config.get_number_map({"repo-block-checksum-size-map", repository.key});
 }
 
 Result<ops::backup::BackupRequest> backup_request(const config::Config& config,
@@ -138,7 +136,7 @@ Result<ops::backup::BackupRequest> backup_request(const config::Config& config,
     request.start_fast = config.get_bool("start-fast");
     request.resume = config.get_bool("resume");
     request.symlink = config.get_bool({"repo-symlink", repository.key});
-    CHRONOS_TRY(set_bundles(config, repository, request));
+    set_bundles(config, repository, request);
     request.exclude = config.get_list("exclude");
     CHRONOS_TRY(pgdata::check_excludes(request.exclude));
     request.annotations = config.get_hash("annotation");

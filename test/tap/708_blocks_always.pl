@@ -1,7 +1,8 @@
 # With repo-block-always a file that nobody has changed for months is in blocks like all others, so that a page of it
 # can be had without the rest; without it, as pgBackRest stores it, the file is whole. The option holds for what is
 # stored anew, all of it after the next full backup. pgBackRest from 2.46 on, where it is at hand, verifies and restores
-# such a backup and makes its incremental on top of it; its own next full backup has the file whole again.
+# such a backup and makes its incremental on top of it; its own next full backup has the file whole again. Its options
+# for the sizes of blocks mean what they mean to it.
 use strict;
 use warnings;
 use lib 'test/tap/lib';
@@ -80,6 +81,16 @@ if ($reads_blocks)
 	ok(!$theirs->{large}{bim}, 'its next full backup has it whole again');
 	configure('repo1-block-always' => 'y');
 }
+my @sizes = ('repo1-block-size-map' => '32KiB=20KiB', 'repo1-block-age-map' => '7=3', 'repo1-block-checksum-size-map' => '48KiB=10',
+	'repo1-block-size-super-full' => '64KiB', 'repo1-bundle' => 'y', 'repo1-block' => 'y');
+configure(@sizes);
+my $sized = backup($chronos, 'full');
+is_deeply([ map { [ @{ $sized->{$_} }{qw(bi bic)} ] } qw(large medium small) ], [ [ 7, 10 ], [ 2, undef ], [ undef, undef ] ],
+	'blocks are as large as the options say');
+($status, $out, $err) = run_tool('python3', $decoder, $repo, 'main', $sized->{label});
+is($status, 0, 'and are what the manifest says') or diag($err);
+is_deeply(sizes_of(backup('pgbackrest', 'full')), sizes_of($sized), 'as those of pgbackrest') if $reads_blocks;
+
 ($status, $out, $err) = chronos($conf, '--full', '--output=text', 'verify');
 is($status, 0, 'chronos verifies all of them') or diag($out . $err);
 $node->stop;
@@ -104,6 +115,13 @@ sub backup
 	my %all = map { /^(pg_data\/[^=]+)=(\{.*\})$/ ? ($1, decode_json($2)) : () }
 	  split /\n/, slurp_file("$repo/backup/main/$label/backup.manifest") =~ s/.*\[target:file\]\n//sr =~ s/\n\n\[.*//sr;
 	return { label => $label, all => \%all, map { $_ => $all{"pg_data/$file{$_}"} } keys %file };
+}
+
+# Of what does not change between two backups.
+sub sizes_of
+{
+	my ($backup) = @_;
+	return { map { $_ => [ @{ $backup->{all}{$_} }{qw(size bi bic)} ] } grep { m{^pg_data/base/\d+/\d+} && $backup->{all}{$_}{size} } keys %{ $backup->{all} } };
 }
 
 sub restores

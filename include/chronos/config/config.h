@@ -70,8 +70,8 @@ public:
     std::vector<std::string> get_list(ListName name) const;
     /// Of "name=value" elements; a later one replaces an earlier one of the same name.
     std::map<std::string, std::string> get_hash(HashName name) const;
-    /// The same where both are sizes; kind option_invalid_value if one is not.
-    Result<std::map<std::uint64_t, std::uint64_t>> get_size_map(HashName name) const;
+    /// The same of an option whose keys and values are numbers.
+    std::map<std::uint64_t, std::uint64_t> get_number_map(HashName name) const;
 
     /// Configured repositories in ascending order: those with any repoN option; 1 if there is none.
     std::vector<unsigned> repo_keys() const;

@@ -37,6 +37,10 @@ struct Option {
     std::string_view other_allowed = {};
     std::int64_t minimum = 0;  ///< of integer, size (bytes) and time (milliseconds)
     std::int64_t maximum = 0;  ///< 0: neither is checked
+    /// Of a hash that maps numbers to numbers, and then both are: a key counts from 0, a size as a
+    /// key from 1; minimum and maximum are those of the values.
+    Type keys = Type::string;
+    Type values = Type::string;
 
     /// Valid only while that option has one of these values; a boolean's are "y" or "n". Looked at
     /// only where the command knows that option.

@@ -48,11 +48,11 @@ std::uint64_t multiplier(const BlockRules& rules, const repo::ManifestFile& file
 BlockChoice by_tables(const BlockRules& rules, const repo::ManifestFile& file, UnixTime start) {
     const std::uint64_t size =
         look_up(or_default(rules.size_map, kSizes), file.size, 0) * multiplier(rules, file, start);
-    if (size == 0 || size > std::numeric_limits<std::uint32_t>::max()) return {};
-    const std::uint64_t rounded = (size + kBlockSizeUnit - 1) / kBlockSizeUnit * kBlockSizeUnit;
-    return {static_cast<std::uint32_t>(rounded),
+    const std::uint64_t cut = size / kBlockSizeUnit * kBlockSizeUnit;
+    if (cut == 0 || cut > std::numeric_limits<std::uint32_t>::max()) return {};
+    return {static_cast<std::uint32_t>(cut),
             static_cast<std::uint32_t>(
-                look_up(or_default(rules.checksum_map, kChecksumSizes), rounded, kChecksumSizeMin)),
+                look_up(or_default(rules.checksum_map, kChecksumSizes), cut, kChecksumSizeMin)),
             false};
 }
 

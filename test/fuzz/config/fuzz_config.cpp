@@ -27,7 +27,10 @@ void read_everything(const Config& config) {
             case Type::size: config.get_size(SizeName(name)); break;
             case Type::time: config.get_time(TimeName(name)); break;
             case Type::list: config.get_list(ListName(name)); break;
-            case Type::hash: config.get_hash(HashName(name)); break;
+            case Type::hash:
+                config.get_hash(HashName(name));
+                config.get_number_map(HashName(name));
+                break;
             case Type::boolean: config.get_bool(BoolName(name)); break;
             default: config.get_string(TextName(name));
         }

@@ -73,6 +73,10 @@ TEST(OptionRules, RefuseRangesNamesAndCommandsThatDoNotFit) {
     EXPECT_FALSE(rules::has_sound_range({.name = "x", .minimum = 1, .maximum = 2}));
     EXPECT_FALSE(
         rules::has_sound_range({.name = "x", .type = Type::time, .minimum = 3, .maximum = 2}));
+    EXPECT_FALSE(rules::has_sound_pairs(
+        {.name = "x", .type = Type::hash, .keys = Type::size, .details = "A hint."}));
+    EXPECT_FALSE(rules::has_sound_pairs(
+        {.name = "x", .type = Type::hash, .keys = Type::size, .values = Type::size}));
     EXPECT_FALSE(rules::has_sound_name({.name = "path", .group = Group::repo}));
     EXPECT_FALSE(rules::has_sound_name({.name = "repopath", .group = Group::repo}));
     EXPECT_FALSE(rules::has_sound_commands({.name = "x"}));

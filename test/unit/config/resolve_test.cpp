@@ -11,6 +11,7 @@ using std::chrono::milliseconds;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Pair;
 
 TEST(Environment, OursGoesBeforePgBackRests) {
     auto config = Resolving{.arguments = {"info"},
@@ -88,6 +89,54 @@ TEST(Value, ErrorsAreThoseOfPgBackRest) {
     EXPECT_EQ(error_of({"info", "--stanza=../x"}), "32 '../x' is not valid for 'stanza' option");
     EXPECT_THAT(hint_of({s, "restore", "--process-max=0"}), HasSubstr("1 to 999"));
     EXPECT_THAT(hint_of({"--output=xx", "info"}), HasSubstr("text, json"));
+}
+
+// As pgBackRest 2.60 takes and refuses them; days and multipliers it refuses with error 29.
+TEST(Value, PairsOfNumbersAreWhatTheOptionTakes) {
+    const auto error = [](const std::string& pair) {
+        return error_of({"--stanza=demo", "backup", "--repo1-block-" + pair});
+    };
+    for (const char* pair : {"size-map=16KiB=8KiB", "size-map=16384=4096", "age-map=0=1",
+                             "age-map=28=0", "age-map=3=4294967295", "checksum-size-map=8KiB=16"})
+        EXPECT_EQ(error(pair), "no error") << pair;
+    EXPECT_EQ(error("size-map=16384"),
+              "31 key/value '16384' not valid for 'repo1-block-size-map' option");
+    const std::vector<std::tuple<std::string, std::string, std::string>> refused{
+        {"size-map", "x=8192", "'x' is not valid for"},
+        {"size-map", "0=8KiB", "'0' is not valid for"},
+        {"size-map", "16KiB=0", "'0' is out of range for"},
+        {"size-map", "16KiB=17MiB", "'17MiB' is out of range for"},
+        {"size-map", "16KiB=x", "'x' is not valid for"},
+        {"size-map", "16KiB=", "'' is not valid for"},
+        {"age-map", "1d=0", "'1d' is not valid for"},
+        {"age-map", "-1=1", "'-1' is not valid for"},
+        {"age-map", "7=1KiB", "'1KiB' is not valid for"},
+        {"age-map", "7=-1", "'-1' is out of range for"},
+        {"checksum-size-map", "0=7", "'0' is not valid for"},
+        {"checksum-size-map", "8KiB=5", "'5' is out of range for"},
+        {"checksum-size-map", "8KiB=17", "'17' is out of range for"},
+        {"checksum-size-map", "8KiB=8KiB", "'8KiB' is not valid for"}};
+    for (const auto& [name, pair, problem] : refused)
+        EXPECT_EQ(error(name + "=" + pair), "32 " + problem + " 'repo1-block-" + name + "' option")
+            << pair;
+    EXPECT_THAT(hint_of({"--stanza=demo", "backup", "--repo1-block-age-map=1d=0"}),
+                HasSubstr("'7=2'"));
+    EXPECT_THAT(hint_of({"--stanza=demo", "backup", "--repo1-block-checksum-size-map=1=17"}),
+                HasSubstr("6 to 16"));
+}
+
+TEST(Value, MapsOfNumbersStandInTheFile) {
+    auto config = Resolving{.arguments = {"--stanza=demo", "backup"},
+                            .file = kDemo +
+                                    "[global]\nrepo1-block-size-map=16KiB=8KiB\n"
+                                    "repo1-block-size-map=1GiB=64KiB\n"
+                                    "repo1-block-age-map=90=0\n"}
+                      .run();
+    ASSERT_OK(config);
+    EXPECT_THAT(config->get_number_map("repo1-block-size-map"),
+                ElementsAre(Pair(16384, 8192), Pair(1 << 30, 65536)));
+    EXPECT_THAT(config->get_number_map("repo1-block-age-map"), ElementsAre(Pair(90, 0)));
+    EXPECT_THAT(config->get_number_map("repo1-block-checksum-size-map"), IsEmpty());
 }
 
 TEST(Value, SizesTimesAndPathsAreNormalised) {

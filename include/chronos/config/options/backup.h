@@ -1,6 +1,8 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
+#include <limits>
 
 #include "chronos/config/options/sets.h"
 
@@ -131,9 +133,14 @@ inline constexpr std::array kBackupOptions{
            .group = Group::repo,
            .commands = backup,
            .internal = true,
+           .maximum = std::numeric_limits<std::uint32_t>::max(),
+           .keys = Type::integer,
+           .values = Type::integer,
            .depends_on = "repo-block",
            .depends_values = "y",
-           .summary = "tuning of block incremental backups"},
+           .summary = "multiples of the block size by the age of files",
+           .details = "'7=2': of files that have not changed for 7 days the blocks are twice as "
+                      "large; 0 stores them whole. All pairs together replace the usual ones."},
     Option{.name = "repo-block-always",
            .type = Type::boolean,
            .group = Group::repo,
@@ -152,17 +159,30 @@ inline constexpr std::array kBackupOptions{
            .group = Group::repo,
            .commands = backup,
            .internal = true,
+           .minimum = 6,
+           .maximum = 16,
+           .keys = Type::size,
+           .values = Type::integer,
            .depends_on = "repo-block",
            .depends_values = "y",
-           .summary = "tuning of block incremental backups"},
+           .summary = "sizes of block checksums by the block size",
+           .details = "'32KiB=7': blocks of 32 KiB and more have checksums of 7 bytes, smaller "
+                      "ones of 6. All pairs together replace the usual ones."},
     Option{.name = "repo-block-size-map",
            .type = Type::hash,
            .group = Group::repo,
            .commands = backup,
            .internal = true,
+           .minimum = 1,
+           .maximum = 16 * kMiB,
+           .keys = Type::size,
+           .values = Type::size,
            .depends_on = "repo-block",
            .depends_values = "y",
-           .summary = "tuning of block incremental backups"},
+           .summary = "block sizes by the size of files",
+           .details = "'16KiB=8KiB': files of 16 KiB and more have blocks of 8 KiB, smaller ones "
+                      "are stored whole. What the age of the file makes of it is cut to a multiple "
+                      "of 8 KiB. All pairs together replace the usual ones."},
     Option{.name = "repo-block-size-super",
            .type = Type::size,
            .group = Group::repo,

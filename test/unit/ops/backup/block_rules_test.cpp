@@ -131,6 +131,19 @@ TEST(ChooseBlocks, TablesCanBeReplaced) {
     EXPECT_EQ(choice.checksum_size, 16u);
 }
 
+// As pgBackRest 2.60 does: a manifest counts blocks in 8 KiB, and what is less is none.
+TEST(ChooseBlocks, CutsBlockSizesToWhatAManifestHolds) {
+    for (const auto& [size, age, expected] :
+         {std::tuple(4 * kKiB, 0, 0u), std::tuple(4 * kKiB, 7, 8192u), std::tuple(8193ul, 0, 8192u),
+          std::tuple(8193ul, 7, 16384u), std::tuple(20 * kKiB, 7, 40960u)}) {
+        BlockRules rules;
+        rules.size_map = {{16 * kKiB, size}};
+        EXPECT_EQ(choose_blocks(rules, file(kMiB, age * kDay), nullptr, kStart).block_size,
+                  expected)
+            << size << " " << age;
+    }
+}
+
 TEST(SuperBlockSize, IsWholeBlocks) {
     const BlockRules rules{.super_block_size = 256 * kKiB, .super_block_size_full = kMiB};
     EXPECT_EQ(super_block_size(rules, repo::BackupType::full, 8 * kKiB), kMiB);
