@@ -16,7 +16,7 @@ namespace {
 bool belongs_to_run(const Option& option) {
     constexpr Name kNames[] = {
         "exec-id",     "job-retry", "job-retry-interval", "log-subprocess", "log-timestamp",
-        "process-max", "cmd",       "allow-root",         "progress"};
+        "process-max", "cmd",       "allow-root",         "output",         "progress"};
     return std::ranges::any_of(kNames, [&](Name name) { return is(option, name); }) ||
            option.name.starts_with("log-level-");
 }

@@ -2,6 +2,7 @@
 
 #include "chronos/present/info_output.h"
 #include "chronos/present/json_text.h"
+#include "chronos/present/random_access_json.h"
 
 namespace chronos::present {
 namespace {
@@ -100,7 +101,9 @@ json backup_object(const InfoBackup& backup) {
     if (entry.error) object["error"] = *entry.error;
     if (entry.lsn_start && entry.lsn_stop)
         object["lsn"] = {{"start", entry.lsn_start->str()}, {"stop", entry.lsn_stop->str()}};
-    if (backup.manifest) add_manifest_members(*backup.manifest, object);
+    if (!backup.manifest) return object;
+    add_manifest_members(*backup.manifest, object);
+    object["random-access"] = random_access_object(backup.random_access);
     return object;
 }
 

@@ -168,7 +168,9 @@ std::string manifest_lines(const InfoBackup& backup) {
         else if (target.is_link)
             links += kDeepIndent + shown(target.name.substr(8) + " => " + target.path) + "\n";
     }
-    std::string text = kIndent + ("database list: " + database_list(manifest)) + "\n";
+    std::string text =
+        kIndent + ("random access: " + repo::random_access_text(backup.random_access)) + "\n";
+    text += kIndent + ("database list: " + database_list(manifest)) + "\n";
     if (!links.empty()) text += kIndent + ("symlinks:\n" + links);
     if (!tablespaces.empty()) text += kIndent + ("tablespaces:\n" + tablespaces);
     std::vector<std::string> errors;

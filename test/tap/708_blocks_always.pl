@@ -43,6 +43,7 @@ $node->start;
 
 my $whole = backup($chronos, 'full');
 ok(!$whole->{$_}{bim}, "$_ is stored whole for its age") for sort keys %file;
+like(access_of($whole), qr/^\d\d?% \(\S+ of \S+\); largest file fetched whole: \Q$file{large}\E, \S+MB$/, 'info says what that makes of it');
 configure('repo1-block-always' => 'y');
 my $incr = backup($chronos, 'incr');
 ok(!$incr->{large}{bim} && $incr->{large}{reference}, 'and stays so in what refers to it');
@@ -57,8 +58,18 @@ ok($full->{$_}{bim}, "$_ is in blocks") for qw(large medium);
 ok(!$full->{small}{bim}, 'small is too small');
 my @others = grep { ref $full->{all}{$_} && ($full->{all}{$_}{size} // 0) >= 16384 && !$full->{all}{$_}{bim} } sort keys %{ $full->{all} };
 is("@others", '', 'no file of 16 KiB and more is whole');
+like(access_of($full), qr/^100% \((\S+) of \1\)$/, 'all of it is there in parts');
 my ($status, $out, $err) = run_tool('python3', $decoder, $repo, 'main', $full->{label});
 is($status, 0, 'it is what its manifest says') or diag($err);
+like((planned($whole, '--output=text'))[1], qr/^    random access:    \d\d?% \(.* largest file fetched whole: \Q$file{large}\E, /m, 'a plan says it, too');
+($status, $out, $err) = planned($whole, '--output=json');
+is($status, 0, 'a plan for programs') or diag($out, $err);
+is_deeply(decode_json($out)->{backup}{'random-access'}{'largest-whole'},
+	{ name => $file{large}, size => $whole->{large}{size} }, 'has it as JSON');
+is(decode_json((planned($full, '--output=json'))[1])->{backup}{'random-access'}{whole}, 0, 'which is nothing with the option');
+($status, $out, $err) = chronos($conf, '--output=json', '--pg1-path=' . private_directory(), 'restore');
+is($status, 31, 'JSON is refused without a plan');
+like($err . $out, qr/option 'output' = 'json' not valid without option 'plan'/, 'with the reason');
 restores($chronos, 'ours');
 
 if ($reads_blocks)
@@ -115,6 +126,25 @@ sub backup
 	my %all = map { /^(pg_data\/[^=]+)=(\{.*\})$/ ? ($1, decode_json($2)) : () }
 	  split /\n/, slurp_file("$repo/backup/main/$label/backup.manifest") =~ s/.*\[target:file\]\n//sr =~ s/\n\n\[.*//sr;
 	return { label => $label, all => \%all, map { $_ => $all{"pg_data/$file{$_}"} } keys %file };
+}
+
+# What info says of the backup, in both of its forms.
+sub access_of
+{
+	my ($backup) = @_;
+	my ($status, $out) = chronos($conf, "--set=$backup->{label}", 'info');
+	my ($line) = $out =~ /^ +random access: (.*)$/m;
+	($status, $out) = chronos($conf, "--set=$backup->{label}", '--output=json', 'info');
+	my $object = decode_json($out)->[0]{backup}[0]{'random-access'};
+	is($object->{'in-parts'} + $object->{whole}, decode_json($out)->[0]{backup}[0]{info}{size}, 'of all files');
+	is(defined $object->{'largest-whole'}, $line =~ /whole/, 'text and JSON agree');
+	return $line;
+}
+
+sub planned
+{
+	my ($backup, @options) = @_;
+	return chronos($conf, "--set=$backup->{label}", '--type=immediate', '--pg1-path=' . private_directory(), @options, '--plan', 'restore');
 }
 
 # Of what does not change between two backups.

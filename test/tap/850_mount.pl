@@ -38,7 +38,7 @@ sub mounted
 	my $path = place();
 	my ($status, $out, $err) = chronos($conf, "--to=$path", '--background', @arguments, 'mount');
 	is($status, 0, "mounted: @arguments") or diag($out . $err);
-	like($out, qr/backup \S+ of repo1 is mounted on \Q$path\E: \d+ files.*\nEnd it with: chronos mount --finish=\Q$path\E$/s, '... which it says');
+	like($out, qr/backup \S+ of repo1 is mounted on \Q$path\E: \d+ files, \S+; random access: \d+% \(.*\nEnd it with: chronos mount --finish=\Q$path\E$/s, '... which it says');
 	return $path;
 }
 

@@ -197,7 +197,10 @@ std::vector<InfoBackup> merge_backups(const std::vector<StanzaData>& all,
         ++next[from];
         const bool wanted = (request.set.empty() || (best->label == label && all[from].manifest)) &&
                             (!request.type || best->type == *request.type);
-        if (wanted) merged.push_back({all[from].repository.key, *best, all[from].manifest});
+        if (!wanted) continue;
+        merged.push_back({all[from].repository.key, *best, all[from].manifest, {}});
+        if (all[from].manifest)
+            merged.back().random_access = repo::random_access(*all[from].manifest);
     }
 }
 

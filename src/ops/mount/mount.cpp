@@ -18,6 +18,7 @@
 #include "chronos/pgdata/data_directory.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/places.h"
+#include "chronos/repo/random_access.h"
 #include "chronos/repo/side/mount_hold.h"
 #include "chronos/storage/parallel.h"
 #include "ops/mount/content.h"
@@ -194,10 +195,11 @@ Result<> mount_backup(const MountRequest& request, const Cancellation& cancel) {
     const auto session = CHRONOS_TRY(fuse::Session::mount(
         tree, {path, "chronos:" + repo_name(repository) + ":" + chosen.label + ":" + request.stanza,
                /*for_all_users=*/geteuid() == 0}));
-    const std::string line = "backup " + chosen.label + " of " + repo_name(repository) +
-                             " is mounted on " + path + ": " +
-                             std::to_string(manifest.files.size()) + " files, " +
-                             format_size(tree.totals().size_bytes);
+    const std::string line =
+        "backup " + chosen.label + " of " + repo_name(repository) + " is mounted on " + path +
+        ": " + std::to_string(manifest.files.size()) + " files, " +
+        format_size(tree.totals().size_bytes) +
+        "; random access: " + repo::random_access_text(repo::random_access(manifest));
     log_info(line);
     if (request.ready) CHRONOS_TRY(request.ready(line));
     CHRONOS_TRY(session->serve(cancel));

@@ -471,6 +471,7 @@ void judge_whole(RestorePlan& plan) {
 }
 
 void plan_sizes(RestorePlan& plan) {
+    plan.random_access = repo::random_access(plan.manifest);
     for (const repo::ManifestFile& file : plan.manifest.files) {
         if (is_never_restored(plan, file.name)) continue;
         ++plan.file_count;

@@ -72,6 +72,7 @@ std::string format_restore_plan(const RestorePlan& plan) {
     text +=
         line("files", std::to_string(plan.file_count) + ", " + format_size(plan.size_bytes) +
                           " from " + format_size(plan.stored_size_bytes) + " in the repository");
+    text += line("random access", repo::random_access_text(plan.random_access));
     for (const RestoreSpace& space : plan.space)
         text += line("space", space.path + ": needs " + format_size(space.needed_bytes) +
                                   ", free " + format_size(space.free_bytes));

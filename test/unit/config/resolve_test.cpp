@@ -352,7 +352,7 @@ TEST(CommandLineOptions, AreThoseTypedThatTheOtherCommandKnows) {
     auto config =
         Resolving{.arguments = {"--stanza=demo", "restore", "--delta", "--process-max=2",
                                 "--log-level-console=info", "--pg1-path=/new", "--no-neutral-umask",
-                                "--archive-mode=off", "--io-timeout=5"},
+                                "--archive-mode=off", "--io-timeout=5", "--output=text"},
                   .file = kDemo + "[global]\nrepo1-path=/r\n"}
             .run();
     ASSERT_OK(config);

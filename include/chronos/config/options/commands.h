@@ -64,7 +64,7 @@ inline constexpr std::array kCommandsOptions{
            .section = Section::command_line,
            .commands = drill | annotate | archive_get | config_list | expire | health | hold |
                        info | maintenance | mounts | rekey | repair | repo_ls | repo_usage |
-                       stanza_upgrade | unhold | version | help | verify,
+                       restore | stanza_upgrade | unhold | version | help | verify,
            .default_text = "text",
            .other_default_commands = verify,
            .other_default = "none",

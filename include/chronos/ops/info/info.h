@@ -7,6 +7,7 @@
 #include "chronos/repo/info.h"
 #include "chronos/repo/local/lock.h"
 #include "chronos/repo/manifest.h"
+#include "chronos/repo/random_access.h"
 #include "chronos/repo/repository.h"
 
 /// What repositories hold. Source: docs/format/commands.md, info.
@@ -64,6 +65,7 @@ struct InfoBackup {
     unsigned repo_key = 1;
     repo::BackupEntry entry;
     std::optional<repo::Manifest> manifest;  ///< only with InfoRequest::set
+    repo::RandomAccess random_access = {};   ///< of the manifest
 };
 
 struct InfoDatabase {

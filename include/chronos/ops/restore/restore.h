@@ -14,6 +14,7 @@
 #include "chronos/pgdata/server_parameters.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/manifest.h"
+#include "chronos/repo/random_access.h"
 #include "chronos/repo/repository.h"
 #include "chronos/repo/side/outside_config.h"
 
@@ -131,6 +132,7 @@ struct RestorePlan {
     std::uint64_t file_count = 0;
     std::uint64_t size_bytes = 0;         ///< of all files
     std::uint64_t stored_size_bytes = 0;  ///< to read from the repository
+    repo::RandomAccess random_access;     ///< of the backup, whatever is restored of it
     std::vector<RestoreSpace> space;
     RestoreWal wal;
 

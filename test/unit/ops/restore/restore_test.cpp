@@ -374,6 +374,8 @@ TEST_F(RestoreTest, PlanChangesNothing) {
     EXPECT_EQ(plan->wal.missing_count, 0u);
     const std::string text = format_restore_plan(*plan);
     EXPECT_NE(text.find("can be done\n"), std::string::npos) << text;
+    EXPECT_EQ(plan->random_access.size_bytes(), plan->manifest.sizes().size);
+    EXPECT_NE(text.find("    random access:    100% ("), std::string::npos) << text;
 }
 
 TEST_F(RestoreTest, NewestBackupBeforeTheTargetIsChosen) {
