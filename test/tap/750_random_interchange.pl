@@ -137,8 +137,14 @@ sub back_up
 	my $bundle = maybe(0.6);
 	push @options, $bundle ? '--repo1-bundle' : '--no-repo1-bundle';
 	push @options, '--repo1-bundle-size=1MiB', '--repo1-bundle-limit=' . pick('8KiB', '64KiB', '2MiB') if $bundle && maybe(0.5);
-	push @options, $blocks && maybe(0.7) ? '--repo1-block' : '--no-repo1-block'
-	  if $bundle && ($blocks || $tool eq 'chronos');
+	my $block = $blocks && maybe(0.7);
+	push @options, $block ? '--repo1-block' : '--no-repo1-block' if $bundle && ($blocks || $tool eq 'chronos');
+	if ($bundle && $block)
+	{
+		# As if all files were old: 0 stores them whole, unless they are always in blocks.
+		push @options, '--repo1-block-age-map=0=' . pick(0, 0, 1, 3) if maybe(0.4);
+		push @options, '--repo1-block-always' if $tool eq 'chronos' && maybe(0.4);
+	}
 	push @options, '--delta' if maybe(0.2);
 	push @options, '--no-expire-auto' if maybe(0.3);
 	my %before = map { $_ => 1 } labels();
