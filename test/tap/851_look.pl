@@ -127,6 +127,14 @@ my @labels = map { $_->{label} } @{ JSON::PP::decode_json((chronos($conf, '--out
 
 # --- looks ----------------------------------------------------------------------------------------
 
+# A test that dies leaves no look behind, whose server would go on with it.
+my @started;
+END
+{
+	local $?;
+	kill 'KILL', grep { waitpid($_, POSIX::WNOHANG()) == 0 } @started;
+}
+
 # Starts the command and does not wait.
 sub start_look
 {
@@ -141,6 +149,7 @@ sub start_look
 		open STDERR, '>', $look{err} or POSIX::_exit(1);
 		exec { $look{command}[0] } @{ $look{command} } or POSIX::_exit(1);
 	}
+	push @started, $look{pid};
 	return \%look;
 }
 
@@ -378,6 +387,7 @@ S
 			$chronos, "--config=$conf", '--stanza=main', '--log-level-console=off', '--log-level-stderr=info', "--drill-path=$small", 'look' or POSIX::_exit(1);
 	}
 	my $full = { pid => $pid, out => $out, err => $err };
+	push @started, $pid;
 	poll_until(sub { slurp_file($out) =~ /^End it/m || has_ended($full) }, 'a look on a small disk');
 	my ($socket, $port, $user) = slurp_file($out) =~ /^psql -h (\S+) -p (\d+) -U (\S+) postgres$/m or diag(said($full));
 	# By the way that it sees: its file system is nobody else's.
