@@ -46,6 +46,7 @@ constexpr std::array kCommands{
     Verb{"maintenance", run_maintenance},
     Verb{"mount", run_mount},
     Verb{"mounts", run_mounts},
+    Verb{"recover-table", run_recover_table},
     Verb{"rekey", run_rekey},
     Verb{"repair", run_repair},
     Verb{"repo-get", run_repo_get},

@@ -31,6 +31,15 @@ std::string trimmed(const char* message) {
     return std::string(trim(message == nullptr ? std::string_view() : std::string_view(message)));
 }
 
+struct FreeMemory {
+    void operator()(char* memory) const noexcept { PQfreemem(memory); }
+};
+struct CopyPiece {
+    std::unique_ptr<char, FreeMemory> memory;
+    std::size_t size = 0;
+    std::string_view text() const { return {memory.get(), size}; }
+};
+
 void log_notice(void*, const char* message) {
     log(LogLevel::debug, "server: " + trimmed(message));
 }
@@ -60,10 +69,24 @@ public:
 
     Result<Rows> query(std::string_view sql, const std::vector<std::string>& parameters) override;
 
+    /// A COPY statement up to where its data begins.
+    Result<> begin_copy(std::string_view sql, ExecStatusType direction);
+    /// What has come; an empty piece at the end, after which the statement has succeeded.
+    Result<CopyPiece> next_piece();
+    Result<> put(std::string_view piece);
+    /// Returns the number of rows.
+    Result<std::uint64_t> end_copy();
+    /// Ends what runs, and the session with it.
+    void abandon();
+    PGconn* handle() { return connection_.get(); }
+
 private:
+    Result<> wait_for(short events);
+    Result<> flush();
+    Result<> check_wait(const Deadline& deadline);
     Result<> send(std::string_view sql, const std::vector<std::string>& parameters);
     Result<> wait_for_result();
-    Result<> wait_for_input();
+    Result<> wait_for_input() { return wait_for(POLLIN); }
     /// Takes every result of the statement: libpq accepts the next one only then.
     ResultHandle last_result();
     void interrupt();
@@ -115,8 +138,8 @@ Result<> PqConnection::wait_for_result() {
     return {};
 }
 
-Result<> PqConnection::wait_for_input() {
-    pollfd descriptor{PQsocket(connection_.get()), POLLIN, 0};
+Result<> PqConnection::wait_for(short events) {
+    pollfd descriptor{PQsocket(connection_.get()), events, 0};
     Activity::note();
     const int ready = ::poll(&descriptor, 1, kPollMs);
     if (ready < 0 && errno != EINTR)
@@ -141,6 +164,78 @@ void PqConnection::interrupt() {
     const std::unique_ptr<PGcancel, FreeCancel> cancel(PQgetCancel(connection_.get()));
     std::array<char, 256> message{};
     if (cancel && PQcancel(cancel.get(), message.data(), message.size()) != 0) last_result();
+}
+
+Result<> PqConnection::begin_copy(std::string_view sql, ExecStatusType direction) {
+    CHRONOS_TRY(cancel_.check());
+    if (PQsetnonblocking(connection_.get(), 1) != 0) return session_error();
+    CHRONOS_TRY(send(sql, {}));
+    CHRONOS_TRY(flush());
+    CHRONOS_TRY(wait_for_result());
+    const ResultHandle result(PQgetResult(connection_.get()));
+    if (PQresultStatus(result.get()) == direction) return {};
+    return failure(result.get());
+}
+
+Result<CopyPiece> PqConnection::next_piece() {
+    for (const Deadline deadline(timeout_);;) {
+        char* memory = nullptr;
+        const int size = PQgetCopyData(connection_.get(), &memory, /*async=*/1);
+        CopyPiece piece{std::unique_ptr<char, FreeMemory>(memory), 0};
+        if (size > 0) piece.size = static_cast<std::size_t>(size);
+        if (size > 0 || size == -1) return piece;
+        if (size < 0) return session_error();
+        CHRONOS_TRY(check_wait(deadline));
+        CHRONOS_TRY(wait_for_input());
+    }
+}
+
+Result<> PqConnection::put(std::string_view piece) {
+    for (const Deadline deadline(timeout_);;) {
+        const int queued =
+            PQputCopyData(connection_.get(), piece.data(), static_cast<int>(piece.size()));
+        if (queued > 0) break;
+        if (queued < 0) return session_error();
+        CHRONOS_TRY(check_wait(deadline));
+        CHRONOS_TRY(wait_for(POLLIN | POLLOUT));
+    }
+    // What cannot be sent stays with libpq, which grows by it without end.
+    return flush();
+}
+
+Result<> PqConnection::flush() {
+    for (const Deadline deadline(timeout_);;) {
+        const int left = PQflush(connection_.get());
+        if (left == 0) return {};
+        if (left < 0) return session_error();
+        CHRONOS_TRY(check_wait(deadline));
+        CHRONOS_TRY(wait_for(POLLIN | POLLOUT));
+    }
+}
+
+Result<> PqConnection::check_wait(const Deadline& deadline) {
+    CHRONOS_TRY(cancel_.check());
+    if (!deadline.passed()) return {};
+    return Error(ErrorKind::db_query,
+                 "nothing was copied within " + std::to_string(timeout_.count()) + "ms");
+}
+
+Result<std::uint64_t> PqConnection::end_copy() {
+    // Of a COPY ... TO STDOUT it has ended already.
+    PQputCopyEnd(connection_.get(), nullptr);
+    CHRONOS_TRY(flush());
+    CHRONOS_TRY(wait_for_result());
+    const ResultHandle result = last_result();
+    if (PQresultStatus(result.get()) != PGRES_COMMAND_OK) return failure(result.get());
+    PQsetnonblocking(connection_.get(), 0);
+    return parse_uint(PQcmdTuples(result.get())).value_or(0);
+}
+
+void PqConnection::abandon() {
+    const std::unique_ptr<PGcancel, FreeCancel> cancel(PQgetCancel(connection_.get()));
+    std::array<char, 256> message{};
+    if (cancel) PQcancel(cancel.get(), message.data(), message.size());
+    connection_.reset();
 }
 
 Error PqConnection::failure(const PGresult* result) {
@@ -217,10 +312,12 @@ PGconn* begin_session(const ConnectOptions& options, const std::string& session)
     add("host", options.host.c_str());
     add("port", port.c_str());
     add("user", options.user.c_str());
+    add("password", options.password.c_str());
     add("options", session.c_str());
     const std::string limit = std::to_string(kConnectTimeout.count());
     add("connect_timeout", limit.c_str());
     add("client_encoding", "UTF8");
+    add("application_name", options.name.c_str());
     add("fallback_application_name", "chronos");
     names.push_back(nullptr);
     values.push_back(nullptr);
@@ -289,6 +386,60 @@ Result<std::unique_ptr<Connection>> connect(const ConnectOptions& options,
     CHRONOS_TRY(take_bytes_of_no_encoding(handle));
     CHRONOS_TRY_DOING(connection->query(kPrepareSession, {}), "prepare the session");
     return connection;
+}
+
+namespace {
+
+Result<PqConnection*> own(Connection& connection) {
+    if (auto* own = dynamic_cast<PqConnection*>(&connection)) return own;
+    return Error(ErrorKind::internal, "not a session of libpq");
+}
+
+Result<CopiedRows> copy_between(PqConnection& from, std::string_view out, PqConnection& to,
+                                std::string_view in,
+                                const std::function<void(std::uint64_t bytes)>& moved) {
+    CHRONOS_TRY(from.begin_copy(out, PGRES_COPY_OUT));
+    CHRONOS_TRY(to.begin_copy(in, PGRES_COPY_IN));
+    CopiedRows copied;
+    for (;;) {
+        const CopyPiece piece = CHRONOS_TRY(from.next_piece());
+        if (piece.size == 0) break;
+        CHRONOS_TRY(to.put(piece.text()));
+        copied.bytes += piece.size;
+        moved(piece.size);
+    }
+    // First whether all was read, then whether all was taken.
+    const std::uint64_t read = CHRONOS_TRY(from.end_copy());
+    copied.rows = CHRONOS_TRY(to.end_copy());
+    if (copied.rows != read)
+        return Error(ErrorKind::db_query, "of " + std::to_string(read) + " rows " +
+                                              std::to_string(copied.rows) + " were taken");
+    return copied;
+}
+
+}  // namespace
+
+Result<CopiedRows> copy_rows(Connection& from, std::string_view out, Connection& to,
+                             std::string_view in,
+                             const std::function<void(std::uint64_t bytes)>& moved) {
+    PqConnection* const source = CHRONOS_TRY(own(from));
+    PqConnection* const target = CHRONOS_TRY(own(to));
+    auto copied = copy_between(*source, out, *target, in, moved);
+    if (!copied) {
+        source->abandon();
+        target->abandon();
+    }
+    return copied;
+}
+
+Result<std::string> password_verifier(Connection& connection, const std::string& user,
+                                      const std::string& password) {
+    PGconn* const handle = CHRONOS_TRY(own(connection))->handle();
+    const std::unique_ptr<char, FreeMemory> verifier(
+        PQencryptPasswordConn(handle, password.c_str(), user.c_str(), "scram-sha-256"));
+    if (verifier == nullptr)
+        return Error(ErrorKind::db_query, "make a password: " + trimmed(PQerrorMessage(handle)));
+    return std::string(verifier.get());
 }
 
 }  // namespace chronos::db

@@ -43,3 +43,16 @@ CHRONOS_LATE(pq, int, PQgetlength, (const PGresult* result, int row, int column)
 CHRONOS_LATE(pq, char*, PQgetvalue, (const PGresult* result, int row, int column),
              (result, row, column))
 CHRONOS_LATE(pq, void, PQclear, (PGresult * result), (result))
+CHRONOS_LATE(pq, int, PQsetnonblocking, (PGconn * connection, int nonblocking),
+             (connection, nonblocking))
+CHRONOS_LATE(pq, int, PQflush, (PGconn * connection), (connection))
+CHRONOS_LATE(pq, int, PQgetCopyData, (PGconn * connection, char** piece, int async),
+             (connection, piece, async))
+CHRONOS_LATE(pq, int, PQputCopyData, (PGconn * connection, const char* piece, int size),
+             (connection, piece, size))
+CHRONOS_LATE(pq, int, PQputCopyEnd, (PGconn * connection, const char* error), (connection, error))
+CHRONOS_LATE(pq, char*, PQcmdTuples, (PGresult * result), (result))
+CHRONOS_LATE(pq, void, PQfreemem, (void* memory), (memory))
+CHRONOS_LATE(pq, char*, PQencryptPasswordConn,
+             (PGconn * connection, const char* password, const char* user, const char* algorithm),
+             (connection, password, user, algorithm))

@@ -5,22 +5,43 @@
 #include "flows/shown.h"
 
 namespace chronos::flows {
+namespace {
 
-Result<> run_look(const LookRequest& request,
-                  const std::function<Result<>(const ops::drill::Look&)>& ready,
-                  const ProgressReceiver& progress, const Cancellation& cancel) {
-    Showing showing({request.restore, request.mount}, cancel);
-    const ops::drill::DrillRequest server = showing.asked_of(request.server);
-    const Result<> looked = ops::drill::run_look(server, showing.show(), ready, progress, cancel);
+/// What `serve` does with the server, and, where that fails, what it could not read.
+Result<> serve_shown(const LookRequest& request, AtTarget at_target, const Cancellation& cancel,
+                     const std::function<Result<>(const ops::drill::DrillRequest& server,
+                                                  const ops::drill::Show& show)>& serve) {
+    Showing showing({request.restore, request.mount, at_target}, cancel);
+    const Result<> served = serve(showing.asked_of(request.server), showing.show());
     const ops::mount::ScratchMount::Figures& figures = showing.figures();
-    if (looked || figures.fetches > 0)
+    if (served || figures.fetches > 0)
         log_info("the look ends: " + format_size(figures.fetched_bytes) + " in " +
                  std::to_string(figures.fetches) + " fetches, " + std::to_string(figures.failures) +
                  " failures");
     // All that the server knows of it is an I/O error.
-    if (!looked && looked.error().kind() != ErrorKind::cancelled && !showing.hint().empty())
-        return Error(looked.error()).with_hint(showing.hint());
-    return looked;
+    if (!served && served.error().kind() != ErrorKind::cancelled && !showing.hint().empty())
+        return Error(served.error()).with_hint(showing.hint());
+    return served;
+}
+
+}  // namespace
+
+Result<> run_look(const LookRequest& request,
+                  const std::function<Result<>(const ops::drill::Look&)>& ready,
+                  const ProgressReceiver& progress, const Cancellation& cancel) {
+    return serve_shown(request, AtTarget::stand_still, cancel,
+                       [&](const ops::drill::DrillRequest& server, const ops::drill::Show& show) {
+                           return ops::drill::run_look(server, show, ready, progress, cancel);
+                       });
+}
+
+Result<> run_in_past(const LookRequest& request,
+                     const std::function<Result<>(const ops::drill::Look&)>& work,
+                     const ProgressReceiver& progress, const Cancellation& cancel) {
+    return serve_shown(request, AtTarget::open, cancel,
+                       [&](const ops::drill::DrillRequest& server, const ops::drill::Show& show) {
+                           return ops::drill::run_opened(server, show, work, progress, cancel);
+                       });
 }
 
 }  // namespace chronos::flows

@@ -27,6 +27,7 @@ enum class CommandId {
     maintenance,
     mount,
     mounts,
+    recover_table,
     rekey,
     repair,
     repo_get,

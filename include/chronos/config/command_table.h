@@ -142,6 +142,17 @@ inline constexpr std::array kCommands{
                 .quiet = true,
                 .details = "Also those whose process is gone, which \"chronos mount "
                            "--finish=PATH\" ends. --output=json is for programs."},
+    CommandInfo{.id = CommandId::recover_table,
+                .name = "recover-table",
+                .summary = "Bring tables back from the past into a schema of their own.",
+                .parameters = true,
+                .log_file = true,
+                .details = "Each table is given as [database.]schema.table. A server that nobody "
+                           "else reaches recovers from the mounted backup to the target of --type "
+                           "and --target; the tables, with their partitions, indexes, constraints "
+                           "and sequences, are copied into a new schema of the live database, and "
+                           "everything else is removed again. Nothing that is there is changed. "
+                           "See docs/recover-table.md."},
     CommandInfo{.id = CommandId::rekey,
                 .name = "rekey",
                 .summary = "Change the passphrase of a repository.",

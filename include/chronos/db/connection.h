@@ -1,6 +1,8 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -33,15 +35,33 @@ public:
 
 struct ConnectOptions {
     std::string database;
-    std::string host;     ///< socket directory or host name; "" for libpq's default
-    unsigned port = 0;    ///< 0 for libpq's default
-    std::string user;     ///< "" for libpq's default
-    std::string options;  ///< of the session: "-c name=value"; "" for libpq's default
+    std::string host;           ///< socket directory or host name; "" for libpq's default
+    unsigned port = 0;          ///< 0 for libpq's default
+    std::string user;           ///< "" for libpq's default
+    std::string options;        ///< of the session: "-c name=value"; "" for libpq's default
+    std::string password = "";  ///< a secret; "" for what libpq finds
+    std::string name = "";      ///< of the session, as the server shows it; "" for "chronos"
     Given<std::chrono::milliseconds> query_timeout;
 };
 /// Through libpq; its environment (PGHOST, PGUSER, PGPASSWORD, ...) fills what is not given. A
 /// request in `cancel`, which must outlive the connection, interrupts a running query.
 Result<std::unique_ptr<Connection>> connect(const ConnectOptions& options,
                                             const Cancellation& cancel);
+
+struct CopiedRows {
+    std::uint64_t rows = 0;
+    std::uint64_t bytes = 0;
+};
+/// Runs `out`, a COPY ... TO STDOUT, in one session, and what that gives into `in`, a COPY ... FROM
+/// STDIN, in another. Both are made by connect(); on failure both have ended. The time limit of a
+/// query is for each wait without anything coming or going. `moved` is told of each piece.
+Result<CopiedRows> copy_rows(Connection& from, std::string_view out, Connection& to,
+                             std::string_view in,
+                             const std::function<void(std::uint64_t bytes)>& moved);
+
+/// What the server keeps of a password, so that no statement, and no log, has the password itself.
+/// A connection of connect().
+Result<std::string> password_verifier(Connection& connection, const std::string& user,
+                                      const std::string& password);
 
 }  // namespace chronos::db

@@ -30,4 +30,10 @@ Result<> run_look(const LookRequest& request,
                   const std::function<Result<>(const ops::drill::Look&)>& ready,
                   const ProgressReceiver& progress, const Cancellation& cancel);
 
+/// The same server, open for writing at the target, until `work` is done; what is written goes with
+/// it.
+Result<> run_in_past(const LookRequest& request,
+                     const std::function<Result<>(const ops::drill::Look&)>& work,
+                     const ProgressReceiver& progress, const Cancellation& cancel);
+
 }  // namespace chronos::flows

@@ -24,6 +24,7 @@ Result<int> run_look(requests::Context& context);
 Result<int> run_maintenance(requests::Context& context);
 Result<int> run_mount(requests::Context& context);
 Result<int> run_mounts(requests::Context& context);
+Result<int> run_recover_table(requests::Context& context);
 Result<int> run_rekey(requests::Context& context);
 Result<int> run_repair(requests::Context& context);
 Result<int> run_repo_get(requests::Context& context);

@@ -32,14 +32,9 @@ Result<int> run_look(requests::Context& context) {
     // Before there is a second thread.
     CHRONOS_TRY(check_scratch_type(context, "a look"));
     CHRONOS_TRY(ops::mount::keep_mounts_to_myself());
-    flows::LookRequest request{.server = scratch_server(context),
-                               .restore =
-                                   [&](const std::string& pg_path, const std::string& spool_path) {
-                                       return scratch_restore(context, pg_path, spool_path);
-                                   },
-                               .mount = scratch_mount(context)};
     CHRONOS_TRY(flows::run_look(
-        request, [](const ops::drill::Look& look) { return present::print_text(lines_of(look)); },
+        scratch_look(context),
+        [](const ops::drill::Look& look) { return present::print_text(lines_of(look)); },
         context.progress, context.cancel));
     return 0;
 }

@@ -65,6 +65,15 @@ Result<ops::restore::RestoreRequest> scratch_restore(const requests::Context& co
     return request;
 }
 
+flows::LookRequest scratch_look(const requests::Context& context) {
+    return {.server = scratch_server(context),
+            .restore =
+                [&context](const std::string& pg_path, const std::string& spool_path) {
+                    return scratch_restore(context, pg_path, spool_path);
+                },
+            .mount = scratch_mount(context)};
+}
+
 Result<> check_scratch_type(const requests::Context& context, const std::string& what) {
     const std::string type = context.config.get_string("type");
     if (type != "none" && type != "preserve" && type != "standby") return {};

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "chronos/flows/look.h"
 #include "chronos/ops/drill/drill.h"
 #include "chronos/ops/mount/scratch_mount.h"
 #include "chronos/ops/restore/restore.h"
@@ -19,6 +20,9 @@ ops::mount::ScratchMountRequest scratch_mount(const requests::Context& context);
 Result<ops::restore::RestoreRequest> scratch_restore(const requests::Context& context,
                                                      const std::string& pg_path,
                                                      const std::string& spool_path);
+
+/// A server on a mounted backup, with both of them; the context outlives it.
+flows::LookRequest scratch_look(const requests::Context& context);
 
 /// Kind option_invalid_value for a recovery that has no end; `what` is "a drill".
 Result<> check_scratch_type(const requests::Context& context, const std::string& what);

@@ -18,7 +18,7 @@ namespace {
 Result<> refuse_root(const std::string& what) {
     if (geteuid() != 0) return {};
     return Error(ErrorKind::access,
-                 "a " + what + " cannot run as root, because PostgreSQL does not")
+                 "chronos " + what + " cannot run as root, because PostgreSQL does not")
         .with_hint(
             "Run it as the owner of the data directory, e.g. runuser -u postgres -- chronos " +
             what + ".");
@@ -147,8 +147,17 @@ Result<bool> is_recovering(db::Connection& connection) {
     return rows.at(0).at(0) == "t";
 }
 
+/// What is known once it has let us in.
+void complete(DrillServer& server, const Stopwatch& watch, Look& look) {
+    look.user = server.superuser();
+    look.programs = server.programs();
+    look.environment = plain_environment();
+    look.seconds = watch.seconds();
+}
+
 Result<Look> come_to_target(const DrillRequest& request, DrillServer& server,
-                            const ProgressReceiver& progress, const Cancellation& cancel) {
+                            const Stopwatch& watch, Look look, const ProgressReceiver& progress,
+                            const Cancellation& cancel) {
     CHRONOS_TRY(server.wait(progress, cancel));
     const Deadline deadline(request.recovery_timeout);
     const auto connection = CHRONOS_TRY(server.connect(request.database, cancel));
@@ -177,10 +186,7 @@ Result<Look> come_to_target(const DrillRequest& request, DrillServer& server,
                 .with_hint("--recovery-timeout allows it more.");
         CHRONOS_TRY(cancel.sleep(std::chrono::milliseconds(50)));
     }
-    Look look;
-    look.user = server.superuser();
-    look.database = request.database;
-    look.port = request.port;
+    complete(server, watch, look);
     look.recovering = CHRONOS_TRY(is_recovering(*connection));
     return look;
 }
@@ -191,30 +197,56 @@ Result<> stay(DrillServer& server, const Cancellation& cancel) {
     return {};
 }
 
-}  // namespace
-
-Result<> run_look(const DrillRequest& request, const Show& show,
-                  const std::function<Result<>(const Look&)>& ready,
-                  const ProgressReceiver& progress, const Cancellation& cancel) {
-    CHRONOS_TRY(prepare(request, "look"));
+/// From the empty directory to the end of the server, which `use` is made of.
+Result<> serve_shown(const DrillRequest& request, const std::string& what, const Show& show,
+                     DrillServer::Use kind,
+                     const std::function<Result<>(DrillServer&, const Stopwatch&, Look)>& use) {
+    CHRONOS_TRY(prepare(request, what));
     const Stopwatch watch;
     const auto directory =
         CHRONOS_TRY(ScratchDirectory::create(request.scratch_parent, "", request.stanza));
     const Scratch& scratch = directory.scratch();
     CHRONOS_TRY(check_socket_path(scratch));
     forget_server_of_environment();
-    RestoredBackup backup;
-    const std::shared_ptr<void> shown = CHRONOS_TRY(show(scratch, backup));
-    DrillServer server =
-        CHRONOS_TRY(DrillServer::start(request, scratch, backup, DrillServer::Use::look));
-    Look look = CHRONOS_TRY(come_to_target(request, server, progress, cancel));
-    look.backup = backup;
+    Look look;
+    const std::shared_ptr<void> shown = CHRONOS_TRY(show(scratch, look.backup));
+    DrillServer server = CHRONOS_TRY(DrillServer::start(request, scratch, look.backup, kind));
+    look.directory = scratch.path;
     look.socket = scratch.socket();
-    look.seconds = watch.seconds();
-    CHRONOS_TRY(ready(look));
-    const Result<> stayed = stay(server, cancel);
+    look.port = request.port;
+    look.database = request.database;
+    const Result<> used = use(server, watch, look);
     server.stop();
-    return stayed;
+    return used;
+}
+
+}  // namespace
+
+Result<> run_look(const DrillRequest& request, const Show& show,
+                  const std::function<Result<>(const Look&)>& ready,
+                  const ProgressReceiver& progress, const Cancellation& cancel) {
+    return serve_shown(request, "look", show, DrillServer::Use::look,
+                       [&](DrillServer& server, const Stopwatch& watch, Look look) -> Result<> {
+                           look = CHRONOS_TRY(come_to_target(request, server, watch,
+                                                             std::move(look), progress, cancel));
+                           CHRONOS_TRY(ready(look));
+                           return stay(server, cancel);
+                       });
+}
+
+Result<> run_opened(const DrillRequest& request, const Show& show,
+                    const std::function<Result<>(const Look&)>& work,
+                    const ProgressReceiver& progress, const Cancellation& cancel) {
+    return serve_shown(request, "recover-table", show, DrillServer::Use::drill,
+                       [&](DrillServer& server, const Stopwatch& watch, Look look) -> Result<> {
+                           CHRONOS_TRY(server.wait(progress, cancel));
+                           CHRONOS_TRY(server.connect(request.database, cancel));
+                           complete(server, watch, look);
+                           const Result<> worked = work(look);
+                           // Whoever works sees a lost connection; the log says why.
+                           if (!worked) CHRONOS_TRY(server.check_alive());
+                           return worked;
+                       });
 }
 
 Result<> check_place(const DrillRequest& request) {

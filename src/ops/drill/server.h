@@ -70,6 +70,8 @@ public:
     /// Kind runtime, with what its log says, if it has ended; what DrillRequest::check_data says.
     Result<> check_alive();
     const std::string& superuser() const { return superuser_; }
+    /// The directory that its programs are in.
+    const std::string& programs() const { return programs_; }
     /// For a shell: starts the server of a kept directory.
     std::string start_command() const;
 

@@ -66,7 +66,7 @@ inline constexpr std::array kBackupOptions{
            .summary = "check page checksums while copying"},
     Option{.name = "checksum-page-error",
            .type = Type::boolean,
-           .commands = backup | look | drill | restore,
+           .commands = backup | look | recover_table | drill | restore,
            .help_default = "y for restore and drill, n for backup",
            .summary = "fail because of damaged pages",
            .details = "A restore stops before it changes anything if the backup has pages whose "

@@ -26,16 +26,17 @@ inline constexpr std::array kClusterOptions{
            .type = Type::string,
            .group = Group::pg,
            .section = Section::stanza,
-           .commands = look | drill | backup | check | health | stanza_create | stanza_upgrade,
+           .commands = look | recover_table | drill | backup | check | health | stanza_create |
+                       stanza_upgrade,
            .default_text = "postgres",
            .summary = "database to connect to"},
     Option{.name = "pg-path",
            .type = Type::path,
            .group = Group::pg,
            .section = Section::stanza,
-           .commands = look | drill | archive_get | archive_push | backup | check | expire |
-                       health | mount | repair | restore | serve | stanza_claim | stanza_create |
-                       stanza_delete | stanza_upgrade,
+           .commands = look | recover_table | drill | archive_get | archive_push | backup | check |
+                       expire | health | mount | repair | restore | serve | stanza_claim |
+                       stanza_create | stanza_delete | stanza_upgrade,
            .required = archive_get | backup | check | restore | stanza_claim | stanza_create |
                        stanza_upgrade | stanza_delete,
            .aliases = "db-path db?-path",
@@ -44,8 +45,8 @@ inline constexpr std::array kClusterOptions{
            .type = Type::integer,
            .group = Group::pg,
            .section = Section::stanza,
-           .commands = look | drill | backup | check | health | restore | stanza_create |
-                       stanza_delete | stanza_upgrade,
+           .commands = look | recover_table | drill | backup | check | health | restore |
+                       stanza_create | stanza_delete | stanza_upgrade,
            .default_text = "5432",
            .minimum = 0,
            .maximum = 65535,
@@ -55,15 +56,16 @@ inline constexpr std::array kClusterOptions{
            .type = Type::string,
            .group = Group::pg,
            .section = Section::stanza,
-           .commands = look | drill | backup | check | health | restore | stanza_create |
-                       stanza_delete | stanza_upgrade,
+           .commands = look | recover_table | drill | backup | check | health | restore |
+                       stanza_create | stanza_delete | stanza_upgrade,
            .aliases = "db-socket-path db?-socket-path",
            .summary = "directory of the socket, or host"},
     Option{.name = "pg-user",
            .type = Type::string,
            .group = Group::pg,
            .section = Section::stanza,
-           .commands = look | drill | backup | check | health | stanza_create | stanza_upgrade,
+           .commands = look | recover_table | drill | backup | check | health | stanza_create |
+                       stanza_upgrade,
            .summary = "database user"},
     Option{.name = "pg-version-force",
            .type = Type::string,

@@ -47,6 +47,12 @@ inline constexpr std::array kCommandsOptions{
            .commands = repo_get,
            .default_text = "n",
            .summary = "exit with status 1 if the file is missing"},
+    Option{.name = "into",
+           .type = Type::string,
+           .section = Section::command_line,
+           .commands = recover_table,
+           .help_default = "recovered_<yyyymmdd_hhmiss> of the target",
+           .summary = "schema that is made for the recovered tables"},
     Option{.name = "new-cipher-pass",
            .type = Type::string,
            .section = Section::command_line,
@@ -63,8 +69,8 @@ inline constexpr std::array kCommandsOptions{
            .type = Type::string,
            .section = Section::command_line,
            .commands = drill | annotate | archive_get | config_list | expire | health | hold |
-                       info | maintenance | mounts | rekey | repair | repo_ls | repo_usage |
-                       restore | stanza_upgrade | unhold | version | help | verify,
+                       info | maintenance | mounts | recover_table | rekey | repair | repo_ls |
+                       repo_usage | restore | stanza_upgrade | unhold | version | help | verify,
            .default_text = "text",
            .other_default_commands = verify,
            .other_default = "none",
@@ -111,10 +117,10 @@ inline constexpr std::array kCommandsOptions{
     Option{.name = "set",
            .type = Type::string,
            .section = Section::command_line,
-           .commands =
-               look | drill | annotate | expire | hold | info | mount | restore | unhold | verify,
+           .commands = look | recover_table | drill | annotate | expire | hold | info | mount |
+                       restore | unhold | verify,
            .required = annotate | unhold,
-           .other_default_commands = look | drill | mount | restore,
+           .other_default_commands = look | recover_table | drill | mount | restore,
            .other_default = "latest",
            .summary = "label of the backup",
            .details =
@@ -130,12 +136,12 @@ inline constexpr std::array kCommandsOptions{
     Option{.name = "type",
            .type = Type::string,
            .section = Section::command_line,
-           .commands = look | drill | backup | restore | info,
+           .commands = look | recover_table | drill | backup | restore | info,
            .default_text = "incr",
-           .other_default_commands = look | drill | restore,
+           .other_default_commands = look | recover_table | drill | restore,
            .other_default = "default",
            .allowed = "full diff incr",
-           .other_allowed_commands = look | drill | restore,
+           .other_allowed_commands = look | recover_table | drill | restore,
            .other_allowed = "default immediate lsn name none preserve standby time xid",
            .summary = "type of backup or recovery"},
     Option{.name = "upload-age",
@@ -158,6 +164,13 @@ inline constexpr std::array kCommandsOptions{
            .commands = info,
            .default_text = "n",
            .summary = "what archive-get --ls prints, in place of the backups"},
+    Option{.name = "where",
+           .type = Type::string,
+           .section = Section::command_line,
+           .commands = recover_table,
+           .summary = "only rows for which this SQL condition is true",
+           .details = "Of each table and partition. It is asked of the scratch server, by a role "
+                      "that can read the tables and nothing else."},
 };
 
 }  // namespace chronos::config::options

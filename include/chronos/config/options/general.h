@@ -56,8 +56,8 @@ inline constexpr std::array kGeneralOptions{
            .summary = "directory of configuration file and conf.d"},
     Option{.name = "db-timeout",
            .type = Type::time,
-           .commands = look | drill | archive_get | archive_push | backup | check | health |
-                       repo_get | repo_ls | stanza_create | stanza_delete | stanza_upgrade,
+           .commands = look | recover_table | drill | archive_get | archive_push | backup | check |
+                       health | repo_get | repo_ls | stanza_create | stanza_delete | stanza_upgrade,
            .default_text = "30m",
            .minimum = 100,
            .maximum = 7 * kDay,
@@ -113,17 +113,18 @@ inline constexpr std::array kGeneralOptions{
            .summary = "nice value of the process"},
     Option{.name = "process-max",
            .type = Type::integer,
-           .commands = look | drill | archive_get | archive_push | backup | mount | restore |
-                       verify | expire,
+           .commands = look | recover_table | drill | archive_get | archive_push | backup | mount |
+                       restore | verify | expire,
            .default_text = "1",
-           .other_default_commands = look | drill | backup | config_list | mount | restore | verify,
+           .other_default_commands =
+               look | recover_table | drill | backup | config_list | mount | restore | verify,
            .other_default = kCores,
            .minimum = 1,
            .maximum = 999,
            .summary = "parallel workers"},
     Option{.name = "progress",
            .type = Type::boolean,
-           .commands = look | drill | backup | restore | verify | expire,
+           .commands = look | recover_table | drill | backup | restore | verify | expire,
            .default_text = "y",
            .summary = "show progress on a terminal"},
     Option{.name = "protocol-timeout",
@@ -146,7 +147,8 @@ inline constexpr std::array kGeneralOptions{
            .summary = "keep-alive messages on connections"},
     Option{.name = "spool-path",
            .type = Type::path,
-           .commands = look | drill | archive_get | archive_push | backup | check | restore | serve,
+           .commands = look | recover_table | drill | archive_get | archive_push | backup | check |
+                       restore | serve,
            .default_text = "/var/spool/pgbackrest",
            .summary = "directory of WAL that was fetched ahead",
            .details = "On the file system of the data directory it is handed over without a copy. "

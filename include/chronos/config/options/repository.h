@@ -11,9 +11,9 @@ inline constexpr std::array kRepositoryOptions{
     Option{.name = "repo",
            .type = Type::integer,
            .section = Section::command_line,
-           .commands = look | drill | archive_get | annotate | backup | expire | health | hold |
-                       info | maintenance | mount | rekey | repair | restore | repo_get | repo_ls |
-                       repo_usage | stanza_delete | unhold | verify,
+           .commands = look | recover_table | drill | archive_get | annotate | backup | expire |
+                       health | hold | info | maintenance | mount | rekey | repair | restore |
+                       repo_get | repo_ls | repo_usage | stanza_delete | unhold | verify,
            .minimum = 1,
            .maximum = 256,
            .help_default = "all, or the first one",
@@ -74,8 +74,8 @@ inline constexpr std::array kRepositoryOptions{
            .type = Type::string,
            .group = Group::repo,
            .section = Section::command_line,
-           .commands =
-               look | drill | archive_get | info | mount | restore | repo_get | repo_ls | verify,
+           .commands = look | recover_table | drill | archive_get | info | mount | restore |
+                       repo_get | repo_ls | verify,
            .depends_on = "repo",
            .summary = "read a versioned object store as of this time"},
     Option{.name = "repo-type",

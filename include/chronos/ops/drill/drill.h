@@ -157,8 +157,12 @@ struct Look {
     unsigned port = 0;
     std::string user;  ///< a superuser of it
     std::string database;
-    bool recovering = false;  ///< stopped at its target; else it came to the end of the WAL
-    double seconds = 0;       ///< from the beginning to here
+    bool recovering = false;     ///< stopped at its target; else it came to the end of the WAL
+    double seconds = 0;          ///< from the beginning to here
+    std::string directory = "";  ///< of the scratch; what is in it goes with the server
+    std::string programs = "";   ///< the directory of the server's programs
+    /// What a program gets that asks this server, and nothing that leads it to another one.
+    std::vector<std::string> environment = {};
 };
 
 /// The same with recovery_target_action = pause.
@@ -170,6 +174,12 @@ using Show = Restore;
 Result<> run_look(const DrillRequest& request, const Show& show,
                   const std::function<Result<>(const Look&)>& ready,
                   const ProgressReceiver& progress, const Cancellation& cancel);
+
+/// The same server, which has come to its target and is open for writing, until `work` is done. Its
+/// recovery_target_action is promote. What is written goes with it.
+Result<> run_opened(const DrillRequest& request, const Show& show,
+                    const std::function<Result<>(const Look&)>& work,
+                    const ProgressReceiver& progress, const Cancellation& cancel);
 
 /// Removes what dead drills of this user left in `scratch_parent`, and stops servers that outlived
 /// them; returns their directories. Touches nothing without our marker.

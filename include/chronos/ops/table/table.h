@@ -1,0 +1,97 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chronos/base/cancel.h"
+#include "chronos/base/clock.h"
+#include "chronos/base/given.h"
+#include "chronos/base/progress.h"
+#include "chronos/base/result.h"
+
+/// Tables of the past, brought into a schema of their own in the live database. The server that has
+/// the past is the caller's: this verb asks it, and writes into it what makes the tables easy to
+/// take, as it is thrown away afterwards.
+namespace chronos::ops::table {
+
+struct TableName {
+    std::string database;  ///< "" if it was not given
+    std::string schema;
+    std::string name;
+};
+/// "[database.]schema.table" as SQL has it: a part between double quotes is taken as it is, in
+/// another one capital letters of ASCII become small ones. Kind param_invalid.
+Result<TableName> parse_table_name(std::string_view text);
+/// An identifier for SQL, always between double quotes.
+std::string quote_name(std::string_view name);
+/// "recovered_20261120_081500", in UTC.
+std::string schema_of_time(UnixTime time);
+
+/// Where the live database is.
+struct Home {
+    std::string host;   ///< "" for libpq's default
+    unsigned port = 0;  ///< 0 for libpq's default
+    std::string user;   ///< "" for libpq's default
+    std::string database;
+};
+
+struct TableRequest {
+    std::vector<TableName> tables;  ///< all of one database, that of `home`
+    std::string into;               ///< the schema; "": schema_of_time() of what is shown
+    std::string where;              ///< condition for rows; "" for all
+    bool only_plan = false;         ///< nothing is written at home
+    std::string exec_id;
+    Home home;
+    Given<std::chrono::milliseconds> query_timeout;
+};
+
+/// The server that has the tables as they were, open for writing.
+struct Past {
+    std::string socket;
+    unsigned port = 0;
+    std::string user;                      ///< a superuser
+    std::string programs;                  ///< the directory of pg_dump and pg_restore
+    std::vector<std::string> environment;  ///< of such a program
+    std::string directory;                 ///< for files; removed by the caller
+    /// What it shows, for the default of TableRequest::into; 0: as its last commit has it.
+    UnixTime time = 0;
+};
+
+struct RecoveredTable {
+    std::string source;  ///< "public.orders", quoted where SQL needs it
+    std::string name;    ///< "rescue.orders"
+    std::string owner;   ///< at home
+    std::uint64_t rows = 0;
+    std::uint64_t bytes = 0;  ///< as COPY writes them
+};
+
+struct TableReport {
+    std::string database;
+    std::string schema;
+    std::vector<RecoveredTable> tables;  ///< each partition is one
+    /// What the live database lacks of what the tables need: "type public.mood: missing". With
+    /// only_plan; else it is an error.
+    std::vector<std::string> missing;
+    std::vector<std::string> left_out;  ///< SQL of what was not brought back, with the old names
+    std::vector<std::string> notes;     ///< sentences
+    double seconds = 0;                 ///< of the copying
+};
+
+/// What can be said before there is a server of the past: the live database answers, is no standby
+/// and has no schema of the name that was given. Kinds db_connect, feature_not_supported,
+/// option_invalid_value.
+Result<> check_home(const TableRequest& request, const Cancellation& cancel);
+
+/// Code of the tables - a function of an index, a check of a domain - runs in sessions only that
+/// cannot become more than the tables' owner. On failure, and when cancelled, the schema is gone.
+///
+/// Kinds: not_found (no such table), feature_not_supported (a kind of table that cannot be brought
+/// back), db_mismatch (needs what home lacks), option_invalid_value, db_query, execute, cancelled.
+Result<TableReport> recover_tables(const TableRequest& request, const Past& past,
+                                   const ProgressReceiver& progress, const Cancellation& cancel);
+
+}  // namespace chronos::ops::table

@@ -1,0 +1,170 @@
+#include "chronos/ops/table/table.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "chronos/base/text.h"
+#include "chronos/flows/look.h"
+#include "chronos/present/print.h"
+#include "cli/commands/commands.h"
+#include "cli/commands/scratch_server.h"
+
+namespace chronos::cli {
+namespace {
+
+using ops::drill::Look;
+using ops::table::RecoveredTable;
+using ops::table::TableName;
+using ops::table::TableReport;
+using ops::table::TableRequest;
+
+std::string environment(const char* name) {
+    const char* const value = std::getenv(name);
+    return value == nullptr ? "" : value;
+}
+
+/// As libpq would find it: what leads it is forgotten before the scratch server is asked.
+ops::table::Home live_server(const config::Config& config) {
+    ops::table::Home home;
+    home.host = config.get_string("pg1-socket-path");
+    if (home.host.empty()) home.host = environment("PGHOST");
+    home.port = config.has("pg1-port")
+                    ? static_cast<unsigned>(config.get_int("pg1-port"))
+                    : static_cast<unsigned>(parse_uint(environment("PGPORT")).value_or(0));
+    home.user = config.get_string("pg1-user");
+    if (home.user.empty()) home.user = environment("PGUSER");
+    home.database = config.get_string("pg1-database");
+    return home;
+}
+
+Result<TableRequest> table_request(const config::Config& config) {
+    TableRequest request;
+    request.into = config.get_string("into");
+    request.where = config.get_string("where");
+    request.only_plan = config.get_bool("plan");
+    request.exec_id = config.get_string("exec-id");
+    request.query_timeout = config.get_time("db-timeout");
+    request.home = live_server(config);
+    if (config.parameters().empty())
+        return Error(ErrorKind::param_required, "no table was named")
+            .with_hint("Each is [database.]schema.table.");
+    std::optional<std::string> database;
+    for (const std::string& text : config.parameters()) {
+        TableName name = CHRONOS_TRY(ops::table::parse_table_name(text));
+        if (name.database.empty()) name.database = request.home.database;
+        if (database && *database != name.database)
+            return Error(ErrorKind::param_invalid, "the tables are of two databases, '" +
+                                                       printable(*database) + "' and '" +
+                                                       printable(name.database) + "'")
+                .with_hint("Run it once for each.");
+        database = name.database;
+        request.tables.push_back(std::move(name));
+    }
+    request.home.database = *database;
+    return request;
+}
+
+ops::table::Past past_of(const Look& look) {
+    ops::table::Past past;
+    past.socket = look.socket;
+    past.port = look.port;
+    past.user = look.user;
+    past.programs = look.programs;
+    past.environment = look.environment;
+    past.directory = look.directory;
+    past.time = look.backup.target_time.value_or(0);
+    return past;
+}
+
+std::string seconds_text(double seconds) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.1f s", seconds);
+    return text;
+}
+
+std::string moment_of(const ops::drill::RestoredBackup& backup) {
+    if (backup.type == "default") return "the end of the WAL";
+    if (backup.target.empty()) return "where it is consistent";
+    return backup.type + " '" + backup.target + "'";
+}
+
+std::string section(const std::string& title, const std::vector<std::string>& lines,
+                    const std::string& end) {
+    if (lines.empty()) return "";
+    std::string text = title + "\n";
+    for (const std::string& line : lines) text += "  " + one_line(line, 4096) + end + "\n";
+    return text;
+}
+
+std::string text_of(const TableReport& report, const Look& look, bool only_plan) {
+    std::string text = "backup " + look.backup.label + " of repo" +
+                       std::to_string(look.backup.repo_key) + ", recovered to " +
+                       moment_of(look.backup) + " after " + seconds_text(look.seconds) + "\n" +
+                       (only_plan ? "would be brought back" : "brought back") + " into database " +
+                       printable(report.database) +
+                       (only_plan ? ":\n" : ", after " + seconds_text(report.seconds) + ":\n");
+    for (const RecoveredTable& table : report.tables) {
+        text += "  " + one_line(table.source) + " -> " + one_line(table.name);
+        if (!only_plan)
+            text += ": " + std::to_string(table.rows) + " rows, " + format_size(table.bytes);
+        text += "\n";
+    }
+    text += section("not brought back:", report.left_out, ";");
+    text += section("missing in the live database:", report.missing, "");
+    for (const std::string& note : report.notes) text += one_line(note) + "\n";
+    return text;
+}
+
+nlohmann::json json_of(const TableReport& report, const Look& look) {
+    nlohmann::json tables = nlohmann::json::array();
+    for (const RecoveredTable& table : report.tables)
+        tables.push_back({{"source", table.source},
+                          {"name", table.name},
+                          {"owner", table.owner},
+                          {"rows", table.rows},
+                          {"bytes", table.bytes}});
+    return {{"backup", look.backup.label},
+            {"repo", look.backup.repo_key},
+            {"type", look.backup.type},
+            {"target", look.backup.target},
+            {"database", report.database},
+            {"schema", report.schema},
+            {"tables", tables},
+            {"left-out", report.left_out},
+            {"missing", report.missing},
+            {"notes", report.notes},
+            {"recover-seconds", look.seconds},
+            {"copy-seconds", report.seconds}};
+}
+
+}  // namespace
+
+Result<int> run_recover_table(requests::Context& context) {
+    const config::Config& config = context.config;
+    const TableRequest request = CHRONOS_TRY(table_request(config));
+    CHRONOS_TRY(check_scratch_type(context, "a recovery of tables"));
+    CHRONOS_TRY(ops::table::check_home(request, context.cancel));
+    // Before there is a second thread.
+    CHRONOS_TRY(ops::mount::keep_mounts_to_myself());
+    const flows::LookRequest look_request = scratch_look(context);
+    std::optional<Error> lacking;
+    const Result<> recovered = flows::run_in_past(
+        look_request,
+        [&](const Look& look) -> Result<> {
+            const TableReport report = CHRONOS_TRY(ops::table::recover_tables(
+                request, past_of(look), context.progress, context.cancel));
+            if (!report.missing.empty())
+                lacking =
+                    Error(ErrorKind::db_mismatch, "the live database lacks what the tables need");
+            return config.get_string("output") == "json"
+                       ? present::print_json(json_of(report, look))
+                       : present::print_text(text_of(report, look, request.only_plan));
+        },
+        context.progress, context.cancel);
+    CHRONOS_TRY(recovered);
+    if (lacking) return *lacking;
+    return 0;
+}
+
+}  // namespace chronos::cli
