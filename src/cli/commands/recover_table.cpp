@@ -4,7 +4,9 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "chronos/base/clock.h"
 #include "chronos/base/text.h"
+#include "chronos/flows/find_drop.h"
 #include "chronos/flows/look.h"
 #include "chronos/present/print.h"
 #include "cli/commands/commands.h"
@@ -65,18 +67,6 @@ Result<TableRequest> table_request(const config::Config& config) {
     return request;
 }
 
-ops::table::Past past_of(const Look& look) {
-    ops::table::Past past;
-    past.socket = look.socket;
-    past.port = look.port;
-    past.user = look.user;
-    past.programs = look.programs;
-    past.environment = look.environment;
-    past.directory = look.directory;
-    past.time = look.backup.target_time.value_or(0);
-    return past;
-}
-
 std::string seconds_text(double seconds) {
     char text[32];
     std::snprintf(text, sizeof text, "%.1f s", seconds);
@@ -97,8 +87,30 @@ std::string section(const std::string& title, const std::vector<std::string>& li
     return text;
 }
 
-std::string text_of(const TableReport& report, const Look& look, bool only_plan) {
-    std::string text = "backup " + look.backup.label + " of repo" +
+/// The restore that ends right before it.
+decltype(flows::LookRequest::restore) in_front_of(const flows::Drop& drop,
+                                                  decltype(flows::LookRequest::restore) restore) {
+    return [drop, restore = std::move(restore)](
+               const std::string& pg_path,
+               const std::string& spool_path) -> Result<ops::restore::RestoreRequest> {
+        ops::restore::RestoreRequest request = CHRONOS_TRY(restore(pg_path, spool_path));
+        request.set = drop.set;
+        request.type = ops::restore::RecoveryType::lsn;
+        request.target = drop.lsn.str();
+        request.target_exclusive = true;
+        return request;
+    };
+}
+
+std::string text_of(const flows::Drop& drop) {
+    return printable(drop.table.schema + "." + drop.table.name) + " was dropped at " +
+           format_local_time(drop.time_us / 1000000) + " by transaction " +
+           std::to_string(drop.xid) + ", which ended at " + drop.lsn.str() + "\n";
+}
+
+std::string text_of(const TableReport& report, const Look& look,
+                    const std::optional<flows::Drop>& drop, bool only_plan) {
+    std::string text = (drop ? text_of(*drop) : "") + "backup " + look.backup.label + " of repo" +
                        std::to_string(look.backup.repo_key) + ", recovered to " +
                        moment_of(look.backup) + " after " + seconds_text(look.seconds) + "\n" +
                        (only_plan ? "would be brought back" : "brought back") + " into database " +
@@ -116,7 +128,8 @@ std::string text_of(const TableReport& report, const Look& look, bool only_plan)
     return text;
 }
 
-nlohmann::json json_of(const TableReport& report, const Look& look) {
+nlohmann::json json_of(const TableReport& report, const Look& look,
+                       const std::optional<flows::Drop>& drop) {
     nlohmann::json tables = nlohmann::json::array();
     for (const RecoveredTable& table : report.tables)
         tables.push_back({{"source", table.source},
@@ -124,17 +137,18 @@ nlohmann::json json_of(const TableReport& report, const Look& look) {
                           {"owner", table.owner},
                           {"rows", table.rows},
                           {"bytes", table.bytes}});
-    return {{"backup", look.backup.label},
-            {"repo", look.backup.repo_key},
-            {"type", look.backup.type},
-            {"target", look.backup.target},
-            {"database", report.database},
-            {"schema", report.schema},
-            {"tables", tables},
-            {"left-out", report.left_out},
-            {"missing", report.missing},
-            {"notes", report.notes},
-            {"recover-seconds", look.seconds},
+    nlohmann::json dropped;
+    if (drop)
+        dropped = {{"table", drop->table.schema + "." + drop->table.name},
+                   {"time", format_local_time(drop->time_us / 1000000)},
+                   {"lsn", drop->lsn.str()},
+                   {"xid", drop->xid}};
+    return {{"backup", look.backup.label},   {"drop", dropped},
+            {"repo", look.backup.repo_key},  {"type", look.backup.type},
+            {"target", look.backup.target},  {"database", report.database},
+            {"schema", report.schema},       {"tables", tables},
+            {"left-out", report.left_out},   {"missing", report.missing},
+            {"notes", report.notes},         {"recover-seconds", look.seconds},
             {"copy-seconds", report.seconds}};
 }
 
@@ -143,23 +157,34 @@ nlohmann::json json_of(const TableReport& report, const Look& look) {
 Result<int> run_recover_table(requests::Context& context) {
     const config::Config& config = context.config;
     const TableRequest request = CHRONOS_TRY(table_request(config));
+    if (config.get_bool("before-drop") && (config.has("type") || config.has("target")))
+        return Error(ErrorKind::option_invalid,
+                     "option 'before-drop' not valid with option 'type' or 'target'")
+            .with_hint("It looks for the moment itself.");
     CHRONOS_TRY(check_scratch_type(context, "a recovery of tables"));
     CHRONOS_TRY(ops::table::check_home(request, context.cancel));
     // Before there is a second thread.
     CHRONOS_TRY(ops::mount::keep_mounts_to_myself());
-    const flows::LookRequest look_request = scratch_look(context);
+    flows::LookRequest look_request = scratch_look(context);
+    std::optional<flows::Drop> drop;
+    if (config.get_bool("before-drop")) {
+        drop = CHRONOS_TRY(flows::find_drop(look_request, request,
+                                            static_cast<unsigned>(config.get_int("process-max")),
+                                            context.progress, context.cancel));
+        look_request.restore = in_front_of(*drop, look_request.restore);
+    }
     std::optional<Error> lacking;
     const Result<> recovered = flows::run_in_past(
         look_request,
         [&](const Look& look) -> Result<> {
             const TableReport report = CHRONOS_TRY(ops::table::recover_tables(
-                request, past_of(look), context.progress, context.cancel));
+                request, flows::past_of(look), context.progress, context.cancel));
             if (!report.missing.empty())
                 lacking =
                     Error(ErrorKind::db_mismatch, "the live database lacks what the tables need");
             return config.get_string("output") == "json"
-                       ? present::print_json(json_of(report, look))
-                       : present::print_text(text_of(report, look, request.only_plan));
+                       ? present::print_json(json_of(report, look, drop))
+                       : present::print_text(text_of(report, look, drop, request.only_plan));
         },
         context.progress, context.cancel);
     CHRONOS_TRY(recovered);

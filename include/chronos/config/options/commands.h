@@ -8,6 +8,15 @@
 namespace chronos::config::options {
 
 inline constexpr std::array kCommandsOptions{
+    Option{.name = "before-drop",
+           .type = Type::boolean,
+           .section = Section::command_line,
+           .commands = recover_table,
+           .default_text = "n",
+           .summary = "as the tables were right before they were dropped",
+           .details = "The backups and the WAL say when that was; with --plan nothing more is "
+                      "done than to tell. For tables that are still there, and were emptied or "
+                      "changed, --type and --target say the moment."},
     Option{.name = "detail-level",
            .type = Type::string,
            .section = Section::command_line,

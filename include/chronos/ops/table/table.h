@@ -86,6 +86,17 @@ struct TableReport {
 /// option_invalid_value.
 Result<> check_home(const TableRequest& request, const Cancellation& cancel);
 
+/// Where a table is found by the WAL, which knows no names.
+struct TableIds {
+    std::uint32_t database = 0;
+    std::vector<std::uint32_t> oids;  ///< of the tables that were asked for; 0: there is none
+};
+/// Of TableRequest::tables, in the live database, and in one of the past; none of them, and
+/// database 0, where there is no such database.
+Result<TableIds> ids_at_home(const TableRequest& request, const Cancellation& cancel);
+Result<TableIds> ids_in_past(const TableRequest& request, const Past& past,
+                             const Cancellation& cancel);
+
 /// Code of the tables - a function of an index, a check of a domain - runs in sessions only that
 /// cannot become more than the tables' owner. On failure, and when cancelled, the schema is gone.
 ///

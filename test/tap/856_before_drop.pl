@@ -1,0 +1,121 @@
+# A dropped table is brought back as it was right before, and nobody has to know when that was: whether the newest
+# backup still has it, only an older one, or none, because it was made and dropped between two.
+use strict;
+use warnings;
+use lib 'test/tap/lib';
+use ChronosTest;
+use Fcntl qw(O_RDWR);
+use JSON::PP ();
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+if (!sysopen my $device, '/dev/fuse', O_RDWR)
+{
+	pass('what needs /dev/fuse is not claimed here');
+	done_testing();
+	exit;
+}
+my $node = chronos_node('primary', options => { 'drill-path' => PostgreSQL::Test::Utils::tempdir_short(),
+		'repo1-bundle' => 'y', 'repo1-block' => 'y', 'compress-type' => 'zst' });
+my $conf = $node->{chronos_conf};
+$node->safe_psql('postgres', 'CREATE DATABASE shop');
+sub sql { return $node->safe_psql('shop', @_) }
+sub backup { return is((chronos($conf, "--type=$_[0]", 'backup'))[0], 0, "$_[0] backup") }
+
+my %state;
+sub make
+{
+	my ($table, $rows) = @_;
+	sql("CREATE TABLE $table AS SELECT i AS id, md5(i::text) AS word FROM generate_series(1, $rows) i; CREATE INDEX ON $table (word)");
+	return;
+}
+sub drop
+{
+	my (@tables) = @_;
+	# Definitions change on the way, also by what drops files and leaves the table.
+	sql("ALTER TABLE $_ ADD COLUMN later int DEFAULT 5; VACUUM FULL $_; INSERT INTO $_ VALUES (-1, 'last')") for @tables;
+	$state{$_} = table_state_of($_) for @tables;
+	sql('BEGIN; ' . join('', map { "DROP TABLE $_; " } @tables) . 'CREATE TABLE IF NOT EXISTS noise (a int); INSERT INTO noise VALUES (1); COMMIT');
+	sql('CREATE TABLE behind (a int); DROP TABLE behind');
+	return;
+}
+sub table_state_of
+{
+	my ($table) = @_;
+	return sql("SELECT count(*) || ',' || md5(string_agg(t::text, '|' ORDER BY t::text)) FROM $table t");
+}
+sub recover
+{
+	my ($schema, @arguments) = @_;
+	return chronos($conf, '--before-drop', "--into=$schema", 'recover-table', @arguments);
+}
+
+make('old', 500);
+make('of_parts', 10);
+sql('CREATE TABLE parted (a int) PARTITION BY RANGE (a); CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (100); INSERT INTO parted SELECT generate_series(1, 50)');
+make('stays', 10);
+backup('full');
+make('between_them', 300);
+sql('CREATE TABLE "Größe" (a int); INSERT INTO "Größe" VALUES (7)');
+drop('between_them');
+drop('old');
+backup('diff');
+make('young', 400);
+make('pair', 20);
+sql('ALTER TABLE stays ADD COLUMN more int');
+drop('young');
+$state{'"Größe"'} = table_state_of('"Größe"');
+$state{pair} = table_state_of('pair');
+sql('DROP TABLE "Größe"');
+sql('INSERT INTO pair VALUES (99)');
+wait_archived($node);
+sql('DROP TABLE parted');
+sql('CREATE TABLE "Größe" (other int)');
+wait_archived($node);
+
+for my $table ('"Größe"', 'old', 'between_them', 'young')
+{
+	my $schema = 'back_' . ($table =~ /^\w+$/a ? $table : 'mixed');
+	my ($status, $out, $err) = recover($schema, "shop.public.$table");
+	is($status, 0, "$table is found") or diag($out . $err);
+	like($out, qr/^public\.\S+ was dropped at \d{4}-\S+ \S+ by transaction \d+, which ended at [0-9A-F]+\/[0-9A-F]+$/m, 'it says when that was');
+	is(table_state_of("$schema.$table"), $state{$table}, "$table is as it was right before");
+}
+is(sql('SELECT count(*) FROM pg_indexes WHERE schemaname = \'back_old\''), '1', 'with its index');
+my ($status, $out, $err) = recover('back_parted', 'shop.public.parted');
+is($status, 0, 'a partitioned table is found') or diag($err);
+is(sql('SELECT count(*), sum(a) FROM back_parted.parted'), '50|1275', 'with its partitions');
+
+# Of several the moment is one at which all of them were there, right before the first was dropped.
+($status, $out, $err) = recover('back_two', 'shop.public.young', 'shop.public."Größe"');
+is($status, 0, 'two that no backup has') or diag($err);
+like($out, qr/^public\.young was dropped at /m, '... before the first of them was dropped');
+is(table_state_of("back_two.$_"), $state{$_}, "... $_ as it was then") for 'young', '"Größe"';
+($status, $out, $err) = recover('back_three', 'shop.public.old', 'shop.public.between_them');
+is($status, 0, 'two of which a backup has one') or diag($err);
+is(table_state_of('back_three.between_them'), $state{between_them}, '... as they were then');
+($status, $out, $err) = recover('nothing', 'shop.public.between_them', 'shop.public.young');
+isnt($status, 0, 'two that were never there together');
+like($err, qr/has had public\.between_them, public\.young/, '... are not found');
+
+my ($plan_status, $plan) = chronos($conf, '--before-drop', '--plan', '--output=json', 'recover-table', 'shop.public.old');
+my $json = JSON::PP::decode_json($plan);
+is($json->{drop}{table}, 'public.old', 'the plan has it for programs');
+like($json->{drop}{lsn}, qr/^[0-9A-F]+\/[0-9A-F]+$/, '... with where');
+is(sql(q{SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'recovered%'}), '0', '... and does nothing');
+
+for my $case ([ 'shop.public.stays', qr/public\.stays was not dropped/, 'a table that is there' ],
+	[ 'shop.public.never', qr/no backup, nor the WAL behind one, has had public\.never/, 'one that never was' ],
+	[ 'nowhere.public.old', qr/database "?nowhere"? does not exist/, 'one of no database' ])
+{
+	my ($name, $message, $what) = @$case;
+	($status, $out, $err) = recover('nothing', $name);
+	isnt($status, 0, "$what is an error");
+	like($err, $message, '... which says so');
+}
+($status, $out, $err) = chronos($conf, '--before-drop', '--type=immediate', 'recover-table', 'shop.public.old');
+like($err, qr/'before-drop' not valid with option 'type'/, 'two moments are one too many');
+is(sql(q{SELECT count(*) FROM pg_namespace WHERE nspname = 'nothing'}), '0', 'no schema is left');
+
+done_testing();
