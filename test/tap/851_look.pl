@@ -402,6 +402,27 @@ S
 	is_deeply([ holds() ], [], '... no hold is left');
 };
 
+# --- nothing is written elsewhere -----------------------------------------------------------------
+
+subtest 'a tablespace that was created after the backup' => sub {
+	my $later = private_directory();
+	$node->safe_psql('postgres', "CREATE TABLESPACE later LOCATION '$later'");
+	$node->safe_psql('postgres', 'CREATE TABLE precious TABLESPACE later AS SELECT generate_series(1, 1000) AS id');
+	wait_archived($node);
+	$node->safe_psql('postgres', 'CHECKPOINT');
+	my $before = slurp_tree($later);
+	for my $command (['look'], [ '--instant', 'drill' ])
+	{
+		my ($status, undef, $err) = run_tool($chronos, "--config=$conf", '--stanza=main', "--drill-path=$scratch", @$command);
+		isnt($status, 0, "@$command is refused");
+		like($err, qr/recovery would create tablespace \d+ .*at '\Q$later\E'/, 'with what it would come to');
+		is_deeply(slurp_tree($later), $before, 'and that is as it was');
+	}
+	nothing_is_left('refused');
+	$node->safe_psql('postgres', 'DROP TABLE precious');
+	$node->safe_psql('postgres', 'DROP TABLESPACE later');
+};
+
 # --- a bucket -------------------------------------------------------------------------------------
 
 subtest 'from a bucket that is far away' => sub {
