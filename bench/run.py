@@ -503,6 +503,70 @@ class Bench:
             with open("%s/repo-%s/%s" % (self.work, tool, name), "w") as f:
                 f.write(content)
 
+    def backup_with_wal(self, tool, work=None):
+        """A bundled full backup in the repository of the tool, what `work` does behind it, and the WAL of both."""
+        run(self.command(tool, "stanza-create"))
+        self.bundled_backup(tool, "full")
+        info = json.loads(run(self.command(tool, "--output=json", "info")))
+        first = info[0]["backup"][-1]["archive"]["start"]
+        if work:
+            work()
+        last = self.psql("SELECT pg_walfile_name(pg_switch_wal())")
+        self.fill_archive(tool, [n for n in sorted(os.listdir(self.pgdata + "/pg_wal")) if len(n) == 24 and first <= n <= last])
+
+    def server_of_the_past(self, tool, ask, *recovery):
+        """From nothing to the answer of a server that has recovered: a look, or a restore and a server on it."""
+        if not self.bucket:
+            warm("%s/repo-%s" % (self.work, tool))
+        target = self.work + "/past"
+        shutil.rmtree(target, ignore_errors=True)
+        os.makedirs(target, mode=0o700)
+        before = self.bucket.requests() if self.bucket else 0
+        command = self.command(tool, *recovery, "--drill-path=" + self.work, "look") if tool == "chronos" else \
+            self.command(tool, *recovery, "--target-action=promote", "--pg1-path=" + target, "restore")
+        figures = measure([sys.executable, os.path.abspath(__file__), "--drive-past", self.bindir, target, self.work,
+                           str(self.port + 2), ask, *command])
+        if self.bucket:
+            figures.requests = self.bucket.requests() - before
+        figures.wall = float(figures.output)
+        shutil.rmtree(target)
+        return figures
+
+    def row_look(self):
+        """the first answer of a server on the backup: look, against restore and start; needs /dev/fuse"""
+        for tool in ("pgbackrest", "chronos"):
+            self.backup_with_wal(tool)
+        return self.both(lambda tool: self.server_of_the_past(
+            tool, "SELECT sum(bbalance) FROM pgbench_branches", "--type=immediate"))
+
+    def row_recover_table(self):
+        """a table of 20 MB back after 200 MB of WAL: recover-table, against restore, start, pg_dump and psql; needs /dev/fuse"""
+        self.psql("DROP TABLE IF EXISTS lost")
+        self.psql("CREATE TABLE lost AS SELECT i AS id, repeat(md5(i::text), 5) AS word FROM generate_series(1, 100000) i")
+        self.psql("CREATE TABLE IF NOT EXISTS fill (t text)")
+        self.psql("CHECKPOINT")
+
+        def work():
+            self.psql("UPDATE lost SET word = 'x' WHERE id % 1000 = 0")
+            self.psql("INSERT INTO fill SELECT repeat(md5(random()::text), 20) FROM generate_series(1, 300000)")
+            self.psql("SELECT pg_create_restore_point('bench_table')")
+        for tool in ("pgbackrest", "chronos"):
+            self.backup_with_wal(tool, work)
+
+        def one(tool):
+            self.psql("DROP SCHEMA IF EXISTS home CASCADE")
+            if tool == "pgbackrest":
+                figures = self.server_of_the_past(tool, "| pg_dump -t lost | psql", "--type=name", "--target=bench_table")
+                self.psql("DROP TABLE lost_again")
+                return figures
+            if not self.bucket:
+                warm(self.work + "/repo-chronos")
+            return self.measure(tool, "--type=name", "--target=bench_table", "--into=home", "--drill-path=" + self.work,
+                                "--bin-path=" + self.bindir, "recover-table", "postgres.public.lost")
+        figures = self.both(one)
+        self.psql("DROP SCHEMA IF EXISTS home CASCADE")
+        return figures
+
     def row_archive_push_async(self):
         """archive push, all segments, against pgBackRest's asynchronous mode"""
         def one(tool, idle, names):
@@ -646,6 +710,39 @@ def drive_recovery(data, program, config, names):
         print(waited)
 
 
+def drive_past(bindir, data, socket_directory, port, ask, command):
+    """Runs the command, which restores to `data` or is a look, and asks the server that there is then; a restored one is
+    started before. Prints the time up to the answer. What is asked is SQL, or "| pg_dump ...": that of a table, which
+    goes to the live server as lost_again."""
+    live = ["-h", socket_directory, "-d", "postgres"]
+    begin = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    lines = iter(process.stdout.readline, "")
+    look = command[-1] == "look"
+    where = next((line.split() for line in lines if line.startswith("psql -h ")), None) if look else None
+    if look and where is None or not look and process.wait() != 0:
+        sys.exit("%s failed" % " ".join(command))
+    if not look:
+        where = ["psql", "-h", socket_directory, "-p", port, "postgres"]
+        options = "-p %s -k %s -c listen_addresses= -c archive_mode=off" % (port, socket_directory)
+        run([bindir + "/pg_ctl", "-D", data, "-l", data + "/past.log", "-o", options, "-w", "start"])
+        while run([bindir + "/psql", *where[1:], "-XAtqc", "SELECT pg_is_in_recovery()"]).strip() != "f":
+            time.sleep(0.01)
+    if ask.startswith("|"):
+        at = " ".join(where[1:-1])
+        # Under another name: the original is still there.
+        run(["bash", "-o", "pipefail", "-c", "%s/pg_dump %s -t lost postgres | sed 's/public[.]lost/public.lost_again/' | %s/psql -Xq1 -v ON_ERROR_STOP=1 %s" % (
+            bindir, at, bindir, " ".join([*live, "-p", str(int(port) - 2)]))])
+    else:
+        run([bindir + "/psql", *where[1:], "-XAtqc", ask])
+    print(time.monotonic() - begin)
+    if look:
+        process.terminate()
+        process.wait()
+    else:
+        run([bindir + "/pg_ctl", "-D", data, "-m", "immediate", "stop"])
+
+
 def warm(directory):
     """Reads everything once, so that the disk is not what is measured."""
     for parent, _, files in os.walk(directory):
@@ -718,6 +815,8 @@ def main():
         return drive_archiver(sys.argv[2], sys.argv[3], sys.argv[4:], durable=True)
     if len(sys.argv) > 4 and sys.argv[1] == "--drive-recovery":
         return drive_recovery(sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:])
+    if len(sys.argv) > 6 and sys.argv[1] == "--drive-past":
+        return drive_past(*sys.argv[2:7], sys.argv[7:])
     args = arguments()
     if os.geteuid() == 0:
         sys.exit("bench: PostgreSQL does not run as root; run this as an ordinary user")
@@ -727,6 +826,8 @@ def main():
     if args.repo == "s3":
         # These look into the repository directory.
         wanted = [n for n in wanted if not n.startswith("row_archive_get")]
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        wanted = [n for n in wanted if n not in ("row_look", "row_recover_table")]
     table = {}
     try:
         bench.start()
