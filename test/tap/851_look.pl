@@ -370,7 +370,7 @@ subtest 'the disk is full' => sub {
 	my $script = "$base/small.sh";
 	open my $file, '>', $script or die $!;
 	print $file <<'S';
-mount -t tmpfs -o size=150m,mode=700 tmpfs "$1" && shift
+mount -t tmpfs -o size=300m,mode=700 tmpfs "$1" && shift
 uid=$1 gid=$2; shift 2
 exec unshare --user --map-user=$uid --map-group=$gid "$@"
 S
