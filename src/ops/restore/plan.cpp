@@ -15,6 +15,7 @@
 #include "chronos/repo/side/wal_notes.h"
 #include "chronos/repo/stored_file.h"
 #include "chronos/repo/wal_archive.h"
+#include "chronos/storage/listed_once.h"
 #include "ops/restore/destination.h"
 #include "ops/restore/mapping.h"
 #include "ops/restore/other_clusters.h"
@@ -599,6 +600,8 @@ void check_repositories(const RestoreRequest& request, RestorePlan& plan) {
 Result<RestorePlan> plan_restore(const RestoreRequest& given) {
     CHRONOS_TRY(check_restore_request(given));
     RestoreRequest request = given;
+    for (repo::Repository& repository : request.repositories)
+        repository.storage = std::make_shared<storage::ListedOnce>(std::move(repository.storage));
     for (const char* name : {"recovery_target_timeline", "recovery-target-timeline"})
         if (const auto option = request.recovery_options.find(name);
             option != request.recovery_options.end() && request.target_timeline.empty())
