@@ -284,6 +284,7 @@ subtest 'code that wants to be more' => sub {
 	my $known = slurp_file($hba);
 	my $me = $node->safe_psql('postgres', 'SELECT session_user');
 	my $schemas = schemas();
+	$node->append_conf('postgresql.conf', q{log_statement = 'ddl'});
 	for my $method ('reject', 'scram-sha-256')
 	{
 		open my $file, '>', $hba or die $!;
@@ -309,6 +310,9 @@ subtest 'code that wants to be more' => sub {
 			sql('DROP SCHEMA trap CASCADE');
 		}
 	}
+	my $log = slurp_file($node->logfile);
+	like($log, qr/CREATE ROLE chronos_recover_.* PASSWORD 'SCRAM-SHA-256\$/, 'what the server logs of the password');
+	unlike($log, qr/PASSWORD '(?!SCRAM-SHA-256\$)/, '... is not the password');
 	open my $file, '>', $hba or die $!;
 	print $file $known;
 	close $file;

@@ -188,6 +188,7 @@ Result<std::vector<Need>> needs_of(db::Connection& past, const std::vector<std::
 
 Result<std::vector<Need>> described(db::Connection& home, const std::vector<Need>& needs) {
     std::vector<std::string> identities;
+    identities.reserve(needs.size());
     for (const Need& need : needs) identities.push_back(need.identity);
     return read_needs(home, kObjectsOfIdentities, array_of(identities));
 }

@@ -182,6 +182,7 @@ Result<std::vector<PastTable>> find_tables(db::Connection& past,
 
 std::vector<std::string> oids_of(const std::vector<PastTable>& tables) {
     std::vector<std::string> oids;
+    oids.reserve(tables.size());
     for (const PastTable& table : tables) oids.push_back(table.oid);
     return oids;
 }
