@@ -105,6 +105,13 @@ sql(qq{
 	CREATE TABLE split (a int) PARTITION BY LIST (trap(a));
 	CREATE TABLE split_1 PARTITION OF split DEFAULT;
 	CREATE TABLE by_xml (a int CHECK (query_to_xml('SELECT public.trap(1)', true, true, '') IS NOT NULL));
+	CREATE FUNCTION spring_once() RETURNS void LANGUAGE plpgsql AS \$\$ BEGIN
+		IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN EXECUTE 'ALTER ROLE evil SUPERUSER'; END IF; END \$\$;
+	CREATE FUNCTION trap_diff(int, int) RETURNS float8 IMMUTABLE LANGUAGE plpgsql AS 'BEGIN PERFORM public.spring_once(); RETURN \$1 - \$2; END';
+	CREATE TYPE trap_range AS RANGE (subtype = int, subtype_diff = trap_diff);
+	CREATE TABLE ranged (a trap_range);
+	INSERT INTO ranged SELECT trap_range(i % 97, i % 97 + i) FROM generate_series(1, 2000) i;
+	CREATE INDEX ranged_index ON ranged USING gist (a);
 	RESET ROLE;
 	CREATE TABLE bosses (a trapped);
 	CREATE TABLE orphan (a int);
@@ -152,7 +159,7 @@ sub state_of
 	return $text;
 }
 
-my @tables = ('plain', $mixed, qw(orders orders_1 orders_2 orders_2a orders_2b types_other base child none), @traps, qw(of_domain split bosses orphan));
+my @tables = ('plain', $mixed, qw(orders orders_1 orders_2 orders_2a orders_2b types_other base child none), @traps, qw(of_domain ranged split bosses orphan));
 my %before = map { $_ => state_of('public', $_) } @tables;
 my %value = map { $_ => sql("SELECT last_value FROM $_") } qw(plain_id_seq orders_id_seq), '"Größe ""1"" .x_Id_seq"';
 my $other = state_of('public', 'other');
@@ -271,7 +278,7 @@ subtest 'code that wants to be more' => sub {
 	sql(q{SET SESSION AUTHORIZATION evil; INSERT INTO bait VALUES (1)});
 	is($node->safe_psql('postgres', $super), 'evil', 'whoever only pretends to be somebody else is caught by this');
 	sql(q{DROP TABLE bait; ALTER ROLE evil NOSUPERUSER});
-	for my $table (@traps, qw(of_domain split bosses))
+	for my $table (@traps, qw(of_domain ranged split bosses))
 	{
 		my ($status, $out, $err) = recover('--into=trap', "shop.public.$table");
 		is($status, 0, "recovered: $table") or diag($err);

@@ -104,8 +104,11 @@ Result<std::unique_ptr<NewSchema>> NewSchema::create(const TableRequest& request
     made->caller_ = caller.at(0).at(0).value_or("");
     made->caller_is_superuser_ = caller.at(0).at(1) == "t";
     CHRONOS_TRY(check_schema_is_new(*made->control_, schema));
+    CHRONOS_TRY(made->ask("BEGIN"));
     CHRONOS_TRY_DOING(made->ask("CREATE SCHEMA " + quote_name(schema)),
                       "make schema " + quote_name(schema));
+    CHRONOS_TRY(made->let_nobody_in());
+    CHRONOS_TRY(made->ask("COMMIT"));
     made->made_ = true;
     CHRONOS_TRY(made->ask("COMMENT ON SCHEMA " + quote_name(schema) +
                           " IS 'chronos recover-table: not complete'"));
@@ -136,6 +139,7 @@ Result<> NewSchema::begin(const std::string& owner, bool code, const std::vector
     owners_.push_back(owner_);
     writer_home_ = request_.home;
     writer_password_.clear();
+    has_code_ = code;
     if (code && caller_is_superuser_) return make_role(owner, needs);
     if (code && owner_ != caller_)
         return Error(ErrorKind::access, "the tables run code of users, and role " +
@@ -206,6 +210,21 @@ Result<> NewSchema::log_in(const std::string& password) {
         .with_hint(
             "pg_hba.conf must let roles in by password, over the socket or from 127.0.0.1: "
             "\"host all all 127.0.0.1/32 scram-sha-256\".");
+}
+
+Result<> NewSchema::make_tables(const Past& past, const std::string& file) {
+    CHRONOS_TRY(restore(past, file, "pre-data"));
+    if (has_code_) return {};
+    std::vector<std::string> oids;
+    for (const db::Row& row : CHRONOS_TRY(
+             ask("SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
+                 " ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')"
+                 " AND pg_catalog.pg_get_userbyid(c.relowner) = session_user",
+                 {name_})))
+        oids.push_back(row.at(0).value_or(""));
+    if (!CHRONOS_TRY(runs_code(*control_, oids))) return {};
+    return Error(ErrorKind::db_mismatch,
+                 "a type of the tables has been changed while they were brought back");
 }
 
 Result<> NewSchema::restore(const Past& past, const std::string& file, const std::string& section) {
@@ -293,6 +312,18 @@ Result<> NewSchema::give_away(const std::vector<std::string>& tables) {
 Result<> NewSchema::keep(const std::string& comment) {
     const std::string schema = quote_name(name_);
     CHRONOS_TRY(ask("BEGIN"));
+    CHRONOS_TRY(let_nobody_in());
+    CHRONOS_TRY(let_in_owners());
+    CHRONOS_TRY(ask("COMMENT ON SCHEMA " + schema + " IS " + sql_text(comment)));
+    CHRONOS_TRY(ask("COMMIT"));
+    kept_ = true;
+    return {};
+}
+
+/// What ALTER DEFAULT PRIVILEGES gave others. Who could do something to a table while rows go into
+/// it could have them run his code.
+Result<> NewSchema::let_nobody_in() {
+    const std::string schema = quote_name(name_);
     for (const db::Row& row :
          CHRONOS_TRY(ask("SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE"
                          " pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END"
@@ -300,10 +331,6 @@ Result<> NewSchema::keep(const std::string& comment) {
                          " WHERE n.nspname = $1 AND a.grantee <> n.nspowner",
                          {name_})))
         CHRONOS_TRY(ask("REVOKE ALL ON SCHEMA " + schema + " FROM " + row.at(0).value_or("")));
-    CHRONOS_TRY(let_in_owners());
-    CHRONOS_TRY(ask("COMMENT ON SCHEMA " + schema + " IS " + sql_text(comment)));
-    CHRONOS_TRY(ask("COMMIT"));
-    kept_ = true;
     return {};
 }
 

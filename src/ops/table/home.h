@@ -37,6 +37,9 @@ public:
     /// than the owner: a function of anybody that runs there cannot become the caller. An owner who
     /// is no superuser does it himself.
     Result<> begin(const std::string& owner, bool code, const std::vector<Need>& needs);
+    /// Makes the tables, by what pg_dump has written to `file`. Kind db_mismatch if they have code
+    /// that begin() was not told of: who owns a type could have exchanged it meanwhile.
+    Result<> make_tables(const Past& past, const std::string& file);
     /// Runs one section of what pg_dump has written to `file`.
     Result<> restore(const Past& past, const std::string& file, const std::string& section);
     /// The session that rows are written in.
@@ -59,6 +62,7 @@ private:
     Result<> log_in(const std::string& password);
     Result<> give_away(const std::vector<std::string>& tables);
     Result<> let_in_owners();
+    Result<> let_nobody_in();
     Result<> remove_role();
     Result<> end_sessions();
     Result<> remove();
@@ -76,6 +80,7 @@ private:
     std::string owner_;
     std::vector<std::string> owners_;
     std::string role_;  ///< made for this; "" if none is there
+    bool has_code_ = false;
     bool made_ = false;
     bool kept_ = false;
 };

@@ -139,7 +139,7 @@ SELECT EXISTS (SELECT FROM called JOIN pg_proc p USING (oid) JOIN pg_language l 
             SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid
                 AND d.deptype = 'e')))
     OR EXISTS (SELECT FROM obj JOIN pg_type t ON t.oid = objid
-        WHERE classid = 'pg_type'::regclass AND t.typtype = 'd')
+        WHERE classid = 'pg_type'::regclass AND t.typtype IN ('d', 'r'))
 )sql";
 
 Result<std::vector<Need>> read_needs(db::Connection& connection, std::string_view objects,
@@ -210,9 +210,9 @@ std::vector<std::string> missing_at_home(const std::vector<Need>& needs,
     return missing;
 }
 
-Result<bool> runs_code(db::Connection& past, const std::vector<std::string>& oids) {
+Result<bool> runs_code(db::Connection& connection, const std::vector<std::string>& oids) {
     const db::Rows rows = CHRONOS_TRY(
-        past.query(std::string(kObjectsOfTables) + std::string(kRunsCode), {array_of(oids)}));
+        connection.query(std::string(kObjectsOfTables) + std::string(kRunsCode), {array_of(oids)}));
     return rows.at(0).at(0) != "f";
 }
 

@@ -25,10 +25,10 @@ std::vector<std::string> missing_at_home(const std::vector<Need>& needs,
                                          const std::vector<Need>& home);
 
 /// Whether code of a user runs when rows go into tables, and when their indexes are built: a
-/// function, or a domain, which its owner can give a new check at any time. What of the server's
-/// own functions is not immutable counts as such code, for it may run some (query_to_xml); what an
-/// extension has in C does not.
-Result<bool> runs_code(db::Connection& past, const std::vector<std::string>& oids);
+/// function, a range type, whose indexes call one, or a domain, which its owner can give a new
+/// check at any time. What of the server's own functions is not immutable counts as such code, for
+/// it may run some (query_to_xml); what an extension has in C does not.
+Result<bool> runs_code(db::Connection& connection, const std::vector<std::string>& oids);
 
 /// An array of the server, as text.
 std::string array_of(const std::vector<std::string>& elements);

@@ -205,7 +205,7 @@ private:
                                                         request_.query_timeout, cancel_));
         CHRONOS_TRY(schema.begin(home_owner(group), group.code, group.needs));
         report("copy");
-        CHRONOS_TRY(schema.restore(past_, file, "pre-data"));
+        CHRONOS_TRY(schema.make_tables(past_, file));
         for (const PastTable& table : group.tables) {
             RecoveredTable done{table.shown, home_name(table), schema.owner(), 0, 0};
             if (table.has_rows) {
