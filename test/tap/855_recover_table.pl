@@ -324,6 +324,17 @@ subtest 'code that wants to be more' => sub {
 	print $file $known;
 	close $file;
 	$node->reload;
+	# As its owner could, in the moment between the comparison and the first table.
+	sql(q{
+		CREATE FUNCTION exchange() RETURNS event_trigger LANGUAGE plpgsql AS
+			'BEGIN DROP TYPE types.pair; CREATE TYPE types.pair AS (a public.trapped, m types.mood[]); END';
+		CREATE EVENT TRIGGER exchange ON ddl_command_start WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION exchange()});
+	my ($status, $out, $err) = recover('--into=trap', 'shop.public.plain');
+	is($status, 58, 'no rows go into a type that was exchanged');
+	like($err, qr/a type of the tables has been changed/, '... which it says');
+	is($node->safe_psql('postgres', $super), '', '... and nobody has become a superuser');
+	sql('DROP EVENT TRIGGER exchange; DROP FUNCTION exchange(); DROP TYPE types.pair; CREATE TYPE types.pair AS (a int, m types.mood[])');
+	no_trace('exchanged', $schemas);
 };
 
 subtest 'refused' => sub {
