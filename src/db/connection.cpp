@@ -317,6 +317,7 @@ PGconn* begin_session(const ConnectOptions& options, const std::string& session)
     const std::string limit = std::to_string(kConnectTimeout.count());
     add("connect_timeout", limit.c_str());
     add("client_encoding", "UTF8");
+    for (const auto& [name, value] : options.parameters) add(name.c_str(), value.c_str());
     add("application_name", options.name.c_str());
     add("fallback_application_name", "chronos");
     names.push_back(nullptr);

@@ -315,11 +315,21 @@ subtest 'code that wants to be more' => sub {
 			is($node->safe_psql('postgres', $super), '', '... and nobody has become a superuser');
 			no_trace('with a password');
 			sql('DROP SCHEMA trap CASCADE');
+			$node->safe_psql('postgres', q{ALTER ROLE dba PASSWORD 'of 855'});
+			{
+				local $ENV{PGPASSWORD} = 'of 855';
+				($status, $out, $err) = recover('--into=trap', 'shop.public.plain', '--pg1-user=dba');
+				is($status, 0, 'who connects by a password of the environment') or diag($err);
+				local $ENV{PGREQUIREPEER} = 'nobody_at_all';
+				($status, $out, $err) = recover('--into=peer', 'shop.public.plain', '--pg1-user=dba');
+				is($status, 56, 'what the environment insists on holds');
+			}
+			sql('DROP SCHEMA trap CASCADE');
 		}
 	}
 	my $log = slurp_file($node->logfile);
 	like($log, qr/CREATE ROLE chronos_recover_.* PASSWORD 'SCRAM-SHA-256\$/, 'what the server logs of the password');
-	unlike($log, qr/PASSWORD '(?!SCRAM-SHA-256\$)/, '... is not the password');
+	unlike($log, qr/chronos_recover_.* PASSWORD '(?!SCRAM-SHA-256\$)/, '... is not the password');
 	open my $file, '>', $hba or die $!;
 	print $file $known;
 	close $file;

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -41,6 +42,8 @@ struct ConnectOptions {
     std::string options;        ///< of the session: "-c name=value"; "" for libpq's default
     std::string password = "";  ///< a secret; "" for what libpq finds
     std::string name = "";      ///< of the session, as the server shows it; "" for "chronos"
+    /// More of libpq's parameters, by name.
+    std::map<std::string, std::string> parameters = {};
     Given<std::chrono::milliseconds> query_timeout;
 };
 /// Through libpq; its environment (PGHOST, PGUSER, PGPASSWORD, ...) fills what is not given. A

@@ -37,6 +37,12 @@ ops::table::Home live_server(const config::Config& config) {
     home.user = config.get_string("pg1-user");
     if (home.user.empty()) home.user = environment("PGUSER");
     home.database = config.get_string("pg1-database");
+    for (const auto& [variable, name] :
+         {std::pair{"PGSSLMODE", "sslmode"}, std::pair{"PGREQUIREAUTH", "require_auth"},
+          std::pair{"PGCHANNELBINDING", "channel_binding"}, std::pair{"PGGSSENCMODE", "gssencmode"},
+          std::pair{"PGREQUIREPEER", "requirepeer"}})
+        if (const std::string value = environment(variable); !value.empty())
+            home.parameters[name] = value;
     return home;
 }
 

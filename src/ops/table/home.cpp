@@ -36,6 +36,8 @@ std::string connection_string(const Home& home) {
     if (!home.host.empty()) text += " host=" + connection_value(home.host);
     if (home.port != 0) text += " port=" + std::to_string(home.port);
     if (!home.user.empty()) text += " user=" + connection_value(home.user);
+    for (const auto& [name, value] : home.parameters)
+        text += " " + name + "=" + connection_value(value);
     return text;
 }
 
@@ -62,6 +64,7 @@ Result<std::unique_ptr<db::Connection>> connect_home(const TableRequest& request
     options.password = password;
     options.query_timeout = request.query_timeout;
     options.name = session_name(request);
+    options.parameters = home.parameters;
     return db::connect(options, cancel);
 }
 
@@ -239,12 +242,13 @@ Result<> NewSchema::restore(const Past& past, const std::string& file, const std
                          "--single-transaction",
                          "--no-password",
                          file};
-    command.environment = past.environment;
-    command.environment.push_back("PGAPPNAME=" + session_name(request_));
-    command.environment.push_back(
+    // Of libpq's variables those are left that do not lead anywhere: a password, where files lie.
+    std::vector<std::string> variables = {
+        "LC_ALL=C", "PGAPPNAME=" + session_name(request_),
         "PGOPTIONS=-c default_transaction_read_only=off -c lock_timeout=0 "
-        "-c default_transaction_isolation=read\\ committed");
-    if (!writer_password_.empty()) command.environment.push_back("PGPASSWORD=" + writer_password_);
+        "-c default_transaction_isolation=read\\ committed"};
+    if (!writer_password_.empty()) variables.push_back("PGPASSWORD=" + writer_password_);
+    command.environment = os::environment_with(variables);
     command.output = os::Output::captured_both;
     std::string output;
     const os::Ended ended = CHRONOS_TRY(

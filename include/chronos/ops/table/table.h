@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,6 +38,8 @@ struct Home {
     unsigned port = 0;  ///< 0 for libpq's default
     std::string user;   ///< "" for libpq's default
     std::string database;
+    /// More of libpq's parameters, by name: how it is to be talked to.
+    std::map<std::string, std::string> parameters = {};
 };
 
 struct TableRequest {
