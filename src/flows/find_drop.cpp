@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "chronos/base/clock.h"
@@ -29,10 +30,11 @@ std::string shown(const TableName& table) {
     return printable(table.schema + "." + table.name);
 }
 
-/// Where a look ends its recovery.
+/// Where a look ends its recovery: as soon as it is consistent, or at a commit.
 struct Stop {
     std::string set;
-    std::optional<Lsn> in_front_of;  ///< nullopt: as soon as it is consistent
+    std::optional<Lsn> commit = std::nullopt;
+    bool behind = false;  ///< of the commit, else in front of it
 };
 
 class Search {
@@ -51,11 +53,25 @@ private:
     Result<> load_backups();
     Result<> try_backup(std::size_t index);
     Result<> try_commits(std::size_t index);
+    /// A commit and the table that it may have dropped.
+    struct Candidate {
+        DefinitionChange change;
+        std::size_t table = 0;
+    };
+    Result<> try_last_changes(std::size_t index, const TableIds& ids, std::vector<Candidate> last);
+    Result<> try_made_anew(std::size_t index, const std::vector<Candidate>& last,
+                           const std::vector<DefinitionChange>& changes);
+    Result<TableIds> ids_at(const Stop& stop);
+    bool is_at_home(const TableIds& ids, std::size_t table) const;
+    Result<std::optional<std::size_t>> gone_behind(std::size_t index, Lsn commit,
+                                                   const TableIds& before);
+    enum class Found { not_all, still_there, end };
+    Result<Found> try_commit(std::size_t index, const DefinitionChange& change);
+    Error not_dropped(const TableIds& ids) const;
     Result<> look_at(const Stop& stop,
                      const std::function<Result<>(const Past&, const ops::drill::Look&)>& work);
     Result<std::vector<DefinitionChange>> changes_behind(std::size_t index,
                                                          const std::string& scratch);
-    void found(std::size_t index, const DefinitionChange& change, const TableName& table);
 
     const LookRequest& look_;
     const TableRequest& request_;
@@ -65,6 +81,7 @@ private:
     std::vector<repo::BackupEntry> backups_;  ///< of the cluster, the newest first
     TableIds home_;                           ///< of those that are in the live database
     std::optional<Drop> drop_;
+    std::optional<TableIds> later_;  ///< in front of the commit that was tried before, a later one
 };
 
 /// Of the first repository that has any: a look takes its backup there, too.
@@ -87,9 +104,9 @@ Result<> Search::look_at(
                        const std::string& spool_path) -> Result<RestoreRequest> {
         RestoreRequest request = CHRONOS_TRY(look_.restore(pg_path, spool_path));
         request.set = stop.set;
-        request.type = stop.in_front_of ? RecoveryType::lsn : RecoveryType::immediate;
-        request.target = stop.in_front_of ? stop.in_front_of->str() : "";
-        request.target_exclusive = stop.in_front_of.has_value();
+        request.type = stop.commit ? RecoveryType::lsn : RecoveryType::immediate;
+        request.target = stop.commit ? stop.commit->str() : "";
+        request.target_exclusive = stop.commit.has_value() && !stop.behind;
         return request;
     };
     return run_in_past(
@@ -114,46 +131,137 @@ Result<std::vector<DefinitionChange>> Search::changes_behind(std::size_t index,
     return ops::restore::read_definition_changes(plan, process_max_, cancel_, progress_);
 }
 
-void Search::found(std::size_t index, const DefinitionChange& change, const TableName& table) {
-    if (drop_ && drop_->lsn <= change.begin) return;
-    drop_ = Drop{backups_[index].label, change.begin, change.time_us, change.xid, table};
+Result<TableIds> Search::ids_at(const Stop& stop) {
+    TableIds ids;
+    const auto ask = [&](const Past& past, const ops::drill::Look&) -> Result<> {
+        ids = CHRONOS_TRY(ops::table::ids_in_past(request_, past, cancel_));
+        return {};
+    };
+    CHRONOS_TRY(look_at(stop, ask));
+    return ids;
 }
 
-/// Whether it had all that are gone; then each one's last change of definition is its end.
+/// The same number is the same table, whatever was done to it.
+bool Search::is_at_home(const TableIds& ids, std::size_t table) const {
+    return ids.database == home_.database && ids.oids[table] == home_.oids[table];
+}
+
+/// The first of the tables that the commit has taken away. A change of definition may be something
+/// else, and the WAL of the drop not be in the archive.
+Result<std::optional<std::size_t>> Search::gone_behind(std::size_t index, Lsn commit,
+                                                       const TableIds& before) {
+    const TableIds after = CHRONOS_TRY(ids_at({backups_[index].label, commit, true}));
+    for (std::size_t i = 0; i < before.oids.size(); ++i)
+        if (after.database != before.database || after.oids[i] != before.oids[i]) return {i};
+    return {std::nullopt};
+}
+
+/// Whether all of the tables were there in front of it, and one was not behind it.
+Result<Search::Found> Search::try_commit(std::size_t index, const DefinitionChange& change) {
+    const std::string& label = backups_[index].label;
+    log_info("look for the tables in front of " + change.begin.str() + ", behind backup " + label);
+    const TableIds ids = CHRONOS_TRY(ids_at({label, change.begin}));
+    const std::optional<TableIds> later = std::exchange(later_, ids);
+    if (std::ranges::find(ids.oids, 0u) != ids.oids.end()) return Found::not_all;
+    if (later && later->database == ids.database && later->oids == ids.oids)
+        return Found::still_there;
+    std::size_t at_home = 0;
+    for (std::size_t i = 0; i < ids.oids.size(); ++i)
+        if (is_at_home(ids, i)) ++at_home;
+    if (at_home == ids.oids.size()) return Found::still_there;
+    const auto gone = CHRONOS_TRY(gone_behind(index, change.begin, ids));
+    if (!gone) return Found::still_there;
+    drop_ = Drop{label, change.begin, change.time_us, change.xid, request_.tables[*gone]};
+    return Found::end;
+}
+
+Error Search::not_dropped(const TableIds& ids) const {
+    Error error(
+        ErrorKind::not_found,
+        shown(request_.tables.front()) + " was not dropped, as far as the WAL in the archive goes");
+    if (ids.database != home_.database)
+        error = std::move(error).with_hint(
+            "The database was another one then, and went as a whole: --type=time, or a backup by "
+            "--set, has what was in it.");
+    if (ids.database != home_.database || ids.oids != home_.oids)
+        error = std::move(error).with_hint(
+            "If it was dropped just now: SELECT pg_switch_wal() sends what is not archived yet.");
+    return std::move(error).with_hint("--type and --target choose a moment.");
+}
+
+/// Each one's last change of definition is its end, if the WAL goes that far: the first end counts.
+Result<> Search::try_last_changes(std::size_t index, const TableIds& ids,
+                                  std::vector<Candidate> last) {
+    std::ranges::sort(last, {}, [](const Candidate& one) { return one.change.begin; });
+    for (const Candidate& one : last) {
+        const auto gone = CHRONOS_TRY(gone_behind(index, one.change.begin, ids));
+        if (!gone) continue;
+        drop_ = Drop{backups_[index].label, one.change.begin, one.change.time_us, one.change.xid,
+                     request_.tables[one.table]};
+        return {};
+    }
+    return {};
+}
+
+/// Tables of the same names that were made after those were dropped, and dropped, too.
+Result<> Search::try_made_anew(std::size_t index, const std::vector<Candidate>& last,
+                               const std::vector<DefinitionChange>& changes) {
+    const auto only_at_home = [&](const DefinitionChange& change) {
+        return !change.dropped_files && std::ranges::any_of(home_.oids, [&](std::uint32_t oid) {
+            return oid != 0 && change.names({home_.database, oid});
+        });
+    };
+    std::size_t tried = 0;
+    later_.reset();
+    for (auto change = changes.rbegin(); change != changes.rend(); ++change) {
+        if (change->begin <= drop_->lsn || tried == kCandidatesMax) break;
+        const bool of_one = std::ranges::any_of(last, [&](const Candidate& one) {
+            return one.change.begin < change->begin && one.change.shares_key_with(*change);
+        });
+        if (!of_one || only_at_home(*change)) continue;
+        ++tried;
+        if (CHRONOS_TRY(try_commit(index, *change)) == Found::end) break;
+    }
+    return {};
+}
+
+/// Whether it had all that are gone.
 Result<> Search::try_backup(std::size_t index) {
     log_info("look for the tables in backup " + backups_[index].label);
+    TableIds ids;
+    std::vector<DefinitionChange> changes;
+    bool has_all = false;
     const auto ask = [&](const Past& past, const ops::drill::Look& now) -> Result<> {
-        const TableIds ids = CHRONOS_TRY(ops::table::ids_in_past(request_, past, cancel_));
-        if (std::ranges::find(ids.oids, 0u) != ids.oids.end()) return {};
-        const auto changes = CHRONOS_TRY(changes_behind(index, now.directory));
-        for (std::size_t i = 0; i < ids.oids.size(); ++i) {
-            // The same number is the same table, whatever was done to it.
-            if (ids.database == home_.database && ids.oids[i] == home_.oids[i]) continue;
-            const auto last =
-                std::find_if(changes.rbegin(), changes.rend(), [&](const DefinitionChange& change) {
-                    return change.names({ids.database, ids.oids[i]});
-                });
-            if (last != changes.rend()) found(index, *last, request_.tables[i]);
-        }
-        if (drop_) return {};
-        return Error(ErrorKind::not_found,
-                     shown(request_.tables.front()) +
-                         " was not dropped, as far as the WAL in the archive goes")
-            .with_hint("--type and --target choose a moment.");
+        ids = CHRONOS_TRY(ops::table::ids_in_past(request_, past, cancel_));
+        has_all = std::ranges::find(ids.oids, 0u) == ids.oids.end();
+        if (has_all) changes = CHRONOS_TRY(changes_behind(index, now.directory));
+        return {};
     };
-    return look_at({backups_[index].label, std::nullopt}, ask);
+    CHRONOS_TRY(look_at({backups_[index].label}, ask));
+    if (!has_all) return {};
+    std::vector<Candidate> last;
+    for (std::size_t i = 0; i < ids.oids.size(); ++i) {
+        if (is_at_home(ids, i)) continue;
+        const auto found =
+            std::find_if(changes.rbegin(), changes.rend(), [&](const DefinitionChange& change) {
+                return change.names({ids.database, ids.oids[i]});
+            });
+        if (found != changes.rend()) last.push_back({*found, i});
+    }
+    CHRONOS_TRY(try_last_changes(index, ids, last));
+    if (drop_) return try_made_anew(index, last, changes);
+    return not_dropped(ids);
 }
 
 /// Made after that backup and gone before the next: the name is asked in front of each commit that
 /// took something away.
 Result<> Search::try_commits(std::size_t index) {
     std::vector<DefinitionChange> changes;
-    const std::string& label = backups_[index].label;
     const auto read = [&](const Past&, const ops::drill::Look& now) -> Result<> {
         changes = CHRONOS_TRY(changes_behind(index, now.directory));
         return {};
     };
-    CHRONOS_TRY(look_at({label, std::nullopt}, read));
+    CHRONOS_TRY(look_at({backups_[index].label}, read));
     std::erase_if(changes, [&](const DefinitionChange& change) {
         return !change.dropped_files ||
                std::ranges::none_of(change.relations, [&](const pgdata::RelationId& relation) {
@@ -162,17 +270,12 @@ Result<> Search::try_commits(std::size_t index) {
     });
     std::ranges::reverse(changes);
     if (changes.size() > kCandidatesMax) changes.resize(kCandidatesMax);
-    for (const DefinitionChange& change : changes) {
-        log_info("look for the tables in front of " + change.begin.str() + ", behind backup " +
-                 label);
-        const auto ask = [&](const Past& past, const ops::drill::Look&) -> Result<> {
-            const TableIds ids = CHRONOS_TRY(ops::table::ids_in_past(request_, past, cancel_));
-            if (std::ranges::find(ids.oids, 0u) == ids.oids.end())
-                found(index, change, request_.tables.front());
-            return {};
-        };
-        CHRONOS_TRY(look_at({label, change.begin}, ask));
-        if (drop_) return {};
+    later_.reset();
+    for (std::size_t i = 0; i < changes.size(); ++i) {
+        const Found found = CHRONOS_TRY(try_commit(index, changes[i]));
+        if (found == Found::end) break;
+        // What is there behind the last of all commits is there at the end of the WAL.
+        if (found == Found::still_there && index == 0 && i == 0) return not_dropped(*later_);
     }
     return {};
 }
@@ -186,10 +289,14 @@ Result<Drop> Search::run() {
     if (drop_) return *drop_;
     std::vector<std::string> names;
     for (const TableName& table : request_.tables) names.push_back(shown(table));
-    return Error(ErrorKind::not_found, "no backup, nor the WAL behind one, has had " +
-                                           join(names, ", ") + " in database '" +
-                                           printable(request_.home.database) + "'")
-        .with_hint("Names are taken as SQL takes them: 'public.\"Orders\"' is not public.orders.");
+    Error error(ErrorKind::not_found,
+                "no backup, nor the WAL behind one, has had " + join(names, ", ") +
+                    " in database '" + printable(request_.home.database) + "' and seen it dropped");
+    if (std::ranges::find(home_.oids, 0u) == home_.oids.end())
+        return std::move(error).with_hint(
+            "The live database has it: --type and --target choose a moment.");
+    return std::move(error).with_hint(
+        "Names are taken as SQL takes them: 'public.\"Orders\"' is not public.orders.");
 }
 
 }  // namespace

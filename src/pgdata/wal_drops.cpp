@@ -63,10 +63,27 @@ std::vector<RelationId> relations_of(io::Bytes messages) {
     return relations;
 }
 
+std::vector<CatalogKey> keys_of(io::Bytes messages) {
+    std::vector<CatalogKey> keys;
+    for (std::size_t at = 0; at < messages.size(); at += wal_record::kInvalidationSize)
+        if (const auto cache =
+                static_cast<std::int8_t>(std::to_integer<std::uint8_t>(messages[at]));
+            cache >= 0)
+            keys.push_back({cache, load<std::uint32_t>(messages, at + 4),
+                            load<std::uint32_t>(messages, at + 8)});
+    std::ranges::sort(keys);
+    return keys;
+}
+
 }  // namespace
 
 bool DefinitionChange::names(const RelationId& relation) const {
     return std::ranges::find(relations, relation) != relations.end();
+}
+
+bool DefinitionChange::shares_key_with(const DefinitionChange& other) const {
+    return std::ranges::any_of(
+        keys, [&](const CatalogKey& key) { return std::ranges::binary_search(other.keys, key); });
 }
 
 std::optional<DefinitionChange> parse_definition_change(io::Bytes record, Lsn begin,
@@ -86,12 +103,14 @@ std::optional<DefinitionChange> parse_definition_change(io::Bytes record, Lsn be
     if ((flags & wal_record::kTellsDatabase) != 0) reader.long_word();
     if ((flags & wal_record::kTellsSubtransactions) != 0) reader.list(sizeof(std::uint32_t));
     DefinitionChange change{
-        begin, load<std::uint32_t>(record, wal_record::kXidAt), *time_us, {}, false};
+        begin, load<std::uint32_t>(record, wal_record::kXidAt), *time_us, {}, {}, false};
     if ((flags & wal_record::kTellsDroppedFiles) != 0)
         change.dropped_files = !reader.list(wal_record::kDroppedFileSize).empty();
     if ((flags & wal_record::kTellsDroppedStatistics) != 0) reader.list(statistics_size(version));
     if ((flags & wal_record::kTellsInvalidations) == 0) return std::nullopt;
-    change.relations = relations_of(reader.list(wal_record::kInvalidationSize));
+    const io::Bytes messages = reader.list(wal_record::kInvalidationSize);
+    change.relations = relations_of(messages);
+    change.keys = keys_of(messages);
     if (!reader.good() || change.relations.empty()) return std::nullopt;
     return change;
 }

@@ -97,13 +97,69 @@ is($status, 0, 'two of which a backup has one') or diag($err);
 is(table_state_of('back_three.between_them'), $state{between_them}, '... as they were then');
 ($status, $out, $err) = recover('nothing', 'shop.public.between_them', 'shop.public.young');
 isnt($status, 0, 'two that were never there together');
-like($err, qr/has had public\.between_them, public\.young/, '... are not found');
+like($err, qr/has had public\.between_them, public\.young in database 'shop' and seen/, '... are not found');
 
 my ($plan_status, $plan) = chronos($conf, '--before-drop', '--plan', '--output=json', 'recover-table', 'shop.public.old');
 my $json = JSON::PP::decode_json($plan);
 is($json->{drop}{table}, 'public.old', 'the plan has it for programs');
 like($json->{drop}{lsn}, qr/^[0-9A-F]+\/[0-9A-F]+$/, '... with where');
 is(sql(q{SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'recovered%'}), '0', '... and does nothing');
+
+# What the newest backup had, what was made after it, and what was made anew: the last change that the archive has
+# of a table is not its end, and that of one of its name is not the last end.
+$node->safe_psql('postgres', 'CREATE DATABASE doomed');
+$node->safe_psql('doomed', 'CREATE TABLE lost AS SELECT 1 AS a');
+make('late', 5);
+make($_, 3) for 'again', 'nightly', 'again_1';
+backup('incr');
+make('new', 7);
+for my $table ('late', 'new')
+{
+	sql("ANALYZE $table; ALTER TABLE $table ADD COLUMN more int; VACUUM FULL $table; INSERT INTO $table VALUES (-1, 'last', 1)");
+	$state{$table} = table_state_of($table);
+}
+$node->safe_psql('doomed', 'INSERT INTO lost VALUES (2); ANALYZE lost; INSERT INTO lost VALUES (3)');
+sql('DROP TABLE again');
+sql("BEGIN; SAVEPOINT one; DROP TABLE late, new; ROLLBACK TO one; CREATE TABLE made (a int); DROP TABLE made; COMMIT");
+for my $round (1, 2)
+{
+	make('again', 10 * $round);
+	$state{again} = table_state_of('again');
+	sql('DROP TABLE again');
+	# One that is there again, as after a job of the night that makes it anew.
+	$state{nightly} = table_state_of('nightly') if $round == 2;
+	sql("BEGIN; DROP TABLE nightly; CREATE TABLE nightly AS SELECT $round AS a; COMMIT");
+	sql('ANALYZE; VACUUM FULL again_1');
+}
+wait_archived($node);
+$node->safe_psql('postgres', 'DROP DATABASE doomed');
+$node->safe_psql('postgres', 'CREATE DATABASE doomed');
+sql('DROP TABLE late; DROP TABLE new');
+for my $table ('late', 'new')
+{
+	my ($status, $out, $err) = recover('early', "shop.public.$table");
+	isnt($status, 0, "$table, whose end is not in the archive yet, is not found");
+	like($err, qr/public\.$table was not dropped, as far as the WAL .*pg_switch_wal/s, '... which it says');
+}
+wait_archived($node);
+for my $table ('late', 'new', 'again', 'nightly')
+{
+	my ($status, $out, $err) = recover("back_$table", "shop.public.$table");
+	is($status, 0, "$table is found") or diag($out . $err);
+	is(table_state_of("back_$table.$table"), $state{$table}, "$table is as it was right before it was dropped the last time");
+}
+($status, $out, $err) = chronos($conf, '--before-drop', '--into=back', 'recover-table', 'doomed.public.lost');
+isnt($status, 0, 'one that went with its database is not found');
+like($err, qr/went as a whole/, '... which it says');
+is($node->safe_psql('doomed', q{SELECT count(*) FROM pg_namespace WHERE nspname = 'back'}), '0', '... and nothing comes back');
+make('kept', 3);
+sql('DROP TABLE behind') if sql(q{SELECT count(*) FROM pg_class WHERE relname = 'behind'});
+make('behind', 3);
+sql('DROP TABLE behind');
+wait_archived($node);
+($status, $out, $err) = recover('nothing', 'shop.public.kept');
+isnt($status, 0, 'one that was made since and is there is not taken for dropped');
+like($err, qr/public\.kept was not dropped/, '... which it says');
 
 for my $case ([ 'shop.public.stays', qr/public\.stays was not dropped/, 'a table that is there' ],
 	[ 'shop.public.never', qr/no backup, nor the WAL behind one, has had public\.never/, 'one that never was' ],

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -18,6 +19,15 @@ struct RelationId {
     bool operator==(const RelationId&) const = default;
 };
 
+/// A row of a catalog by the hash of one of its keys, as caches of the server know it: a table of
+/// the same name in the same schema shares that of its name, whatever its number.
+struct CatalogKey {
+    std::int8_t cache = 0;
+    std::uint32_t database = 0;
+    std::uint32_t hash = 0;
+    auto operator<=>(const CatalogKey&) const = default;
+};
+
 /// The end of a transaction that changed what sessions know of relations: of a table that was
 /// dropped it is the last one that names it.
 struct DefinitionChange {
@@ -25,9 +35,12 @@ struct DefinitionChange {
     std::uint32_t xid = 0;     ///< the lower half; of a prepared transaction that of who ended it
     std::int64_t time_us = 0;  ///< since 1970 UTC, by the clock of the server
     std::vector<RelationId> relations;
-    bool dropped_files = false;  ///< it took away files, as dropping and rewriting a table does
+    std::vector<CatalogKey> keys;  ///< of the rows that were made, changed or taken away; sorted
+    bool dropped_files = false;    ///< it took away files, as dropping and rewriting a table does
 
     bool names(const RelationId& relation) const;
+    /// Whether one of the rows has a key of one of the other's, as a table that was made anew does.
+    bool shares_key_with(const DefinitionChange& other) const;
 };
 
 /// nullopt if it is no such commit. `version`: "15", of the WAL. Source:

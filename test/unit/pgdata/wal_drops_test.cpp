@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "chronos/pgdata/wal_extent.h"
 #include "wal_sample.h"
 
@@ -82,6 +84,26 @@ TEST(DefinitionChanges, NameTheirRelationsWhateverElseTheCommitTells) {
                         EXPECT_TRUE(change->names({5, 16400}));
                         EXPECT_FALSE(change->names({5, 1262}));
                     }
+}
+
+TEST(DefinitionChanges, ShareTheKeysOfTheirRows) {
+    const auto change_of = [](const std::vector<std::array<std::uint32_t, 3>>& keys) {
+        std::string body =
+            raw(kTime) + raw(std::uint32_t{8}) + raw(static_cast<std::uint32_t>(keys.size() + 1));
+        for (const auto& [cache, database, hash] : keys)
+            body += message(static_cast<std::int8_t>(cache), database, hash);
+        return parse(main_data(body + message(-2, 5, 16400)));
+    };
+    const auto one = change_of({{51, 5, 77}, {3, 5, 1}}),
+               same = change_of({{9, 5, 2}, {51, 5, 77}});
+    ASSERT_TRUE(one && same);
+    EXPECT_TRUE(one->shares_key_with(*same));
+    EXPECT_TRUE(same->shares_key_with(*one));
+    for (const auto& other : {change_of({{50, 5, 77}}), change_of({{51, 6, 77}}),
+                              change_of({{51, 5, 78}}), change_of({})}) {
+        ASSERT_TRUE(other);
+        EXPECT_FALSE(one->shares_key_with(*other)) << "also of the relation, which both name";
+    }
 }
 
 TEST(DefinitionChanges, OtherRecordsAndCutOnesAreNone) {
