@@ -25,6 +25,8 @@ my $scratch = PostgreSQL::Test::Utils::tempdir_short();
 my $node = chronos_node('primary', options => {
 		'drill-path' => $scratch, 'repo1-bundle' => 'y', 'repo1-block' => 'y', 'compress-type' => 'zst' });
 my $conf = $node->{chronos_conf};
+$node->append_conf('postgresql.conf', 'max_prepared_transactions = 2');
+$node->restart;
 my $mixed = q{"Größe ""1"" .x"};
 
 $node->safe_psql('postgres', q{
@@ -163,8 +165,11 @@ my @tables = ('plain', $mixed, qw(orders orders_1 orders_2 orders_2a orders_2b t
 my %before = map { $_ => state_of('public', $_) } @tables;
 my %value = map { $_ => sql("SELECT last_value FROM $_") } qw(plain_id_seq orders_id_seq), '"Größe ""1"" .x_Id_seq"';
 my $other = state_of('public', 'other');
+# Neither committed nor rolled back then: it is no part of the moment, and its locks are in nobody's way.
+sql(q{BEGIN; INSERT INTO plain (id, t, n) VALUES (-1, 'prepared', 0); PREPARE TRANSACTION 'it''s prepared'});
 my $moment = sql('SELECT clock_timestamp()');
 usleep(1_100_000);
+sql(q{ROLLBACK PREPARED 'it''s prepared'});
 sql('DROP TABLE ' . join(', ', grep { !/^(?:orders|split)_|^types_other|^child/ } @tables) . ' CASCADE');
 $node->safe_psql('postgres', 'DROP ROLE gone');
 sql(q{ALTER TYPE types.mood ADD VALUE 'ok' AFTER 'sad'; UPDATE other SET id = -id});

@@ -153,12 +153,20 @@ Result<std::unique_ptr<db::Connection>> connect_to_past(
     options.port = past.port;
     options.user = user;
     options.query_timeout = limit;
-    // Nothing of the cluster's own comes in between: no library, no event trigger. A transaction
-    // that was prepared then has its locks for good.
+    // Nothing of the cluster's own comes in between: no library, no event trigger.
     options.options = user == past.user ? "-c session_preload_libraries= -c "
                                           "session_replication_role=replica -c lock_timeout=10s"
                                         : "-c default_transaction_read_only=on";
     return db::connect(options, cancel);
+}
+
+Result<> end_prepared(db::Connection& past) {
+    const auto statements =
+        CHRONOS_TRY(texts(past,
+                          "SELECT format('ROLLBACK PREPARED %L', gid) FROM pg_prepared_xacts"
+                          " WHERE database = current_database()",
+                          {}));
+    return run_all(past, statements);
 }
 
 Result<std::vector<PastTable>> find_tables(db::Connection& past,

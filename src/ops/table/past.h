@@ -26,6 +26,10 @@ Result<std::unique_ptr<db::Connection>> connect_to_past(
     const Past& past, const std::string& user, const std::string& database,
     const Given<std::chrono::milliseconds>& limit, const Cancellation& cancel);
 
+/// Transactions that were prepared at the target, and neither committed nor rolled back, are no
+/// part of that moment; they hold locks that nobody else would release.
+Result<> end_prepared(db::Connection& past);
+
 /// Those that were named, with all partitions and children, each once, parents first. Kinds
 /// not_found, feature_not_supported.
 Result<std::vector<PastTable>> find_tables(db::Connection& past,

@@ -62,6 +62,7 @@ public:
         const auto begin = std::chrono::steady_clock::now();
         source_ = CHRONOS_TRY(connect_to_past(past_, past_.user, request_.home.database,
                                               request_.query_timeout, cancel_));
+        CHRONOS_TRY(end_prepared(*source_));
         if (report_.schema.empty()) report_.schema = CHRONOS_TRY(schema_of_last_commit());
         const auto tables = CHRONOS_TRY(find_tables(*source_, request_.tables));
         CHRONOS_TRY(check_names(tables));
