@@ -46,6 +46,7 @@ for my $target ([], ['--type=time', "--target=$moment"], ['--type=time', "--targ
 	isnt($status, 0, "drill @$target is refused");
 	like($err, $refusal, 'with what it would come to');
 	like($err, qr/backup that was taken after CREATE TABLESPACE/, 'and what helps');
+	unlike($err, qr/--save-current|\bmv\b/, 'and nothing that does not');
 	untouched("drill @$target");
 }
 my ($status, $out, $err) = chronos($conf, '--type=time', "--target=$early", 'drill');
@@ -198,5 +199,21 @@ for my $round (1 .. $rounds)
 	}
 	$living->stop;
 }
+
+# One that lies in the data directory is nobody else's.
+my $inside = chronos_node('inside');
+$inside->append_conf('postgresql.conf', 'allow_in_place_tablespaces = on');
+$inside->restart;
+is((chronos($inside->{chronos_conf}, '--type=full', 'backup'))[0], 0, 'a backup without it');
+$inside->safe_psql('postgres', q{CREATE TABLESPACE inside LOCATION ''});
+$inside->safe_psql('postgres', 'CREATE TABLE in_it TABLESPACE inside AS SELECT 7 AS a');
+wait_archived($inside);
+for my $backup ('before it was created', 'with it')
+{
+	($status, $out, $err) = chronos($inside->{chronos_conf}, 'drill', '--assert=SELECT a FROM in_it => 7');
+	is($status, 0, "a tablespace in the data directory: a drill of a backup $backup passes") or diag($err);
+	is((chronos($inside->{chronos_conf}, '--type=full', 'backup'))[0], 0, 'the next backup');
+}
+$inside->stop;
 
 done_testing();

@@ -200,6 +200,8 @@ std::string server_settings(const DrillRequest& request, const Scratch& scratch,
         {"timezone", "UTC"},
     };
     if (cluster.major >= 11) settings.emplace_back("jit", "off");
+    // Tablespaces that lie in the data directory are an error for a server without it.
+    if (cluster.major >= 15) settings.emplace_back("allow_in_place_tablespaces", "on");
     if (cluster.major >= 10) add_wal_sizes(cluster, settings);
     if (cluster.major < 11)
         std::erase_if(settings, [](const auto& setting) {

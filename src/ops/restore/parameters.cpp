@@ -374,7 +374,8 @@ std::optional<WalBarrier> first_not_its_own(
         if (!wal.writes_nowhere_else && (place.empty() || goes)) continue;
         WalBarrier barrier{segment.name, creation.begin, std::nullopt, ""};
         barrier.tablespace = creation;
-        barrier.in_the_way = place;
+        // What is there would not be the only reason: to move it aside does not help.
+        if (!wal.writes_nowhere_else) barrier.in_the_way = place;
         return barrier;
     }
     return std::nullopt;
