@@ -1,6 +1,7 @@
 #include "chronos/flows/find_drop.h"
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -28,6 +29,15 @@ constexpr std::size_t kCandidatesMax = 30;
 
 std::string shown(const TableName& table) {
     return printable(table.schema + "." + table.name);
+}
+
+/// Whether such a failure says something of one backup and the WAL behind it only.
+bool is_of_backup(ErrorKind kind) {
+    constexpr std::array kKinds = {
+        ErrorKind::path_not_empty,  ErrorKind::not_found, ErrorKind::backup_set_invalid,
+        ErrorKind::backup_mismatch, ErrorKind::checksum,  ErrorKind::format,
+        ErrorKind::runtime};
+    return std::ranges::find(kKinds, kind) != kKinds.end();
 }
 
 /// Where a look ends its recovery: as soon as it is consistent, or at a commit.
@@ -68,6 +78,7 @@ private:
     enum class Found { not_all, still_there, end };
     Result<Found> try_commit(std::size_t index, const DefinitionChange& change);
     Error not_dropped(const TableIds& ids) const;
+    Result<> try_each(Result<> (Search::*attempt)(std::size_t));
     Result<> look_at(const Stop& stop,
                      const std::function<Result<>(const Past&, const ops::drill::Look&)>& work);
     Result<std::vector<DefinitionChange>> changes_behind(std::size_t index,
@@ -81,6 +92,8 @@ private:
     std::vector<repo::BackupEntry> backups_;  ///< of the cluster, the newest first
     TableIds home_;                           ///< of those that are in the live database
     std::optional<Drop> drop_;
+    std::optional<Error> not_dropped_;  ///< instead: the WAL ends before that
+    std::vector<std::string> unasked_;  ///< backups of which nothing is known, and why
     std::optional<TableIds> later_;  ///< in front of the commit that was tried before, a later one
 };
 
@@ -250,7 +263,8 @@ Result<> Search::try_backup(std::size_t index) {
     }
     CHRONOS_TRY(try_last_changes(index, ids, last));
     if (drop_) return try_made_anew(index, last, changes);
-    return not_dropped(ids);
+    not_dropped_ = not_dropped(ids);
+    return {};
 }
 
 /// Made after that backup and gone before the next: the name is asked in front of each commit that
@@ -275,7 +289,27 @@ Result<> Search::try_commits(std::size_t index) {
         const Found found = CHRONOS_TRY(try_commit(index, changes[i]));
         if (found == Found::end) break;
         // What is there behind the last of all commits is there at the end of the WAL.
-        if (found == Found::still_there && index == 0 && i == 0) return not_dropped(*later_);
+        if (found == Found::still_there && index == 0 && i == 0) {
+            not_dropped_ = not_dropped(*later_);
+            break;
+        }
+    }
+    return {};
+}
+
+/// The newest backup first, until something is found. One that no recovery begins from now - its
+/// WAL has expired, or creates a tablespace - is no reason not to ask the others.
+Result<> Search::try_each(Result<> (Search::*attempt)(std::size_t)) {
+    const std::size_t count = std::min(backups_.size(), kBackupsMax);
+    for (std::size_t i = 0; i < count && !drop_ && !not_dropped_; ++i) {
+        const Result<> tried = (this->*attempt)(i);
+        if (tried) continue;
+        if (!is_of_backup(tried.error().kind())) return tried;
+        std::string why =
+            "Backup " + backups_[i].label + " could not be asked: " + tried.error().message();
+        if (std::ranges::find(unasked_, why) != unasked_.end()) continue;
+        log_warn(why);
+        unasked_.push_back(std::move(why));
     }
     return {};
 }
@@ -283,15 +317,16 @@ Result<> Search::try_commits(std::size_t index) {
 Result<Drop> Search::run() {
     CHRONOS_TRY(load_backups());
     home_ = CHRONOS_TRY(ops::table::ids_at_home(request_, cancel_));
-    const std::size_t count = std::min(backups_.size(), kBackupsMax);
-    for (std::size_t i = 0; i < count && !drop_; ++i) CHRONOS_TRY(try_backup(i));
-    for (std::size_t i = 0; i < count && !drop_; ++i) CHRONOS_TRY(try_commits(i));
+    CHRONOS_TRY(try_each(&Search::try_backup));
+    CHRONOS_TRY(try_each(&Search::try_commits));
     if (drop_) return *drop_;
+    if (not_dropped_) return *not_dropped_;
     std::vector<std::string> names;
     for (const TableName& table : request_.tables) names.push_back(shown(table));
     Error error(ErrorKind::not_found,
                 "no backup, nor the WAL behind one, has had " + join(names, ", ") +
                     " in database '" + printable(request_.home.database) + "' and seen it dropped");
+    for (const std::string& why : unasked_) error = std::move(error).with_hint(why);
     if (std::ranges::find(home_.oids, 0u) == home_.oids.end())
         return std::move(error).with_hint(
             "The live database has it: --type and --target choose a moment.");

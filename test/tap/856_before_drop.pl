@@ -152,6 +152,19 @@ for my $table ('late', 'new', 'again', 'nightly')
 isnt($status, 0, 'one that went with its database is not found');
 like($err, qr/went as a whole/, '... which it says');
 is($node->safe_psql('doomed', q{SELECT count(*) FROM pg_namespace WHERE nspname = 'back'}), '0', '... and nothing comes back');
+# A backup that nothing can be recovered from any more - its WAL has expired, or creates a tablespace - keeps nobody from
+# the others.
+my ($gap) = sort map { slurp_file($_) =~ /^backup-archive-start="(\w+)"$/m ? $1 : () } glob "$node->{chronos_repo}/backup/main/*F/backup.manifest";
+my ($segment) = glob "$node->{chronos_repo}/archive/main/*/*/$gap-*";
+rename $segment, "$segment.gone" or die $!;
+make('after_gap', 9);
+$state{after_gap} = table_state_of('after_gap');
+sql('DROP TABLE after_gap');
+wait_archived($node);
+($status, $out, $err) = recover('back_gap', 'shop.public.after_gap');
+is($status, 0, 'one of no backup is found though the WAL of an old backup is missing') or diag($out . $err);
+like($err, qr/could not be asked: .*$gap/, '... which it says');
+is(table_state_of('back_gap.after_gap'), $state{after_gap}, '... as it was right before');
 make('kept', 3);
 sql('DROP TABLE behind') if sql(q{SELECT count(*) FROM pg_class WHERE relname = 'behind'});
 make('behind', 3);
@@ -162,7 +175,7 @@ isnt($status, 0, 'one that was made since and is there is not taken for dropped'
 like($err, qr/public\.kept was not dropped/, '... which it says');
 
 for my $case ([ 'shop.public.stays', qr/public\.stays was not dropped/, 'a table that is there' ],
-	[ 'shop.public.never', qr/no backup, nor the WAL behind one, has had public\.never/, 'one that never was' ],
+	[ 'shop.public.never', qr/no backup, nor the WAL behind one, has had public\.never.*could not be asked: .*$gap/s, 'one that never was' ],
 	[ 'nowhere.public.old', qr/database "?nowhere"? does not exist/, 'one of no database' ])
 {
 	my ($name, $message, $what) = @$case;
