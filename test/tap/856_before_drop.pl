@@ -110,6 +110,7 @@ is(sql(q{SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'recovered%'}), '0
 $node->safe_psql('postgres', 'CREATE DATABASE doomed');
 $node->safe_psql('doomed', 'CREATE TABLE lost AS SELECT 1 AS a');
 make('late', 5);
+make('kept_long', 5);
 make($_, 3) for 'again', 'nightly', 'again_1';
 backup('incr');
 make('new', 7);
@@ -185,6 +186,18 @@ for my $case ([ 'shop.public.stays', qr/public\.stays was not dropped/, 'a table
 }
 ($status, $out, $err) = chronos($conf, '--before-drop', '--type=immediate', 'recover-table', 'shop.public.old');
 like($err, qr/'before-drop' not valid with option 'type'/, 'two moments are one too many');
+($status, $out, $err) = chronos($conf, '--before-drop', '--set=20200101-000000F', 'recover-table', 'shop.public.old');
+like($err, qr/'before-drop' not valid with option .*'set'/, 'so is a backup');
 is(sql(q{SELECT count(*) FROM pg_namespace WHERE nspname = 'nothing'}), '0', 'no schema is left');
+
+# Into another cluster, on purpose or by a wrong port.
+my $other = PostgreSQL::Test::Cluster->new('other');
+$other->init;
+$other->start;
+$other->safe_psql('postgres', 'CREATE DATABASE shop');
+($status, $out, $err) = chronos($conf, '--pg1-socket-path=' . $other->host, '--pg1-port=' . $other->port, '--type=immediate',
+	'--into=moved', 'recover-table', 'shop.public.kept_long');
+is($status, 0, 'into another cluster') or diag($err);
+like($out, qr/^The live server is another cluster than the backup is of\.$/m, '... which it says');
 
 done_testing();

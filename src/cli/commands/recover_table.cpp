@@ -163,9 +163,10 @@ nlohmann::json json_of(const TableReport& report, const Look& look,
 Result<int> run_recover_table(requests::Context& context) {
     const config::Config& config = context.config;
     const TableRequest request = CHRONOS_TRY(table_request(config));
-    if (config.get_bool("before-drop") && (config.has("type") || config.has("target")))
+    if (config.get_bool("before-drop") &&
+        (config.has("type") || config.has("target") || config.has("set")))
         return Error(ErrorKind::option_invalid,
-                     "option 'before-drop' not valid with option 'type' or 'target'")
+                     "option 'before-drop' not valid with option 'type', 'target' or 'set'")
             .with_hint("It looks for the moment itself.");
     CHRONOS_TRY(check_scratch_type(context, "a recovery of tables"));
     CHRONOS_TRY(ops::table::check_home(request, context.cancel));

@@ -108,6 +108,7 @@ private:
         const auto home = CHRONOS_TRY(connect_home(request_, request_.home, "", cancel_));
         CHRONOS_TRY(check_schema_is_new(*home, report_.schema));
         CHRONOS_TRY(check_encoding(*home));
+        CHRONOS_TRY(note_other_cluster(*home));
         CHRONOS_TRY(note_publications(*home));
         std::set<std::string> missing;
         for (Group& group : groups_) {
@@ -141,6 +142,16 @@ private:
         const auto reader = CHRONOS_TRY(connect_to_past(past_, kReader, request_.home.database,
                                                         request_.query_timeout, cancel_));
         return check_condition(*reader, tables, request_.where);
+    }
+
+    /// Some want that, after an upgrade for instance; with a wrong pg1-port nobody does.
+    Result<> note_other_cluster(db::Connection& home) {
+        constexpr const char* kAsk = "SELECT system_identifier FROM pg_catalog.pg_control_system()";
+        const db::Rows there = CHRONOS_TRY(home.query(kAsk));
+        const db::Rows then = CHRONOS_TRY(source_->query(kAsk));
+        if (there != then)
+            report_.notes.push_back("The live server is another cluster than the backup is of.");
+        return {};
     }
 
     /// A subscriber that has no such table stops at its first row.
