@@ -452,6 +452,21 @@ subtest 'asked to end' => sub {
 	}
 };
 
+# The live server is restarted in the middle: what was made there is taken back when it is there again.
+subtest 'a restart' => sub {
+	my $schemas = schemas();
+	my ($out, $err) = ('', '');
+	my $run = IPC::Run::start([ $chronos, "--config=$conf", '--stanza=main', '--type=time', "--target=$moment", '--into=restarted', '--where=pg_sleep(0.5) IS NOT NULL', 'recover-table', 'shop.public.checked' ],
+		'<', \undef, '>', \$out, '2>', \$err);
+	poll_until(sub { $node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE usename LIKE 'chronos\_recover%'}) > 0 },
+		'its role has logged in', 60);
+	$node->restart;
+	IPC::Run::finish($run);
+	isnt($run->result(0), 0, 'it fails');
+	like($err, qr/terminating connection|lost the connection/, '... and says why');
+	no_trace('a restart', $schemas);
+};
+
 # What it could not take back is known as such, and the next one is not disturbed.
 subtest 'killed' => sub {
 	my $schemas = schemas();

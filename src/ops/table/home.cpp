@@ -111,10 +111,11 @@ Result<std::unique_ptr<NewSchema>> NewSchema::create(const TableRequest& request
     CHRONOS_TRY_DOING(made->ask("CREATE SCHEMA " + quote_name(schema)),
                       "make schema " + quote_name(schema));
     CHRONOS_TRY(made->let_nobody_in());
-    CHRONOS_TRY(made->ask("COMMIT"));
-    made->made_ = true;
     CHRONOS_TRY(made->ask("COMMENT ON SCHEMA " + quote_name(schema) +
                           " IS 'chronos recover-table: not complete'"));
+    made->id_ = CHRONOS_TRY(made->id_now());
+    CHRONOS_TRY(made->ask("COMMIT"));
+    made->made_ = true;
     return made;
 }
 
@@ -385,12 +386,37 @@ Result<> NewSchema::remove_role() {
     return {};
 }
 
+/// The number of the schema of that name; "" if there is none.
+Result<std::string> NewSchema::id_now() {
+    const db::Rows rows =
+        CHRONOS_TRY(ask("SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1", {name_}));
+    return rows.empty() ? "" : rows.at(0).at(0).value_or("");
+}
+
+/// A server that is restarted, or that has lost a process, ends all of its sessions.
+Result<> NewSchema::come_back() {
+    // Whatever statement failed last, it is not to be one of a transaction.
+    const auto undone = ask("ROLLBACK");
+    if (undone) return {};
+    const Deadline deadline(std::chrono::seconds(30));
+    for (;;) {
+        auto again = connect_home(request_, request_.home, "", never_);
+        if (again) {
+            control_ = std::move(*again);
+            return {};
+        }
+        if (deadline.passed()) return undone.error();
+        CHRONOS_TRY(never_.sleep(std::chrono::milliseconds(500)));
+    }
+}
+
 Result<> NewSchema::remove() {
     writer_.reset();
-    // Whatever statement failed last, it is not to be one of a transaction.
-    CHRONOS_TRY(ask("ROLLBACK"));
+    CHRONOS_TRY(come_back());
     CHRONOS_TRY(end_sessions());
-    CHRONOS_TRY(ask("DROP SCHEMA " + quote_name(name_) + " CASCADE"));
+    // Never that of somebody else.
+    if (CHRONOS_TRY(id_now()) == id_)
+        CHRONOS_TRY(ask("DROP SCHEMA " + quote_name(name_) + " CASCADE"));
     return remove_role();
 }
 

@@ -65,10 +65,13 @@ private:
     Result<> let_nobody_in();
     Result<> remove_role();
     Result<> end_sessions();
+    Result<std::string> id_now();
+    Result<> come_back();
     Result<> remove();
 
     const TableRequest& request_;
     std::string name_;
+    std::string id_;  ///< its number
     const Cancellation& cancel_;
     Cancellation never_;  ///< what is taken away is so even when that is requested
     std::unique_ptr<db::Connection> control_;
