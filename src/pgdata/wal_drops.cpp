@@ -111,6 +111,8 @@ std::optional<DefinitionChange> parse_definition_change(io::Bytes record, Lsn be
     const io::Bytes messages = reader.list(wal_record::kInvalidationSize);
     change.relations = relations_of(messages);
     change.keys = keys_of(messages);
+    // Its end has another number, or none.
+    if ((flags & wal_record::kTellsPrepared) != 0) change.xid = reader.word();
     if (!reader.good() || change.relations.empty()) return std::nullopt;
     return change;
 }

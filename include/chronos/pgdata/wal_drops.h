@@ -32,7 +32,7 @@ struct CatalogKey {
 /// dropped it is the last one that names it.
 struct DefinitionChange {
     Lsn begin;                 ///< of the record: recovery that ends in front of it is without it
-    std::uint32_t xid = 0;     ///< the lower half; of a prepared transaction that of who ended it
+    std::uint32_t xid = 0;     ///< the lower half
     std::int64_t time_us = 0;  ///< since 1970 UTC, by the clock of the server
     std::vector<RelationId> relations;
     std::vector<CatalogKey> keys;  ///< of the rows that were made, changed or taken away; sorted

@@ -86,6 +86,14 @@ TEST(DefinitionChanges, NameTheirRelationsWhateverElseTheCommitTells) {
                     }
 }
 
+TEST(DefinitionChanges, OfAPreparedTransactionHaveItsNumber) {
+    const std::string body = raw(kTime) + raw(std::uint32_t{8 | 16}) + raw(std::uint32_t{1}) +
+                             message(-2, 5, 16400) + raw(std::uint32_t{4711});
+    const auto change = parse(main_data(body), "15", 0x80 | 0x30);
+    ASSERT_TRUE(change);
+    EXPECT_EQ(change->xid, 4711u);
+}
+
 TEST(DefinitionChanges, ShareTheKeysOfTheirRows) {
     const auto change_of = [](const std::vector<std::array<std::uint32_t, 3>>& keys) {
         std::string body =
