@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -54,6 +55,25 @@ TEST(ScratchDirectory, IsGoneWithItsDrill) {
         EXPECT_FALSE(fs::is_empty(parent.path()));
     }
     EXPECT_TRUE(fs::is_empty(parent.path()));
+}
+
+TEST(ScratchDirectory, OfAKilledDrillIsRemovedBySeveralAtOnce) {
+    constexpr int kSweepers = 4;
+    const auto begin = std::chrono::steady_clock::now();
+    for (int round = 0; round < 10; ++round) {
+        const test::TemporaryDirectory parent;
+        const std::string path = abandoned(parent.path());
+        for (int i = 0; i < 200; ++i) write(path + "/data/base/" + std::to_string(i));
+        for (int i = 0; i < kSweepers; ++i)
+            if (fork() == 0) _exit(sweep(parent.path(), false) ? 0 : 1);
+        for (int i = 0; i < kSweepers; ++i) {
+            int status = 0;
+            wait(&status);
+            EXPECT_EQ(status, 0);
+        }
+        EXPECT_TRUE(fs::is_empty(parent.path()));
+    }
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(15));
 }
 
 TEST(ScratchDirectory, OfARunningDrillIsNoLeftover) {
