@@ -15,6 +15,8 @@
 namespace chronos::ops::archive {
 namespace {
 
+constexpr std::uint32_t kPart = 1u << 20;
+
 Error not_its_own(const pgdata::TablespaceCreation& creation, const std::string& segment,
                   const std::string& why) {
     return Error(kNotItsOwn, "WAL segment " + segment + " creates tablespace " +
@@ -75,10 +77,15 @@ Result<> TablespaceJudge::judge(const std::vector<pgdata::TablespaceCreation>& c
 
 Result<> TablespaceJudge::judge_file(const std::string& segment, const std::string& file) const {
     if (recovery_.kind == pgdata::RecoveryState::Kind::none) return {};
-    const std::string content = os::read_part_or_empty(file, 0, segment_size_);
-    const auto extent = pgdata::wal_extent(io::bytes(content), pgdata::WalReader::Depth::pages,
-                                           pgdata::timeline_of_segment(segment));
-    return judge(extent.tablespaces, segment, file);
+    pgdata::WalReader reader(pgdata::WalReader::Depth::pages, pgdata::timeline_of_segment(segment));
+    // A part at a time: no memory is needed for a segment that creates none.
+    for (std::uint32_t at = 0; at < segment_size_; at += kPart) {
+        const std::string part =
+            os::read_part_or_empty(file, at, std::min(kPart, segment_size_ - at));
+        if (part.empty()) break;
+        [[maybe_unused]] const Result<> never = reader.write(io::bytes(part));
+    }
+    return judge(reader.extent().tablespaces, segment, file);
 }
 
 }  // namespace chronos::ops::archive
