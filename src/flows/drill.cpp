@@ -18,19 +18,6 @@ using ops::drill::Scratch;
 using ops::restore::RestorePlan;
 using ops::restore::RestoreRequest;
 
-void describe_backup(const RestorePlan& plan, const RestoreRequest& request,
-                     RestoredBackup& backup) {
-    backup.repo_key = plan.repo_key;
-    backup.label = plan.manifest.label;
-    backup.type = ops::restore::recovery_type_name(plan.type);
-    backup.target = plan.target_us ? plan.target_setting : request.target;
-    if (plan.target_us) backup.target_time = *plan.target_us / 1000000;
-    backup.reason = plan.reason;
-    backup.backup_stop = plan.manifest.timestamp_stop;
-    backup.pg_version = plan.manifest.pg_version;
-    backup.wal_segments = plan.wal.count;
-}
-
 Result<> restore_backup(const DrillRequest& drill, const Scratch& scratch, RestoredBackup& backup,
                         const ProgressReceiver& progress, const Cancellation& cancel) {
     const RestoreRequest request = restore_into(
@@ -39,7 +26,7 @@ Result<> restore_backup(const DrillRequest& drill, const Scratch& scratch, Resto
         request.type.value_or(ops::restore::RecoveryType::default_));
     backup.target = request.target;
     RestorePlan plan = CHRONOS_TRY(ops::restore::plan_restore(request));
-    describe_backup(plan, request, backup);
+    describe(plan, request, backup);
     CHRONOS_TRY(check_space(plan));
     const auto result =
         CHRONOS_TRY(ops::restore::run_restore(request, std::move(plan), cancel, progress));

@@ -49,20 +49,6 @@ RestoreRequest restore_shown(RestoreRequest request, const ShowRequest& shown,
     return request;
 }
 
-void describe(const RestorePlan& plan, const RestoreRequest& request, RestoredBackup& backup) {
-    backup.repo_key = plan.repo_key;
-    backup.label = plan.manifest.label;
-    backup.type = ops::restore::recovery_type_name(plan.type);
-    backup.target = plan.target_us ? plan.target_setting : request.target;
-    if (plan.target_us) backup.target_time = *plan.target_us / 1000000;
-    backup.reason = plan.reason;
-    backup.backup_stop = plan.manifest.timestamp_stop;
-    backup.pg_version = plan.manifest.pg_version;
-    backup.wal_segments = plan.wal.count;
-    backup.size_bytes = plan.size_bytes;
-    backup.file_count = plan.file_count;
-}
-
 void require_settings(const RestorePlan& plan, RestoredBackup& backup) {
     const std::string& version = plan.manifest.pg_version;
     const auto major = parse_uint(version.substr(0, version.find('.'))).value_or(0);
@@ -87,6 +73,8 @@ Result<> make_shown(const ShowRequest& wanted, const Scratch& scratch, RestoredB
     // Estimates of the room that a copy needs.
     std::erase_if(plan.problems, [](const auto& problem) { return !problem.certain; });
     describe(plan, request, backup);
+    backup.size_bytes = plan.size_bytes;
+    backup.file_count = plan.file_count;
     ops::mount::ScratchMountRequest mount = wanted.mount;
     mount.repository = request.repositories.at(plan.repository_index);
     mount.stanza = request.stanza;
@@ -99,6 +87,18 @@ Result<> make_shown(const ShowRequest& wanted, const Scratch& scratch, RestoredB
 }
 
 }  // namespace
+
+void describe(const RestorePlan& plan, const RestoreRequest& request, RestoredBackup& backup) {
+    backup.repo_key = plan.repo_key;
+    backup.label = plan.manifest.label;
+    backup.type = ops::restore::recovery_type_name(plan.type);
+    backup.target = plan.target_us ? plan.target_setting : request.target;
+    if (plan.target_us) backup.target_time = *plan.target_us / 1000000;
+    backup.reason = plan.reason;
+    backup.backup_stop = plan.manifest.timestamp_stop;
+    backup.pg_version = plan.manifest.pg_version;
+    backup.wal_segments = plan.wal.count;
+}
 
 struct Showing::State {
     const ShowRequest request;

@@ -12,6 +12,10 @@
 
 namespace chronos::flows {
 
+/// What the plan says of the backup that a server gets, but for its size.
+void describe(const ops::restore::RestorePlan& plan, const ops::restore::RestoreRequest& request,
+              ops::drill::RestoredBackup& backup);
+
 /// What recovery does when it has come to its target: sessions read where it stands, or it ends.
 enum class AtTarget { stand_still, open };
 

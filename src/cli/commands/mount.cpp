@@ -1,6 +1,5 @@
 #include "chronos/ops/mount/mount.h"
 
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -8,6 +7,7 @@
 #include "chronos/base/text.h"
 #include "chronos/os/process.h"
 #include "chronos/present/print.h"
+#include "chronos/requests/fetch_settings.h"
 #include "chronos/requests/repositories.h"
 #include "cli/commands/commands.h"
 
@@ -32,12 +32,7 @@ Result<MountRequest> mount_request(const config::Config& config) {
     request.set = config.get_string("set");
     request.path = config.get_string("to");
     request.exec_id = config.get_string("exec-id");
-    request.cache_bytes = config.get_size("mount-cache-size");
-    request.spool_bytes = config.get_size("mount-spool-size");
-    const char* const scratch = std::getenv("TMPDIR");
-    request.spool_path = scratch == nullptr || *scratch == '\0' ? "/var/tmp" : scratch;
-    request.process_max = static_cast<unsigned>(config.get_int("process-max"));
-    request.io_timeout = config.get_time("io-timeout");
+    request.fetch = requests::fetch_settings(config);
     return request;
 }
 

@@ -4,9 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <vector>
 
+#include "chronos/requests/fetch_settings.h"
 #include "chronos/requests/restore_request.h"
 
 namespace chronos::cli {
@@ -48,12 +48,7 @@ ops::mount::ScratchMountRequest scratch_mount(const requests::Context& context) 
     const config::Config& config = context.config;
     ops::mount::ScratchMountRequest request;
     request.exec_id = config.get_string("exec-id");
-    request.cache_bytes = config.get_size("mount-cache-size");
-    request.spool_bytes = config.get_size("mount-spool-size");
-    const char* const scratch = std::getenv("TMPDIR");
-    request.spool_path = scratch == nullptr || *scratch == '\0' ? "/var/tmp" : scratch;
-    request.process_max = static_cast<unsigned>(config.get_int("process-max"));
-    request.io_timeout = config.get_time("io-timeout");
+    request.fetch = requests::fetch_settings(config);
     return request;
 }
 

@@ -1,4 +1,5 @@
 #include "ops/mount/content.h"
+#include "chronos/storage/parallel.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -661,6 +662,18 @@ void Content::fetch_ahead(const std::vector<const ManifestFile*>& files) {
         state.ahead.push_back(key);
     }
     state.queued.notify_all();
+}
+
+ContentLimits limits_of(const FetchSettings& settings, const storage::Storage& storage) {
+    ContentLimits limits;
+    limits.cache_bytes = settings.cache_bytes;
+    limits.spool_bytes = settings.spool_bytes;
+    limits.spool_path = settings.spool_path;
+    // What the storage has to say of it comes before that nothing came.
+    limits.patience = *settings.io_timeout * 5 / 4;
+    limits.workers =
+        static_cast<unsigned>(storage::workers_for(storage, settings.process_max).threads);
+    return limits;
 }
 
 ContentFigures Content::figures() const {

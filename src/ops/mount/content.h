@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "chronos/fuse/file_system.h"
+#include "chronos/ops/mount/fetch_settings.h"
 #include "chronos/repo/manifest.h"
 #include "chronos/repo/repository.h"
 #include "ops/mount/piece.h"
@@ -28,6 +29,8 @@ struct ContentLimits {
     /// A failure is the answer to whoever asks again within this time.
     std::chrono::milliseconds failure_stays{5'000};
 };
+
+ContentLimits limits_of(const FetchSettings& settings, const storage::Storage& storage);
 
 struct ContentFigures {
     std::uint64_t fetches = 0;

@@ -20,7 +20,6 @@
 #include "chronos/repo/places.h"
 #include "chronos/repo/random_access.h"
 #include "chronos/repo/side/mount_hold.h"
-#include "chronos/storage/parallel.h"
 #include "ops/mount/content.h"
 #include "ops/mount/mount_info.h"
 #include "ops/mount/tree.h"
@@ -180,15 +179,8 @@ Result<> mount_backup(const MountRequest& request, const Cancellation& cancel) {
         "mount backup " + chosen.label);
     CHRONOS_TRY_DOING(repo::validate_manifest(manifest), "mount backup " + chosen.label);
 
-    ContentLimits limits;
-    limits.cache_bytes = request.cache_bytes;
-    limits.spool_bytes = request.spool_bytes;
-    limits.spool_path = request.spool_path;
-    // What the storage has to say of it comes before that nothing came.
-    limits.patience = *request.io_timeout * 5 / 4;
-    limits.workers = static_cast<unsigned>(
-        storage::workers_for(*repository.storage, request.process_max).threads);
-    Content content(repository, request.stanza, manifest, limits);
+    Content content(repository, request.stanza, manifest,
+                    limits_of(request.fetch, *repository.storage));
     const UnixTime since = unix_now();
     Tree tree(manifest, content, /*keep_owners=*/geteuid() == 0,
               [&] { return status_text(content, since); });

@@ -10,7 +10,6 @@
 #include "chronos/base/log.h"
 #include "chronos/fuse/session.h"
 #include "chronos/repo/side/mount_hold.h"
-#include "chronos/storage/parallel.h"
 #include "ops/mount/content.h"
 #include "ops/mount/overlay.h"
 #include "ops/mount/start_set.h"
@@ -24,18 +23,6 @@ void permit_many_open_files() {
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-ContentLimits limits_of(const ScratchMountRequest& request) {
-    ContentLimits limits;
-    limits.cache_bytes = request.cache_bytes;
-    limits.spool_bytes = request.spool_bytes;
-    limits.spool_path = request.spool_path;
-    // What the storage has to say of it comes before that nothing came.
-    limits.patience = *request.io_timeout * 5 / 4;
-    limits.workers = static_cast<unsigned>(
-        storage::workers_for(*request.repository.storage, request.process_max).threads);
-    return limits;
 }
 
 }  // namespace
@@ -63,7 +50,8 @@ struct ScratchMount::State {
                   return content.read(file, offset, size, interrupted, out);
               },
               request.path, request.scratch_path),
-          content(request.repository, request.stanza, manifest, limits_of(request),
+          content(request.repository, request.stanza, manifest,
+                  limits_of(request.fetch, *request.repository.storage),
                   [this](const repo::ManifestFile& file, const std::vector<Piece>& pieces) {
                       return files.keep(file, pieces);
                   }) {}

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -8,8 +7,8 @@
 #include <vector>
 
 #include "chronos/base/cancel.h"
-#include "chronos/base/given.h"
 #include "chronos/base/result.h"
+#include "chronos/ops/mount/fetch_settings.h"
 #include "chronos/repo/repository.h"
 
 /// A backup as a directory that is usable at once. See docs/mount.md.
@@ -25,11 +24,7 @@ struct MountRequest {
     std::string set;   ///< a label; "latest": the newest one of the first repository that has any
     std::string path;  ///< absolute; an existing, empty directory
     std::string exec_id;
-    Given<std::uint64_t> cache_bytes;
-    Given<std::uint64_t> spool_bytes;
-    std::string spool_path;
-    Given<unsigned> process_max;
-    Given<std::chrono::milliseconds> io_timeout;
+    FetchSettings fetch;
     /// Called once, when the directory can be used; the line is for people. An error ends it.
     std::function<Result<>(const std::string& line)> ready;
 };

@@ -1,12 +1,11 @@
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
 
-#include "chronos/base/given.h"
 #include "chronos/base/result.h"
+#include "chronos/ops/mount/fetch_settings.h"
 #include "chronos/repo/manifest.h"
 #include "chronos/repo/repository.h"
 
@@ -23,11 +22,7 @@ struct ScratchMountRequest {
     std::string path;          ///< absolute; an existing, empty directory
     std::string scratch_path;  ///< an empty directory, for what is written
     std::string exec_id;
-    Given<std::uint64_t> cache_bytes;
-    Given<std::uint64_t> spool_bytes;
-    std::string spool_path;
-    Given<unsigned> process_max;
-    Given<std::chrono::milliseconds> io_timeout;
+    FetchSettings fetch;
 };
 
 /// A backup as a data directory that a server can run in as soon as this is made: what it reads is
