@@ -1,11 +1,19 @@
 #include "ops/mount/presence.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace chronos::ops::mount {
 
 Presence::Presence(std::uint64_t backup_size_bytes)
     : limit_(backup_size_bytes), present_(page_count(), false), absent_pages_(page_count()) {}
+
+Presence::Presence(std::uint64_t limit_bytes, std::vector<bool> present)
+    : limit_(limit_bytes), present_(std::move(present)) {
+    present_.resize(page_count());
+    absent_pages_ = static_cast<std::uint64_t>(std::ranges::count(present_, false));
+    if (complete()) std::vector<bool>().swap(present_);
+}
 
 std::uint64_t Presence::page_end(std::uint64_t page) const {
     return std::min(limit_, (page + 1) * kPage);

@@ -31,11 +31,18 @@ public:
     static constexpr std::uint64_t kPage = 4096;
 
     explicit Presence(std::uint64_t backup_size_bytes);
+    /// What was known of one before: of each page below the limit whether it is the file's own.
+    Presence(std::uint64_t limit_bytes, std::vector<bool> present);
 
     /// How much of the backup's content counts, whether it was taken or not.
     std::uint64_t limit() const { return limit_; }
     /// Nothing is left to be taken.
     bool complete() const { return absent_pages_ == 0; }
+    std::uint64_t absent_pages() const { return absent_pages_; }
+    /// That have something below the limit.
+    std::uint64_t page_count() const { return (limit_ + kPage - 1) / kPage; }
+    /// Of one of those whether it is the file's own.
+    bool has(std::uint64_t page) const { return complete() || present_[page]; }
 
     /// The first run of bytes in the range that are still to be taken.
     std::optional<ByteRange> first_absent(ByteRange range) const;
@@ -49,9 +56,7 @@ public:
     void cut(std::uint64_t size_bytes);
 
 private:
-    std::uint64_t page_count() const { return (limit_ + kPage - 1) / kPage; }
     std::uint64_t page_end(std::uint64_t page) const;
-    bool has(std::uint64_t page) const { return present_[page]; }
 
     std::uint64_t limit_;
     std::vector<bool> present_;  ///< of the pages below the limit

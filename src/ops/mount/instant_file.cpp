@@ -1,0 +1,335 @@
+#include "ops/mount/instant_file.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "chronos/base/error.h"
+
+namespace chronos::ops::mount {
+namespace {
+
+constexpr std::size_t kBitBytes = PresenceTable::kBitBytes;
+
+std::vector<bool> pages_of(const std::string& bits, std::uint64_t count) {
+    std::vector<bool> pages(count);
+    for (std::uint64_t page = 0; page < count; ++page)
+        pages[page] = (static_cast<unsigned char>(bits[page / 8]) >> (page % 8) & 1) != 0;
+    return pages;
+}
+
+/// Of the pages of one sector.
+std::string bits_of(const Presence& presence, std::size_t sector) {
+    std::string bits(kBitBytes, '\0');
+    const std::uint64_t first = sector * PresenceTable::kPages;
+    const std::uint64_t end = std::min(presence.page_count(), first + PresenceTable::kPages);
+    for (std::uint64_t page = first; page < end; ++page)
+        if (presence.has(page))
+            bits[(page - first) / 8] =
+                static_cast<char>(bits[(page - first) / 8] | 1 << ((page - first) % 8));
+    return bits;
+}
+
+}  // namespace
+
+InstantFile::InstantFile(Open open, std::uint64_t size_bytes, bool is_new)
+    : open_(std::move(open)),
+      table_(nullptr),
+      entry_(0),
+      size_bytes_(size_bytes),
+      presence_(0),
+      written_(is_new) {}
+
+InstantFile::InstantFile(Open open, std::uint64_t size_bytes, PresenceTable& table,
+                         std::size_t entry, Fetch fetch)
+    : open_(std::move(open)),
+      table_(&table),
+      entry_(entry),
+      fetch_(std::move(fetch)),
+      size_bytes_(size_bytes),
+      presence_(table.file(entry).size_bytes) {}
+
+Result<> InstantFile::resume() {
+    PresenceTable::Kept kept = CHRONOS_TRY(table_->load(entry_));
+    const std::lock_guard lock(mutex_);
+    Presence presence(kept.limit, pages_of(kept.bits, Presence(kept.limit).page_count()));
+    if (kept.cut) {
+        cut_ = written_ = true;
+        ++cuts_;
+        if (size_bytes_ > kept.limit) {
+            int error = usable();
+            if (error == 0) error = lower_->resize(kept.limit);
+            if (error != 0)
+                return system_error(ErrorKind::file_write, "cut off a file as was begun", error);
+            size_bytes_ = kept.limit;
+        }
+    }
+    if (size_bytes_ < kept.limit) {
+        // Of what is whole it is not noted any more.
+        if (!presence.complete())
+            return Error(ErrorKind::format, "file " + std::to_string(table_->file(entry_).number) +
+                                                " of the backup was cut off by something else")
+                .with_hint("Restore the backup again.");
+        presence.cut(size_bytes_);
+    }
+    presence_ = std::move(presence);
+    stored_ = std::move(kept.bits);
+    due_.assign(stored_.size() / kBitBytes, false);
+    return {};
+}
+
+/// Under the mutex, as the next ones.
+int InstantFile::usable() {
+    if (lost_) return EIO;
+    return lower_ != nullptr ? 0 : open_(lower_);
+}
+
+int InstantFile::lose() {
+    lost_ = true;
+    return EIO;
+}
+
+bool InstantFile::is_noted(std::uint64_t page) const {
+    const auto bits = static_cast<unsigned char>(
+        stored_[page / PresenceTable::kPages * kBitBytes + page % PresenceTable::kPages / 8]);
+    return (bits >> (page % 8) & 1) != 0;
+}
+
+void InstantFile::add(ByteRange range) {
+    if (table_ == nullptr) return;
+    presence_.add(range);
+    const std::uint64_t end = std::min(range.end, presence_.limit());
+    for (std::uint64_t page = range.begin / Presence::kPage; page * Presence::kPage < end; ++page) {
+        const std::size_t sector = page / PresenceTable::kPages;
+        if (due_[sector] || !presence_.has(page) || is_noted(page)) continue;
+        due_[sector] = true;
+        ++due_count_;
+    }
+}
+
+/// Whether nothing is missing for whoever comes after a power failure either: from then on it is a
+/// file as any other.
+bool InstantFile::settle() {
+    if (table_ == nullptr) return true;
+    if (!presence_.complete() || due_count_ > 0 || cut_ || !table_->is_synced(stored_version_))
+        return false;
+    table_ = nullptr;
+    std::string().swap(stored_);
+    std::vector<bool>().swap(due_);
+    return true;
+}
+
+/// What the backup has there, of which whole pages that nobody has written or cut off are kept.
+int InstantFile::put_down(std::uint64_t offset, std::string_view content) {
+    if (const int failed = usable(); failed != 0) return failed;
+    const std::uint64_t content_end = offset + content.size();
+    for (std::uint64_t at = offset; at < content_end;) {
+        const auto absent = presence_.first_absent({at, content_end});
+        if (!absent) return 0;
+        ByteRange part = *absent;
+        if (part.begin < offset) part.begin += Presence::kPage;
+        // The last page of the backup's content may be shorter.
+        if (part.end > content_end) part.end = content_end / Presence::kPage * Presence::kPage;
+        if (part.begin < part.end) {
+            const std::string_view of_part =
+                content.substr(part.begin - offset, part.end - part.begin);
+            if (const int failed = lower_->write(part.begin, of_part); failed != 0) return failed;
+            add(part);
+        }
+        at = absent->end;
+    }
+    return 0;
+}
+
+bool InstantFile::keep(const std::vector<Piece>& pieces) {
+    const std::lock_guard lock(mutex_);
+    const bool was_open = lower_ != nullptr;
+    bool kept = true;
+    for (const Piece& piece : pieces) {
+        const ByteRange range{piece.offset, piece.offset + piece.content.size()};
+        // What was overwritten or cut off needs no file.
+        if (kept && presence_.first_absent(range))
+            kept = put_down(piece.offset, piece.content) == 0 && !presence_.first_absent(range);
+    }
+    if (!was_open) lower_ = nullptr;
+    return kept;
+}
+
+/// Fetches it without the mutex.
+int InstantFile::take(ByteRange wanted, const Fetch& fetch, const fuse::Interrupted& interrupted,
+                      std::unique_lock<std::mutex>& lock) {
+    wanted.end = std::min(wanted.end, wanted.begin + kTakenAtOnce);
+    std::string fetched;
+    lock.unlock();
+    const auto size = static_cast<std::size_t>(wanted.end - wanted.begin);
+    const int error = fetch(wanted.begin, size, interrupted, fetched);
+    lock.lock();
+    if (error != 0) return error;
+    if (fetched.size() != size) return EIO;
+    return put_down(wanted.begin, fetched);
+}
+
+int InstantFile::read(std::uint64_t offset, std::size_t size, const fuse::Interrupted& interrupted,
+                      std::string& content) {
+    content.clear();
+    std::unique_lock lock(mutex_);
+    for (;;) {
+        if (lost_) return EIO;
+        if (offset >= size_bytes_) return 0;
+        const std::uint64_t end = std::min<std::uint64_t>(size_bytes_, offset + size);
+        const auto absent = presence_.first_absent({offset, end});
+        if (!absent) {
+            if (const int error = usable(); error != 0) return error;
+            return lower_->read(offset, static_cast<std::size_t>(end - offset), content);
+        }
+        if (const int error = take(*absent, fetch_, interrupted, lock); error != 0) return error;
+    }
+}
+
+int InstantFile::write(std::uint64_t offset, std::string_view content,
+                       const fuse::Interrupted& interrupted) {
+    if (content.empty()) return 0;
+    const ByteRange range{offset, offset + content.size()};
+    std::unique_lock lock(mutex_);
+    const auto write_it = [&] {
+        while (const auto needed = presence_.needed_to_write(range)) {
+            if (lost_) return EIO;
+            if (const int error = take(*needed, fetch_, interrupted, lock); error != 0)
+                return error;
+        }
+        if (const int error = usable(); error != 0) return error;
+        written_ = true;
+        return lower_->write(offset, content);
+    };
+    if (const int error = write_it(); error != 0) {
+        // The kernel has told the server already that it is written. Interrupted: the mount ends.
+        if (error != EINTR) lose();
+        return error;
+    }
+    add(range);
+    size_bytes_ = std::max<std::uint64_t>(size_bytes_, range.end);
+    return 0;
+}
+
+/// In the table first. When that fails nobody knows which of both is there.
+int InstantFile::cut_durably(std::uint64_t size_bytes) {
+    const std::string_view first = std::string_view(stored_).substr(0, kBitBytes);
+    if (table_->store(entry_, 0, size_bytes, /*cut=*/true, first, stored_version_) != 0 ||
+        table_->sync() != 0)
+        return lose();
+    cut_ = true;
+    ++cuts_;
+    return 0;
+}
+
+int InstantFile::resize(std::uint64_t size_bytes) {
+    const std::lock_guard lock(mutex_);
+    if (const int error = usable(); error != 0) return error;
+    // Where all is noted to be the file's own nobody asks what the limit is.
+    const bool is_cut = size_bytes < presence_.limit() && !settle();
+    if (is_cut)
+        if (const int error = cut_durably(size_bytes); error != 0) return error;
+    written_ = true;
+    if (const int error = lower_->resize(size_bytes); error != 0) {
+        if (is_cut) lose();
+        return error;
+    }
+    presence_.cut(size_bytes);
+    size_bytes_ = size_bytes;
+    return 0;
+}
+
+InstantFile::Due InstantFile::due_now() const {
+    Due due;
+    due.cuts = cuts_;
+    for (std::size_t sector = 0; sector < due_.size(); ++sector)
+        if (due_[sector] || (sector == 0 && cut_))
+            due.sectors.emplace_back(sector, bits_of(presence_, sector));
+    return due;
+}
+
+InstantFile::Due InstantFile::due() const {
+    const std::lock_guard lock(mutex_);
+    return due_now();
+}
+
+int InstantFile::store(const Due& due) {
+    const std::lock_guard lock(mutex_);
+    if (lost_) return EIO;
+    if (table_ == nullptr) return 0;
+    const bool cut = cut_ && due.cuts != cuts_;
+    for (const auto& [sector, bits] : due.sectors) {
+        const std::size_t at = sector * kBitBytes;
+        for (std::size_t i = 0; i < kBitBytes; ++i)
+            stored_[at + i] = static_cast<char>(stored_[at + i] | bits[i]);
+        const std::string_view now = std::string_view(stored_).substr(at, kBitBytes);
+        if (const int error =
+                table_->store(entry_, sector, presence_.limit(), cut, now, stored_version_);
+            error != 0)
+            return error;
+        // What came meanwhile is not durable.
+        if (due_[sector] && bits_of(presence_, sector) == bits) {
+            due_[sector] = false;
+            --due_count_;
+        }
+    }
+    cut_ = cut;
+    return 0;
+}
+
+bool InstantFile::is_table_synced() const {
+    const std::lock_guard lock(mutex_);
+    return table_ == nullptr || table_->is_synced(stored_version_);
+}
+
+int InstantFile::sync() {
+    const std::lock_guard one(syncing_);
+    Due now;
+    std::shared_ptr<LowerFile> lower;
+    PresenceTable* table = nullptr;
+    {
+        const std::lock_guard lock(mutex_);
+        if (lost_) return EIO;
+        if (!written_) return 0;
+        if (const int error = usable(); error != 0) return error;
+        now = due_now();
+        lower = lower_;
+        table = settle() ? nullptr : table_;
+        written_ = false;
+    }
+    int error = lower->sync();
+    if (error == 0 && table != nullptr) {
+        error = store(now);
+        // Also what somebody else has stored of it, and not synced.
+        if (error == 0 && !is_table_synced()) error = table->sync();
+    }
+    if (error == 0) return 0;
+    const std::lock_guard lock(mutex_);
+    return lose();
+}
+
+int InstantFile::complete_some(const Fetch& fetch, const fuse::Interrupted& interrupted,
+                               bool& all) {
+    std::unique_lock lock(mutex_);
+    if (lost_) return EIO;
+    if (const auto absent = presence_.first_absent({0, presence_.limit()}))
+        if (const int error = take(*absent, fetch, interrupted, lock); error != 0) return error;
+    all = presence_.complete();
+    return 0;
+}
+
+std::uint64_t InstantFile::missing_bytes() const {
+    const std::lock_guard lock(mutex_);
+    return presence_.absent_pages() * Presence::kPage;
+}
+
+bool InstantFile::settled() {
+    const std::lock_guard lock(mutex_);
+    return settle();
+}
+
+void InstantFile::rest() {
+    const std::lock_guard lock(mutex_);
+    if (!written_) lower_ = nullptr;
+}
+
+}  // namespace chronos::ops::mount
