@@ -342,6 +342,10 @@ void on_release(fuse_req_t request, fuse_ino_t file, fuse_file_info*) {
     });
 }
 
+void on_fsync(fuse_req_t request, fuse_ino_t node, int, fuse_file_info*) {
+    change(request, [&](WritableFileSystem& files) { return files.sync(node); });
+}
+
 /// All that is changed is changed by the kernel: so it may gather what is written, which for a
 /// server is as quick as a file system of its own, and need never ask again what it knows.
 void on_init(void*, fuse_conn_info* connection) {
@@ -350,8 +354,9 @@ void on_init(void*, fuse_conn_info* connection) {
                                                FUSE_CAP_HANDLE_KILLPRIV);
 }
 
-/// What is not here the kernel answers by itself, without asking a second time: a sync is done when
-/// all is written, locks are of this machine, and of attributes there are no others.
+/// What is not here the kernel answers by itself, without asking a second time: a sync, unless that
+/// is added, is done when all is written, locks are of this machine, and of attributes there are no
+/// others.
 void add_writing(fuse_lowlevel_ops& all) {
     all.init = on_init;
     all.create = on_create;
@@ -369,7 +374,9 @@ void add_writing(fuse_lowlevel_ops& all) {
     all.readdirplus = nullptr;
 }
 
-fuse_lowlevel_ops operations(bool writable) {
+enum class Kind { read_only, writable, durable };
+
+fuse_lowlevel_ops operations(Kind kind) {
     fuse_lowlevel_ops all = {};
     all.lookup = on_lookup;
     all.forget = on_forget;
@@ -380,7 +387,8 @@ fuse_lowlevel_ops operations(bool writable) {
     all.readdir = on_readdir;
     all.readdirplus = on_readdirplus;
     all.statfs = on_statfs;
-    if (writable) add_writing(all);
+    if (kind != Kind::read_only) add_writing(all);
+    if (kind == Kind::durable) all.fsync = all.fsyncdir = on_fsync;
     return all;
 }
 
@@ -606,8 +614,12 @@ Result<std::unique_ptr<Session>> Session::mount(FileSystem& files, WritableFileS
     }
     for (const std::string& argument : arguments)
         if (fuse_opt_add_arg(&state->arguments, argument.c_str()) != 0) throw std::bad_alloc();
-    static const fuse_lowlevel_ops reading = operations(false), writing = operations(true);
-    const fuse_lowlevel_ops& all = writable == nullptr ? reading : writing;
+    static const fuse_lowlevel_ops reading = operations(Kind::read_only),
+                                   writing = operations(Kind::writable),
+                                   keeping = operations(Kind::durable);
+    const fuse_lowlevel_ops& all = writable == nullptr      ? reading
+                                   : writable->is_durable() ? keeping
+                                                            : writing;
     state->session = fuse_session_new(&state->arguments, &all, sizeof all, &state->served);
     if (state->session == nullptr || fuse_session_mount(state->session, place.c_str()) != 0) {
         const std::lock_guard lock(last_message_mutex);

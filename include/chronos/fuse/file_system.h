@@ -82,7 +82,7 @@ struct Making {
 
 /// A tree that is changed through the mount, and by nobody else: the kernel gathers what is written
 /// and keeps sizes and times of files while it does. Whether somebody may is asked by the kernel,
-/// before. What is synced need not be asked for: write() is all that a sync waits for.
+/// before.
 ///
 /// A node is known to the kernel as often as lookup(), create(), link() and those that make one
 /// have handed it out, less what forget() was told; open as often as create() and open() have
@@ -110,6 +110,12 @@ public:
     virtual int change(NodeId node, const Change& change, Attributes& now) = 0;
     virtual void release(NodeId file) = 0;
     virtual void forget(NodeId node, std::uint64_t times) = 0;
+
+    /// Whether anything is kept beyond the mount: if not, sync() is never asked for, and write() is
+    /// all that a sync waits for.
+    virtual bool is_durable() const { return false; }
+    /// What write() was given before is there after a power failure, or, of a directory, its names.
+    virtual int sync(NodeId) { return 0; }
 };
 
 }  // namespace chronos::fuse
