@@ -172,7 +172,7 @@ struct Content::State {
         progress.store(now, std::memory_order_relaxed);
     }
 
-    int acquire(const Key& key, const std::shared_ptr<const LazyFile>& lazy,
+    int acquire(const Key& key, const std::shared_ptr<const LazyFile>& lazy, Turn turn,
                 const fuse::Interrupted& interrupted, std::shared_ptr<Unit>& unit);
     int wait(const Key& key, Unit& unit, const fuse::Interrupted& interrupted,
              std::unique_lock<std::mutex>& lock);
@@ -292,6 +292,7 @@ void Content::State::publish(const Key& key, const Result<>& result, bool quietl
             make_room();
         }
     } else if (quietly && !unit.wanted) {
+        unit.state = Unit::State::failed;  // for who has let others go first
         units.erase(found);
     } else {
         unit.parts = {};
@@ -324,7 +325,7 @@ int Content::State::wait(const Key& key, Unit& unit, const fuse::Interrupted& in
     return unit.state == Unit::State::ready ? 0 : EIO;
 }
 
-int Content::State::acquire(const Key& key, const std::shared_ptr<const LazyFile>& lazy,
+int Content::State::acquire(const Key& key, const std::shared_ptr<const LazyFile>& lazy, Turn turn,
                             const fuse::Interrupted& interrupted, std::shared_ptr<Unit>& unit) {
     std::unique_lock lock(mutex);
     std::shared_ptr<Unit>& known = units[key];
@@ -339,11 +340,11 @@ int Content::State::acquire(const Key& key, const std::shared_ptr<const LazyFile
         unit->state = again ? Unit::State::queued : Unit::State::fetching;
     }
     const bool is_ahead = unit->state == Unit::State::queued && !unit->wanted;
-    unit->wanted = true;
-    if (is_new || is_ahead || again) {
+    if (turn == Turn::now) unit->wanted = true;
+    if (is_new || again || (is_ahead && turn == Turn::now)) {
         unit->lazy = lazy;
-        std::erase(ahead, key);
-        asked_for.push_back(key);
+        if (turn == Turn::now) std::erase(ahead, key);
+        (turn == Turn::now ? asked_for : ahead).push_back(key);
         queued.notify_one();
     }
     const int error = wait(key, *unit, interrupted, lock);
@@ -627,20 +628,31 @@ Content::~Content() {
 
 int Content::read(const ManifestFile& file, std::uint64_t offset, std::size_t size,
                   const fuse::Interrupted& interrupted, std::string& content) {
+    return read(file, offset, size, Turn::now, interrupted, content);
+}
+
+int Content::read_behind(const ManifestFile& file, std::uint64_t offset, std::size_t size,
+                         const fuse::Interrupted& interrupted, std::string& content) {
+    return read(file, offset, size, Turn::behind, interrupted, content);
+}
+
+int Content::read(const ManifestFile& file, std::uint64_t offset, std::size_t size, Turn turn,
+                  const fuse::Interrupted& interrupted, std::string& content) {
     State& state = *state_;
     const std::uint64_t end = std::min<std::uint64_t>(file.size, offset + size);
     std::shared_ptr<const LazyFile> lazy;
     if (!in_one_unit(file)) {
         std::shared_ptr<Unit> map;
-        if (const int error = state.acquire({&file, kMap}, nullptr, interrupted, map); error != 0)
-            return error;
+        const int error = state.acquire({&file, kMap}, nullptr, turn, interrupted, map);
+        if (error != 0) return error;
         lazy = map->lazy;
         state.read_ahead(file, lazy, offset, end);
     }
     while (offset < end) {
         std::shared_ptr<Unit> unit;
         const Key key{&file, lazy ? lazy->unit_at(offset) : 0};
-        if (const int error = state.acquire(key, lazy, interrupted, unit); error != 0) return error;
+        if (const int error = state.acquire(key, lazy, turn, interrupted, unit); error != 0)
+            return error;
         const std::uint64_t part_end =
             std::min<std::uint64_t>(end, lazy ? lazy->part_end(offset) : file.size);
         unit->copy(offset, part_end, content);

@@ -71,6 +71,9 @@ public:
     /// of the manifest.
     int read(const repo::ManifestFile& file, std::uint64_t offset, std::size_t size,
              const fuse::Interrupted& interrupted, std::string& content);
+    /// The same for whoever lets all others go first; what fails is said when one of them asks.
+    int read_behind(const repo::ManifestFile& file, std::uint64_t offset, std::size_t size,
+                    const fuse::Interrupted& interrupted, std::string& content);
 
     /// Of these the ones that can be fetched at once and in memory are, while nothing is asked for:
     /// nobody waits for that, and what fails is tried again for who asks.
@@ -80,6 +83,9 @@ public:
 
 private:
     struct State;
+    enum class Turn { now, behind };
+    int read(const repo::ManifestFile& file, std::uint64_t offset, std::size_t size, Turn turn,
+             const fuse::Interrupted& interrupted, std::string& content);
     std::unique_ptr<State> state_;
 };
 

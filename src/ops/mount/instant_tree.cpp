@@ -18,6 +18,7 @@
 #include "chronos/base/error.h"
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "ops/mount/tree.h"
 
 namespace chronos::ops::mount {
 namespace {
@@ -409,6 +410,16 @@ bool InstantTree::is_reserved(const Node& directory, std::string_view name) cons
     return name == kGuard && path_in(directory, "") == "global/";
 }
 
+fuse::Attributes InstantTree::status_attributes(const Node& root) const {
+    fuse::Attributes result;
+    result.node = kStatusNode;
+    result.mode = S_IFREG | 0400;
+    result.user = root.user;
+    result.group = root.group;
+    result.modified = root.modified;
+    return result;
+}
+
 fuse::Attributes InstantTree::attributes_of(const Node& node) const {
     fuse::Attributes result;
     result.node = node.id;
@@ -482,6 +493,10 @@ int InstantTree::lookup(fuse::NodeId directory, std::string_view name, fuse::Att
     NodePointer parent;
     if (const int error = find_directory(directory, parent); error != 0) return error;
     const NodePointer node = child_of(*parent, name);
+    if (node == nullptr && directory == fuse::kRoot && name == Tree::kStatusName && status_) {
+        found = status_attributes(*parent);
+        return 0;
+    }
     if (node == nullptr) return ENOENT;
     ++node->known;
     found = attributes_of(*node);
@@ -489,6 +504,11 @@ int InstantTree::lookup(fuse::NodeId directory, std::string_view name, fuse::Att
 }
 
 int InstantTree::attributes(fuse::NodeId id, fuse::Attributes& found) {
+    if (id == kStatusNode) {
+        const std::lock_guard lock(mutex_);
+        found = status_attributes(*nodes_.at(fuse::kRoot));
+        return 0;
+    }
     const std::lock_guard lock(mutex_);
     const NodePointer node = find(id);
     if (node == nullptr) return ENOENT;
@@ -510,13 +530,14 @@ int InstantTree::list(fuse::NodeId id, std::uint64_t first, const AddEntry& add_
 }
 
 int InstantTree::open(fuse::NodeId id, fuse::Opened& how) {
+    how.size_unknown = id == kStatusNode;
+    if (how.size_unknown) return 0;
     const std::lock_guard lock(mutex_);
     const NodePointer node = find(id);
     if (node == nullptr) return ENOENT;
     if (node->file == nullptr) return node->is_directory() ? EISDIR : ELOOP;
     ++node->open;
     ++open_files_;
-    how.size_unknown = false;
     return 0;
 }
 
@@ -745,6 +766,11 @@ int InstantTree::find_file(fuse::NodeId id, std::shared_ptr<InstantFile>& file, 
 
 int InstantTree::read(fuse::NodeId id, std::uint64_t offset, std::size_t size,
                       const fuse::Interrupted& interrupted, std::string& content) {
+    if (id == kStatusNode) {
+        const std::string text = status_();
+        content = offset < text.size() ? text.substr(offset, size) : "";
+        return 0;
+    }
     std::shared_ptr<InstantFile> file;
     if (const int error = find_file(id, file, /*written=*/false); error != 0) return error;
     return file->read(offset, size, interrupted, content);

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "chronos/base/result.h"
@@ -53,8 +54,12 @@ public:
     static Result<std::unique_ptr<InstantTree>> open(os::FileDescriptor root, std::string path,
                                                      std::uint64_t id, PresenceTable& table,
                                                      FetchOf fetch);
+    static constexpr fuse::NodeId kStatusNode = UINT64_MAX - 1;
     ~InstantTree() override;
 
+    /// What a file Tree::kStatusName in the root says, which no listing shows. Before the first
+    /// question.
+    void set_status(std::function<std::string()> status) { status_ = std::move(status); }
     /// What a fetch has brought of an entry's file: true if all of that is here now, or nobody can
     /// ask for it any more.
     bool keep(std::size_t entry, const std::vector<Piece>& pieces);
@@ -125,6 +130,7 @@ private:
     std::string path_of(const Node& node) const;
     std::string path_in(const Node& directory, std::string_view name) const;
     bool is_reserved(const Node& directory, std::string_view name) const;
+    fuse::Attributes status_attributes(const Node& root) const;
     fuse::Attributes attributes_of(const Node& node) const;
     int find_file(fuse::NodeId id, std::shared_ptr<InstantFile>& file, bool written);
     InstantFile::Open opener_of(const NodePointer& node);
@@ -138,6 +144,7 @@ private:
     const std::uint64_t id_;
     PresenceTable& table_;
     const FetchOf fetch_;
+    std::function<std::string()> status_;
     os::FileSystems file_systems_;
     bool all_covered_ = true;  ///< by file_systems_
 

@@ -16,5 +16,7 @@ Result<std::vector<Mount>> mounts_unasked();
 std::string without_looking(const std::string& path);
 /// Sets what is only known by looking: state and facts. Takes some seconds at most.
 void look_at(Mount& mount);
+/// Takes off what is mounted there. Kind kernel, also if it is in use.
+Result<> unmount(const std::string& path);
 
 }  // namespace chronos::ops::mount

@@ -107,6 +107,8 @@ bool has_ended(pid_t pid) {
     return stat.empty() || stat.substr(stat.rfind(')') + 1).starts_with(" Z");
 }
 
+}  // namespace
+
 Result<> unmount(const std::string& path) {
     const std::string doing = "unmount '" + path + "'";
     if (geteuid() == 0) {
@@ -128,8 +130,6 @@ Result<> unmount(const std::string& path) {
         .with_hint("If something has a file or directory of it open, see fuser -vm " + path +
                    "; if root has mounted it, root ends it.");
 }
-
-}  // namespace
 
 std::string_view mount_state_name(Mount::State state) {
     switch (state) {

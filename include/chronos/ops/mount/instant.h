@@ -1,0 +1,104 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "chronos/base/cancel.h"
+#include "chronos/base/given.h"
+#include "chronos/base/result.h"
+#include "chronos/repo/manifest.h"
+#include "chronos/repo/repository.h"
+
+/// A data directory that is served while it is still being restored: docs/mount.md.
+namespace chronos::ops::mount {
+
+/// Where what is missing comes from.
+struct InstantOrigin {
+    unsigned repo_key = 1;
+    std::string stanza;
+    std::string label;
+};
+
+/// What of a backup is left there at first, and how the directory that is made then says so. The
+/// manifest outlives it.
+class InstantLayout {
+public:
+    InstantLayout(InstantOrigin origin, const repo::Manifest& manifest);
+
+    /// Relations that are neither small nor asked for by every start. Any thread, as of the next.
+    bool leaves(const repo::ManifestFile& file) const;
+    /// The file at `path` is one of them from here on. Kind feature_not_supported where files
+    /// cannot have attributes; file_write.
+    Result<> mark(const repo::ManifestFile& file, const std::string& path) const;
+    /// Notes in the data directory what serve_instant() needs: durable when that has been synced.
+    Result<> note(const std::string& pg_path) const;
+    /// The name of global/pg_control until all is there.
+    static std::string control_name();
+
+    std::uint64_t left_bytes() const { return left_bytes_; }
+
+private:
+    const InstantOrigin origin_;
+    const repo::Manifest& manifest_;
+    std::uint64_t id_;
+    std::vector<std::uint32_t> numbers_;  ///< of the files that are left, by their entries
+    std::unordered_map<std::string, std::size_t> entries_;
+    std::uint64_t left_bytes_ = 0;
+};
+
+struct InstantRequest {
+    repo::Repository repository;
+    std::string path;  ///< the data directory, absolute
+    std::string exec_id;
+    Given<std::uint64_t> cache_bytes;
+    Given<std::uint64_t> spool_bytes;
+    std::string spool_path;
+    Given<unsigned> process_max;
+    Given<std::chrono::milliseconds> io_timeout;
+    /// Called once, when a server can be started there; the line is for people.
+    std::function<Result<>(const std::string& line)> ready;
+};
+
+/// Whether this user may serve one here, before anything is done for it. Kinds and hints of
+/// fuse::Session::mount.
+Result<> check_instant();
+
+/// Takes away what a process that is gone has left mounted there. Kinds: path_not_empty if it is
+/// served by one that lives, kernel.
+Result<> free_dead_mount(const std::string& path);
+
+/// Of a directory that is not whole, and over which nothing is mounted. Kinds: path_missing if it
+/// is none, format.
+Result<InstantOrigin> instant_origin(const std::string& path);
+
+/// Serves the directory, in the place where it is, and fetches what is missing meanwhile: what the
+/// server asks for first. When all is there, and the server is down the next time, it unmounts the
+/// directory, which is a whole one then, and removes what it had noted: success. So is it when
+/// `cancel` is requested, or somebody unmounts it, before: then it goes on where it was when it is
+/// served again.
+///
+/// Nothing else is mounted there but what is dead, which is taken away. Our expire leaves the
+/// backup alone while it is served. Kinds: those of fuse::Session::mount, of reading the manifest,
+/// path_missing, format.
+Result<> serve_instant(const InstantRequest& request, const Cancellation& cancel);
+
+struct KeepRequest {
+    std::string path;
+    /// A program with its arguments that calls serve_instant(), says a line when the directory is
+    /// served, and exits with 0 when that has succeeded.
+    std::vector<std::string> command;
+    /// Called once, with the first such line.
+    std::function<Result<>(const std::string& line)> ready;
+};
+
+/// Has the directory served by another process, and by the next one when that dies: then the server
+/// there, which cannot go on, is ended first, and to be started again by whoever has started it.
+/// Returns when one has succeeded, or `cancel` is requested. If this process dies itself, the other
+/// one goes on. An error is that the first one could not serve; kind execute, with what it said.
+Result<> keep_instant(const KeepRequest& request, const Cancellation& cancel);
+
+}  // namespace chronos::ops::mount

@@ -1,0 +1,491 @@
+#include "chronos/ops/mount/instant.h"
+
+#include <fcntl.h>
+#include <pwd.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <condition_variable>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <random>
+#include <thread>
+#include <tuple>
+#include <unordered_set>
+#include <utility>
+
+#include "chronos/base/clock.h"
+#include "chronos/base/log.h"
+#include "chronos/base/text.h"
+#include "chronos/crypto/hash.h"
+#include "chronos/fuse/session.h"
+#include "chronos/os/durable.h"
+#include "chronos/os/file.h"
+#include "chronos/repo/info.h"
+#include "chronos/repo/side/mount_hold.h"
+#include "chronos/storage/parallel.h"
+#include "ops/mount/content.h"
+#include "ops/mount/instant_tree.h"
+#include "ops/mount/mount_info.h"
+#include "ops/mount/start_set.h"
+
+namespace chronos::ops::mount {
+namespace {
+
+constexpr std::string_view kRelations = "pg_data/base/";
+/// Of what lies in bundles so much is restored at once.
+constexpr std::uint64_t kAtOnceStoredMax = std::uint64_t{64} << 20;
+constexpr std::size_t kStateSizeMax = std::size_t{64} << 20;
+/// That hydration leaves free, beside a part of what is still to come.
+constexpr std::uint64_t kFreeMin = std::uint64_t{256} << 20;
+constexpr std::chrono::seconds kNoteEvery(30);
+constexpr std::chrono::milliseconds kTryAgain(2000);
+constexpr std::chrono::milliseconds kUnmountEvery(500);
+
+std::string state_path(const std::string& pg_path) {
+    return pg_path + "/" + std::string(InstantTree::kState);
+}
+
+/// What a directory says of itself that is not whole.
+struct State {
+    InstantOrigin origin;
+    std::uint64_t id = 0;
+    std::string names;  ///< a hash of those of its files
+    std::vector<std::uint32_t> numbers;
+};
+
+std::string names_hash(const repo::Manifest& manifest, const std::vector<std::uint32_t>& numbers) {
+    std::string all = manifest.label;
+    for (const std::uint32_t number : numbers) {
+        const repo::ManifestFile& file = manifest.files[number];
+        all += '\0' + file.name.str() + '\0' + std::to_string(file.size);
+    }
+    return crypto::sha1_hex(all);
+}
+
+std::string format_state(const State& state) {
+    std::string text = "version 1\nid " + std::to_string(state.id) + "\nrepo " +
+                       std::to_string(state.origin.repo_key) + "\nstanza " + state.origin.stanza +
+                       "\nlabel " + state.origin.label + "\nnames " + state.names + "\nfiles";
+    for (const std::uint32_t number : state.numbers) text += " " + std::to_string(number);
+    return text + "\n";
+}
+
+Result<State> parse_state(const std::string& text, const std::string& path) {
+    const Error damaged(ErrorKind::format, "'" + path + "' is not what a restore has written");
+    State state;
+    std::map<std::string, std::string, std::less<>> values;
+    for (const std::string_view line : split(text, '\n')) {
+        const std::size_t blank = line.find(' ');
+        if (blank != std::string_view::npos)
+            values[std::string(line.substr(0, blank))] = line.substr(blank + 1);
+    }
+    const auto id = parse_uint(values["id"]), repo = parse_uint(values["repo"]);
+    if (values["version"] != "1" || !id || !repo || !text.ends_with('\n')) return damaged;
+    state.id = *id;
+    state.origin = {static_cast<unsigned>(*repo), values["stanza"], values["label"]};
+    state.names = values["names"];
+    for (const std::string_view word : split(values["files"], ' ')) {
+        const auto number = parse_uint(word);
+        if (!number) return damaged;
+        state.numbers.push_back(static_cast<std::uint32_t>(*number));
+    }
+    return state;
+}
+
+Result<State> read_state(const std::string& pg_path) {
+    const std::string path = state_path(pg_path) + "/backup";
+    const auto text = CHRONOS_TRY(os::read_if_there(path, kStateSizeMax));
+    if (!text)
+        return Error(ErrorKind::path_missing,
+                     "'" + pg_path + "' is no directory that a backup is still missing from");
+    return parse_state(*text, path);
+}
+
+std::vector<PresenceTable::File> table_files(const repo::Manifest& manifest,
+                                             const std::vector<std::uint32_t>& numbers) {
+    std::vector<PresenceTable::File> files;
+    for (const std::uint32_t number : numbers)
+        files.push_back({number, manifest.files[number].size});
+    return files;
+}
+
+Result<std::unique_ptr<LowerFile>> open_table(const std::string& directory, int flags) {
+    const std::string path = directory + "/presence";
+    os::FileDescriptor file(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | flags, 0600));
+    if (!file.valid()) return system_error(ErrorKind::file_open, "open '" + path + "'", errno);
+    return std::unique_ptr<LowerFile>(new MachineFile(std::move(file), path));
+}
+
+/// In the order in which it is best fetched: bundles from their beginning, then what is large.
+std::vector<std::size_t> hydration_order(const repo::Manifest& manifest,
+                                         const std::vector<std::uint32_t>& numbers) {
+    std::vector<std::size_t> entries(numbers.size());
+    for (std::size_t i = 0; i < entries.size(); ++i) entries[i] = i;
+    std::ranges::stable_sort(entries, [&](std::size_t a, std::size_t b) {
+        const repo::ManifestFile& first = manifest.files[numbers[a]];
+        const repo::ManifestFile& second = manifest.files[numbers[b]];
+        const auto key = [](const repo::ManifestFile& file) {
+            return std::tuple(!file.bundled(), file.reference.view(), file.bundle_id,
+                              file.bundle_offset);
+        };
+        return key(first) < key(second);
+    });
+    return entries;
+}
+
+/// A server has thousands of files open, each of which is one here.
+void raise_open_files_limit() {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+}  // namespace
+
+InstantLayout::InstantLayout(InstantOrigin origin, const repo::Manifest& manifest)
+    : origin_(std::move(origin)), manifest_(manifest), id_(std::random_device{}()) {
+    id_ = id_ << 32 | std::random_device{}();
+    std::uint64_t at_once = 0;
+    std::unordered_set<const repo::ManifestFile*> needed;
+    for (const repo::ManifestFile* const file : start_set(manifest)) {
+        needed.insert(file);
+        at_once += file->repo_size;
+    }
+    for (std::size_t number = 0; number < manifest.files.size(); ++number) {
+        const repo::ManifestFile& file = manifest.files[number];
+        if (!file.name.view().starts_with(kRelations) || file.size == 0) continue;
+        if (needed.contains(&file)) continue;
+        if (file.bundled() && at_once + file.repo_size <= kAtOnceStoredMax) {
+            at_once += file.repo_size;
+            continue;
+        }
+        entries_.emplace(file.name.str(), numbers_.size());
+        numbers_.push_back(static_cast<std::uint32_t>(number));
+        left_bytes_ += file.size;
+    }
+}
+
+bool InstantLayout::leaves(const repo::ManifestFile& file) const {
+    return entries_.contains(file.name.str());
+}
+
+std::string InstantLayout::control_name() {
+    return std::string(InstantTree::kGuard);
+}
+
+Result<> InstantLayout::mark(const repo::ManifestFile& file, const std::string& path) const {
+    const std::string value = InstantTree::attribute_of(id_, entries_.at(file.name.str()));
+    if (::lsetxattr(path.c_str(), InstantTree::kAttribute, value.data(), value.size(), 0) == 0)
+        return {};
+    const int error = errno;
+    if (error == ENOTSUP)
+        return Error(ErrorKind::feature_not_supported,
+                     "the file system of '" + path + "' has no attributes for users")
+            .with_hint("Restore without --instant.");
+    return system_error(ErrorKind::file_write, "set an attribute of '" + path + "'", error);
+}
+
+Result<> InstantLayout::note(const std::string& pg_path) const {
+    const std::string directory = state_path(pg_path);
+    if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
+        return system_error(ErrorKind::path_create, "make '" + directory + "'", errno);
+    auto file = CHRONOS_TRY(open_table(directory, O_CREAT | O_TRUNC));
+    CHRONOS_TRY(PresenceTable::make(std::move(file), id_, table_files(manifest_, numbers_)));
+    const State state{origin_, id_, names_hash(manifest_, numbers_), numbers_};
+    CHRONOS_TRY(os::write_whole(directory + "/backup", format_state(state)));
+    CHRONOS_TRY(os::sync_directory(directory));
+    return os::sync_directory(pg_path);
+}
+
+Result<> check_instant() {
+    return fuse::check_usable();
+}
+
+Result<InstantOrigin> instant_origin(const std::string& path) {
+    return CHRONOS_TRY(read_state(path)).origin;
+}
+
+namespace {
+
+/// All that a directory is served with.
+class Instant {
+public:
+    Instant(const InstantRequest& request, State state, repo::Manifest manifest)
+        : request_(request), state_(std::move(state)), manifest_(std::move(manifest)) {}
+    ~Instant() { end(); }
+
+    Result<> open(os::FileDescriptor root);
+    Result<> serve(const Cancellation& cancel);
+
+private:
+    ContentLimits limits() const;
+    int fetch(std::size_t entry, std::uint64_t offset, std::size_t size, bool behind,
+              const fuse::Interrupted& interrupted, std::string& content);
+    bool has_room() const;
+    bool wait(std::chrono::milliseconds duration);
+    void hydrate();
+    void hydrate_file(std::size_t entry);
+    void note();
+    void finish();
+    void remove_state() const;
+    void end();
+    std::string status() const;
+
+    const InstantRequest& request_;
+    const State state_;
+    const repo::Manifest manifest_;
+    const UnixTime since_ = unix_now();
+    std::unique_ptr<repo::MountHold> held_;
+    std::unique_ptr<PresenceTable> table_;
+    std::unordered_map<const repo::ManifestFile*, std::size_t> entries_;
+    std::uint64_t left_bytes_ = 0;
+    std::unique_ptr<InstantTree> tree_;
+    std::unique_ptr<Content> content_;
+    std::unique_ptr<fuse::Session> session_;
+
+    std::vector<std::size_t> order_;
+    std::atomic<std::size_t> next_{0};
+    std::atomic<unsigned> hydrating_{0};
+    std::atomic<bool> full_{false};
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    bool ending_ = false;
+    std::vector<std::thread> threads_;
+};
+
+ContentLimits Instant::limits() const {
+    ContentLimits limits;
+    limits.cache_bytes = request_.cache_bytes;
+    limits.spool_bytes = request_.spool_bytes;
+    limits.spool_path = request_.spool_path;
+    // What the storage has to say of it comes before that nothing came.
+    limits.patience = *request_.io_timeout * 5 / 4;
+    limits.workers = static_cast<unsigned>(
+        storage::workers_for(*request_.repository.storage, request_.process_max).threads);
+    return limits;
+}
+
+int Instant::fetch(std::size_t entry, std::uint64_t offset, std::size_t size, bool behind,
+                   const fuse::Interrupted& interrupted, std::string& content) {
+    const repo::ManifestFile& file = manifest_.files[state_.numbers[entry]];
+    return behind ? content_->read_behind(file, offset, size, interrupted, content)
+                  : content_->read(file, offset, size, interrupted, content);
+}
+
+Result<> Instant::open(os::FileDescriptor root) {
+    for (const std::uint32_t number : state_.numbers)
+        if (number >= manifest_.files.size())
+            return Error(ErrorKind::format, "backup " + manifest_.label + " has other files");
+    if (names_hash(manifest_, state_.numbers) != state_.names)
+        return Error(ErrorKind::format, "backup " + manifest_.label +
+                                            " is not the one that was restored to '" +
+                                            request_.path + "'");
+    auto lower = CHRONOS_TRY(open_table(state_path(request_.path), 0));
+    table_ = CHRONOS_TRY(
+        PresenceTable::open(std::move(lower), state_.id, table_files(manifest_, state_.numbers)));
+    for (std::size_t entry = 0; entry < state_.numbers.size(); ++entry) {
+        const repo::ManifestFile& file = manifest_.files[state_.numbers[entry]];
+        entries_.emplace(&file, entry);
+        left_bytes_ += file.size;
+    }
+    order_ = hydration_order(manifest_, state_.numbers);
+    tree_ = CHRONOS_TRY(InstantTree::open(
+        std::move(root), request_.path, state_.id, *table_,
+        [this](std::size_t entry, std::uint64_t offset, std::size_t size,
+               const fuse::Interrupted& interrupted, std::string& content) {
+            return fetch(entry, offset, size, /*behind=*/false, interrupted, content);
+        }));
+    tree_->set_status([this] { return status(); });
+    content_ = std::make_unique<Content>(
+        request_.repository, state_.origin.stanza, manifest_, limits(),
+        [this](const repo::ManifestFile& file, const std::vector<Piece>& pieces) {
+            const auto entry = entries_.find(&file);
+            return entry != entries_.end() && has_room() && tree_->keep(entry->second, pieces);
+        });
+    auto held = repo::MountHold::take(
+        request_.repository,
+        {state_.origin.stanza, state_.origin.label, request_.path, request_.exec_id});
+    if (held)
+        held_ = *std::move(held);
+    else
+        log_warn("backup " + state_.origin.label +
+                 " may expire while it is restored: " + held.error().text());
+    session_ = CHRONOS_TRY(
+        fuse::Session::mount(*tree_, {request_.path,
+                                      "chronos:repo" + std::to_string(state_.origin.repo_key) +
+                                          ":" + state_.origin.label + ":" + state_.origin.stanza,
+                                      /*for_all_users=*/geteuid() == 0}));
+    return {};
+}
+
+bool Instant::has_room() const {
+    return tree_->free_bytes() > kFreeMin + left_bytes_ / 20;
+}
+
+/// False at the end.
+bool Instant::wait(std::chrono::milliseconds duration) {
+    std::unique_lock lock(mutex_);
+    return !changed_.wait_for(lock, duration, [&] { return ending_; });
+}
+
+void Instant::hydrate_file(std::size_t entry) {
+    const fuse::Interrupted ended = [this] {
+        const std::lock_guard lock(mutex_);
+        return ending_;
+    };
+    const auto from_backup = [&](std::uint64_t offset, std::size_t size,
+                                 const fuse::Interrupted& interrupted, std::string& content) {
+        return fetch(entry, offset, size, /*behind=*/true, interrupted, content);
+    };
+    for (bool all = false; !all && !ended();) {
+        const auto file = tree_->file_of(entry);
+        if (file == nullptr) return;  // the server has removed it
+        if (!has_room()) {
+            if (!full_.exchange(true))
+                log_warn("'" + request_.path +
+                         "' is not completed while its disk has so little room");
+            if (!wait(kTryAgain)) return;
+            continue;
+        }
+        full_ = false;
+        if (file->complete_some(from_backup, ended, all) != 0 && !wait(kTryAgain)) return;
+        if (all) file->rest();
+    }
+}
+
+void Instant::hydrate() {
+    for (std::size_t at = next_++; at < order_.size(); at = next_++) hydrate_file(order_[at]);
+    const std::lock_guard lock(mutex_);
+    --hydrating_;
+    changed_.notify_all();
+}
+
+/// What has come is not fetched again if this process or the machine dies.
+void Instant::note() {
+    for (;;) {
+        {
+            std::unique_lock lock(mutex_);
+            changed_.wait_for(lock, kNoteEvery, [&] { return ending_ || hydrating_ == 0; });
+            if (ending_) return;
+        }
+        if (hydrating_ == 0) return finish();
+        if (const auto noted = tree_->note_all(); !noted) log_warn(noted.error().text());
+    }
+}
+
+void Instant::finish() {
+    for (;;) {
+        const auto published = tree_->publish();
+        if (!published) log_warn(published.error().text());
+        if (published && *published) break;
+        if (!wait(kTryAgain)) return;
+    }
+    log_info("'" + request_.path + "' is whole; it is served until no server runs there");
+    while (wait(kUnmountEvery)) {
+        if (tree_->in_use()) continue;
+        // Who has its working directory there keeps it.
+        if (unmount(request_.path)) return remove_state();
+    }
+}
+
+void Instant::remove_state() const {
+    std::error_code failed;
+    std::filesystem::remove_all(state_path(request_.path), failed);
+    if (failed) log_warn("remove '" + state_path(request_.path) + "': " + failed.message());
+    log_info("'" + request_.path + "' is a whole data directory");
+}
+
+std::string Instant::status() const {
+    const ContentFigures figures = content_->figures();
+    const passwd* const user = getpwuid(geteuid());
+    std::string text;
+    const auto add = [&](std::string_view key, const std::string& value) {
+        text += std::string(key) + " " + value + "\n";
+    };
+    add("pid", std::to_string(getpid()));
+    add("user", user == nullptr ? std::to_string(geteuid()) : user->pw_name);
+    add("since", std::to_string(since_));
+    add("fetches", std::to_string(figures.fetches));
+    add("fetched-bytes", std::to_string(figures.fetched_bytes));
+    add("cached-bytes", std::to_string(figures.cached_bytes));
+    add("spooled-bytes", std::to_string(figures.spooled_bytes));
+    add("failures", std::to_string(figures.failures));
+    add("left-bytes", std::to_string(left_bytes_));
+    add("missing-bytes", std::to_string(tree_->missing_bytes()));
+    add("whole", tree_->is_published() ? "1" : "0");
+    if (!figures.last_failure.empty()) add("last-failure", printable(figures.last_failure, 1000));
+    return text;
+}
+
+void Instant::end() {
+    {
+        const std::lock_guard lock(mutex_);
+        ending_ = true;
+    }
+    changed_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+}
+
+Result<> Instant::serve(const Cancellation& cancel) {
+    const unsigned workers = std::max(1U, limits().workers);
+    // One is left for who waits.
+    hydrating_ = std::max(1U, workers - 1);
+    for (unsigned i = hydrating_; i > 0; --i) threads_.emplace_back([this] { hydrate(); });
+    threads_.emplace_back([this] { note(); });
+    const std::string line = "backup " + state_.origin.label + " of repo" +
+                             std::to_string(state_.origin.repo_key) + " is served in '" +
+                             request_.path + "': " + format_size(tree_->missing_bytes()) + " of " +
+                             format_size(left_bytes_) + " are to come";
+    log_info(line);
+    if (request_.ready) CHRONOS_TRY(request_.ready(line));
+    const auto served = session_->serve(cancel);
+    end();
+    if (!tree_->is_published())
+        if (const auto noted = tree_->note_all(); !noted) log_warn(noted.error().text());
+    return served;
+}
+
+}  // namespace
+
+Result<> free_dead_mount(const std::string& path) {
+    for (Mount& mount : CHRONOS_TRY(mounts_unasked())) {
+        if (mount.path != without_looking(path)) continue;
+        look_at(mount);
+        if (mount.state != Mount::State::dead)
+            return Error(ErrorKind::path_not_empty, "'" + path + "' is served already")
+                .with_hint("The command \"chronos mounts\" tells how far it is.");
+        CHRONOS_TRY(unmount(mount.path));
+    }
+    return {};
+}
+
+Result<> serve_instant(const InstantRequest& request, const Cancellation& cancel) {
+    raise_open_files_limit();
+    CHRONOS_TRY(free_dead_mount(request.path));
+    const std::string path = std::filesystem::canonical(request.path).string();
+    os::FileDescriptor root(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!root.valid()) return system_error(ErrorKind::path_open, "open '" + path + "'", errno);
+    State state = CHRONOS_TRY(read_state(path));
+    const auto info = CHRONOS_TRY(repo::load_backup_info(request.repository, state.origin.stanza));
+    repo::Manifest manifest =
+        CHRONOS_TRY_DOING(repo::load_manifest(request.repository, state.origin.stanza,
+                                              state.origin.label, info.cipher_pass),
+                          "serve '" + path + "'");
+    CHRONOS_TRY_DOING(repo::validate_manifest(manifest), "serve '" + path + "'");
+    InstantRequest there = request;
+    there.path = path;
+    Instant instant(there, std::move(state), std::move(manifest));
+    CHRONOS_TRY(instant.open(std::move(root)));
+    return instant.serve(cancel);
+}
+
+}  // namespace chronos::ops::mount

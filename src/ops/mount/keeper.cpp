@@ -1,0 +1,177 @@
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <thread>
+#include <utility>
+
+#include "chronos/base/clock.h"
+#include "chronos/base/log.h"
+#include "chronos/base/text.h"
+#include "chronos/ops/mount/instant.h"
+#include "chronos/os/file.h"
+#include "chronos/os/process.h"
+#include "ops/mount/mount_info.h"
+
+namespace chronos::ops::mount {
+namespace {
+
+constexpr std::chrono::milliseconds kKeepLook(200);
+constexpr std::chrono::seconds kUntilServed(120);
+constexpr std::chrono::seconds kUntilEnded(10);
+constexpr std::chrono::seconds kServerGrace(5);
+constexpr std::chrono::seconds kPauseMin(1), kPauseMax(30);
+constexpr std::size_t kSaidMax = 65536;
+
+/// What the process says that serves the directory.
+class Said {
+public:
+    /// Takes what is there, without waiting.
+    void read_from(int output) {
+        char text[4096];
+        for (;;) {
+            const ssize_t count = ::read(output, text, sizeof text);
+            if (count < 0 && errno == EINTR) continue;
+            if (count <= 0) return;
+            // Nobody reads more; what comes is taken, so that it never waits for somebody to do so.
+            if (said_.size() < kSaidMax) said_.append(text, static_cast<std::size_t>(count));
+        }
+    }
+    bool has_line() const { return said_.find('\n') != std::string::npos; }
+    std::string line() const { return said_.substr(0, said_.find('\n')); }
+    std::string all() const { return std::string(trim(said_)); }
+
+private:
+    std::string said_;
+};
+
+/// What is mounted there by a process that is gone, also while somebody still uses it.
+void let_go(const std::string& path) {
+    if (unmount(path)) return;
+    if (::geteuid() == 0) {
+        ::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
+        return;
+    }
+    const auto done = os::run(
+        {.arguments = {"fusermount3", "-u", "-z", path}, .output = os::Output::captured_both},
+        {.timeout = kUntilEnded, .output_max_bytes = 4096}, [](std::string_view) {});
+    if (!done) log_warn(done.error().text());
+}
+
+/// When a process was started; 0 if there is none.
+std::int64_t start_of(pid_t pid) {
+    const std::string stat = os::read_or_empty("/proc/" + std::to_string(pid) + "/stat", 4096);
+    const std::string system = os::read_or_empty("/proc/stat", std::size_t{1} << 20);
+    // The 22nd word, of which the second is in brackets and may have blanks.
+    const std::size_t bracket = stat.rfind(") ");
+    const std::size_t boot = system.find("btime ");
+    if (bracket == std::string::npos || boot == std::string::npos) return 0;
+    const auto words = split(std::string_view(stat).substr(bracket + 2), ' ');
+    const std::string_view since = std::string_view(system).substr(boot + 6);
+    const auto booted = parse_uint(since.substr(0, since.find('\n')));
+    const auto ticks = words.size() > 19 ? parse_uint(words[19]) : std::nullopt;
+    if (!booted || !ticks) return 0;
+    return static_cast<std::int64_t>(*booted +
+                                     *ticks / static_cast<std::uint64_t>(sysconf(_SC_CLK_TCK)));
+}
+
+/// Of the directory as it is, so that it is to be unmounted; 0 if there is none.
+pid_t server_of(const std::string& path) {
+    // Its number, the directory as it calls it, when it was started.
+    const std::string file = os::read_or_empty(path + "/postmaster.pid", 4096);
+    const auto lines = split(file, '\n');
+    const auto pid = lines.size() > 2 ? parse_uint(lines[0]) : std::nullopt;
+    const auto begin = lines.size() > 2 ? parse_uint(lines[2]) : std::nullopt;
+    if (!pid || *pid <= 1 || !begin) return 0;
+    // A process that has got the number since was started at another time.
+    constexpr std::int64_t kApart_s = 5;
+    const std::int64_t started = start_of(static_cast<pid_t>(*pid));
+    const auto noted = static_cast<std::int64_t>(*begin);
+    if (started == 0 || std::abs(started - noted) > kApart_s) return 0;
+    const std::string name = os::read_or_empty("/proc/" + std::to_string(*pid) + "/comm", 64);
+    return name.starts_with("postgres") || name.starts_with("postmaster") ? static_cast<pid_t>(*pid)
+                                                                          : 0;
+}
+
+bool is_gone(pid_t pid) {
+    const std::string stat = os::read_or_empty("/proc/" + std::to_string(pid) + "/stat", 4096);
+    return stat.empty() || stat.substr(stat.rfind(')') + 1).starts_with(" Z");
+}
+
+/// Commits of a server whose directory does not answer any more are those that are in its WAL: it
+/// cannot go on, and some of them do not notice, and keep the next one from starting.
+void end_server(const std::string& path) {
+    const pid_t pid = server_of(path);
+    if (pid == 0) return;
+    log_warn("the server in '" + path + "' (process " + std::to_string(pid) +
+             ") is ended: start it again");
+    ::kill(pid, SIGQUIT);
+    for (const Deadline deadline(kServerGrace); !deadline.passed() && !is_gone(pid);)
+        std::this_thread::sleep_for(kKeepLook);
+    if (!is_gone(pid)) ::kill(pid, SIGKILL);
+}
+
+/// Waits for the end of it: the status, as waitpid() has it.
+Result<int> watch(os::Child& child, Said& said, const Cancellation& cancel) {
+    for (;;) {
+        if (const auto status = child.ended_within(kKeepLook)) return *status;
+        said.read_from(child.output());
+        if (!cancel.requested()) continue;
+        child.signal(SIGTERM);
+        if (const auto status = child.ended_within(kUntilEnded)) return *status;
+        child.kill();
+        return Error(ErrorKind::cancelled, "the process that serves did not end");
+    }
+}
+
+Result<> wait_until_served(os::Child& child, Said& said, const Cancellation& cancel) {
+    for (const Deadline deadline(kUntilServed);;) {
+        const auto status = child.ended_within(kKeepLook);
+        said.read_from(child.output());
+        if (status) return Error(ErrorKind::execute, said.all());
+        if (said.has_line()) return {};
+        CHRONOS_TRY(cancel.check());
+        if (deadline.passed())
+            return Error(ErrorKind::execute,
+                         "it is not served after " + std::to_string(kUntilServed.count()) + " s");
+    }
+}
+
+}  // namespace
+
+Result<> keep_instant(const KeepRequest& request, const Cancellation& cancel) {
+    bool was_ready = false;
+    std::chrono::seconds pause = kPauseMin;
+    for (;;) {
+        os::Child child = CHRONOS_TRY(
+            os::Child::start({.arguments = request.command, .output = os::Output::captured_both}));
+        Said said;
+        const auto served = wait_until_served(child, said, cancel);
+        if (!served && !was_ready) return served;
+        if (served) {
+            if (!was_ready) CHRONOS_TRY(request.ready(said.line()));
+            was_ready = true;
+            pause = kPauseMin;
+            const int status = CHRONOS_TRY(watch(child, said, cancel));
+            if (status == 0 || cancel.requested()) return {};
+            log_warn("the process that serves '" + request.path +
+                     "' has ended: " + os::describe_status(status));
+        } else {
+            log_warn("'" + request.path + "' cannot be served: " + served.error().text());
+        }
+        let_go(request.path);
+        end_server(request.path);
+        for (const Deadline deadline(pause); !deadline.passed();) {
+            CHRONOS_TRY(cancel.check());
+            std::this_thread::sleep_for(kKeepLook);
+        }
+        pause = std::min(kPauseMax, pause * 2);
+    }
+}
+
+}  // namespace chronos::ops::mount
