@@ -122,6 +122,8 @@ public:
                 meter_.add_bytes(item.file->size);
             else if (!has_content(item))
                 CHRONOS_TRY(make_empty(item));
+            else if (is_left(item))
+                CHRONOS_TRY(leave(item));
             else if (unit.bundle_run && may_run(item))
                 wanted.push_back(&item);
             else if (item.file->block_incremental())
@@ -207,6 +209,20 @@ private:
         CHRONOS_TRY(TargetFile::replace_with_zeros(wanted_of(item), watch_));
         meter_.add_bytes(item.file->size);
         log_done(item, item.zeroed ? "restore zeroed file" : "restore file");
+        return {};
+    }
+
+    bool is_left(const CopyItem& item) const {
+        const LeftInBackup* const left = request_.request->left_in_backup;
+        return left != nullptr && !item.behind_link && left->leaves(*item.file);
+    }
+
+    /// All a hole, until somebody needs it.
+    Result<> leave(const CopyItem& item) const {
+        CHRONOS_TRY(TargetFile::replace_with_zeros(wanted_of(item), watch_));
+        CHRONOS_TRY(request_.request->left_in_backup->made(*item.file, item.path));
+        meter_.add_bytes(item.file->size);
+        log_done(item, "leave file in the backup");
         return {};
     }
 

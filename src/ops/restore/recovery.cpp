@@ -96,9 +96,11 @@ void set_target(const RestoreRequest& request, const RestorePlan& plan, bool old
     const std::string timeline = timeline_value(request, plan, old_version);
     if (!timeline.empty() && !(old_version && timeline == "current"))
         settings.set("recovery_target_timeline", conf_value(timeline));
-    // The server would otherwise run into missing WAL in front of which the target lies.
-    if (plan.no_reading_ahead && major_of(plan.manifest.pg_version) >= 15 &&
-        has_recovery_target(plan.type))
+    // The server would otherwise run into missing WAL in front of which the target lies; or ask for
+    // pages that the next full-page image makes, each of which would be fetched from the backup.
+    const bool no_reading_ahead = (plan.no_reading_ahead && has_recovery_target(plan.type)) ||
+                                  request.left_in_backup != nullptr;
+    if (no_reading_ahead && major_of(plan.manifest.pg_version) >= 15)
         settings.set("recovery_prefetch", "off");
 }
 

@@ -70,14 +70,18 @@ Result<> invalidate_control_file(const RestorePlan& plan, const Ownership& owner
         content);
 }
 
-Result<> publish_control_file(const RestorePlan& plan) {
+Result<> publish_control_file(const RestoreRequest& request, const RestorePlan& plan) {
     if (plan.manifest.find_file(kControlFile) == nullptr) return {};
     log_info(
         "restore global/pg_control (performed last to ensure aborted restores cannot be "
         "started)");
     const std::string path = path_of(plan.manifest, kControlFile);
     CHRONOS_TRY(refuse_running(data_directory(plan.manifest)));
-    return os::publish(path + kControlTemporarySuffix, path);
+    const std::string published =
+        request.left_in_backup == nullptr
+            ? path
+            : os::parent_directory(path) + "/" + request.left_in_backup->control_name();
+    return os::publish(path + kControlTemporarySuffix, published);
 }
 
 std::vector<std::string> roots_of(const RestorePlan& plan) {
@@ -228,6 +232,8 @@ Result<RestoreResult> run_restore(const RestoreRequest& request, RestorePlan pla
     CHRONOS_TRY(write_recovery_files(request, plan, ownership, copy.sync_files));
     CHRONOS_TRY(check_settings(request, plan));
     CHRONOS_TRY(invalidate_control_file(plan, ownership));
+    if (request.left_in_backup != nullptr)
+        CHRONOS_TRY(request.left_in_backup->all_made(data_directory(plan.manifest)));
     CHRONOS_TRY(cancel.check());
     if (unlink(marker_path(plan).c_str()) != 0)
         return system_error(ErrorKind::file_remove, "unable to remove '" + marker_path(plan) + "'",
@@ -236,7 +242,7 @@ Result<RestoreResult> run_restore(const RestoreRequest& request, RestorePlan pla
         progress(
             {"sync", copied.size_bytes, copied.size_bytes, copied.file_count, copied.file_count});
     if (request.durable) CHRONOS_TRY(covered ? file_systems.sync() : sync_names(plan));
-    CHRONOS_TRY(publish_control_file(plan));
+    CHRONOS_TRY(publish_control_file(request, plan));
     note_restore(request, plan);
     log_info("restore size = " + format_size(copied.size_bytes) +
              ", file total = " + std::to_string(copied.file_count));

@@ -29,6 +29,22 @@ std::string_view recovery_type_name(RecoveryType type);
 std::optional<RecoveryType> parse_recovery_type(std::string_view name);
 std::optional<TargetAction> parse_target_action(std::string_view name);
 
+/// Files that a restore leaves in the backup for now, and who serves them from there as soon as the
+/// restore is done. Any thread.
+class LeftInBackup {
+public:
+    virtual ~LeftInBackup() = default;
+
+    virtual bool leaves(const repo::ManifestFile& file) const = 0;
+    /// The file is at `path`, of its size and with its attributes, and all a hole.
+    virtual Result<> made(const repo::ManifestFile& file, const std::string& path) = 0;
+    /// All of them are. What is written here becomes durable with the rest.
+    virtual Result<> all_made(const std::string& pg_path) = 0;
+    /// How global/pg_control is called at the end of the restore: as long as the directory is not
+    /// whole no server may start on it.
+    virtual std::string control_name() const = 0;
+};
+
 struct RestoreRequest {
     /// In the order in which they are asked; all that archive-get would use.
     std::vector<repo::Repository> repositories;
@@ -67,6 +83,9 @@ struct RestoreRequest {
     bool link_all = false;
     std::vector<std::string> db_include;  ///< by name or oid
     std::vector<std::string> db_exclude;
+
+    /// Not together with delta or force: what is there says nothing of what is to come.
+    LeftInBackup* left_in_backup = nullptr;
 
     Given<unsigned> process_max;
     std::string spool_path;
