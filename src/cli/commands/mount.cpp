@@ -1,5 +1,8 @@
 #include "chronos/ops/mount/mount.h"
 
+#include <algorithm>
+#include <array>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -10,10 +13,13 @@
 #include "chronos/requests/fetch_settings.h"
 #include "chronos/requests/repositories.h"
 #include "cli/commands/commands.h"
+#include "cli/commands/instant_mount.h"
 
 namespace chronos::cli {
 namespace {
 
+using namespace std::string_literals;
+using ops::mount::InstantRequest;
 using ops::mount::Mount;
 using ops::mount::MountRequest;
 
@@ -34,6 +40,38 @@ Result<MountRequest> mount_request(const config::Config& config) {
     request.exec_id = config.get_string("exec-id");
     request.fetch = requests::fetch_settings(config);
     return request;
+}
+
+/// Serves a directory that is not whole, in the foreground.
+Result<int> serve_again(requests::Context& context, const std::string& path) {
+    CHRONOS_TRY(ops::mount::free_dead_mount(path));
+    const ops::mount::InstantOrigin origin = CHRONOS_TRY(ops::mount::instant_origin(path));
+    InstantRequest request = instant_mount(context);
+    request.path = path;
+    for (repo::Repository& repository : CHRONOS_TRY(requests::open_repositories(context.config)))
+        if (repository.key == origin.repo_key) request.repository = std::move(repository);
+    if (request.repository.storage == nullptr)
+        return Error(ErrorKind::option_required, "what '" + path + "' is missing lies in repo" +
+                                                     std::to_string(origin.repo_key) +
+                                                     ", which is not configured");
+    request.ready = [](const std::string& line) { return present::print_text(line + "\n"); };
+    CHRONOS_TRY(ops::mount::serve_instant(request, context.cancel));
+    return 0;
+}
+
+/// The same by a process that is kept, behind this command.
+Result<int> remount(requests::Context& context, const std::string& path) {
+    // Before there is a second thread.
+    os::Background background = CHRONOS_TRY(os::Background::start());
+    CHRONOS_TRY(ops::mount::free_dead_mount(path));
+    ops::mount::KeepRequest kept = instant_keeping(context, path);
+    kept.ready = [&](const std::string& line) -> Result<> {
+        CHRONOS_TRY(present::print_text(line + "\n"));
+        background.ready();
+        return {};
+    };
+    CHRONOS_TRY(ops::mount::keep_instant(kept, context.cancel));
+    return 0;
 }
 
 std::uint64_t number(const Mount& mount, const std::string& key) {
@@ -67,6 +105,12 @@ std::string line_of(const Mount& mount) {
     line += "  process " + std::to_string(number(mount, "pid")) + "  since " +
             format_local_time(static_cast<UnixTime>(number(mount, "since"))) + "  fetched " +
             format_size(number(mount, "fetched-bytes"));
+    if (const std::uint64_t left = number(mount, "left-bytes"); left > 0) {
+        const std::uint64_t missing = number(mount, "missing-bytes");
+        line += "  " + std::to_string((left - std::min(left, missing)) * 100 / left) + "% here, " +
+                format_size(missing) + " to come";
+    }
+    if (number(mount, "whole") > 0) line += "  whole: ends when no server runs there";
     if (const std::uint64_t failures = number(mount, "failures"); failures > 0)
         line += "  " + std::to_string(failures) + " failures";
     return line + "\n";
@@ -74,12 +118,46 @@ std::string line_of(const Mount& mount) {
 
 }  // namespace
 
+InstantRequest instant_mount(const requests::Context& context) {
+    const config::Config& config = context.config;
+    InstantRequest request;
+    request.exec_id = config.get_string("exec-id");
+    request.cache_bytes = config.get_size("mount-cache-size");
+    request.spool_bytes = config.get_size("mount-spool-size");
+    const char* const scratch = std::getenv("TMPDIR");
+    request.spool_path = scratch == nullptr || *scratch == '\0' ? "/var/tmp" : scratch;
+    request.process_max = static_cast<unsigned>(config.get_int("process-max"));
+    request.io_timeout = config.get_time("io-timeout");
+    return request;
+}
+
+ops::mount::KeepRequest instant_keeping(const requests::Context& context, const std::string& path) {
+    ops::mount::KeepRequest kept;
+    kept.path = path;
+    kept.command = {context.program};
+    const auto has_name = [](const std::string& option, std::string_view name) {
+        return option == "--" + std::string(name) ||
+               option.starts_with("--" + std::string(name) + "=");
+    };
+    for (const std::string& option : context.config.command_line_options("mount"))
+        if (std::ranges::none_of(
+                std::array{"background", "remount", "set", "log-level-console", "log-level-stderr"},
+                [&](const char* name) { return has_name(option, name); }))
+            kept.command.push_back(option);
+    for (const std::string& option :
+         {"--log-level-console=off"s, "--log-level-stderr=error"s, "--remount=" + path, "mount"s})
+        kept.command.push_back(option);
+    return kept;
+}
+
 Result<int> run_mount(requests::Context& context) {
     const config::Config& config = context.config;
     if (const std::string finished = config.get_string("finish"); !finished.empty()) {
         CHRONOS_TRY(ops::mount::finish_mount(finished));
         return 0;
     }
+    if (const std::string path = config.get_string("remount"); !path.empty())
+        return config.get_bool("background") ? remount(context, path) : serve_again(context, path);
     // Before there is a second thread.
     std::optional<os::Background> background;
     if (config.get_bool("background")) background = CHRONOS_TRY(os::Background::start());

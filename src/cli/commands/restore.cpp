@@ -1,14 +1,19 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "chronos/flows/instant.h"
 #include "chronos/ops/restore/restore.h"
+#include "chronos/os/process.h"
 #include "chronos/present/log_output.h"
 #include "chronos/present/print.h"
 #include "chronos/present/restore_plan_output.h"
 #include "chronos/requests/restore_request.h"
 #include "cli/commands/commands.h"
+#include "cli/commands/instant_mount.h"
 
 namespace chronos::cli {
 namespace {
@@ -24,9 +29,40 @@ Result<> tell_what_is_next(const config::Config& config, const std::string& text
     return present::print_text(text);
 }
 
+/// Returns in a process of its own, when the directory is whole.
+Result<int> run_instant(requests::Context& context, os::Background background,
+                        const ops::restore::RestoreRequest& request,
+                        ops::restore::RestorePlan plan) {
+    const ops::restore::RestoreResult done = CHRONOS_TRY(
+        flows::run_instant_restore(request, std::move(plan), context.cancel, context.progress));
+    ops::mount::KeepRequest kept = instant_keeping(context, request.pg_path);
+    kept.ready = [&](const std::string&) -> Result<> {
+        CHRONOS_TRY(tell_what_is_next(context.config, done.next));
+        background.ready();
+        return {};
+    };
+    CHRONOS_TRY(ops::mount::keep_instant(kept, context.cancel));
+    return 0;
+}
+
+Result<> check_instant_options(const config::Config& config) {
+    if (config.get_bool("delta") || config.get_bool("force"))
+        return Error(ErrorKind::option_invalid,
+                     "option 'instant' not valid with option 'delta' or 'force'")
+            .with_hint("What is there would be compared with what is not there yet.");
+    return ops::mount::check_instant();
+}
+
 }  // namespace
 
 Result<int> run_restore(requests::Context& context) {
+    const bool instant = context.config.get_bool("instant") && !context.config.get_bool("plan");
+    // Before there is a second thread.
+    std::optional<os::Background> background;
+    if (instant) {
+        CHRONOS_TRY(check_instant_options(context.config));
+        background = CHRONOS_TRY(os::Background::start());
+    }
     ops::restore::RestoreRequest request = CHRONOS_TRY(requests::restore_request(context));
     request.only_plan = context.config.get_bool("plan");
     const bool json = context.config.get_string("output") == "json";
@@ -40,6 +76,7 @@ Result<int> run_restore(requests::Context& context) {
                          : present::print_text(ops::restore::format_restore_plan(plan)));
         return plan.problems.empty() ? 0 : static_cast<int>(plan.problems.front().error.kind());
     }
+    if (background) return run_instant(context, *std::move(background), request, std::move(plan));
     const ops::restore::RestoreResult done = CHRONOS_TRY(
         ops::restore::run_restore(request, std::move(plan), context.cancel, context.progress));
     CHRONOS_TRY(tell_what_is_next(context.config, done.next));

@@ -47,15 +47,20 @@ inline constexpr std::array kDrillOptions{
            .commands = drill,
            .summary = "shell command that must succeed while the restored server runs",
            .details = "PGHOST, PGPORT, PGUSER and PGDATABASE lead it to that server."},
-    Option{.name = "instant",
-           .type = Type::boolean,
-           .section = Section::command_line,
-           .commands = drill,
-           .default_text = "n",
-           .summary = "restore nothing: the server reads what it needs from the repository",
-           .details =
-               "As a look has it, and with what that needs: see docs/look.md. Proves what is "
-               "read, and says how much that was."},
+    Option{
+        .name = "instant",
+        .type = Type::boolean,
+        .section = Section::command_line,
+        .commands = drill | restore,
+        .default_text = "n",
+        .summary = "restore only what a server begins with: it reads the rest from the repository",
+        .details =
+            "Of a drill: nothing is restored, as a look has it, and with what that needs: see "
+            "docs/look.md. Proves what is read, and says how much that was. Of a restore: "
+            "returns when a server can be started; what that asks for is fetched then, and the "
+            "rest behind it. Until all is there a process of this command serves the data "
+            "directory, and no server starts in it without; then it is a directory as any, as "
+            "soon as no server runs in it."},
     Option{.name = "keep",
            .type = Type::boolean,
            .section = Section::command_line,

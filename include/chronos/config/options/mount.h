@@ -22,14 +22,14 @@ inline constexpr std::array kMountOptions{
            .summary = "unmount this directory, and wait for the process of the mount to end"},
     Option{.name = "mount-cache-size",
            .type = Type::size,
-           .commands = look | recover_table | drill | mount,
+           .commands = look | recover_table | drill | mount | restore,
            .default_text = "256MiB",
            .minimum = 16 * kMiB,
            .maximum = 1 * kTiB,
            .summary = "memory for what a mount has fetched"},
     Option{.name = "mount-spool-size",
            .type = Type::size,
-           .commands = look | recover_table | drill | mount,
+           .commands = look | recover_table | drill | mount | restore,
            .default_text = "8GiB",
            .minimum = 64 * kMiB,
            .maximum = 4 * kPiB,
@@ -37,6 +37,13 @@ inline constexpr std::array kMountOptions{
            .details =
                "They are files without a name in TMPDIR, or else in /var/tmp. A file that is "
                "larger cannot be read."},
+    Option{.name = "remount",
+           .type = Type::path,
+           .section = Section::command_line,
+           .commands = mount,
+           .summary = "serve a directory again that restore --instant has made",
+           .details = "After the process that did, or the machine, was stopped. Returns when a "
+                      "server can be started there."},
 };
 
 }  // namespace chronos::config::options
