@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <pwd.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -11,6 +12,7 @@
 #include <atomic>
 #include <cerrno>
 #include <condition_variable>
+#include <deque>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -120,13 +122,17 @@ Result<std::unique_ptr<LowerFile>> open_table(const std::string& directory, int 
     const std::string path = directory + "/presence";
     os::FileDescriptor file(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | flags, 0600));
     if (!file.valid()) return system_error(ErrorKind::file_open, "open '" + path + "'", errno);
+    // Who serves the directory has it, and nobody else meanwhile, however that process ends.
+    if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0)
+        return Error(ErrorKind::lock_acquire,
+                     "another process serves '" + os::parent_directory(directory) + "'");
     return std::unique_ptr<LowerFile>(new MachineFile(std::move(file), path));
 }
 
 /// In the order in which it is best fetched: bundles from their beginning, then what is large.
-std::vector<std::size_t> hydration_order(const repo::Manifest& manifest,
-                                         const std::vector<std::uint32_t>& numbers) {
-    std::vector<std::size_t> entries(numbers.size());
+std::deque<std::size_t> hydration_order(const repo::Manifest& manifest,
+                                        const std::vector<std::uint32_t>& numbers) {
+    std::deque<std::size_t> entries(numbers.size());
     for (std::size_t i = 0; i < entries.size(); ++i) entries[i] = i;
     std::ranges::stable_sort(entries, [&](std::size_t a, std::size_t b) {
         const repo::ManifestFile& first = manifest.files[numbers[a]];
@@ -232,7 +238,7 @@ private:
     bool has_room() const;
     bool wait(std::chrono::milliseconds duration);
     void hydrate();
-    void hydrate_file(std::size_t entry);
+    bool hydrate_file(std::size_t entry);
     void note();
     void finish();
     void remove_state() const;
@@ -251,12 +257,11 @@ private:
     std::unique_ptr<Content> content_;
     std::unique_ptr<fuse::Session> session_;
 
-    std::vector<std::size_t> order_;
-    std::atomic<std::size_t> next_{0};
     std::atomic<unsigned> hydrating_{0};
     std::atomic<bool> full_{false};
     std::mutex mutex_;
     std::condition_variable changed_;
+    std::deque<std::size_t> queue_;  ///< of entries that are to be completed
     bool ending_ = false;
     std::vector<std::thread> threads_;
 };
@@ -296,7 +301,7 @@ Result<> Instant::open(os::FileDescriptor root) {
         entries_.emplace(&file, entry);
         left_bytes_ += file.size;
     }
-    order_ = hydration_order(manifest_, state_.numbers);
+    queue_ = hydration_order(manifest_, state_.numbers);
     tree_ = CHRONOS_TRY(InstantTree::open(
         std::move(root), request_.path, state_.id, *table_,
         [this](std::size_t entry, std::uint64_t offset, std::size_t size,
@@ -336,7 +341,8 @@ bool Instant::wait(std::chrono::milliseconds duration) {
     return !changed_.wait_for(lock, duration, [&] { return ending_; });
 }
 
-void Instant::hydrate_file(std::size_t entry) {
+/// False if a part could not be had: it is tried again, behind the others.
+bool Instant::hydrate_file(std::size_t entry) {
     const fuse::Interrupted ended = [this] {
         const std::lock_guard lock(mutex_);
         return ending_;
@@ -347,23 +353,32 @@ void Instant::hydrate_file(std::size_t entry) {
     };
     for (bool all = false; !all && !ended();) {
         const auto file = tree_->file_of(entry);
-        if (file == nullptr) return;  // the server has removed it
+        if (file == nullptr) return true;  // the server has removed it
         if (!has_room()) {
             if (!full_.exchange(true))
                 log_warn("'" + request_.path +
                          "' is not completed while its disk has so little room");
-            if (!wait(kTryAgain)) return;
+            if (!wait(kTryAgain)) return true;
             continue;
         }
         full_ = false;
-        if (file->complete_some(from_backup, ended, all) != 0 && !wait(kTryAgain)) return;
+        if (file->complete_some(from_backup, ended, all) != 0) return false;
         if (all) file->rest();
     }
+    return true;
 }
 
 void Instant::hydrate() {
-    for (std::size_t at = next_++; at < order_.size(); at = next_++) hydrate_file(order_[at]);
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    while (!ending_ && !queue_.empty()) {
+        const std::size_t entry = queue_.front();
+        queue_.pop_front();
+        lock.unlock();
+        const bool done = hydrate_file(entry);
+        if (!done) wait(kTryAgain / 10);
+        lock.lock();
+        if (!done) queue_.push_back(entry);
+    }
     --hydrating_;
     changed_.notify_all();
 }

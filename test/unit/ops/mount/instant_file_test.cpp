@@ -445,7 +445,7 @@ private:
 
 TEST(InstantFile, IsAsDurableAsAFileWhateverIsDoneInWhichOrder) {
     const auto failed = [] { return testing::Test::HasFailure(); };
-    for (std::uint64_t round = 0; round < 80 && !failed(); ++round) {
+    for (std::uint64_t round = 0; round < 120 && !failed(); ++round) {
         SCOPED_TRACE("seed " + std::to_string(test_seed()) + ", round " + std::to_string(round));
         DurableModel model(test_seed() + round);
         for (int i = 0; i < 60 && !failed(); ++i) {

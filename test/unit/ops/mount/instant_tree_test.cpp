@@ -387,7 +387,7 @@ private:
 };
 
 TEST(InstantTree, IsADirectoryWhateverIsDoneInWhichOrder) {
-    for (std::uint64_t round = 0; round < 4 && !HasFailure(); ++round) {
+    for (std::uint64_t round = 0; round < 10 && !HasFailure(); ++round) {
         SCOPED_TRACE("seed " + std::to_string(test_seed()) + ", round " + std::to_string(round));
         TreeModel model(test_seed() + round);
         for (int i = 0; i < 40 && !HasFailure(); ++i) model.step();

@@ -1,0 +1,103 @@
+// Which files a restore may leave in the backup, and that the directory says so to whoever serves
+// it, also after the machine was started anew.
+#include "chronos/ops/mount/instant.h"
+
+#include <gmock/gmock.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "chronos/os/file.h"
+#include "ops/mount/instant_tree.h"
+#include "result_matchers.h"
+#include "temporary_directory.h"
+
+namespace chronos::ops::mount {
+namespace {
+
+using testing::ElementsAre;
+
+repo::ManifestFile stored(const std::string& name, std::uint64_t size, std::uint64_t bundle = 0) {
+    repo::ManifestFile file;
+    file.name = name;
+    file.size = size;
+    file.repo_size = size / 3;
+    file.bundle_id = bundle;
+    return file;
+}
+
+repo::Manifest sample() {
+    repo::Manifest manifest;
+    manifest.label = "20261120-081500F";
+    constexpr std::uint64_t kMiB = 1 << 20;
+    manifest.files = {stored("pg_data/PG_VERSION", 3, 1),
+                      stored("pg_data/base/1/1259", 8 * kMiB),
+                      stored("pg_data/base/5/16400", 500 * kMiB),
+                      stored("pg_data/base/5/16401", 8192, 1),
+                      stored("pg_data/base/5/16402", 0),
+                      stored("pg_data/base/5/PG_VERSION", 3, 1),
+                      stored("pg_data/global/pg_control", 8192, 1),
+                      stored("pg_data/pg_wal/000000010000000000000001", 16 * kMiB),
+                      stored("pg_tblspc/16384/PG_15_202209061/5/16403", 100 * kMiB)};
+    return manifest;
+}
+
+std::vector<std::string> left(const repo::Manifest& manifest, const InstantLayout& layout) {
+    std::vector<std::string> names;
+    for (const repo::ManifestFile& file : manifest.files)
+        if (layout.leaves(file)) names.push_back(file.name.str());
+    return names;
+}
+
+TEST(InstantLayout, LeavesLargeRelationsOfTheDataDirectory) {
+    const repo::Manifest manifest = sample();
+    const InstantLayout layout({1, "main", manifest.label}, manifest);
+    EXPECT_THAT(left(manifest, layout), ElementsAre("pg_data/base/1/1259", "pg_data/base/5/16400"));
+    EXPECT_EQ(layout.left_bytes(), std::uint64_t{508} << 20);
+}
+
+TEST(InstantLayout, OfWhatLiesInBundlesSoMuchIsRestoredAtOnce) {
+    repo::Manifest manifest = sample();
+    for (int i = 0; i < 300; ++i)
+        manifest.files.push_back(stored("pg_data/base/5/2" + std::to_string(1000 + i), 1 << 20, 2));
+    const InstantLayout layout({1, "main", manifest.label}, manifest);
+    // A third of each is stored: 64 MiB are that of 192.
+    EXPECT_NEAR(static_cast<double>(left(manifest, layout).size()), 2 + 300 - 192, 2);
+}
+
+TEST(InstantLayout, TheDirectorySaysWhereTheRestIs) {
+    const repo::Manifest manifest = sample();
+    const test::TemporaryDirectory directory;
+    EXPECT_ERROR(ErrorKind::path_missing, instant_origin(directory.path()));
+    const InstantLayout layout({3, "a stanza", manifest.label}, manifest);
+    ASSERT_OK(os::write_whole(directory / "16400", ""));
+    ASSERT_OK(layout.mark(manifest.files[2], directory / "16400"));
+    char value[64] = {};
+    ASSERT_GT(
+        ::getxattr((directory / "16400").c_str(), InstantTree::kAttribute, value, sizeof value - 1),
+        0);
+    EXPECT_THAT(value, testing::MatchesRegex("[0-9]+:1"));
+    ASSERT_OK(layout.note(directory.path()));
+    const auto origin = instant_origin(directory.path());
+    ASSERT_OK(origin);
+    EXPECT_EQ(origin->repo_key, 3U);
+    EXPECT_EQ(origin->stanza, "a stanza");
+    EXPECT_EQ(origin->label, manifest.label);
+    struct stat status = {};
+    ASSERT_EQ(::stat((directory / ".chronos-lazy").c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 07777, 0700U);
+    // One for itself, one for the first file and 34 for the second one's 500 MiB.
+    EXPECT_EQ(std::filesystem::file_size(directory / ".chronos-lazy/presence"), 36U * 512);
+    const std::string path = directory / ".chronos-lazy/backup";
+    const std::string text = *os::read_small(path, 4096);
+    ASSERT_OK(os::write_whole(path, text.substr(0, text.size() - 3)));
+    EXPECT_ERROR(ErrorKind::format, instant_origin(directory.path()));
+    ASSERT_OK(os::write_whole(path, "version 2" + text.substr(9)));
+    EXPECT_ERROR(ErrorKind::format, instant_origin(directory.path()));
+}
+
+}  // namespace
+}  // namespace chronos::ops::mount
