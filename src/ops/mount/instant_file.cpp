@@ -154,34 +154,78 @@ bool InstantFile::keep(const std::vector<Piece>& pieces) {
     return kept;
 }
 
-/// Fetches it without the mutex.
-int InstantFile::take(ByteRange wanted, const Fetch& fetch, const fuse::Interrupted& interrupted,
-                      std::unique_lock<std::mutex>& lock) {
+/// Fetches the beginning of what is wanted, at least, without the mutex.
+int InstantFile::get(ByteRange& wanted, const Fetch& fetch, const fuse::Interrupted& interrupted,
+                     std::unique_lock<std::mutex>& lock, std::string& fetched) {
     wanted.end = std::min(wanted.end, wanted.begin + kTakenAtOnce);
-    std::string fetched;
     lock.unlock();
     const auto size = static_cast<std::size_t>(wanted.end - wanted.begin);
     const int error = fetch(wanted.begin, size, interrupted, fetched);
     lock.lock();
     if (error != 0) return error;
-    if (fetched.size() != size) return EIO;
+    return fetched.size() == size ? 0 : EIO;
+}
+
+/// The same, and puts it down.
+int InstantFile::take(ByteRange wanted, const Fetch& fetch, const fuse::Interrupted& interrupted,
+                      std::unique_lock<std::mutex>& lock) {
+    std::string fetched;
+    if (const int error = get(wanted, fetch, interrupted, lock, fetched); error != 0) return error;
     return put_down(wanted.begin, fetched);
+}
+
+/// The first part of the range that is neither here nor among those that found no room.
+std::optional<ByteRange> InstantFile::first_missing(ByteRange range, const Loose& loose) const {
+    for (std::uint64_t at = range.begin; at < range.end;) {
+        const auto absent = presence_.first_absent({at, range.end});
+        if (!absent) break;
+        at = std::max(at, absent->begin);
+        const auto piece = loose.find(at / Presence::kPage * Presence::kPage);
+        if (piece == loose.end())
+            return ByteRange{at / Presence::kPage * Presence::kPage, absent->end};
+        at = piece->first + piece->second.size();
+    }
+    return std::nullopt;
+}
+
+/// What is here, and what is not from those, which have it.
+int InstantFile::read_all(ByteRange range, const Loose& loose, std::string& content) {
+    if (const int error = usable(); error != 0) return error;
+    const auto size = static_cast<std::size_t>(range.end - range.begin);
+    if (const int error = lower_->read(range.begin, size, content); error != 0) return error;
+    for (std::uint64_t at = range.begin; at < range.end;) {
+        const auto absent = presence_.first_absent({at, range.end});
+        if (!absent) break;
+        at = std::max(at, absent->begin);
+        const auto piece = loose.find(at / Presence::kPage * Presence::kPage);
+        const std::uint64_t end =
+            std::min({absent->end, range.end, piece->first + piece->second.size()});
+        content.replace(at - range.begin, end - at, piece->second, at - piece->first, end - at);
+        at = end;
+    }
+    return 0;
 }
 
 int InstantFile::read(std::uint64_t offset, std::size_t size, const fuse::Interrupted& interrupted,
                       std::string& content) {
     content.clear();
+    Loose loose;
     std::unique_lock lock(mutex_);
     for (;;) {
         if (lost_) return EIO;
         if (offset >= size_bytes_) return 0;
-        const std::uint64_t end = std::min<std::uint64_t>(size_bytes_, offset + size);
-        const auto absent = presence_.first_absent({offset, end});
-        if (!absent) {
-            if (const int error = usable(); error != 0) return error;
-            return lower_->read(offset, static_cast<std::size_t>(end - offset), content);
-        }
-        if (const int error = take(*absent, fetch_, interrupted, lock); error != 0) return error;
+        const ByteRange range{offset, std::min<std::uint64_t>(size_bytes_, offset + size)};
+        auto missing = first_missing(range, loose);
+        if (!missing) return read_all(range, loose, content);
+        std::string fetched;
+        if (const int error = get(*missing, fetch_, interrupted, lock, fetched); error != 0)
+            return error;
+        const int error = put_down(missing->begin, fetched);
+        if (error == 0) continue;
+        // A full disk keeps nobody from reading: next time it is fetched again.
+        if (error != ENOSPC && error != EDQUOT) return error;
+        for (std::size_t at = 0; at < fetched.size(); at += Presence::kPage)
+            loose[missing->begin + at] = fetched.substr(at, Presence::kPage);
     }
 }
 

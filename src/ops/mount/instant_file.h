@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -98,6 +99,11 @@ private:
 
     int usable();
     int put_down(std::uint64_t offset, std::string_view content);
+    using Loose = std::map<std::uint64_t, std::string>;  ///< pages by their places
+    std::optional<ByteRange> first_missing(ByteRange range, const Loose& loose) const;
+    int read_all(ByteRange range, const Loose& loose, std::string& content);
+    int get(ByteRange& wanted, const Fetch& fetch, const fuse::Interrupted& interrupted,
+            std::unique_lock<std::mutex>& lock, std::string& fetched);
     int take(ByteRange wanted, const Fetch& fetch, const fuse::Interrupted& interrupted,
              std::unique_lock<std::mutex>& lock);
     void add(ByteRange range);

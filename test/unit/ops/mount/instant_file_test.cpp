@@ -242,6 +242,21 @@ TEST(InstantFile, AFailedSyncIsAnErrorUntilTheNextStart) {
     EXPECT_EQ(served.all(), served.backup);
 }
 
+TEST(InstantFile, AFullDiskKeepsNobodyFromReading) {
+    Served served(random_bytes(8 * kFilePage + 100));
+    ASSERT_EQ(served.file->write(2 * kFilePage, std::string(kFilePage, 'w'), {}), 0);
+    std::string expected = served.backup;
+    expected.replace(2 * kFilePage, kFilePage, kFilePage, 'w');
+    served.disk.full = true;
+    EXPECT_EQ(served.all(), expected);
+    EXPECT_EQ(served.all(), expected);
+    std::string content;
+    ASSERT_EQ(served.file->read(kFilePage + 5, 2 * kFilePage, {}, content), 0);
+    EXPECT_EQ(content, expected.substr(kFilePage + 5, 2 * kFilePage));
+    EXPECT_EQ(served.file->write(0, std::string(kFilePage, 'x'), {}), ENOSPC);
+    EXPECT_EQ(served.file->read(0, 1, {}, content), EIO);
+}
+
 // The kernel has told the server that it is written: with what was there before nobody goes on.
 TEST(InstantFile, APageThatCannotBeFetchedForAWriteIsAnErrorFromThenOn) {
     Served served(random_bytes(2 * kFilePage));
@@ -372,7 +387,14 @@ private:
         const std::uint64_t offset = place();
         const std::size_t size = number(5 * kFilePage);
         std::string content;
-        ASSERT_EQ(served_.file->read(offset, size, {}, content), 0);
+        // Nothing else is done meanwhile: what is written on a full disk is lost.
+        const unsigned depth = depth_;
+        served_.disk.full = number(5) == 0;
+        if (served_.disk.full) depth_ = 3;
+        const int error = served_.file->read(offset, size, {}, content);
+        served_.disk.full = false;
+        depth_ = depth;
+        ASSERT_EQ(error, 0);
         const std::string& now = expected_.now();
         ASSERT_TRUE(content == (offset < now.size() ? now.substr(offset, size) : ""))
             << "at " << offset << ", " << size << " bytes";

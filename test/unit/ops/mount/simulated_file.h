@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cerrno>
 #include <functional>
 #include <map>
 #include <memory>
@@ -128,6 +129,7 @@ struct SimulatedDisk {
     std::map<std::string, History> files;
     std::function<void()> at_each_step;  ///< also in the middle of what is done to a file
     int error = 0;                       ///< of the next sync
+    bool full = false;                   ///< nothing can be written to the data
 
     /// What is there after a power failure, or after the process has died.
     SimulatedDisk after(bool power_failure, std::mt19937_64& random) const {
@@ -150,6 +152,7 @@ public:
         return 0;
     }
     int write(std::uint64_t offset, std::string_view content) override {
+        if (disk_.full && name_ == "data") return ENOSPC;
         history().write(offset, content);
         return step();
     }
