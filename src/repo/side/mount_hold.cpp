@@ -3,9 +3,12 @@
 #include <chrono>
 #include <condition_variable>
 #include <exception>
+#include <filesystem>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <thread>
+#include <utility>
 
 #include "chronos/base/activity.h"
 #include "chronos/base/log.h"
@@ -21,6 +24,8 @@ constexpr std::chrono::minutes kHoldRenewal(10);
 /// By the wall clock, as nobody who only looks may write to learn the repository's: who is wrong by
 /// more than this keeps a backup too long, or lets one go that is read, which the reader is told.
 constexpr UnixTime kHoldDeadAfter_s = 3600;
+/// The same of what is needed without a process, as while a machine is being repaired.
+constexpr UnixTime kNeededDeadAfter_s = UnixTime{7} * 24 * 3600;
 constexpr std::string_view kMountMark = ".mount-";
 constexpr std::size_t kMountedSizeMax = 65536;
 
@@ -35,8 +40,15 @@ std::string label_in(std::string_view name) {
     return std::string(name.substr(0, mark));
 }
 
-MountedBackup parse_mounted(std::string label, std::string_view text) {
-    MountedBackup mounted{.label = std::move(label), .path = {}, .process = {}};
+struct HeldFor {
+    MountedBackup mounted;
+    std::string needed_while;
+};
+
+HeldFor parse_mounted(std::string label, std::string_view text) {
+    HeldFor held{.mounted = {.label = std::move(label), .path = {}, .process = {}},
+                 .needed_while = {}};
+    MountedBackup& mounted = held.mounted;
     JsonReader reader(trim(text));
     std::string_view key;
     for (reader.begin_object(); reader.next_key(key);) {
@@ -44,8 +56,20 @@ MountedBackup parse_mounted(std::string label, std::string_view text) {
         if (set_process_part(mounted.process, key, value)) continue;
         if (key == "path") mounted.path = value;
         if (key == "look") mounted.for_look = value == "y";
+        if (key == "needed-while") held.needed_while = value;
     }
-    return mounted;
+    return held;
+}
+
+bool is_over(const HeldFor& held, UnixTime renewed) {
+    const std::optional<bool> runs = still_runs(held.mounted.process);
+    if (runs && *runs) return false;
+    const UnixTime age = unix_now() - renewed;
+    if (held.needed_while.empty()) return runs ? true : age > kHoldDeadAfter_s;
+    if (!runs) return age > kNeededDeadAfter_s;
+    // On this machine it can be seen, once what it lies on is mounted after a start.
+    std::error_code failed;
+    return !std::filesystem::exists(held.needed_while, failed) && age > kHoldDeadAfter_s;
 }
 
 /// nullopt if it has ended, or was not renewed.
@@ -57,11 +81,9 @@ Result<std::optional<MountedBackup>> look_at_mount(const Repository& repository,
     if (!text && text.error().kind() == ErrorKind::not_found)
         return std::optional<MountedBackup>();  // has just ended
     // What cannot be read keeps its backup as long as it is renewed.
-    MountedBackup mounted = parse_mounted(label_in(entry.name), text ? *text : "{}");
-    const std::optional<bool> runs = still_runs(mounted.process);
-    if (runs ? !*runs : unix_now() - entry.modified > kHoldDeadAfter_s)
-        return std::optional<MountedBackup>();
-    return std::optional(std::move(mounted));
+    HeldFor held = parse_mounted(label_in(entry.name), text ? *text : "{}");
+    if (is_over(held, entry.modified)) return std::optional<MountedBackup>();
+    return std::optional(std::move(held.mounted));
 }
 
 }  // namespace
@@ -70,6 +92,7 @@ struct MountHold::State {
     Repository repository;
     std::string object;
     std::string text;
+    bool stays = false;
 
     std::mutex mutex;
     std::condition_variable changed;
@@ -100,8 +123,12 @@ MountHold::~MountHold() {
     }
     state_->changed.notify_all();
     if (state_->renewer.joinable()) state_->renewer.join();
-    // What stays is taken for dead.
-    (void)state_->repository.storage->remove(state_->object);
+    // What stays is taken for dead, unless something needs it.
+    if (!state_->stays) (void)state_->repository.storage->remove(state_->object);
+}
+
+void MountHold::release() {
+    state_->stays = false;
 }
 
 Result<std::unique_ptr<MountHold>> MountHold::take(const Repository& repository,
@@ -113,6 +140,8 @@ Result<std::unique_ptr<MountHold>> MountHold::take(const Repository& repository,
     ProcessText text;
     text.add("path", request.path);
     if (request.for_look) text.add("look", "y");
+    if (!request.needed_while.empty()) text.add("needed-while", request.needed_while);
+    state->stays = !request.needed_while.empty();
     state->text = text.finish(ProcessIdentity::of_this_process());
     CHRONOS_TRY(state->write());
     State& held = *state;

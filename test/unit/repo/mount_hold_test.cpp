@@ -86,6 +86,52 @@ TEST_F(HoldOfMount, SaysHowItEnds) {
                 HasSubstr("that of a look, which ends with process " + std::to_string(getpid())));
 }
 
+// A directory that is not whole needs its backup also while the machine is down.
+TEST_F(HoldOfMount, OfWhatIsNeededStaysWithoutItsProcess) {
+    const std::string needed = directory_ / "backup/main/needed";
+    std::ofstream(needed) << "yes";
+    const MountHoldRequest request{.stanza = "main",
+                                   .label = kMountedLabel,
+                                   .path = "/srv/pg",
+                                   .exec_id = "instant-5",
+                                   .needed_while = needed};
+    ASSERT_OK(MountHold::take(repository_, request));
+    EXPECT_TRUE(std::filesystem::exists(path("instant-5")));
+    const auto leave_needed = [&](const ProcessIdentity& process, std::chrono::seconds age) {
+        leave("instant-5", process, age);
+        std::ifstream file(path("instant-5"));
+        std::string line;
+        std::getline(file, line);
+        line.insert(line.size() - 1, R"(,"needed-while":")" + needed + "\"");
+        std::ofstream(path("instant-5")) << line << "\n";
+        std::filesystem::last_write_time(path("instant-5"),
+                                         std::filesystem::file_time_type::clock::now() - age);
+    };
+    ProcessIdentity killed = ProcessIdentity::of_this_process();
+    killed.start_ticks += 1;
+    leave_needed(killed, std::chrono::hours(24 * 30));
+    EXPECT_EQ(mounted().size(), 1u);
+    // Of another machine nobody knows, for a week.
+    ProcessIdentity elsewhere = killed;
+    elsewhere.host = "far";
+    elsewhere.boot_id = "boot";
+    elsewhere.pid_namespace = "pid:[1]";
+    leave_needed(elsewhere, std::chrono::hours(30));
+    EXPECT_EQ(mounted().size(), 1u);
+    leave_needed(elsewhere, std::chrono::hours(24 * 8));
+    EXPECT_TRUE(mounted().empty());
+    leave_needed(killed, std::chrono::hours(2));
+    std::filesystem::remove(needed);
+    EXPECT_TRUE(mounted().empty());
+    // The next one takes it over, and lets it go when that is done.
+    {
+        const auto hold = MountHold::take(repository_, request);
+        ASSERT_OK(hold);
+        (*hold)->release();
+    }
+    EXPECT_FALSE(std::filesystem::exists(path("instant-5")));
+}
+
 TEST_F(HoldOfMount, OfAKilledProcessCountsForNothingOnItsMachineAndForAnHourElsewhere) {
     ProcessIdentity killed = ProcessIdentity::of_this_process();
     killed.start_ticks -= 1;

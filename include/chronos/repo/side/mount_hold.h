@@ -15,18 +15,24 @@ struct MountHoldRequest {
     std::string path;       ///< where it is mounted, for whoever is told
     std::string exec_id;    ///< of the run
     bool for_look = false;  ///< by a look, which nobody else sees and which has no other end
+    /// A file that is there as long as something needs the backup also without this process, as a
+    /// directory that is not whole: then the hold stays until release().
+    std::string needed_while = {};
 };
 
 /// Keeps our expire from the backup while it is mounted, as a hold does: an object
 /// "chronos/<stanza>/hold/<label>.mount-<exec id>", renewed every ten minutes by a thread of its
 /// own and removed at the end. Whoever was killed leaves it behind: from the same machine that is
-/// seen at once, from another one when it has not been renewed for an hour. pgBackRest's expire
+/// seen at once, from another one when it has not been renewed for an hour; where something needs
+/// it until it is whole, a week. pgBackRest's expire
 /// knows nothing of it, and neither does ours before 0.3: then reading fails, and says so.
 class MountHold {
 public:
     static Result<std::unique_ptr<MountHold>> take(const Repository& repository,
                                                    const MountHoldRequest& request);
     ~MountHold();
+    /// Nothing needs the backup any more.
+    void release();
     MountHold(const MountHold&) = delete;
     MountHold& operator=(const MountHold&) = delete;
 
