@@ -13,8 +13,8 @@ public:
     explicit Left(const ops::mount::InstantLayout& layout) : layout_(layout) {}
 
     bool leaves(const repo::ManifestFile& file) const override { return layout_.leaves(file); }
-    Result<> made(const repo::ManifestFile& file, const std::string& path) override {
-        return layout_.mark(file, path);
+    Result<> made(const repo::ManifestFile& file, const std::string& path, bool sync) override {
+        return layout_.mark(file, path, sync);
     }
     Result<> all_made(const std::string& pg_path) override { return layout_.note(pg_path); }
     std::string control_name() const override { return ops::mount::InstantLayout::control_name(); }

@@ -139,6 +139,7 @@ ok(!-e "$data/.chronos-lazy", '... and nothing else is seen');
 my $server = restored_node('served', $data, conf => "fsync = on\n");
 is($server->safe_psql('postgres', $questions[3]), (split /\n/, $expected)[3], 'a small table is there');
 $server->safe_psql('postgres', q{CREATE TABLE made AS SELECT i AS id FROM generate_series(1, 50000) i});
+is(scalar(my @holds = glob "$repo/chronos/main/hold/*"), 1, 'its backup is held');
 my ($status, $out, $err) = $server->psql('postgres', $questions[0], on_error_stop => 0);
 like($err, qr/could not read block \d+ in file "base\S+": Input\/output error/, 'what cannot be had is an error');
 is($server->safe_psql('postgres', 'SELECT count(*) FROM made'), 50000, '... of that alone');
@@ -192,6 +193,10 @@ poll_until(sub { (run_tool('fusermount3', '-u', $data))[0] == 0 }, 'nobody works
 ok(-e "$data/.chronos-lazy" && !-e "$data/global/pg_control", 'below it has no pg_control');
 isnt((native_start($data))[0], 0, 'no server starts in a directory that is not whole');
 
+($status, $out, $err) = chronos($conf, "--set=$incr", 'expire');
+isnt($status, 0, 'nor does its backup expire, although nobody serves it');
+like($out . $err, qr/\Q$data\E/, '... which says for what');
+
 # --- served again --------------------------------------------------------------------------------
 
 sub remount { return chronos($conf, "--remount=$data", '--background', 'mount') }
@@ -210,6 +215,7 @@ poll_until(sub { (listed($data)->{whole} // 0) == 1 }, 'it is whole');
 is($server->safe_psql('postgres', q{SELECT count(*) FROM small}), 1001, 'the server goes on meanwhile');
 $server->stop;
 wait_whole($data);
+is(scalar(glob "$repo/chronos/main/hold/*"), undef, 'nothing holds its backup any more');
 
 # --- without it ----------------------------------------------------------------------------------
 

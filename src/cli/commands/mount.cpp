@@ -121,7 +121,6 @@ std::string line_of(const Mount& mount) {
 InstantRequest instant_mount(const requests::Context& context) {
     const config::Config& config = context.config;
     InstantRequest request;
-    request.exec_id = config.get_string("exec-id");
     request.cache_bytes = config.get_size("mount-cache-size");
     request.spool_bytes = config.get_size("mount-spool-size");
     const char* const scratch = std::getenv("TMPDIR");

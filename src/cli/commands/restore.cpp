@@ -50,6 +50,10 @@ Result<> check_instant_options(const config::Config& config) {
         return Error(ErrorKind::option_invalid,
                      "option 'instant' not valid with option 'delta' or 'force'")
             .with_hint("What is there would be compared with what is not there yet.");
+    if (!config.get_list("db-include").empty() || !config.get_list("db-exclude").empty())
+        return Error(ErrorKind::option_invalid,
+                     "option 'instant' not valid with option 'db-include' or 'db-exclude'")
+            .with_hint("A database that is left out would be fetched in the end.");
     return ops::mount::check_instant();
 }
 

@@ -187,16 +187,21 @@ std::string InstantLayout::control_name() {
     return std::string(InstantTree::kGuard);
 }
 
-Result<> InstantLayout::mark(const repo::ManifestFile& file, const std::string& path) const {
+Result<> InstantLayout::mark(const repo::ManifestFile& file, const std::string& path,
+                             bool sync) const {
     const std::string value = InstantTree::attribute_of(id_, entries_.at(file.name.str()));
-    if (::lsetxattr(path.c_str(), InstantTree::kAttribute, value.data(), value.size(), 0) == 0)
-        return {};
-    const int error = errno;
-    if (error == ENOTSUP)
-        return Error(ErrorKind::feature_not_supported,
-                     "the file system of '" + path + "' has no attributes for users")
-            .with_hint("Restore without --instant.");
-    return system_error(ErrorKind::file_write, "set an attribute of '" + path + "'", error);
+    if (::lsetxattr(path.c_str(), InstantTree::kAttribute, value.data(), value.size(), 0) != 0) {
+        const int error = errno;
+        if (error == ENOTSUP)
+            return Error(ErrorKind::feature_not_supported,
+                         "the file system of '" + path + "' has no attributes for users")
+                .with_hint("Restore without --instant.");
+        return system_error(ErrorKind::file_write, "set an attribute of '" + path + "'", error);
+    }
+    if (!sync) return {};
+    const os::FileDescriptor marked(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (!marked.valid()) return system_error(ErrorKind::file_open, "open '" + path + "'", errno);
+    return os::sync_file(marked.get(), path);
 }
 
 Result<> InstantLayout::note(const std::string& pg_path) const {
@@ -233,6 +238,7 @@ public:
 
 private:
     ContentLimits limits() const;
+    Result<InstantTree::Before> note_start() const;
     int fetch(std::size_t entry, std::uint64_t offset, std::size_t size, bool behind,
               const fuse::Interrupted& interrupted, std::string& content);
     bool has_room() const;
@@ -285,6 +291,16 @@ int Instant::fetch(std::size_t entry, std::uint64_t offset, std::size_t size, bo
                   : content_->read(file, offset, size, interrupted, content);
 }
 
+/// Whether another process may have served the directory before. That need not be durable: when the
+/// power has failed there is nothing left that is not.
+Result<InstantTree::Before> Instant::note_start() const {
+    const std::string mark = state_path(request_.path) + "/served";
+    if (::access(mark.c_str(), F_OK) == 0) return InstantTree::Before::died;
+    const os::FileDescriptor file(::open(mark.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    if (!file.valid()) return system_error(ErrorKind::file_open, "make '" + mark + "'", errno);
+    return InstantTree::Before::synced;
+}
+
 Result<> Instant::open(os::FileDescriptor root) {
     for (const std::uint32_t number : state_.numbers)
         if (number >= manifest_.files.size())
@@ -302,12 +318,14 @@ Result<> Instant::open(os::FileDescriptor root) {
         left_bytes_ += file.size;
     }
     queue_ = hydration_order(manifest_, state_.numbers);
+    const InstantTree::Before before = CHRONOS_TRY(note_start());
     tree_ = CHRONOS_TRY(InstantTree::open(
         std::move(root), request_.path, state_.id, *table_,
         [this](std::size_t entry, std::uint64_t offset, std::size_t size,
                const fuse::Interrupted& interrupted, std::string& content) {
             return fetch(entry, offset, size, /*behind=*/false, interrupted, content);
-        }));
+        },
+        before));
     tree_->set_status([this] { return status(); });
     content_ = std::make_unique<Content>(
         request_.repository, state_.origin.stanza, manifest_, limits(),
@@ -315,9 +333,13 @@ Result<> Instant::open(os::FileDescriptor root) {
             const auto entry = entries_.find(&file);
             return entry != entries_.end() && has_room() && tree_->keep(entry->second, pieces);
         });
-    auto held = repo::MountHold::take(
-        request_.repository,
-        {state_.origin.stanza, state_.origin.label, request_.path, request_.exec_id});
+    // The same for each process that serves it: the backup is needed until the directory is whole.
+    auto held = repo::MountHold::take(request_.repository,
+                                      {.stanza = state_.origin.stanza,
+                                       .label = state_.origin.label,
+                                       .path = request_.path,
+                                       .exec_id = "instant-" + std::to_string(state_.id),
+                                       .needed_while = state_path(request_.path) + "/backup"});
     if (held)
         held_ = *std::move(held);
     else
@@ -403,6 +425,7 @@ void Instant::finish() {
         if (published && *published) break;
         if (!wait(kTryAgain)) return;
     }
+    if (held_ != nullptr) held_->release();
     log_info("'" + request_.path + "' is whole; it is served until no server runs there");
     while (wait(kUnmountEvery)) {
         if (tree_->in_use()) continue;

@@ -214,19 +214,25 @@ std::string InstantTree::attribute_of(std::uint64_t id, std::size_t entry) {
 
 Result<std::unique_ptr<InstantTree>> InstantTree::open(os::FileDescriptor root, std::string path,
                                                        std::uint64_t id, PresenceTable& table,
-                                                       FetchOf fetch) {
+                                                       FetchOf fetch, Before before) {
     std::unique_ptr<InstantTree> tree(
         new InstantTree(std::move(root), std::move(path), id, table, std::move(fetch)));
     CHRONOS_TRY(Scan(*tree).run(*tree->nodes_.at(fuse::kRoot), ""));
     tree->published_ = tree->guarded_.expired();
     // What a process that has died has written may be nowhere but in memory, and who replays the
     // WAL finds it done.
-    CHRONOS_TRY(tree->sync_below());
-    for (std::size_t entry = 0; entry < tree->of_entry_.size(); ++entry)
+    if (before == Before::died) CHRONOS_TRY(tree->sync_below());
+    for (std::size_t entry = 0; entry < tree->of_entry_.size(); ++entry) {
+        // Nobody can have removed one yet.
+        if (before == Before::synced && tree->of_entry_[entry].expired())
+            return Error(ErrorKind::format,
+                         "'" + tree->root_path_ + "' has lost what its files are known by")
+                .with_hint("Restore the backup again.");
         if (const auto file = tree->of_entry_[entry].lock()) {
             CHRONOS_TRY_DOING(file->resume(), "resume '" + tree->root_path_ + "'");
             file->rest();
         }
+    }
     return tree;
 }
 

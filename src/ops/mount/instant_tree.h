@@ -47,13 +47,16 @@ public:
     /// The attribute of the file that has the entry.
     static std::string attribute_of(std::uint64_t id, std::size_t entry);
 
-    /// Looks at the whole directory, which nobody changes any more but this, and makes durable what
-    /// is there before it answers anything. `root` was opened before anything is mounted on it;
-    /// `path` is for messages. The table outlives it. Kinds: those of InstantFile::resume(),
-    /// path_open, file_sync, path_sync.
+    /// Who has worked in the directory before: somebody who has synced it, or perhaps one that
+    /// died.
+    enum class Before { synced, died };
+    /// Looks at the whole directory, which nobody changes any more but this; what one that died has
+    /// left there is made durable before anything is answered. `root` was opened before anything is
+    /// mounted on it; `path` is for messages. The table outlives it. Kinds: those of
+    /// InstantFile::resume(), path_open, file_sync, path_sync.
     static Result<std::unique_ptr<InstantTree>> open(os::FileDescriptor root, std::string path,
                                                      std::uint64_t id, PresenceTable& table,
-                                                     FetchOf fetch);
+                                                     FetchOf fetch, Before before);
     static constexpr fuse::NodeId kStatusNode = UINT64_MAX - 1;
     ~InstantTree() override;
 

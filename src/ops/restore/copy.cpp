@@ -220,7 +220,8 @@ private:
     /// All a hole, until somebody needs it.
     Result<> leave(const CopyItem& item) const {
         CHRONOS_TRY(TargetFile::replace_with_zeros(wanted_of(item), watch_));
-        CHRONOS_TRY(request_.request->left_in_backup->made(*item.file, item.path));
+        CHRONOS_TRY(
+            request_.request->left_in_backup->made(*item.file, item.path, request_.sync_files));
         meter_.add_bytes(item.file->size);
         log_done(item, "leave file in the backup");
         return {};

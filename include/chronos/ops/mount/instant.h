@@ -31,9 +31,10 @@ public:
 
     /// Relations that are neither small nor asked for by every start. Any thread, as of the next.
     bool leaves(const repo::ManifestFile& file) const;
-    /// The file at `path` is one of them from here on. Kind feature_not_supported where files
-    /// cannot have attributes; file_write.
-    Result<> mark(const repo::ManifestFile& file, const std::string& path) const;
+    /// The file at `path` is one of them from here on, for good with `sync`: without its mark it
+    /// would be one of zeros. Kinds: feature_not_supported where files cannot have attributes,
+    /// file_open, file_write, file_sync.
+    Result<> mark(const repo::ManifestFile& file, const std::string& path, bool sync) const;
     /// Notes in the data directory what serve_instant() needs: durable when that has been synced.
     Result<> note(const std::string& pg_path) const;
     /// The name of global/pg_control until all is there.
@@ -53,7 +54,6 @@ private:
 struct InstantRequest {
     repo::Repository repository;
     std::string path;  ///< the data directory, absolute
-    std::string exec_id;
     Given<std::uint64_t> cache_bytes;
     Given<std::uint64_t> spool_bytes;
     std::string spool_path;

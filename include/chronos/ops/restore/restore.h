@@ -36,8 +36,9 @@ public:
     virtual ~LeftInBackup() = default;
 
     virtual bool leaves(const repo::ManifestFile& file) const = 0;
-    /// The file is at `path`, of its size and with its attributes, and all a hole.
-    virtual Result<> made(const repo::ManifestFile& file, const std::string& path) = 0;
+    /// The file is at `path`, of its size and with its attributes, and all a hole. With `sync` what
+    /// is done to it is to be durable, else whoever asks makes it so.
+    virtual Result<> made(const repo::ManifestFile& file, const std::string& path, bool sync) = 0;
     /// All of them are. What is written here becomes durable with the rest.
     virtual Result<> all_made(const std::string& pg_path) = 0;
     /// How global/pg_control is called at the end of the restore: as long as the directory is not

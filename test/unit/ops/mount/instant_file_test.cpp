@@ -183,6 +183,20 @@ TEST(InstantFile, WhatIsStoredAndNotSyncedCountsForNothing) {
     EXPECT_TRUE(served.file->settled());
 }
 
+// A server's sync is about what it has written, whoever has stored the bits of that.
+TEST(InstantFile, ASyncCoversWhatSomebodyElseHasStored) {
+    std::mt19937_64 random(test_seed());
+    std::string content = random_bytes(2 * kFilePage);
+    Served served(content);
+    ASSERT_EQ(served.file->write(0, std::string(kFilePage, 'w'), {}), 0);
+    content.replace(0, kFilePage, kFilePage, 'w');
+    const InstantFile::Due due = served.file->due();
+    ASSERT_EQ(SimulatedFile(served.disk, "data").sync(), 0);
+    ASSERT_EQ(served.file->store(due), 0);
+    ASSERT_EQ(served.file->sync(), 0);
+    for (int i = 0; i < 20; ++i) EXPECT_EQ(Served(served, true, random).all(), content);
+}
+
 // Somebody stores what has come before, while the file is cut off: that is still to be done.
 TEST(InstantFile, ACutIsNotForgottenForWhatWasDueBefore) {
     std::mt19937_64 random(test_seed());

@@ -74,7 +74,7 @@ TEST(InstantLayout, TheDirectorySaysWhereTheRestIs) {
     EXPECT_ERROR(ErrorKind::path_missing, instant_origin(directory.path()));
     const InstantLayout layout({3, "a stanza", manifest.label}, manifest);
     ASSERT_OK(os::write_whole(directory / "16400", ""));
-    ASSERT_OK(layout.mark(manifest.files[2], directory / "16400"));
+    ASSERT_OK(layout.mark(manifest.files[2], directory / "16400", /*sync=*/true));
     char value[64] = {};
     ASSERT_GT(
         ::getxattr((directory / "16400").c_str(), InstantTree::kAttribute, value, sizeof value - 1),

@@ -63,7 +63,7 @@ public:
         open();
     }
 
-    Result<> try_open() {
+    Result<> try_open(InstantTree::Before before = InstantTree::Before::died) {
         tree.reset();
         std::vector<PresenceTable::File> files;
         for (std::size_t i = 0; i < lazy.size(); ++i)
@@ -77,7 +77,8 @@ public:
                 ++fetched;
                 content = lazy[entry].second.substr(offset, size);
                 return 0;
-            }));
+            },
+            before));
         return {};
     }
     void open() {
@@ -264,6 +265,15 @@ TEST(InstantTree, ACopyOfAFileThatIsNotWholeIsRefused) {
                          other.data(), other.size(), 0),
               0);
     EXPECT_OK(tried.try_open());
+}
+
+// Files without their marks would be files of zeros. Later the server may have removed one.
+TEST(InstantTree, AtTheBeginningAllMarksAreThere) {
+    TriedDirectory tried;
+    EXPECT_OK(tried.try_open(InstantTree::Before::synced));
+    ASSERT_EQ(::removexattr((tried.directory / "base/1/2601").c_str(), InstantTree::kAttribute), 0);
+    EXPECT_ERROR(ErrorKind::format, tried.try_open(InstantTree::Before::synced));
+    EXPECT_OK(tried.try_open(InstantTree::Before::died));
 }
 
 TEST(InstantTree, ModesTimesAndLinksAreThoseBelow) {
