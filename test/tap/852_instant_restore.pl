@@ -6,9 +6,11 @@ use strict;
 use warnings;
 use lib 'test/tap/lib';
 use ChronosTest;
+use Fcntl qw(O_RDONLY);
 use JSON::PP ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use S3Server;
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -111,6 +113,19 @@ sub wait_whole
 	return;
 }
 
+# A restore writes pg_control anew.
+sub is_same
+{
+	my ($restored, $directory) = @_;
+	my ($want, $have) = map { slurp_tree($_) } $restored, $directory;
+	$_->{'global/pg_control'} =~ s/ [0-9a-f]{40}$// for $want, $have;
+	my @different = grep { ($want->{$_} // 'nothing') ne ($have->{$_} // 'nothing') } sort keys %{ { %$want, %$have } };
+	is(join("\n", map { "$_: " . ($have->{$_} // 'nothing') . ' instead of ' . ($want->{$_} // 'nothing') } @different), '',
+		'the same files, modes, sizes and contents');
+	cmp_ok(scalar(keys %$have), '>', 900, '... of a cluster');
+	return;
+}
+
 # --- without a server: what comes out is what a restore makes ---------------------------------------
 
 my $copied = private_directory();
@@ -118,12 +133,7 @@ is((chronos($conf, "--pg1-path=$copied", '--type=none', 'restore'))[0], 0, 'rest
 my $quiet = private_directory();
 instant($quiet, '--type=none');
 wait_whole($quiet);
-my ($want, $have) = map { slurp_tree($_) } $copied, $quiet;
-$_->{'global/pg_control'} =~ s/ [0-9a-f]{40}$// for $want, $have;
-my @different = grep { ($want->{$_} // 'nothing') ne ($have->{$_} // 'nothing') } sort keys %{ { %$want, %$have } };
-is(join("\n", map { "$_: " . ($have->{$_} // 'nothing') . ' instead of ' . ($want->{$_} // 'nothing') } @different), '',
-	'the same files, modes, sizes and contents');
-cmp_ok(scalar(keys %$have), '>', 900, '... of a cluster');
+is_same($copied, $quiet);
 
 # --- a server, and a repository that has lost what is large -----------------------------------------
 
@@ -225,5 +235,34 @@ is(answers($server), $expected, 'a server of its own says the same');
 is($server->safe_psql('postgres', $committed), "$reported|$reported", '... also of what was written');
 is($server->safe_psql('postgres', q{SELECT count(bt_index_check(c.oid, true)) > 100 FROM pg_class c JOIN pg_am a ON a.oid = c.relam WHERE relkind = 'i' AND amname = 'btree'}), 't', 'indexes and tables agree');
 $server->stop;
+
+# --- a bucket that is far away, and hangs -----------------------------------------------------------
+
+my $bucket = S3Server->new(buckets => ['instant']);
+my $link = $bucket->slow_link(rtt => 0);
+my $far = write_config(PostgreSQL::Test::Utils::tempdir() . '/far.conf', pg => $node->data_dir, port => $node->port, socket => $node->host,
+	$bucket->options('instant', port => $link->{port}), 'repo1-path' => '/r', 'repo1-bundle' => 'y', 'repo1-block' => 'y',
+	'archive-check' => 'n', 'io-timeout' => 3, 'process-max' => 2, 'log-level-file' => 'info');
+is((chronos($far, 'stanza-create'))[0], 0, 'stanza');
+is((chronos($far, '--type=full', 'backup'))[0], 0, 'backup');
+my $near = private_directory();
+is((chronos($far, "--pg1-path=$near", '--type=none', 'restore'))[0], 0, 'restored');
+my $distant = private_directory();
+$link->command('rtt 50');
+my $before = time;
+($status, $out, $err) = chronos($far, "--pg1-path=$distant", '--type=none', '--instant', 'restore');
+is($status, 0, 'restored from far away') or diag($out . $err);
+$link->command('stall');
+diag(sprintf '%.1f s, and %.1f MB to come', time - $before, listed($distant)->{'missing-bytes'} / 1e6);
+my ($large) = sort { -s $b <=> -s $a } glob "$distant/base/*/*";
+$before = time;
+sysopen my $file, $large, O_RDONLY or die $!;
+sysseek $file, (-s $large) - 8192, 0;
+is(sysread($file, my $page, 8192), undef, 'what does not come is an error');
+cmp_ok(time - $before, '<', 30, '... in time');
+close $file;
+$link->command('go');
+wait_whole($distant);
+is_same($near, $distant);
 
 done_testing();
