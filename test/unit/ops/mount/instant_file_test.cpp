@@ -3,6 +3,7 @@
 // nothing is there that nobody has written and the backup does not have.
 #include "ops/mount/instant_file.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -17,6 +18,7 @@
 #include "random_bytes.h"
 #include "result_matchers.h"
 #include "simulated_file.h"
+#include "temporary_directory.h"
 
 namespace chronos::ops::mount {
 namespace {
@@ -490,6 +492,82 @@ TEST(InstantFile, IsAsDurableAsAFileWhateverIsDoneInWhichOrder) {
             if (i % 30 == 29) model.check_all();
         }
     }
+}
+
+// Each thread has pages of its own, which it writes, reads and syncs, while all of the file is
+// fetched by one and noted by another one; the next process finds it all.
+TEST(InstantFile, ThreadsFindWhatTheyHaveWrittenAndSoDoesTheNextProcess) {
+    constexpr std::uint64_t kThreads = 4, kPages = 64;
+    const test::TemporaryDirectory directory;
+    const std::string content = random_bytes(kPages * kFilePage);
+    const auto open = [&](const std::string& name) {
+        return std::make_unique<MachineFile>(
+            os::FileDescriptor(
+                ::open((directory / name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)),
+            name);
+    };
+    ASSERT_EQ(open("data")->resize(content.size()), 0);
+    const InstantFile::Fetch fetch = [&](std::uint64_t offset, std::size_t size,
+                                         const fuse::Interrupted&, std::string& out) {
+        std::this_thread::yield();
+        out = content.substr(offset, size);
+        return 0;
+    };
+    const InstantFile::Open open_data = [&](std::shared_ptr<LowerFile>& file) {
+        file = open("data");
+        return 0;
+    };
+    const std::vector<PresenceTable::File> files{{1, content.size()}};
+    auto table = *PresenceTable::make(open("table"), kFileId, files);
+    auto file = std::make_unique<InstantFile>(open_data, content.size(), *table, 0, fetch);
+    ASSERT_OK(file->resume());
+    std::string expected = content;
+    std::atomic<bool> wrong{false}, done{false};
+    std::vector<std::thread> threads;
+    for (std::uint64_t t = 0; t < kThreads; ++t)
+        threads.emplace_back([&, t] {
+            std::mt19937_64 random(test_seed() + t);
+            std::string part;
+            for (int i = 0; i < 100; ++i) {
+                const std::uint64_t page =
+                    (random() % (kPages / kThreads) * kThreads + t) * kFilePage;
+                const std::uint64_t at = page + random() % 2 * 100;
+                const std::string written(random() % 2 == 0 ? page + kFilePage - at : 50,
+                                          static_cast<char>('a' + i % 26));
+                // No two threads have a page in common.
+                std::copy(written.begin(), written.end(),
+                          expected.begin() + static_cast<std::ptrdiff_t>(at));
+                if (file->write(at, written, {}) != 0) wrong = true;
+                if (file->read(page, kFilePage, {}, part) != 0 ||
+                    !std::equal(part.begin(), part.end(),
+                                expected.begin() + static_cast<std::ptrdiff_t>(page)))
+                    wrong = true;
+                if (i % 20 == 0 && file->sync() != 0) wrong = true;
+                if (i % 30 == 0) file->rest();
+            }
+        });
+    std::thread noting([&] {
+        while (!done) {
+            const InstantFile::Due due = file->due();
+            if (open("data")->sync() != 0 || file->store(due) != 0 || table->sync() != 0)
+                wrong = true;
+            file->settled();
+        }
+    });
+    for (bool all = false; !all;)
+        if (file->complete_some(fetch, {}, all) != 0) wrong = true;
+    for (std::thread& thread : threads) thread.join();
+    done = true;
+    noting.join();
+    EXPECT_EQ(file->sync(), 0);
+    EXPECT_FALSE(wrong) << "seed " << test_seed();
+    file = nullptr;
+    table = *PresenceTable::open(open("table"), kFileId, files);
+    file = std::make_unique<InstantFile>(open_data, content.size(), *table, 0, nullptr);
+    ASSERT_OK(file->resume());
+    std::string found;
+    ASSERT_EQ(file->read(0, content.size(), {}, found), 0);
+    EXPECT_TRUE(found == expected);
 }
 
 }  // namespace
