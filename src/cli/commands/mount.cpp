@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -121,12 +120,7 @@ std::string line_of(const Mount& mount) {
 InstantRequest instant_mount(const requests::Context& context) {
     const config::Config& config = context.config;
     InstantRequest request;
-    request.cache_bytes = config.get_size("mount-cache-size");
-    request.spool_bytes = config.get_size("mount-spool-size");
-    const char* const scratch = std::getenv("TMPDIR");
-    request.spool_path = scratch == nullptr || *scratch == '\0' ? "/var/tmp" : scratch;
-    request.process_max = static_cast<unsigned>(config.get_int("process-max"));
-    request.io_timeout = config.get_time("io-timeout");
+    request.fetch = requests::fetch_settings(config);
     return request;
 }
 

@@ -237,7 +237,7 @@ public:
     Result<> serve(const Cancellation& cancel);
 
 private:
-    ContentLimits limits() const;
+    ContentLimits limits() const { return limits_of(request_.fetch, *request_.repository.storage); }
     Result<InstantTree::Before> note_start() const;
     int fetch(std::size_t entry, std::uint64_t offset, std::size_t size, bool behind,
               const fuse::Interrupted& interrupted, std::string& content);
@@ -271,18 +271,6 @@ private:
     bool ending_ = false;
     std::vector<std::thread> threads_;
 };
-
-ContentLimits Instant::limits() const {
-    ContentLimits limits;
-    limits.cache_bytes = request_.cache_bytes;
-    limits.spool_bytes = request_.spool_bytes;
-    limits.spool_path = request_.spool_path;
-    // What the storage has to say of it comes before that nothing came.
-    limits.patience = *request_.io_timeout * 5 / 4;
-    limits.workers = static_cast<unsigned>(
-        storage::workers_for(*request_.repository.storage, request_.process_max).threads);
-    return limits;
-}
 
 int Instant::fetch(std::size_t entry, std::uint64_t offset, std::size_t size, bool behind,
                    const fuse::Interrupted& interrupted, std::string& content) {

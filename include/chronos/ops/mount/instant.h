@@ -1,6 +1,5 @@
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -8,8 +7,8 @@
 #include <vector>
 
 #include "chronos/base/cancel.h"
-#include "chronos/base/given.h"
 #include "chronos/base/result.h"
+#include "chronos/ops/mount/fetch_settings.h"
 #include "chronos/repo/manifest.h"
 #include "chronos/repo/repository.h"
 
@@ -54,11 +53,7 @@ private:
 struct InstantRequest {
     repo::Repository repository;
     std::string path;  ///< the data directory, absolute
-    Given<std::uint64_t> cache_bytes;
-    Given<std::uint64_t> spool_bytes;
-    std::string spool_path;
-    Given<unsigned> process_max;
-    Given<std::chrono::milliseconds> io_timeout;
+    FetchSettings fetch;
     /// Called once, when a server can be started there; the line is for people.
     std::function<Result<>(const std::string& line)> ready;
 };
