@@ -850,4 +850,5 @@ def main():
         shutil.rmtree(bench.work)
 
 
-main()
+if __name__ == "__main__":
+    main()

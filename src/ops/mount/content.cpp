@@ -40,6 +40,8 @@ constexpr std::size_t kMap = SIZE_MAX;
 constexpr std::uint64_t kRunStoredMax = std::uint64_t{2} << 20;
 constexpr std::uint64_t kRunSizeMax = std::uint64_t{16} << 20;
 constexpr std::uint64_t kRunGapMax = std::uint64_t{32} << 10;
+/// Of a large file, in bytes of content.
+constexpr std::uint64_t kFollowingMax = std::uint64_t{4} << 20;
 /// The kernel reads ahead by itself, in pieces that come in any order.
 constexpr std::uint64_t kDisorder = std::uint64_t{512} << 10;
 constexpr std::chrono::milliseconds kLook(100);
@@ -80,8 +82,28 @@ struct Unit {
     os::FileDescriptor spool;
     std::uint64_t bytes = 0;
 
+    void add(std::uint64_t offset, io::Bytes content);
+    void join();
     void copy(std::uint64_t offset, std::uint64_t end, std::string& content) const;
 };
+
+void Unit::add(std::uint64_t offset, io::Bytes content) {
+    if (parts.empty() || parts.back().end() != offset) parts.push_back({offset, {}});
+    parts.back().content += io::text(content);
+    bytes += content.size();
+}
+
+/// All are added: those that touch become one, however they came.
+void Unit::join() {
+    std::ranges::sort(parts, {}, &Part::offset);
+    std::vector<Part> joined;
+    for (Part& part : parts)
+        if (!joined.empty() && joined.back().end() == part.offset)
+            joined.back().content += part.content;
+        else
+            joined.push_back(std::move(part));
+    parts = std::move(joined);
+}
 
 /// `offset` to `end` lies in one part, or in the spool.
 void Unit::copy(std::uint64_t offset, std::uint64_t end, std::string& content) const {
@@ -178,15 +200,21 @@ struct Content::State {
              std::unique_lock<std::mutex>& lock);
     void read_ahead(const ManifestFile& file, const std::shared_ptr<const LazyFile>& lazy,
                     std::uint64_t offset, std::uint64_t end);
+    void ask_for_all(const ManifestFile& file, const std::shared_ptr<const LazyFile>& lazy,
+                     std::uint64_t offset, std::uint64_t end);
+    void fetch_later(const Key& key, const std::shared_ptr<const LazyFile>& lazy);
 
     void find_members();
     void work();
     bool take(Key& key, std::vector<Key>& along);
     void take_along(const Key& key, std::vector<Key>& along);
+    void take_following(const Key& key, std::vector<Key>& along);
     Result<> fetch(const Key& key, Unit& unit);
     Result<> collect(const LazyFile& lazy, const Key& key, Unit& unit);
     Result<> fetch_into_spool(const Key& key, Unit& unit);
     void fetch_run(const std::vector<Key>& keys);
+    Result<> read_run(const std::vector<Key>& keys, std::size_t& done);
+    Result<> read_units(const std::vector<Key>& keys, std::size_t& done);
     bool hand_over(const Key& key);
     bool is_kept(const Key& key) const;
     void note_kept(const Key& key);
@@ -370,16 +398,29 @@ void Content::State::read_ahead(const ManifestFile& file,
     state.window = std::min(kAheadMax, std::max(1U, state.window * 2));
     std::uint64_t at = lazy->part_end(offset);
     for (unsigned i = 0; i < state.window && at < file.size; ++i, at = lazy->part_end(at)) {
-        const Key key{&file, lazy->unit_at(at)};
-        if (is_kept(key)) continue;
-        std::shared_ptr<Unit>& known = units[key];
-        if (known != nullptr) continue;
-        known = std::make_shared<Unit>();
-        known->lazy = lazy;
-        ahead.push_back(key);
-        queued.notify_one();
+        fetch_later({&file, lazy->unit_at(at)}, lazy);
     }
     state.ahead_end = at;
+}
+
+/// Under the mutex.
+void Content::State::fetch_later(const Key& key, const std::shared_ptr<const LazyFile>& lazy) {
+    if (is_kept(key)) return;
+    std::shared_ptr<Unit>& known = units[key];
+    if (known != nullptr) return;
+    known = std::make_shared<Unit>();
+    known->lazy = lazy;
+    ahead.push_back(key);
+    queued.notify_one();
+}
+
+/// What somebody reads who knows how much it will be.
+void Content::State::ask_for_all(const ManifestFile& file,
+                                 const std::shared_ptr<const LazyFile>& lazy, std::uint64_t offset,
+                                 std::uint64_t end) {
+    const std::lock_guard lock(mutex);
+    for (; offset < end; offset = lazy->part_end(offset))
+        fetch_later({&file, lazy->unit_at(offset)}, lazy);
 }
 
 /// Members around this one in its bundle that nobody has fetched or is fetching; those are claimed.
@@ -421,12 +462,34 @@ void Content::State::take_along(const Key& key, std::vector<Key>& along) {
     }
 }
 
+/// What is to be fetched next of the same large file, where a request is a round trip.
+void Content::State::take_following(const Key& key, std::vector<Key>& along) {
+    if (!remote || in_one_unit(*key.file) || key.unit == kMap) return;
+    const std::shared_ptr<const LazyFile> lazy = units.at(key)->lazy;
+    std::uint64_t size = lazy->unit_size_bytes(key.unit);
+    while (!ahead.empty()) {
+        const Key next = ahead.front();
+        const auto found = units.find(next);
+        if (next.file != key.file || next.unit == kMap || found == units.end()) break;
+        size += lazy->unit_size_bytes(next.unit);
+        if (size > kFollowingMax) break;
+        ahead.pop_front();
+        if (found->second->running || found->second->state != Unit::State::queued) continue;
+        found->second->state = Unit::State::fetching;
+        found->second->running = true;
+        note(*found->second);
+        along.push_back(next);
+    }
+    if (!along.empty()) along.insert(along.begin(), key);
+}
+
 /// False at the end. What is asked for goes before what is read ahead.
 bool Content::State::take(Key& key, std::vector<Key>& along) {
     std::unique_lock lock(mutex);
     queued.wait(lock, [&] { return ending || !asked_for.empty() || !ahead.empty(); });
     if (ending) return false;
-    std::deque<Key>& from = asked_for.empty() ? ahead : asked_for;
+    const bool is_ahead = asked_for.empty();
+    std::deque<Key>& from = is_ahead ? ahead : asked_for;
     key = from.front();
     from.pop_front();
     const auto found = units.find(key);
@@ -440,6 +503,7 @@ bool Content::State::take(Key& key, std::vector<Key>& along) {
     note(*found->second);
     ++figures.fetches;
     if (key.unit == 0) take_along(key, along);
+    if (is_ahead && along.empty()) take_following(key, along);
     return true;
 }
 
@@ -494,21 +558,10 @@ Result<> Content::State::collect(const LazyFile& lazy, const Key& key, Unit& uni
     CHRONOS_TRY(lazy.fetch(numbers, [&](std::uint64_t offset, io::Bytes in) -> Result<> {
         if (ending) return ended();
         note(unit);
-        if (unit.parts.empty() || unit.parts.back().end() != offset)
-            unit.parts.push_back({offset, {}});
-        unit.parts.back().content += io::text(in);
-        unit.bytes += in.size();
+        unit.add(offset, in);
         return {};
     }));
-    std::ranges::sort(unit.parts, {}, &Part::offset);
-    // Blocks that touch, however they came.
-    std::vector<Part> joined;
-    for (Part& part : unit.parts)
-        if (!joined.empty() && joined.back().end() == part.offset)
-            joined.back().content += part.content;
-        else
-            joined.push_back(std::move(part));
-    unit.parts = std::move(joined);
+    unit.join();
     return {};
 }
 
@@ -547,42 +600,74 @@ Result<> Content::State::fetch_into_spool(const Key& key, Unit& unit) {
     return {};
 }
 
-/// Members of one bundle by one read. One that is damaged ends it: the others are fetched for
-/// themselves, which says what is wrong with each.
+/// Members of one bundle by one read.
+Result<> Content::State::read_run(const std::vector<Key>& keys, std::size_t& done) {
+    auto run = CHRONOS_TRY(
+        repo::StoredRun::open(repository, stanza, manifest, *keys.front().file, *keys.back().file));
+    for (; done < keys.size(); ++done) {
+        if (ending) return ended();
+        const ManifestFile& file = *keys[done].file;
+        std::shared_ptr<Unit> unit;
+        {
+            const std::lock_guard lock(mutex);
+            unit = units.at(keys[done]);
+            for (std::size_t i = done; i < keys.size(); ++i) note(*units.at(keys[i]));
+        }
+        CHRONOS_TRY(run.go_to(file));
+        if (file.block_incremental()) {
+            const repo::Repository at_hand = CHRONOS_TRY(run.hold());
+            const LazyFile lazy = CHRONOS_TRY(LazyFile::open(at_hand, stanza, manifest, file));
+            CHRONOS_TRY(collect(lazy, keys[done], *unit));
+        } else {
+            io::MemorySink whole(static_cast<std::size_t>(file.size));
+            CHRONOS_TRY(run.read_whole(whole));
+            CHRONOS_TRY(repo::check_content(manifest, file, whole.content.size(),
+                                            crypto::sha1_hex(whole.content)));
+            unit->parts = {{0, std::move(whole.content)}};
+            unit->bytes = file.size;
+        }
+        publish(keys[done], {}, true);
+    }
+    return {};
+}
+
+/// Units of one file, those that touch in the repository by one read.
+Result<> Content::State::read_units(const std::vector<Key>& keys, std::size_t& done) {
+    std::unordered_map<std::size_t, std::shared_ptr<Unit>> by_number;
+    std::vector<std::size_t> numbers;
+    std::shared_ptr<const LazyFile> lazy;
+    {
+        const std::lock_guard lock(mutex);
+        for (const Key& key : keys) {
+            const std::shared_ptr<Unit>& unit = by_number[key.unit] = units.at(key);
+            unit->parts.clear();
+            unit->bytes = 0;
+            lazy = unit->lazy;
+            numbers.push_back(key.unit);
+        }
+    }
+    CHRONOS_TRY(lazy->fetch(numbers, [&](std::uint64_t offset, io::Bytes in) -> Result<> {
+        if (ending) return ended();
+        for (const auto& [number, unit] : by_number) note(*unit);
+        by_number.at(lazy->unit_at(offset))->add(offset, in);
+        return {};
+    }));
+    for (; done < keys.size(); ++done) {
+        Unit& unit = *by_number.at(keys[done].unit);
+        unit.join();
+        unit.lazy = nullptr;
+        publish(keys[done], {}, true);
+    }
+    return {};
+}
+
+/// By as few reads as can be. What is damaged ends it: the others are fetched for themselves, which
+/// says what is wrong with each.
 void Content::State::fetch_run(const std::vector<Key>& keys) {
     std::size_t done = 0;
-    const auto read = [&]() -> Result<> {
-        auto run = CHRONOS_TRY(repo::StoredRun::open(repository, stanza, manifest,
-                                                     *keys.front().file, *keys.back().file));
-        for (; done < keys.size(); ++done) {
-            if (ending) return ended();
-            const ManifestFile& file = *keys[done].file;
-            std::shared_ptr<Unit> unit;
-            {
-                const std::lock_guard lock(mutex);
-                unit = units.at(keys[done]);
-                for (std::size_t i = done; i < keys.size(); ++i) note(*units.at(keys[i]));
-            }
-            CHRONOS_TRY(run.go_to(file));
-            if (file.block_incremental()) {
-                const repo::Repository at_hand = CHRONOS_TRY(run.hold());
-                const LazyFile lazy = CHRONOS_TRY(LazyFile::open(at_hand, stanza, manifest, file));
-                CHRONOS_TRY(collect(lazy, keys[done], *unit));
-            } else {
-                io::MemorySink whole(static_cast<std::size_t>(file.size));
-                CHRONOS_TRY(run.read_whole(whole));
-                CHRONOS_TRY(repo::check_content(manifest, file, whole.content.size(),
-                                                crypto::sha1_hex(whole.content)));
-                unit->parts = {{0, std::move(whole.content)}};
-                unit->bytes = file.size;
-            }
-            publish(keys[done], {}, true);
-        }
-        return {};
-    };
     Result<> result;
     try {
-        result = read();
+        result = in_one_unit(*keys.front().file) ? read_run(keys, done) : read_units(keys, done);
     } catch (const std::exception& exception) {
         result = Error(ErrorKind::internal, exception.what());
     }
@@ -595,7 +680,7 @@ void Content::State::fetch_run(const std::vector<Key>& keys) {
             unit = units.at(keys[done]);
             wanted = unit->wanted;
         }
-        if (!wanted) {
+        if (!wanted && in_one_unit(*keys[done].file)) {
             publish(keys[done], result, true);
             continue;
         }
@@ -646,7 +731,10 @@ int Content::read(const ManifestFile& file, std::uint64_t offset, std::size_t si
         const int error = state.acquire({&file, kMap}, nullptr, turn, interrupted, map);
         if (error != 0) return error;
         lazy = map->lazy;
-        state.read_ahead(file, lazy, offset, end);
+        if (turn == Turn::now)
+            state.read_ahead(file, lazy, offset, end);
+        else
+            state.ask_for_all(file, lazy, offset, end);
     }
     while (offset < end) {
         std::shared_ptr<Unit> unit;

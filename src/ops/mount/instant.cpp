@@ -46,6 +46,9 @@ constexpr std::uint64_t kAtOnceStoredMax = std::uint64_t{64} << 20;
 constexpr std::size_t kStateSizeMax = std::size_t{64} << 20;
 /// That hydration leaves free, beside a part of what is still to come.
 constexpr std::uint64_t kFreeMin = std::uint64_t{256} << 20;
+/// Hydration fetches so much at once of a file, and of all of them.
+constexpr std::uint64_t kShareMax = std::uint64_t{4} << 20;
+constexpr std::uint64_t kSharesMax = std::uint64_t{64} << 20;
 constexpr std::chrono::seconds kNoteEvery(30);
 constexpr std::chrono::milliseconds kTryAgain(2000);
 constexpr std::chrono::milliseconds kUnmountEvery(500);
@@ -129,10 +132,19 @@ Result<std::unique_ptr<LowerFile>> open_table(const std::string& directory, int 
     return std::unique_ptr<LowerFile>(new MachineFile(std::move(file), path));
 }
 
+/// A part of the file of an entry, for one thread of hydration: kShareMax of what can be fetched in
+/// parts, else the file.
+struct Share {
+    std::size_t entry = 0;
+    ByteRange range;
+    /// What is fetched of it at once.
+    std::uint64_t step_bytes() const { return std::min(range.end - range.begin, kShareMax); }
+};
+
 /// In the order in which it is best fetched: bundles from their beginning, then what is large.
-std::deque<std::size_t> hydration_order(const repo::Manifest& manifest,
-                                        const std::vector<std::uint32_t>& numbers) {
-    std::deque<std::size_t> entries(numbers.size());
+std::deque<Share> hydration_order(const repo::Manifest& manifest,
+                                  const std::vector<std::uint32_t>& numbers) {
+    std::vector<std::size_t> entries(numbers.size());
     for (std::size_t i = 0; i < entries.size(); ++i) entries[i] = i;
     std::ranges::stable_sort(entries, [&](std::size_t a, std::size_t b) {
         const repo::ManifestFile& first = manifest.files[numbers[a]];
@@ -143,7 +155,14 @@ std::deque<std::size_t> hydration_order(const repo::Manifest& manifest,
         };
         return key(first) < key(second);
     });
-    return entries;
+    std::deque<Share> shares;
+    for (const std::size_t entry : entries) {
+        const repo::ManifestFile& file = manifest.files[numbers[entry]];
+        const std::uint64_t step = file.block_incremental() ? kShareMax : file.size;
+        for (std::uint64_t at = 0; at < file.size; at += step)
+            shares.push_back({entry, {at, std::min(file.size, at + step)}});
+    }
+    return shares;
 }
 
 /// A server has thousands of files open, each of which is one here.
@@ -244,7 +263,7 @@ private:
     bool has_room() const;
     bool wait(std::chrono::milliseconds duration);
     void hydrate();
-    bool hydrate_file(std::size_t entry);
+    bool hydrate_share(const Share& share);
     void note();
     void finish();
     void remove_state() const;
@@ -267,7 +286,8 @@ private:
     std::atomic<bool> full_{false};
     std::mutex mutex_;
     std::condition_variable changed_;
-    std::deque<std::size_t> queue_;  ///< of entries that are to be completed
+    std::deque<Share> queue_;            ///< that are to be completed
+    std::uint64_t under_way_bytes_ = 0;  ///< of those that are
     bool ending_ = false;
     std::vector<std::thread> threads_;
 };
@@ -352,17 +372,17 @@ bool Instant::wait(std::chrono::milliseconds duration) {
 }
 
 /// False if a part could not be had: it is tried again, behind the others.
-bool Instant::hydrate_file(std::size_t entry) {
+bool Instant::hydrate_share(const Share& share) {
     const fuse::Interrupted ended = [this] {
         const std::lock_guard lock(mutex_);
         return ending_;
     };
     const auto from_backup = [&](std::uint64_t offset, std::size_t size,
                                  const fuse::Interrupted& interrupted, std::string& content) {
-        return fetch(entry, offset, size, /*behind=*/true, interrupted, content);
+        return fetch(share.entry, offset, size, /*behind=*/true, interrupted, content);
     };
-    for (bool all = false; !all && !ended();) {
-        const auto file = tree_->file_of(entry);
+    for (std::uint64_t at = share.range.begin; at < share.range.end && !ended();) {
+        const auto file = tree_->file_of(share.entry);
         if (file == nullptr) return true;  // the server has removed it
         if (!has_room()) {
             if (!full_.exchange(true))
@@ -372,22 +392,35 @@ bool Instant::hydrate_file(std::size_t entry) {
             continue;
         }
         full_ = false;
-        if (file->complete_some(from_backup, ended, all) != 0) return false;
-        if (all) file->rest();
+        const ByteRange step{at, std::min(share.range.end, at + kShareMax)};
+        bool all = false;
+        if (file->complete_some(step, from_backup, ended, all) != 0) return false;
+        if (!all) continue;
+        file->rest();
+        at = step.end;
     }
     return true;
 }
 
 void Instant::hydrate() {
     std::unique_lock lock(mutex_);
-    while (!ending_ && !queue_.empty()) {
-        const std::size_t entry = queue_.front();
+    const auto has_next = [this] {
+        return ending_ || queue_.empty() || under_way_bytes_ == 0 ||
+               under_way_bytes_ + queue_.front().step_bytes() <= kSharesMax;
+    };
+    for (;;) {
+        changed_.wait(lock, has_next);
+        if (ending_ || queue_.empty()) break;
+        const Share share = queue_.front();
         queue_.pop_front();
+        under_way_bytes_ += share.step_bytes();
         lock.unlock();
-        const bool done = hydrate_file(entry);
+        const bool done = hydrate_share(share);
         if (!done) wait(kTryAgain / 10);
         lock.lock();
-        if (!done) queue_.push_back(entry);
+        under_way_bytes_ -= share.step_bytes();
+        if (!done) queue_.push_back(share);
+        changed_.notify_all();
     }
     --hydrating_;
     changed_.notify_all();

@@ -154,10 +154,9 @@ bool InstantFile::keep(const std::vector<Piece>& pieces) {
     return kept;
 }
 
-/// Fetches the beginning of what is wanted, at least, without the mutex.
-int InstantFile::get(ByteRange& wanted, const Fetch& fetch, const fuse::Interrupted& interrupted,
+/// Fetches what is wanted, without the mutex.
+int InstantFile::get(ByteRange wanted, const Fetch& fetch, const fuse::Interrupted& interrupted,
                      std::unique_lock<std::mutex>& lock, std::string& fetched) {
-    wanted.end = std::min(wanted.end, wanted.begin + kTakenAtOnce);
     lock.unlock();
     const auto size = static_cast<std::size_t>(wanted.end - wanted.begin);
     const int error = fetch(wanted.begin, size, interrupted, fetched);
@@ -351,13 +350,13 @@ int InstantFile::sync() {
     return lose();
 }
 
-int InstantFile::complete_some(const Fetch& fetch, const fuse::Interrupted& interrupted,
-                               bool& all) {
+int InstantFile::complete_some(ByteRange range, const Fetch& fetch,
+                               const fuse::Interrupted& interrupted, bool& all) {
     std::unique_lock lock(mutex_);
     if (lost_) return EIO;
-    if (const auto absent = presence_.first_absent({0, presence_.limit()}))
+    if (const auto absent = presence_.first_absent(range))
         if (const int error = take(*absent, fetch, interrupted, lock); error != 0) return error;
-    all = presence_.complete();
+    all = !presence_.first_absent(range);
     return 0;
 }
 

@@ -75,8 +75,10 @@ public:
     /// What a fetch has brought, also if nobody needs it yet: true if all of the pieces is here
     /// now.
     bool keep(const std::vector<Piece>& pieces);
-    /// Fetches a part of what is missing, by `fetch`; true in `all` when nothing is.
-    int complete_some(const Fetch& fetch, const fuse::Interrupted& interrupted, bool& all);
+    /// Fetches a part of what is missing of the range, by `fetch`; true in `all` when nothing of it
+    /// is.
+    int complete_some(ByteRange range, const Fetch& fetch, const fuse::Interrupted& interrupted,
+                      bool& all);
     /// How much that is.
     std::uint64_t missing_bytes() const;
 
@@ -95,14 +97,12 @@ public:
     void rest();
 
 private:
-    static constexpr std::uint64_t kTakenAtOnce = std::uint64_t{1} << 20;
-
     int usable();
     int put_down(std::uint64_t offset, std::string_view content);
     using Loose = std::map<std::uint64_t, std::string>;  ///< pages by their places
     std::optional<ByteRange> first_missing(ByteRange range, const Loose& loose) const;
     int read_all(ByteRange range, const Loose& loose, std::string& content);
-    int get(ByteRange& wanted, const Fetch& fetch, const fuse::Interrupted& interrupted,
+    int get(ByteRange wanted, const Fetch& fetch, const fuse::Interrupted& interrupted,
             std::unique_lock<std::mutex>& lock, std::string& fetched);
     int take(ByteRange wanted, const Fetch& fetch, const fuse::Interrupted& interrupted,
              std::unique_lock<std::mutex>& lock);

@@ -322,6 +322,34 @@ TEST(ContentInOrder, FetchesOnceWhatSomebodyElseKeeps) {
     EXPECT_LT(one.figures().cached_bytes, 10'000u);  // the map
 }
 
+TEST(ContentInOrder, AsksOnceFromFarAwayForWhatIsKnownToBeReadAndNotForItsDamage) {
+    TwelveUnits twelve;
+    const auto watched = std::make_shared<WatchedStorage>(twelve.repository.storage);
+    watched->is_remote = true;
+    twelve.repository.storage = watched;
+    const repo::ManifestFile& file = twelve.manifest.files[0];
+    std::string read;
+    {
+        Content one(twelve.repository, kStanza, twelve.manifest, {});
+        ASSERT_EQ(one.read_behind(file, 0, file.size, {}, read), 0);
+        EXPECT_EQ(read, twelve.text);
+        EXPECT_EQ(one.figures().fetches, 2u);  // the map, the rest
+        EXPECT_EQ(watched->opened(), 2u);
+    }
+    // One that is damaged is for itself.
+    const std::string object = repo::locate(kStanza, twelve.manifest, file).object;
+    std::string stored = test::read_file(twelve.directory.path() + "/" + object);
+    stored[5 * TwelveUnits::kBlock + 17] ^= 1;
+    ASSERT_TRUE(storage::write_object(*twelve.repository.storage, object, stored));
+    Content damaged(twelve.repository, kStanza, twelve.manifest, {});
+    read.clear();
+    EXPECT_EQ(damaged.read_behind(file, 0, file.size, {}, read), EIO);
+    EXPECT_EQ(read, twelve.text.substr(0, 5 * std::size_t{TwelveUnits::kBlock}));
+    read.clear();
+    EXPECT_EQ(damaged.read_behind(file, 6 * TwelveUnits::kBlock, file.size, {}, read), 0);
+    EXPECT_EQ(read, twelve.text.substr(6 * std::size_t{TwelveUnits::kBlock}));
+}
+
 TEST_F(OfContent, WhatIsFetchedAheadIsThereForWhoAsks) {
     backup.storage->is_remote = true;
     std::mutex mutex;

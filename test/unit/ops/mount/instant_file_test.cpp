@@ -69,7 +69,7 @@ public:
     /// All that a hydration does, at once.
     void complete() {
         for (bool all_there = false; !all_there;)
-            ASSERT_EQ(file->complete_some(fetch(), {}, all_there), 0);
+            ASSERT_EQ(file->complete_some({0, UINT64_MAX}, fetch(), {}, all_there), 0);
         const InstantFile::Due due = file->due();
         ASSERT_EQ(SimulatedFile(disk, "data").sync(), 0);
         ASSERT_EQ(file->store(due), 0);
@@ -441,7 +441,9 @@ private:
     }
     void complete_some() {
         bool all = false;
-        ASSERT_EQ(served_.file->complete_some(served_.fetch(), {}, all), 0);
+        const std::uint64_t begin = number(served_.backup.size());
+        const ByteRange range{begin, begin + number(20 * kFilePage)};
+        ASSERT_EQ(served_.file->complete_some(range, served_.fetch(), {}, all), 0);
     }
     void sync() {
         ASSERT_EQ(served_.file->sync(), 0);
@@ -555,7 +557,7 @@ TEST(InstantFile, ThreadsFindWhatTheyHaveWrittenAndSoDoesTheNextProcess) {
         }
     });
     for (bool all = false; !all;)
-        if (file->complete_some(fetch, {}, all) != 0) wrong = true;
+        if (file->complete_some({0, UINT64_MAX}, fetch, {}, all) != 0) wrong = true;
     for (std::thread& thread : threads) thread.join();
     done = true;
     noting.join();

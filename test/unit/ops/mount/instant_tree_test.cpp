@@ -147,6 +147,7 @@ public:
             const auto file = tree->file_of(entry);
             for (bool all = file == nullptr; !all;)
                 ASSERT_EQ(file->complete_some(
+                              {0, UINT64_MAX},
                               [&](std::uint64_t offset, std::size_t size, const fuse::Interrupted&,
                                   std::string& content) {
                                   content = lazy[entry].second.substr(offset, size);
