@@ -259,6 +259,25 @@ void on_mkdir(fuse_req_t request, fuse_ino_t directory, const char* name, mode_t
     });
 }
 
+/// By mknod(), or as bind() makes a socket.
+void on_mknod(fuse_req_t request, fuse_ino_t directory, const char* name, mode_t mode, dev_t) {
+    change(request, [&](WritableFileSystem& files) {
+        const Making making = making_of(request, mode);
+        Attributes made;
+        int error = EPERM;
+        if (S_ISREG(mode)) {
+            error = files.create(directory, name, making, made);
+            if (error == 0) files.release(made.node);
+        } else if (S_ISSOCK(mode) || S_ISFIFO(mode)) {
+            const Special kind = S_ISSOCK(mode) ? Special::socket : Special::pipe;
+            error = files.make_special(directory, name, kind, making, made);
+        }
+        if (error != 0) return error;
+        reply_entry(request, made);
+        return kAnswered;
+    });
+}
+
 void on_symlink(fuse_req_t request, const char* target, fuse_ino_t directory, const char* name) {
     change(request, [&](WritableFileSystem& files) {
         Attributes made;
@@ -316,6 +335,16 @@ void on_write(fuse_req_t request, fuse_ino_t file, const char* data, size_t size
     });
 }
 
+void on_fallocate(fuse_req_t request, fuse_ino_t file, int mode, off_t offset, off_t size,
+                  fuse_file_info*) {
+    change(request, [&](WritableFileSystem& files) {
+        // Whoever wants holes or zeros writes them.
+        if ((mode & ~FALLOC_FL_KEEP_SIZE) != 0) return EOPNOTSUPP;
+        return files.allocate(file, static_cast<std::uint64_t>(offset),
+                              static_cast<std::uint64_t>(size), mode != 0);
+    });
+}
+
 void on_setattr(fuse_req_t request, fuse_ino_t node, struct stat* status, int which,
                 fuse_file_info*) {
     change(request, [&](WritableFileSystem& files) {
@@ -361,6 +390,7 @@ void add_writing(fuse_lowlevel_ops& all) {
     all.init = on_init;
     all.create = on_create;
     all.mkdir = on_mkdir;
+    all.mknod = on_mknod;
     all.symlink = on_symlink;
     all.link = on_link;
     all.readlink = on_readlink;
@@ -368,6 +398,7 @@ void add_writing(fuse_lowlevel_ops& all) {
     all.rmdir = on_rmdir;
     all.rename = on_rename;
     all.write = on_write;
+    all.fallocate = on_fallocate;
     all.setattr = on_setattr;
     all.release = on_release;
     // Each entry would be handed out by it, as by a lookup.

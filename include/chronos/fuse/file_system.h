@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -80,6 +81,9 @@ struct Making {
     mode_t mode = 0;  ///< without the type
 };
 
+/// What else than files, directories and links may have a name.
+enum class Special { socket, pipe };
+
 /// A tree that is changed through the mount, and by nobody else: the kernel gathers what is written
 /// and keeps sizes and times of files while it does. Whether somebody may is asked by the kernel,
 /// before.
@@ -96,6 +100,10 @@ public:
                                Attributes& made) = 0;
     virtual int make_symlink(NodeId directory, std::string_view name, std::string_view target,
                              const Making& making, Attributes& made) = 0;
+    /// ENOSYS, as of allocate(), where there is no such thing: nobody asks twice.
+    virtual int make_special(NodeId, std::string_view, Special, const Making&, Attributes&) {
+        return ENOSYS;
+    }
     virtual int read_symlink(NodeId link, std::string& target) = 0;
     /// One more name for a file.
     virtual int link(NodeId file, NodeId directory, std::string_view name, Attributes& now) = 0;
@@ -107,6 +115,12 @@ public:
     /// All of it, or an error.
     virtual int write(NodeId file, std::uint64_t offset, std::string_view content,
                       const Interrupted& interrupted) = 0;
+    /// Room for the range, which reads as before, or, behind the end of the file, as zeros. The
+    /// file has its end there then, unless `keep_size`. EOPNOTSUPP, where the machine cannot.
+    virtual int allocate(NodeId, std::uint64_t /*offset*/, std::uint64_t /*size*/,
+                         bool /*keep_size*/) {
+        return ENOSYS;
+    }
     virtual int change(NodeId node, const Change& change, Attributes& now) = 0;
     virtual void release(NodeId file) = 0;
     virtual void forget(NodeId node, std::uint64_t times) = 0;

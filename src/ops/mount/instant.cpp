@@ -447,6 +447,7 @@ void Instant::finish() {
         if (!wait(kTryAgain)) return;
     }
     if (held_ != nullptr) held_->release();
+    held_ = nullptr;
     log_info("'" + request_.path + "' is whole; it is served until no server runs there");
     while (wait(kUnmountEvery)) {
         if (tree_->in_use()) continue;

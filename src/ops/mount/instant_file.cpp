@@ -281,6 +281,15 @@ int InstantFile::resize(std::uint64_t size_bytes) {
     return 0;
 }
 
+int InstantFile::allocate(std::uint64_t offset, std::uint64_t size_bytes, bool keep_size) {
+    const std::lock_guard lock(mutex_);
+    if (const int error = usable(); error != 0) return error;
+    if (const int error = lower_->allocate(offset, size_bytes, keep_size); error != 0) return error;
+    written_ = true;
+    if (!keep_size) size_bytes_ = std::max<std::uint64_t>(size_bytes_, offset + size_bytes);
+    return 0;
+}
+
 InstantFile::Due InstantFile::due_now() const {
     Due due;
     due.cuts = cuts_;

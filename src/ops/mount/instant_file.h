@@ -69,6 +69,9 @@ public:
     int write(std::uint64_t offset, std::string_view content, const fuse::Interrupted& interrupted);
     /// Cuts it off, or lets zeros follow.
     int resize(std::uint64_t size_bytes);
+    /// Room for the range, which is on its way to be written: see fuse::WritableFileSystem. What is
+    /// not there yet stays the backup's.
+    int allocate(std::uint64_t offset, std::uint64_t size_bytes, bool keep_size);
     /// What was written is durable.
     int sync();
 

@@ -541,7 +541,8 @@ int InstantTree::open(fuse::NodeId id, fuse::Opened& how) {
     const std::lock_guard lock(mutex_);
     const NodePointer node = find(id);
     if (node == nullptr) return ENOENT;
-    if (node->file == nullptr) return node->is_directory() ? EISDIR : ELOOP;
+    if (node->file == nullptr)
+        return node->is_directory() ? EISDIR : S_ISLNK(node->mode) ? ELOOP : ENXIO;
     ++node->open;
     ++open_files_;
     return 0;
@@ -654,6 +655,24 @@ int InstantTree::make_symlink(fuse::NodeId directory, std::string_view name,
     const NodePointer node = made(*parent, name, S_IFLNK | 0777, making);
     node->target = target;
     made_now = attributes_of(*node);
+    return 0;
+}
+
+int InstantTree::make_special(fuse::NodeId directory, std::string_view name, fuse::Special kind,
+                              const fuse::Making& making, fuse::Attributes& made_now) {
+    const std::lock_guard lock(mutex_);
+    NodePointer parent;
+    std::string path;
+    if (const int error = check_new(directory, name, parent, path); error != 0) return error;
+    const mode_t type = kind == fuse::Special::socket ? S_IFSOCK : S_IFIFO;
+    if (::mknodat(root_.get(), path.c_str(), type | 0600, 0) != 0) return errno;
+    int error = ::fchmodat(root_.get(), path.c_str(), making.mode & 07777, 0) == 0 ? 0 : errno;
+    if (error == 0) error = give(path, making);
+    if (error != 0) {
+        ::unlinkat(root_.get(), path.c_str(), 0);
+        return error;
+    }
+    made_now = attributes_of(*made(*parent, name, type | (making.mode & 07777), making));
     return 0;
 }
 
@@ -787,6 +806,13 @@ int InstantTree::write(fuse::NodeId id, std::uint64_t offset, std::string_view c
     std::shared_ptr<InstantFile> file;
     if (const int error = find_file(id, file, /*written=*/true); error != 0) return error;
     return file->write(offset, content, interrupted);
+}
+
+int InstantTree::allocate(fuse::NodeId id, std::uint64_t offset, std::uint64_t size,
+                          bool keep_size) {
+    std::shared_ptr<InstantFile> file;
+    if (const int error = find_file(id, file, /*written=*/true); error != 0) return error;
+    return file->allocate(offset, size, keep_size);
 }
 
 int InstantTree::sync(fuse::NodeId id) {

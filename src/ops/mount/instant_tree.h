@@ -94,6 +94,8 @@ public:
                        fuse::Attributes& made) override;
     int make_symlink(fuse::NodeId directory, std::string_view name, std::string_view target,
                      const fuse::Making& making, fuse::Attributes& made) override;
+    int make_special(fuse::NodeId directory, std::string_view name, fuse::Special kind,
+                     const fuse::Making& making, fuse::Attributes& made) override;
     int read_symlink(fuse::NodeId link, std::string& target) override;
     int link(fuse::NodeId file, fuse::NodeId directory, std::string_view name,
              fuse::Attributes& now) override;
@@ -103,6 +105,8 @@ public:
                std::string_view new_name, bool keep_existing) override;
     int write(fuse::NodeId file, std::uint64_t offset, std::string_view content,
               const fuse::Interrupted& interrupted) override;
+    int allocate(fuse::NodeId file, std::uint64_t offset, std::uint64_t size,
+                 bool keep_size) override;
     int change(fuse::NodeId node, const fuse::Change& change, fuse::Attributes& now) override;
     void release(fuse::NodeId file) override;
     void forget(fuse::NodeId node, std::uint64_t times) override;

@@ -1,5 +1,6 @@
 #include "ops/mount/lower_file.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -39,6 +40,23 @@ int MachineFile::resize(std::uint64_t size_bytes) {
     while (::ftruncate(file_.get(), static_cast<off_t>(size_bytes)) != 0)
         if (errno != EINTR) return errno;
     return 0;
+}
+
+int MachineFile::allocate(std::uint64_t offset, std::uint64_t size_bytes, bool keep_size) {
+    std::uint64_t before = 0;
+    if (const int error = size(before); error != 0) return error;
+    int error = 0;
+    do {
+        error = ::fallocate(file_.get(), keep_size ? FALLOC_FL_KEEP_SIZE : 0,
+                            static_cast<off_t>(offset), static_cast<off_t>(size_bytes)) == 0
+                    ? 0
+                    : errno;
+    } while (error == EINTR);
+    if (error == 0) return 0;
+    // Some file systems have got half of the way when there is no more room.
+    std::uint64_t now = 0;
+    if (size(now) == 0 && now != before) resize(before);
+    return error;
 }
 
 int MachineFile::size(std::uint64_t& size_bytes) const {

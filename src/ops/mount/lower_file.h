@@ -22,6 +22,9 @@ public:
     virtual int write(std::uint64_t offset, std::string_view content) = 0;
     /// Cuts it off, or lets zeros follow.
     virtual int resize(std::uint64_t size_bytes) = 0;
+    /// Room for the range, which does not change; the file ends behind it, unless `keep_size`, or
+    /// where it did. An error changes nothing. EOPNOTSUPP, where the machine cannot.
+    virtual int allocate(std::uint64_t offset, std::uint64_t size_bytes, bool keep_size) = 0;
     virtual int size(std::uint64_t& size_bytes) const = 0;
     /// What was written before is durable, with the size. A failure is final: nobody knows what is
     /// lost.
@@ -38,6 +41,7 @@ public:
     int read(std::uint64_t offset, std::size_t size, std::string& content) const override;
     int write(std::uint64_t offset, std::string_view content) override;
     int resize(std::uint64_t size_bytes) override;
+    int allocate(std::uint64_t offset, std::uint64_t size_bytes, bool keep_size) override;
     int size(std::uint64_t& size_bytes) const override;
     int sync() override;
 

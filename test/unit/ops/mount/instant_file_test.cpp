@@ -226,6 +226,29 @@ TEST(InstantFile, WhatIsWrittenAgainIsNotNotedAgain) {
     EXPECT_EQ(steps, 1);  // the file
 }
 
+// A server since 16 extends relations so: what was cut off there, and what the backup has beyond,
+// is not in them, and a disk without room says so before anything is written.
+TEST(InstantFile, RoomThatIsMadeIsZerosOrWhatTheBackupHas) {
+    std::mt19937_64 random(test_seed());
+    for (const bool power_failure : {false, true}) {
+        std::string content = random_bytes(4 * kFilePage);
+        Served served(content);
+        ASSERT_EQ(served.file->resize(2 * kFilePage), 0);
+        ASSERT_EQ(served.file->allocate(kFilePage, 4 * kFilePage, /*keep_size=*/false), 0);
+        ASSERT_EQ(served.file->allocate(5 * kFilePage, kFilePage, /*keep_size=*/true), 0);
+        EXPECT_EQ(served.file->size_bytes(), 5 * kFilePage);
+        served.disk.full = true;
+        EXPECT_EQ(served.file->allocate(5 * kFilePage, kFilePage, /*keep_size=*/false), ENOSPC);
+        served.disk.full = false;
+        ASSERT_EQ(served.file->sync(), 0);
+        EXPECT_THAT(served.fetched, IsEmpty());
+        served.crash(power_failure, random);
+        content.resize(2 * kFilePage);
+        content.resize(5 * kFilePage);
+        EXPECT_EQ(served.all(), content);
+    }
+}
+
 // What another process had begun: the limit is lower already, and the file is not cut off.
 TEST(InstantFile, ACutThatWasBegunIsDone) {
     std::mt19937_64 random(test_seed());
@@ -354,7 +377,7 @@ public:
     }
 
     void step() {
-        switch (number(16)) {
+        switch (number(17)) {
             case 0:
             case 1:
             case 2: read(); break;
@@ -369,6 +392,7 @@ public:
             case 11: served_.file->rest(); break;
             case 12: complete_some(); break;
             case 13: check_crash(); break;
+            case 14: allocate(); break;
             default: note(); break;
         }
         // What is on its way is written into what is there by now.
@@ -432,6 +456,17 @@ private:
         expected_.may_resize(size);
         ASSERT_EQ(served_.file->resize(size), 0);
         expected_.resize(size);
+    }
+    void allocate() {
+        const std::uint64_t offset = place(), size = 1 + number(4 * kFilePage);
+        const bool keep_size = number(3) == 0;
+        served_.disk.full = number(4) == 0;
+        const bool is_longer =
+            !served_.disk.full && !keep_size && offset + size > expected_.now().size();
+        if (is_longer) expected_.may_resize(offset + size);
+        EXPECT_EQ(served_.file->allocate(offset, size, keep_size), served_.disk.full ? ENOSPC : 0);
+        served_.disk.full = false;
+        if (is_longer) expected_.resize(offset + size);
     }
     /// Of the backup, late or early: what was written or cut off meanwhile stays.
     void keep() {

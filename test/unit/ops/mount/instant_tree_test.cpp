@@ -252,6 +252,45 @@ TEST(InstantTree, AFileWithoutANameIsThereForWhoHasItOpen) {
     EXPECT_EQ(tried.tree->attributes(found.node, found), ENOENT);
 }
 
+// A server may have its socket in its data directory.
+TEST(InstantTree, SocketsAndPipesAreMadeBelow) {
+    TriedDirectory tried;
+    const fuse::Making making{::geteuid(), ::getegid(), 0640};
+    fuse::Attributes made;
+    struct stat status = {};
+    ASSERT_EQ(
+        tried.tree->make_special(fuse::kRoot, ".s.PGSQL.5432", fuse::Special::socket, making, made),
+        0);
+    ASSERT_EQ(::lstat((tried.directory / ".s.PGSQL.5432").c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode, static_cast<mode_t>(S_IFSOCK | 0640));
+    EXPECT_EQ(made.mode, status.st_mode);
+    EXPECT_EQ(
+        tried.tree->make_special(fuse::kRoot, ".s.PGSQL.5432", fuse::Special::pipe, making, made),
+        EEXIST);
+    EXPECT_EQ(
+        tried.tree->make_special(fuse::kRoot, ".chronos-lazy", fuse::Special::pipe, making, made),
+        EACCES);
+    fuse::Opened how;
+    EXPECT_EQ(tried.tree->open(tried.find(".s.PGSQL.5432"), how), ENXIO);
+    tried.open();
+    fuse::Attributes found;
+    ASSERT_EQ(tried.tree->attributes(tried.find(".s.PGSQL.5432"), found), 0);
+    EXPECT_EQ(found.mode, status.st_mode);
+    EXPECT_EQ(tried.unlink(".s.PGSQL.5432"), 0);
+    EXPECT_NE(::lstat((tried.directory / ".s.PGSQL.5432").c_str(), &status), 0);
+}
+
+TEST(InstantTree, RoomIsMadeBelow) {
+    TriedDirectory tried;
+    const std::string content = tried.lazy[0].second;
+    struct stat status = {};
+    ASSERT_EQ(tried.tree->allocate(tried.find("base/1/1259"), 0, 6 * kTreePage, false), 0);
+    ASSERT_EQ(::lstat((tried.directory / "base/1/1259").c_str(), &status), 0);
+    EXPECT_EQ(status.st_size, static_cast<off_t>(6 * kTreePage));
+    EXPECT_GE(status.st_blocks, static_cast<blkcnt_t>(6 * kTreePage / 512));
+    EXPECT_EQ(tried.content_of("base/1/1259"), content + std::string(3 * kTreePage, '\0'));
+}
+
 TEST(InstantTree, ACopyOfAFileThatIsNotWholeIsRefused) {
     TriedDirectory tried;
     const std::string value = InstantTree::attribute_of(kTreeId, 0);

@@ -160,6 +160,12 @@ public:
         history().resize(size_bytes);
         return step();
     }
+    int allocate(std::uint64_t offset, std::uint64_t size_bytes, bool keep_size) override {
+        if (disk_.full) return ENOSPC;
+        if (!keep_size && offset + size_bytes > history().now().size())
+            history().resize(offset + size_bytes);
+        return step();
+    }
     int size(std::uint64_t& size_bytes) const override {
         size_bytes = history().now().size();
         return 0;
