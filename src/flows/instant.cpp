@@ -16,14 +16,43 @@ public:
     Result<> made(const repo::ManifestFile& file, const std::string& path, bool sync) override {
         return layout_.mark(file, path, sync);
     }
-    Result<> all_made(const std::string& pg_path) override { return layout_.note(pg_path); }
+    Result<> all_made(const std::string& pg_path, bool without_prefetch) override {
+        return layout_.note(pg_path,
+                            without_prefetch ? std::string(ops::restore::kNoPrefetch) : "");
+    }
     std::string control_name() const override { return ops::mount::InstantLayout::control_name(); }
 
 private:
     const ops::mount::InstantLayout& layout_;
 };
 
+ops::mount::InstantOrigin origin_of(const ops::restore::RestoreRequest& request,
+                                    const ops::restore::RestorePlan& plan) {
+    return {plan.repo_key, request.stanza, plan.manifest.label};
+}
+
 }  // namespace
+
+Result<ops::restore::RestorePlan> plan_instant_restore(
+    const ops::restore::RestoreRequest& request) {
+    ops::restore::RestorePlan plan = CHRONOS_TRY(ops::restore::plan_restore(request));
+    if (auto usable = ops::mount::check_instant(request.pg_path); !usable)
+        plan.problems.push_back({std::move(usable).error()});
+    const ops::mount::InstantLayout layout(origin_of(request, plan), plan.manifest);
+    ops::restore::LeftPlan left;
+    left.without_prefetch = ops::restore::is_without_prefetch_for_now(request, plan);
+    for (const repo::ManifestFile& file : plan.manifest.files) {
+        if (!layout.leaves(file)) continue;
+        ++left.left.file_count;
+        left.left.size_bytes += file.size;
+        left.left.stored_bytes += file.repo_size;
+        left.random_access.add(file);
+    }
+    left.at_once = {plan.file_count - left.left.file_count, plan.size_bytes - left.left.size_bytes,
+                    plan.stored_size_bytes - left.left.stored_bytes};
+    plan.left = std::move(left);
+    return plan;
+}
 
 Result<ops::restore::RestoreResult> run_instant_restore(ops::restore::RestoreRequest request,
                                                         ops::restore::RestorePlan plan,
@@ -31,8 +60,7 @@ Result<ops::restore::RestoreResult> run_instant_restore(ops::restore::RestoreReq
                                                         const ProgressReceiver& progress) {
     // The plan's own goes with the restore.
     const repo::Manifest manifest = plan.manifest;
-    const ops::mount::InstantLayout layout({plan.repo_key, request.stanza, manifest.label},
-                                           manifest);
+    const ops::mount::InstantLayout layout(origin_of(request, plan), manifest);
     Left left(layout);
     request.left_in_backup = &left;
     auto done = CHRONOS_TRY(ops::restore::run_restore(request, std::move(plan), cancel, progress));

@@ -55,6 +55,20 @@ json space_list(const RestorePlan& plan) {
     return list;
 }
 
+json part_object(const ops::restore::LeftPlan::Part& part) {
+    return {{"file-total", part.file_count},
+            {"size", part.size_bytes},
+            {"stored-size", part.stored_bytes}};
+}
+
+json instant_object(const RestorePlan& plan) {
+    if (!plan.left) return nullptr;
+    return {{"at-once", part_object(plan.left->at_once)},
+            {"left", part_object(plan.left->left)},
+            {"random-access", random_access_object(plan.left->random_access)},
+            {"recovery-prefetch", !plan.left->without_prefetch}};
+}
+
 json problem_list(const RestorePlan& plan) {
     json list = json::array();
     for (const RestoreProblem& problem : plan.problems)
@@ -71,6 +85,7 @@ json restore_plan_object(const RestorePlan& plan) {
         {"backup", backup_object(plan)},
         {"destination", destinations(plan)},
         {"file-total", plan.file_count},
+        {"instant", instant_object(plan)},
         {"problem", problem_list(plan)},
         {"set-aside", plan.set_aside},
         {"setting", plan.other_settings},

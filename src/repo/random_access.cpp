@@ -11,21 +11,23 @@ unsigned RandomAccess::percent() const {
     return static_cast<unsigned>(static_cast<long double>(in_parts_bytes) * 100 / size);
 }
 
+void RandomAccess::add(const ManifestFile& file) {
+    if (file.block_incremental() || file.size <= kSmallFileMax) {
+        in_parts_bytes += file.size;
+        return;
+    }
+    whole_bytes += file.size;
+    if (file.size <= largest_whole_bytes) return;
+    largest_whole_bytes = file.size;
+    std::string_view name = file.name.view();
+    constexpr std::string_view kData = "pg_data/";
+    if (name.starts_with(kData)) name.remove_prefix(kData.size());
+    largest_whole = name;
+}
+
 RandomAccess random_access(const Manifest& manifest) {
     RandomAccess access;
-    for (const ManifestFile& file : manifest.files) {
-        if (file.block_incremental() || file.size <= kSmallFileMax) {
-            access.in_parts_bytes += file.size;
-            continue;
-        }
-        access.whole_bytes += file.size;
-        if (file.size <= access.largest_whole_bytes) continue;
-        access.largest_whole_bytes = file.size;
-        std::string_view name = file.name.view();
-        constexpr std::string_view kData = "pg_data/";
-        if (name.starts_with(kData)) name.remove_prefix(kData.size());
-        access.largest_whole = name;
-    }
+    for (const ManifestFile& file : manifest.files) access.add(file);
     return access;
 }
 

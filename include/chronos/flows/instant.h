@@ -8,6 +8,10 @@
 
 namespace chronos::flows {
 
+/// ops::restore::plan_restore() of a restore that leaves most of the backup where it is, with what
+/// that is, and with a problem if it cannot be served here.
+Result<ops::restore::RestorePlan> plan_instant_restore(const ops::restore::RestoreRequest& request);
+
 /// A restore that leaves most of the backup where it is: ops::restore::run_restore() of what a
 /// server begins with. The directory has to be served from then on (ops::mount::keep_instant())
 /// until it is whole.

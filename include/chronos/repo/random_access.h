@@ -19,6 +19,7 @@ struct RandomAccess {
     std::string largest_whole;  ///< name of a file of the cluster; "" if none is fetched whole
     std::uint64_t largest_whole_bytes = 0;
 
+    void add(const ManifestFile& file);
     std::uint64_t size_bytes() const { return in_parts_bytes + whole_bytes; }
     /// 100 is all of it, and nothing less.
     unsigned percent() const;

@@ -54,27 +54,28 @@ Result<> check_instant_options(const config::Config& config) {
         return Error(ErrorKind::option_invalid,
                      "option 'instant' not valid with option 'db-include' or 'db-exclude'")
             .with_hint("A database that is left out would be fetched in the end.");
-    return ops::mount::check_instant();
+    return {};
 }
 
 }  // namespace
 
 Result<int> run_restore(requests::Context& context) {
-    const bool instant = context.config.get_bool("instant") && !context.config.get_bool("plan");
+    const bool instant = context.config.get_bool("instant");
+    const bool only_plan = context.config.get_bool("plan");
+    if (instant) CHRONOS_TRY(check_instant_options(context.config));
     // Before there is a second thread.
     std::optional<os::Background> background;
-    if (instant) {
-        CHRONOS_TRY(check_instant_options(context.config));
-        background = CHRONOS_TRY(os::Background::start());
-    }
+    if (instant && !only_plan) background = CHRONOS_TRY(os::Background::start());
     ops::restore::RestoreRequest request = CHRONOS_TRY(requests::restore_request(context));
-    request.only_plan = context.config.get_bool("plan");
+    request.only_plan = only_plan;
+    request.instant = instant;
     const bool json = context.config.get_string("output") == "json";
     if (json && !request.only_plan)
         return Error(ErrorKind::option_invalid,
                      "option 'output' = 'json' not valid without option 'plan'")
             .with_hint("The plan is what restore says as JSON: add --plan, or leave --output out.");
-    ops::restore::RestorePlan plan = CHRONOS_TRY(ops::restore::plan_restore(request));
+    ops::restore::RestorePlan plan = CHRONOS_TRY(instant ? flows::plan_instant_restore(request)
+                                                         : ops::restore::plan_restore(request));
     if (request.only_plan) {
         CHRONOS_TRY(json ? present::print_json(present::restore_plan_object(plan))
                          : present::print_text(ops::restore::format_restore_plan(plan)));

@@ -61,7 +61,8 @@ std::string state_path(const std::string& pg_path) {
 struct State {
     InstantOrigin origin;
     std::uint64_t id = 0;
-    std::string names;  ///< a hash of those of its files
+    std::string names;         ///< a hash of those of its files
+    std::string line_for_now;  ///< of postgresql.auto.conf, until it is whole
     std::vector<std::uint32_t> numbers;
 };
 
@@ -77,7 +78,9 @@ std::string names_hash(const repo::Manifest& manifest, const std::vector<std::ui
 std::string format_state(const State& state) {
     std::string text = "version 1\nid " + std::to_string(state.id) + "\nrepo " +
                        std::to_string(state.origin.repo_key) + "\nstanza " + state.origin.stanza +
-                       "\nlabel " + state.origin.label + "\nnames " + state.names + "\nfiles";
+                       "\nlabel " + state.origin.label + "\nnames " + state.names;
+    if (!state.line_for_now.empty()) text += "\nsetting " + state.line_for_now;
+    text += "\nfiles";
     for (const std::uint32_t number : state.numbers) text += " " + std::to_string(number);
     return text + "\n";
 }
@@ -96,6 +99,7 @@ Result<State> parse_state(const std::string& text, const std::string& path) {
     state.id = *id;
     state.origin = {static_cast<unsigned>(*repo), values["stanza"], values["label"]};
     state.names = values["names"];
+    state.line_for_now = values["setting"];
     for (const std::string_view word : split(values["files"], ' ')) {
         const auto number = parse_uint(word);
         if (!number) return damaged;
@@ -206,36 +210,54 @@ std::string InstantLayout::control_name() {
     return std::string(InstantTree::kGuard);
 }
 
+namespace {
+
+Error without_attributes(const std::string& path) {
+    return Error(ErrorKind::feature_not_supported,
+                 "the file system of '" + path + "' has no attributes for users")
+        .with_hint("Restore without --instant.");
+}
+
+}  // namespace
+
 Result<> InstantLayout::mark(const repo::ManifestFile& file, const std::string& path,
                              bool sync) const {
     const std::string value = InstantTree::attribute_of(id_, entries_.at(file.name.str()));
     if (::lsetxattr(path.c_str(), InstantTree::kAttribute, value.data(), value.size(), 0) != 0) {
         const int error = errno;
-        if (error == ENOTSUP)
-            return Error(ErrorKind::feature_not_supported,
-                         "the file system of '" + path + "' has no attributes for users")
-                .with_hint("Restore without --instant.");
+        if (error == ENOTSUP) return without_attributes(path);
         return system_error(ErrorKind::file_write, "set an attribute of '" + path + "'", error);
     }
+    // Size and time alone, by which restore --delta --force may judge, must not make it that of the
+    // backup.
+    if (::utimensat(AT_FDCWD, path.c_str(), nullptr, AT_SYMLINK_NOFOLLOW) != 0)
+        return system_error(ErrorKind::file_write, "set the time of '" + path + "'", errno);
     if (!sync) return {};
     const os::FileDescriptor marked(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
     if (!marked.valid()) return system_error(ErrorKind::file_open, "open '" + path + "'", errno);
     return os::sync_file(marked.get(), path);
 }
 
-Result<> InstantLayout::note(const std::string& pg_path) const {
+Result<> InstantLayout::note(const std::string& pg_path, const std::string& line_for_now) const {
     const std::string directory = state_path(pg_path);
     if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
         return system_error(ErrorKind::path_create, "make '" + directory + "'", errno);
     auto file = CHRONOS_TRY(open_table(directory, O_CREAT | O_TRUNC));
     CHRONOS_TRY(PresenceTable::make(std::move(file), id_, table_files(manifest_, numbers_)));
-    const State state{origin_, id_, names_hash(manifest_, numbers_), numbers_};
+    const State state{origin_, id_, names_hash(manifest_, numbers_), line_for_now, numbers_};
     CHRONOS_TRY(os::write_whole(directory + "/backup", format_state(state)));
     CHRONOS_TRY(os::sync_directory(directory));
     return os::sync_directory(pg_path);
 }
 
-Result<> check_instant() {
+Result<> check_instant(const std::string& path) {
+    namespace fs = std::filesystem;
+    fs::path there = path;
+    std::error_code failed;
+    while (!fs::exists(there, failed) && there != there.parent_path()) there = there.parent_path();
+    // Where there could be one there is none; what cannot be looked at is found out by the restore.
+    if (::getxattr(there.c_str(), InstantTree::kAttribute, nullptr, 0) < 0 && errno == ENOTSUP)
+        return without_attributes(there.string());
     return fuse::check_usable();
 }
 

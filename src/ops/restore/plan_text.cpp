@@ -45,6 +45,25 @@ std::string wal_lines(const RestorePlan& plan) {
     return text + line("timeline", timelines);
 }
 
+std::string part_text(const LeftPlan::Part& part) {
+    return std::to_string(part.file_count) + " files, " + format_size(part.size_bytes) + " from " +
+           format_size(part.stored_bytes) + " in the repository";
+}
+
+std::string left_lines(const RestorePlan& plan) {
+    if (!plan.left) return "";
+    std::string text = line("at once", part_text(plan.left->at_once));
+    text += line("left for now",
+                 part_text(plan.left->left) + ", fetched when asked for, and behind the server");
+    text += line("random access",
+                 repo::random_access_text(plan.left->random_access) + " of what is left for now");
+    if (plan.left->without_prefetch)
+        text += line("setting", std::string(kNoPrefetch) +
+                                    " until all is there: reading ahead would fetch pages that "
+                                    "the WAL has");
+    return text;
+}
+
 }  // namespace
 
 std::string format_restore_plan(const RestorePlan& plan) {
@@ -73,6 +92,7 @@ std::string format_restore_plan(const RestorePlan& plan) {
         line("files", std::to_string(plan.file_count) + ", " + format_size(plan.size_bytes) +
                           " from " + format_size(plan.stored_size_bytes) + " in the repository");
     text += line("random access", repo::random_access_text(plan.random_access));
+    text += left_lines(plan);
     for (const RestoreSpace& space : plan.space)
         text += line("space", space.path + ": needs " + format_size(space.needed_bytes) +
                                   ", free " + format_size(space.free_bytes));

@@ -81,6 +81,13 @@ std::string timeline_value(const RestoreRequest& request, const RestorePlan& pla
                                                         : std::to_string(plan.target_timeline);
 }
 
+/// The server would otherwise run into missing WAL in front of which the target lies; or fetch what
+/// it need not (kNoPrefetch).
+bool sets_no_prefetch(const RestoreRequest& request, const RestorePlan& plan) {
+    const bool in_front = plan.no_reading_ahead && has_recovery_target(plan.type);
+    return (in_front || request.instant) && major_of(plan.manifest.pg_version) >= 15;
+}
+
 void set_target(const RestoreRequest& request, const RestorePlan& plan, bool old_version,
                 Settings& settings) {
     if (plan.type == RecoveryType::immediate)
@@ -96,12 +103,7 @@ void set_target(const RestoreRequest& request, const RestorePlan& plan, bool old
     const std::string timeline = timeline_value(request, plan, old_version);
     if (!timeline.empty() && !(old_version && timeline == "current"))
         settings.set("recovery_target_timeline", conf_value(timeline));
-    // The server would otherwise run into missing WAL in front of which the target lies; or ask for
-    // pages that the next full-page image makes, each of which would be fetched from the backup.
-    const bool no_reading_ahead = (plan.no_reading_ahead && has_recovery_target(plan.type)) ||
-                                  request.left_in_backup != nullptr;
-    if (no_reading_ahead && major_of(plan.manifest.pg_version) >= 15)
-        settings.set("recovery_prefetch", "off");
+    if (sets_no_prefetch(request, plan)) settings.set("recovery_prefetch", "off");
 }
 
 /// Whatever postgresql.conf, or a file that it includes, says about a recovery was said for another
@@ -246,6 +248,15 @@ Result<> write_auto_conf(const RestoreRequest& request, const RestorePlan& plan,
 }
 
 }  // namespace
+
+bool is_without_prefetch_for_now(const RestoreRequest& request, const RestorePlan& plan) {
+    const bool writes_settings =
+        plan.type != RecoveryType::none && plan.type != RecoveryType::preserve;
+    const bool in_front = plan.no_reading_ahead && has_recovery_target(plan.type);
+    return request.instant && writes_settings && !in_front && sets_no_prefetch(request, plan) &&
+           !request.recovery_options.contains("recovery_prefetch") &&
+           !request.recovery_options.contains("recovery-prefetch");
+}
 
 std::vector<RecoverySetting> recovery_setting_list(const RestoreRequest& request,
                                                    const RestorePlan& plan) {

@@ -233,7 +233,8 @@ Result<RestoreResult> run_restore(const RestoreRequest& request, RestorePlan pla
     CHRONOS_TRY(check_settings(request, plan));
     CHRONOS_TRY(invalidate_control_file(plan, ownership));
     if (request.left_in_backup != nullptr)
-        CHRONOS_TRY(request.left_in_backup->all_made(data_directory(plan.manifest)));
+        CHRONOS_TRY(request.left_in_backup->all_made(data_directory(plan.manifest),
+                                                     is_without_prefetch_for_now(request, plan)));
     CHRONOS_TRY(cancel.check());
     if (unlink(marker_path(plan).c_str()) != 0)
         return system_error(ErrorKind::file_remove, "unable to remove '" + marker_path(plan) + "'",

@@ -207,6 +207,29 @@ void name_what_stays(const RestoreRequest& request, const pgdata::ServerConfig& 
                                 file);
 }
 
+/// What a server syncs is as durable where files are left in the backup as anywhere. What it does
+/// not sync needs one that never crashes, and there each death of the process that serves the
+/// directory is as a power failure.
+void name_what_is_not_durable(const pgdata::ServerConfig& config, RestorePlan& plan) {
+    const auto is_off = [&](std::string_view name) {
+        const pgdata::ConfigSetting* const setting = config.find(name);
+        return setting != nullptr && pgdata::parse_config_bool(setting->value) == false ? setting
+                                                                                        : nullptr;
+    };
+    if (const pgdata::ConfigSetting* const fsync = is_off("fsync"))
+        plan.warnings.push_back(
+            shown(*fsync) +
+            ": until the directory is whole, a crash of the process that serves it is to this "
+            "server what a power failure is: what it has not synced is gone, and it may not start "
+            "again. Turn fsync on until then");
+    if (const pgdata::ConfigSetting* const images = is_off("full_page_writes"))
+        plan.warnings.push_back(
+            shown(*images) +
+            ": until the directory is whole, a crash of the process that serves it may leave half "
+            "a page, as a power failure does; and recovery fetches each page that it changes. Turn "
+            "full_page_writes on until then");
+}
+
 /// Targets that the files set, and that are still set when our block has been read.
 std::string targets_left(const pgdata::ServerConfig& config) {
     // Names that differ in case only are settings of their own until the server applies them.
@@ -237,6 +260,7 @@ void plan_parameters(const RestoreRequest& request, RestorePlan& plan) {
 
 void plan_settings(const RestoreRequest& request, RestorePlan& plan) {
     name_missing_recovery(request, plan);
+    if (request.instant) name_what_is_not_durable(planned_config(request, plan), plan);
     if (major_of(plan.manifest.pg_version) < 12 || plan.type == RecoveryType::none) return;
     const pgdata::ServerConfig config = planned_config(request, plan);
     name_what_stays(request, config, plan);

@@ -64,5 +64,19 @@ TEST(RestorePlanJson, TellsWhatKeepsItFromWorking) {
     EXPECT_EQ(object["problem"][1]["certain"], false);
 }
 
+TEST(RestorePlanJson, TellsWhatIsLeftInTheBackup) {
+    ops::restore::RestorePlan of_all = plan();
+    EXPECT_EQ(restore_plan_object(of_all)["instant"], nullptr);
+    of_all.left = ops::restore::LeftPlan{.at_once = {5, 1000, 33},
+                                         .left = {2, 2000, 66},
+                                         .random_access = {2000, 0, "", 0},
+                                         .without_prefetch = true};
+    EXPECT_EQ(restore_plan_object(of_all)["instant"],
+              json::parse(R"({"at-once":{"file-total":5,"size":1000,"stored-size":33},)"
+                          R"("left":{"file-total":2,"size":2000,"stored-size":66},)"
+                          R"("random-access":{"in-parts":2000,"largest-whole":null,"whole":0},)"
+                          R"("recovery-prefetch":false})"));
+}
+
 }  // namespace
 }  // namespace chronos::present

@@ -35,7 +35,8 @@ public:
     /// file_open, file_write, file_sync.
     Result<> mark(const repo::ManifestFile& file, const std::string& path, bool sync) const;
     /// Notes in the data directory what serve_instant() needs: durable when that has been synced.
-    Result<> note(const std::string& pg_path) const;
+    /// `line_for_now` of postgresql.auto.conf goes when all is there; "" for none.
+    Result<> note(const std::string& pg_path, const std::string& line_for_now = "") const;
     /// The name of global/pg_control until all is there.
     static std::string control_name();
 
@@ -58,9 +59,9 @@ struct InstantRequest {
     std::function<Result<>(const std::string& line)> ready;
 };
 
-/// Whether this user may serve one here, before anything is done for it. Kinds and hints of
-/// fuse::Session::mount.
-Result<> check_instant();
+/// Whether this user may serve one that is made at `path`, before anything is done for it. Kinds
+/// and hints of fuse::Session::mount; feature_not_supported where files cannot have attributes.
+Result<> check_instant(const std::string& path);
 
 /// Takes away what a process that is gone has left mounted there. Kinds: path_not_empty if it is
 /// served by one that lives, kernel.

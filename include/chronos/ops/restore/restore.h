@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "chronos/base/cancel.h"
@@ -29,6 +30,10 @@ std::string_view recovery_type_name(RecoveryType type);
 std::optional<RecoveryType> parse_recovery_type(std::string_view name);
 std::optional<TargetAction> parse_target_action(std::string_view name);
 
+/// A line of postgresql.auto.conf: recovery would ask for pages that a full-page image is about to
+/// make, each of which would be fetched from the backup.
+inline constexpr std::string_view kNoPrefetch = "recovery_prefetch = 'off'";
+
 /// Files that a restore leaves in the backup for now, and who serves them from there as soon as the
 /// restore is done. Any thread.
 class LeftInBackup {
@@ -39,8 +44,10 @@ public:
     /// The file is at `path`, of its size and with its attributes, and all a hole. With `sync` what
     /// is done to it is to be durable, else whoever asks makes it so.
     virtual Result<> made(const repo::ManifestFile& file, const std::string& path, bool sync) = 0;
-    /// All of them are. What is written here becomes durable with the rest.
-    virtual Result<> all_made(const std::string& pg_path) = 0;
+    /// All of them are. What is written here becomes durable with the rest. `without_prefetch`:
+    /// postgresql.auto.conf says kNoPrefetch, for no other reason than that files are left, and is
+    /// not to when all is there.
+    virtual Result<> all_made(const std::string& pg_path, bool without_prefetch) = 0;
     /// How global/pg_control is called at the end of the restore: as long as the directory is not
     /// whole no server may start on it.
     virtual std::string control_name() const = 0;
@@ -85,7 +92,10 @@ struct RestoreRequest {
     std::vector<std::string> db_include;  ///< by name or oid
     std::vector<std::string> db_exclude;
 
-    /// Not together with delta or force: what is there says nothing of what is to come.
+    /// Files are going to be left in the backup: the plan says what that means. Not together with
+    /// delta or force: what is there says nothing of what is to come.
+    bool instant = false;
+    /// With `instant`, for run_restore().
     LeftInBackup* left_in_backup = nullptr;
 
     Given<unsigned> process_max;
@@ -126,6 +136,19 @@ struct RestoreWal {
 
 struct WalToRead;
 
+/// What is restored before a server can be started, and what is left in the backup until then.
+struct LeftPlan {
+    struct Part {
+        std::uint64_t file_count = 0;
+        std::uint64_t size_bytes = 0;
+        std::uint64_t stored_bytes = 0;
+    };
+    Part at_once;
+    Part left;
+    repo::RandomAccess random_access;  ///< of what is left
+    bool without_prefetch = false;     ///< recovery gets kNoPrefetch until all is there
+};
+
 /// What a restore would do. Made without changing anything.
 struct RestorePlan {
     unsigned repo_key = 1;
@@ -153,6 +176,7 @@ struct RestorePlan {
     std::uint64_t size_bytes = 0;         ///< of all files
     std::uint64_t stored_size_bytes = 0;  ///< to read from the repository
     repo::RandomAccess random_access;     ///< of the backup, whatever is restored of it
+    std::optional<LeftPlan> left;         ///< if files are left in the backup
     std::vector<RestoreSpace> space;
     RestoreWal wal;
 
@@ -178,6 +202,10 @@ struct RestorePlan {
 /// (no such backup, a target that no backup reaches, a mapping that does not fit); what is wrong
 /// with the destination is in RestorePlan::problems.
 Result<RestorePlan> plan_restore(const RestoreRequest& request);
+
+/// Whether the settings of this recovery have kNoPrefetch because files are left in the backup, and
+/// for no other reason.
+bool is_without_prefetch_for_now(const RestoreRequest& request, const RestorePlan& plan);
 
 /// For people; each line ends in a line feed.
 std::string format_restore_plan(const RestorePlan& plan);

@@ -2,6 +2,7 @@
 // it, also after the machine was started anew.
 #include "chronos/ops/mount/instant.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -80,7 +81,7 @@ TEST(InstantLayout, TheDirectorySaysWhereTheRestIs) {
         ::getxattr((directory / "16400").c_str(), InstantTree::kAttribute, value, sizeof value - 1),
         0);
     EXPECT_THAT(value, testing::MatchesRegex("[0-9]+:1"));
-    ASSERT_OK(layout.note(directory.path()));
+    ASSERT_OK(layout.note(directory.path(), "a = 'b c'"));
     const auto origin = instant_origin(directory.path());
     ASSERT_OK(origin);
     EXPECT_EQ(origin->repo_key, 3U);
@@ -97,6 +98,28 @@ TEST(InstantLayout, TheDirectorySaysWhereTheRestIs) {
     EXPECT_ERROR(ErrorKind::format, instant_origin(directory.path()));
     ASSERT_OK(os::write_whole(path, "version 2" + text.substr(9)));
     EXPECT_ERROR(ErrorKind::format, instant_origin(directory.path()));
+}
+
+// A hole of the size and the time of the backup would be taken for its file by who looks no
+// further.
+TEST(InstantLayout, WhatIsLeftHasNotTheTimeOfTheBackup) {
+    const repo::Manifest manifest = sample();
+    const test::TemporaryDirectory directory;
+    const InstantLayout layout({3, "main", manifest.label}, manifest);
+    const std::string path = directory / "16400";
+    ASSERT_OK(os::write_whole(path, ""));
+    const timespec long_ago[2] = {{.tv_sec = 1000, .tv_nsec = 0}, {.tv_sec = 1000, .tv_nsec = 0}};
+    ASSERT_EQ(::utimensat(AT_FDCWD, path.c_str(), long_ago, 0), 0);
+    ASSERT_OK(layout.mark(manifest.files[2], path, /*sync=*/false));
+    struct stat status = {};
+    ASSERT_EQ(::stat(path.c_str(), &status), 0);
+    EXPECT_GT(status.st_mtime, 1000000);
+}
+
+TEST(CheckInstant, RefusesAFileSystemWithoutAttributesBeforeAnythingIsMade) {
+    const auto refused = check_instant("/proc/self/not/there/yet");
+    EXPECT_ERROR(ErrorKind::feature_not_supported, refused);
+    EXPECT_THAT(refused.error().message(), testing::HasSubstr("has no attributes for users"));
 }
 
 }  // namespace

@@ -89,6 +89,35 @@ TEST(RecoverySettings, TimelineOfThePlanIsWrittenAsANumber) {
               std::string::npos);
 }
 
+// It would ask for pages that the WAL brings, and is to do so again when all is there; unless it
+// has other reasons not to.
+TEST(RecoverySettings, NoReadingAheadWhileFilesAreLeftInTheBackup) {
+    RestoreRequest request = request_of();
+    RestorePlan plan = plan_of(RecoveryType::default_);
+    const auto has_it = [&] {
+        return recovery_settings(request, plan, kTime).find("recovery_prefetch = 'off'\n") !=
+               std::string::npos;
+    };
+    EXPECT_FALSE(has_it());
+    EXPECT_FALSE(is_without_prefetch_for_now(request, plan));
+    request.instant = true;
+    EXPECT_TRUE(has_it());
+    EXPECT_TRUE(is_without_prefetch_for_now(request, plan));
+    plan.type = RecoveryType::none;
+    EXPECT_FALSE(is_without_prefetch_for_now(request, plan));
+    plan.type = RecoveryType::immediate;
+    plan.no_reading_ahead = true;
+    EXPECT_TRUE(has_it());
+    EXPECT_FALSE(is_without_prefetch_for_now(request, plan));
+    plan = plan_of(RecoveryType::default_);
+    plan.manifest.pg_version = "14";
+    EXPECT_FALSE(has_it());
+    EXPECT_FALSE(is_without_prefetch_for_now(request, plan));
+    plan.manifest.pg_version = "15";
+    request.recovery_options = {{"recovery-prefetch", "off"}};
+    EXPECT_FALSE(is_without_prefetch_for_now(request, plan));
+}
+
 // A quote would end the value, and PostgreSQL would refuse the file.
 TEST(RecoverySettings, QuotesInATargetAreDoubled) {
     EXPECT_NE(recovery_settings(request_of(), plan_of(RecoveryType::name, "before Bob's"), kTime)
