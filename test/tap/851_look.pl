@@ -7,6 +7,7 @@ use strict;
 use warnings;
 use lib 'test/tap/lib';
 use ChronosTest;
+use Digest::MD5 qw(md5_hex);
 use Errno qw(EINTR);
 use Fcntl qw(O_RDONLY O_RDWR);
 use JSON::PP ();
@@ -434,6 +435,15 @@ subtest 'from a bucket that is far away' => sub {
 	is((chronos($far, 'stanza-create'))[0], 0, 'stanza');
 	$node->append_conf('postgresql.conf', "chronos.config_file = '$far'");
 	$node->restart;
+	# Files that no server reads: nobody who looks waits for them.
+	my $foreign = $node->data_dir . '/of_somebody';
+	mkdir $foreign or die $!;
+	for my $number (1 .. 3000)
+	{
+		open my $file, '>', "$foreign/$number" or die $!;
+		print $file md5_hex($number) x (10 + $number % 100);
+		close $file;
+	}
 	my ($status, $out, $err) = chronos($far, '--type=full', 'backup');
 	is($status, 0, 'backup') or diag($out . $err);
 	$node->safe_psql('postgres', q{UPDATE big SET word = word || 'z' WHERE id % 1000 = 0; INSERT INTO far SELECT i, 'again' FROM generate_series(1, 100) i});
@@ -446,7 +456,7 @@ subtest 'from a bucket that is far away' => sub {
 	my $look = look($far, '--type=name', '--target=there');
 	my $needed = $server->command('requests') - $requests;
 	diag(sprintf '50 ms: psql line after %.1f s, of the command %.1f s, %d requests', $look->{seconds}, $look->{all_seconds}, $needed);
-	cmp_ok($needed, '<', 150, 'far fewer requests than files');
+	cmp_ok($needed, '<', 70, 'the requests are those of what a server reads, not of the files that there are');
 	my $begin = time;
 	is(answers($look->{where}), $then, 'every answer is that of the server then');
 	diag(sprintf 'answers after %.1f s and %d more requests', time - $begin, $server->command('requests') - $requests - $needed);
@@ -496,6 +506,25 @@ subtest 'from a bucket that is far away' => sub {
 	end_look($look);
 	cmp_ok(time - $begin, '<', 30, 'it ends in time while its repository hangs');
 	$link->command('go');
+
+	# Each file an object: those that are read are requested, and no others.
+	my $single = write_config("$base/single.conf", pg => $node->data_dir, port => $node->port, socket => $node->host,
+		$server->options('look', port => $link->{port}), 'repo1-path' => '/single', 'repo1-bundle' => 'n', 'compress-type' => 'zst');
+	$link->command('rtt 0');
+	is((chronos($single, 'stanza-create'))[0], 0, 'stanza');
+	$node->append_conf('postgresql.conf', "chronos.config_file = '$single'");
+	$node->restart;
+	is((chronos($single, '--type=full', 'backup'))[0], 0, 'a backup that is not bundled');
+	wait_archived($node);
+	$link->command('rtt 50');
+	$requests = $server->command('requests');
+	$look = look($single, '--type=immediate');
+	$needed = $server->command('requests') - $requests;
+	diag(sprintf 'not bundled: psql line after %.1f s, %d requests', $look->{seconds}, $needed);
+	cmp_ok($needed, '<', 250, 'of files that are not bundled those are requested that a server reads');
+	is(ask($look->{where}, 'app1', 'SELECT count(*) FROM app'), '1000', '... and others are when they are asked for');
+	end_look($look);
+	nothing_is_left('not bundled');
 };
 
 done_testing();

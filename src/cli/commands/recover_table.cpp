@@ -173,6 +173,7 @@ Result<int> run_recover_table(requests::Context& context) {
     // Before there is a second thread.
     CHRONOS_TRY(ops::mount::keep_mounts_to_myself());
     flows::LookRequest look_request = scratch_look(context);
+    look_request.mount.databases.push_back(request.home.database);
     std::optional<flows::Drop> drop;
     if (config.get_bool("before-drop")) {
         drop = CHRONOS_TRY(flows::find_drop(look_request, request,

@@ -49,6 +49,7 @@ ops::mount::ScratchMountRequest scratch_mount(const requests::Context& context) 
     ops::mount::ScratchMountRequest request;
     request.exec_id = config.get_string("exec-id");
     request.fetch = requests::fetch_settings(config);
+    request.databases = {config.get_string("pg1-database")};
     return request;
 }
 

@@ -13,6 +13,7 @@
 #include <map>
 #include <mutex>
 #include <numeric>
+#include <optional>
 #include <stdexcept>
 #include <thread>
 #include <tuple>
@@ -42,6 +43,8 @@ constexpr std::uint64_t kRunSizeMax = std::uint64_t{16} << 20;
 constexpr std::uint64_t kRunGapMax = std::uint64_t{32} << 10;
 /// Of a large file, in bytes of content.
 constexpr std::uint64_t kFollowingMax = std::uint64_t{4} << 20;
+/// What is read over, in all, to fetch ahead with fewer requests.
+constexpr std::uint64_t kGapsAheadMax = std::uint64_t{2} << 20;
 /// The kernel reads ahead by itself, in pieces that come in any order.
 constexpr std::uint64_t kDisorder = std::uint64_t{512} << 10;
 constexpr std::chrono::milliseconds kLook(100);
@@ -170,6 +173,7 @@ struct Content::State {
     std::list<Key> in_memory, in_spool;  ///< ready ones, the most recently used first
     std::map<Key, std::list<Key>::iterator> place_in_list;
     std::deque<Key> asked_for, ahead;
+    std::deque<std::vector<Key>> runs_ahead;
     std::unordered_map<const ManifestFile*, ReadingAhead> reading;
     /// By their numbers the units of a file that `keep` has taken.
     std::unordered_map<const ManifestFile*, std::vector<bool>> kept_units;
@@ -194,6 +198,13 @@ struct Content::State {
         progress.store(now, std::memory_order_relaxed);
     }
 
+    /// A worker is at it from here on. Under the mutex.
+    void begin(Unit& unit) {
+        unit.state = Unit::State::fetching;
+        unit.running = true;
+        note(unit);
+    }
+
     int acquire(const Key& key, const std::shared_ptr<const LazyFile>& lazy, Turn turn,
                 const fuse::Interrupted& interrupted, std::shared_ptr<Unit>& unit);
     int wait(const Key& key, Unit& unit, const fuse::Interrupted& interrupted,
@@ -209,6 +220,8 @@ struct Content::State {
     bool take(Key& key, std::vector<Key>& along);
     void take_along(const Key& key, std::vector<Key>& along);
     void take_following(const Key& key, std::vector<Key>& along);
+    void begin_run(std::vector<Key> run, std::vector<Key>& along);
+    std::vector<std::vector<Key>> runs_of(std::vector<const ManifestFile*> files) const;
     Result<> fetch(const Key& key, Unit& unit);
     Result<> collect(const LazyFile& lazy, const Key& key, Unit& unit);
     Result<> fetch_into_spool(const Key& key, Unit& unit);
@@ -454,9 +467,7 @@ void Content::State::take_along(const Key& key, std::vector<Key>& along) {
             known = std::make_shared<Unit>();
         else if (!own && known->state != Unit::State::queued)
             continue;
-        known->state = Unit::State::fetching;
-        known->running = true;
-        note(*known);
+        begin(*known);
         std::erase(asked_for, member);
         along.push_back(member);
     }
@@ -475,19 +486,76 @@ void Content::State::take_following(const Key& key, std::vector<Key>& along) {
         if (size > kFollowingMax) break;
         ahead.pop_front();
         if (found->second->running || found->second->state != Unit::State::queued) continue;
-        found->second->state = Unit::State::fetching;
-        found->second->running = true;
-        note(*found->second);
+        begin(*found->second);
         along.push_back(next);
     }
     if (!along.empty()) along.insert(along.begin(), key);
 }
 
+/// Those of them that nobody has begun with.
+void Content::State::begin_run(std::vector<Key> run, std::vector<Key>& along) {
+    for (const Key& key : run) {
+        const auto found = units.find(key);
+        if (found == units.end() || found->second->running ||
+            found->second->state != Unit::State::queued)
+            continue;
+        begin(*found->second);
+        along.push_back(key);
+    }
+    if (!along.empty()) ++figures.fetches;
+}
+
+/// Members of bundles in as few reads as that is worth: the smallest gaps between them are read
+/// over.
+std::vector<std::vector<Key>> Content::State::runs_of(
+    std::vector<const ManifestFile*> files) const {
+    std::ranges::sort(files, {},
+                      [&](const ManifestFile* file) { return place_of_member.find(file)->second; });
+    const auto gap = [&](std::size_t i) -> std::optional<std::uint64_t> {
+        const ManifestFile &before = *files[i - 1], &after = *files[i];
+        const std::uint64_t end = before.bundle_offset + before.repo_size;
+        if (before.reference.view() != after.reference.view() ||
+            before.bundle_id != after.bundle_id || end > after.bundle_offset)
+            return std::nullopt;
+        return after.bundle_offset - end;
+    };
+    std::vector<std::pair<std::uint64_t, std::size_t>> gaps;
+    for (std::size_t i = 1; i < files.size(); ++i)
+        if (const auto size = gap(i)) gaps.emplace_back(*size, i);
+    std::ranges::sort(gaps);
+    std::vector<bool> goes_on(files.size(), false);
+    std::uint64_t read_over = 0;
+    for (const auto& [size, i] : gaps) {
+        if (read_over + size > kGapsAheadMax) break;
+        read_over += size;
+        goes_on[i] = true;
+    }
+    std::vector<std::vector<Key>> runs;
+    std::uint64_t begin = 0;
+    for (std::size_t i = 0; i < files.size(); ++i) {
+        const std::uint64_t end = files[i]->bundle_offset + files[i]->repo_size;
+        if (!goes_on[i] || end - begin > kRunStoredMax) {
+            runs.emplace_back();
+            begin = files[i]->bundle_offset;
+        }
+        runs.back().push_back({files[i], 0});
+    }
+    return runs;
+}
+
 /// False at the end. What is asked for goes before what is read ahead.
 bool Content::State::take(Key& key, std::vector<Key>& along) {
     std::unique_lock lock(mutex);
-    queued.wait(lock, [&] { return ending || !asked_for.empty() || !ahead.empty(); });
+    queued.wait(lock, [&] {
+        return ending || !asked_for.empty() || !runs_ahead.empty() || !ahead.empty();
+    });
     if (ending) return false;
+    if (asked_for.empty() && !runs_ahead.empty()) {
+        begin_run(std::move(runs_ahead.front()), along);
+        runs_ahead.pop_front();
+        key.file = nullptr;
+        return true;
+    }
     const bool is_ahead = asked_for.empty();
     std::deque<Key>& from = is_ahead ? ahead : asked_for;
     key = from.front();
@@ -498,9 +566,7 @@ bool Content::State::take(Key& key, std::vector<Key>& along) {
         key.file = nullptr;
         return true;
     }
-    found->second->state = Unit::State::fetching;
-    found->second->running = true;
-    note(*found->second);
+    begin(*found->second);
     ++figures.fetches;
     if (key.unit == 0) take_along(key, along);
     if (is_ahead && along.empty()) take_following(key, along);
@@ -510,11 +576,11 @@ bool Content::State::take(Key& key, std::vector<Key>& along) {
 void Content::State::work() {
     Key key;
     for (std::vector<Key> along; take(key, along); along.clear()) {
-        if (key.file == nullptr) continue;
         if (!along.empty()) {
             fetch_run(along);
             continue;
         }
+        if (key.file == nullptr) continue;
         std::shared_ptr<Unit> unit;
         {
             const std::lock_guard lock(mutex);
@@ -752,6 +818,7 @@ int Content::read(const ManifestFile& file, std::uint64_t offset, std::size_t si
 void Content::fetch_ahead(const std::vector<const ManifestFile*>& files) {
     State& state = *state_;
     const std::lock_guard lock(state.mutex);
+    std::vector<const ManifestFile*> members;
     for (const ManifestFile* const file : files) {
         const Key key{file, 0};
         if (file->size == 0 || file->size > kInMemoryMax || !in_one_unit(*file)) continue;
@@ -759,8 +826,13 @@ void Content::fetch_ahead(const std::vector<const ManifestFile*>& files) {
         std::shared_ptr<Unit>& known = state.units[key];
         if (known != nullptr) continue;
         known = std::make_shared<Unit>();
-        state.ahead.push_back(key);
+        if (state.remote && state.place_of_member.contains(file))
+            members.push_back(file);
+        else
+            state.ahead.push_back(key);
     }
+    for (std::vector<Key>& run : state.runs_of(std::move(members)))
+        state.runs_ahead.push_back(std::move(run));
     state.queued.notify_all();
 }
 

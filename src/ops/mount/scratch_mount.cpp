@@ -73,6 +73,9 @@ Result<std::unique_ptr<ScratchMount>> ScratchMount::make(const ScratchMountReque
                                                          const repo::Manifest& manifest) {
     permit_many_open_files();
     auto state = std::make_unique<State>(request, manifest);
+    // Where a request is a round trip, those that a server makes one after the other are its start.
+    if (request.repository.storage->features().remote)
+        state->content.fetch_ahead(start_set(manifest, request.databases));
     auto held = repo::MountHold::take(
         request.repository,
         {request.stanza, manifest.label, request.path, request.exec_id, /*for_look=*/true});
@@ -87,9 +90,6 @@ Result<std::unique_ptr<ScratchMount>> ScratchMount::make(const ScratchMountReque
         if (const auto served = state.session->serve(state.ending); !served)
             log_warn("the mount on '" + state.request.path + "' ends: " + served.error().text());
     });
-    // Where a request is a round trip, those that a server makes one after the other are its start.
-    if (request.repository.storage->features().remote)
-        state->content.fetch_ahead(start_set(manifest));
     return std::unique_ptr<ScratchMount>(new ScratchMount(std::move(state)));
 }
 

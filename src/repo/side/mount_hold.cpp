@@ -100,8 +100,22 @@ struct MountHold::State {
     std::thread renewer;
 
     Result<> write() { return write_side_file(repository, object, text); }
+    void sweep();
     void renew();
 };
+
+/// What those have left behind that were killed. Of no use to the one who holds: he does not wait.
+void MountHold::State::sweep() {
+    const std::string stanza = std::string(split(object, '/').at(1));
+    const auto names = list_held_names(repository, stanza);
+    if (!names) return;
+    for (const storage::Entry& entry : names->mounted) {
+        const std::string other = mounted_path(stanza) + "/" + entry.name;
+        if (other == object) continue;
+        const auto mounted = look_at_mount(repository, stanza, entry);
+        if (mounted && !*mounted) (void)repository.storage->remove(other);
+    }
+}
 
 void MountHold::State::renew() {
     std::unique_lock lock(mutex);
@@ -149,18 +163,12 @@ Result<std::unique_ptr<MountHold>> MountHold::take(const Repository& repository,
     held.renewer = std::thread([&held] {
         const Activity::Quiet renewing;
         try {
+            held.sweep();
             held.renew();
         } catch (const std::exception& exception) {
             log_warn(std::string("the mounted backup may expire: ") + exception.what());
         }
     });
-    // What those have left behind that were killed.
-    const HeldNames names = CHRONOS_TRY(list_held_names(repository, request.stanza));
-    for (const storage::Entry& entry : names.mounted) {
-        const std::string object = mounted_path(request.stanza) + "/" + entry.name;
-        if (object != held.object && !CHRONOS_TRY(look_at_mount(repository, request.stanza, entry)))
-            CHRONOS_TRY(repository.storage->remove(object));
-    }
     return hold;
 }
 

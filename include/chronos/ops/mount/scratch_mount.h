@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "chronos/base/result.h"
 #include "chronos/ops/mount/fetch_settings.h"
@@ -23,6 +24,7 @@ struct ScratchMountRequest {
     std::string scratch_path;  ///< an empty directory, for what is written
     std::string exec_id;
     FetchSettings fetch;
+    std::vector<std::string> databases = {};  ///< that are asked first; none: any of them
 };
 
 /// A backup as a data directory that a server can run in as soon as this is made: what it reads is

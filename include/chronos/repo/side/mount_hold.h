@@ -24,8 +24,8 @@ struct MountHoldRequest {
 /// "chronos/<stanza>/hold/<label>.mount-<exec id>", renewed every ten minutes by a thread of its
 /// own and removed at the end. Whoever was killed leaves it behind: from the same machine that is
 /// seen at once, from another one when it has not been renewed for an hour; where something needs
-/// it until it is whole, a week. pgBackRest's expire
-/// knows nothing of it, and neither does ours before 0.3: then reading fails, and says so.
+/// it until it is whole, a week; the next one removes it, after a while. pgBackRest's expire knows
+/// nothing of it, and neither does ours before 0.3: then reading fails, and says so.
 class MountHold {
 public:
     static Result<std::unique_ptr<MountHold>> take(const Repository& repository,

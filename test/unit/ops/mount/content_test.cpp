@@ -389,26 +389,81 @@ TEST_F(OfContent, WhatIsFetchedAheadIsThereForWhoAsks) {
     }
 }
 
-TEST(StartSet, IsWhatAServerReadsAtItsStartAndNotTheTablesOfUsers) {
+class StartSet : public testing::Test {
+protected:
     repo::Manifest manifest;
-    const auto add = [&](const char* name, std::uint64_t stored, std::uint64_t bundle) {
+    UnixTime now = 1'000'000'000;
+
+    void add(const std::string& name, std::uint64_t stored = 8192, std::uint64_t bundle = 1) {
         repo::ManifestFile& file = manifest.files.emplace_back();
         file.name = name;
         file.size = file.repo_size = stored;
         file.bundle_id = bundle;
-    };
+        file.timestamp = ++now;
+    }
+    std::vector<std::string> of(const std::vector<std::string>& databases = {}) const {
+        std::vector<std::string> names;
+        for (const repo::ManifestFile* const file : start_set(manifest, databases))
+            names.push_back(file->name.str());
+        return names;
+    }
+};
+
+TEST_F(StartSet, IsWhatAServerReadsAtItsStartAndNotTheTablesOfUsers) {
     for (const char* const name :
          {"pg_data/base/5/1259", "pg_data/base/5/16384", "pg_data/base/5/1259_fsm",
-          "pg_data/base/5/PG_VERSION", "pg_data/global/pg_control", "pg_data/pg_xact/0000",
-          "pg_data/pg_wal/000000010000000000000001", "pg_tblspc/16390/PG_15_202209061/5/1259"})
-        add(name, 8192, 1);
-    add("pg_data/base/5/1260", 8192, 0);  // a request for itself
-    add("pg_data/base/6/1259", kStartSetMax, 1);
-    std::vector<std::string> names;
-    for (const repo::ManifestFile* const file : start_set(manifest))
-        names.push_back(file->name.str());
-    EXPECT_THAT(names, ElementsAre("pg_data/base/5/PG_VERSION", "pg_data/global/pg_control",
-                                   "pg_data/pg_xact/0000", "pg_data/base/5/1259"));
+          "pg_data/base/5/16390_init", "pg_data/base/5/PG_VERSION", "pg_data/global/pg_control",
+          "pg_data/pg_xact/0000", "pg_data/pg_xact/0001", "pg_data/pg_twophase/0000A1B2",
+          "pg_data/pg_logical/replorigin_checkpoint", "pg_data/pg_stat/pgstat.stat",
+          "pg_data/pg_wal/000000010000000000000001", "pg_data/postgresql.auto.conf",
+          "pg_tblspc/16391/PG_15_202209061/5/1259"})
+        add(name);
+    add("pg_data/backup_label", 300, 0);
+    add("pg_data/base/5/2662", 8192, 0);
+    add("pg_data/base/5/2836", 8192, 0);  // likely only, and a request for itself
+    EXPECT_THAT(
+        of(),
+        ElementsAre("pg_data/global/pg_control", "pg_data/pg_twophase/0000A1B2",
+                    "pg_data/pg_logical/replorigin_checkpoint", "pg_data/postgresql.auto.conf",
+                    "pg_data/backup_label", "pg_data/pg_xact/0001", "pg_data/base/5/1259",
+                    "pg_data/base/5/PG_VERSION", "pg_tblspc/16391/PG_15_202209061/5/1259",
+                    "pg_data/base/5/2662", "pg_data/base/5/1259_fsm", "pg_data/base/5/16390_init"));
+}
+
+// Whoever puts files of his own into a data directory does not make others wait for them.
+TEST_F(StartSet, HasNothingOfFilesThatNoServerReads) {
+    add("pg_data/PG_VERSION");
+    for (int number = 0; number < 5000; ++number) {
+        add("pg_data/of_somebody/" + std::to_string(number), 1000, 2);
+        add("pg_data/" + std::to_string(number) + ".log", 1000, 0);
+        add("pg_data/pg_log/" + std::to_string(number) + ".conf", 1000, 0);
+    }
+    EXPECT_THAT(of(), ElementsAre("pg_data/PG_VERSION"));
+}
+
+TEST_F(StartSet, IsOfTheDatabasesThatAreAsked) {
+    manifest.databases = {{"one", 16400, 0}, {"two", 16500, 0}};
+    for (const char* const name :
+         {"pg_data/base/16400/1259", "pg_data/base/16500/1259", "pg_data/base/1/1259",
+          "pg_tblspc/16391/PG_15_202209061/16500/1249", "pg_data/base/16400/20000_init"})
+        add(name);
+    EXPECT_THAT(of({"two"}),
+                ElementsAre("pg_data/base/16500/1259", "pg_tblspc/16391/PG_15_202209061/16500/1249",
+                            "pg_data/base/16400/20000_init"));
+    EXPECT_EQ(of({"three"}).size(), 5u);
+    EXPECT_EQ(of().size(), 5u);
+}
+
+TEST_F(StartSet, HasABoundAndWhatIsNeededFirstFirst) {
+    for (int number = 0; number < 20; ++number)
+        add("pg_data/base/5/" + std::to_string(3000 + number), kStartFileMax);
+    add("pg_data/base/5/1259", kStartFileMax + 1);  // of which some pages are read
+    add("pg_data/base/5/1249", 8192);
+    add("pg_data/global/1262", 8192);
+    const std::vector<std::string> names = of();
+    ASSERT_EQ(names.size(), 2 + kStartSetMax / kStartFileMax - 1);
+    EXPECT_EQ(names[0], "pg_data/global/1262");
+    EXPECT_EQ(names[1], "pg_data/base/5/1249");
 }
 
 TEST_F(OfContent, KeepsNoMoreThanItsBound) {
