@@ -43,6 +43,10 @@ public:
     }
     Result<> sync_tree(const ObjectName& directory) override { return next_.sync_tree(directory); }
     MultipartUploads* uploads() override { return next_.uploads(); }
+    void ask_ahead(std::function<void()> question) override {
+        next_.ask_ahead(std::move(question));
+    }
+    void read_ahead(const ObjectName& name) override { next_.read_ahead(name); }
 
 private:
     std::shared_ptr<Storage> owned_;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -119,6 +120,13 @@ public:
 
     /// Null where there are none. Belongs to the storage; any thread.
     virtual MultipartUploads* uploads() { return nullptr; }
+
+    /// Hints, which may be ignored and never fail: what will be asked of this storage soon. One
+    /// that keeps answers (ListedOnce) may ask by a thread of its own meanwhile, and gives whoever
+    /// comes with the question that answer. What a question refers to must outlive the storage.
+    virtual void ask_ahead(std::function<void()> /*question*/) {}
+    /// An object that will be opened, once and whole.
+    virtual void read_ahead(const ObjectName& /*name*/) {}
 };
 
 /// Whole small objects (info files, manifests, history): at most `size_max` bytes.

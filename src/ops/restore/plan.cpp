@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <functional>
 #include <map>
 
 #include "chronos/base/text.h"
@@ -16,6 +17,7 @@
 #include "chronos/repo/stored_file.h"
 #include "chronos/repo/wal_archive.h"
 #include "chronos/storage/listed_once.h"
+#include "chronos/storage/parallel.h"
 #include "ops/restore/destination.h"
 #include "ops/restore/mapping.h"
 #include "ops/restore/other_clusters.h"
@@ -583,6 +585,23 @@ Result<> load_selected(const RestoreRequest& request, const SelectedBackup& sele
     return {};
 }
 
+/// What the plan is going to read of the backup one after the other, where each is a round trip.
+void read_ahead(const RestoreRequest& request, const RestorePlan& plan) {
+    const repo::Repository& repository = request.repositories[plan.repository_index];
+    if (!repository.storage->features().remote) return;
+    std::vector<std::function<Result<>()>> questions;
+    for (const char* name :
+         {"pg_data/global/pg_control", "pg_data/postgresql.conf", "pg_data/postgresql.auto.conf"})
+        if (const repo::ManifestFile* file = plan.manifest.find_file(name))
+            questions.push_back([&, file]() -> Result<> {
+                // Who needs it reads it from what is at hand then, or says what is wrong with it.
+                static_cast<void>(repo::read_small_file(repository, request.stanza, plan.manifest,
+                                                        *file, storage::ListedOnce::kRangeMax));
+                return {};
+            });
+    static_cast<void>(storage::at_once(*repository.storage, questions));
+}
+
 /// What a restore cleans, or fills, must not be where it reads.
 void check_repositories(const RestoreRequest& request, RestorePlan& plan) {
     std::vector<repo::Place> places;
@@ -602,6 +621,10 @@ Result<RestorePlan> plan_restore(const RestoreRequest& given) {
     RestoreRequest request = given;
     for (repo::Repository& repository : request.repositories)
         repository.storage = std::make_shared<storage::ListedOnce>(std::move(repository.storage));
+    for (const repo::Repository& repository : request.repositories)
+        for (const std::string& name :
+             {repo::backup_info_name(request.stanza), repo::archive_info_name(request.stanza)})
+            repository.storage->read_ahead(name);
     for (const char* name : {"recovery_target_timeline", "recovery-target-timeline"})
         if (const auto option = request.recovery_options.find(name);
             option != request.recovery_options.end() && request.target_timeline.empty())
@@ -618,6 +641,7 @@ Result<RestorePlan> plan_restore(const RestoreRequest& given) {
     plan.warnings.insert(plan.warnings.end(), selected.warnings.begin(), selected.warnings.end());
     CHRONOS_TRY(load_selected(request, selected, plan));
     CHRONOS_TRY(check_options_of_backup(request, plan));
+    read_ahead(request, plan);
     CHRONOS_TRY(plan_wal(request, selected.guide, plan));
     CHRONOS_TRY(map_manifest(request, plan));
     plan_settings(request, plan);

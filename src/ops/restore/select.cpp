@@ -3,10 +3,15 @@
 #include <algorithm>
 #include <deque>
 #include <functional>
+#include <memory>
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/repo/archives.h"
+#include "chronos/repo/side/kept_aside.h"
+#include "chronos/repo/side/outside_config.h"
+#include "chronos/repo/side/wal_notes.h"
+#include "chronos/repo/wal_archive.h"
 
 namespace chronos::ops::restore {
 namespace {
@@ -27,6 +32,49 @@ const repo::HistoryEntry* cluster_of(const repo::BackupInfo& info,
     return found == info.history.end() ? nullptr : &*found;
 }
 
+/// A copy for a question that is asked ahead: it does not keep the storage, which waits for it.
+repo::Repository for_question(const repo::Repository& repository) {
+    repo::Repository copy = repository;
+    copy.storage = {std::shared_ptr<void>(), repository.storage.get()};
+    return copy;
+}
+
+/// Hints: what is read of a backup that is going to be chosen, if nothing is in the way.
+void read_ahead(const repo::Repository& repository, const std::string& stanza,
+                const repo::BackupEntry& backup) {
+    storage::Storage& storage = *repository.storage;
+    storage.read_ahead(repo::manifest_name(stanza, backup.label));
+    storage.read_ahead(repo::outside_config_name(stanza, backup.label));
+    constexpr std::size_t kLabelsMax = 16;
+    std::vector<std::string> labels{backup.label};
+    labels.insert(labels.end(), backup.references.begin(), backup.references.end());
+    if (labels.size() > kLabelsMax) labels.resize(kLabelsMax);
+    for (const std::string& label : labels)
+        storage.ask_ahead([&storage, directory = repo::backup_path(stanza, label)] {
+            static_cast<void>(storage.list_tree(directory));
+        });
+}
+
+/// Hints: what is asked of the archive of a cluster, and of where the WAL of a backup begins.
+void ask_ahead(const ArchiveLocation& archive, const std::string& stanza,
+               const std::string& first_segment) {
+    storage::Storage& storage = *archive.repository->storage;
+    std::vector<std::string> directories{archive.directory};
+    if (!first_segment.empty())
+        directories.push_back(archive.directory + "/" +
+                              std::string(repo::wal_directory(first_segment)));
+    for (const std::string& directory : directories)
+        storage.ask_ahead([&storage, directory] { static_cast<void>(storage.list(directory)); });
+    storage.ask_ahead(
+        [repository = for_question(*archive.repository), stanza, id = archive.archive_id] {
+            static_cast<void>(repo::list_kept_aside(repository, stanza, id));
+        });
+    storage.ask_ahead(
+        [repository = for_question(*archive.repository), stanza, id = archive.archive_id] {
+            static_cast<void>(repo::list_wal_pieces(repository, stanza, id));
+        });
+}
+
 /// The guides of the clusters that backups are of, each loaded when it is first asked for.
 class Guides {
 public:
@@ -42,27 +90,29 @@ public:
                                                 "' is of a cluster that backup.info does not know");
         for (const auto& [known, guide] : guides_)
             if (known.same_cluster(*cluster)) return &guide;
-        TimelineGuide guide = CHRONOS_TRY(load(repository.index, *cluster));
+        TimelineGuide guide = CHRONOS_TRY(load(repository.index, *cluster, backup.archive_start));
         guides_.emplace_back(*cluster, std::move(guide));
         return &guides_.back().second;
     }
+    const std::string& stanza() const { return request_.stanza; }
     std::vector<std::string> take_warnings() { return std::move(warnings_); }
 
 private:
-    Result<TimelineGuide> load(std::size_t first, const repo::HistoryEntry& cluster) {
+    Result<TimelineGuide> load(std::size_t first, const repo::HistoryEntry& cluster,
+                               const std::string& first_segment) {
         std::vector<repo::BackupEntry> backups;
         for (const LoadedRepository& repository : repositories_)
             for (const repo::BackupEntry& backup : repository.info.backups)
                 if (const auto* own = cluster_of(repository.info, backup);
                     own != nullptr && own->same_cluster(cluster))
                     backups.push_back(backup);
-        return TimelineGuide::load(request_, wish_, find_archives(first, cluster),
+        return TimelineGuide::load(request_, wish_, find_archives(first, cluster, first_segment),
                                    std::move(backups), cluster.version);
     }
     /// Where the WAL of the cluster lies in each repository that can be read; that of the backup
     /// first. Of several archives of one cluster (a stanza that was upgraded there and back) each.
-    std::vector<ArchiveLocation> find_archives(std::size_t first,
-                                               const repo::HistoryEntry& cluster) {
+    std::vector<ArchiveLocation> find_archives(std::size_t first, const repo::HistoryEntry& cluster,
+                                               const std::string& first_segment) {
         std::vector<ArchiveLocation> archives;
         for (std::size_t i = 0; i < request_.repositories.size(); ++i) {
             const repo::Repository& repository = request_.repositories[i];
@@ -79,6 +129,7 @@ private:
                 const std::string id = entry.archive_id();
                 found.push_back({&repository, repo::archive_path(request_.stanza) + "/" + id,
                                  info->cipher_pass, id});
+                ask_ahead(found.back(), request_.stanza, first_segment);
             }
             if (found.empty() && i == first)
                 warnings_.push_back(repo_name(repository) +
@@ -146,8 +197,10 @@ struct Chosen {
 Result<Chosen> select_label(const RestoreRequest& request,
                             const std::vector<LoadedRepository>& repositories) {
     for (std::size_t i = 0; i < repositories.size(); ++i)
-        if (const repo::BackupEntry* entry = repositories[i].info.find(request.set))
+        if (const repo::BackupEntry* entry = repositories[i].info.find(request.set)) {
+            read_ahead(*repositories[i].repository, request.stanza, *entry);
             return Chosen{i, *entry, "was asked for by its label"};
+        }
     std::vector<std::string> labels;
     for (const LoadedRepository& repository : repositories)
         for (const repo::BackupEntry& entry : repository.info.backups)
@@ -177,6 +230,7 @@ Result<Chosen> select_newest(const std::vector<LoadedRepository>& repositories, 
             const std::optional<bool> answer = rule.reaches(repositories[i], *entry);
             if (!answer) break;
             if (!*answer) continue;
+            if (asked == nullptr) read_ahead(*repositories[i].repository, guides.stanza(), *entry);
             asked = CHRONOS_TRY(guides.of(repositories[i], *entry));
             if (asked->refused() && !entry->archive_start.empty()) return *asked->refused();
             if (asked->leads(*entry))

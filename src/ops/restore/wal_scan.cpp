@@ -92,9 +92,16 @@ Result<std::vector<StoredSegment>> stored_segments(
     const std::string first = segment_name(leg.timeline, leg.first, request.segment_size);
     for (const ArchiveLocation& archive : request.archives) {
         storage::Storage& storage = *archive.repository->storage;
-        for (const auto& part : CHRONOS_TRY(storage.list(archive.directory, timeline))) {
-            if (!repo::is_wal_directory(part.name) || part.name < repo::wal_directory(first))
-                continue;
+        auto parts = CHRONOS_TRY(storage.list(archive.directory, timeline));
+        std::erase_if(parts, [&](const storage::Entry& part) {
+            return !repo::is_wal_directory(part.name) || part.name < repo::wal_directory(first);
+        });
+        constexpr std::size_t kAheadMax = 16;
+        for (std::size_t i = 0; i < std::min(parts.size(), kAheadMax); ++i)
+            storage.ask_ahead([&storage, directory = archive.directory + "/" + parts[i].name] {
+                static_cast<void>(storage.list(directory));
+            });
+        for (const auto& part : parts) {
             for (const auto& entry :
                  CHRONOS_TRY(storage.list(archive.directory + "/" + part.name))) {
                 if (!repo::is_archived_segment(entry)) continue;

@@ -184,9 +184,13 @@ Result<> save_outside_config(const Repository& repository, const std::string& st
                       pass, reads_back_as(config, parse_outside_config));
 }
 
+std::string outside_config_name(const std::string& stanza, const std::string& label) {
+    return config_path(stanza) + "/" + label;
+}
+
 Result<OutsideConfig> load_outside_config(const Repository& repository, const std::string& stanza,
                                           const std::string& label, const std::string& pass) {
-    const std::string object = config_path(stanza) + "/" + label;
+    const std::string object = outside_config_name(stanza, label);
     const auto text = read_text(repository, object, pass);
     if (!text && text.error().kind() == ErrorKind::not_found) return OutsideConfig{};
     if (!text) return text.error();

@@ -46,6 +46,8 @@ pgdata::ConfigSource kept_config_source(const OutsideConfig& config);
 Result<> save_outside_config(const Repository& repository, const std::string& stanza,
                              const std::string& label, const OutsideConfig& config,
                              const std::string& pass);
+/// The object that it is kept in.
+std::string outside_config_name(const std::string& stanza, const std::string& label);
 /// Empty if nothing is kept for the backup. Records of before 0.2.0 name no directories: they are
 /// those that the kept files include.
 Result<OutsideConfig> load_outside_config(const Repository& repository, const std::string& stanza,
