@@ -4,13 +4,19 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <exception>
+#include <thread>
 #include <utility>
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/flows/drill.h"
+#include "chronos/ops/archive/spool.h"
+#include "chronos/pgdata/control_file.h"
 #include "chronos/pgdata/server_parameters.h"
+#include "chronos/pgdata/wal.h"
 
 namespace chronos::flows {
 namespace {
@@ -21,16 +27,73 @@ using ops::mount::ScratchMount;
 using ops::restore::RestorePlan;
 using ops::restore::RestoreRequest;
 
+/// The WAL that recovery begins with, put into its spool while the server is started: to ask for
+/// the first of it the server would wait for a connection and for some answers, one after the
+/// other. What does not come the server fetches.
+class FirstWal {
+public:
+    FirstWal(const RestoreRequest& request, const RestorePlan& plan) {
+        // Where histories are asked for first, what is in the spool does not count.
+        if (!request.repositories.at(plan.repository_index).storage->features().remote ||
+            plan.wal.count == 0 || plan.backup_timeline != 1 || plan.target_timeline != 1)
+            return;
+        thread_ = std::thread([this, &request, &plan] {
+            try {
+                fetch(request, plan);
+            } catch (const std::exception&) {
+                // Memory ran out. Recovery gets on without us.
+            }
+        });
+    }
+    ~FirstWal() {
+        ending_ = true;
+        if (thread_.joinable()) thread_.join();
+    }
+    FirstWal(const FirstWal&) = delete;
+    FirstWal& operator=(const FirstWal&) = delete;
+
+private:
+    /// As much as archive-get has waiting.
+    static constexpr std::uint64_t kWaitingMax = std::uint64_t{128} << 20;
+
+    void fetch(const RestoreRequest& request, const RestorePlan& plan) const {
+        const auto control = pgdata::read_control_file(request.pg_path);
+        if (!control) return;
+        const auto spool = ops::archive::Spool::of(
+            {request.spool_path, request.stanza, request.pg_path}, *control, kWaitingMax);
+        if (!spool || !spool->enabled()) return;
+        const auto lock = spool->lock();
+        if (!lock || !*lock) return;
+        const std::uint32_t size = control->wal_segment_size;
+        const std::string before = pgdata::wal_segment_name_before(
+            plan.backup_timeline, pgdata::wal_segment_start(plan.manifest.archive_start, size),
+            size);
+        ops::archive::fetch_ahead({.repositories = request.repositories,
+                                   .stanza = request.stanza,
+                                   .pg_path = request.pg_path,
+                                   .ahead = true},
+                                  *spool, before, request.process_max,
+                                  [&] { return !ending_ && !spool->must_clear(); });
+        if (spool->must_clear()) spool->clean("");
+    }
+
+    std::atomic<bool> ending_{false};
+    std::thread thread_;
+};
+
 /// In the order in which it is made. What was fetched is told when it goes.
 struct Shown {
     ScratchMount::Figures& figures;
+    RestoreRequest request = {};
     RestorePlan plan = {};
     std::unique_ptr<ScratchMount> mount = nullptr;
+    std::unique_ptr<FirstWal> first_wal = nullptr;
 
     explicit Shown(ScratchMount::Figures& figures_) : figures(figures_) {}
     Shown(const Shown&) = delete;
     Shown& operator=(const Shown&) = delete;
     ~Shown() {
+        first_wal = nullptr;
         if (mount != nullptr) figures = mount->figures();
     }
 };
@@ -66,7 +129,7 @@ Result<> make_shown(const ShowRequest& wanted, const Scratch& scratch, RestoredB
     const std::string data = ScratchMount::data_of(scratch.mount());
     if (::symlink(data.c_str(), scratch.data().c_str()) != 0)
         return system_error(ErrorKind::path_create, "make link '" + scratch.data() + "'", errno);
-    const RestoreRequest request =
+    const RestoreRequest& request = shown.request =
         restore_shown(CHRONOS_TRY(wanted.restore(data, scratch.spool())), wanted, scratch, data);
     RestorePlan& plan = shown.plan;
     plan = CHRONOS_TRY(ops::restore::plan_restore(request));
@@ -82,6 +145,7 @@ Result<> make_shown(const ShowRequest& wanted, const Scratch& scratch, RestoredB
     mount.scratch_path = scratch.written();
     shown.mount = CHRONOS_TRY(ScratchMount::make(mount, plan.manifest));
     CHRONOS_TRY(ops::restore::prepare_recovery(request, plan, cancel));
+    shown.first_wal = std::make_unique<FirstWal>(request, plan);
     require_settings(plan, backup);
     return {};
 }

@@ -3,13 +3,19 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <memory>
+#include <set>
 #include <system_error>
 #include <thread>
 #include <vector>
 
 #include "chronos/io/cpu_tokens.h"
-
 #include "chronos/ops/archive/spool.h"
+#include "chronos/pgdata/wal.h"
+#include "chronos/repo/archives.h"
+#include "chronos/repo/info.h"
+#include "chronos/repo/wal_archive.h"
+#include "chronos/storage/listed_once.h"
 
 namespace chronos::ops::archive {
 namespace {
@@ -65,14 +71,64 @@ private:
     std::atomic<bool> ended_{false};
 };
 
+/// What is asked of the archives while some segments are fetched.
+struct Questions {
+    GetSettings settings;
+    std::vector<std::string> segments;
+};
+
+/// Where each question is a round trip, what does not change from one segment to the next is asked
+/// once, and what was not listed then is not asked for: who needs it asks for himself.
+Questions asked_once(const GetSettings& settings, std::vector<std::string> segments) {
+    Questions once{settings, std::move(segments)};
+    const auto control = pgdata::read_control_file(settings.pg_path);
+    if (!control) return once;
+    const auto cluster = repo::ClusterIdentity::of(*control);
+    std::set<std::string> directories, listed;
+    for (const std::string& segment : once.segments)
+        directories.insert(std::string(repo::wal_directory(segment)));
+    bool is_all = true;
+    const auto list = [&](const repo::Repository& repository, const std::string& directory) {
+        const auto entries = repository.storage->list(directory);
+        is_all = is_all && entries;
+        if (!entries) return;
+        for (const storage::Entry& entry : *entries)
+            listed.insert(entry.name.substr(0, pgdata::kWalSegmentNameSize));
+    };
+    for (repo::Repository& repository : once.settings.repositories) {
+        if (!repository.storage->features().remote) {
+            is_all = false;
+            continue;
+        }
+        repository.storage = std::make_shared<storage::ListedOnce>(std::move(repository.storage));
+        repository.storage->read_ahead(repo::archive_info_name(settings.stanza));
+        const auto info = repo::load_archive_info(repository, settings.stanza);
+        is_all = is_all && info;
+        if (!info) continue;
+        for (const repo::HistoryEntry& entry :
+             repo::archives_of(info->history, cluster.version, cluster.system_id))
+            for (const std::string& directory : directories)
+                list(repository, repo::archive_path(settings.stanza) + "/" + entry.archive_id() +
+                                     "/" + directory);
+    }
+    if (is_all)
+        once.segments.erase(std::ranges::find_if(once.segments,
+                                                 [&](const std::string& segment) {
+                                                     return !listed.contains(segment);
+                                                 }),
+                            once.segments.end());
+    return once;
+}
+
 }  // namespace
 
 void fetch_ahead(const GetSettings& settings, const Spool& spool, const std::string& segment,
                  unsigned processes, const std::function<bool()>& go_on) {
-    const std::vector<std::string> segments = spool.following(segment);
+    const Questions once = asked_once(settings, spool.following(segment));
+    if (once.segments.empty()) return;
     const std::size_t threads =
-        std::min<std::size_t>(std::size_t{kUnderWayPerProcess} * processes, segments.size());
-    Fetcher fetcher(settings, spool, segments, processes, go_on);
+        std::min<std::size_t>(std::size_t{kUnderWayPerProcess} * processes, once.segments.size());
+    Fetcher fetcher(once.settings, spool, once.segments, processes, go_on);
     std::vector<std::thread> helpers;
     try {
         while (helpers.size() + 1 < threads) helpers.emplace_back([&] { fetcher.work(); });

@@ -216,7 +216,11 @@ Result<> serve_shown(const DrillRequest& request, const std::string& what, const
     look.port = request.port;
     look.database = request.database;
     const Result<> used = use(server, watch, look);
-    server.stop();
+    // Who looks is told why the session ends; what was read is all that was wanted of another one.
+    if (kind == DrillServer::Use::look)
+        server.stop();
+    else
+        server.abandon();
     return used;
 }
 

@@ -438,6 +438,12 @@ void DrillServer::stop() {
     child_.ended_within(std::chrono::seconds(10));
 }
 
+void DrillServer::abandon() {
+    if (child_.ended()) return;
+    child_.signal(SIGQUIT);
+    child_.ended_within(std::chrono::seconds(10));
+}
+
 std::string DrillServer::start_command() const {
     std::string command;
     for (const std::string& argument : server_arguments(programs_, scratch_))

@@ -67,6 +67,8 @@ public:
                                                        const Cancellation& cancel) const;
     /// A fast shutdown, an immediate one if that takes longer than some seconds.
     void stop();
+    /// An immediate one, of a server whose data nobody wants any more.
+    void abandon();
     /// Kind runtime, with what its log says, if it has ended; what DrillRequest::check_data says.
     Result<> check_alive();
     const std::string& superuser() const { return superuser_; }
