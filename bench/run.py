@@ -16,12 +16,14 @@ import glob
 import hashlib
 import json
 import os
+import re
 import resource
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.parse
 
@@ -52,11 +54,13 @@ def arguments():
 
 
 class Figures:
-    """What a command cost: wall and CPU in seconds, the largest process in MiB, requests to a bucket; what it stored, MiB."""
+    """What a command cost: wall and CPU in seconds, the largest process in MiB, requests to a bucket and MiB that came from
+    it; what it stored, MiB."""
 
     def __init__(self, wall, cpu, memory, output=""):
         self.wall, self.cpu, self.memory, self.output, self.requests = wall, cpu, memory, output, 0
         self.stored = None
+        self.came = None
 
 
 class Bucket:
@@ -78,6 +82,12 @@ class Bucket:
         self.server.stdin.write("requests\n")
         self.server.stdin.flush()
         return int(self.server.stdout.readline().split()[1])
+
+    def came(self):
+        """Bytes that have come over the link."""
+        self.link.stdin.write("count\n")
+        self.link.stdin.flush()
+        return int(self.link.stdout.readline().split()[2])
 
     def put(self, path, content):
         self.server.stdin.write("put %s %s\n" % (path, base64.b64encode(content.encode()).decode()))
@@ -214,10 +224,11 @@ class Bench:
 
     def measure(self, tool, *rest):
         """measure() of a command, and what it asked of the bucket."""
-        before = self.bucket.requests() if self.bucket else 0
+        if not self.bucket:
+            return measure(self.command(tool, *rest))
+        before, came = self.bucket.requests(), self.bucket.came()
         figures = measure(self.command(tool, *rest))
-        if self.bucket:
-            figures.requests = self.bucket.requests() - before
+        figures.requests, figures.came = self.bucket.requests() - before, (self.bucket.came() - came) / 2**20
         return figures
 
     def best(self, measurement):
@@ -515,19 +526,39 @@ class Bench:
         self.fill_archive(tool, [n for n in sorted(os.listdir(self.pgdata + "/pg_wal")) if len(n) == 24 and first <= n <= last])
 
     def server_of_the_past(self, tool, ask, *recovery):
-        """From nothing to the answer of a server that has recovered: a look, or a restore and a server on it."""
+        """From nothing to the answer of a server that has recovered: a look, or a restore and a server on it. Requests and
+        what came from the bucket are those until then."""
         if not self.bucket:
             warm("%s/repo-%s" % (self.work, tool))
         target = self.work + "/past"
         shutil.rmtree(target, ignore_errors=True)
         os.makedirs(target, mode=0o700)
-        before = self.bucket.requests() if self.bucket else 0
+        before = (self.bucket.requests(), self.bucket.came()) if self.bucket else None
+        at_answer = []
+        answered = self.work + "/answered"
+        for name in (answered, answered + ".end"):
+            if os.path.exists(name):
+                os.unlink(name)
+
+        def look_at_bucket():
+            while not os.path.exists(answered):
+                if os.path.exists(answered + ".end"):
+                    return
+                time.sleep(0.005)
+            at_answer.extend((self.bucket.requests(), self.bucket.came()) if self.bucket else ())
+            os.unlink(answered)
+        looking = threading.Thread(target=look_at_bucket)
+        looking.start()
         command = self.command(tool, *recovery, "--drill-path=" + self.work, "look") if tool == "chronos" else \
             self.command(tool, *recovery, "--target-action=promote", "--pg1-path=" + target, "restore")
-        figures = measure([sys.executable, os.path.abspath(__file__), "--drive-past", self.bindir, target, self.work,
-                           str(self.port + 2), ask, *command])
-        if self.bucket:
-            figures.requests = self.bucket.requests() - before
+        try:
+            figures = measure([sys.executable, os.path.abspath(__file__), "--drive-past", self.bindir, target, self.work,
+                               str(self.port + 2), ask, *command])
+        finally:
+            open(answered + ".end", "w").close()
+            looking.join()
+        if at_answer:
+            figures.requests, figures.came = at_answer[0] - before[0], (at_answer[1] - before[1]) / 2**20
         figures.wall = float(figures.output)
         shutil.rmtree(target)
         return figures
@@ -566,6 +597,27 @@ class Bench:
         figures = self.both(one)
         self.psql("DROP SCHEMA IF EXISTS home CASCADE")
         return figures
+
+    def row_redo(self):
+        """start and recovery over 200 MB of WAL, on the backup itself against a copy of it ("pgbr"): one command, with and
+        without --instant; needs /dev/fuse"""
+        self.psql("CREATE TABLE IF NOT EXISTS fill (t text)")
+
+        def work():
+            self.pg("pgbench", "-n", "-c", "4", "-t", "2000", "-h", self.work, "-p", str(self.port), "postgres")
+            self.psql("INSERT INTO fill SELECT repeat(md5(random()::text), 20) FROM generate_series(1, 250000)")
+            self.psql("SELECT pg_create_restore_point('bench_redo')")
+        self.backup_with_wal("chronos", work)
+
+        def one(tool):
+            if not self.bucket:
+                warm(self.work + "/repo-chronos")
+            instant = ["--instant"] if tool == "chronos" else []
+            figures = self.measure("chronos", "--type=name", "--target=bench_redo", "--drill-path=" + self.work,
+                                   "--bin-path=" + self.bindir, "--output=json", *instant, "drill")
+            figures.wall = float(re.search(r'"recovery-seconds": *([0-9.]+)', figures.output)[1])
+            return figures
+        return self.both(one)
 
     def row_archive_push_async(self):
         """archive push, all segments, against pgBackRest's asynchronous mode"""
@@ -736,6 +788,11 @@ def drive_past(bindir, data, socket_directory, port, ask, command):
     else:
         run([bindir + "/psql", *where[1:], "-XAtqc", ask])
     print(time.monotonic() - begin)
+    # What was asked of the bucket until now is looked at before more is.
+    answered = socket_directory + "/answered"
+    open(answered, "w").close()
+    while os.path.exists(answered):
+        time.sleep(0.005)
     if look:
         process.terminate()
         process.wait()
@@ -803,9 +860,10 @@ def print_table(title, table):
     for name, row in table.items():
         c, p = row["chronos"], row["pgbackrest"]
         requests = "   %8d %8d" % (c.requests, p.requests) if c.requests else ""
+        came = "   came MiB %.1f, pgbr %.1f" % (c.came, p.came) if c.came is not None and p.came is not None else ""
         stored = "   stored MiB %.2f, pgbr %.2f" % (c.stored, p.stored) if c.stored is not None else ""
         print("%-20s %8.2fs %8.2fs %6.2f   %8.2fs %8.2fs %6.2f   %8.0f %8.0f" % (
-            name, c.wall, p.wall, c.wall / p.wall, c.cpu, p.cpu, c.cpu / max(p.cpu, 1e-6), c.memory, p.memory) + requests + stored)
+            name, c.wall, p.wall, c.wall / p.wall, c.cpu, p.cpu, c.cpu / max(p.cpu, 1e-6), c.memory, p.memory) + requests + came + stored)
 
 
 def main():
@@ -827,7 +885,7 @@ def main():
         # These look into the repository directory.
         wanted = [n for n in wanted if not n.startswith("row_archive_get")]
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        wanted = [n for n in wanted if n not in ("row_look", "row_recover_table")]
+        wanted = [n for n in wanted if n not in ("row_look", "row_recover_table", "row_redo")]
     table = {}
     try:
         bench.start()
