@@ -253,6 +253,7 @@ Result<> ClusterWalk::visit(const Directory& directory, const std::string& file_
                  "' from backup: it is the file system's own");
         return {};
     }
+    if (is_instant_state(item.name)) return {};
     if (directory.name == kTablespaceLinks) return visit_tablespace(directory, item);
     if (cannot_be_stored(item)) return {};
     if (S_ISLNK(item.stat.st_mode)) return visit_link(directory, std::move(item));

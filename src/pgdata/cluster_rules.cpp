@@ -37,6 +37,11 @@ constexpr std::array<std::string_view, 22> kServersOwn = {
     "pg_subtrans",          "pg_tblspc",      "pg_twophase",  "pg_wal",       "pg_xact",
     "postgresql.auto.conf", "postgresql.conf"};
 
+/// What an instant restore notes for as long as it is not whole (src/ops/mount): the directory, and
+/// the name of pg_control until then.
+constexpr std::string_view kInstantState = ".chronos-lazy",
+                           kInstantGuard = "pg_control.chronos-lazy";
+
 constexpr std::array<std::string_view, 4> kFileSystemDirectories = {"lost+found", ".snapshot",
                                                                     ".snapshots", ".zfs"};
 
@@ -116,7 +121,8 @@ bool is_skipped_root_file(std::string_view file_name, unsigned major) {
 }
 
 bool is_skipped_database_file(std::string_view file_name) {
-    return is_relation_cache(file_name) || is_temporary_relation(file_name);
+    return is_relation_cache(file_name) || is_temporary_relation(file_name) ||
+           file_name == kInstantGuard;
 }
 
 bool is_init_fork(std::string_view file_name) {
@@ -136,6 +142,10 @@ std::string_view relation_number(std::string_view file_name) {
     std::string_view rest = file_name;
     take_digits(rest);
     return file_name.substr(0, file_name.size() - rest.size());
+}
+
+bool is_instant_state(std::string_view manifest_name) {
+    return take(manifest_name, kPgData) && manifest_name == kInstantState;
 }
 
 bool belongs_to_file_system(std::string_view file_name) {

@@ -17,6 +17,9 @@ bool is_skipped_root_file(std::string_view file_name, unsigned major);
 
 /// Files directly in a database directory that the server makes again.
 bool is_skipped_database_file(std::string_view file_name);
+/// The directory that an instant restore has for itself as long as it is not whole, or was
+/// interrupted at its end: not the cluster's.
+bool is_instant_state(std::string_view manifest_name);
 
 /// "16384_init": the mark of an unlogged relation, whose other forks start afresh after a crash.
 bool is_init_fork(std::string_view file_name);

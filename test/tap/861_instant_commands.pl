@@ -27,6 +27,7 @@ $node->safe_psql('postgres', q{
 is((chronos($conf, '--type=full', 'backup'))[0], 0, 'full backup');
 wait_archived($node);
 my $question = q{SELECT count(*), md5(string_agg(word, '|' ORDER BY id)) FROM big};
+my $big = $node->safe_psql('postgres', q{SELECT pg_relation_filepath('big')});
 my $expected = $node->safe_psql('postgres', $question);
 
 # --- the plan -------------------------------------------------------------------------------------
@@ -73,5 +74,247 @@ if (!sysopen my $device, '/dev/fuse', O_RDWR)
 	done_testing();
 	exit;
 }
+
+
+# --- tools ----------------------------------------------------------------------------------------
+
+my ($label) = map { $_->{label} } @{ JSON::PP::decode_json((chronos($conf, '--output=json', 'info'))[1])->[0]{backup} };
+
+# What is stored by itself is not what it was, and comes back: the plan of a restore would notice what is missing.
+my %kept = map { $_ => slurp_file($_) } glob "$repo/backup/main/$label/pg_data/base/*/*";
+sub damage { overwrite($_, "\0" x length $kept{$_}) for sort keys %kept; return }
+sub repair { overwrite($_, $kept{$_}) for sort keys %kept; return }
+sub overwrite
+{
+	my ($path, $content) = @_;
+	open my $file, '+<:raw', $path or die "$path: $!";
+	print $file $content;
+	close $file or die "$path: $!";
+	return;
+}
+
+# What the list has of a directory, {} if nothing serves it.
+sub listed
+{
+	my ($path) = @_;
+	my ($failed, $list, $said) = run_tool($chronos, '--config=/dev/null', '--output=json', 'mounts');
+	die "mounts: $said" if $failed != 0;
+	return (grep { $_->{path} eq $path } @{ JSON::PP::decode_json($list) })[0] // {};
+}
+
+sub instant
+{
+	my ($directory, @arguments) = @_;
+	my ($failed, $printed, $said) = chronos($conf, "--pg1-path=$directory", '--instant', @arguments, 'restore');
+	is($failed, 0, "restored: @arguments") or diag($printed . $said);
+	return;
+}
+
+sub refused
+{
+	my ($what, $reason, @command) = @_;
+	my ($failed, $printed, $said) = chronos($conf, @command);
+	isnt($failed, 0, "$what: refused") or diag($printed . $said);
+	like($printed . $said, $reason, '... which says why, and what to do');
+	return;
+}
+
+sub parent_of { return (slurp_file("/proc/$_[0]/stat") =~ /\) \S (\d+)/)[0] }
+# The state of a process, undef if there is none.
+sub state_of
+{
+	my ($pid) = @_;
+	open my $stat, '<', "/proc/$pid/stat" or return;
+	return (readline($stat) // '') =~ /\) (\S)/ ? $1 : undef;
+}
+
+# All that works there, at once, as a machine that stops; and what was mounted is gone.
+sub kill_all
+{
+	my ($server, $directory) = @_;
+	my $worker = listed($directory)->{pid};
+	my $keeper = parent_of($worker);
+	my ($postmaster) = $server ? slurp_file("$directory/postmaster.pid") =~ /^(\d+)/ : ();
+	kill KILL => $keeper, $worker, defined $postmaster ? $postmaster : ();
+	if (defined $postmaster)
+	{
+		poll_until(sub { (state_of($postmaster) // 'Z') eq 'Z' }, 'the server is gone');
+		$server->{_pid} = undef;
+	}
+	poll_until(sub { (listed($directory)->{state} // '') eq 'dead' }, 'the process is dead');
+	return;
+}
+sub take_off
+{
+	my ($directory) = @_;
+	poll_until(sub { (run_tool('fusermount3', '-u', '-z', $directory))[0] == 0 }, 'what was mounted is taken off');
+	unlink "$directory/postmaster.pid";
+	return;
+}
+
+sub is_as_restored
+{
+	my ($directory, $what) = @_;
+	my $copied = private_directory();
+	is((chronos($conf, "--pg1-path=$copied", '--type=none', 'restore'))[0], 0, 'restored');
+	my ($want, $have) = map { slurp_tree($_) } $copied, $directory;
+	$_->{'global/pg_control'} =~ s/ [0-9a-f]{40}$// for $want, $have;
+	my @different = grep { ($want->{$_} // 'nothing') ne ($have->{$_} // 'nothing') } sort keys %{ { %$want, %$have } };
+	is(join("\n", map { "$_: " . ($have->{$_} // 'nothing') . ' instead of ' . ($want->{$_} // 'nothing') } @different), '', $what);
+	return;
+}
+
+sub is_tidy
+{
+	my ($directory, $what) = @_;
+	ok(!-e "$directory/.chronos-lazy" && !-e "$directory/global/pg_control.chronos-lazy" && -e "$directory/global/pg_control", "$what: nothing is left of it");
+	unlike(slurp_file("$directory/postgresql.auto.conf"), qr/recovery_prefetch/, '... nor a setting that it had for now');
+	is((run_tool('python3', '-c', 'import os, sys
+for at, _, names in os.walk(sys.argv[1]):
+	print("".join(os.path.join(at, name) + "\n" for name in names if os.listxattr(os.path.join(at, name), follow_symlinks=False)), end="")', $directory))[1], '', '... nor an attribute of a file');
+	return;
+}
+
+# --- a server runs while it is completed --------------------------------------------------------------
+
+damage();
+my $data = private_directory();
+instant($data);
+like(slurp_file("$data/postgresql.auto.conf"), qr/^recovery_prefetch = 'off'$/m, 'recovery does not read ahead');
+refused("restore @$_", qr/is being completed from backup \Q$label\E\n.*chronos mount --finish=\Q$data\E\n.*chronos --stanza=main mount --abandon=\Q$data\E/s,
+	"--pg1-path=$data", @$_, 'restore')
+	for [], ['--delta'], ['--force'], [ '--delta', '--force' ], ['--save-current'], ['--instant'], ['--plan'];
+my $server = restored_node('served', $data, conf => "fsync = on\n");
+$server->safe_psql('postgres', 'CREATE TABLE made AS SELECT i AS id FROM generate_series(1, 50000) i');
+refused('giving it up under a server', qr/a server runs in '\Q$data\E'/, "--abandon=$data", 'mount');
+refused('a restore under it', qr/is being completed/, "--pg1-path=$data", '--delta', 'restore');
+is($server->safe_psql('postgres', 'SELECT count(*) FROM made'), 50000, 'the server is none the worse');
+
+# Who does not want to wait any longer changes nothing.
+my $waiting = IPC::Run::start([ $chronos, "--config=$conf", '--stanza=main', "--finish=$data", 'mount' ], '<', \undef, '>', \my $waited, '2>', \my $waited_for);
+sleep 2;
+ok($waiting->pumpable, 'it is waited for');
+$waiting->signal('INT');
+$waiting->finish;
+isnt($waiting->result(0) // $?, 0, '... until somebody has enough of it');
+is(listed($data)->{state}, 'live', '... which changes nothing');
+
+# Nothing of it is the cluster's; what it is missing cannot be backed up.
+my $second = write_config("$base/second.conf", path => "$base/second", pg => $data, port => $server->port, socket => $server->host,
+	'archive-check' => 'n', 'io-timeout' => 4, 'log-level-file' => 'detail');
+mkdir "$base/second";
+is((chronos($second, 'stanza-create'))[0], 0, 'another repository');
+($status, $out, $err) = chronos($second, '--type=full', 'backup');
+isnt($status, 0, 'what cannot be read is not backed up');
+like($out . $err, qr{base/\d+/\d+.*Input/output error}, '... and what it is, is said');
+repair();
+# Who asks again at once gets the same answer.
+poll_until(sub { (chronos($second, '--type=full', 'backup'))[0] == 0 }, 'a backup of what is being completed');
+my ($manifest) = glob "$base/second/backup/main/*F/backup.manifest";
+unlike(slurp_file($manifest), qr/chronos-lazy/, '... is that of a cluster');
+my $served = write_config("$base/served.conf", path => "$base/served", pg => $server->data_dir, port => $server->port, socket => $server->host, 'archive-check' => 'n');
+mkdir "$base/served";
+is((pgbackrest($served, 'stanza-create'))[0], 0, 'pgBackRest');
+($status, $out, $err) = pgbackrest($served, '--type=full', 'backup');
+is($status, 0, '... backs it up as well') or diag($out . $err);
+unlike(slurp_file((glob "$base/served/backup/main/*F/backup.manifest")[0]), qr/chronos-lazy/, '... as that of a cluster');
+my $again = private_directory();
+is((chronos($second, "--pg1-path=$again", '--type=none', 'restore'))[0], 0, '... and can be restored');
+is((stat "$again/$big")[7], (stat $node->data_dir . "/$big")[7], '... with all that it had');
+
+($status, $out, $err) = chronos($conf, "--finish=$data", 'mount');
+is($status, 0, 'waited until it was whole') or diag($out . $err);
+like($out, qr/'\Q$data\E' is whole; its mount ends by itself when the server there is stopped/, '... and what is left to be done');
+is(listed($data)->{whole}, 1, '... with the server');
+is($server->safe_psql('postgres', $question), $expected, 'all is there');
+
+# The machine stops right then: it is a whole directory, and what was noted for it is nobody's any more.
+kill_all($server, $data);
+take_off($data);
+ok(-e "$data/global/pg_control" && -e "$data/.chronos-lazy/backup", 'a whole directory, with what was noted');
+is(scalar(my @holds = glob "$repo/chronos/main/hold/*"), 0, '... for which its backup is needed no more');
+for my $way ([ 'finish', "--finish=%s" ], [ 'remount', '--remount=%s', '--background' ], [ 'remount in the foreground', '--remount=%s' ])
+{
+	my ($name, @options) = @$way;
+	my $copy = private_directory();
+	is(system("cp -a --reflink=auto '$data/.' '$copy/'"), 0, 'copied');
+	($status, $out, $err) = chronos($conf, (map { sprintf $_, $copy } grep { /%s/ } @options), (grep { !/%s/ } @options), 'mount');
+	is($status, 0, "$name of a whole directory") or diag($out . $err);
+	is_tidy($copy, $name);
+}
+$server->start;
+is($server->safe_psql('postgres', $question), $expected, 'a server starts there without anything');
+is($server->safe_psql('postgres', 'SELECT count(*) FROM made'), 50000, '... with what was committed');
+unlike(slurp_file($manifest = (glob "$base/second/backup/main/*F_*I/backup.manifest")[0]), qr/chronos-lazy/, '... and a backup leaves out what was noted')
+	if is((chronos($second, '--type=incr', 'backup'))[0], 0, 'backup');
+# pgBackRest does not know it, and a restore of its backup leaves it out.
+my $theirs = write_config("$base/theirs.conf", path => "$base/theirs", pg => $server->data_dir, port => $server->port, socket => $server->host, 'archive-check' => 'n');
+mkdir "$base/theirs";
+is((pgbackrest($theirs, 'stanza-create'))[0], 0, 'a repository of pgBackRest');
+($status, $out, $err) = pgbackrest($theirs, '--type=full', 'backup');
+is($status, 0, '... and its backup') or diag($out . $err);
+like(slurp_file((glob "$base/theirs/backup/main/*F/backup.manifest")[0]), qr{^pg_data/\.chronos-lazy/backup=}m, '... which has what was noted');
+my $from_theirs = private_directory();
+is((chronos($theirs, "--pg1-path=$from_theirs", '--type=none', 'restore'))[0], 0, '... and is restored');
+ok(!-e "$from_theirs/.chronos-lazy/backup" && -e "$from_theirs/global/pg_control", '... without that');
+is((chronos($conf, "--finish=$data", 'mount'))[0], 0, 'it goes also with the server running');
+is_tidy($data, 'with a server');
+$server->stop;
+$server->start;
+is((run_tool('pg_amcheck', '-p', $server->port, '-h', $server->host, '-d', 'postgres', '--install-missing', '--heapallindexed'))[0], 0, 'indexes and tables agree');
+$server->stop;
+is((run_tool('pg_checksums', '--check', '-D', $data))[0], 0, 'every page has its checksum');
+
+# --- without a server ------------------------------------------------------------------------------
+
+damage();
+my $quiet = private_directory();
+instant($quiet, '--type=none');
+$waiting = IPC::Run::start([ $chronos, "--config=$conf", '--stanza=main', "--finish=$quiet", 'mount' ], '<', \undef, '>', \$waited, '2>', \$waited_for);
+my $worker = listed($quiet)->{pid};
+kill KILL => $worker;
+poll_until(sub { (listed($quiet)->{pid} // $worker) != $worker }, 'another process serves the directory');
+ok($waiting->pumpable, 'it is still waited for');
+repair();
+$waiting->finish;
+is($waiting->result(0), 0, 'it is whole, and unmounted') or diag($waited . $waited_for);
+is(listed($quiet)->{path}, undef, '... before who waits for it goes on');
+is_tidy($quiet, 'without a server');
+is_as_restored($quiet, 'it is the directory of a restore');
+is(scalar(@holds = glob "$repo/chronos/main/hold/*"), 0, 'nothing holds its backup');
+
+# --- given up ---------------------------------------------------------------------------------------
+
+for my $how (['--delta'], [ '--delta', '--force' ], ['--force'])
+{
+	damage();
+	my $lost = private_directory();
+	instant($lost, '--type=none');
+	if (@$how > 1)
+	{
+		# What was killed is given up as well.
+		kill_all(undef, $lost);
+		refused('a restore over what has died', qr/process is gone\n.*--remount=\Q$lost\E --background\n.*--abandon=\Q$lost\E/s, "--pg1-path=$lost", @$how, 'restore');
+		take_off($lost);
+		refused('a restore over what is not whole', qr/is not whole, and no process serves it\n.*chronos --stanza=main mount --remount=\Q$lost\E/s, "--pg1-path=$lost", @$how, 'restore');
+		refused('waiting for what nobody does', qr/is not whole, and no process serves it/, "--finish=$lost", 'mount');
+	}
+	($status, $out, $err) = chronos($conf, "--abandon=$lost", 'mount');
+	is($status, 0, "given up, for @$how") or diag($out . $err);
+	like($out, qr/'\Q$lost\E' is given up: its files have holes, and no server starts in it; restore it again with --delta/, '... which says what is left');
+	is(listed($lost)->{path}, undef, 'nothing serves it');
+	ok(!-e "$lost/.chronos-lazy" && -e "$lost/global/pg_control.chronos-lazy" && !-e "$lost/global/pg_control", 'what keeps servers away stays');
+	is(scalar(@holds = glob "$repo/chronos/main/hold/*"), 0, 'nothing holds its backup');
+	isnt((run_tool('pg_ctl', '-w', '-t', '20', '-D', $lost, '-l', "$lost.log", 'start'))[0], 0, 'no server starts there');
+	refused('serving it again', qr/is no directory that a backup is still missing from/, "--remount=$lost", 'mount');
+	refused('waiting for it', qr/is not whole, and what was missing is not known any more\n.*--delta/s, "--finish=$lost", 'mount');
+	is((chronos($conf, "--abandon=$lost", 'mount'))[0], 0, 'a second time changes nothing');
+	repair();
+	($status, $out, $err) = chronos($conf, "--pg1-path=$lost", '--type=none', @$how, 'restore');
+	is($status, 0, "restored over it: @$how") or diag($out . $err);
+	is_as_restored($lost, '... which is the backup');
+	is_tidy($lost, "@$how");
+}
+refused('giving up what is whole', qr/is no directory that a backup is still missing from/, "--abandon=$quiet", 'mount');
 
 done_testing();

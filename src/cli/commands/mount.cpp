@@ -41,18 +41,23 @@ Result<MountRequest> mount_request(const config::Config& config) {
     return request;
 }
 
+/// The repository that has what the directory is missing.
+Result<repo::Repository> repository_of(const requests::Context& context, const std::string& path,
+                                       const ops::mount::InstantOrigin& origin) {
+    for (repo::Repository& repository : CHRONOS_TRY(requests::open_repositories(context.config)))
+        if (repository.key == origin.repo_key) return std::move(repository);
+    return Error(ErrorKind::option_required, "what '" + path + "' is missing lies in repo" +
+                                                 std::to_string(origin.repo_key) +
+                                                 ", which is not configured");
+}
+
 /// Serves a directory that is not whole, in the foreground.
 Result<int> serve_again(requests::Context& context, const std::string& path) {
     CHRONOS_TRY(ops::mount::free_dead_mount(path));
     const ops::mount::InstantOrigin origin = CHRONOS_TRY(ops::mount::instant_origin(path));
     InstantRequest request = instant_mount(context);
     request.path = path;
-    for (repo::Repository& repository : CHRONOS_TRY(requests::open_repositories(context.config)))
-        if (repository.key == origin.repo_key) request.repository = std::move(repository);
-    if (request.repository.storage == nullptr)
-        return Error(ErrorKind::option_required, "what '" + path + "' is missing lies in repo" +
-                                                     std::to_string(origin.repo_key) +
-                                                     ", which is not configured");
+    request.repository = CHRONOS_TRY(repository_of(context, path, origin));
     request.ready = [](const std::string& line) { return present::print_text(line + "\n"); };
     CHRONOS_TRY(ops::mount::serve_instant(request, context.cancel));
     return 0;
@@ -70,6 +75,28 @@ Result<int> remount(requests::Context& context, const std::string& path) {
         return {};
     };
     CHRONOS_TRY(ops::mount::keep_instant(kept, context.cancel));
+    return 0;
+}
+
+Result<int> finish(requests::Context& context, const std::string& path) {
+    const auto finished =
+        CHRONOS_TRY(ops::mount::finish_served(path, context.cancel, context.progress));
+    if (finished == ops::mount::Finished::in_use)
+        CHRONOS_TRY(present::print_text("'" + path +
+                                        "' is whole; its mount ends by itself when the server "
+                                        "there is stopped\n"));
+    return 0;
+}
+
+Result<int> abandon(requests::Context& context, const std::string& path) {
+    CHRONOS_TRY(ops::mount::abandon_instant(
+        {.path = path, .open = [&](const ops::mount::InstantOrigin& origin) {
+             return repository_of(context, path, origin);
+         }}));
+    CHRONOS_TRY(present::print_text(
+        "'" + path +
+        "' is given up: its files have holes, and no server starts in it; restore it again with "
+        "--delta, or remove it\n"));
     return 0;
 }
 
@@ -133,9 +160,9 @@ ops::mount::KeepRequest instant_keeping(const requests::Context& context, const 
                option.starts_with("--" + std::string(name) + "=");
     };
     for (const std::string& option : context.config.command_line_options("mount"))
-        if (std::ranges::none_of(
-                std::array{"background", "remount", "set", "log-level-console", "log-level-stderr"},
-                [&](const char* name) { return has_name(option, name); }))
+        if (std::ranges::none_of(std::array{"abandon", "background", "finish", "remount", "set",
+                                            "log-level-console", "log-level-stderr"},
+                                 [&](const char* name) { return has_name(option, name); }))
             kept.command.push_back(option);
     for (const std::string& option :
          {"--log-level-console=off"s, "--log-level-stderr=error"s, "--remount=" + path, "mount"s})
@@ -145,10 +172,10 @@ ops::mount::KeepRequest instant_keeping(const requests::Context& context, const 
 
 Result<int> run_mount(requests::Context& context) {
     const config::Config& config = context.config;
-    if (const std::string finished = config.get_string("finish"); !finished.empty()) {
-        CHRONOS_TRY(ops::mount::finish_mount(finished));
-        return 0;
-    }
+    if (const std::string path = config.get_string("finish"); !path.empty())
+        return finish(context, path);
+    if (const std::string path = config.get_string("abandon"); !path.empty())
+        return abandon(context, path);
     if (const std::string path = config.get_string("remount"); !path.empty())
         return config.get_bool("background") ? remount(context, path) : serve_again(context, path);
     // Before there is a second thread.

@@ -69,6 +69,7 @@ Result<int> run_restore(requests::Context& context) {
     ops::restore::RestoreRequest request = CHRONOS_TRY(requests::restore_request(context));
     request.only_plan = only_plan;
     request.instant = instant;
+    CHRONOS_TRY(ops::mount::check_restorable(request.pg_path));
     const bool json = context.config.get_string("output") == "json";
     if (json && !request.only_plan)
         return Error(ErrorKind::option_invalid,

@@ -33,6 +33,7 @@
 #include "chronos/repo/side/mount_hold.h"
 #include "chronos/storage/parallel.h"
 #include "ops/mount/content.h"
+#include "ops/mount/instant_state.h"
 #include "ops/mount/instant_tree.h"
 #include "ops/mount/mount_info.h"
 #include "ops/mount/start_set.h"
@@ -54,7 +55,7 @@ constexpr std::chrono::milliseconds kTryAgain(2000);
 constexpr std::chrono::milliseconds kUnmountEvery(500);
 
 std::string state_path(const std::string& pg_path) {
-    return pg_path + "/" + std::string(InstantTree::kState);
+    return instant_state_path(pg_path);
 }
 
 /// What a directory says of itself that is not whole.
@@ -125,15 +126,24 @@ std::vector<PresenceTable::File> table_files(const repo::Manifest& manifest,
     return files;
 }
 
-Result<std::unique_ptr<LowerFile>> open_table(const std::string& directory, int flags) {
-    const std::string path = directory + "/presence";
+std::string table_path(const std::string& directory) {
+    return directory + "/presence";
+}
+
+Result<os::FileDescriptor> lock_table(const std::string& directory, int flags) {
+    const std::string path = table_path(directory);
     os::FileDescriptor file(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | flags, 0600));
     if (!file.valid()) return system_error(ErrorKind::file_open, "open '" + path + "'", errno);
     // Who serves the directory has it, and nobody else meanwhile, however that process ends.
     if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0)
         return Error(ErrorKind::lock_acquire,
                      "another process serves '" + os::parent_directory(directory) + "'");
-    return std::unique_ptr<LowerFile>(new MachineFile(std::move(file), path));
+    return file;
+}
+
+Result<std::unique_ptr<LowerFile>> open_table(const std::string& directory, int flags) {
+    auto file = CHRONOS_TRY(lock_table(directory, flags));
+    return std::unique_ptr<LowerFile>(new MachineFile(std::move(file), table_path(directory)));
 }
 
 /// A part of the file of an entry, for one thread of hydration: kShareMax of what can be fetched in
@@ -265,6 +275,24 @@ Result<InstantOrigin> instant_origin(const std::string& path) {
     return CHRONOS_TRY(read_state(path)).origin;
 }
 
+std::string instant_state_path(const std::string& pg_path) {
+    return pg_path + "/" + std::string(InstantTree::kState);
+}
+
+std::string hold_id_of(std::uint64_t id) {
+    return "instant-" + std::to_string(id);
+}
+
+Result<InstantNote> read_instant_note(const std::string& pg_path) {
+    State state = CHRONOS_TRY(read_state(pg_path));
+    return InstantNote{std::move(state.origin), state.id, std::move(state.line_for_now)};
+}
+
+Result<os::FileDescriptor> lock_instant(const std::string& pg_path) {
+    // The table is gone where somebody was interrupted who removed it all.
+    return lock_table(state_path(pg_path), O_CREAT);
+}
+
 namespace {
 
 /// All that a directory is served with.
@@ -288,7 +316,6 @@ private:
     bool hydrate_share(const Share& share);
     void note();
     void finish();
-    void remove_state() const;
     void end();
     std::string status() const;
 
@@ -368,7 +395,7 @@ Result<> Instant::open(os::FileDescriptor root) {
                                       {.stanza = state_.origin.stanza,
                                        .label = state_.origin.label,
                                        .path = request_.path,
-                                       .exec_id = "instant-" + std::to_string(state_.id),
+                                       .exec_id = hold_id_of(state_.id),
                                        .needed_while = state_path(request_.path) + "/backup"});
     if (held)
         held_ = *std::move(held);
@@ -468,21 +495,15 @@ void Instant::finish() {
         if (published && *published) break;
         if (!wait(kTryAgain)) return;
     }
+    // Nobody needs the backup any more, however long the server runs.
     if (held_ != nullptr) held_->release();
-    held_ = nullptr;
+    held_.reset();
     log_info("'" + request_.path + "' is whole; it is served until no server runs there");
     while (wait(kUnmountEvery)) {
         if (tree_->in_use()) continue;
         // Who has its working directory there keeps it.
-        if (unmount(request_.path)) return remove_state();
+        if (unmount(request_.path)) return;
     }
-}
-
-void Instant::remove_state() const {
-    std::error_code failed;
-    std::filesystem::remove_all(state_path(request_.path), failed);
-    if (failed) log_warn("remove '" + state_path(request_.path) + "': " + failed.message());
-    log_info("'" + request_.path + "' is a whole data directory");
 }
 
 std::string Instant::status() const {
@@ -531,8 +552,14 @@ Result<> Instant::serve(const Cancellation& cancel) {
     if (request_.ready) CHRONOS_TRY(request_.ready(line));
     const auto served = session_->serve(cancel);
     end();
-    if (!tree_->is_published())
+    if (!tree_->is_published()) {
         if (const auto noted = tree_->note_all(); !noted) log_warn(noted.error().text());
+        return served;
+    }
+    // Whoever has ended it: no process is needed for the directory any more.
+    session_.reset();
+    if (const auto settled = settle_whole(request_.path); !settled)
+        log_warn(settled.error().text());
     return served;
 }
 
@@ -557,6 +584,17 @@ Result<> serve_instant(const InstantRequest& request, const Cancellation& cancel
     os::FileDescriptor root(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!root.valid()) return system_error(ErrorKind::path_open, "open '" + path + "'", errno);
     State state = CHRONOS_TRY(read_state(path));
+    const InstantStage stage = instant_stage(path);
+    if (stage == InstantStage::unfinished)
+        return Error(ErrorKind::path_missing, "'" + path + "' was not restored to the end")
+            .with_hint("Restore it again with --delta.");
+    if (stage == InstantStage::whole) {
+        // Where a server may run already, and the process has died that should have removed it.
+        const auto lock = CHRONOS_TRY(lock_instant(path));
+        CHRONOS_TRY(settle_whole(path));
+        return request.ready ? request.ready("'" + path + "' is whole: no process need serve it")
+                             : Result<>();
+    }
     const auto info = CHRONOS_TRY(repo::load_backup_info(request.repository, state.origin.stanza));
     repo::Manifest manifest =
         CHRONOS_TRY_DOING(repo::load_manifest(request.repository, state.origin.stanza,

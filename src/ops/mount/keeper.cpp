@@ -16,6 +16,7 @@
 #include "chronos/ops/mount/instant.h"
 #include "chronos/os/file.h"
 #include "chronos/os/process.h"
+#include "ops/mount/instant_state.h"
 #include "ops/mount/mount_info.h"
 
 namespace chronos::ops::mount {
@@ -80,24 +81,6 @@ std::int64_t start_of(pid_t pid) {
                                      *ticks / static_cast<std::uint64_t>(sysconf(_SC_CLK_TCK)));
 }
 
-/// Of the directory as it is, so that it is to be unmounted; 0 if there is none.
-pid_t server_of(const std::string& path) {
-    // Its number, the directory as it calls it, when it was started.
-    const std::string file = os::read_or_empty(path + "/postmaster.pid", 4096);
-    const auto lines = split(file, '\n');
-    const auto pid = lines.size() > 2 ? parse_uint(lines[0]) : std::nullopt;
-    const auto begin = lines.size() > 2 ? parse_uint(lines[2]) : std::nullopt;
-    if (!pid || *pid <= 1 || !begin) return 0;
-    // A process that has got the number since was started at another time.
-    constexpr std::int64_t kApart_s = 5;
-    const std::int64_t started = start_of(static_cast<pid_t>(*pid));
-    const auto noted = static_cast<std::int64_t>(*begin);
-    if (started == 0 || std::abs(started - noted) > kApart_s) return 0;
-    const std::string name = os::read_or_empty("/proc/" + std::to_string(*pid) + "/comm", 64);
-    return name.starts_with("postgres") || name.starts_with("postmaster") ? static_cast<pid_t>(*pid)
-                                                                          : 0;
-}
-
 bool is_gone(pid_t pid) {
     const std::string stat = os::read_or_empty("/proc/" + std::to_string(pid) + "/stat", 4096);
     return stat.empty() || stat.substr(stat.rfind(')') + 1).starts_with(" Z");
@@ -129,12 +112,14 @@ Result<int> watch(os::Child& child, Said& said, const Cancellation& cancel) {
     }
 }
 
-Result<> wait_until_served(os::Child& child, Said& said, const Cancellation& cancel) {
+/// False if nothing had to be served any more.
+Result<bool> wait_until_served(os::Child& child, Said& said, const Cancellation& cancel) {
     for (const Deadline deadline(kUntilServed);;) {
         const auto status = child.ended_within(kKeepLook);
         said.read_from(child.output());
+        if (status && *status == 0) return false;
         if (status) return Error(ErrorKind::execute, said.all());
-        if (said.has_line()) return {};
+        if (said.has_line()) return true;
         CHRONOS_TRY(cancel.check());
         if (deadline.passed())
             return Error(ErrorKind::execute,
@@ -142,7 +127,32 @@ Result<> wait_until_served(os::Child& child, Said& said, const Cancellation& can
     }
 }
 
+/// Nothing is left for which the directory would have to be served.
+bool is_over(const std::string& path) {
+    const auto mounts = mounts_unasked();
+    if (!mounts || std::ranges::find(*mounts, path, &Mount::path) != mounts->end()) return false;
+    const InstantStage stage = instant_stage(path);
+    return stage == InstantStage::none || stage == InstantStage::given_up;
+}
+
 }  // namespace
+
+pid_t server_of(const std::string& path) {
+    // Its number, the directory as it calls it, when it was started.
+    const std::string file = os::read_or_empty(path + "/postmaster.pid", 4096);
+    const auto lines = split(file, '\n');
+    const auto pid = lines.size() > 2 ? parse_uint(lines[0]) : std::nullopt;
+    const auto begin = lines.size() > 2 ? parse_uint(lines[2]) : std::nullopt;
+    if (!pid || *pid <= 1 || !begin) return 0;
+    // A process that has got the number since was started at another time.
+    constexpr std::int64_t kApart_s = 5;
+    const std::int64_t started = start_of(static_cast<pid_t>(*pid));
+    const auto noted = static_cast<std::int64_t>(*begin);
+    if (started == 0 || std::abs(started - noted) > kApart_s) return 0;
+    const std::string name = os::read_or_empty("/proc/" + std::to_string(*pid) + "/comm", 64);
+    return name.starts_with("postgres") || name.starts_with("postmaster") ? static_cast<pid_t>(*pid)
+                                                                          : 0;
+}
 
 Result<> keep_instant(const KeepRequest& request, const Cancellation& cancel) {
     bool was_ready = false;
@@ -152,11 +162,12 @@ Result<> keep_instant(const KeepRequest& request, const Cancellation& cancel) {
             os::Child::start({.arguments = request.command, .output = os::Output::captured_both}));
         Said said;
         const auto served = wait_until_served(child, said, cancel);
-        if (!served && !was_ready) return served;
+        if (!served && !was_ready) return served.error();
         if (served) {
             if (!was_ready) CHRONOS_TRY(request.ready(said.line()));
             was_ready = true;
             pause = kPauseMin;
+            if (!*served) return {};
             const int status = CHRONOS_TRY(watch(child, said, cancel));
             if (status == 0 || cancel.requested()) return {};
             log_warn("the process that serves '" + request.path +
@@ -166,6 +177,7 @@ Result<> keep_instant(const KeepRequest& request, const Cancellation& cancel) {
         }
         let_go(request.path);
         end_server(request.path);
+        if (is_over(request.path)) return {};
         for (const Deadline deadline(pause); !deadline.passed();) {
             CHRONOS_TRY(cancel.check());
             std::this_thread::sleep_for(kKeepLook);

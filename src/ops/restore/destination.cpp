@@ -269,6 +269,8 @@ bool is_never_restored(const RestorePlan& plan, std::string_view name) {
         "pg_data/tablespace_map", "pg_data/recovery.signal", "pg_data/standby.signal",
         "pg_data/recovery.conf", "pg_data/postmaster.pid"};
     if (std::ranges::find(kOfThatLife, name) != kOfThatLife.end()) return true;
+    // Nor what an instant restore noted of the directory that it made.
+    if (name.starts_with("pg_data/.chronos-lazy/")) return true;
     return plan.type == RecoveryType::preserve && name == "pg_data/postgresql.auto.conf";
 }
 

@@ -33,6 +33,11 @@ std::string mounted_path(const std::string& stanza) {
     return "chronos/" + stanza + "/hold";
 }
 
+std::string object_of(const std::string& stanza, const std::string& label,
+                      const std::string& exec_id) {
+    return mounted_path(stanza) + "/" + label + std::string(kMountMark) + exec_id;
+}
+
 /// "" if the name is none of a mount.
 std::string label_in(std::string_view name) {
     const std::size_t mark = name.find(kMountMark);
@@ -145,12 +150,16 @@ void MountHold::release() {
     state_->stays = false;
 }
 
+Result<> MountHold::drop(const Repository& repository, const std::string& stanza,
+                         const std::string& label, const std::string& exec_id) {
+    return repository.storage->remove(object_of(stanza, label, exec_id));
+}
+
 Result<std::unique_ptr<MountHold>> MountHold::take(const Repository& repository,
                                                    const MountHoldRequest& request) {
     auto state = std::make_unique<State>();
     state->repository = repository;
-    state->object = mounted_path(request.stanza) + "/" + request.label + std::string(kMountMark) +
-                    request.exec_id;
+    state->object = object_of(request.stanza, request.label, request.exec_id);
     ProcessText text;
     text.add("path", request.path);
     if (request.for_look) text.add("look", "y");

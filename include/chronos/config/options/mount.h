@@ -8,6 +8,14 @@
 namespace chronos::config::options {
 
 inline constexpr std::array kMountOptions{
+    Option{.name = "abandon",
+           .type = Type::path,
+           .section = Section::command_line,
+           .commands = mount,
+           .summary = "give up a directory that restore --instant has made and that is not whole",
+           .details =
+               "Refused while a server runs there. No server starts in what is left: restore "
+               "it again with --delta, or remove it."},
     Option{.name = "background",
            .type = Type::boolean,
            .section = Section::command_line,
@@ -19,7 +27,10 @@ inline constexpr std::array kMountOptions{
            .type = Type::path,
            .section = Section::command_line,
            .commands = mount,
-           .summary = "unmount this directory, and wait for the process of the mount to end"},
+           .summary = "unmount this directory, and wait for the process of the mount to end",
+           .details =
+               "Of one that restore --instant has made: waits until it is whole; if a server "
+               "runs there, it is unmounted when that is stopped."},
     Option{.name = "mount-cache-size",
            .type = Type::size,
            .commands = look | recover_table | drill | mount | restore,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "chronos/base/cancel.h"
+#include "chronos/base/progress.h"
 #include "chronos/base/result.h"
 #include "chronos/ops/mount/fetch_settings.h"
 #include "chronos/repo/manifest.h"
@@ -75,12 +76,42 @@ Result<InstantOrigin> instant_origin(const std::string& path);
 /// server asks for first. When all is there, and the server is down the next time, it unmounts the
 /// directory, which is a whole one then, and removes what it had noted: success. So is it when
 /// `cancel` is requested, or somebody unmounts it, before: then it goes on where it was when it is
-/// served again.
+/// served again. Of one that is whole already it only removes what was noted.
 ///
 /// Nothing else is mounted there but what is dead, which is taken away. Our expire leaves the
 /// backup alone while it is served. Kinds: those of fuse::Session::mount, of reading the manifest,
 /// path_missing, format.
 Result<> serve_instant(const InstantRequest& request, const Cancellation& cancel);
+
+enum class Finished {
+    ended,  ///< it is a data directory as any
+    in_use  ///< it is whole, and served until the server there is stopped
+};
+
+/// Waits until a directory that is being completed is whole, and nobody serves it, or a server runs
+/// in it; also while the process that serves it is replaced. `cancel` and `progress` are the
+/// waiting's. What else is mounted on `path` is ended as by finish_mount(). Kinds: those,
+/// path_not_empty if it is not whole and nobody serves it, path_missing if it never will be whole,
+/// kernel if it is in use by others.
+Result<Finished> finish_served(const std::string& path, const Cancellation& cancel,
+                               const ProgressReceiver& progress);
+
+struct AbandonRequest {
+    std::string path;
+    /// The repository where its backup is held.
+    std::function<Result<repo::Repository>(const InstantOrigin& origin)> open;
+};
+
+/// Gives up a directory that is not whole: nobody serves it any more, nothing holds its backup.
+/// Files stay, with holes where something was missing, and global/pg_control under the name that
+/// keeps servers away: it is for a restore with --delta, or to be removed. What was interrupted is
+/// done by the next call. Kinds: pg_running, path_missing if it is no such directory,
+/// path_not_empty if it is whole, kernel if it is in use, lock_acquire.
+Result<> abandon_instant(const AbandonRequest& request);
+
+/// Whether a restore may write into the directory: nothing is mounted there, and it is not about to
+/// be completed. Kind path_not_empty.
+Result<> check_restorable(const std::string& path);
 
 struct KeepRequest {
     std::string path;

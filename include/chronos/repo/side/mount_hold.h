@@ -33,6 +33,9 @@ public:
     ~MountHold();
     /// Nothing needs the backup any more.
     void release();
+    /// The same of one that stays without its process. There need not be any.
+    static Result<> drop(const Repository& repository, const std::string& stanza,
+                         const std::string& label, const std::string& exec_id);
     MountHold(const MountHold&) = delete;
     MountHold& operator=(const MountHold&) = delete;
 

@@ -11,7 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "chronos/base/cancel.h"
+#include "chronos/os/durable.h"
 #include "chronos/os/file.h"
+#include "ops/mount/instant_state.h"
 #include "ops/mount/instant_tree.h"
 #include "result_matchers.h"
 #include "temporary_directory.h"
@@ -114,6 +117,79 @@ TEST(InstantLayout, WhatIsLeftHasNotTheTimeOfTheBackup) {
     struct stat status = {};
     ASSERT_EQ(::stat(path.c_str(), &status), 0);
     EXPECT_GT(status.st_mtime, 1000000);
+}
+
+class InstantDirectory : public testing::Test {
+protected:
+    void SetUp() override {
+        ASSERT_EQ(::mkdir((path() + "/global").c_str(), 0700), 0);
+        ASSERT_EQ(instant_stage(path()), InstantStage::none);
+        const repo::Manifest manifest = sample();
+        const InstantLayout layout({3, "main", manifest.label}, manifest);
+        ASSERT_OK(layout.note(path(), "a = 'b'"));
+        ASSERT_EQ(instant_stage(path()), InstantStage::unfinished);
+        ASSERT_OK(os::write_whole(path() + "/global/pg_control.chronos-lazy", ""));
+        ASSERT_EQ(instant_stage(path()), InstantStage::missing);
+    }
+    std::string path() const { return directory_.path(); }
+    void publish() const {
+        ASSERT_OK(os::rename_file(path() + "/global/pg_control.chronos-lazy",
+                                  path() + "/global/pg_control"));
+    }
+
+    const test::TemporaryDirectory directory_;
+};
+
+TEST_F(InstantDirectory, WholeOneTakesBackWhatItHadForNowWhereverThatWasInterrupted) {
+    publish();
+    EXPECT_EQ(instant_stage(path()), InstantStage::whole);
+    const std::string conf = path() + "/postgresql.auto.conf";
+    ASSERT_OK(os::write_whole(conf, "# a = 'b'\na = 'c'\n a = 'b'\nlast = '1'", 0640));
+    // Somebody has died while he did it.
+    std::filesystem::remove(path() + "/.chronos-lazy/presence");
+    ASSERT_OK(os::write_whole(conf + ".tmp", "half"));
+    {
+        const auto lock = lock_instant(path());
+        ASSERT_OK(lock);
+        EXPECT_ERROR(ErrorKind::lock_acquire, lock_instant(path()));
+    }
+    ASSERT_OK(settle_whole(path()));
+    EXPECT_EQ(*os::read_small(conf, 4096), "# a = 'b'\na = 'c'\nlast = '1'");
+    struct stat status = {};
+    ASSERT_EQ(::stat(conf.c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 07777, 0640U);
+    EXPECT_FALSE(std::filesystem::exists(path() + "/.chronos-lazy"));
+    EXPECT_EQ(instant_stage(path()), InstantStage::none);
+}
+
+TEST_F(InstantDirectory, GivenUpOneKeepsServersAway) {
+    unsigned opened = 0;
+    const AbandonRequest request{
+        .path = path(), .open = [&](const InstantOrigin& origin) -> Result<repo::Repository> {
+            ++opened;
+            EXPECT_EQ(origin.repo_key, 3U);
+            return Error(ErrorKind::file_open, "there is none");
+        }};
+    EXPECT_ERROR(ErrorKind::path_not_empty, check_restorable(path()));
+    ASSERT_OK(abandon_instant(request));
+    EXPECT_EQ(opened, 1U);
+    EXPECT_EQ(instant_stage(path()), InstantStage::given_up);
+    EXPECT_FALSE(std::filesystem::exists(path() + "/.chronos-lazy"));
+    EXPECT_TRUE(std::filesystem::exists(path() + "/global/pg_control.chronos-lazy"));
+    ASSERT_OK(check_restorable(path()));
+    ASSERT_OK(abandon_instant(request));
+    EXPECT_EQ(opened, 1U);
+    EXPECT_ERROR(ErrorKind::path_missing, finish_served(path(), Cancellation(), {}));
+}
+
+TEST_F(InstantDirectory, WholeOneIsNotGivenUp) {
+    publish();
+    EXPECT_ERROR(ErrorKind::path_not_empty, abandon_instant({.path = path(), .open = {}}));
+    const auto finished = finish_served(path(), Cancellation(), {});
+    ASSERT_OK(finished);
+    EXPECT_EQ(*finished, Finished::ended);
+    EXPECT_ERROR(ErrorKind::path_missing, abandon_instant({.path = path(), .open = {}}));
+    EXPECT_TRUE(std::filesystem::exists(path() + "/global/pg_control"));
 }
 
 TEST(CheckInstant, RefusesAFileSystemWithoutAttributesBeforeAnythingIsMade) {
