@@ -198,9 +198,21 @@ requests::Command find_job_function(std::string_view name) {
     return name == "drill" ? run_drill_job : find_command_function(name);
 }
 
+bool has_own_mounts(const config::Config& config) {
+    const std::string command = config.command();
+    return command == "recover-table" || (command == "drill" && config.get_bool("instant"));
+}
+
+std::chrono::seconds time_to_end(std::string_view name) {
+    // What it has made in the live database is taken back, however large that is.
+    return name == "recover-table" ? std::chrono::seconds(120) : engine::kTimeToEnd;
+}
+
 engine::Parts engine_parts() {
     return {.find_command = find_command_function,
             .find_job = find_job_function,
+            .has_own_mounts = has_own_mounts,
+            .time_to_end = time_to_end,
             .serve_http = serve_http};
 }
 

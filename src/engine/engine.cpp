@@ -11,6 +11,7 @@
 #include "chronos/base/text.h"
 #include "chronos/config/command_table.h"
 #include "chronos/engine/guard.h"
+#include "chronos/ops/mount/scratch_mount.h"
 #include "chronos/requests/process.h"
 #include "engine/roles.h"
 #include "engine/signs_of_life.h"
@@ -147,6 +148,9 @@ Result<> serve_configured(const Role& role, const config::Input& input, Channel&
         .progress = [&](const Progress& progress) { send_progress(channel, progress); },
         .program = input.program,
         .invoked_as = "chronos"};
+    // Before there is a second thread.
+    if (role.name == "job" && parts.has_own_mounts(*config))
+        static_cast<void>(ops::mount::keep_mounts_to_myself());
     std::optional<SignsOfLife> signs;
     if (role.gives_signs) signs.emplace(channel);
     if (role.serve_part != nullptr) return role.serve_part(context, channel, parts);
@@ -169,7 +173,8 @@ Result<> serve(const Role& role, std::span<char* const> arguments, char** enviro
 }  // namespace
 
 int run_engine(int argc, char** argv, char** environment, const Parts& parts) {
-    enter_engine_worker();
+    const bool is_job = argc > 3 && argv[2] == std::string_view("job");
+    enter_engine_worker(is_job ? parts.time_to_end(argv[3]) : kTimeToEnd);
     static Cancellation cancel;  // a signal may come until the very end
     requests::set_up_signals(cancel);
     exit_with_guard();

@@ -20,7 +20,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr auto kStopGrace = std::chrono::seconds(2);
 constexpr std::string_view kWorkerOomScore = "500";
 /// Tells the worker that its guard is gone. Not SIGKILL: the worker is then an orphan, and whoever
 /// adopts it must see it exit.
@@ -134,7 +133,8 @@ void end_all_below(pid_t worker) {
 
 class Guard {
 public:
-    Guard(pid_t worker, int signals) : worker_(worker), signals_(signals) {}
+    Guard(pid_t worker, int signals, std::chrono::seconds time_to_end)
+        : worker_(worker), signals_(signals), time_to_end_(time_to_end) {}
 
     [[noreturn]] void run() {
         while (!ended_) {
@@ -151,21 +151,24 @@ private:
     void wait_for_event() {
         pollfd events[2] = {{signals_, POLLIN, 0}, {STDIN_FILENO, POLLRDHUP, 0}};
         // Once closed, standard input would wake it for ever.
-        if (poll(events, stopping_ ? 1 : 2, stopping_ ? 100 : -1) <= 0) return;
+        if (poll(events, closed_ ? 1 : 2, stopping_ ? 100 : -1) <= 0) return;
         if ((events[0].revents & POLLIN) != 0) take_signal();
-        if ((events[1].revents & (POLLHUP | POLLRDHUP | POLLERR | POLLNVAL)) != 0) stop();
+        closed_ = closed_ || (events[1].revents & (POLLHUP | POLLRDHUP | POLLERR | POLLNVAL)) != 0;
+        // Nobody waits for what it does to end well.
+        if (closed_) stop(kTimeToEnd);
     }
 
     void take_signal() {
         signalfd_siginfo info;
         if (read(signals_, &info, sizeof(info)) != static_cast<ssize_t>(sizeof(info))) return;
-        if (info.ssi_signo != SIGCHLD) stop();
+        if (info.ssi_signo != SIGCHLD) stop(time_to_end_);
     }
 
-    void stop() {
+    void stop(std::chrono::seconds time) {
+        const Clock::time_point kill_at = Clock::now() + time;
+        kill_at_ = stopping_ ? std::min(kill_at_, kill_at) : kill_at;
         if (stopping_) return;
         stopping_ = true;
-        kill_at_ = Clock::now() + kStopGrace;
         kill(worker_, SIGTERM);
     }
 
@@ -182,7 +185,9 @@ private:
 
     pid_t worker_;
     int signals_;
+    std::chrono::seconds time_to_end_;
     bool stopping_ = false;
+    bool closed_ = false;
     bool ended_ = false;
     int status_ = 0;
     Clock::time_point kill_at_{};
@@ -196,12 +201,9 @@ void exit_with_guard() {
     sigaction(kGuardDied, &ending, nullptr);
 }
 
-void enter_engine_worker() {
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    enter_guarded_worker();
-}
+namespace {
 
-void enter_guarded_worker() {
+void enter_worker(std::chrono::seconds time_to_end) {
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     // All signals stay blocked in the guard: none but SIGKILL can end it. A disposition of
     // "ignore", which server processes bequeath, would keep signalfd from seeing them.
@@ -225,7 +227,18 @@ void enter_guarded_worker() {
         become_worker(guard);
         return;
     }
-    Guard(worker, signals).run();
+    Guard(worker, signals, time_to_end).run();
+}
+
+}  // namespace
+
+void enter_engine_worker(std::chrono::seconds time_to_end) {
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    enter_worker(time_to_end);
+}
+
+void enter_guarded_worker() {
+    enter_worker(kTimeToEnd);
 }
 
 }  // namespace chronos::engine

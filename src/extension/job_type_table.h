@@ -60,7 +60,7 @@ inline constexpr JobType kJobTypes[] = {
     {.name = "drill",
      .title = "drill",
      .command = "drill",
-     .options = {"amcheck", "assert", "process-max", "reason", "repo", "set", "target",
+     .options = {"amcheck", "assert", "instant", "process-max", "reason", "repo", "set", "target",
                  "target-timeline", "type"},
      .takes_pg_path = true,
      .takes_process_max = true},

@@ -516,7 +516,9 @@ Result<> check_usable() {
     return {};
 }
 
-Result<> keep_mounts_to_myself() {
+namespace {
+
+Result<> enter_own_namespace() {
     const uid_t user = geteuid();
     const gid_t group = getegid();
     const auto own = [](unsigned id) {
@@ -546,6 +548,14 @@ Result<> keep_mounts_to_myself() {
     if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
         return system_error(ErrorKind::kernel, "keep mounts from being seen by others", errno);
     return {};
+}
+
+}  // namespace
+
+Result<> keep_mounts_to_myself() {
+    // Later there may be more threads, and another reason why it cannot be.
+    static const Result<> entered = enter_own_namespace();
+    return entered;
 }
 
 struct Session::State {

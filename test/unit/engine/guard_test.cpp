@@ -26,7 +26,8 @@ using Clock = std::chrono::steady_clock;
 class TestEngine {
 public:
     /// `work` runs in the worker, which has already said its process id.
-    explicit TestEngine(const std::function<void()>& work) {
+    explicit TestEngine(const std::function<void()>& work,
+                        std::chrono::seconds time_to_end = kTimeToEnd) {
         int ends[2];
         EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
         channel_ = ends[0];
@@ -41,7 +42,7 @@ public:
             // As the archiver bequeaths it.
             signal(SIGINT, SIG_IGN);
             signal(SIGPIPE, SIG_IGN);
-            enter_engine_worker();
+            enter_engine_worker(time_to_end);
             // A sanitizer's handler would make an exit of it.
             for (const int signal_number : {SIGSEGV, SIGABRT}) signal(signal_number, SIG_DFL);
             say(std::to_string(getpid()) + "\n");
@@ -186,6 +187,43 @@ TEST(EngineGuard, WorkerThatIgnoresTheRequestIsKilled) {
     EXPECT_FALSE(engine.worker_lives());
     EXPECT_LT(Clock::now() - start, 4s);
     EXPECT_GT(Clock::now() - start, 1500ms) << "no time to end by itself";
+}
+
+void end_three_seconds_later() {
+    static const auto end = [](int) {
+        sleep(3);
+        TestEngine::say("tidied up\n");
+        _exit(0);
+    };
+    signal(SIGTERM, end);
+    TestEngine::say("ready\n");
+    TestEngine::hang();
+}
+
+TEST(EngineGuard, WorkerHasTheTimeToEndThatItNeeds) {
+    TestEngine engine(end_three_seconds_later, 60s);
+    engine.read_line();
+    kill(engine.guard(), SIGTERM);
+    EXPECT_EQ(engine.read_line(), "tidied up");
+    expect_exit(engine.wait_for_guard(), 0);
+}
+
+TEST(EngineGuard, NobodyWaitsForAWorkerWhoseChannelIsClosed) {
+    for (const bool asked_before : {false, true}) {
+        TestEngine engine(
+            [] {
+                signal(SIGTERM, SIG_IGN);
+                TestEngine::say("ready\n");
+                TestEngine::hang();
+            },
+            60s);
+        engine.read_line();
+        const auto start = Clock::now();
+        if (asked_before) kill(engine.guard(), SIGTERM);
+        engine.close_channel();
+        expect_exit(engine.wait_for_guard(), 1);
+        EXPECT_LT(Clock::now() - start, 5s);
+    }
 }
 
 TEST(EngineGuard, ClosedChannelStopsAWorkerThatDoesNotRead) {
