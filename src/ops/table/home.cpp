@@ -10,15 +10,86 @@
 namespace chronos::ops::table {
 namespace {
 
+constexpr const char* kSessionName = "chronos-recover-table-";
+
 /// By which sessions are found that must end.
 std::string session_name(const TableRequest& request) {
-    return "chronos-recover-table-" + request.exec_id;
+    return kSessionName + request.exec_id;
 }
+
+/// What the comments of a schema that is not complete, and of a role, say between these.
+constexpr std::pair<const char*, const char*> kOfSchema{"chronos recover-table ", ": not complete"};
+constexpr std::pair<const char*, const char*> kOfRole{"made by chronos recover-table ",
+                                                      ", which removes it"};
 
 std::string sql_text(std::string_view text) {
     std::string quoted = "'";
     for (const char c : text) quoted.append(c == '\'' ? 2 : 1, c);
     return quoted + "'";
+}
+
+std::string comment_of(const std::pair<const char*, const char*>& words,
+                       const TableRequest& request) {
+    return sql_text(words.first + request.exec_id + words.second);
+}
+
+/// The end of a role that was made for this, with sessions of its own that its code has made.
+Result<> drop_role(db::Connection& home, const std::string& role) {
+    CHRONOS_TRY(home.query("ALTER ROLE " + role + " NOLOGIN"));
+    CHRONOS_TRY(
+        home.query("SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity"
+                   " WHERE usename = $1",
+                   {role}));
+    CHRONOS_TRY(home.query("DROP OWNED BY " + role + " CASCADE"));
+    CHRONOS_TRY(home.query("DROP ROLE " + role));
+    return {};
+}
+
+/// Names of what a command has left that has no session any more: while it lives it has one. The
+/// first parameter of the query is a regular expression for its comment, the second what the names
+/// of its sessions begin with.
+Result<std::vector<std::string>> leftovers(db::Connection& home, const char* query,
+                                           const std::pair<const char*, const char*>& words) {
+    std::vector<std::string> names;
+    for (const db::Row& row : CHRONOS_TRY(home.query(
+             query, {std::string("^") + words.first + "([0-9]+-[0-9a-f]{8})" + words.second + "$",
+                     kSessionName})))
+        names.push_back(row.at(0).value_or(""));
+    return names;
+}
+
+// Those of this session's role: no other one could be led to remove what is not its own.
+constexpr const char* kLeftSchemas =
+    "SELECT n.nspname FROM pg_catalog.pg_namespace n,"
+    " pg_catalog.substring(pg_catalog.obj_description(n.oid, 'pg_namespace'), $1::text) AS id"
+    " WHERE n.nspowner = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = session_user)"
+    " AND id IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity"
+    " WHERE application_name = $2::text || id)";
+// One that has something in another database is left to whoever comes there.
+constexpr const char* kLeftRoles =
+    "SELECT r.rolname FROM pg_catalog.pg_roles r,"
+    " pg_catalog.substring(pg_catalog.shobj_description(r.oid, 'pg_authid'), $1::text) AS id"
+    " WHERE r.rolname ~ '^chronos_recover_[0-9a-f]{8}$' AND id IS NOT NULL"
+    " AND (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user)"
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity"
+    " WHERE application_name = $2::text || id)"
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_shdepend d"
+    " WHERE d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND d.refobjid = r.oid"
+    " AND d.dbid NOT IN (0, (SELECT oid FROM pg_catalog.pg_database"
+    " WHERE datname = pg_catalog.current_database())))";
+
+Result<> remove_leftovers(db::Connection& home) {
+    for (const std::string& name : CHRONOS_TRY(leftovers(home, kLeftSchemas, kOfSchema))) {
+        log_info("remove schema " + quote_name(name) + ", which a killed command has left");
+        if (const auto gone = home.query("DROP SCHEMA " + quote_name(name) + " CASCADE"); !gone)
+            log_warn("it could not be removed: " + gone.error().message());
+    }
+    for (const std::string& name : CHRONOS_TRY(leftovers(home, kLeftRoles, kOfRole))) {
+        log_info("remove role " + quote_name(name) + ", which a killed command has left");
+        if (const auto gone = drop_role(home, name); !gone)
+            log_warn("it could not be removed: " + gone.error().message());
+    }
+    return {};
 }
 
 /// A value of a connection string of libpq.
@@ -94,7 +165,13 @@ Result<> check_home(const TableRequest& request, const Cancellation& cancel) {
         return Error(ErrorKind::feature_not_supported,
                      "the live server is a standby, which nothing can be written to")
             .with_hint("Run it on the primary, or name that by pg1-socket-path and pg1-port.");
+    if (!request.only_plan) CHRONOS_TRY(remove_leftovers(*home));
     return request.into.empty() ? Result<>() : check_schema_is_new(*home, request.into);
+}
+
+Result<> tidy_home(const TableRequest& request, const Cancellation& cancel) {
+    const auto home = CHRONOS_TRY(connect_home(request, request.home, "", cancel));
+    return remove_leftovers(*home);
 }
 
 Result<std::unique_ptr<NewSchema>> NewSchema::create(const TableRequest& request,
@@ -111,8 +188,8 @@ Result<std::unique_ptr<NewSchema>> NewSchema::create(const TableRequest& request
     CHRONOS_TRY_DOING(made->ask("CREATE SCHEMA " + quote_name(schema)),
                       "make schema " + quote_name(schema));
     CHRONOS_TRY(made->let_nobody_in());
-    CHRONOS_TRY(made->ask("COMMENT ON SCHEMA " + quote_name(schema) +
-                          " IS 'chronos recover-table: not complete'"));
+    CHRONOS_TRY(made->ask("COMMENT ON SCHEMA " + quote_name(schema) + " IS " +
+                          comment_of(kOfSchema, request)));
     made->id_ = CHRONOS_TRY(made->id_now());
     CHRONOS_TRY(made->ask("COMMIT"));
     made->made_ = true;
@@ -164,8 +241,7 @@ Result<> NewSchema::make_role(const std::string& owner, const std::vector<Need>&
             " VALID UNTIL " + sql_text(limit.at(0).at(0).value_or(""))),
         "make a role that runs the code of the tables");
     role_ = name;
-    CHRONOS_TRY(
-        ask("COMMENT ON ROLE " + role_ + " IS 'made by chronos recover-table, which removes it'"));
+    CHRONOS_TRY(ask("COMMENT ON ROLE " + role_ + " IS " + comment_of(kOfRole, request_)));
     const std::string schema = quote_name(name_);
     CHRONOS_TRY(ask("GRANT CREATE, USAGE ON SCHEMA " + schema + " TO " + role_));
     const db::Rows super =
@@ -374,14 +450,7 @@ Result<> NewSchema::end_sessions() {
 
 Result<> NewSchema::remove_role() {
     if (role_.empty()) return {};
-    // Sessions of its own that its code has made.
-    CHRONOS_TRY(ask("ALTER ROLE " + role_ + " NOLOGIN"));
-    CHRONOS_TRY(
-        ask("SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity"
-            " WHERE usename = $1",
-            {role_}));
-    CHRONOS_TRY(ask("DROP OWNED BY " + role_ + " CASCADE"));
-    CHRONOS_TRY(ask("DROP ROLE " + role_));
+    CHRONOS_TRY(drop_role(*control_, role_));
     role_.clear();
     return {};
 }

@@ -85,9 +85,14 @@ struct TableReport {
 };
 
 /// What can be said before there is a server of the past: the live database answers, is no standby
-/// and has no schema of the name that was given. Kinds db_connect, feature_not_supported,
+/// and has no schema of the name that was given. What killed commands have left there is removed
+/// before, unless nothing is to be written. Kinds db_connect, feature_not_supported,
 /// option_invalid_value.
 Result<> check_home(const TableRequest& request, const Cancellation& cancel);
+
+/// Removes what commands have left in the live database that were killed: schemas that are not
+/// complete, and roles. What cannot be removed is a warning.
+Result<> tidy_home(const TableRequest& request, const Cancellation& cancel);
 
 /// Where a table is found by the WAL, which knows no names.
 struct TableIds {
