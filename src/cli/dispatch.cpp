@@ -195,7 +195,8 @@ requests::Command find_command_function(std::string_view name) {
 }
 
 requests::Command find_job_function(std::string_view name) {
-    return name == "drill" ? run_drill_job : find_command_function(name);
+    if (name == "drill") return run_drill_job;
+    return name == "recover-table" ? run_recover_table_job : find_command_function(name);
 }
 
 bool has_own_mounts(const config::Config& config) {

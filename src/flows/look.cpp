@@ -14,6 +14,7 @@ Result<> serve_shown(const LookRequest& request, AtTarget at_target, const Cance
     Showing showing({request.restore, request.mount, at_target}, cancel);
     const Result<> served = serve(showing.asked_of(request.server), showing.show());
     const ops::mount::ScratchMount::Figures& figures = showing.figures();
+    if (request.fetched) request.fetched(figures);
     if (served || figures.fetches > 0)
         log_info("the look ends: " + format_size(figures.fetched_bytes) + " in " +
                  std::to_string(figures.fetches) + " fetches, " + std::to_string(figures.failures) +
@@ -38,6 +39,7 @@ Result<> run_look(const LookRequest& request,
 Result<> run_in_past(const LookRequest& request,
                      const std::function<Result<>(const ops::drill::Look&)>& work,
                      const ProgressReceiver& progress, const Cancellation& cancel) {
+    if (progress) progress({.phase = "mount"});
     return serve_shown(request, AtTarget::open, cancel,
                        [&](const ops::drill::DrillRequest& server, const ops::drill::Show& show) {
                            return ops::drill::run_opened(server, show, work, progress, cancel);

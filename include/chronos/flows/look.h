@@ -21,6 +21,8 @@ struct LookRequest {
         restore;
     /// Repository and places are the flow's.
     ops::mount::ScratchMountRequest mount;
+    /// What was fetched for a server, once that has ended; may be empty.
+    std::function<void(const ops::mount::ScratchMount::Figures&)> fetched = {};
 };
 
 /// A server on a backup that nobody has restored, at the target of the recovery, until `cancel` is

@@ -25,6 +25,9 @@ Result<int> run_maintenance(requests::Context& context);
 Result<int> run_mount(requests::Context& context);
 Result<int> run_mounts(requests::Context& context);
 Result<int> run_recover_table(requests::Context& context);
+/// As a job of the server: with `report`, a JSON text, as a figure of its outcome. A plan that
+/// finds something missing is a success, which says so.
+Result<int> run_recover_table_job(requests::Context& context);
 Result<int> run_rekey(requests::Context& context);
 Result<int> run_repair(requests::Context& context);
 Result<int> run_repo_get(requests::Context& context);

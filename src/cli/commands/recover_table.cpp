@@ -53,6 +53,8 @@ Result<TableRequest> table_request(const config::Config& config) {
     request.only_plan = config.get_bool("plan");
     request.exec_id = config.get_string("exec-id");
     request.query_timeout = config.get_time("db-timeout");
+    if (config.has("for-role"))
+        request.for_role = static_cast<std::uint32_t>(config.get_int("for-role"));
     request.home = live_server(config);
     if (config.parameters().empty())
         return Error(ErrorKind::param_required, "no table was named")
@@ -135,7 +137,7 @@ std::string text_of(const TableReport& report, const Look& look,
 }
 
 nlohmann::json json_of(const TableReport& report, const Look& look,
-                       const std::optional<flows::Drop>& drop) {
+                       const std::optional<flows::Drop>& drop, const std::string& reason) {
     nlohmann::json tables = nlohmann::json::array();
     for (const RecoveredTable& table : report.tables)
         tables.push_back({{"source", table.source},
@@ -147,20 +149,62 @@ nlohmann::json json_of(const TableReport& report, const Look& look,
     if (drop)
         dropped = {{"table", drop->table.schema + "." + drop->table.name},
                    {"time", format_local_time(drop->time_us / 1000000)},
+                   {"time-us", drop->time_us},
                    {"lsn", drop->lsn.str()},
                    {"xid", drop->xid}};
-    return {{"backup", look.backup.label},   {"drop", dropped},
-            {"repo", look.backup.repo_key},  {"type", look.backup.type},
-            {"target", look.backup.target},  {"database", report.database},
-            {"schema", report.schema},       {"tables", tables},
-            {"left-out", report.left_out},   {"missing", report.missing},
-            {"notes", report.notes},         {"recover-seconds", look.seconds},
-            {"copy-seconds", report.seconds}};
+    return {{"backup", look.backup.label},    {"drop", dropped},
+            {"repo", look.backup.repo_key},   {"type", look.backup.type},
+            {"target", look.backup.target},   {"database", report.database},
+            {"schema", report.schema},        {"tables", tables},
+            {"left-out", report.left_out},    {"missing", report.missing},
+            {"notes", report.notes},          {"recover-seconds", look.seconds},
+            {"copy-seconds", report.seconds}, {"reason", reason}};
 }
 
-}  // namespace
+/// What the server gets of it in one message. A table may have thousands of partitions.
+std::string fitting_text(nlohmann::json report) {
+    constexpr std::size_t kSizeMax = std::size_t{256} << 10;
+    const auto text = [&] {
+        return report.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    };
+    for (const char* list : {"left-out", "missing", "notes", "tables"})
+        while (text().size() > kSizeMax && !report[list].empty()) {
+            report[list].erase(
+                report[list].begin() + static_cast<std::ptrdiff_t>(report[list].size() / 2),
+                report[list].end());
+            report["shortened"] = true;
+        }
+    return text();
+}
 
-Result<int> run_recover_table(requests::Context& context) {
+/// For a job of the server, whose record has what it has asked for.
+void tell_server(const requests::Context& context, const TableReport& report, const Look& look,
+                 const std::optional<flows::Drop>& drop, nlohmann::json json) {
+    std::uint64_t bytes = 0;
+    for (const RecoveredTable& table : report.tables) bytes += table.bytes;
+    json["plan"] = context.config.get_bool("plan");
+    context.result("label", look.backup.label);
+    context.result("size", std::to_string(bytes));
+    context.result("files", std::to_string(report.tables.size()));
+    context.result("warning", report.missing.empty()
+                                  ? ""
+                                  : "the live database lacks what the tables need: " +
+                                        one_line(join(report.missing, "; "), 400));
+    context.result("report", fitting_text(std::move(json)));
+    if (!drop) return;
+    context.result("drop_time_us", std::to_string(drop->time_us));
+    context.result("drop_xid", std::to_string(drop->xid));
+    context.result("drop_lsn", drop->lsn.str());
+}
+
+Result<> tidy(const TableRequest& request, const requests::Context& context) {
+    CHRONOS_TRY(ops::drill::sweep(context.config.get_string("drill-path"), /*dry_run=*/false));
+    return ops::table::tidy_home(request, context.cancel);
+}
+
+enum class By { shell, server };
+
+Result<int> recover_table(requests::Context& context, By by) {
     const config::Config& config = context.config;
     const TableRequest request = CHRONOS_TRY(table_request(config));
     if (config.get_bool("before-drop") &&
@@ -169,11 +213,17 @@ Result<int> run_recover_table(requests::Context& context) {
                      "option 'before-drop' not valid with option 'type', 'target' or 'set'")
             .with_hint("It looks for the moment itself.");
     CHRONOS_TRY(check_scratch_type(context, "a recovery of tables"));
+    if (config.get_bool("only-tidy")) {
+        CHRONOS_TRY(tidy(request, context));
+        return 0;
+    }
     CHRONOS_TRY(ops::table::check_home(request, context.cancel));
     // Before there is a second thread.
     CHRONOS_TRY(ops::mount::keep_mounts_to_myself());
     flows::LookRequest look_request = scratch_look(context);
     look_request.mount.databases.push_back(request.home.database);
+    std::uint64_t fetched_bytes = 0;
+    look_request.fetched = [&](const auto& figures) { fetched_bytes += figures.fetched_bytes; };
     std::optional<flows::Drop> drop;
     if (config.get_bool("before-drop")) {
         drop = CHRONOS_TRY(flows::find_drop(look_request, request,
@@ -182,6 +232,7 @@ Result<int> run_recover_table(requests::Context& context) {
         look_request.restore = in_front_of(*drop, look_request.restore);
     }
     std::optional<Error> lacking;
+    std::optional<std::pair<TableReport, Look>> done;
     const Result<> recovered = flows::run_in_past(
         look_request,
         [&](const Look& look) -> Result<> {
@@ -190,14 +241,32 @@ Result<int> run_recover_table(requests::Context& context) {
             if (!report.missing.empty())
                 lacking =
                     Error(ErrorKind::db_mismatch, "the live database lacks what the tables need");
+            done = {report, look};
             return config.get_string("output") == "json"
-                       ? present::print_json(json_of(report, look, drop))
+                       ? present::print_json(
+                             json_of(report, look, drop, config.get_string("reason")))
                        : present::print_text(text_of(report, look, drop, request.only_plan));
         },
         context.progress, context.cancel);
     CHRONOS_TRY(recovered);
+    if (by == By::server) {
+        nlohmann::json json = json_of(done->first, done->second, drop, config.get_string("reason"));
+        json["fetched-bytes"] = fetched_bytes;
+        tell_server(context, done->first, done->second, drop, std::move(json));
+        return 0;
+    }
     if (lacking) return *lacking;
     return 0;
+}
+
+}  // namespace
+
+Result<int> run_recover_table(requests::Context& context) {
+    return recover_table(context, By::shell);
+}
+
+Result<int> run_recover_table_job(requests::Context& context) {
+    return recover_table(context, By::server);
 }
 
 }  // namespace chronos::cli

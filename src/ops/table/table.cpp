@@ -13,6 +13,7 @@
 #include "ops/table/home.h"
 #include "ops/table/needs.h"
 #include "ops/table/past.h"
+#include "ops/table/rights.h"
 
 namespace chronos::ops::table {
 namespace {
@@ -66,9 +67,11 @@ public:
         if (report_.schema.empty()) report_.schema = CHRONOS_TRY(schema_of_last_commit());
         const auto tables = CHRONOS_TRY(find_tables(*source_, request_.tables));
         CHRONOS_TRY(check_names(tables));
+        const auto home = CHRONOS_TRY(connect_home(request_, request_.home, "", cancel_));
+        CHRONOS_TRY(check_rights(*home, *source_, request_, tables));
         report_.left_out = CHRONOS_TRY(left_out(*source_, tables));
         groups_ = groups_of(tables);
-        CHRONOS_TRY(compare_needs());
+        CHRONOS_TRY(compare_needs(*home));
         CHRONOS_TRY(make_reader(*source_));
         if (!request_.where.empty()) CHRONOS_TRY(check_where(tables));
         for (const PastTable& table : tables) total_ += table.size_bytes;
@@ -104,24 +107,23 @@ private:
             static_cast<UnixTime>(parse_uint(rows.at(0).at(0).value_or("")).value_or(0)));
     }
 
-    Result<> compare_needs() {
-        const auto home = CHRONOS_TRY(connect_home(request_, request_.home, "", cancel_));
-        CHRONOS_TRY(check_schema_is_new(*home, report_.schema));
-        CHRONOS_TRY(check_encoding(*home));
-        CHRONOS_TRY(note_other_cluster(*home));
-        CHRONOS_TRY(note_publications(*home));
+    Result<> compare_needs(db::Connection& home) {
+        CHRONOS_TRY(check_schema_is_new(home, report_.schema));
+        CHRONOS_TRY(check_encoding(home));
+        CHRONOS_TRY(note_other_cluster(home));
+        CHRONOS_TRY(note_publications(home));
         std::set<std::string> missing;
         for (Group& group : groups_) {
             const auto oids = oids_of(group.tables);
             group.needs = CHRONOS_TRY(needs_of(*source_, oids));
             group.code = CHRONOS_TRY(runs_code(*source_, oids));
-            const auto there = CHRONOS_TRY(described(*home, group.needs));
+            const auto there = CHRONOS_TRY(described(home, group.needs));
             for (std::string& line : missing_at_home(group.needs, there))
                 missing.insert(std::move(line));
             const db::Rows role = CHRONOS_TRY(
-                home->query("SELECT pg_catalog.pg_has_role(session_user, oid, 'MEMBER'), "
-                            "session_user FROM pg_catalog.pg_roles WHERE rolname = $1",
-                            {group.owner}));
+                home.query("SELECT pg_catalog.pg_has_role(session_user, oid, 'MEMBER'), "
+                           "session_user FROM pg_catalog.pg_roles WHERE rolname = $1",
+                           {group.owner}));
             if (!role.empty() && role.at(0).at(0) != "t")
                 return Error(ErrorKind::access, "role " +
                                                     quote_name(role.at(0).at(1).value_or("")) +

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <limits>
 
 #include "chronos/config/options/sets.h"
 
@@ -35,6 +36,14 @@ inline constexpr std::array kCommandsOptions{
            .section = Section::command_line,
            .commands = repo_ls,
            .summary = "list only names that match this regular expression"},
+    Option{.name = "for-role",
+           .type = Type::integer,
+           .section = Section::command_line,
+           .commands = recover_table,
+           .internal = true,
+           .minimum = 1,
+           .maximum = std::numeric_limits<std::uint32_t>::max(),
+           .summary = "number of the role that may have the tables"},
     Option{.name = "force",
            .type = Type::boolean,
            .section = Section::command_line,
@@ -74,6 +83,13 @@ inline constexpr std::array kCommandsOptions{
            .section = Section::command_line,
            .commands = rekey,
            .summary = "file that holds the passphrase that the repository is to have"},
+    Option{.name = "only-tidy",
+           .type = Type::boolean,
+           .section = Section::command_line,
+           .commands = recover_table,
+           .internal = true,
+           .default_text = "n",
+           .summary = "only remove what killed ones have left"},
     Option{.name = "output",
            .type = Type::string,
            .section = Section::command_line,
@@ -111,12 +127,12 @@ inline constexpr std::array kCommandsOptions{
     Option{.name = "reason",
            .type = Type::string,
            .section = Section::command_line,
-           .commands = hold | restore | drill,
+           .commands = hold | recover_table | restore | drill,
            .summary = "why this is done",
            .details =
                "Of a hold: stored with it and shown where expire leaves the backup alone. Of "
-               "a restore: written to its log and shown in its plan. Of a drill: part of its "
-               "report."},
+               "a restore: written to its log and shown in its plan. Of a drill, and of tables "
+               "that are brought back: part of the report."},
     Option{.name = "recurse",
            .type = Type::boolean,
            .section = Section::command_line,

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,6 +49,9 @@ struct TableRequest {
     std::string where;              ///< condition for rows; "" for all
     bool only_plan = false;         ///< nothing is written at home
     std::string exec_id;
+    /// The number of the role that it is done for, if that is not the one that connects: it must be
+    /// a superuser, or have the privileges of the owners and CREATE on the database.
+    std::optional<std::uint32_t> for_role = std::nullopt;
     Home home;
     Given<std::chrono::milliseconds> query_timeout;
 };
@@ -108,8 +112,9 @@ Result<TableIds> ids_in_past(const TableRequest& request, const Past& past,
 /// Code of the tables - a function of an index, a check of a domain - runs in sessions only that
 /// cannot become more than the tables' owner. On failure, and when cancelled, the schema is gone.
 ///
-/// Kinds: not_found (no such table), feature_not_supported (a kind of table that cannot be brought
-/// back), db_mismatch (needs what home lacks), option_invalid_value, db_query, execute, cancelled.
+/// Kinds: access (TableRequest::for_role may not), not_found (no such table), feature_not_supported
+/// (a kind of table that cannot be brought back), db_mismatch (needs what home lacks),
+/// option_invalid_value, db_query, execute, cancelled.
 Result<TableReport> recover_tables(const TableRequest& request, const Past& past,
                                    const ProgressReceiver& progress, const Cancellation& cancel);
 
