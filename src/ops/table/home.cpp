@@ -45,9 +45,24 @@ Result<> drop_role(db::Connection& home, const std::string& role) {
     return {};
 }
 
+/// Also those of programs that were killed: their statements would keep locks.
+Result<> end_sessions(db::Connection& home, const std::string& name) {
+    const Cancellation never;
+    const Deadline deadline(std::chrono::seconds(60));
+    for (;;) {
+        const db::Rows rows = CHRONOS_TRY(home.query(
+            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity"
+            " WHERE application_name = $1 AND pid <> pg_catalog.pg_backend_pid()",
+            {name}));
+        if (rows.empty()) return {};
+        if (deadline.passed()) return Error(ErrorKind::db_query, "a session of ours does not end");
+        CHRONOS_TRY(never.sleep(std::chrono::milliseconds(100)));
+    }
+}
+
 /// Names of what a command has left that has no session any more: while it lives it has one. The
 /// first parameter of the query is a regular expression for its comment, the second what the names
-/// of its sessions begin with.
+/// of its sessions begin with. This session is none of them.
 Result<std::vector<std::string>> leftovers(db::Connection& home, const char* query,
                                            const std::pair<const char*, const char*>& words) {
     std::vector<std::string> names;
@@ -64,7 +79,7 @@ constexpr const char* kLeftSchemas =
     " pg_catalog.substring(pg_catalog.obj_description(n.oid, 'pg_namespace'), $1::text) AS id"
     " WHERE n.nspowner = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = session_user)"
     " AND id IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity"
-    " WHERE application_name = $2::text || id)";
+    " WHERE application_name = $2::text || id AND pid <> pg_catalog.pg_backend_pid())";
 // One that has something in another database is left to whoever comes there.
 constexpr const char* kLeftRoles =
     "SELECT r.rolname FROM pg_catalog.pg_roles r,"
@@ -72,7 +87,7 @@ constexpr const char* kLeftRoles =
     " WHERE r.rolname ~ '^chronos_recover_[0-9a-f]{8}$' AND id IS NOT NULL"
     " AND (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user)"
     " AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity"
-    " WHERE application_name = $2::text || id)"
+    " WHERE application_name = $2::text || id AND pid <> pg_catalog.pg_backend_pid())"
     " AND NOT EXISTS (SELECT FROM pg_catalog.pg_shdepend d"
     " WHERE d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND d.refobjid = r.oid"
     " AND d.dbid NOT IN (0, (SELECT oid FROM pg_catalog.pg_database"
@@ -171,6 +186,7 @@ Result<> check_home(const TableRequest& request, const Cancellation& cancel) {
 
 Result<> tidy_home(const TableRequest& request, const Cancellation& cancel) {
     const auto home = CHRONOS_TRY(connect_home(request, request.home, "", cancel));
+    CHRONOS_TRY(end_sessions(*home, session_name(request)));
     return remove_leftovers(*home);
 }
 
@@ -434,20 +450,6 @@ Result<> NewSchema::let_in_owners() {
     return {};
 }
 
-/// Also those of programs that were killed: their statements would keep locks.
-Result<> NewSchema::end_sessions() {
-    const Deadline deadline(std::chrono::seconds(60));
-    for (;;) {
-        const db::Rows rows = CHRONOS_TRY(
-            ask("SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity"
-                " WHERE application_name = $1 AND pid <> pg_catalog.pg_backend_pid()",
-                {session_name(request_)}));
-        if (rows.empty()) return {};
-        if (deadline.passed()) return Error(ErrorKind::db_query, "a session of ours does not end");
-        CHRONOS_TRY(never_.sleep(std::chrono::milliseconds(100)));
-    }
-}
-
 Result<> NewSchema::remove_role() {
     if (role_.empty()) return {};
     CHRONOS_TRY(drop_role(*control_, role_));
@@ -482,7 +484,7 @@ Result<> NewSchema::come_back() {
 Result<> NewSchema::remove() {
     writer_.reset();
     CHRONOS_TRY(come_back());
-    CHRONOS_TRY(end_sessions());
+    CHRONOS_TRY(end_sessions(*control_, session_name(request_)));
     // Never that of somebody else.
     if (CHRONOS_TRY(id_now()) == id_)
         CHRONOS_TRY(ask("DROP SCHEMA " + quote_name(name_) + " CASCADE"));

@@ -64,7 +64,6 @@ private:
     Result<> let_in_owners();
     Result<> let_nobody_in();
     Result<> remove_role();
-    Result<> end_sessions();
     Result<std::string> id_now();
     Result<> come_back();
     Result<> remove();

@@ -95,7 +95,8 @@ struct TableReport {
 Result<> check_home(const TableRequest& request, const Cancellation& cancel);
 
 /// Removes what commands have left in the live database that were killed: schemas that are not
-/// complete, and roles. What cannot be removed is a warning.
+/// complete, and roles. The one that had this exec_id is known to be dead, and sessions of it that
+/// have not noticed are ended. What cannot be removed is a warning.
 Result<> tidy_home(const TableRequest& request, const Cancellation& cancel);
 
 /// Where a table is found by the WAL, which knows no names.
