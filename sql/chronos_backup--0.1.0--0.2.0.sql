@@ -347,6 +347,102 @@ CREATE OR REPLACE VIEW chronos.drills AS
 		drill->>'reason' AS reason
 	FROM chronos.json_items(chronos.drill_history()) AS drill;
 
+-- Tables of the past
+
+CREATE FUNCTION chronos.recover_table(source text, target timestamptz DEFAULT NULL, before_drop boolean DEFAULT false,
+		into_schema text DEFAULT NULL, filter text DEFAULT NULL, database text DEFAULT NULL, label text DEFAULT NULL,
+		target_name text DEFAULT NULL, target_lsn pg_lsn DEFAULT NULL, target_xid bigint DEFAULT NULL,
+		target_exclusive boolean DEFAULT false, plan boolean DEFAULT false, reason text DEFAULT NULL)
+	RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chronos_recover_table';
+COMMENT ON FUNCTION chronos.recover_table(text, timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, text) IS
+	'queue a job that brings a table as it was into a new schema, and return its number; see chronos.recovered_tables. For superusers, and for members of the owner';
+REVOKE ALL ON FUNCTION chronos.recover_table(text, timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION chronos.recover_table(text, timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, text) TO chronos_operator;
+
+CREATE FUNCTION chronos.recover_table(sources text[], target timestamptz DEFAULT NULL, before_drop boolean DEFAULT false,
+		into_schema text DEFAULT NULL, filter text DEFAULT NULL, database text DEFAULT NULL, label text DEFAULT NULL,
+		target_name text DEFAULT NULL, target_lsn pg_lsn DEFAULT NULL, target_xid bigint DEFAULT NULL,
+		target_exclusive boolean DEFAULT false, plan boolean DEFAULT false, reason text DEFAULT NULL)
+	RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chronos_recover_tables';
+COMMENT ON FUNCTION chronos.recover_table(text[], timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, text) IS
+	'the same with several tables of one database, all of one moment';
+REVOKE ALL ON FUNCTION chronos.recover_table(text[], timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION chronos.recover_table(text[], timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, text) TO chronos_operator;
+
+-- A job: a search asks servers of the past one after the other, which takes seconds or minutes.
+CREATE FUNCTION chronos.find_drop(name text, database text DEFAULT NULL,
+		OUT dropped_at timestamptz, OUT xid bigint, OUT lsn pg_lsn, OUT label text, OUT job bigint)
+	RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chronos_find_drop';
+COMMENT ON FUNCTION chronos.find_drop(text, text) IS
+	'when a table was dropped, by which transaction, and a backup from before; cancelling the query cancels the search. For superusers, and for members of the owner';
+REVOKE ALL ON FUNCTION chronos.find_drop(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION chronos.find_drop(text, text) TO chronos_operator;
+
+CREATE TABLE chronos.table_recoveries (
+	job bigint NOT NULL,
+	requested_at timestamptz NOT NULL,
+	finished_at timestamptz NOT NULL,
+	report jsonb NOT NULL,
+	PRIMARY KEY (job, requested_at)
+);
+COMMENT ON TABLE chronos.table_recoveries IS
+	'what jobs have told that brought tables back or planned to; kept as long as chronos.job_history, in the database chronos.database';
+SELECT pg_catalog.pg_extension_config_dump('chronos.table_recoveries', '');
+REVOKE ALL ON chronos.table_recoveries FROM PUBLIC;
+
+CREATE VIEW chronos.recovered_tables AS
+	SELECT recorded.job, recorded.finished_at, (report->>'plan')::boolean AS planned, report->>'database' AS database,
+		item->>'source' AS source,
+		CASE WHEN report->>'type' IN ('default', 'immediate') THEN report->>'type'
+			ELSE concat_ws(' ', report->>'type', report->>'target') END AS target,
+		report->>'backup' AS label,
+		item->>'name' AS recovered, item->>'owner' AS owner,
+		CASE WHEN NOT (report->>'plan')::boolean THEN (item->>'rows')::bigint END AS rows,
+		CASE WHEN NOT (report->>'plan')::boolean THEN (item->>'bytes')::bigint END AS bytes,
+		(report->>'fetched-bytes')::bigint AS fetched_bytes,
+		make_interval(secs => (report->>'recover-seconds')::double precision) AS recovery_time,
+		CASE WHEN NOT (report->>'plan')::boolean
+			THEN make_interval(secs => (report->>'copy-seconds')::double precision) END AS copy_time,
+		timestamptz 'epoch' + (report->'drop'->>'time-us')::bigint * interval '1 microsecond' AS dropped_at,
+		lists.left_out, lists.missing, lists.notes,
+		nullif(report->>'reason', '') AS reason
+	FROM chronos.table_recoveries AS recorded,
+		LATERAL chronos.json_items(report->'tables') AS item,
+		LATERAL (SELECT
+			ARRAY(SELECT line #>> '{}' FROM chronos.json_items(report->'left-out') AS line) AS left_out,
+			ARRAY(SELECT line #>> '{}' FROM chronos.json_items(report->'missing') AS line) AS missing,
+			ARRAY(SELECT line #>> '{}' FROM chronos.json_items(report->'notes') AS line) AS notes) AS lists;
+COMMENT ON VIEW chronos.recovered_tables IS
+	'every table that was brought back from the past, or planned to be: where it is now, of which moment, rows, what it took, and what was left out';
+REVOKE ALL ON chronos.recovered_tables FROM PUBLIC;
+GRANT SELECT ON chronos.recovered_tables TO chronos_monitor;
+
+-- Mounted backups
+
+CREATE FUNCTION chronos.mount_list()
+	RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chronos_mount_list';
+COMMENT ON FUNCTION chronos.mount_list() IS 'what "chronos mounts --output=json" prints; what chronos.mounts is made of';
+REVOKE ALL ON FUNCTION chronos.mount_list() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION chronos.mount_list() TO chronos_monitor;
+
+CREATE VIEW chronos.mounts AS
+	SELECT mount.path, mount.repo AS repo_key, mount.label, mount.state, mount."user", mount.pid,
+		to_timestamp(mount.since) AS since, mount.fetches, mount."fetched-bytes" AS fetched_bytes, mount.failures,
+		mount."last-failure" AS last_failure
+	FROM chronos.json_items(chronos.mount_list()) AS item,
+		LATERAL jsonb_to_record(item)
+			AS mount(path text, stanza text, repo integer, label text, state text, "user" text, pid integer,
+				since bigint, fetches bigint, "fetched-bytes" bigint, failures bigint, "last-failure" text)
+	WHERE mount.stanza = current_setting('chronos.stanza');
+COMMENT ON VIEW chronos.mounts IS
+	'backups of this stanza that are mounted on this machine as directories: where, whether their process lives, and how much was fetched';
+REVOKE ALL ON chronos.mounts FROM PUBLIC;
+GRANT SELECT ON chronos.mounts TO chronos_monitor;
+
 DO $$
 DECLARE
 	returns_rows record;

@@ -206,6 +206,13 @@ CHRONOS_FUNCTION(chronos_configuration) {
     return to_jsonb(output_of("config-list", options));
 }
 
+CHRONOS_FUNCTION(chronos_mount_list) {
+    using namespace chronos::extension;
+    require_preloaded();
+    const char* options[] = {"--output=json", nullptr};
+    return to_jsonb(output_of("mounts", options));
+}
+
 CHRONOS_FUNCTION(chronos_drill_history) {
     using namespace chronos::extension;
     require_preloaded();

@@ -9,7 +9,6 @@
 namespace chronos::extension {
 namespace {
 
-/// An engine that is asked to end gets this long to leave the repository tidy.
 constexpr int kCancelGraceMs = 10000;
 constexpr int kHelloTimeoutMs = 30000;
 constexpr int kSliceMs = 100;
@@ -75,9 +74,13 @@ void look_after_cancel(Run* run) {
     engine_terminate();
 }
 
+int cancel_grace_ms(const SessionPlan* plan) {
+    return plan->cancel_grace_ms > 0 ? plan->cancel_grace_ms : kCancelGraceMs;
+}
+
 /// False once it is time to give the engine up.
 bool still_in_time(Run* run) {
-    if (run->cancelling && has_passed(run->cancelled_at, kCancelGraceMs)) return false;
+    if (run->cancelling && has_passed(run->cancelled_at, cancel_grace_ms(run->plan))) return false;
     if (engine_said_hello() || !has_passed(run->started_at, kHelloTimeoutMs)) return true;
     set_result(run, SessionOutcome::failed, exit_code(ErrorKind::protocol), "engine did not answer",
                "");
@@ -115,12 +118,12 @@ void converse(Run* run) {
     }
 }
 
-/// Asks an engine to end that somebody has cancelled, and gives it the time to leave the repository
-/// tidy. Not while the process itself has to end: then all of it is in a hurry.
-void dismiss_engine() {
+/// Asks an engine to end that somebody has cancelled, and gives it the time to leave things tidy.
+/// Not while the process itself has to end: then all of it is in a hurry.
+void dismiss_engine(int limit_ms) {
     const SteadyTime begin = steady_now();
     engine_terminate();
-    while (engine_running() && !ProcDiePending && !has_passed(begin, kCancelGraceMs)) {
+    while (engine_running() && !ProcDiePending && !has_passed(begin, limit_ms)) {
         const EngineEvent event = engine_receive();
         if (event == EngineEvent::ended) break;
         if (event == EngineEvent::message) {
@@ -218,7 +221,7 @@ SessionResult run_engine(const Arguments* arguments, const SessionPlan* plan) {
     }
     PG_CATCH();
     {
-        dismiss_engine();
+        dismiss_engine(cancel_grace_ms(plan));
         PG_RE_THROW();
     }
     PG_END_TRY();

@@ -44,6 +44,9 @@ struct SessionPlan {
     void (*on_statement)(void* context, bool begins);
     /// Asked about ten times a second; true asks the engine to end. May be nullptr.
     bool (*cancelled)(void* context);
+    /// What the engine gets, once it has been asked to end, until it is killed; 0: ten seconds, to
+    /// leave the repository tidy.
+    int cancel_grace_ms;
     void* context;
     /// What the engine is told first; nullptr: nothing. Fields as of engine_queue().
     const char* first_verb;

@@ -1,6 +1,7 @@
 #include "chronos/base/error_kind.h"
 #include "extension/audit.h"
 #include "extension/engine_session.h"
+#include "extension/job_calls.h"
 #include "extension/job_history.h"
 #include "extension/job_options.h"
 #include "extension/job_queue.h"
@@ -18,41 +19,21 @@ namespace {
 
 const JobType* require_type(FunctionCallInfo fcinfo, bool backups_only) {
     const char* name = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
-    const JobType* type = find_job_type(name);
+    const JobType* type = find_startable_type(name);
     if (type != nullptr && (type->in_session || !backups_only)) return type;
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                     errmsg("\"%s\" is not a type of %s", name, backups_only ? "backup" : "job"),
                     errhint("Types are %s.", job_type_names(backups_only))));
 }
 
-void require_primary() {
-    if (!RecoveryInProgress()) return;
-    ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-                    errmsg("jobs cannot be started while the server is in recovery"),
-                    errhint("Start the job on the primary.")));
-}
-
-int64 submit(const JobType* type, StringInfo options, const char* what) {
-    require_options_fit(options, what);
-    JobRequest request = {};
-    request.type = type;
-    request.options = utf8_text(options->data);
-    request.requested_by = utf8_text(GetUserNameFromId(GetSessionUserId(), false));
-    request.requested_from = client_address();
-    request.schedule = "";
-    const int64 id = queue_job(&request).id;
-    audit_job(id);
-    return id;
-}
-
 int64 submit_backup(FunctionCallInfo fcinfo) {
     require_preloaded();
-    require_primary();
+    require_primary_for_jobs();
     const JobType* type = require_type(fcinfo, /*backups_only=*/true);
     StringInfoData options;
     initStringInfo(&options);
     if (!PG_ARGISNULL(1)) append_annotations(&options, PG_GETARG_JSONB_P(1));
-    return submit(type, &options, "annotations");
+    return submit_job(type, &options, "annotations");
 }
 
 void require_job(int64 id, JobSlot* copy) {
@@ -61,21 +42,6 @@ void require_job(int64 id, JobSlot* copy) {
                     errmsg("there is no job %lld", static_cast<long long>(id)),
                     errhint("The view chronos.jobs lists jobs; older ones are in "
                             "chronos.job_history.")));
-}
-
-/// Sleeps until the job is finished, `limit_ms` have passed (-1: never), or the query is cancelled.
-void await_job(int64 id, int64 limit_ms, JobSlot* job) {
-    const SteadyTime begin = steady_now();
-    ConditionVariablePrepareToSleep(&shared->changed);
-    for (;;) {
-        require_job(id, job);
-        if (is_finished(job->state)) break;
-        const int64 left = limit_ms < 0 ? 1000 : limit_ms - (steady_now() - begin) / 1000;
-        if (left <= 0) break;
-        ConditionVariableTimedSleep(&shared->changed, static_cast<long>(Min(left, 1000)),
-                                    wait_event(Wait::job));
-    }
-    ConditionVariableCancelSleep();
 }
 
 /// True if there was something to cancel. A running statement of the job is interrupted too.
@@ -188,6 +154,47 @@ JobSlot* copy_of_jobs() {
 }
 
 }  // namespace
+
+void require_primary_for_jobs() {
+    if (!RecoveryInProgress()) return;
+    ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+                    errmsg("jobs cannot be started while the server is in recovery"),
+                    errhint("Start the job on the primary.")));
+}
+
+int64 submit_job(const JobType* type, StringInfo options, const char* what) {
+    require_options_fit(options, what);
+    JobRequest request = {};
+    request.type = type;
+    request.options = utf8_text(options->data);
+    request.requested_by = utf8_text(GetUserNameFromId(GetSessionUserId(), false));
+    request.requested_from = client_address();
+    request.schedule = "";
+    const int64 id = queue_job(&request).id;
+    audit_job(id);
+    return id;
+}
+
+void await_job(int64 id, int64 limit_ms, JobSlot* job) {
+    const SteadyTime begin = steady_now();
+    ConditionVariablePrepareToSleep(&shared->changed);
+    for (;;) {
+        require_job(id, job);
+        if (is_finished(job->state)) break;
+        const int64 left = limit_ms < 0 ? 1000 : limit_ms - (steady_now() - begin) / 1000;
+        if (left <= 0) break;
+        ConditionVariableTimedSleep(&shared->changed, static_cast<long>(Min(left, 1000)),
+                                    wait_event(Wait::job));
+    }
+    ConditionVariableCancelSleep();
+}
+
+void await_own_job(int64 id, JobSlot* job) {
+    PG_ENSURE_ERROR_CLEANUP(cancel_at_error, Int64GetDatum(id));
+    { await_job(id, -1, job); }
+    PG_END_ENSURE_ERROR_CLEANUP(cancel_at_error, Int64GetDatum(id));
+}
+
 }  // namespace chronos::extension
 
 CHRONOS_AUDITED(chronos_start_backup, "start_backup", calls) {
@@ -197,7 +204,7 @@ CHRONOS_AUDITED(chronos_start_backup, "start_backup", calls) {
 CHRONOS_AUDITED(chronos_start_job, "start_job", calls) {
     using namespace chronos::extension;
     require_preloaded();
-    require_primary();
+    require_primary_for_jobs();
     const JobType* type = require_type(fcinfo, /*backups_only=*/false);
     StringInfoData options;
     initStringInfo(&options);
@@ -205,16 +212,14 @@ CHRONOS_AUDITED(chronos_start_job, "start_job", calls) {
         append_options(&options, type, PG_GETARG_JSONB_P(1));
         require_permitted(type, PG_GETARG_JSONB_P(1), GetUserId());
     }
-    PG_RETURN_INT64(submit(type, &options, "options"));
+    PG_RETURN_INT64(submit_job(type, &options, "options"));
 }
 
 CHRONOS_AUDITED(chronos_backup_now, "backup_now", calls) {
     using namespace chronos::extension;
     const int64 id = submit_backup(fcinfo);
     JobSlot job;
-    PG_ENSURE_ERROR_CLEANUP(cancel_at_error, Int64GetDatum(id));
-    { await_job(id, -1, &job); }
-    PG_END_ENSURE_ERROR_CLEANUP(cancel_at_error, Int64GetDatum(id));
+    await_own_job(id, &job);
     raise_unless_succeeded(&job);
     if (job.hint[0] != '\0')
         ereport(WARNING,

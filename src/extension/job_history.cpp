@@ -33,6 +33,12 @@ constexpr const char* kLost =
 constexpr const char* kPrune =
     "DELETE FROM chronos.job_history WHERE finished_at < now() - make_interval(mins => $1)";
 
+constexpr const char* kInsertReport =
+    "INSERT INTO chronos.table_recoveries (job, requested_at, finished_at, report) "
+    "VALUES ($1, $2, now(), $3)";
+constexpr const char* kPruneReports =
+    "DELETE FROM chronos.table_recoveries WHERE finished_at < now() - make_interval(mins => $1)";
+
 /// A row for the INSERT, in the order of its columns.
 struct Row {
     Datum values[kColumns];
@@ -132,6 +138,31 @@ void prune() {
     Oid type = INT4OID;
     Datum value = Int32GetDatum(settings.job_history_retention_min);
     SPI_execute_with_args(kPrune, 1, &type, &value, nullptr, false, 0);
+    // Not there before the extension was updated.
+    if (has_table("table_recoveries"))
+        SPI_execute_with_args(kPruneReports, 1, &type, &value, nullptr, false, 0);
+}
+
+/// In memory that outlives transactions; free it with pfree().
+JobSlot* room_for_jobs() {
+    return static_cast<JobSlot*>(MemoryContextAllocHuge(TopMemoryContext, sizeof shared->slots));
+}
+
+/// Of the job at hand, for record_report().
+const char* report_to_record;
+
+void record_report(int64 id) {
+    JobSlot* job = room_for_jobs();
+    const bool found = look_up_job(id, job);
+    if (begin_record("table_recoveries") && found) {
+        Oid types[] = {INT8OID, TIMESTAMPTZOID, JSONBOID};
+        Datum values[] = {
+            Int64GetDatum(id), TimestampTzGetDatum(job->requested_at),
+            DirectFunctionCall1(jsonb_in, CStringGetDatum(database_json(report_to_record)))};
+        SPI_execute_with_args(kInsertReport, 3, types, values, nullptr, false, 0);
+    }
+    commit_record();
+    pfree(job);
 }
 
 /// Copies of the finished jobs that have not been recorded; their number.
@@ -151,11 +182,6 @@ void mark_recorded(const JobSlot* jobs, int count) {
         if (slot != nullptr) slot->recorded = true;
     }
     LWLockRelease(shared->lock);
-}
-
-/// In memory that outlives transactions; free it with pfree().
-JobSlot* room_for_jobs() {
-    return static_cast<JobSlot*>(MemoryContextAllocHuge(TopMemoryContext, sizeof shared->slots));
 }
 
 void record_started(int64 id) {
@@ -185,6 +211,11 @@ void record_finished(int64) {
 
 void record_started_job(int64 id) {
     try_to_record("jobs", record_started, id);
+}
+
+void record_recovered_tables(int64 id, const char* report) {
+    report_to_record = report;
+    try_to_record("recovered tables", record_report, id);
 }
 
 void record_finished_jobs() {

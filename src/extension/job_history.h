@@ -17,6 +17,11 @@ void record_started_job(int64 id);
 /// not fail for its record. For a background worker, outside of a transaction.
 void record_finished_jobs();
 
+/// Writes what a job has told of tables that it has brought back into chronos.table_recoveries, in
+/// a transaction of its own; `report` is JSON in UTF-8. Errors and where there is no extension: as
+/// above.
+void record_recovered_tables(int64 id, const char* report);
+
 /// Marks jobs as failed that the history says are running and shared memory does not know: the
 /// server has stopped under them. Inside a transaction, with SPI connected.
 void record_lost_jobs();

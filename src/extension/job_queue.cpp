@@ -33,6 +33,9 @@ void fill_slot(JobSlot* slot, int64 id, const JobRequest* request) {
     slot->claimed_steady = slot->finished_steady = slot->phase_steady = 0;
     slot->phase[0] = slot->label[0] = slot->error[0] = slot->hint[0] = '\0';
     slot->error_code = slot->phase_count = 0;
+    slot->dropped_at = 0;
+    slot->drop_xid = 0;
+    slot->drop_lsn[0] = '\0';
     slot->copying = {};
     slot->worker_pid = 0;
     slot->worker_latch = nullptr;

@@ -10,11 +10,16 @@ const JobType* find_job_type(const char* name) {
     return nullptr;
 }
 
+const JobType* find_startable_type(const char* name) {
+    const JobType* type = find_job_type(name);
+    return type != nullptr && type->function == nullptr ? type : nullptr;
+}
+
 const char* job_type_names(bool backups_only) {
     static char names[256];
     names[0] = '\0';
     for (const JobType& type : kJobTypes) {
-        if (backups_only && !type.in_session) continue;
+        if ((backups_only && !type.in_session) || type.function != nullptr) continue;
         if (names[0] != '\0') strlcat(names, ", ", sizeof names);
         strlcat(names, type.name, sizeof names);
     }

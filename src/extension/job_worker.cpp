@@ -17,6 +17,9 @@
 namespace chronos::extension {
 namespace {
 
+/// A job that writes into this server takes that back when it is asked to end, however large it is.
+constexpr int kHomeGraceMs = 120000;
+
 int64 job_id;
 /// How the job has ended, while only the command behind it is left to run.
 const SessionResult* decided;
@@ -31,6 +34,7 @@ struct Report {
     char first[512];
     char first_hint[512];
     char warning[sizeof JobSlot::hint];  ///< of `done`: what the job, which succeeded, left undone
+    const char* tables;    ///< of `done`: JSON, of a job that brings tables back; nullptr: nothing
     int left_undone_code;  ///< of what was to be done beside the work proper; 0: nothing
     char left_undone[512];
 };
@@ -124,6 +128,15 @@ void expect_within(int64 within_ms) {
     LWLockRelease(shared->lock);
 }
 
+/// The moment before a drop, if that was looked for.
+void take_drop(JobSlot* slot) {
+    if (engine_field("drop_lsn") == nullptr) return;
+    constexpr int64 kEpoch = int64{POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE} * USECS_PER_DAY;
+    slot->dropped_at = number_field("drop_time_us") - kEpoch;
+    slot->drop_xid = static_cast<uint32>(number_field("drop_xid"));
+    strlcpy(slot->drop_lsn, engine_field("drop_lsn"), sizeof slot->drop_lsn);
+}
+
 /// The last phases count nothing: what stays in the record is the size of the whole.
 void take_result(JobSlot* slot) {
     const char* label = engine_field("label");
@@ -132,6 +145,7 @@ void take_result(JobSlot* slot) {
     set_counter(&slot->bytes_done, "size");
     set_counter(&slot->files_total, "files");
     set_counter(&slot->files_done, "files");
+    take_drop(slot);
 }
 
 /// A text of the message at hand, "" if it has none.
@@ -160,6 +174,8 @@ void take_status() {
         clip_utf8(report.left_undone, sizeof report.left_undone,
                   psprintf("expire failed: %s", text_field("expire_error")));
     clip_utf8(report.warning, sizeof report.warning, text_field("warning"));
+    if (engine_field("report") != nullptr)
+        report.tables = MemoryContextStrdup(TopMemoryContext, engine_field("report"));
 }
 
 void handle_message(void*, const char* verb) {
@@ -209,6 +225,27 @@ void close_to_cancel() {
     QueryCancelPending = false;
 }
 
+/// A relative directory for sockets is one of the data directory.
+const char* absolute(const char* directory) {
+    const bool is_relative = *directory != '/' && *directory != '@';
+    return is_relative ? psprintf("%s/%s", DataDir, directory) : directory;
+}
+
+/// Where this server is found by a client on its machine, whatever the configuration file says.
+void add_own_place(Arguments* arguments) {
+    List* directories = NIL;
+    char* text = pstrdup(Unix_socket_directories != nullptr ? Unix_socket_directories : "");
+    if (SplitDirectoriesString(text, ',', &directories) && directories != NIL)
+        add_argument(arguments,
+                     psprintf("--pg1-socket-path=%s",
+                              absolute(static_cast<const char*>(linitial(directories)))));
+    add_argument(arguments, psprintf("--pg1-port=%d", PostPortNumber));
+    // By which what a killed engine has left is found, and sessions that have not noticed.
+    add_argument(arguments,
+                 psprintf("--exec-id=%d-%08x", MyProcPid,
+                          static_cast<uint32>(job_id ^ MyStartTimestamp / USECS_PER_SEC)));
+}
+
 void begin_job_arguments(Arguments* arguments, const JobType* type, const char* options) {
     if (type->in_session) {
         begin_arguments(arguments, "backup");
@@ -218,10 +255,17 @@ void begin_job_arguments(Arguments* arguments, const JobType* type, const char* 
         add_argument(arguments, type->command);
         add_common_options(arguments);
         if (type->takes_pg_path) add_argument(arguments, psprintf("--pg1-path=%s", DataDir));
+        if (type->at_home) add_own_place(arguments);
     }
     if (type->takes_process_max && strstr(options, "--process-max=") == nullptr)
         add_process_max(arguments);
     if (type->fixed_option != nullptr) add_argument(arguments, type->fixed_option);
+}
+
+/// `options` is taken apart.
+void add_job_options(Arguments* arguments, char* options) {
+    for (char* option = strtok(options, "\n"); option != nullptr; option = strtok(nullptr, "\n"))
+        add_argument(arguments, option);
 }
 
 /// A command that has done its work may still have found that something is wrong.
@@ -246,10 +290,10 @@ void judge_findings(SessionResult* result, const JobType* type) {
 SessionResult run_command(const JobType* type, char* options) {
     Arguments arguments = {};
     begin_job_arguments(&arguments, type, options);
-    for (char* option = strtok(options, "\n"); option != nullptr; option = strtok(nullptr, "\n"))
-        add_argument(&arguments, option);
+    add_job_options(&arguments, options);
     SessionPlan plan = {};
     plan.own_transactions = true;
+    if (type->at_home) plan.cancel_grace_ms = kHomeGraceMs;
     plan.on_message = handle_message;
     plan.on_statement = look_after_statement;
     plan.cancelled = cancel_requested;
@@ -321,7 +365,43 @@ void unlock_all() {
     LockReleaseSession(USER_LOCKMETHOD);
 }
 
+/// What was written until now goes to the archive first: who asks for a table that was dropped or
+/// changed a moment ago means that.
+void send_wal() {
+    constexpr int kLimitMs = 60000;
+    if (!XLogArchivingActive()) return;
+    char segment[MAXFNAMELEN];
+    MemoryContext context = CurrentMemoryContext;
+    enter("wal");
+    SetCurrentStatementStartTimestamp();
+    StartTransactionCommand();
+    SPI_connect();
+    PushActiveSnapshot(GetTransactionSnapshot());
+    if (SPI_execute("SELECT pg_catalog.pg_walfile_name(pg_catalog.pg_switch_wal())", false, 1) !=
+            SPI_OK_SELECT ||
+        SPI_processed != 1)
+        elog(ERROR, "could not switch to another WAL segment");
+    strlcpy(segment, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1), sizeof segment);
+    PopActiveSnapshot();
+    SPI_finish();
+    CommitTransactionCommand();
+    MemoryContextSwitchTo(context);
+    const SteadyTime begin = steady_now();
+    while (XLogArchiveIsBusy(segment) && !cancel_requested(nullptr)) {
+        if (has_passed(begin, kLimitMs)) {
+            ereport(WARNING, (errmsg("chronos: WAL segment %s is not archived yet", segment)));
+            return;
+        }
+        expect_within(sign_interval_ms());
+        WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 100,
+                  wait_event(Wait::archive));
+        ResetLatch(MyLatch);
+        CHECK_FOR_INTERRUPTS();
+    }
+}
+
 SessionResult run_locked(const JobType* type, JobSlot* job) {
+    if (type->at_home) send_wal();
     if (lock_default_database(type)) return run_command(type, job->options);
     return SessionResult{SessionOutcome::failed, exit_code(ErrorKind::lock_acquire),
                          "unable to acquire pgBackRest advisory lock in database postgres",
@@ -357,6 +437,35 @@ void run_last_command(JobSlot* job, const SessionResult* result, MemoryContext c
     PG_END_TRY();
 }
 
+/// An engine that was killed has left what it made in this server.
+void tidy_up(const JobType* type, JobSlot* job, const SessionResult* result,
+             MemoryContext context) {
+    const bool may_have_left = result->outcome == SessionOutcome::cancelled ||
+                               (result->outcome == SessionOutcome::failed &&
+                                result->code == exit_code(ErrorKind::internal));
+    if (!type->at_home || !may_have_left || !look_up_job(job_id, job)) return;
+    PG_TRY();
+    {
+        Arguments arguments = {};
+        begin_job_arguments(&arguments, type, job->options);
+        add_job_options(&arguments, job->options);
+        add_argument(&arguments, "--only-tidy");
+        SessionPlan plan = {};
+        plan.own_transactions = true;
+        const SessionResult tidied = run_engine(&arguments, &plan);
+        if (tidied.outcome != SessionOutcome::done)
+            ereport(WARNING, (errmsg("chronos: what %s has left is not removed: %s", type->title,
+                                     database_text(tidied.message))));
+    }
+    PG_CATCH();
+    {
+        const SessionResult error = outcome_of_error(context);
+        ereport(WARNING, (errmsg("chronos: what %s has left is not removed: %s", type->title,
+                                 database_text(error.message))));
+    }
+    PG_END_TRY();
+}
+
 void run_job(const JobType* type) {
     MemoryContext context =
         AllocSetContextCreate(TopMemoryContext, "chronos job", ALLOCSET_DEFAULT_SIZES);
@@ -376,8 +485,12 @@ void run_job(const JobType* type) {
     PG_END_TRY();
     unlock_all();
     close_to_cancel();
+    tidy_up(type, job, result, context);
     report_outcome(result, type);
     decided = result;
+    // Before anybody who waits for the job learns of its end.
+    if (result->outcome == SessionOutcome::done && report.tables != nullptr)
+        record_recovered_tables(job_id, report.tables);
     run_last_command(job, result, context);
     finish_with(result);
 }

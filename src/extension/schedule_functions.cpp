@@ -88,7 +88,7 @@ pg_tz* require_zone(const char* name) {
 }
 
 void check_options(const char* type_name, FunctionCallInfo fcinfo, int argument) {
-    const JobType* type = find_job_type(type_name);
+    const JobType* type = find_startable_type(type_name);
     if (type == nullptr)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                         errmsg("\"%s\" is not a type of job", type_name),

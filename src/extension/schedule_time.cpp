@@ -29,7 +29,7 @@ pg_tz* schedule_zone(const char* name) {
 }
 
 const char* schedule_problem(const char* type, const char* cron, const char* zone) {
-    if (find_job_type(type) == nullptr) return psprintf("\"%s\" is not a type of job", type);
+    if (find_startable_type(type) == nullptr) return psprintf("\"%s\" is not a type of job", type);
     if (schedule_zone(zone) == nullptr) return psprintf("there is no time zone \"%s\"", zone);
     const Failure failure = check_cron(cron);
     return failure.happened ? pstrdup(failure.message) : nullptr;

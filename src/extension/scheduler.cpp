@@ -111,7 +111,7 @@ char* option_lines(HeapTuple row, int number, const JobType* type) {
 
 void read_entry(HeapTuple row, Entry* entry) {
     entry->name = text_column(row, 1);
-    entry->type = find_job_type(text_column(row, 2));
+    entry->type = find_startable_type(text_column(row, 2));
     entry->cron = text_column(row, 3);
     entry->zone = schedule_zone(text_column(row, 4));
     const char* problem = schedule_problem(text_column(row, 2), entry->cron, text_column(row, 4));

@@ -69,7 +69,11 @@ struct JobSlot {
     CopyStages copying;  ///< all 0: not told
     char label[64];
     char error[512];
-    char hint[512];           ///< of a job that succeeded: what it left out
+    char hint[512];  ///< of a job that succeeded: what it left out
+    /// Of a search for a drop that has found it.
+    TimestampTz dropped_at;
+    uint32 drop_xid;
+    char drop_lsn[24];
     int error_code;           ///< exit code of the command line for the same failure; 0 if none
     Heartbeat sign;           ///< while it runs
     SteadyTime sign_was_due;  ///< wait_silently(); of its worker

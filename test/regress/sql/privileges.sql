@@ -112,6 +112,8 @@ SELECT chronos.start_job('full', '{"repo1-path": "/tmp"}');
 SELECT chronos.start_job('full', '{"config": "/tmp/x"}');
 SELECT chronos.start_job('verify', '{"alert-command": "id"}');
 SELECT chronos.start_job('drill', '{"drill-path": "/tmp"}');
+-- Code that an operator chooses does not run with rights of the past.
+SELECT chronos.recover_table('public.t', filter => 'true');
 RESET ROLE;
 DROP ROLE regress_driller;
 

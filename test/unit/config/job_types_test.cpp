@@ -67,6 +67,21 @@ TEST(JobTypes, AreGivenDataDirectoryAndWorkersIfTheCommandKnowsThem) {
     }
 }
 
+// What start_job() was told would not have passed through who may.
+TEST(JobTypes, OfAFunctionOfTheirOwnTakeNothingElsewhere) {
+    for (const JobType& type : kJobTypes)
+        EXPECT_TRUE(type.function == nullptr || options_of(type).empty()) << type.name;
+}
+
+TEST(JobTypes, AtHomeAreToldWhereThatIsWhoAsksAndWhatToTidyUp) {
+    for (const JobType& type : kJobTypes) {
+        if (!type.at_home) continue;
+        for (const Name name : {Name("pg1-port"), Name("pg1-socket-path"), Name("exec-id"),
+                                Name("for-role"), Name("only-tidy")})
+            EXPECT_TRUE(command_knows(type, name)) << type.name;
+    }
+}
+
 TEST(JobTypes, HaveAFixedOptionThatTheCommandTakes) {
     for (const JobType& type : kJobTypes) {
         if (type.fixed_option == nullptr) continue;
