@@ -123,8 +123,8 @@ Result<> Search::look_at(
         return request;
     };
     return run_in_past(
-        look, [&](const ops::drill::Look& now) { return work(past_of(now), now); }, progress_,
-        cancel_);
+        look, {request_, /*tables=*/false},
+        [&](const ops::drill::Look& now) { return work(past_of(now), now); }, progress_, cancel_);
 }
 
 /// From that backup on, up to the end of the next one, which was looked at before.

@@ -2,16 +2,16 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "flows/restored_past.h"
 #include "flows/shown.h"
 
 namespace chronos::flows {
 namespace {
 
 /// What `serve` does with the server, and, where that fails, what it could not read.
-Result<> serve_shown(const LookRequest& request, AtTarget at_target, const Cancellation& cancel,
+Result<> serve_shown(const LookRequest& request, Showing& showing,
                      const std::function<Result<>(const ops::drill::DrillRequest& server,
                                                   const ops::drill::Show& show)>& serve) {
-    Showing showing({request.restore, request.mount, at_target}, cancel);
     const Result<> served = serve(showing.asked_of(request.server), showing.show());
     const ops::mount::ScratchMount::Figures& figures = showing.figures();
     if (request.fetched) request.fetched(figures);
@@ -30,20 +30,27 @@ Result<> serve_shown(const LookRequest& request, AtTarget at_target, const Cance
 Result<> run_look(const LookRequest& request,
                   const std::function<Result<>(const ops::drill::Look&)>& ready,
                   const ProgressReceiver& progress, const Cancellation& cancel) {
-    return serve_shown(request, AtTarget::stand_still, cancel,
+    Showing showing({request.restore, request.mount, AtTarget::stand_still}, cancel);
+    return serve_shown(request, showing,
                        [&](const ops::drill::DrillRequest& server, const ops::drill::Show& show) {
                            return ops::drill::run_look(server, show, ready, progress, cancel);
                        });
 }
 
-Result<> run_in_past(const LookRequest& request,
+Result<> run_in_past(const LookRequest& request, const ReadInPast& read,
                      const std::function<Result<>(const ops::drill::Look&)>& work,
                      const ProgressReceiver& progress, const Cancellation& cancel) {
+    if (request.by_restore) return run_in_restored_past(request, read, work, progress, cancel);
     if (progress) progress({.phase = "mount"});
-    return serve_shown(request, AtTarget::open, cancel,
-                       [&](const ops::drill::DrillRequest& server, const ops::drill::Show& show) {
-                           return ops::drill::run_opened(server, show, work, progress, cancel);
-                       });
+    Showing showing({request.restore, request.mount, AtTarget::open}, cancel);
+    const Result<> served =
+        serve_shown(request, showing,
+                    [&](const ops::drill::DrillRequest& server, const ops::drill::Show& show) {
+                        return ops::drill::run_opened(server, show, work, progress, cancel);
+                    });
+    if (served || !showing.may_not_mount()) return served;
+    log_info(served.error().message() + ": what is needed is restored");
+    return run_in_restored_past(request, read, work, progress, cancel);
 }
 
 }  // namespace chronos::flows

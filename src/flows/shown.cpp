@@ -88,6 +88,7 @@ struct Shown {
     RestorePlan plan = {};
     std::unique_ptr<ScratchMount> mount = nullptr;
     std::unique_ptr<FirstWal> first_wal = nullptr;
+    bool may_not_mount = false;
 
     explicit Shown(ScratchMount::Figures& figures_) : figures(figures_) {}
     Shown(const Shown&) = delete;
@@ -121,6 +122,11 @@ void require_settings(const RestorePlan& plan, RestoredBackup& backup) {
             std::max(settings[i].standard, plan.required_parameters.values[i]);
 }
 
+bool is_of_machine(ErrorKind kind) {
+    return kind == ErrorKind::feature_not_supported || kind == ErrorKind::access ||
+           kind == ErrorKind::kernel;
+}
+
 Result<> make_shown(const ShowRequest& wanted, const Scratch& scratch, RestoredBackup& backup,
                     const Cancellation& cancel, Shown& shown) {
     backup.fetched_bytes = 0;
@@ -143,7 +149,9 @@ Result<> make_shown(const ShowRequest& wanted, const Scratch& scratch, RestoredB
     mount.stanza = request.stanza;
     mount.path = scratch.mount();
     mount.scratch_path = scratch.written();
-    shown.mount = CHRONOS_TRY(ScratchMount::make(mount, plan.manifest));
+    auto made = ScratchMount::make(mount, plan.manifest);
+    shown.may_not_mount = !made && is_of_machine(made.error().kind());
+    shown.mount = CHRONOS_TRY(std::move(made));
     CHRONOS_TRY(ops::restore::prepare_recovery(request, plan, cancel));
     shown.first_wal = std::make_unique<FirstWal>(request, plan);
     require_settings(plan, backup);
@@ -169,6 +177,7 @@ struct Showing::State {
     const Cancellation& cancel;
     std::weak_ptr<Shown> now = {};
     ScratchMount::Figures figures = {};
+    bool may_not_mount = false;
 };
 
 Showing::Showing(ShowRequest request, const Cancellation& cancel)
@@ -187,7 +196,9 @@ ops::drill::Show Showing::show() {
     return [state = state_](const Scratch& scratch,
                             RestoredBackup& backup) -> Result<std::shared_ptr<void>> {
         const auto shown = std::make_shared<Shown>(state->figures);
-        CHRONOS_TRY(make_shown(state->request, scratch, backup, state->cancel, *shown));
+        const Result<> made = make_shown(state->request, scratch, backup, state->cancel, *shown);
+        state->may_not_mount = shown->may_not_mount;
+        if (!made) return made.error();
         state->now = shown;
         return std::shared_ptr<void>(shown);
     };
@@ -195,6 +206,10 @@ ops::drill::Show Showing::show() {
 
 const ScratchMount::Figures& Showing::figures() const {
     return state_->figures;
+}
+
+bool Showing::may_not_mount() const {
+    return state_->may_not_mount;
 }
 
 std::string Showing::hint() const {

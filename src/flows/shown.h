@@ -42,6 +42,8 @@ public:
     ops::drill::Show show();
     /// Once the server has ended.
     const ops::mount::ScratchMount::Figures& figures() const;
+    /// Whether it has failed because this machine lets this user mount nothing.
+    bool may_not_mount() const;
     /// What could not be read, of which the server knows only that it could not; "" if all could.
     std::string hint() const;
 

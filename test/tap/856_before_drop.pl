@@ -4,18 +4,11 @@ use strict;
 use warnings;
 use lib 'test/tap/lib';
 use ChronosTest;
-use Fcntl qw(O_RDWR);
 use JSON::PP ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-if (!sysopen my $device, '/dev/fuse', O_RDWR)
-{
-	pass('what needs /dev/fuse is not claimed here');
-	done_testing();
-	exit;
-}
 my $node = chronos_node('primary', options => { 'drill-path' => PostgreSQL::Test::Utils::tempdir_short(),
 		'repo1-bundle' => 'y', 'repo1-block' => 'y', 'compress-type' => 'zst' });
 my $conf = $node->{chronos_conf};

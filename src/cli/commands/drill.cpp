@@ -130,7 +130,7 @@ Result<int> drill(requests::Context& context, Answers answers) {
     CHRONOS_TRY(check_type(context));
     // Before there is a second thread.
     const bool is_instant = config.get_bool("instant");
-    if (is_instant) CHRONOS_TRY(ops::mount::keep_mounts_to_myself());
+    if (is_instant) CHRONOS_TRY(keep_mounts_to_myself());
     flows::DrillRequest request{
         .drill = CHRONOS_TRY(drill_request(context)),
         .restore = [&](const std::string& pg_path, const std::string& spool_path) {

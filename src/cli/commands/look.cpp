@@ -31,7 +31,7 @@ std::string lines_of(const ops::drill::Look& look) {
 Result<int> run_look(requests::Context& context) {
     // Before there is a second thread.
     CHRONOS_TRY(check_scratch_type(context, "a look"));
-    CHRONOS_TRY(ops::mount::keep_mounts_to_myself());
+    CHRONOS_TRY(keep_mounts_to_myself());
     CHRONOS_TRY(flows::run_look(
         scratch_look(context),
         [](const ops::drill::Look& look) { return present::print_text(lines_of(look)); },

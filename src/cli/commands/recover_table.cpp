@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "chronos/base/clock.h"
+#include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/flows/find_drop.h"
 #include "chronos/flows/look.h"
@@ -116,11 +117,21 @@ std::string text_of(const flows::Drop& drop) {
            std::to_string(drop.xid) + ", which ended at " + drop.lsn.str() + "\n";
 }
 
+bool is_restored(const ops::drill::RestoredBackup& backup) {
+    return !backup.fetched_bytes;
+}
+
+std::string restored_text(const ops::drill::RestoredBackup& backup) {
+    if (!is_restored(backup)) return "";
+    return "without a mount: " + format_size(backup.size_bytes) + " of it were restored\n";
+}
+
 std::string text_of(const TableReport& report, const Look& look,
                     const std::optional<flows::Drop>& drop, bool only_plan) {
     std::string text = (drop ? text_of(*drop) : "") + "backup " + look.backup.label + " of repo" +
                        std::to_string(look.backup.repo_key) + ", recovered to " +
                        moment_of(look.backup) + " after " + seconds_text(look.seconds) + "\n" +
+                       restored_text(look.backup) +
                        (only_plan ? "would be brought back" : "brought back") + " into database " +
                        printable(report.database) +
                        (only_plan ? ":\n" : ", after " + seconds_text(report.seconds) + ":\n");
@@ -152,13 +163,24 @@ nlohmann::json json_of(const TableReport& report, const Look& look,
                    {"time-us", drop->time_us},
                    {"lsn", drop->lsn.str()},
                    {"xid", drop->xid}};
-    return {{"backup", look.backup.label},    {"drop", dropped},
-            {"repo", look.backup.repo_key},   {"type", look.backup.type},
-            {"target", look.backup.target},   {"database", report.database},
-            {"schema", report.schema},        {"tables", tables},
-            {"left-out", report.left_out},    {"missing", report.missing},
-            {"notes", report.notes},          {"recover-seconds", look.seconds},
-            {"copy-seconds", report.seconds}, {"reason", reason}};
+    nlohmann::json json = {{"backup", look.backup.label},    {"drop", dropped},
+                           {"repo", look.backup.repo_key},   {"type", look.backup.type},
+                           {"target", look.backup.target},   {"database", report.database},
+                           {"schema", report.schema},        {"tables", tables},
+                           {"left-out", report.left_out},    {"missing", report.missing},
+                           {"notes", report.notes},          {"recover-seconds", look.seconds},
+                           {"copy-seconds", report.seconds}, {"reason", reason}};
+    json["how"] = is_restored(look.backup) ? "restore" : "mount";
+    if (is_restored(look.backup)) json["restored-bytes"] = look.backup.size_bytes;
+    return json;
+}
+
+/// Before there is a second thread.
+bool may_mount(const config::Config& config) {
+    if (!config.get_bool("mount")) return false;
+    const Result<> kept = ops::mount::keep_mounts_to_myself();
+    if (!kept) log_info(kept.error().message() + ": what is needed is restored");
+    return static_cast<bool>(kept);
 }
 
 /// What the server gets of it in one message. A table may have thousands of partitions.
@@ -218,12 +240,11 @@ Result<int> recover_table(requests::Context& context, By by) {
         return 0;
     }
     CHRONOS_TRY(ops::table::check_home(request, context.cancel));
-    // Before there is a second thread.
-    CHRONOS_TRY(ops::mount::keep_mounts_to_myself());
     flows::LookRequest look_request = scratch_look(context);
     look_request.mount.databases.push_back(request.home.database);
     std::uint64_t fetched_bytes = 0;
     look_request.fetched = [&](const auto& figures) { fetched_bytes += figures.fetched_bytes; };
+    look_request.by_restore = !may_mount(config);
     std::optional<flows::Drop> drop;
     if (config.get_bool("before-drop")) {
         drop = CHRONOS_TRY(flows::find_drop(look_request, request,
@@ -234,7 +255,7 @@ Result<int> recover_table(requests::Context& context, By by) {
     std::optional<Error> lacking;
     std::optional<std::pair<TableReport, Look>> done;
     const Result<> recovered = flows::run_in_past(
-        look_request,
+        look_request, {request},
         [&](const Look& look) -> Result<> {
             const TableReport report = CHRONOS_TRY(ops::table::recover_tables(
                 request, flows::past_of(look), context.progress, context.cancel));

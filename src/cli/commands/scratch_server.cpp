@@ -70,6 +70,15 @@ flows::LookRequest scratch_look(const requests::Context& context) {
             .mount = scratch_mount(context)};
 }
 
+Result<> keep_mounts_to_myself() {
+    const Result<> kept = ops::mount::keep_mounts_to_myself();
+    if (kept) return kept;
+    return Error(kept.error())
+        .with_hint(
+            "Without a mount: chronos recover-table brings tables back, chronos drill --keep makes "
+            "a copy that can be asked.");
+}
+
 Result<> check_scratch_type(const requests::Context& context, const std::string& what) {
     const std::string type = context.config.get_string("type");
     if (type != "none" && type != "preserve" && type != "standby") return {};

@@ -24,6 +24,10 @@ Result<ops::restore::RestoreRequest> scratch_restore(const requests::Context& co
 /// A server on a mounted backup, with both of them; the context outlives it.
 flows::LookRequest scratch_look(const requests::Context& context);
 
+/// ops::mount::keep_mounts_to_myself() of a command that needs a mount; where there can be none the
+/// hint says what goes without.
+Result<> keep_mounts_to_myself();
+
 /// Kind option_invalid_value for a recovery that has no end; `what` is "a drill".
 Result<> check_scratch_type(const requests::Context& context, const std::string& what);
 

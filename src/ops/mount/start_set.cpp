@@ -27,11 +27,11 @@ bool is_one_of(Name name, const std::array<Name, count>& names) {
 /// its first question: pg_class, pg_attribute, pg_type, pg_proc, pg_index, pg_am, pg_amproc,
 /// pg_opclass, pg_namespace, pg_operator, pg_aggregate, pg_statistic.
 bool is_read_by_each_session(std::uint64_t relation) {
-    constexpr std::array<std::uint64_t, 31> kRelations{
+    constexpr std::array<std::uint64_t, 31> kCatalogs{
         1247, 1249, 1255, 1259, 2600, 2601, 2602, 2603, 2610, 2615, 2616,
         2617, 2619, 2650, 2651, 2652, 2654, 2655, 2658, 2659, 2662, 2663,
         2678, 2679, 2684, 2685, 2687, 2688, 2690, 2691, 2703};
-    return std::ranges::binary_search(kRelations, relation);
+    return std::ranges::binary_search(kCatalogs, relation);
 }
 
 /// Of the files right below the data directory.

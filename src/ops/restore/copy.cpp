@@ -520,7 +520,8 @@ Result<CopyResult> copy_files(const CopyRequest& request, const Cancellation& ca
             continue;
         }
         CopyItem item{&file, path_of(plan.manifest, file.name),
-                      is_zeroed(request.zeroed_databases, file.name),
+                      is_zeroed(request.zeroed_databases, file.name) ||
+                          (request.request->zeroed && request.request->zeroed(file.name)),
                       file_links.contains(file.name.view())};
         if (file.name == kControlFile) item.path += kControlTemporarySuffix;
         result.size_bytes += file.size;

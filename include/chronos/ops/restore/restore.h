@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -91,6 +92,9 @@ struct RestoreRequest {
     bool link_all = false;
     std::vector<std::string> db_include;  ///< by name or oid
     std::vector<std::string> db_exclude;
+    /// More of which only the size is restored, by its name in the manifest: as of databases that
+    /// are left out, nobody may read it then. Empty: nothing.
+    std::function<bool(std::string_view name)> zeroed = {};
 
     /// Files are going to be left in the backup: the plan says what that means. Not together with
     /// delta or force: what is there says nothing of what is to come.

@@ -110,6 +110,21 @@ Result<TableIds> ids_at_home(const TableRequest& request, const Cancellation& ca
 Result<TableIds> ids_in_past(const TableRequest& request, const Past& past,
                              const Cancellation& cancel);
 
+/// The database of TableRequest::tables in a server of the past.
+struct PastDatabase {
+    std::uint32_t oid = 0;  ///< 0: there is none of that name
+    std::string directory;  ///< in the data directory: "base/5", "pg_tblspc/16390/PG_15_.../5"
+};
+Result<PastDatabase> database_in_past(const TableRequest& request, const Past& past,
+                                      const Cancellation& cancel);
+/// Files of the catalogs of that database, and those that are read to bring the tables back, as far
+/// as they are there: "base/5/16412", without segments and forks.
+Result<std::vector<std::string>> catalog_files_in_past(const TableRequest& request,
+                                                       const Past& past,
+                                                       const Cancellation& cancel);
+Result<std::vector<std::string>> table_files_in_past(const TableRequest& request, const Past& past,
+                                                     const Cancellation& cancel);
+
 /// Code of the tables - a function of an index, a check of a domain - runs in sessions only that
 /// cannot become more than the tables' owner. On failure, and when cancelled, the schema is gone.
 ///
