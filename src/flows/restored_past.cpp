@@ -175,19 +175,25 @@ private:
         const auto database =
             CHRONOS_TRY(ops::table::database_in_past(read_.request, past, cancel_));
         if (database.oid != 0) {
-            if (!selection_.has_database(database.oid)) {
-                selection_.add_database(database.oid);
-                return {};
-            }
+            const bool is_new = !selection_.has_database(database.oid);
+            selection_.add_database(database.oid);
             if (!is_restored_database(data, database.directory)) {
                 log_info("the WAL makes the database: all files are restored");
                 selection_.add_everything();
                 return {};
             }
+            if (is_new) return {};
             // What the catalogs say counts only where all of them are there.
-            if (add_missing(
-                    CHRONOS_TRY(ops::table::catalog_files_in_past(read_.request, past, cancel_))))
+            const auto catalogs = ops::table::catalog_files_in_past(read_.request, past, cancel_);
+            if (!catalogs && catalogs.error().kind() == ErrorKind::db_connect &&
+                !selection_.is_everything()) {
+                // One that was rewritten while the backup was made is not found in it.
+                log_info("a catalog is missing: all files are restored: " +
+                         catalogs.error().message());
+                selection_.add_everything();
                 return {};
+            }
+            if (add_missing(CHRONOS_TRY(catalogs))) return {};
             if (read_.tables &&
                 add_missing(
                     CHRONOS_TRY(ops::table::table_files_in_past(read_.request, past, cancel_))) &&
