@@ -1,5 +1,6 @@
 #include "chronos/ops/table/table.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
@@ -51,6 +52,7 @@ Result<TableRequest> table_request(const config::Config& config) {
     TableRequest request;
     request.into = config.get_string("into");
     request.where = config.get_string("where");
+    request.privileges = config.get_bool("privileges");
     request.only_plan = config.get_bool("plan");
     request.exec_id = config.get_string("exec-id");
     request.query_timeout = config.get_time("db-timeout");
@@ -141,6 +143,7 @@ std::string text_of(const TableReport& report, const Look& look,
             text += ": " + std::to_string(table.rows) + " rows, " + format_size(table.bytes);
         text += "\n";
     }
+    text += section(only_plan ? "would be granted:" : "granted:", report.granted, ";");
     text += section("not brought back:", report.left_out, ";");
     text += section("missing in the live database:", report.missing, "");
     for (const std::string& note : report.notes) text += one_line(note) + "\n";
@@ -170,6 +173,7 @@ nlohmann::json json_of(const TableReport& report, const Look& look,
                            {"left-out", report.left_out},    {"missing", report.missing},
                            {"notes", report.notes},          {"recover-seconds", look.seconds},
                            {"copy-seconds", report.seconds}, {"reason", reason}};
+    json["granted"] = report.granted;
     json["how"] = is_restored(look.backup) ? "restore" : "mount";
     if (is_restored(look.backup)) json["restored-bytes"] = look.backup.size_bytes;
     return json;
@@ -234,6 +238,11 @@ Result<int> recover_table(requests::Context& context, By by) {
         return Error(ErrorKind::option_invalid,
                      "option 'before-drop' not valid with option 'type', 'target' or 'set'")
             .with_hint("It looks for the moment itself.");
+    if (config.get_bool("before-drop") &&
+        std::ranges::any_of(request.tables, &TableName::whole_schema))
+        return Error(ErrorKind::option_invalid,
+                     "option 'before-drop' not valid with a whole schema")
+            .with_hint("It looks for tables that are named, each of them.");
     CHRONOS_TRY(check_scratch_type(context, "a recovery of tables"));
     if (config.get_bool("only-tidy")) {
         CHRONOS_TRY(tidy(request, context));

@@ -12,11 +12,14 @@ SELECT pg_relation_filepath(oid) FROM pg_class
         AND pg_relation_filepath(oid) IS NOT NULL
 )sql";
 
-// $1, $2: schemas and names; $3: whether indexes are read, which those of TOAST tables always are.
+// $1, $2, $3: schemas, names, whether it is the whole schema; $4: whether indexes are read, which
+// those of TOAST tables always are.
 constexpr std::string_view kTables = R"sql(
 WITH RECURSIVE tree(oid) AS (
     SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        JOIN unnest($1::name[], $2::name[]) AS wanted(nspname, relname) USING (nspname, relname)
+        JOIN unnest($1::name[], $2::name[], $3::bool[]) AS wanted(nspname, relname, whole)
+            ON n.nspname = wanted.nspname AND (whole OR c.relname = wanted.relname)
+        WHERE c.relkind IN ('r', 'p')
     UNION SELECT i.inhrelid FROM pg_inherits i JOIN tree t ON i.inhparent = t.oid
 ),
 toast(oid) AS (SELECT reltoastrelid FROM pg_class WHERE oid IN (TABLE tree) AND reltoastrelid <> 0),
@@ -24,7 +27,7 @@ file(oid) AS (
     TABLE tree
     UNION TABLE toast
     UNION SELECT indexrelid FROM pg_index WHERE indrelid IN (TABLE toast)
-        OR $3::bool AND indrelid IN (TABLE tree)
+        OR $4::bool AND indrelid IN (TABLE tree)
     UNION SELECT d.objid FROM pg_depend d JOIN pg_class s ON s.oid = d.objid
         WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
             AND d.refobjid IN (TABLE tree) AND d.deptype IN ('a', 'i') AND s.relkind = 'S'
@@ -69,13 +72,15 @@ Result<std::vector<std::string>> catalog_files_in_past(const TableRequest& reque
 
 Result<std::vector<std::string>> table_files_in_past(const TableRequest& request, const Past& past,
                                                      const Cancellation& cancel) {
-    std::vector<std::string> schemas, names;
+    std::vector<std::string> schemas, names, whole;
     for (const TableName& table : request.tables) {
         schemas.push_back(table.schema);
         names.push_back(table.name);
+        whole.push_back(table.whole_schema ? "t" : "f");
     }
-    return files(request, past, cancel, kTables,
-                 {array_of(schemas), array_of(names), request.where.empty() ? "f" : "t"});
+    return files(
+        request, past, cancel, kTables,
+        {array_of(schemas), array_of(names), array_of(whole), request.where.empty() ? "f" : "t"});
 }
 
 }  // namespace chronos::ops::table

@@ -308,15 +308,16 @@ Result<> NewSchema::log_in(const std::string& password) {
             "\"host all all 127.0.0.1/32 scram-sha-256\".");
 }
 
-Result<> NewSchema::make_tables(const Past& past, const std::string& file) {
+Result<> NewSchema::make_tables(const Past& past, const std::string& file,
+                                const std::vector<std::string>& tables) {
     CHRONOS_TRY(restore(past, file, "pre-data"));
     if (has_code_) return {};
     std::vector<std::string> oids;
     for (const db::Row& row : CHRONOS_TRY(
              ask("SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
                  " ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')"
-                 " AND pg_catalog.pg_get_userbyid(c.relowner) = session_user",
-                 {name_})))
+                 " AND c.relname = ANY ($2::name[])",
+                 {name_, array_of(tables)})))
         oids.push_back(row.at(0).value_or(""));
     if (!CHRONOS_TRY(runs_code(*control_, oids))) return {};
     return Error(ErrorKind::db_mismatch,
@@ -406,15 +407,30 @@ Result<> NewSchema::give_away(const std::vector<std::string>& tables) {
     return {};
 }
 
-Result<> NewSchema::keep(const std::string& comment) {
+Result<std::vector<std::string>> NewSchema::keep(const std::string& comment,
+                                                 const std::vector<Grant>& grants) {
     const std::string schema = quote_name(name_);
     CHRONOS_TRY(ask("BEGIN"));
     CHRONOS_TRY(let_nobody_in());
     CHRONOS_TRY(let_in_owners());
+    std::vector<std::string> failures;
+    for (const Grant& one : grants) failures.push_back(CHRONOS_TRY(grant(one)));
     CHRONOS_TRY(ask("COMMENT ON SCHEMA " + schema + " IS " + sql_text(comment)));
     CHRONOS_TRY(ask("COMMIT"));
     kept_ = true;
-    return {};
+    return failures;
+}
+
+/// Why it cannot be; "" if it could.
+Result<std::string> NewSchema::grant(const Grant& grant) {
+    const std::string role = grant.grantee.empty() ? "PUBLIC" : quote_name(grant.grantee);
+    CHRONOS_TRY(ask("SAVEPOINT granted"));
+    Result<db::Rows> done = ask(grant.sql);
+    if (done && grant.had_schema)
+        done = ask("GRANT USAGE ON SCHEMA " + quote_name(name_) + " TO " + role);
+    if (!done) CHRONOS_TRY(ask("ROLLBACK TO SAVEPOINT granted"));
+    CHRONOS_TRY(ask("RELEASE SAVEPOINT granted"));
+    return done ? "" : done.error().message();
 }
 
 /// What ALTER DEFAULT PRIVILEGES gave others. Who could do something to a table while rows go into

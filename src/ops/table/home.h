@@ -8,6 +8,7 @@
 #include "chronos/db/connection.h"
 #include "chronos/ops/table/table.h"
 #include "ops/table/needs.h"
+#include "ops/table/past.h"
 
 /// The side of the live database.
 namespace chronos::ops::table {
@@ -39,15 +40,17 @@ public:
     Result<> begin(const std::string& owner, bool code, const std::vector<Need>& needs);
     /// Makes the tables, by what pg_dump has written to `file`. Kind db_mismatch if they have code
     /// that begin() was not told of: who owns a type could have exchanged it meanwhile.
-    Result<> make_tables(const Past& past, const std::string& file);
+    Result<> make_tables(const Past& past, const std::string& file,
+                         const std::vector<std::string>& tables);
     /// Runs one section of what pg_dump has written to `file`.
     Result<> restore(const Past& past, const std::string& file, const std::string& section);
     /// The session that rows are written in.
     db::Connection& writer() { return *writer_; }
     /// Gives the tables to the owner. Kind db_invalid if somebody put something on them meanwhile.
     Result<> end(const std::vector<std::string>& tables);
-    /// It is whole.
-    Result<> keep(const std::string& comment);
+    /// It is whole. The privileges are granted with that; of each why it could not be, or "".
+    Result<std::vector<std::string>> keep(const std::string& comment,
+                                          const std::vector<Grant>& grants);
 
     const std::string& name() const { return name_; }
     /// The one that begin() was told of, or the caller.
@@ -62,6 +65,7 @@ private:
     Result<> log_in(const std::string& password);
     Result<> give_away(const std::vector<std::string>& tables);
     Result<> let_in_owners();
+    Result<std::string> grant(const Grant& grant);
     Result<> let_nobody_in();
     Result<> remove_role();
     Result<std::string> id_now();

@@ -42,6 +42,7 @@ std::string take_plain(std::string_view& text) {
 
 Result<TableName> parse_table_name(std::string_view text) {
     std::vector<std::string> parts;
+    const bool whole_schema = text.ends_with(".*");
     for (std::string_view rest = text;;) {
         if (rest.starts_with('"')) {
             auto part = take_quoted(rest);
@@ -61,6 +62,7 @@ Result<TableName> parse_table_name(std::string_view text) {
     if (parts.size() < 2) return no_name(text, "the schema is missing");
     if (parts.size() > 3) return no_name(text, "it has more than three parts");
     TableName name;
+    name.whole_schema = whole_schema;
     name.name = std::move(parts.back());
     name.schema = std::move(parts[parts.size() - 2]);
     if (parts.size() == 3) name.database = std::move(parts.front());

@@ -102,11 +102,62 @@ SELECT sql FROM (
         FROM pg_policies WHERE format('%I.%I', schemaname, tablename)::regclass = ANY ($1::oid[])
     UNION ALL SELECT 6, format('ALTER PUBLICATION %I ADD TABLE %s', p.pubname, r.prrelid::regclass)
         FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid WHERE r.prrelid = ANY ($1::oid[])
-    UNION ALL SELECT 7, format('GRANT %s ON TABLE %s TO %s', string_agg(a.privilege_type, ', ' ORDER BY a.privilege_type),
-            c.oid::regclass, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
-        FROM pg_class c, aclexplode(c.relacl) AS a WHERE c.oid = ANY ($1::oid[]) AND a.grantee <> c.relowner
-        GROUP BY c.oid, a.grantee
 ) AS s(number, sql) ORDER BY number, sql
+)sql";
+
+// $1: tables, $2: the new schema.
+constexpr std::string_view kGrants = R"sql(
+WITH member AS (SELECT unnest($1::oid[]) AS oid),
+own(oid, table_oid) AS (
+    SELECT oid, oid FROM member
+    UNION SELECT d.objid, d.refobjid FROM pg_depend d JOIN pg_class s ON s.oid = d.objid
+        WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+            AND d.refobjid IN (TABLE member) AND d.deptype IN ('a', 'i') AND s.relkind = 'S'
+),
+given AS (
+    SELECT o.oid, o.table_oid, a.grantee, a.is_grantable, string_agg(a.privilege_type, ', ' ORDER BY a.privilege_type) AS what
+        FROM own o JOIN pg_class c USING (oid), aclexplode(c.relacl) AS a
+        WHERE a.grantee <> c.relowner GROUP BY 1, 2, 3, 4
+    UNION ALL SELECT o.oid, o.table_oid, a.grantee, a.is_grantable,
+            string_agg(format('%s (%I)', a.privilege_type, t.attname), ', ' ORDER BY a.privilege_type, t.attnum)
+        FROM own o JOIN pg_class c USING (oid) JOIN pg_attribute t ON t.attrelid = o.oid AND NOT t.attisdropped, aclexplode(t.attacl) AS a
+        WHERE a.grantee <> c.relowner GROUP BY 1, 2, 3, 4
+)
+SELECT CASE g.grantee WHEN 0 THEN '' ELSE pg_get_userbyid(g.grantee) END,
+    format('GRANT %s ON %s %I.%I TO ', g.what, k.kind, $2::text, c.relname) || r.name || r.grantable,
+    format('GRANT %s ON %s %s TO ', g.what, k.kind, c.oid::regclass) || r.name || r.grantable,
+    CASE g.grantee WHEN 0 THEN has_schema_privilege('public'::name, c.relnamespace, 'USAGE')
+        ELSE has_schema_privilege(g.grantee, c.relnamespace, 'USAGE') END,
+    t.relrowsecurity
+FROM given g JOIN pg_class c USING (oid) JOIN pg_class t ON t.oid = g.table_oid
+    CROSS JOIN LATERAL (SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END) AS k(kind)
+    CROSS JOIN LATERAL (SELECT CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END,
+        CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) AS r(name, grantable)
+ORDER BY 3
+)sql";
+
+// $1: a schema. Those that are part of another one of it go with that.
+constexpr std::string_view kTablesOfSchema = R"sql(
+SELECT c.relname FROM pg_class c
+    WHERE c.relnamespace = $1::oid AND c.relkind IN ('r', 'p') AND c.relpersistence = 'p'
+        AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+            AND d.objid = c.oid AND d.deptype = 'e')
+        AND NOT EXISTS (SELECT FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent
+            WHERE i.inhrelid = c.oid AND p.relnamespace = c.relnamespace AND p.relpersistence = 'p')
+    ORDER BY 1
+)sql";
+constexpr std::string_view kOthersOfSchema = R"sql(
+SELECT w.kind || ' ' || quote_ident(c.relname) FROM pg_class c CROSS JOIN LATERAL (SELECT CASE
+        WHEN c.relkind = 'v' THEN 'view' WHEN c.relkind = 'm' THEN 'materialized view'
+        WHEN c.relkind = 'f' THEN 'foreign table' WHEN c.relkind = 'S' THEN 'sequence'
+        WHEN c.relpersistence = 'u' THEN 'unlogged table' ELSE 'table' END) AS w(kind)
+    WHERE c.relnamespace = $1::oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+        AND (c.relkind NOT IN ('r', 'p') OR c.relpersistence = 'u'
+            OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                AND d.objid = c.oid AND d.deptype = 'e'))
+        AND (c.relkind <> 'S' OR NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+            AND d.objid = c.oid AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')))
+    ORDER BY 1
 )sql";
 
 // Statements, in order. $1: tables, $2: the new schema. Partitions and children of tables that are
@@ -198,6 +249,44 @@ std::vector<std::string> oids_of(const std::vector<PastTable>& tables) {
 Result<std::vector<std::string>> left_out(db::Connection& past,
                                           const std::vector<PastTable>& tables) {
     return texts(past, kLeftOut, {array_of(oids_of(tables))});
+}
+
+Result<std::vector<Grant>> grants_on(db::Connection& past, const std::vector<PastTable>& tables,
+                                     const std::string& schema) {
+    std::vector<Grant> grants;
+    for (const db::Row& row : CHRONOS_TRY(past.query(kGrants, {array_of(oids_of(tables)), schema})))
+        grants.push_back({text_of(row, 0), text_of(row, 1), text_of(row, 2), text_of(row, 3) == "t",
+                          text_of(row, 4) == "t"});
+    return grants;
+}
+
+Result<Expanded> expand(db::Connection& past, const std::vector<TableName>& names) {
+    Expanded expanded;
+    for (const TableName& name : names) {
+        if (!name.whole_schema) {
+            expanded.names.push_back(name);
+            continue;
+        }
+        const db::Rows schema = CHRONOS_TRY(
+            past.query("SELECT oid FROM pg_namespace WHERE nspname = $1", {name.schema}));
+        if (schema.empty())
+            return Error(ErrorKind::not_found, "there was no schema " + quote_name(name.schema) +
+                                                   " in database '" + printable(name.database) +
+                                                   "' at the target");
+        const std::string oid = text_of(schema.front(), 0);
+        const auto tables = CHRONOS_TRY(texts(past, kTablesOfSchema, {oid}));
+        if (tables.empty())
+            return Error(ErrorKind::not_found, "schema " + quote_name(name.schema) +
+                                                   " in database '" + printable(name.database) +
+                                                   "' had no tables at the target");
+        for (const std::string& table : tables)
+            expanded.names.push_back({name.database, name.schema, table});
+        const auto others = CHRONOS_TRY(texts(past, kOthersOfSchema, {oid}));
+        if (!others.empty())
+            expanded.notes.push_back("Of schema " + quote_name(name.schema) +
+                                     " these are not brought back: " + join(others, ", ") + ".");
+    }
+    return expanded;
 }
 
 Result<> move_tables(db::Connection& past, const std::vector<PastTable>& tables,

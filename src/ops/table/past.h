@@ -30,6 +30,14 @@ Result<std::unique_ptr<db::Connection>> connect_to_past(
 /// part of that moment; they hold locks that nobody else would release.
 Result<> end_prepared(db::Connection& past);
 
+/// What a request stands for: of a whole schema each table that can be brought back, but for those
+/// that go with another one. What the schema has beside them is a note. Kind not_found.
+struct Expanded {
+    std::vector<TableName> names;
+    std::vector<std::string> notes;
+};
+Result<Expanded> expand(db::Connection& past, const std::vector<TableName>& names);
+
 /// Those that were named, with all partitions and children, each once, parents first. Kinds
 /// not_found, feature_not_supported.
 Result<std::vector<PastTable>> find_tables(db::Connection& past,
@@ -39,6 +47,20 @@ std::vector<std::string> oids_of(const std::vector<PastTable>& tables);
 /// SQL of what hangs on the tables and is not brought back.
 Result<std::vector<std::string>> left_out(db::Connection& past,
                                           const std::vector<PastTable>& tables);
+
+/// What somebody was granted on a table, its columns or its sequences.
+struct Grant {
+    std::string grantee;  ///< "" for all
+    std::string sql;      ///< for tables that are in the new schema
+    /// As it was: with the old names.
+    std::string old_sql;
+    bool had_schema = false;  ///< the use of the schema, too
+    /// The table has policies, which are not brought back: who may see some rows only would see all
+    /// of them.
+    bool has_policies = false;
+};
+Result<std::vector<Grant>> grants_on(db::Connection& past, const std::vector<PastTable>& tables,
+                                     const std::string& schema);
 
 /// Takes off what is not brought back, and moves the tables into a new schema, so that no SQL has
 /// to be rewritten: whatever names them there has the new name.

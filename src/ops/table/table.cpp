@@ -65,11 +65,14 @@ public:
                                               request_.query_timeout, cancel_));
         CHRONOS_TRY(end_prepared(*source_));
         if (report_.schema.empty()) report_.schema = CHRONOS_TRY(schema_of_last_commit());
-        const auto tables = CHRONOS_TRY(find_tables(*source_, request_.tables));
+        Expanded wanted = CHRONOS_TRY(expand(*source_, request_.tables));
+        report_.notes = std::move(wanted.notes);
+        const auto tables = CHRONOS_TRY(find_tables(*source_, wanted.names));
         CHRONOS_TRY(check_names(tables));
         const auto home = CHRONOS_TRY(connect_home(request_, request_.home, "", cancel_));
         CHRONOS_TRY(check_rights(*home, *source_, request_, tables));
         report_.left_out = CHRONOS_TRY(left_out(*source_, tables));
+        grants_ = CHRONOS_TRY(grants_on(*source_, tables, report_.schema));
         groups_ = groups_of(tables);
         CHRONOS_TRY(compare_needs(*home));
         CHRONOS_TRY(make_reader(*source_));
@@ -136,6 +139,40 @@ private:
             ownerless_.insert(group.owner);
         }
         report_.missing.assign(missing.begin(), missing.end());
+        return choose_grants(home);
+    }
+
+    /// What is not granted is told.
+    Result<> choose_grants(db::Connection& home) {
+        std::vector<Grant> chosen;
+        std::set<std::string> roleless;
+        bool is_kept_back = false;
+        for (Grant& grant : grants_) {
+            bool is_wanted = request_.privileges;
+            if (is_wanted && grant.has_policies) {
+                is_kept_back = true;
+                is_wanted = false;
+            }
+            if (is_wanted && !grant.grantee.empty() &&
+                CHRONOS_TRY(home.query("SELECT FROM pg_catalog.pg_roles WHERE rolname = $1",
+                                       {grant.grantee}))
+                    .empty()) {
+                roleless.insert(grant.grantee);
+                is_wanted = false;
+            }
+            if (is_wanted)
+                chosen.push_back(std::move(grant));
+            else
+                report_.left_out.push_back(grant.old_sql);
+        }
+        grants_ = std::move(chosen);
+        for (const std::string& role : roleless)
+            report_.notes.push_back("The live cluster has no role " + quote_name(role) +
+                                    ", which had privileges.");
+        if (is_kept_back)
+            report_.notes.push_back(
+                "Nothing is granted on tables with row level security: their policies are not "
+                "brought back, and who may see some rows only would see all of them.");
         return {};
     }
 
@@ -185,6 +222,7 @@ private:
         for (const Group& group : groups_)
             for (const PastTable& table : group.tables)
                 report_.tables.push_back({table.shown, home_name(table), home_owner(group), 0, 0});
+        for (const Grant& grant : grants_) report_.granted.push_back(grant.sql);
         return std::move(report_);
     }
 
@@ -207,7 +245,17 @@ private:
         CHRONOS_TRY(cancel_.check());
         const std::string moment =
             past_.time == 0 ? "of the past" : "as of " + format_local_time(past_.time);
-        return schema->keep("tables " + moment + ", by chronos recover-table");
+        const auto failed =
+            CHRONOS_TRY(schema->keep("tables " + moment + ", by chronos recover-table", grants_));
+        for (std::size_t i = 0; i < grants_.size(); ++i)
+            if (failed[i].empty()) {
+                report_.granted.push_back(grants_[i].sql);
+            } else {
+                report_.left_out.push_back(grants_[i].old_sql);
+                report_.notes.push_back("Not granted to " + quote_name(grants_[i].grantee) + ": " +
+                                        failed[i]);
+            }
+        return {};
     }
 
     Result<> take(const Group& group, NewSchema& schema, std::size_t number) {
@@ -219,7 +267,9 @@ private:
                                                         request_.query_timeout, cancel_));
         CHRONOS_TRY(schema.begin(home_owner(group), group.code, group.needs));
         report("copy");
-        CHRONOS_TRY(schema.make_tables(past_, file));
+        std::vector<std::string> names;
+        for (const PastTable& table : group.tables) names.push_back(table.name);
+        CHRONOS_TRY(schema.make_tables(past_, file, names));
         for (const PastTable& table : group.tables) {
             RecoveredTable done{table.shown, home_name(table), schema.owner(), 0, 0};
             if (table.has_rows) {
@@ -234,8 +284,6 @@ private:
         CHRONOS_TRY(set_sequences(schema.writer()));
         report("index");
         CHRONOS_TRY(schema.restore(past_, file, "post-data"));
-        std::vector<std::string> names;
-        for (const PastTable& table : group.tables) names.push_back(table.name);
         return schema.end(names);
     }
 
@@ -316,6 +364,7 @@ private:
     TableReport report_;
     std::unique_ptr<db::Connection> source_;
     std::vector<Group> groups_;
+    std::vector<Grant> grants_;  ///< that are to be made
     std::set<std::string> ownerless_;
     std::uint64_t total_ = 0;
     std::uint64_t done_ = 0;

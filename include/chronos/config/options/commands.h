@@ -119,6 +119,15 @@ inline constexpr std::array kCommandsOptions{
            .summary = "half of a change of passphrase",
            .details = "Between the two, the configuration of every host is switched to the new "
                       "passphrase; readers with either work meanwhile."},
+    Option{.name = "privileges",
+           .type = Type::boolean,
+           .section = Section::command_line,
+           .commands = recover_table,
+           .default_text = "n",
+           .summary = "grant again what was granted on the tables",
+           .details = "To roles that the live cluster has, and to PUBLIC; with the use of the new "
+                      "schema, if they had that of the old one. Nothing on tables with row level "
+                      "security."},
     Option{.name = "rate-limit",
            .type = Type::size,
            .commands = verify,

@@ -23,10 +23,12 @@ namespace chronos::ops::table {
 struct TableName {
     std::string database;  ///< "" if it was not given
     std::string schema;
-    std::string name;
+    std::string name;           ///< "*" of a whole schema
+    bool whole_schema = false;  ///< all tables of it
 };
 /// "[database.]schema.table" as SQL has it: a part between double quotes is taken as it is, in
-/// another one capital letters of ASCII become small ones. Kind param_invalid.
+/// another one capital letters of ASCII become small ones; "schema.*" is a whole schema. Kind
+/// param_invalid.
 Result<TableName> parse_table_name(std::string_view text);
 /// An identifier for SQL, always between double quotes.
 std::string quote_name(std::string_view name);
@@ -47,6 +49,7 @@ struct TableRequest {
     std::vector<TableName> tables;  ///< all of one database, that of `home`
     std::string into;               ///< the schema; "": schema_of_time() of what is shown
     std::string where;              ///< condition for rows; "" for all
+    bool privileges = false;        ///< what was granted on the tables is granted again
     bool only_plan = false;         ///< nothing is written at home
     std::string exec_id;
     /// The number of the role that it is done for, if that is not the one that connects: it must be
@@ -84,6 +87,7 @@ struct TableReport {
     /// only_plan; else it is an error.
     std::vector<std::string> missing;
     std::vector<std::string> left_out;  ///< SQL of what was not brought back, with the old names
+    std::vector<std::string> granted;   ///< SQL of what was granted, with the new names
     std::vector<std::string> notes;     ///< sentences
     double seconds = 0;                 ///< of the copying
 };

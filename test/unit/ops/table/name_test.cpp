@@ -25,6 +25,22 @@ TEST(TableName, IsReadAsSqlReadsIt) {
     EXPECT_EQ(parsed("public.Größe_Ä"), "|public|größe_Ä");
 }
 
+TEST(TableName, WithAStarIsAWholeSchemaUnlessItIsQuoted) {
+    for (const auto& [text, schema] : {std::pair{"shop.public.*", "public"},
+                                       {"public.*", "public"},
+                                       {"shop.\"A.b\".*", "A.b"}}) {
+        const auto name = parse_table_name(text);
+        ASSERT_OK(name);
+        EXPECT_TRUE(name->whole_schema) << text;
+        EXPECT_EQ(name->schema, schema);
+    }
+    for (const char* text : {"public.\"*\"", "public.orders*", "\"a.*\".b", "public.orders"}) {
+        const auto name = parse_table_name(text);
+        ASSERT_OK(name);
+        EXPECT_FALSE(name->whole_schema) << text;
+    }
+}
+
 TEST(TableName, ThatIsNoneIsRefusedWithTheReason) {
     EXPECT_ERROR(ErrorKind::param_invalid, parse_table_name("orders"));
     EXPECT_THAT(parsed("orders"), HasSubstr("the schema is missing"));
