@@ -107,7 +107,7 @@ sub instant
 	my ($directory, @arguments) = @_;
 	my ($failed, $printed, $said) = chronos($conf, "--pg1-path=$directory", '--instant', @arguments, 'restore');
 	is($failed, 0, "restored: @arguments") or diag($printed . $said);
-	return;
+	return $printed;
 }
 
 sub refused
@@ -179,7 +179,8 @@ for at, _, names in os.walk(sys.argv[1]):
 
 damage();
 my $data = private_directory();
-instant($data);
+delete $ENV{INVOCATION_ID};
+like(instant($data), qr/a reboot takes 'chronos --stanza=main mount --remount=\Q$data\E --background' before the server/, 'what a reboot needs is said');
 like(slurp_file("$data/postgresql.auto.conf"), qr/^recovery_prefetch = 'off'$/m, 'recovery does not read ahead');
 refused("restore @$_", qr/is being completed from backup \Q$label\E\n.*chronos mount --finish=\Q$data\E\n.*chronos --stanza=main mount --abandon=\Q$data\E/s,
 	"--pg1-path=$data", @$_, 'restore')
@@ -269,7 +270,10 @@ is((run_tool('pg_checksums', '--check', '-D', $data))[0], 0, 'every page has its
 
 damage();
 my $quiet = private_directory();
-instant($quiet, '--type=none');
+{
+	local $ENV{INVOCATION_ID} = 'of a service';
+	unlike(instant($quiet, '--type=none'), qr/a reboot/, 'a service knows what a reboot needs');
+}
 $waiting = IPC::Run::start([ $chronos, "--config=$conf", '--stanza=main', "--finish=$quiet", 'mount' ], '<', \undef, '>', \$waited, '2>', \$waited_for);
 my $worker = listed($quiet)->{pid};
 kill KILL => $worker;

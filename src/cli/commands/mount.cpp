@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -9,6 +10,7 @@
 #include "chronos/base/text.h"
 #include "chronos/os/process.h"
 #include "chronos/present/print.h"
+#include "chronos/present/progress_bar.h"
 #include "chronos/requests/fetch_settings.h"
 #include "chronos/requests/repositories.h"
 #include "cli/commands/commands.h"
@@ -135,6 +137,11 @@ std::string line_of(const Mount& mount) {
         const std::uint64_t missing = number(mount, "missing-bytes");
         line += "  " + std::to_string((left - std::min(left, missing)) * 100 / left) + "% here, " +
                 format_size(missing) + " to come";
+        if (const std::uint64_t pace = number(mount, "bytes-per-second"); pace > 0)
+            line += ", " + format_size(pace) + "/s, " +
+                    present::format_duration(std::chrono::seconds(number(mount, "seconds-to-go"))) +
+                    " to go";
+        if (number(mount, "waits-for-room") > 0) line += ", waits for room on its disk";
     }
     if (number(mount, "whole") > 0) line += "  whole: ends when no server runs there";
     if (const std::uint64_t failures = number(mount, "failures"); failures > 0)

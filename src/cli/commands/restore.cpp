@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -29,6 +30,16 @@ Result<> tell_what_is_next(const config::Config& config, const std::string& text
     return present::print_text(text);
 }
 
+/// What a reboot needs, if nothing that is started then does this.
+std::string after_a_reboot(const std::string& stanza, const std::string& path) {
+    if (std::getenv("INVOCATION_ID") != nullptr) return "";
+    return "until 'chronos mounts' says that the directory is whole, a reboot takes 'chronos "
+           "--stanza=" +
+           stanza + " mount --remount=" + path +
+           " --background' before the server is started there: docs/mount.md has a unit of systemd "
+           "for that\n";
+}
+
 /// Returns in a process of its own, when the directory is whole.
 Result<int> run_instant(requests::Context& context, os::Background background,
                         const ops::restore::RestoreRequest& request,
@@ -37,7 +48,8 @@ Result<int> run_instant(requests::Context& context, os::Background background,
         flows::run_instant_restore(request, std::move(plan), context.cancel, context.progress));
     ops::mount::KeepRequest kept = instant_keeping(context, request.pg_path);
     kept.ready = [&](const std::string&) -> Result<> {
-        CHRONOS_TRY(tell_what_is_next(context.config, done.next));
+        CHRONOS_TRY(tell_what_is_next(context.config,
+                                      done.next + after_a_reboot(request.stanza, request.pg_path)));
         background.ready();
         return {};
     };

@@ -51,6 +51,8 @@ constexpr std::uint64_t kFreeMin = std::uint64_t{256} << 20;
 constexpr std::uint64_t kShareMax = std::uint64_t{4} << 20;
 constexpr std::uint64_t kSharesMax = std::uint64_t{64} << 20;
 constexpr std::chrono::seconds kNoteEvery(30);
+/// How often it is looked how much is still to come, and for how long that says how fast it comes.
+constexpr std::chrono::seconds kLookEvery(3), kPaceOver(60);
 constexpr std::chrono::milliseconds kTryAgain(2000);
 constexpr std::chrono::milliseconds kUnmountEvery(500);
 
@@ -295,6 +297,36 @@ Result<os::FileDescriptor> lock_instant(const std::string& pg_path) {
 
 namespace {
 
+/// How fast it comes, as of late. Any thread.
+class Pace {
+public:
+    void note(std::uint64_t missing_bytes) {
+        const std::lock_guard lock(mutex_);
+        const Clock::time_point now = Clock::now();
+        while (!seen_.empty() && now - seen_.front().when > kPaceOver) seen_.pop_front();
+        seen_.push_back({now, missing_bytes});
+    }
+    /// 0 if nothing comes, or nobody knows yet.
+    std::uint64_t bytes_per_second(std::uint64_t missing_bytes) const {
+        const std::lock_guard lock(mutex_);
+        if (seen_.empty()) return 0;
+        const auto passed = std::chrono::duration_cast<std::chrono::milliseconds>(
+            Clock::now() - seen_.front().when);
+        const std::uint64_t before = seen_.front().missing_bytes;
+        if (passed < std::chrono::milliseconds(500) || before <= missing_bytes) return 0;
+        return (before - missing_bytes) * 1000 / static_cast<std::uint64_t>(passed.count());
+    }
+
+private:
+    using Clock = std::chrono::steady_clock;
+    struct Look {
+        Clock::time_point when;
+        std::uint64_t missing_bytes = 0;
+    };
+    mutable std::mutex mutex_;
+    std::deque<Look> seen_;
+};
+
 /// All that a directory is served with.
 class Instant {
 public:
@@ -333,6 +365,7 @@ private:
 
     std::atomic<unsigned> hydrating_{0};
     std::atomic<bool> full_{false};
+    Pace pace_;
     std::mutex mutex_;
     std::condition_variable changed_;
     std::deque<Share> queue_;            ///< that are to be completed
@@ -477,13 +510,17 @@ void Instant::hydrate() {
 
 /// What has come is not fetched again if this process or the machine dies.
 void Instant::note() {
-    for (;;) {
+    pace_.note(tree_->missing_bytes());
+    for (Deadline next(kNoteEvery);;) {
         {
             std::unique_lock lock(mutex_);
-            changed_.wait_for(lock, kNoteEvery, [&] { return ending_ || hydrating_ == 0; });
+            changed_.wait_for(lock, kLookEvery, [&] { return ending_ || hydrating_ == 0; });
             if (ending_) return;
         }
         if (hydrating_ == 0) return finish();
+        pace_.note(tree_->missing_bytes());
+        if (!next.passed()) continue;
+        next = Deadline(kNoteEvery);
         if (const auto noted = tree_->note_all(); !noted) log_warn(noted.error().text());
     }
 }
@@ -522,7 +559,12 @@ std::string Instant::status() const {
     add("spooled-bytes", std::to_string(figures.spooled_bytes));
     add("failures", std::to_string(figures.failures));
     add("left-bytes", std::to_string(left_bytes_));
-    add("missing-bytes", std::to_string(tree_->missing_bytes()));
+    const std::uint64_t missing = tree_->missing_bytes();
+    add("missing-bytes", std::to_string(missing));
+    const std::uint64_t pace = pace_.bytes_per_second(missing);
+    add("bytes-per-second", std::to_string(pace));
+    if (pace > 0) add("seconds-to-go", std::to_string((missing + pace - 1) / pace));
+    add("waits-for-room", full_ ? "1" : "0");
     add("whole", tree_->is_published() ? "1" : "0");
     if (!figures.last_failure.empty()) add("last-failure", printable(figures.last_failure, 1000));
     return text;
