@@ -39,6 +39,9 @@ Result<ops::restore::RestorePlan> plan_instant_restore(
     if (auto usable = ops::mount::check_instant(request.pg_path); !usable)
         plan.problems.push_back({std::move(usable).error()});
     const ops::mount::InstantLayout layout(origin_of(request, plan), plan.manifest);
+    if (auto possible = layout.check(); !possible)
+        plan.problems.push_back({std::move(possible).error()});
+    plan.notes.insert(plan.notes.end(), layout.notes().begin(), layout.notes().end());
     ops::restore::LeftPlan left;
     left.without_prefetch = ops::restore::is_without_prefetch_for_now(request, plan);
     for (const repo::ManifestFile& file : plan.manifest.files) {

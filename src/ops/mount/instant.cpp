@@ -17,6 +17,7 @@
 #include <map>
 #include <optional>
 #include <random>
+#include <set>
 #include <thread>
 #include <tuple>
 #include <unordered_set>
@@ -33,6 +34,7 @@
 #include "chronos/repo/side/mount_hold.h"
 #include "chronos/storage/parallel.h"
 #include "ops/mount/content.h"
+#include "ops/mount/instant_places.h"
 #include "ops/mount/instant_state.h"
 #include "ops/mount/instant_tree.h"
 #include "ops/mount/mount_info.h"
@@ -41,7 +43,6 @@
 namespace chronos::ops::mount {
 namespace {
 
-constexpr std::string_view kRelations = "pg_data/base/";
 /// Of what lies in bundles so much is restored at once.
 constexpr std::uint64_t kAtOnceStoredMax = std::uint64_t{64} << 20;
 constexpr std::size_t kStateSizeMax = std::size_t{64} << 20;
@@ -55,6 +56,7 @@ constexpr std::chrono::seconds kNoteEvery(30);
 constexpr std::chrono::seconds kLookEvery(3), kPaceOver(60);
 constexpr std::chrono::milliseconds kTryAgain(2000);
 constexpr std::chrono::milliseconds kUnmountEvery(500);
+constexpr std::chrono::milliseconds kPartsLookEvery(100);
 
 std::string state_path(const std::string& pg_path) {
     return instant_state_path(pg_path);
@@ -67,6 +69,7 @@ struct State {
     std::string names;         ///< a hash of those of its files
     std::string line_for_now;  ///< of postgresql.auto.conf, until it is whole
     std::vector<std::uint32_t> numbers;
+    InstantPlaces places;
 };
 
 std::string names_hash(const repo::Manifest& manifest, const std::vector<std::uint32_t>& numbers) {
@@ -85,6 +88,9 @@ std::string format_state(const State& state) {
     if (!state.line_for_now.empty()) text += "\nsetting " + state.line_for_now;
     text += "\nfiles";
     for (const std::uint32_t number : state.numbers) text += " " + std::to_string(number);
+    for (const auto& [name, path] : state.places.tablespaces)
+        text += "\ntablespace " + name + " " + path;
+    for (const std::string& link : state.places.links) text += "\nlink " + link;
     return text + "\n";
 }
 
@@ -94,8 +100,15 @@ Result<State> parse_state(const std::string& text, const std::string& path) {
     std::map<std::string, std::string, std::less<>> values;
     for (const std::string_view line : split(text, '\n')) {
         const std::size_t blank = line.find(' ');
-        if (blank != std::string_view::npos)
-            values[std::string(line.substr(0, blank))] = line.substr(blank + 1);
+        if (blank == std::string_view::npos) continue;
+        const std::string_view key = line.substr(0, blank), value = line.substr(blank + 1);
+        if (const std::size_t end = value.find(' ');
+            key == "tablespace" && end != std::string_view::npos)
+            state.places.tablespaces.emplace(value.substr(0, end), value.substr(end + 1));
+        else if (key == "link")
+            state.places.links.emplace(value);
+        else
+            values[std::string(key)] = value;
     }
     const auto id = parse_uint(values["id"]), repo = parse_uint(values["repo"]);
     if (values["version"] != "1" || !id || !repo || !text.ends_with('\n')) return damaged;
@@ -192,17 +205,21 @@ void raise_open_files_limit() {
 }  // namespace
 
 InstantLayout::InstantLayout(InstantOrigin origin, const repo::Manifest& manifest)
-    : origin_(std::move(origin)), manifest_(manifest), id_(std::random_device{}()) {
+    : origin_(std::move(origin)),
+      manifest_(manifest),
+      places_(std::make_unique<InstantPlaces>(manifest)),
+      id_(std::random_device{}()) {
     id_ = id_ << 32 | std::random_device{}();
     std::uint64_t at_once = 0;
     std::unordered_set<const repo::ManifestFile*> needed;
+    std::set<std::string, std::less<>> left_in;
     for (const repo::ManifestFile* const file : start_set(manifest)) {
         needed.insert(file);
         at_once += file->repo_size;
     }
     for (std::size_t number = 0; number < manifest.files.size(); ++number) {
         const repo::ManifestFile& file = manifest.files[number];
-        if (!file.name.view().starts_with(kRelations) || file.size == 0) continue;
+        if (file.size == 0 || !places_->may_leave(file.name.view())) continue;
         if (needed.contains(&file)) continue;
         if (file.bundled() && at_once + file.repo_size <= kAtOnceStoredMax) {
             at_once += file.repo_size;
@@ -211,7 +228,21 @@ InstantLayout::InstantLayout(InstantOrigin origin, const repo::Manifest& manifes
         entries_.emplace(file.name.str(), numbers_.size());
         numbers_.push_back(static_cast<std::uint32_t>(number));
         left_bytes_ += file.size;
+        left_in.emplace(places_->tablespace_of(file.name.view()));
     }
+    // What is whole is a directory as any.
+    std::erase_if(places_->tablespaces,
+                  [&](const auto& place) { return !left_in.contains(place.first); });
+}
+
+InstantLayout::~InstantLayout() = default;
+
+Result<> InstantLayout::check() const {
+    return places_->check();
+}
+
+const std::vector<std::string>& InstantLayout::notes() const {
+    return places_->notes;
 }
 
 bool InstantLayout::leaves(const repo::ManifestFile& file) const {
@@ -219,7 +250,7 @@ bool InstantLayout::leaves(const repo::ManifestFile& file) const {
 }
 
 std::string InstantLayout::control_name() {
-    return std::string(InstantTree::kGuard);
+    return "pg_control" + std::string(InstantTree::kGuarded);
 }
 
 namespace {
@@ -256,20 +287,15 @@ Result<> InstantLayout::note(const std::string& pg_path, const std::string& line
         return system_error(ErrorKind::path_create, "make '" + directory + "'", errno);
     auto file = CHRONOS_TRY(open_table(directory, O_CREAT | O_TRUNC));
     CHRONOS_TRY(PresenceTable::make(std::move(file), id_, table_files(manifest_, numbers_)));
-    const State state{origin_, id_, names_hash(manifest_, numbers_), line_for_now, numbers_};
+    const State state{origin_,      id_,      names_hash(manifest_, numbers_),
+                      line_for_now, numbers_, *places_};
     CHRONOS_TRY(os::write_whole(directory + "/backup", format_state(state)));
     CHRONOS_TRY(os::sync_directory(directory));
     return os::sync_directory(pg_path);
 }
 
 Result<> check_instant(const std::string& path) {
-    namespace fs = std::filesystem;
-    fs::path there = path;
-    std::error_code failed;
-    while (!fs::exists(there, failed) && there != there.parent_path()) there = there.parent_path();
-    // Where there could be one there is none; what cannot be looked at is found out by the restore.
-    if (::getxattr(there.c_str(), InstantTree::kAttribute, nullptr, 0) < 0 && errno == ENOTSUP)
-        return without_attributes(there.string());
+    if (!has_user_attributes(path)) return without_attributes(path);
     return fuse::check_usable();
 }
 
@@ -327,12 +353,35 @@ private:
     std::deque<Look> seen_;
 };
 
+/// A directory of the cluster that is served.
+struct Served {
+    std::string name;  ///< that of a tablespace in the manifest, "" of the data directory
+    std::string path;
+    std::uint64_t left_bytes = 0;
+    std::unique_ptr<InstantTree> tree;
+    std::unique_ptr<fuse::Session> session;
+    std::atomic<bool> over{false};  ///< unmounted, or on the way there, by this process
+    std::atomic<bool> ended{false};
+    Result<> result{};
+};
+
+Result<os::FileDescriptor> open_root(const std::string& path) {
+    os::FileDescriptor root(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!root.valid()) return system_error(ErrorKind::path_open, "open '" + path + "'", errno);
+    return root;
+}
+
 /// All that a directory is served with.
 class Instant {
 public:
     Instant(const InstantRequest& request, State state, repo::Manifest manifest)
         : request_(request), state_(std::move(state)), manifest_(std::move(manifest)) {}
-    ~Instant() { end(); }
+    ~Instant() {
+        end();
+        // Nobody shall find a cluster without one of its parts.
+        for (auto served = served_.rbegin(); served != served_.rend(); ++served)
+            (*served)->session = nullptr;
+    }
 
     Result<> open(os::FileDescriptor root);
     Result<> serve(const Cancellation& cancel);
@@ -342,7 +391,16 @@ private:
     Result<InstantTree::Before> note_start() const;
     int fetch(std::size_t entry, std::uint64_t offset, std::size_t size, bool behind,
               const fuse::Interrupted& interrupted, std::string& content);
-    bool has_room() const;
+    Served& served_of(std::size_t entry) const { return *served_[place_of_[entry]]; }
+    InstantTree& tree_of(std::size_t entry) const { return *served_of(entry).tree; }
+    InstantTree& data() const { return *served_.back()->tree; }
+    Result<> open(Served& served, os::FileDescriptor root, InstantTree::Before before, bool guard);
+    std::uint64_t missing_bytes() const;
+    Result<> note_all() const;
+    Result<bool> publish() const;
+    bool is_unmounted();
+    void serve(Served& served);
+    bool has_room(std::size_t entry) const;
     bool wait(std::chrono::milliseconds duration);
     void hydrate();
     bool hydrate_share(const Share& share);
@@ -359,9 +417,10 @@ private:
     std::unique_ptr<PresenceTable> table_;
     std::unordered_map<const repo::ManifestFile*, std::size_t> entries_;
     std::uint64_t left_bytes_ = 0;
-    std::unique_ptr<InstantTree> tree_;
+    std::vector<std::unique_ptr<Served>> served_;  ///< the data directory is the last
+    std::vector<std::size_t> place_of_;            ///< of each entry
     std::unique_ptr<Content> content_;
-    std::unique_ptr<fuse::Session> session_;
+    Cancellation stop_;
 
     std::atomic<unsigned> hydrating_{0};
     std::atomic<bool> full_{false};
@@ -399,6 +458,13 @@ Result<> Instant::open(os::FileDescriptor root) {
         return Error(ErrorKind::format, "backup " + manifest_.label +
                                             " is not the one that was restored to '" +
                                             request_.path + "'");
+    for (const auto& [name, path] : state_.places.tablespaces) {
+        served_.push_back(std::make_unique<Served>());
+        served_.back()->name = name;
+        served_.back()->path = path;
+    }
+    served_.push_back(std::make_unique<Served>());
+    served_.back()->path = request_.path;
     auto lower = CHRONOS_TRY(open_table(state_path(request_.path), 0));
     table_ = CHRONOS_TRY(
         PresenceTable::open(std::move(lower), state_.id, table_files(manifest_, state_.numbers)));
@@ -406,22 +472,33 @@ Result<> Instant::open(os::FileDescriptor root) {
         const repo::ManifestFile& file = manifest_.files[state_.numbers[entry]];
         entries_.emplace(&file, entry);
         left_bytes_ += file.size;
+        const std::string_view tablespace = state_.places.tablespace_of(file.name.view());
+        const auto place = std::ranges::find(
+            served_, tablespace,
+            [](const auto& served) -> const std::string& { return served->name; });
+        if (place == served_.end())
+            return Error(ErrorKind::format, "'" + state_path(request_.path) + "/backup' has no " +
+                                                std::string(tablespace));
+        place_of_.push_back(static_cast<std::size_t>(place - served_.begin()));
+        (*place)->left_bytes += file.size;
     }
     queue_ = hydration_order(manifest_, state_.numbers);
     const InstantTree::Before before = CHRONOS_TRY(note_start());
-    tree_ = CHRONOS_TRY(InstantTree::open(
-        std::move(root), request_.path, state_.id, *table_,
-        [this](std::size_t entry, std::uint64_t offset, std::size_t size,
-               const fuse::Interrupted& interrupted, std::string& content) {
-            return fetch(entry, offset, size, /*behind=*/false, interrupted, content);
-        },
-        before));
-    tree_->set_status([this] { return status(); });
+    CHRONOS_TRY(open(*served_.back(), std::move(root), before, /*guard=*/true));
+    for (const std::unique_ptr<Served>& served : served_) {
+        if (served->name.empty()) continue;
+        os::FileDescriptor place = CHRONOS_TRY(open_root(served->path));
+        CHRONOS_TRY(open(*served, std::move(place), before, !data().is_published()));
+    }
+    // Of each part whoever asks is told of all of them.
+    for (const std::unique_ptr<Served>& served : served_)
+        served->tree->set_status([this] { return status(); });
     content_ = std::make_unique<Content>(
         request_.repository, state_.origin.stanza, manifest_, limits(),
         [this](const repo::ManifestFile& file, const std::vector<Piece>& pieces) {
             const auto entry = entries_.find(&file);
-            return entry != entries_.end() && has_room() && tree_->keep(entry->second, pieces);
+            return entry != entries_.end() && has_room(entry->second) &&
+                   tree_of(entry->second).keep(entry->second, pieces);
         });
     // The same for each process that serves it: the backup is needed until the directory is whole.
     auto held = repo::MountHold::take(request_.repository,
@@ -435,16 +512,58 @@ Result<> Instant::open(os::FileDescriptor root) {
     else
         log_warn("backup " + state_.origin.label +
                  " may expire while it is restored: " + held.error().text());
-    session_ = CHRONOS_TRY(
-        fuse::Session::mount(*tree_, {request_.path,
-                                      "chronos:repo" + std::to_string(state_.origin.repo_key) +
-                                          ":" + state_.origin.label + ":" + state_.origin.stanza,
-                                      /*for_all_users=*/geteuid() == 0}));
+    // A server may be started as soon as the data directory is there.
+    for (const std::unique_ptr<Served>& served : served_)
+        served->session = CHRONOS_TRY(fuse::Session::mount(
+            *served->tree, {served->path,
+                            std::string(served->name.empty() ? kMountName : kTablespaceName) +
+                                ":repo" + std::to_string(state_.origin.repo_key) + ":" +
+                                state_.origin.label + ":" + state_.origin.stanza,
+                            /*for_all_users=*/geteuid() == 0}));
     return {};
 }
 
-bool Instant::has_room() const {
-    return tree_->free_bytes() > kFreeMin + left_bytes_ / 20;
+Result<> Instant::open(Served& served, os::FileDescriptor root, InstantTree::Before before,
+                       bool guard) {
+    InstantTree::Part part;
+    if (served.name.empty())
+        part.links = state_.places.links;
+    else
+        part.kind = InstantTree::Part::Kind::tablespace;
+    part.guard = guard;
+    for (const std::size_t place : place_of_)
+        part.entries.push_back(served_[place].get() == &served);
+    served.tree = CHRONOS_TRY(InstantTree::open(
+        std::move(root), served.path, state_.id, *table_,
+        [this](std::size_t entry, std::uint64_t offset, std::size_t size,
+               const fuse::Interrupted& interrupted, std::string& content) {
+            return fetch(entry, offset, size, /*behind=*/false, interrupted, content);
+        },
+        before, std::move(part)));
+    return {};
+}
+
+std::uint64_t Instant::missing_bytes() const {
+    std::uint64_t missing = 0;
+    for (const std::unique_ptr<Served>& served : served_) missing += served->tree->missing_bytes();
+    return missing;
+}
+
+Result<> Instant::note_all() const {
+    for (const std::unique_ptr<Served>& served : served_) CHRONOS_TRY(served->tree->note_all());
+    return {};
+}
+
+/// The data directory after all others: from then on a server may be started without this.
+Result<bool> Instant::publish() const {
+    for (const std::unique_ptr<Served>& served : served_)
+        if (!CHRONOS_TRY(served->tree->publish())) return false;
+    return true;
+}
+
+bool Instant::has_room(std::size_t entry) const {
+    const Served& served = served_of(entry);
+    return served.tree->free_bytes() > kFreeMin + served.left_bytes / 20;
 }
 
 /// False at the end.
@@ -464,11 +583,11 @@ bool Instant::hydrate_share(const Share& share) {
         return fetch(share.entry, offset, size, /*behind=*/true, interrupted, content);
     };
     for (std::uint64_t at = share.range.begin; at < share.range.end && !ended();) {
-        const auto file = tree_->file_of(share.entry);
+        const auto file = tree_of(share.entry).file_of(share.entry);
         if (file == nullptr) return true;  // the server has removed it
-        if (!has_room()) {
+        if (!has_room(share.entry)) {
             if (!full_.exchange(true))
-                log_warn("'" + request_.path +
+                log_warn("'" + served_of(share.entry).path +
                          "' is not completed while its disk has so little room");
             if (!wait(kTryAgain)) return true;
             continue;
@@ -510,7 +629,7 @@ void Instant::hydrate() {
 
 /// What has come is not fetched again if this process or the machine dies.
 void Instant::note() {
-    pace_.note(tree_->missing_bytes());
+    pace_.note(missing_bytes());
     for (Deadline next(kNoteEvery);;) {
         {
             std::unique_lock lock(mutex_);
@@ -518,16 +637,16 @@ void Instant::note() {
             if (ending_) return;
         }
         if (hydrating_ == 0) return finish();
-        pace_.note(tree_->missing_bytes());
+        pace_.note(missing_bytes());
         if (!next.passed()) continue;
         next = Deadline(kNoteEvery);
-        if (const auto noted = tree_->note_all(); !noted) log_warn(noted.error().text());
+        if (const auto noted = note_all(); !noted) log_warn(noted.error().text());
     }
 }
 
 void Instant::finish() {
     for (;;) {
-        const auto published = tree_->publish();
+        const auto published = publish();
         if (!published) log_warn(published.error().text());
         if (published && *published) break;
         if (!wait(kTryAgain)) return;
@@ -537,10 +656,21 @@ void Instant::finish() {
     held_.reset();
     log_info("'" + request_.path + "' is whole; it is served until no server runs there");
     while (wait(kUnmountEvery)) {
-        if (tree_->in_use()) continue;
-        // Who has its working directory there keeps it.
-        if (unmount(request_.path)) return;
+        if (std::ranges::any_of(served_, [](const auto& served) { return served->tree->in_use(); }))
+            continue;
+        if (is_unmounted()) return;
     }
+}
+
+/// Who has its working directory there keeps it.
+bool Instant::is_unmounted() {
+    for (const std::unique_ptr<Served>& served : served_) {
+        if (served->over.exchange(true)) continue;
+        if (unmount(served->path)) continue;
+        served->over = false;
+        return false;
+    }
+    return true;
 }
 
 std::string Instant::status() const {
@@ -559,13 +689,13 @@ std::string Instant::status() const {
     add("spooled-bytes", std::to_string(figures.spooled_bytes));
     add("failures", std::to_string(figures.failures));
     add("left-bytes", std::to_string(left_bytes_));
-    const std::uint64_t missing = tree_->missing_bytes();
+    const std::uint64_t missing = missing_bytes();
     add("missing-bytes", std::to_string(missing));
     const std::uint64_t pace = pace_.bytes_per_second(missing);
     add("bytes-per-second", std::to_string(pace));
     if (pace > 0) add("seconds-to-go", std::to_string((missing + pace - 1) / pace));
     add("waits-for-room", full_ ? "1" : "0");
-    add("whole", tree_->is_published() ? "1" : "0");
+    add("whole", data().is_published() ? "1" : "0");
     if (!figures.last_failure.empty()) add("last-failure", printable(figures.last_failure, 1000));
     return text;
 }
@@ -588,21 +718,46 @@ Result<> Instant::serve(const Cancellation& cancel) {
     threads_.emplace_back([this] { note(); });
     const std::string line = "backup " + state_.origin.label + " of repo" +
                              std::to_string(state_.origin.repo_key) + " is served in '" +
-                             request_.path + "': " + format_size(tree_->missing_bytes()) + " of " +
+                             request_.path + "': " + format_size(missing_bytes()) + " of " +
                              format_size(left_bytes_) + " are to come";
     log_info(line);
     if (request_.ready) CHRONOS_TRY(request_.ready(line));
-    const auto served = session_->serve(cancel);
-    end();
-    if (!tree_->is_published()) {
-        if (const auto noted = tree_->note_all(); !noted) log_warn(noted.error().text());
-        return served;
+    std::vector<std::thread> serving;
+    for (const std::unique_ptr<Served>& served : served_)
+        serving.emplace_back([this, &served] { serve(*served); });
+    // Without one of its parts a cluster is none.
+    const Served* lost = nullptr;
+    while (!cancel.requested() && !served_.back()->ended && lost == nullptr) {
+        for (const std::unique_ptr<Served>& served : served_)
+            if (served->ended && !served->over && served != served_.back()) {
+                if (!served->tree->is_published()) lost = served.get();
+                served->over = true;
+            }
+        std::unique_lock lock(mutex_);
+        changed_.wait_for(lock, kPartsLookEvery);
     }
-    // Whoever has ended it: no process is needed for the directory any more.
-    session_.reset();
-    if (const auto settled = settle_whole(request_.path); !settled)
-        log_warn(settled.error().text());
-    return served;
+    stop_.request();
+    for (std::thread& thread : serving) thread.join();
+    end();
+    if (data().is_published()) {
+        // Whoever has ended it: no process is needed for the directory any more.
+        for (const std::unique_ptr<Served>& served : served_) served->session.reset();
+        if (const auto settled = settle_whole(request_.path); !settled)
+            log_warn(settled.error().text());
+    } else if (const auto noted = note_all(); !noted) {
+        log_warn(noted.error().text());
+    }
+    if (lost != nullptr && !cancel.requested())
+        return Error(ErrorKind::kernel, "'" + lost->path + "' was unmounted, which '" +
+                                            request_.path + "' cannot do without");
+    for (const std::unique_ptr<Served>& served : served_) CHRONOS_TRY(served->result);
+    return {};
+}
+
+void Instant::serve(Served& served) {
+    served.result = served.session->serve(stop_);
+    served.ended = true;
+    changed_.notify_all();
 }
 
 }  // namespace
@@ -619,12 +774,18 @@ Result<> free_dead_mount(const std::string& path) {
     return {};
 }
 
+std::vector<std::string> instant_tablespaces(const std::string& path) {
+    std::vector<std::string> paths;
+    if (const auto state = read_state(path))
+        for (const auto& place : state->places.tablespaces) paths.push_back(place.second);
+    return paths;
+}
+
 Result<> serve_instant(const InstantRequest& request, const Cancellation& cancel) {
     raise_open_files_limit();
     CHRONOS_TRY(free_dead_mount(request.path));
     const std::string path = std::filesystem::canonical(request.path).string();
-    os::FileDescriptor root(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!root.valid()) return system_error(ErrorKind::path_open, "open '" + path + "'", errno);
+    os::FileDescriptor root = CHRONOS_TRY(open_root(path));
     State state = CHRONOS_TRY(read_state(path));
     const InstantStage stage = instant_stage(path);
     if (stage == InstantStage::unfinished)
@@ -637,6 +798,7 @@ Result<> serve_instant(const InstantRequest& request, const Cancellation& cancel
         return request.ready ? request.ready("'" + path + "' is whole: no process need serve it")
                              : Result<>();
     }
+    for (const auto& place : state.places.tablespaces) CHRONOS_TRY(free_dead_mount(place.second));
     const auto info = CHRONOS_TRY(repo::load_backup_info(request.repository, state.origin.stanza));
     repo::Manifest manifest =
         CHRONOS_TRY_DOING(repo::load_manifest(request.repository, state.origin.stanza,

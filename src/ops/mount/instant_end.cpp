@@ -38,7 +38,7 @@ bool is_there(const std::string& path) {
 }
 
 std::string guard_path(const std::string& pg_path) {
-    return pg_path + "/global/" + std::string(InstantTree::kGuard);
+    return pg_path + "/global/" + InstantLayout::control_name();
 }
 
 /// Without it, and with all other lines as they are. The server may be running: it reads one or the
@@ -81,6 +81,12 @@ void remove_attributes(const std::string& pg_path) {
         if (at->symlink_status(unknown).type() == fs::file_type::regular)
             (void)::lremovexattr(at->path().c_str(), InstantTree::kAttribute);
     }
+}
+
+void remove_all_attributes(const std::string& pg_path,
+                           const std::vector<std::string>& tablespaces) {
+    remove_attributes(pg_path);
+    for (const std::string& tablespace : tablespaces) remove_attributes(tablespace);
 }
 
 /// What tells of the rest goes first or last.
@@ -262,7 +268,7 @@ InstantStage instant_stage(const std::string& pg_path) {
 Result<> settle_whole(const std::string& pg_path) {
     const InstantNote note = CHRONOS_TRY(read_instant_note(pg_path));
     CHRONOS_TRY(remove_line(pg_path + "/postgresql.auto.conf", note.line_for_now));
-    remove_attributes(pg_path);
+    remove_all_attributes(pg_path, instant_tablespaces(pg_path));
     CHRONOS_TRY(remove_state(pg_path, /*note_first=*/false));
     log_info("'" + pg_path + "' is a whole data directory");
     return {};
@@ -296,11 +302,13 @@ Result<> abandon_instant(const AbandonRequest& request) {
         default: break;
     }
     const InstantNote note = CHRONOS_TRY(read_instant_note(path));
+    const std::vector<std::string> tablespaces = instant_tablespaces(path);
+    for (const std::string& tablespace : tablespaces) CHRONOS_TRY(free_dead_mount(tablespace));
     {
         const auto lock = CHRONOS_TRY(lock_instant(path));
         CHRONOS_TRY(remove_state(path, /*note_first=*/true));
     }
-    remove_attributes(path);
+    remove_all_attributes(path, tablespaces);
     log_info("'" + path + "' is given up: it lacks a part of backup " + note.origin.label);
     auto repository = request.open(note.origin);
     auto released = repository ? repo::MountHold::drop(*repository, note.origin.stanza,

@@ -18,6 +18,7 @@
 #include "chronos/base/error.h"
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "chronos/pgdata/cluster_files.h"
 #include "ops/mount/tree.h"
 
 namespace chronos::ops::mount {
@@ -62,11 +63,16 @@ struct InstantTree::Node {
     };
     Node* parent = nullptr;  ///< of a directory; the root's is itself
     bool removed = false;
+    bool guarded = false;  ///< has kGuarded behind its name below
+    bool is_link = false;  ///< to the directory that it is shown as
     std::map<std::string, Child, std::less<>> children;
     std::map<std::uint64_t, std::string> order;  ///< their names in the order of listing
     std::uint64_t last_place = kFirstChild;
 
     bool is_directory() const { return S_ISDIR(mode); }
+    std::string name_below() const {
+        return names.front().name + (guarded ? std::string(kGuarded) : "");
+    }
 };
 
 /// Makes the nodes of what is there.
@@ -81,6 +87,7 @@ private:
     Result<> add(Node& directory, const std::string& path, const std::string& name);
     Result<> add_file(const NodePointer& node, const std::string& path, std::uint64_t size_bytes);
     std::optional<std::size_t> entry_of(const std::string& path) const;
+    Result<bool> guard(const std::string& path, const std::string& name, mode_t mode) const;
 
     InstantTree& tree_;
     std::set<dev_t> devices_;
@@ -100,8 +107,11 @@ Result<> InstantTree::Scan::run(Node& directory, const std::string& path) {
         return system_error(ErrorKind::path_open, "list '" + tree_.root_path_ + "/" + path + "'",
                             error);
     };
-    const int fd = ::openat(tree_.root_.get(), or_itself(path),
-                            O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    const int fd =
+        ::openat(tree_.root_.get(), or_itself(path),
+                 O_RDONLY | O_DIRECTORY | O_CLOEXEC | (directory.is_link ? 0 : O_NOFOLLOW));
+    // What a file system has at its root is nobody's business.
+    if (fd < 0 && errno == EACCES && pgdata::belongs_to_file_system(path)) return {};
     if (fd < 0) return failed(errno);
     const std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(fd), ::closedir);
     if (listing == nullptr) return failed(errno);
@@ -112,11 +122,12 @@ Result<> InstantTree::Scan::run(Node& directory, const std::string& path) {
     directory.group = status.st_gid;
     directory.modified = status.st_mtim.tv_sec;
     CHRONOS_TRY(watch(status.st_dev, path));
-    for (errno = 0; const dirent* const entry = ::readdir(listing.get()); errno = 0) {
-        const std::string name = entry->d_name;
-        if (name != "." && name != "..") CHRONOS_TRY(add(directory, path, name));
-    }
+    std::vector<std::string> names;  // all, before one of them gets another name
+    for (errno = 0; const dirent* const entry = ::readdir(listing.get()); errno = 0)
+        if (const std::string_view name = entry->d_name; name != "." && name != "..")
+            names.emplace_back(name);
     if (errno != 0) return failed(errno);
+    for (const std::string& name : names) CHRONOS_TRY(add(directory, path, name));
     return {};
 }
 
@@ -127,8 +138,15 @@ Result<> InstantTree::Scan::add(Node& directory, const std::string& path, const 
     if (::fstatat(tree_.root_.get(), place.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
         return system_error(ErrorKind::path_open,
                             "look at '" + tree_.root_path_ + "/" + place + "'", errno);
-    const bool is_guarded = path == "global" && name == kGuard;
-    const std::string_view shown = is_guarded ? kControl.substr(kControl.find('/') + 1) : name;
+    const bool is_link = S_ISLNK(status.st_mode) && tree_.part_.links.contains(place);
+    if (is_link &&
+        (::fstatat(tree_.root_.get(), place.c_str(), &status, 0) != 0 || !S_ISDIR(status.st_mode)))
+        return system_error(ErrorKind::path_open,
+                            "look at what '" + tree_.root_path_ + "/" + place + "' leads to",
+                            errno);
+    const bool is_guarded = CHRONOS_TRY(guard(path, name, status.st_mode));
+    std::string_view shown = name;
+    if (shown.ends_with(kGuarded) && is_guarded) shown.remove_suffix(kGuarded.size());
     if (S_ISREG(status.st_mode) && status.st_nlink > 1) {
         NodePointer& known = several_names_[{status.st_dev, status.st_ino}];
         if (known != nullptr) {
@@ -142,8 +160,10 @@ Result<> InstantTree::Scan::add(Node& directory, const std::string& path, const 
     node->user = status.st_uid;
     node->group = status.st_gid;
     node->modified = status.st_mtim.tv_sec;
-    if (is_guarded) tree_.guarded_ = node;
-    if (node->is_directory()) return run(*node, place);
+    node->guarded = is_guarded;
+    node->is_link = is_link;
+    if (is_guarded) tree_.guarded_.push_back(node);
+    if (node->is_directory()) return run(*node, is_guarded ? tree_.path_of(*node) : place);
     if (S_ISLNK(status.st_mode)) {
         char target[4096];
         const ssize_t size = ::readlinkat(tree_.root_.get(), place.c_str(), target, sizeof target);
@@ -151,6 +171,20 @@ Result<> InstantTree::Scan::add(Node& directory, const std::string& path, const 
     }
     if (!S_ISREG(status.st_mode)) return {};
     return add_file(node, place, static_cast<std::uint64_t>(status.st_size));
+}
+
+/// Whether it has the name of what nobody shall find past the mount; what shall have it gets it.
+Result<bool> InstantTree::Scan::guard(const std::string& path, const std::string& name,
+                                      mode_t mode) const {
+    if (tree_.is_guarded_below(path, name)) return true;
+    if (tree_.part_.kind != Part::Kind::tablespace || !tree_.part_.guard || !path.empty() ||
+        !S_ISDIR(mode) || pgdata::belongs_to_file_system(name))
+        return false;
+    const std::string guarded = name + std::string(kGuarded);
+    if (::renameat(tree_.root_.get(), name.c_str(), tree_.root_.get(), guarded.c_str()) != 0)
+        return system_error(ErrorKind::file_move,
+                            "move '" + tree_.root_path_ + "/" + name + "' out of the way", errno);
+    return true;
 }
 
 /// That is in the attribute of a file of this mount.
@@ -191,12 +225,13 @@ Result<> InstantTree::Scan::add_file(const NodePointer& node, const std::string&
 }
 
 InstantTree::InstantTree(os::FileDescriptor root, std::string path, std::uint64_t id,
-                         PresenceTable& table, FetchOf fetch)
+                         PresenceTable& table, FetchOf fetch, Part part)
     : root_(std::move(root)),
       root_path_(std::move(path)),
       id_(id),
       table_(table),
       fetch_(std::move(fetch)),
+      part_(std::move(part)),
       of_entry_(table.entry_count()),
       node_of_entry_(table.entry_count()) {
     const auto node = std::make_shared<Node>();
@@ -214,17 +249,18 @@ std::string InstantTree::attribute_of(std::uint64_t id, std::size_t entry) {
 
 Result<std::unique_ptr<InstantTree>> InstantTree::open(os::FileDescriptor root, std::string path,
                                                        std::uint64_t id, PresenceTable& table,
-                                                       FetchOf fetch, Before before) {
-    std::unique_ptr<InstantTree> tree(
-        new InstantTree(std::move(root), std::move(path), id, table, std::move(fetch)));
+                                                       FetchOf fetch, Before before, Part part) {
+    std::unique_ptr<InstantTree> tree(new InstantTree(std::move(root), std::move(path), id, table,
+                                                      std::move(fetch), std::move(part)));
     CHRONOS_TRY(Scan(*tree).run(*tree->nodes_.at(fuse::kRoot), ""));
-    tree->published_ = tree->guarded_.expired();
+    tree->published_ = tree->guarded_.empty();
     // What a process that has died has written may be nowhere but in memory, and who replays the
     // WAL finds it done.
     if (before == Before::died) CHRONOS_TRY(tree->sync_below());
     for (std::size_t entry = 0; entry < tree->of_entry_.size(); ++entry) {
         // Nobody can have removed one yet.
-        if (before == Before::synced && tree->of_entry_[entry].expired())
+        const bool is_here = tree->part_.entries.empty() || tree->part_.entries[entry];
+        if (before == Before::synced && is_here && tree->of_entry_[entry].expired())
             return Error(ErrorKind::format,
                          "'" + tree->root_path_ + "' has lost what its files are known by")
                 .with_hint("Restore the backup again.");
@@ -316,19 +352,30 @@ Result<bool> InstantTree::publish() {
     for (std::size_t entry = 0; entry < of_entry_.size(); ++entry)
         if (const auto file = file_of(entry); file != nullptr && !file->settled()) return false;
     const std::lock_guard lock(mutex_);
-    const std::string directory(kControl.substr(0, kControl.find('/')));
-    const std::string guard = directory + "/" + std::string(kGuard);
-    if (::renameat(root_.get(), guard.c_str(), root_.get(), std::string(kControl).c_str()) != 0)
-        return system_error(ErrorKind::file_move, "publish '" + std::string(kControl) + "'", errno);
-    guarded_.reset();
+    for (const std::weak_ptr<Node>& guarded : guarded_)
+        if (const NodePointer node = guarded.lock(); node != nullptr && !node->names.empty())
+            CHRONOS_TRY(take_guard_off(*node));
+    guarded_.clear();
     published_ = true;
-    const os::FileDescriptor names(
-        ::openat(root_.get(), directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!names.valid())
-        return system_error(ErrorKind::path_open, "open '" + directory + "'", errno);
-    CHRONOS_TRY(os::sync_directory(names.get(), directory));
     remove_attributes();
     return true;
+}
+
+/// For good.
+Result<> InstantTree::take_guard_off(Node& node) {
+    const std::string guard = path_of(node);
+    const std::string path = path_in(*node.names.front().directory, node.names.front().name);
+    if (guard != path && ::renameat(root_.get(), guard.c_str(), root_.get(), path.c_str()) != 0)
+        return system_error(ErrorKind::file_move, "publish '" + root_path_ + "/" + path + "'",
+                            errno);
+    node.guarded = false;
+    const std::string directory = path_of(*node.names.front().directory);
+    const os::FileDescriptor names(
+        ::openat(root_.get(), or_itself(directory), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!names.valid())
+        return system_error(ErrorKind::path_open, "open '" + root_path_ + "/" + directory + "'",
+                            errno);
+    return os::sync_directory(names.get(), root_path_ + "/" + directory);
 }
 
 bool InstantTree::in_use() const {
@@ -398,22 +445,36 @@ void InstantTree::drop_if_unused(const NodePointer& node) {
 std::string InstantTree::path_in(const Node& directory, std::string_view name) const {
     std::string path(name);
     for (const Node* at = &directory; at->parent != at; at = at->parent)
-        path = at->names.front().name + "/" + path;
+        path = at->name_below() + "/" + path;
     return path;
 }
 
 /// Of one that has a name.
 std::string InstantTree::path_of(const Node& node) const {
     if (node.names.empty()) return "";  // the root
-    const Node::Name& name = node.names.front();
-    const auto guarded = guarded_.lock();
-    return path_in(*name.directory, guarded.get() == &node ? kGuard : name.name);
+    const std::string path = path_in(*node.names.front().directory, node.name_below());
+    // The directory, not the link.
+    return node.is_link ? path + "/." : path;
+}
+
+/// Of the root's, whose path is empty, or of one below it.
+bool InstantTree::is_guarded_below(const std::string& path, std::string_view name) const {
+    if (!name.ends_with(kGuarded)) return false;
+    if (part_.kind == Part::Kind::tablespace) return path.empty();
+    name.remove_suffix(kGuarded.size());
+    return kControl == path + "/" + std::string(name);
+}
+
+bool InstantTree::has_guard() const {
+    return std::ranges::any_of(guarded_, [](const auto& node) { return !node.expired(); });
 }
 
 /// What is not seen in the mount nobody can make there either.
 bool InstantTree::is_reserved(const Node& directory, std::string_view name) const {
-    if (directory.id == fuse::kRoot) return name == kState;
-    return name == kGuard && path_in(directory, "") == "global/";
+    if (directory.id == fuse::kRoot && name == kState) return true;
+    std::string path = path_in(directory, "");
+    if (!path.empty()) path.pop_back();
+    return is_guarded_below(path, name);
 }
 
 fuse::Attributes InstantTree::status_attributes(const Node& root) const {
@@ -694,7 +755,7 @@ int InstantTree::link(fuse::NodeId file, fuse::NodeId directory, std::string_vie
     if (const int error = check_new(directory, name, parent, path); error != 0) return error;
     // What has no name left is gone with its last user.
     if (node == nullptr || node->names.empty()) return ENOENT;
-    if (node->is_directory() || node == guarded_.lock()) return EPERM;
+    if (node->is_directory() || node->guarded) return EPERM;
     if (::linkat(root_.get(), path_of(*node).c_str(), root_.get(), path.c_str(), 0) != 0)
         return errno;
     attach(*parent, name, node);
@@ -711,7 +772,7 @@ int InstantTree::unlink(fuse::NodeId directory, std::string_view name) {
     const NodePointer node = child_of(*parent, name);
     if (node == nullptr) return ENOENT;
     if (node->is_directory()) return EISDIR;
-    if (node == guarded_.lock()) return EBUSY;
+    if (node->guarded) return EBUSY;
     if (const int error = pin(*node); error != 0) return error;
     if (::unlinkat(root_.get(), path_in(*parent, name).c_str(), 0) != 0) return errno;
     detach(*parent, name);
@@ -727,6 +788,7 @@ int InstantTree::remove_directory(fuse::NodeId directory, std::string_view name)
     const NodePointer node = child_of(*parent, name);
     if (node == nullptr) return ENOENT;
     if (!node->is_directory()) return ENOTDIR;
+    if (node->is_link) return ENOTDIR;
     if (!node->children.empty()) return ENOTEMPTY;
     if (::unlinkat(root_.get(), path_of(*node).c_str(), AT_REMOVEDIR) != 0) return errno;
     detach(*parent, name);
@@ -748,10 +810,10 @@ int InstantTree::rename(fuse::NodeId directory, std::string_view name, fuse::Nod
     const NodePointer replaced = child_of(*to, new_name);
     if (replaced != nullptr && keep_existing) return EEXIST;
     if (is_reserved(*to, new_name)) return EACCES;
-    const NodePointer guarded = guarded_.lock();
-    if (guarded != nullptr && (node == guarded || replaced == guarded)) return EBUSY;
-    // The guard is looked for by its path.
-    if (guarded != nullptr && node->is_directory() && path_of(*node) == "global") return EBUSY;
+    if (node->guarded || (replaced != nullptr && replaced->guarded)) return EBUSY;
+    // What is guarded is looked for by its path.
+    if (has_guard() && node->is_directory() && from->id == fuse::kRoot && name == "global")
+        return EBUSY;
     // The same file by two names: both stay, as POSIX has it.
     if (replaced == node) return 0;
     if (replaced != nullptr)

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -31,13 +32,14 @@ namespace chronos::ops::mount {
 /// which not every file system tells, and not without a moment in which a number is used again and
 /// the table does not know it.
 ///
-/// global/pg_control is called kGuard below: no server starts in a directory that is not whole.
-/// Neither that nor kState is seen in the mount.
+/// global/pg_control has kGuarded behind its name below: no server starts in a directory that is
+/// not whole. So have the directories of a tablespace: who looks past the mount finds nothing, in
+/// place of zeros. Neither that nor kState is seen in the mount.
 class InstantTree final : public fuse::WritableFileSystem {
 public:
     static constexpr std::string_view kState = ".chronos-lazy";
     static constexpr std::string_view kControl = "global/pg_control";
-    static constexpr std::string_view kGuard = "pg_control.chronos-lazy";
+    static constexpr std::string_view kGuarded = ".chronos-lazy";
     static constexpr const char* kAttribute = "user.chronos.lazy";
 
     /// A range of the file of an entry, which lies in it: 0 or an errno.
@@ -47,6 +49,17 @@ public:
     /// The attribute of the file that has the entry.
     static std::string attribute_of(std::uint64_t id, std::size_t entry);
 
+    /// What the directory is of a cluster, of which all parts have one table.
+    struct Part {
+        enum class Kind { data_directory, tablespace };
+        Kind kind = Kind::data_directory;
+        /// Of a tablespace, as long as the data directory is not whole.
+        bool guard = true;
+        /// Whether the file of an entry was made in this part; empty if all were.
+        std::vector<bool> entries;
+        /// Paths of links to directories elsewhere that are shown as if the directories were here.
+        std::set<std::string, std::less<>> links;
+    };
     /// Who has worked in the directory before: somebody who has synced it, or perhaps one that
     /// died.
     enum class Before { synced, died };
@@ -56,7 +69,12 @@ public:
     /// InstantFile::resume(), path_open, file_sync, path_sync.
     static Result<std::unique_ptr<InstantTree>> open(os::FileDescriptor root, std::string path,
                                                      std::uint64_t id, PresenceTable& table,
-                                                     FetchOf fetch, Before before);
+                                                     FetchOf fetch, Before before, Part part);
+    static Result<std::unique_ptr<InstantTree>> open(os::FileDescriptor root, std::string path,
+                                                     std::uint64_t id, PresenceTable& table,
+                                                     FetchOf fetch, Before before) {
+        return open(std::move(root), std::move(path), id, table, std::move(fetch), before, Part());
+    }
     static constexpr fuse::NodeId kStatusNode = UINT64_MAX - 1;
     ~InstantTree() override;
 
@@ -119,7 +137,7 @@ private:
     class Scan;
 
     InstantTree(os::FileDescriptor root, std::string path, std::uint64_t id, PresenceTable& table,
-                FetchOf fetch);
+                FetchOf fetch, Part part);
 
     NodePointer find(fuse::NodeId id) const;
     int find_directory(fuse::NodeId id, NodePointer& directory) const;
@@ -136,6 +154,9 @@ private:
     int give(const std::string& path, const fuse::Making& making) const;
     std::string path_of(const Node& node) const;
     std::string path_in(const Node& directory, std::string_view name) const;
+    bool is_guarded_below(const std::string& path, std::string_view name) const;
+    bool has_guard() const;
+    Result<> take_guard_off(Node& node);
     bool is_reserved(const Node& directory, std::string_view name) const;
     fuse::Attributes status_attributes(const Node& root) const;
     fuse::Attributes attributes_of(const Node& node) const;
@@ -151,6 +172,7 @@ private:
     const std::uint64_t id_;
     PresenceTable& table_;
     const FetchOf fetch_;
+    const Part part_;
     std::function<std::string()> status_;
     os::FileSystems file_systems_;
     bool all_covered_ = true;  ///< by file_systems_
@@ -161,7 +183,7 @@ private:
     fuse::NodeId last_id_ = 0;
     std::vector<std::weak_ptr<InstantFile>> of_entry_;
     std::vector<std::weak_ptr<Node>> node_of_entry_;
-    std::weak_ptr<Node> guarded_;
+    std::vector<std::weak_ptr<Node>> guarded_;
     std::uint64_t open_files_ = 0;
     bool published_ = false;
 };

@@ -51,19 +51,6 @@ private:
     std::string said_;
 };
 
-/// What is mounted there by a process that is gone, also while somebody still uses it.
-void let_go(const std::string& path) {
-    if (unmount(path)) return;
-    if (::geteuid() == 0) {
-        ::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
-        return;
-    }
-    const auto done = os::run(
-        {.arguments = {"fusermount3", "-u", "-z", path}, .output = os::Output::captured_both},
-        {.timeout = kUntilEnded, .output_max_bytes = 4096}, [](std::string_view) {});
-    if (!done) log_warn(done.error().text());
-}
-
 /// When a process was started; 0 if there is none.
 std::int64_t start_of(pid_t pid) {
     const std::string stat = os::read_or_empty("/proc/" + std::to_string(pid) + "/stat", 4096);
@@ -175,7 +162,9 @@ Result<> keep_instant(const KeepRequest& request, const Cancellation& cancel) {
         } else {
             log_warn("'" + request.path + "' cannot be served: " + served.error().text());
         }
+        // Without the data directory nobody finds its tablespaces.
         let_go(request.path);
+        for (const std::string& tablespace : instant_tablespaces(request.path)) let_go(tablespace);
         end_server(request.path);
         if (is_over(request.path)) return {};
         for (const Deadline deadline(pause); !deadline.passed();) {

@@ -8,6 +8,9 @@
 
 namespace chronos::ops::mount {
 
+/// What the list of mounted file systems calls a backup, and a tablespace that is served with one.
+inline constexpr std::string_view kMountName = "chronos", kTablespaceName = "chronos-tablespace";
+
 /// Backups among what /proc/self/mountinfo lists, ascending by path, as if all were live.
 std::vector<Mount> parse_mounts(std::string_view mount_info);
 /// The same of this process, none of them looked at.
@@ -18,5 +21,7 @@ std::string without_looking(const std::string& path);
 void look_at(Mount& mount);
 /// Takes off what is mounted there. Kind kernel, also if it is in use.
 Result<> unmount(const std::string& path);
+/// The same of what a process that is gone has mounted, also while somebody still uses it.
+void let_go(const std::string& path);
 
 }  // namespace chronos::ops::mount

@@ -10,8 +10,10 @@
 #include <optional>
 #include <thread>
 
+#include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/fuse/session.h"
+#include "chronos/ops/mount/instant.h"
 #include "chronos/ops/mount/mount.h"
 #include "chronos/os/file.h"
 #include "chronos/os/process.h"
@@ -45,7 +47,9 @@ std::string unescape(std::string_view text) {
 bool set_source(Mount& mount, const std::string& source) {
     const std::vector<std::string_view> parts = split(source, ':');
     constexpr std::string_view kRepo = "repo";
-    if (parts.size() != 4 || parts[0] != "chronos" || !parts[1].starts_with(kRepo)) return false;
+    if (parts.size() != 4 || !parts[1].starts_with(kRepo)) return false;
+    mount.is_tablespace = parts[0] == kTablespaceName;
+    if (!mount.is_tablespace && parts[0] != kMountName) return false;
     mount.repo_key = static_cast<unsigned>(parse_uint(parts[1].substr(kRepo.size())).value_or(0));
     mount.label = parts[2];
     mount.stanza = parts[3];
@@ -131,6 +135,18 @@ Result<> unmount(const std::string& path) {
                    "; if root has mounted it, root ends it.");
 }
 
+void let_go(const std::string& path) {
+    if (unmount(path)) return;
+    if (::geteuid() == 0) {
+        ::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
+        return;
+    }
+    const auto done = os::run(
+        {.arguments = {"fusermount3", "-u", "-z", path}, .output = os::Output::captured_both},
+        {.timeout = kEnd, .output_max_bytes = 4096}, [](std::string_view) {});
+    if (!done) log_warn(done.error().text());
+}
+
 std::string_view mount_state_name(Mount::State state) {
     switch (state) {
         case Mount::State::live: return "live";
@@ -162,6 +178,9 @@ Result<std::vector<Mount>> mounts_unasked() {
 Result<std::vector<Mount>> list_mounts() {
     std::vector<Mount> mounts = CHRONOS_TRY(mounts_unasked());
     for (Mount& mount : mounts) look_at(mount);
+    std::erase_if(mounts, [](const Mount& mount) {
+        return mount.is_tablespace && mount.state != Mount::State::dead;
+    });
     return mounts;
 }
 
@@ -174,6 +193,9 @@ Result<> finish_mount(const std::string& path) {
             .with_hint("The command \"chronos mounts\" lists those that are.");
     look_at(*found);
     CHRONOS_TRY(unmount(real));
+    if (found->state == Mount::State::dead)
+        for (const std::string& tablespace : instant_tablespaces(real))
+            CHRONOS_TRY(free_dead_mount(tablespace));
     const auto pid = static_cast<pid_t>(parse_uint(found->facts["pid"]).value_or(0));
     for (const Deadline deadline(kEnd); pid > 0 && !deadline.passed();) {
         if (has_ended(pid)) break;

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -16,6 +17,8 @@
 /// A data directory that is served while it is still being restored: docs/mount.md.
 namespace chronos::ops::mount {
 
+struct InstantPlaces;
+
 /// Where what is missing comes from.
 struct InstantOrigin {
     unsigned repo_key = 1;
@@ -27,8 +30,16 @@ struct InstantOrigin {
 /// manifest outlives it.
 class InstantLayout {
 public:
+    /// Looks at the places that the manifest names.
     InstantLayout(InstantOrigin origin, const repo::Manifest& manifest);
+    ~InstantLayout();
+    InstantLayout(const InstantLayout&) = delete;
+    InstantLayout& operator=(const InstantLayout&) = delete;
 
+    /// Kind feature_not_supported, with a hint: a cluster that has to be restored in another way.
+    Result<> check() const;
+    /// For people: what is restored at once that one might think is not.
+    const std::vector<std::string>& notes() const;
     /// Relations that are neither small nor asked for by every start. Any thread, as of the next.
     bool leaves(const repo::ManifestFile& file) const;
     /// The file at `path` is one of them from here on, for good with `sync`: without its mark it
@@ -46,6 +57,7 @@ public:
 private:
     const InstantOrigin origin_;
     const repo::Manifest& manifest_;
+    std::unique_ptr<InstantPlaces> places_;
     std::uint64_t id_;
     std::vector<std::uint32_t> numbers_;  ///< of the files that are left, by their entries
     std::unordered_map<std::string, std::size_t> entries_;
@@ -72,11 +84,16 @@ Result<> free_dead_mount(const std::string& path);
 /// is none, format.
 Result<InstantOrigin> instant_origin(const std::string& path);
 
-/// Serves the directory, in the place where it is, and fetches what is missing meanwhile: what the
-/// server asks for first. When all is there, and the server is down the next time, it unmounts the
-/// directory, which is a whole one then, and removes what it had noted: success. So is it when
-/// `cancel` is requested, or somebody unmounts it, before: then it goes on where it was when it is
-/// served again. Of one that is whole already it only removes what was noted.
+/// The tablespaces of such a directory that are served with it, by their real paths; none of one
+/// that says nothing.
+std::vector<std::string> instant_tablespaces(const std::string& path);
+
+/// Serves the directory, in the place where it is, with its tablespaces in theirs, and fetches what
+/// is missing meanwhile: what the server asks for first. When all is there, and the server is down
+/// the next time, it unmounts the directory, which is a whole one then, and removes what it had
+/// noted: success. So is it when `cancel` is requested, or somebody unmounts it, before: then it
+/// goes on where it was when it is served again. Of one that is whole already it only removes what
+/// was noted.
 ///
 /// Nothing else is mounted there but what is dead, which is taken away. Our expire leaves the
 /// backup alone while it is served. Kinds: those of fuse::Session::mount, of reading the manifest,

@@ -51,6 +51,8 @@ struct Mount {
     std::string stanza;
     std::string label;
     State state = State::live;
+    /// That is served with a data directory, which is listed for it; by itself only if it is dead.
+    bool is_tablespace = false;
     /// Of a live one, what it says of itself: pid, user, since, fetches, fetched-bytes,
     /// cached-bytes, spooled-bytes, failures, last-failure.
     std::map<std::string, std::string> facts;

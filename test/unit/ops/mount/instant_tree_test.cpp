@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <set>
 #include <vector>
 
 #include "random_bytes.h"
@@ -26,10 +27,18 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::ElementsAre;
+using testing::IsEmpty;
 using testing::UnorderedElementsAre;
 
 constexpr std::uint64_t kTreeId = 81;
 constexpr std::uint64_t kTreePage = Presence::kPage;
+
+std::set<std::string> names_in(const fs::path& path) {
+    std::set<std::string> names;
+    for (const auto& entry : fs::directory_iterator(path))
+        names.insert(entry.path().filename().string());
+    return names;
+}
 
 /// A directory as a restore leaves it, and what is asked of it as the kernel would.
 class TriedDirectory {
@@ -43,7 +52,17 @@ public:
     std::size_t fetched = 0;
     std::unique_ptr<PresenceTable> table;
     std::unique_ptr<InstantTree> tree;
+    InstantTree::Part part;
+    std::string table_path = directory / ".chronos-lazy/presence";
 
+    /// Its first file is behind a link to `elsewhere`.
+    explicit TriedDirectory(const test::TemporaryDirectory& elsewhere) : TriedDirectory() {
+        tree.reset();
+        fs::rename(directory / "base/1", elsewhere / "1");
+        fs::create_directory_symlink(elsewhere / "1", directory / "base/1");
+        part.links = {"base/1"};
+        open();
+    }
     TriedDirectory() {
         for (const char* name : {"base", "base/1", "base/5", "global", ".chronos-lazy"})
             fs::create_directory(directory / name);
@@ -78,7 +97,7 @@ public:
                 content = lazy[entry].second.substr(offset, size);
                 return 0;
             },
-            before));
+            before, part));
         return {};
     }
     void open() {
@@ -160,9 +179,9 @@ public:
 
 private:
     std::unique_ptr<LowerFile> table_file() {
-        const std::string path = directory / ".chronos-lazy/presence";
         return std::make_unique<MachineFile>(
-            os::FileDescriptor(::open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600)), path);
+            os::FileDescriptor(::open(table_path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600)),
+            table_path);
     }
 };
 
@@ -217,6 +236,100 @@ TEST(InstantTree, EndsAsTheDirectoryItself) {
 }
 
 // Relation files are made again under old names, and what was one before gets another one.
+// A tablespace: past the mount a server finds nothing, whoever has served it and how that ended.
+TEST(InstantTree, PastTheMountATablespaceIsEmptyUntilItIsWhole) {
+    TriedDirectory tried;
+    tried.tree.reset();
+    fs::remove_all(tried.directory / "global");
+    fs::remove(tried.directory / "PG_VERSION");
+    const test::TemporaryDirectory data;
+    tried.table_path = data / "presence";
+    fs::rename(tried.directory / ".chronos-lazy/presence", tried.table_path);
+    fs::remove(tried.directory / ".chronos-lazy");
+    fs::create_directory(tried.directory / "lost+found");
+    tried.part.kind = InstantTree::Part::Kind::tablespace;
+    const std::set<std::string> guarded{"base.chronos-lazy", "lost+found"};
+    for (int i = 0; i < 2; ++i) {
+        tried.open();
+        EXPECT_EQ(names_in(tried.directory.path()), guarded);
+        EXPECT_THAT(tried.list(""), UnorderedElementsAre("base", "lost+found"));
+        EXPECT_EQ(tried.content_of("base/1/1259"), tried.lazy[0].second);
+    }
+    EXPECT_FALSE(tried.tree->is_published());
+    ASSERT_EQ(tried.create("base/1/9", "new"), 0);
+    EXPECT_EQ(tried.below("base.chronos-lazy/1/9"), "new");
+    EXPECT_EQ(tried.rename("base", "other"), EBUSY);
+    EXPECT_EQ(tried.create("x.chronos-lazy", ""), EACCES);
+    EXPECT_EQ(tried.create("base/x.chronos-lazy", ""), 0);
+    tried.complete();
+    ASSERT_TRUE(*tried.tree->publish());
+    EXPECT_EQ(names_in(tried.directory.path()), (std::set<std::string>{"base", "lost+found"}));
+    EXPECT_EQ(tried.below("base/1/1259"), tried.lazy[0].second);
+    EXPECT_EQ(tried.content_of("base/1/1259"), tried.lazy[0].second);
+    // The data directory is not published yet, and then it is.
+    tried.open();
+    EXPECT_EQ(names_in(tried.directory.path()), guarded);
+    ASSERT_TRUE(*tried.tree->publish());
+    tried.part.guard = false;
+    tried.open();
+    EXPECT_TRUE(tried.tree->is_published());
+    EXPECT_EQ(tried.below("base/1/1259"), tried.lazy[0].second);
+}
+
+TEST(InstantTree, ADroppedTablespaceGoesWithItsGuard) {
+    TriedDirectory tried;
+    tried.tree.reset();
+    for (const auto& entry : fs::directory_iterator(tried.directory.path()))
+        if (entry.path().filename() != ".chronos-lazy") fs::remove_all(entry.path());
+    fs::rename(tried.directory / ".chronos-lazy", tried.directory / "PG_15");
+    // What was there as the table stays open.
+    tried.part.kind = InstantTree::Part::Kind::tablespace;
+    tried.tree = *InstantTree::open(os::FileDescriptor(::open(tried.directory.path().c_str(),
+                                                              O_PATH | O_DIRECTORY | O_CLOEXEC)),
+                                    tried.directory.path(), kTreeId, *tried.table, nullptr,
+                                    InstantTree::Before::died, tried.part);
+    EXPECT_EQ(names_in(tried.directory.path()), std::set<std::string>{"PG_15.chronos-lazy"});
+    for (const std::string& name : tried.list("PG_15")) EXPECT_EQ(tried.unlink("PG_15/" + name), 0);
+    EXPECT_EQ(tried.tree->remove_directory(fuse::kRoot, "PG_15"), 0);
+    EXPECT_THAT(names_in(tried.directory.path()), IsEmpty());
+    ASSERT_TRUE(*tried.tree->publish());
+}
+
+TEST(InstantTree, WhatIsBehindALinkIsAsIfItWereThere) {
+    const test::TemporaryDirectory elsewhere;
+    TriedDirectory tried(elsewhere);
+    struct stat status = {};
+    fuse::Attributes found;
+    ASSERT_EQ(tried.tree->attributes(tried.find("base/1"), found), 0);
+    EXPECT_TRUE(S_ISDIR(found.mode));
+    EXPECT_EQ(tried.content_of("base/1/1259"), tried.lazy[0].second);
+    ASSERT_EQ(tried.create("base/1/9", "new"), 0);
+    EXPECT_EQ(os::read_or_empty(elsewhere / "1/9", 9), "new");
+    ASSERT_EQ(tried.rename("base/1/9", "base/1/10"), 0);
+    EXPECT_EQ(tried.tree->sync(tried.find("base/1")), 0);
+    fuse::Attributes now;
+    ASSERT_EQ(tried.tree->change(tried.find("base/1"), {.mode = 0750}, now), 0);
+    ASSERT_EQ(::stat((elsewhere / "1").c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 07777, 0750U);
+    EXPECT_EQ(tried.unlink("base/1/10"), 0);
+    EXPECT_EQ(tried.tree->remove_directory(tried.find("base"), "1"), ENOTDIR);
+    tried.complete();
+    ASSERT_TRUE(*tried.tree->publish());
+    EXPECT_TRUE(fs::is_symlink(tried.directory / "base/1"));
+    EXPECT_EQ(tried.below("base/1/1259"), tried.lazy[0].second);
+}
+
+// Each part of a cluster misses only what is its own.
+TEST(InstantTree, WhatIsInAnotherPartIsNotMissed) {
+    TriedDirectory tried;
+    tried.tree.reset();
+    fs::remove(tried.directory / "base/5/1259");
+    tried.part.entries = {true, true, false};
+    EXPECT_OK(tried.try_open(InstantTree::Before::synced));
+    tried.part.entries = {true, true, true};
+    EXPECT_ERROR(ErrorKind::format, tried.try_open(InstantTree::Before::synced));
+}
+
 TEST(InstantTree, AFileIsKnownByWhatItIsAlsoByTheNextProcess) {
     TriedDirectory tried;
     ASSERT_EQ(tried.unlink("base/1/2601"), 0);
