@@ -219,7 +219,8 @@ int InstantFile::read(std::uint64_t offset, std::size_t size, const fuse::Interr
         std::string fetched;
         if (const int error = get(*missing, fetch_, interrupted, lock, fetched); error != 0)
             return error;
-        const int error = put_down(missing->begin, fetched);
+        const bool has_room = !has_room_ || has_room_();
+        const int error = has_room ? put_down(missing->begin, fetched) : ENOSPC;
         if (error == 0) continue;
         // A full disk keeps nobody from reading: next time it is fetched again.
         if (error != ENOSPC && error != EDQUOT) return error;

@@ -56,6 +56,10 @@ public:
     InstantFile(const InstantFile&) = delete;
     InstantFile& operator=(const InstantFile&) = delete;
 
+    /// Whether there is room for what is only fetched: else whoever reads it gets it, and the rest
+    /// of the disk is the server's own. Before anything else.
+    void keep_while(std::function<bool()> has_room) { has_room_ = std::move(has_room); }
+
     /// Takes from the table what is there, and ends what was begun. What the machine has of the
     /// file is synced already: what another process has written, that died, nobody writes again.
     /// Kinds: format, file_read, file_write.
@@ -121,6 +125,7 @@ private:
     PresenceTable* table_;  ///< null when all is there, and known to be
     const std::size_t entry_;
     const Fetch fetch_;
+    std::function<bool()> has_room_;
     std::mutex syncing_;  ///< one at a time; before the other one
     mutable std::mutex mutex_;
     std::shared_ptr<LowerFile> lower_;

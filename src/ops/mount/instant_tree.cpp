@@ -24,6 +24,8 @@
 namespace chronos::ops::mount {
 namespace {
 
+/// Of it a server extends relations and writes WAL: nothing that is only read shall take it.
+constexpr std::uint64_t kFreeForServer = std::uint64_t{128} << 20;
 constexpr std::uint64_t kFirstChild = 2;  ///< behind "." and ".."
 
 /// Below the root, also where something is mounted over it.
@@ -219,6 +221,7 @@ Result<> InstantTree::Scan::add_file(const NodePointer& node, const std::string&
                                          std::string& content) {
             return tree.fetch_(number, offset, size, interrupted, content);
         });
+    node->file->keep_while([&tree = tree_] { return tree.free_bytes() > kFreeForServer; });
     tree_.of_entry_[*entry] = node->file;
     tree_.node_of_entry_[*entry] = node;
     return {};

@@ -296,6 +296,26 @@ TEST(InstantFile, AFullDiskKeepsNobodyFromReading) {
     EXPECT_EQ(served.file->read(0, 1, {}, content), EIO);
 }
 
+// The last of a disk is for what the server writes.
+TEST(InstantFile, WhatIsOnlyReadIsNotKeptWhereThereIsLittleRoom) {
+    Served served(random_bytes(8 * kFilePage + 100));
+    bool has_room = false;
+    served.file->keep_while([&] { return has_room; });
+    int steps = 0;
+    served.disk.at_each_step = [&] { ++steps; };
+    EXPECT_EQ(served.all(), served.backup);
+    EXPECT_EQ(served.all(), served.backup);
+    EXPECT_EQ(steps, 0);
+    EXPECT_EQ(served.file->missing_bytes(), 9 * kFilePage);
+    ASSERT_EQ(served.file->write(10, "w", {}), 0);
+    std::string expected = served.backup;
+    expected.replace(10, 1, "w");
+    EXPECT_EQ(served.all(), expected);
+    has_room = true;
+    EXPECT_EQ(served.all(), expected);
+    EXPECT_EQ(served.file->missing_bytes(), 0U);
+}
+
 // The kernel has told the server that it is written: with what was there before nobody goes on.
 TEST(InstantFile, APageThatCannotBeFetchedForAWriteIsAnErrorFromThenOn) {
     Served served(random_bytes(2 * kFilePage));
