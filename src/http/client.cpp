@@ -7,6 +7,7 @@
 #include <cstring>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 #include "chronos/base/activity.h"
 #include "chronos/base/text.h"
@@ -89,6 +90,12 @@ private:
     pid_t owner_ = getpid();
 };
 
+thread_local std::optional<std::chrono::milliseconds> last_requests;
+
+std::optional<Deadline> deadline_of_last() {
+    return last_requests ? std::optional<Deadline>(*last_requests) : std::nullopt;
+}
+
 /// "https://host:port" of a URL.
 std::string origin_of(const std::string& url) {
     return url.substr(0, url.find_first_of("/?", url.find("://") + 3));
@@ -110,7 +117,8 @@ public:
         : pool_(std::move(pool)),
           origin_(origin_of(request.url)),
           connection_(IdleConnections::instance().take(origin_)),
-          body_(request.body) {
+          body_(request.body),
+          last_(deadline_of_last()) {
         set_up(request);
     }
     ~Transfer() override {
@@ -188,7 +196,8 @@ private:
     bool head_seen_ = false;
     bool paused_ = false;
     bool done_ = false;
-    std::optional<Error> failure_;  // of the transfer, told when what came before is taken
+    const std::optional<Deadline> last_;  ///< of one that goes on in spite of a request to stop
+    std::optional<Error> failure_;        // of the transfer, told when what came before is taken
 };
 
 void Transfer::set_up(const Request& request) {
@@ -255,7 +264,10 @@ void Transfer::set_up_body(const Request& request) {
 
 /// Lets libcurl work until something has happened or a while has passed.
 Result<> Transfer::step() {
-    if (pool_->options.cancel != nullptr) CHRONOS_TRY(pool_->options.cancel->check());
+    if (last_ && last_->passed())
+        return Error(ErrorKind::host_connect,
+                     "no answer of " + host_ + " in the time that was left");
+    if (!last_ && pool_->options.cancel != nullptr) CHRONOS_TRY(pool_->options.cancel->check());
     int running = 0;
     CURLMcode code = curl_multi_perform(connection_->multi.get(), &running);
     const bool progressed = head_done_ != head_seen_ || taken_ < waiting_.size();
@@ -348,6 +360,17 @@ int Transfer::on_seek(void* self, curl_off_t offset, int origin) {
 }
 
 }  // namespace
+
+LastRequests::LastRequests(std::chrono::milliseconds each)
+    : former_(std::exchange(last_requests, each)) {}
+
+LastRequests::~LastRequests() {
+    last_requests = former_;
+}
+
+std::optional<std::chrono::milliseconds> LastRequests::each() {
+    return last_requests;
+}
 
 std::string Response::header(const std::string& name) const {
     const auto at = headers.find(name);

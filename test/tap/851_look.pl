@@ -484,6 +484,7 @@ subtest 'from a bucket that is far away' => sub {
 	diag(sprintf '%.1f MB fetched in %d', $bytes / 1e6, $fetches);
 	cmp_ok($bytes, '<', $cluster_bytes * 0.6, 'far from all is fetched');
 	nothing_is_left('from a bucket');
+	is((chronos($far, 'repo-ls', 'chronos/main/hold'))[1], '', '... nor is its hold in the bucket, though it was ended by a signal');
 
 	# A repository that hangs.
 	$look = look($far, '--type=name', '--target=there');

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -55,6 +56,22 @@ struct ClientOptions {
     std::string user_agent;
     /// A request in it ends every wait with an error of kind cancelled; must outlive the client.
     const Cancellation* cancel = nullptr;
+};
+
+/// While it lives the requests of this thread go on in spite of a request to stop, each for so long
+/// at most: to take back in the end what others would stumble over. Nobody repeats them.
+class LastRequests {
+public:
+    explicit LastRequests(std::chrono::milliseconds each);
+    ~LastRequests();
+    LastRequests(const LastRequests&) = delete;
+    LastRequests& operator=(const LastRequests&) = delete;
+
+    /// nullopt where this thread is in none.
+    static std::optional<std::chrono::milliseconds> each();
+
+private:
+    std::optional<std::chrono::milliseconds> former_;
 };
 
 /// HTTP/1.1 over kept connections, which all clients of the process share. Any thread may call;

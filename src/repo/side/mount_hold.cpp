@@ -14,6 +14,7 @@
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/repo/side_files.h"
+#include "chronos/storage/last_requests.h"
 #include "repo/json_text.h"
 #include "repo/side/process_text.h"
 
@@ -26,6 +27,8 @@ constexpr std::chrono::minutes kHoldRenewal(10);
 constexpr UnixTime kHoldDeadAfter_s = 3600;
 /// The same of what is needed without a process, as while a machine is being repaired.
 constexpr UnixTime kNeededDeadAfter_s = UnixTime{7} * 24 * 3600;
+/// Who ends it may be waiting.
+constexpr std::chrono::seconds kLastRequestMax(5);
 constexpr std::string_view kMountMark = ".mount-";
 constexpr std::size_t kMountedSizeMax = 65536;
 
@@ -142,8 +145,10 @@ MountHold::~MountHold() {
     }
     state_->changed.notify_all();
     if (state_->renewer.joinable()) state_->renewer.join();
-    // What stays is taken for dead, unless something needs it.
-    if (!state_->stays) (void)state_->repository.storage->remove(state_->object);
+    if (state_->stays) return;
+    // What stays is taken for dead, elsewhere only after an hour, unless something needs it.
+    const storage::LastRequests last(kLastRequestMax);
+    (void)state_->repository.storage->remove(state_->object);
 }
 
 void MountHold::release() {

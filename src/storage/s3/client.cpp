@@ -429,7 +429,8 @@ auto Client::retry(const Call& call, const Attempt& attempt) -> decltype(attempt
     std::chrono::milliseconds next_pause = kFirstPause;
     for (unsigned tries = 1;; ++tries) {
         auto result = attempt();
-        if (result || !result.error().transient() || call.once) return result;
+        if (result || !result.error().transient() || call.once || http::LastRequests::each())
+            return result;
         const auto wait = jittered(next_pause);
         if (tries > kRepetitionsMin && wait >= deadline.remaining()) {
             const auto took = std::chrono::duration_cast<std::chrono::seconds>(
