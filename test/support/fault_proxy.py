@@ -20,6 +20,7 @@ Faults:
   reset         like drop, with a reset
   cut           the answer's body ends in its middle
   500 503 429   an answer of the gateway's own, the request not passed on; 503 is SlowDown
+  403           the same of credentials that have expired
   error200      done, but the body of the 200 is an <Error> (only where S3 does that: POST)
   etag          the answer names another ETag
   delay         the answer comes two seconds late
@@ -37,12 +38,12 @@ import ssl
 import struct
 import sys
 
-FAULTS = ('drop', 'lost', 'reset', 'cut', '500', '503', '429', 'error200', 'etag', 'delay', 'hang',
-          'drip', 'corrupt')
+FAULTS = ('drop', 'lost', 'reset', 'cut', '500', '503', '429', '403', 'error200', 'etag', 'delay',
+          'hang', 'drip', 'corrupt')
 # Those that a seed draws: a hang costs a whole timeout, so it comes rarely.
 DRAWN = ('drop', 'lost', 'reset', 'cut', '500', '503', '429', 'error200', 'etag', 'delay',
          'corrupt') * 6 + ('hang', 'drip')
-CODES = {'500': (500, 'InternalError'), '503': (503, 'SlowDown'), '429': (429, 'TooManyRequests')}
+CODES = {'403': (403, 'ExpiredToken'), '500': (500, 'InternalError'), '503': (503, 'SlowDown'), '429': (429, 'TooManyRequests')}
 
 
 class Rule:

@@ -55,6 +55,8 @@ constexpr std::chrono::seconds kNoteEvery(30);
 /// How often it is looked how much is still to come, and for how long that says how fast it comes.
 constexpr std::chrono::seconds kLookEvery(3), kPaceOver(60);
 constexpr std::chrono::milliseconds kTryAgain(2000);
+constexpr std::chrono::seconds kUntilDead(30);
+constexpr std::chrono::milliseconds kLockLook(50);
 constexpr std::chrono::milliseconds kUnmountEvery(500);
 constexpr std::chrono::milliseconds kPartsLookEvery(100);
 
@@ -157,7 +159,15 @@ Result<os::FileDescriptor> lock_table(const std::string& directory, int flags) {
 }
 
 Result<std::unique_ptr<LowerFile>> open_table(const std::string& directory, int flags) {
-    auto file = CHRONOS_TRY(lock_table(directory, flags));
+    // One that was killed has it until what it had to write is on disk: nothing is mounted any
+    // more.
+    auto locked = lock_table(directory, flags);
+    for (const Deadline deadline(kUntilDead); !locked && !deadline.passed();) {
+        if (locked.error().kind() != ErrorKind::lock_acquire) break;
+        std::this_thread::sleep_for(kLockLook);
+        locked = lock_table(directory, flags);
+    }
+    auto file = CHRONOS_TRY(std::move(locked));
     return std::unique_ptr<LowerFile>(new MachineFile(std::move(file), table_path(directory)));
 }
 
@@ -316,9 +326,8 @@ Result<InstantNote> read_instant_note(const std::string& pg_path) {
     return InstantNote{std::move(state.origin), state.id, std::move(state.line_for_now)};
 }
 
-Result<os::FileDescriptor> lock_instant(const std::string& pg_path) {
-    // The table is gone where somebody was interrupted who removed it all.
-    return lock_table(state_path(pg_path), O_CREAT);
+Result<os::FileDescriptor> lock_instant(const std::string& pg_path, bool anew) {
+    return lock_table(state_path(pg_path), anew ? O_CREAT : 0);
 }
 
 namespace {
@@ -793,8 +802,7 @@ Result<> serve_instant(const InstantRequest& request, const Cancellation& cancel
             .with_hint("Restore it again with --delta.");
     if (stage == InstantStage::whole) {
         // Where a server may run already, and the process has died that should have removed it.
-        const auto lock = CHRONOS_TRY(lock_instant(path));
-        CHRONOS_TRY(settle_whole(path));
+        CHRONOS_TRY(settle_unserved(path));
         return request.ready ? request.ready("'" + path + "' is whole: no process need serve it")
                              : Result<>();
     }

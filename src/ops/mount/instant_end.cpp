@@ -29,7 +29,7 @@ namespace fs = std::filesystem;
 constexpr std::chrono::milliseconds kWaitLook(250);
 /// The process that keeps one which has died waits longer and longer until it serves it again.
 constexpr std::chrono::seconds kUntilServedAgain(90);
-constexpr std::chrono::seconds kUntilUnused(15);
+constexpr std::chrono::seconds kUntilUnused(15), kUntilAlone(2);
 constexpr std::size_t kConfigSizeMax = std::size_t{16} << 20;
 
 bool is_there(const std::string& path) {
@@ -159,11 +159,7 @@ void wait_for_end(pid_t pid) {
 /// Of a directory over which nothing is mounted.
 Result<Finished> finish_unserved(const std::string& path) {
     switch (instant_stage(path)) {
-        case InstantStage::whole: {
-            const auto lock = CHRONOS_TRY(lock_instant(path));
-            CHRONOS_TRY(settle_whole(path));
-            return Finished::ended;
-        }
+        case InstantStage::whole: CHRONOS_TRY(settle_unserved(path)); return Finished::ended;
         case InstantStage::missing: return not_whole(path);
         case InstantStage::unfinished:
         case InstantStage::given_up: return restore_again(path);
@@ -274,6 +270,17 @@ Result<> settle_whole(const std::string& pg_path) {
     return {};
 }
 
+Result<> settle_unserved(const std::string& pg_path) {
+    // The process that has served it may do the same right now.
+    const Deadline alone(kUntilAlone);
+    for (const Deadline deadline(kUntilUnused);; std::this_thread::sleep_for(kWaitLook)) {
+        const auto lock = lock_instant(pg_path, /*anew=*/alone.passed());
+        if (instant_stage(pg_path) == InstantStage::none) return {};
+        if (lock) return settle_whole(pg_path);
+        if (deadline.passed()) return lock.error();
+    }
+}
+
 Result<Finished> finish_served(const std::string& path, const Cancellation& cancel,
                                const ProgressReceiver& progress) {
     const std::string real = without_looking(path);
@@ -305,7 +312,7 @@ Result<> abandon_instant(const AbandonRequest& request) {
     const std::vector<std::string> tablespaces = instant_tablespaces(path);
     for (const std::string& tablespace : tablespaces) CHRONOS_TRY(free_dead_mount(tablespace));
     {
-        const auto lock = CHRONOS_TRY(lock_instant(path));
+        const auto lock = CHRONOS_TRY(lock_instant(path, /*anew=*/true));
         CHRONOS_TRY(remove_state(path, /*note_first=*/true));
     }
     remove_all_attributes(path, tablespaces);

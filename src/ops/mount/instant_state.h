@@ -31,12 +31,16 @@ InstantStage instant_stage(const std::string& pg_path);
 std::string instant_state_path(const std::string& pg_path);
 Result<InstantNote> read_instant_note(const std::string& pg_path);
 /// Nobody serves the directory, nor will as long as the descriptor is open. Kinds: lock_acquire if
-/// somebody does, file_open.
-Result<os::FileDescriptor> lock_instant(const std::string& pg_path);
+/// somebody does, file_open. `anew`: also where what is locked has gone, as who died in
+/// settle_whole() has left it.
+Result<os::FileDescriptor> lock_instant(const std::string& pg_path, bool anew = false);
 
 /// Takes back what a whole directory had for as long as it was not. Whoever is interrupted in that
 /// leaves it to be done again. Kinds: file_*, path_*, format.
 Result<> settle_whole(const std::string& pg_path);
+
+/// The same where no process need serve it any more, also while one that has does so.
+Result<> settle_unserved(const std::string& pg_path);
 
 /// The postmaster that runs in the directory, whatever serves it; 0 if there is none.
 pid_t server_of(const std::string& path);

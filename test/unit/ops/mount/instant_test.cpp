@@ -149,7 +149,7 @@ TEST_F(InstantDirectory, WholeOneTakesBackWhatItHadForNowWhereverThatWasInterrup
     std::filesystem::remove(path() + "/.chronos-lazy/presence");
     ASSERT_OK(os::write_whole(conf + ".tmp", "half"));
     {
-        const auto lock = lock_instant(path());
+        const auto lock = lock_instant(path(), /*anew=*/true);
         ASSERT_OK(lock);
         EXPECT_ERROR(ErrorKind::lock_acquire, lock_instant(path()));
     }
