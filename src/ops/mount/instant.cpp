@@ -371,6 +371,7 @@ struct Served {
     std::unique_ptr<fuse::Session> session;
     std::atomic<bool> over{false};  ///< unmounted, or on the way there, by this process
     std::atomic<bool> ended{false};
+    std::atomic<bool> is_full{false};
     Result<> result{};
 };
 
@@ -432,7 +433,6 @@ private:
     Cancellation stop_;
 
     std::atomic<unsigned> hydrating_{0};
-    std::atomic<bool> full_{false};
     Pace pace_;
     std::mutex mutex_;
     std::condition_variable changed_;
@@ -581,7 +581,7 @@ bool Instant::wait(std::chrono::milliseconds duration) {
     return !changed_.wait_for(lock, duration, [&] { return ending_; });
 }
 
-/// False if a part could not be had: it is tried again, behind the others.
+/// False if a part could not be had, or has no room: it is tried again, behind the others.
 bool Instant::hydrate_share(const Share& share) {
     const fuse::Interrupted ended = [this] {
         const std::lock_guard lock(mutex_);
@@ -594,14 +594,15 @@ bool Instant::hydrate_share(const Share& share) {
     for (std::uint64_t at = share.range.begin; at < share.range.end && !ended();) {
         const auto file = tree_of(share.entry).file_of(share.entry);
         if (file == nullptr) return true;  // the server has removed it
-        if (!has_room(share.entry)) {
-            if (!full_.exchange(true))
-                log_warn("'" + served_of(share.entry).path +
+        Served& served = served_of(share.entry);
+        // What the server has asked for needs no more room.
+        if (file->missing_bytes() > 0 && !has_room(share.entry)) {
+            if (!served.is_full.exchange(true))
+                log_warn("'" + served.path +
                          "' is not completed while its disk has so little room");
-            if (!wait(kTryAgain)) return true;
-            continue;
+            return false;
         }
-        full_ = false;
+        served.is_full = false;
         const ByteRange step{at, std::min(share.range.end, at + kShareMax)};
         bool all = false;
         if (file->complete_some(step, from_backup, ended, all) != 0) return false;
@@ -703,7 +704,8 @@ std::string Instant::status() const {
     const std::uint64_t pace = pace_.bytes_per_second(missing);
     add("bytes-per-second", std::to_string(pace));
     if (pace > 0) add("seconds-to-go", std::to_string((missing + pace - 1) / pace));
-    add("waits-for-room", full_ ? "1" : "0");
+    const auto is_full = [](const auto& served) -> bool { return served->is_full; };
+    add("waits-for-room", std::ranges::any_of(served_, is_full) ? "1" : "0");
     add("whole", data().is_published() ? "1" : "0");
     if (!figures.last_failure.empty()) add("last-failure", printable(figures.last_failure, 1000));
     return text;
