@@ -72,7 +72,26 @@ sql(q{
 	GRANT USAGE ON SEQUENCE payment_payment_id_seq TO "Größe 2";
 	GRANT SELECT ON language TO PUBLIC;
 	GRANT DELETE ON language TO gone;
-	CREATE TABLE public.outside (id int)});
+	CREATE TABLE public.outside (id int);
+	CREATE SCHEMA needs;
+	CREATE FUNCTION public.positive(int) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1 > 0; END';
+	CREATE TYPE needs.pair AS (a int, r public.mpaa_rating);
+	CREATE DOMAIN needs."Größe" AS int CHECK (public.positive(VALUE));
+	CREATE SEQUENCE needs.shared START 40;
+	CREATE TABLE needs.needy (id int DEFAULT nextval('needs.shared'), p needs.pair, y year, g needs."Größe"[], r mpaa_rating[], t text GENERATED ALWAYS AS (public.group_concat('a', 'b')) STORED);
+	CREATE TABLE needs.plain (r mpaa_rating, p needs.pair);
+	ALTER TABLE needs.plain OWNER TO owner_2;
+	INSERT INTO needs.needy (p, y, g, r) SELECT ROW(i, 'PG')::needs.pair, 1950 + i, ARRAY[i, i + 1], '{G,R}' FROM generate_series(1, 30) i;
+	INSERT INTO needs.plain VALUES ('R', ROW(1, 'G'));
+	CREATE FUNCTION needs.definer(int) RETURNS int LANGUAGE sql IMMUTABLE SECURITY DEFINER AS 'SELECT $1';
+	CREATE TABLE needs.of_definer (a int CHECK (needs.definer(a) > 0));
+	CREATE FUNCTION needs.victim(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1';
+	CREATE FUNCTION public.exchange() RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+		EXECUTE $x$ CREATE OR REPLACE FUNCTION back.victim(int) RETURNS int LANGUAGE sql IMMUTABLE SECURITY DEFINER AS 'SELECT $1' $x$;
+		EXCEPTION WHEN OTHERS THEN NULL; END $$;
+	CREATE FUNCTION needs.hostile(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM public.exchange(); RETURN 1; END';
+	CREATE TABLE needs.trapped (a int CHECK (needs.hostile(a) + needs.victim(a) > 0));
+	INSERT INTO needs.trapped VALUES (1)});
 is((chronos($conf, '--type=full', 'backup'))[0], 0, 'full backup');
 sql(q{UPDATE rental.film SET title = title || '!' WHERE film_id % 3 = 0; INSERT INTO rental."*" VALUES (2)});
 
@@ -171,5 +190,40 @@ for my $case ([ 'pagila.nothing.*', 55, qr/there was no schema "nothing"/ ], [ '
 is($status, 31, 'nobody knows when a schema was dropped that has no tables named');
 like($err, qr/'before-drop' not valid.*whole schema/s, '... which it says');
 is(sql(q{SELECT count(*) FROM pg_namespace WHERE nspname = 'back'}), 0, '... nothing is left');
+# What the live database has lost, too.
+my %needy = map { $_ => sql("SELECT count(*) || md5(string_agg(t::text, '|' ORDER BY t::text)) FROM needs.$_ t") } 'needy', 'plain';
+sql('DROP SCHEMA needs CASCADE; DROP DOMAIN public.year CASCADE; DROP FUNCTION public.group_concat; DROP FUNCTION public.positive');
+sql('DROP TYPE public.mpaa_rating CASCADE');
+($status, $out, $err) = recover('--into=back', 'pagila.needs.needy');
+is($status, 58, 'a table that lacks what it needs');
+for my $how ('--mount', '--no-mount')
+{
+	($status, $out, $err) = recover($how, '--into=back', '--with-dependencies', 'pagila.needs.needy');
+	is($status, 0, "... comes with its dependencies, $how") or diag($err);
+	is(sql("SELECT count(*) || md5(string_agg(t::text, '|' ORDER BY t::text)) FROM back.needy t"), $needy{needy}, '... as it was');
+	like($out, qr/^The live database lacks function public\.group_concat\(pg_catalog\.text,pg_catalog\.text\), .*sequence needs\.shared, .*type needs\.pair.*, which came along\.$/m, '... which it says');
+	is(sql(q{SELECT string_agg(format_type(atttypid, atttypmod), ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'back.needy'::regclass AND attnum > 0}),
+		'integer back.pair back.year back."Größe"[] back.mpaa_rating[] text', '... of types that are beside it');
+	is(sql(q{INSERT INTO back.needy (g) VALUES ('{5}') RETURNING id > 69}), 't', '... a sequence that goes on');
+	like(($node->psql('pagila', q{INSERT INTO back.needy (g) VALUES ('{-5}')}))[2], qr/violates check constraint/, '... a domain that still checks');
+	sql('DROP SCHEMA back CASCADE');
+}
+($status, $out, $err) = recover('--into=back', '--with-dependencies', 'pagila.needs.plain');
+is($status, 0, 'a table of somebody else, without code') or diag($err);
+is(sql("SELECT count(*) || md5(string_agg(t::text, '|' ORDER BY t::text)) FROM back.plain t"), $needy{plain}, '... as it was');
+is(sql(q{SELECT string_agg(DISTINCT pg_get_userbyid(typowner)::text, ' ') FROM pg_type WHERE typnamespace = 'back'::regnamespace}), 'owner_2', '... with types that are his');
+sql('DROP SCHEMA back CASCADE');
+($status, $out, $err) = recover('--into=back', '--with-dependencies', 'pagila.needs.of_definer');
+is($status, 58, 'a function that runs as its owner does not come along');
+like($err, qr/function needs\.definer\(integer\): missing/, '... which it says');
+($status, $out, $err) = recover('--into=back', '--with-dependencies', 'pagila.needs.plain', 'pagila.needs.needy');
+is($status, 67, 'tables of two owners') or diag($out);
+like($err, qr/several owners, and lack/, '... are refused');
+($status, $out, $err) = recover('--into=back', '--with-dependencies', 'pagila.needs.trapped');
+is($status, 81, 'code that exchanges what came along') or diag($out . $err);
+like($err, qr/somebody has changed a type or function/, '... is noticed');
+is(sql(q{SELECT count(*) FROM pg_namespace WHERE nspname = 'back'}), 0, '... nothing is left of it');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_roles WHERE rolname LIKE 'chronos\_recover%'}), 0, '... no role either');
+
 is(join(' ', glob("$scratch/*")), '', 'no scratch directory is left');
 done_testing();

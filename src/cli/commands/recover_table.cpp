@@ -52,6 +52,7 @@ Result<TableRequest> table_request(const config::Config& config) {
     TableRequest request;
     request.into = config.get_string("into");
     request.where = config.get_string("where");
+    request.with_dependencies = config.get_bool("with-dependencies");
     request.privileges = config.get_bool("privileges");
     request.only_plan = config.get_bool("plan");
     request.exec_id = config.get_string("exec-id");

@@ -31,6 +31,9 @@ file(oid) AS (
     UNION SELECT d.objid FROM pg_depend d JOIN pg_class s ON s.oid = d.objid
         WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
             AND d.refobjid IN (TABLE tree) AND d.deptype IN ('a', 'i') AND s.relkind = 'S'
+    UNION SELECT s.oid FROM pg_attrdef a JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass
+            AND d.objid = a.oid AND d.refclassid = 'pg_class'::regclass
+        JOIN pg_class s ON s.oid = d.refobjid AND s.relkind = 'S' WHERE a.adrelid IN (TABLE tree)
 )
 SELECT pg_relation_filepath(oid) FROM file WHERE pg_relation_filepath(oid) IS NOT NULL
 )sql";

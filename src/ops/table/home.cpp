@@ -354,10 +354,10 @@ Result<> NewSchema::restore(const Past& past, const std::string& file, const std
     return Error(ErrorKind::db_query, "pg_restore, " + section + ": " + complaint(output));
 }
 
-Result<> NewSchema::end(const std::vector<std::string>& tables) {
+Result<> NewSchema::end(const std::vector<std::string>& tables, const std::vector<Need>& made) {
     writer_.reset();
     CHRONOS_TRY(ask("BEGIN"));
-    if (const auto given = give_away(tables); !given) {
+    if (const auto given = give_away(tables, made); !given) {
         const auto undone = ask("ROLLBACK");
         return undone ? given : undone.error();
     }
@@ -365,7 +365,18 @@ Result<> NewSchema::end(const std::vector<std::string>& tables) {
     return remove_role();
 }
 
-Result<> NewSchema::give_away(const std::vector<std::string>& tables) {
+/// The owner has what code could have exchanged before: it counts as it is now.
+Result<> NewSchema::give_away_needs(const std::vector<Need>& made) {
+    if (made.empty()) return {};
+    for (const Need& need : made)
+        CHRONOS_TRY(ask("ALTER " + need.sql_name() + " OWNER TO " + quote_name(owner_)));
+    if (CHRONOS_TRY(movable_in(*control_, name_)) == made) return {};
+    return Error(ErrorKind::db_invalid, "somebody has changed a type or function of schema " +
+                                            quote_name(name_) + " while it was made");
+}
+
+Result<> NewSchema::give_away(const std::vector<std::string>& tables,
+                              const std::vector<Need>& made) {
     const std::string schema = quote_name(name_), owner = quote_name(owner_);
     // Nobody else sees that before the end of the transaction.
     CHRONOS_TRY(ask("GRANT CREATE ON SCHEMA " + schema + " TO " + owner));
@@ -379,6 +390,7 @@ Result<> NewSchema::give_away(const std::vector<std::string>& tables) {
     for (const db::Row& row : statistics)
         CHRONOS_TRY(ask("ALTER STATISTICS " + schema + "." + quote_name(row.at(0).value_or("")) +
                         " OWNER TO " + owner));
+    CHRONOS_TRY(give_away_needs(made));
     // What ALTER DEFAULT PRIVILEGES gave others, who may see rows here that policies kept from
     // them.
     const db::Rows grants = CHRONOS_TRY(ask(
@@ -395,10 +407,11 @@ Result<> NewSchema::give_away(const std::vector<std::string>& tables) {
     const db::Rows left = CHRONOS_TRY(ask(
         "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
         " ON n.oid = c.relnamespace WHERE n.nspname = $1 AND (c.relkind NOT IN ('r', 'p', 'i', 'I',"
-        " 'S') OR EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = c.oid AND NOT"
+        " 'S') AND NOT (c.relkind = 'c' AND $2::bool) OR EXISTS (SELECT FROM pg_catalog.pg_trigger "
+        "WHERE tgrelid = c.oid AND NOT"
         " tgisinternal) OR EXISTS (SELECT FROM pg_catalog.pg_rewrite WHERE ev_class = c.oid) OR"
         " EXISTS (SELECT FROM pg_catalog.pg_policy WHERE polrelid = c.oid)) LIMIT 1",
-        {name_}));
+        {name_, made.empty() ? "f" : "t"}));
     if (!left.empty())
         return Error(ErrorKind::db_invalid,
                      "somebody has made " + schema + "." +

@@ -46,8 +46,9 @@ public:
     Result<> restore(const Past& past, const std::string& file, const std::string& section);
     /// The session that rows are written in.
     db::Connection& writer() { return *writer_; }
-    /// Gives the tables to the owner. Kind db_invalid if somebody put something on them meanwhile.
-    Result<> end(const std::vector<std::string>& tables);
+    /// Gives the tables to the owner, with what was made for them: `made` is all of that, as it is
+    /// in the past. Kind db_invalid if somebody put something on them meanwhile, or changed it.
+    Result<> end(const std::vector<std::string>& tables, const std::vector<Need>& made);
     /// It is whole. The privileges are granted with that; of each why it could not be, or "".
     Result<std::vector<std::string>> keep(const std::string& comment,
                                           const std::vector<Grant>& grants);
@@ -63,7 +64,8 @@ private:
     Result<db::Rows> ask(std::string_view sql, const std::vector<std::string>& parameters = {});
     Result<> make_role(const std::string& owner, const std::vector<Need>& needs);
     Result<> log_in(const std::string& password);
-    Result<> give_away(const std::vector<std::string>& tables);
+    Result<> give_away(const std::vector<std::string>& tables, const std::vector<Need>& made);
+    Result<> give_away_needs(const std::vector<Need>& made);
     Result<> let_in_owners();
     Result<std::string> grant(const Grant& grant);
     Result<> let_nobody_in();

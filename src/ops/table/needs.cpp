@@ -53,6 +53,11 @@ obj(classid, objid) AS (
             WHERE o.classid = 'pg_type'::regclass AND c.contypid = o.objid
                 AND d.refclassid IN ('pg_type'::regclass, 'pg_proc'::regclass,
                     'pg_collation'::regclass, 'pg_operator'::regclass)
+        UNION ALL SELECT d.refclassid, d.refobjid FROM pg_depend d
+            WHERE d.classid = o.classid AND d.objid = o.objid AND d.deptype = 'n'
+                AND o.classid IN ('pg_type'::regclass, 'pg_proc'::regclass)
+                AND d.refclassid IN ('pg_type'::regclass, 'pg_proc'::regclass,
+                    'pg_collation'::regclass, 'pg_operator'::regclass)
     ) AS x(classid, objid) WHERE x.objid >= 16384
 )
 )sql";
@@ -74,6 +79,21 @@ WITH obj(classid, objid) AS (
     ) AS a(classid, objid)
     WHERE a.objid >= 16384
         AND (pg_identify_object(a.classid, a.objid, 0)).identity = ANY ($1::text[])
+)
+)sql";
+
+// $1: a schema.
+constexpr std::string_view kObjectsOfSchema = R"sql(
+WITH obj(classid, objid) AS (
+    SELECT 'pg_type'::regclass::oid, t.oid FROM pg_type t WHERE t.typnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1)
+        AND (t.typtype IN ('e', 'd')
+            OR t.typtype = 'c' AND (SELECT relkind FROM pg_class WHERE oid = t.typrelid) = 'c')
+    UNION ALL SELECT 'pg_proc'::regclass, p.oid FROM pg_proc p
+        WHERE p.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1)
+    UNION ALL SELECT 'pg_class'::regclass, c.oid FROM pg_class c
+        WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND c.relkind = 'S'
+            AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i'))
 )
 )sql";
 
@@ -110,10 +130,19 @@ SELECT i.type, i.identity, COALESCE(i.schema, ''), COALESCE(
         FROM pg_collation l WHERE o.classid = 'pg_collation'::regclass AND l.oid = o.objid),
     (SELECT 'operator by ' || (pg_identify_object('pg_proc'::regclass, r.oprcode, 0)).identity
         FROM pg_operator r WHERE o.classid = 'pg_operator'::regclass AND r.oid = o.objid),
-    '')
+    ''),
+    NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.classid AND d.objid = o.objid AND d.deptype = 'e')
+    AND (o.classid = 'pg_class'::regclass
+        OR EXISTS (SELECT FROM pg_type t WHERE o.classid = 'pg_type'::regclass AND t.oid = o.objid
+            AND (t.typtype IN ('e', 'd')
+                OR t.typtype = 'c' AND (SELECT relkind FROM pg_class WHERE oid = t.typrelid) = 'c'))
+        OR EXISTS (SELECT FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+            WHERE o.classid = 'pg_proc'::regclass AND p.oid = o.objid
+                AND p.prokind = 'f' AND l.lanpltrusted AND NOT p.prosecdef
+                AND NOT p.proleakproof AND p.prosupport = 0))
 FROM obj o CROSS JOIN LATERAL pg_identify_object(o.classid, o.objid, 0) AS i
 WHERE NOT EXISTS (SELECT FROM pg_type t WHERE o.classid = 'pg_type'::regclass AND t.typarray = o.objid)
-ORDER BY 1, 2
+ORDER BY i.type COLLATE "C", i.identity COLLATE "C"
 )sql";
 
 // What is run for rows, when they come and when an ANALYZE samples them, as the server keeps it:
@@ -149,7 +178,7 @@ Result<std::vector<Need>> read_needs(db::Connection& connection, std::string_vie
     std::vector<Need> needs;
     for (const db::Row& row : rows)
         needs.push_back({row.at(0).value_or(""), row.at(1).value_or(""), row.at(2).value_or(""),
-                         row.at(3).value_or("")});
+                         row.at(3).value_or(""), row.at(4) == "t"});
     return needs;
 }
 
@@ -191,6 +220,29 @@ Result<std::vector<Need>> described(db::Connection& home, const std::vector<Need
     identities.reserve(needs.size());
     for (const Need& need : needs) identities.push_back(need.identity);
     return read_needs(home, kObjectsOfIdentities, array_of(identities));
+}
+
+std::string Need::sql_name() const {
+    return (kind == "function"   ? "FUNCTION "
+            : kind == "sequence" ? "SEQUENCE "
+                                 : "TYPE ") +
+           identity;
+}
+
+Result<std::vector<Need>> movable_in(db::Connection& connection, const std::string& schema) {
+    return read_needs(connection, kObjectsOfSchema, schema);
+}
+
+std::vector<Need> take_movable(std::vector<Need>& needs, const std::vector<Need>& home) {
+    std::vector<Need> movable;
+    std::erase_if(needs, [&](const Need& need) {
+        const bool moves = need.can_move && std::ranges::none_of(home, [&](const Need& there) {
+                               return there.kind == need.kind && there.identity == need.identity;
+                           });
+        if (moves) movable.push_back(need);
+        return moves;
+    });
+    return movable;
 }
 
 std::vector<std::string> missing_at_home(const std::vector<Need>& needs,

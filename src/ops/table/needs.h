@@ -13,6 +13,13 @@ struct Need {
     std::string identity;    ///< with schema and arguments, as SQL has it
     std::string schema;      ///< quoted where SQL needs it; "" for what has none
     std::string definition;  ///< equal where both servers have the same
+    /// It can be made anew in another schema: an enum, a composite type, a domain, a sequence, or a
+    /// function in a trusted language that runs with the rights of who calls it; of no extension.
+    bool can_move = false;
+
+    /// "TYPE types.mood": behind ALTER.
+    std::string sql_name() const;
+    bool operator==(const Need&) const = default;
 };
 
 /// What tables need: types of their columns and what those are made of, functions, operators,
@@ -20,6 +27,10 @@ struct Need {
 Result<std::vector<Need>> needs_of(db::Connection& past, const std::vector<std::string>& oids);
 /// Those of another server that have these identities.
 Result<std::vector<Need>> described(db::Connection& home, const std::vector<Need>& needs);
+/// What a schema has of those that can move, but for the sequences that belong to tables.
+Result<std::vector<Need>> movable_in(db::Connection& connection, const std::string& schema);
+/// Those that home has not at all and that can move, taken out of `needs`.
+std::vector<Need> take_movable(std::vector<Need>& needs, const std::vector<Need>& home);
 /// A line for each that home has not, or has otherwise. An enum may have got more labels there.
 std::vector<std::string> missing_at_home(const std::vector<Need>& needs,
                                          const std::vector<Need>& home);

@@ -299,6 +299,14 @@ Result<> move_tables(db::Connection& past, const std::vector<PastTable>& tables,
     return run_all(past, take_off);
 }
 
+Result<> move_needs(db::Connection& past, const std::vector<Need>& needs,
+                    const std::string& schema) {
+    std::vector<std::string> statements;
+    for (const Need& need : needs)
+        statements.push_back("ALTER " + need.sql_name() + " SET SCHEMA " + quote_name(schema));
+    return run_all(past, statements);
+}
+
 Result<> make_reader(db::Connection& past) {
     const db::Rows known =
         CHRONOS_TRY(past.query("SELECT FROM pg_roles WHERE rolname = $1", {kReader}));

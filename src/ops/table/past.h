@@ -6,6 +6,7 @@
 
 #include "chronos/db/connection.h"
 #include "chronos/ops/table/table.h"
+#include "ops/table/needs.h"
 
 /// The side of the past: which tables there are, and how they are made ready to be taken.
 namespace chronos::ops::table {
@@ -66,6 +67,9 @@ Result<std::vector<Grant>> grants_on(db::Connection& past, const std::vector<Pas
 /// to be rewritten: whatever names them there has the new name.
 Result<> move_tables(db::Connection& past, const std::vector<PastTable>& tables,
                      const std::string& schema);
+/// What the tables need goes with them. Kind as of a statement that fails: two of one name.
+Result<> move_needs(db::Connection& past, const std::vector<Need>& needs,
+                    const std::string& schema);
 /// A role that can log in and do nothing else.
 inline constexpr const char* kReader = "chronos_recover_reader";
 Result<> make_reader(db::Connection& past);

@@ -24,6 +24,7 @@ struct Group {
     std::vector<PastTable> tables;
     bool code = false;
     std::vector<Need> needs;
+    std::vector<Need> brought;  ///< that home lacks, and that come along
 };
 
 std::vector<Group> groups_of(const std::vector<PastTable>& tables) {
@@ -121,6 +122,7 @@ private:
             group.needs = CHRONOS_TRY(needs_of(*source_, oids));
             group.code = CHRONOS_TRY(runs_code(*source_, oids));
             const auto there = CHRONOS_TRY(described(home, group.needs));
+            if (request_.with_dependencies) CHRONOS_TRY(bring(group, there));
             for (std::string& line : missing_at_home(group.needs, there))
                 missing.insert(std::move(line));
             const db::Rows role = CHRONOS_TRY(
@@ -140,6 +142,25 @@ private:
         }
         report_.missing.assign(missing.begin(), missing.end());
         return choose_grants(home);
+    }
+
+    /// What home has otherwise stays as it is: it would be another type than that of the live
+    /// tables.
+    Result<> bring(Group& group, const std::vector<Need>& there) {
+        group.brought = take_movable(group.needs, there);
+        if (group.brought.empty()) return {};
+        // What the tables of one owner share with those of another one can be in one place only.
+        if (groups_.size() > 1)
+            return Error(ErrorKind::feature_not_supported,
+                         "the tables are of several owners, and lack " +
+                             group.brought.front().kind + " " + group.brought.front().identity)
+                .with_hint("With --with-dependencies run it once for each owner.");
+        std::vector<std::string> names;
+        for (const Need& need : group.brought) names.push_back(need.kind + " " + need.identity);
+        report_.notes.push_back(
+            "The live database lacks " + join(names, ", ") +
+            (request_.only_plan ? ", which would come along." : ", which came along."));
+        return {};
     }
 
     /// What is not granted is told.
@@ -260,6 +281,9 @@ private:
 
     Result<> take(const Group& group, NewSchema& schema, std::size_t number) {
         CHRONOS_TRY(move_tables(*source_, group.tables, report_.schema));
+        CHRONOS_TRY(move_needs(*source_, group.brought, report_.schema));
+        std::vector<Need> made;
+        if (!group.brought.empty()) made = CHRONOS_TRY(movable_in(*source_, report_.schema));
         const std::string file = past_.directory + "/tables-" + std::to_string(number) + ".dump";
         CHRONOS_TRY(dump(file));
         CHRONOS_TRY(let_read(*source_, group.tables, report_.schema));
@@ -284,7 +308,7 @@ private:
         CHRONOS_TRY(set_sequences(schema.writer()));
         report("index");
         CHRONOS_TRY(schema.restore(past_, file, "post-data"));
-        return schema.end(names);
+        return schema.end(names, made);
     }
 
     /// In the format of an archive: what pg_restore makes of it goes to the server statement by

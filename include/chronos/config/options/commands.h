@@ -213,6 +213,15 @@ inline constexpr std::array kCommandsOptions{
            .summary = "only rows for which this SQL condition is true",
            .details = "Of each table and partition. It is asked of the scratch server, by a role "
                       "that can read the tables and nothing else."},
+    Option{.name = "with-dependencies",
+           .type = Type::boolean,
+           .section = Section::command_line,
+           .commands = recover_table,
+           .default_text = "n",
+           .summary = "bring types, functions and sequences that the tables lack along",
+           .details = "Into the same schema: enums, composite types, domains, sequences and "
+                      "functions that the live database has not. What it has otherwise, and what "
+                      "cannot be brought, is an error as without."},
 };
 
 }  // namespace chronos::config::options

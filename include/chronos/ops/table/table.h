@@ -46,11 +46,12 @@ struct Home {
 };
 
 struct TableRequest {
-    std::vector<TableName> tables;  ///< all of one database, that of `home`
-    std::string into;               ///< the schema; "": schema_of_time() of what is shown
-    std::string where;              ///< condition for rows; "" for all
-    bool privileges = false;        ///< what was granted on the tables is granted again
-    bool only_plan = false;         ///< nothing is written at home
+    std::vector<TableName> tables;   ///< all of one database, that of `home`
+    std::string into;                ///< the schema; "": schema_of_time() of what is shown
+    std::string where;               ///< condition for rows; "" for all
+    bool with_dependencies = false;  ///< what home lacks of what they need comes along
+    bool privileges = false;         ///< what was granted on the tables is granted again
+    bool only_plan = false;          ///< nothing is written at home
     std::string exec_id;
     /// The number of the role that it is done for, if that is not the one that connects: it must be
     /// a superuser, or have the privileges of the owners and CREATE on the database.
