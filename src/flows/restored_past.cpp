@@ -162,11 +162,18 @@ private:
         return size;
     }
 
+    /// What the server adds comes on top: WAL, and the pages that it changes.
     Result<> check_room(std::uint64_t size) const {
-        RestorePlan room;
-        if (!plan_.space.empty())
-            room.space.push_back({plan_.space.front().path, size, plan_.space.front().free_bytes});
-        return check_space(room);
+        constexpr std::uint64_t kServer = std::uint64_t{256} << 20;
+        const std::uint64_t needed = size + size / 10 + kServer;
+        for (const ops::restore::RestoreSpace& space : plan_.space)
+            if (needed > space.free_bytes)
+                return Error(ErrorKind::file_write, "what is restored for the tables needs " +
+                                                        format_size(needed) + " in '" + space.path +
+                                                        "', free are " +
+                                                        format_size(space.free_bytes))
+                    .with_hint("drill-path names another directory.");
+        return {};
     }
 
     Result<> look_at(const Look& look) {
