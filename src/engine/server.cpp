@@ -54,9 +54,9 @@ void send_failures(Channel& channel, const std::vector<flows::BackupOutcome>& ba
 
 Result<> serve_backup(requests::Context& context, Channel& channel) {
     ControlConnection connection(channel, context.cancel);
-    const auto request = CHRONOS_TRY(requests::backup_request(context, connection));
+    const auto request = CHRONOS_TRY(requests::backup_request(context, &connection));
     const auto backups =
-        CHRONOS_TRY(flows::run_backup(request, connection, context.progress, context.cancel));
+        CHRONOS_TRY(flows::run_backup(request, &connection, context.progress, context.cancel));
     const auto done = std::ranges::find_if(backups, [](const flows::BackupOutcome& backup) {
         return static_cast<bool>(backup.result);
     });

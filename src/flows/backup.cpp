@@ -52,12 +52,12 @@ constexpr std::string_view kArchivingError =
     " AND last_error_at > coalesce(last_archived_at, '-infinity')";
 
 /// WAL that did not arrive: why, if the server's module knows.
-Error with_archiving_error(Error error, db::Connection& connection) {
-    if (error.kind() != ErrorKind::archive_timeout) return error;
-    const auto there = connection.query(kHasWalStatus);
+Error with_archiving_error(Error error, db::Connection* connection) {
+    if (connection == nullptr || error.kind() != ErrorKind::archive_timeout) return error;
+    const auto there = connection->query(kHasWalStatus);
     if (!there || there->size() != 1 || (*there)[0].size() != 1 || (*there)[0][0] != "true")
         return error;
-    const auto rows = connection.query(kArchivingError);
+    const auto rows = connection->query(kArchivingError);
     if (!rows || rows->size() != 1 || (*rows)[0].size() != 3) return error;
     const db::Row& row = (*rows)[0];
     // First: a job's hint has room for some lines only.
@@ -87,7 +87,7 @@ Result<std::vector<std::pair<unsigned, Error>>> expire(const BackupRequest& requ
 }  // namespace
 
 Result<std::vector<BackupOutcome>> run_backup(const BackupRequest& request,
-                                              db::Connection& connection,
+                                              db::Connection* connection,
                                               const ProgressReceiver& progress,
                                               const Cancellation& cancel) {
     std::vector<BackupOutcome> outcomes;

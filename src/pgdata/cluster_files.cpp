@@ -166,7 +166,7 @@ Result<> ClusterWalk::read_names(Directory& directory) {
             "unable to list file info for path '" + printable(directory.path, PATH_MAX) + "'",
             errno);
     std::ranges::sort(directory.names);
-    if (!directory.is_database) return {};
+    if (!directory.is_database || request_.unlogged) return {};
     for (const std::string& name : directory.names)
         if (is_init_fork(name)) directory.unlogged.insert(relation_number(name));
     return {};

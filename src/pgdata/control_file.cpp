@@ -30,6 +30,7 @@ constexpr std::size_t kControlVersionAt = 8;
 constexpr std::size_t kCatalogVersionAt = 12;
 /// The server's DBState. Two of its values are recovery: shut down in it, and running.
 constexpr std::size_t kStateAt = 16;
+constexpr std::uint32_t kShutDown = 1;
 constexpr std::uint32_t kShutDownInRecovery = 2;
 constexpr std::uint32_t kInArchiveRecovery = 5;
 constexpr std::size_t kCheckpointAt = 32;
@@ -206,6 +207,7 @@ Result<ControlFile> parse_control_file(io::Bytes content) {
     control.timeline = load<std::uint32_t>(content, kTimelineAt);
     control.recovery_timeline = load<std::uint32_t>(content, version->control.recovery_timeline);
     const auto state = load<std::uint32_t>(content, kStateAt);
+    control.shut_down = state == kShutDown;
     control.in_recovery = state == kShutDownInRecovery || state == kInArchiveRecovery;
     control.page_size = load<std::uint32_t>(content, version->control.page_size);
     control.wal_segment_size = load<std::uint32_t>(content, version->control.wal_segment_size);

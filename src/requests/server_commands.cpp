@@ -69,12 +69,12 @@ Result<> check_standby(const config::Config& config) {
 }
 
 Result<> check_supported(const config::Config& config, const repo::Repository& repository) {
-    if (!config.get_bool("online"))
-        return Error(ErrorKind::feature_not_supported,
-                     "offline backups are not part of this version")
-            .with_hint("Start the server and take the backup online.");
-    CHRONOS_TRY(check_standby(config));
-    if (config.get_string("backup-standby") == "prefer")
+    const std::string standby = config.get_string("backup-standby");
+    if (!config.get_bool("online") && standby != "n")
+        log_warn("option backup-standby has no effect on an offline backup");
+    else
+        CHRONOS_TRY(check_standby(config));
+    if (config.get_bool("online") && standby == "prefer")
         log_warn("unable to find a standby to perform the backup, using primary instead");
     const config::BoolName hardlink{"repo-hardlink", repository.key};
     if (config.get_bool(hardlink))
@@ -125,6 +125,7 @@ Result<ops::backup::BackupRequest> backup_request(const config::Config& config,
     request.type =
         repo::parse_backup_type(config.get_string("type")).value_or(repo::BackupType::incr);
     set_compression(config, repository, request);
+    request.force = config.get_bool("force");
     request.archive_check = config.get_bool("archive-check");
     request.archive_copy = config.get_bool("archive-copy");
     request.archive_mode_check = config.get_bool("archive-mode-check");
@@ -249,13 +250,19 @@ Result<std::unique_ptr<db::Connection>> connect_to_server(Context& context) {
     return db::connect(options, context.cancel);
 }
 
-Result<flows::BackupRequest> backup_request(Context& context, db::Connection& connection) {
+Result<flows::BackupRequest> backup_request(Context& context, db::Connection* connection) {
     const config::Config& config = context.config;
     const std::vector<unsigned> keys = CHRONOS_TRY(backup_keys(config));
-    const auto server = CHRONOS_TRY(db::read_server_facts(connection));
     flows::BackupRequest request;
-    request.control = CHRONOS_TRY(control_file_of(config, server));
-    CHRONOS_TRY(check_places(config, server.data_directory));
+    std::string data_directory = config.get_string("pg1-path");
+    if (connection != nullptr) {
+        const auto server = CHRONOS_TRY(db::read_server_facts(*connection));
+        request.control = CHRONOS_TRY(control_file_of(config, server));
+        data_directory = server.data_directory;
+    } else {
+        request.control = CHRONOS_TRY(pgdata::read_control_file(data_directory));
+    }
+    CHRONOS_TRY(check_places(config, data_directory));
     request.stanza = stanza_request(config, {});
     for (const unsigned key : keys) request.targets.push_back({key, request_for(config, key)});
     request.only_repository = config.repo_keys().size() == 1;

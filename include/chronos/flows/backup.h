@@ -25,7 +25,7 @@ struct BackupTarget {
 };
 
 struct BackupRequest {
-    pgdata::ControlFile control;        ///< of the cluster that the connection leads to
+    pgdata::ControlFile control;        ///< of the cluster
     ops::stanza::StanzaRequest stanza;  ///< without repositories: the flow says which
     std::vector<BackupTarget> targets;  ///< at least one
     /// Those that are not backed up to and get the stanza as well. One that is away, or not
@@ -49,9 +49,10 @@ struct BackupOutcome {
 
 /// Makes the stanza where it is missing, backs up into all targets at once and expires where that
 /// has succeeded. An error is one of all of them; what failed in one repository is in its outcome.
-/// Outcomes are in the order of the targets. Memory and threads: those of ops::backup.
+/// Outcomes are in the order of the targets. Without a connection the cluster is stopped. Memory
+/// and threads: those of ops::backup.
 Result<std::vector<BackupOutcome>> run_backup(const BackupRequest& request,
-                                              db::Connection& connection,
+                                              db::Connection* connection,
                                               const ProgressReceiver& progress,
                                               const Cancellation& cancel);
 

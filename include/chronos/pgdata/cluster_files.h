@@ -21,7 +21,9 @@ struct ClusterListRequest {
     std::string pgdata;                ///< absolute
     std::string tablespace_directory;  ///< "PG_15_202209061"
     unsigned major = 15;
-    bool online = true;                ///< leaves out the contents of pg_wal
+    bool online = true;  ///< leaves out the contents of pg_wal
+    /// Keeps all of unlogged relations, which else are left out but for what they begin with.
+    bool unlogged = false;
     std::vector<std::string> exclude;  ///< the `exclude` option, relative to PGDATA
     /// Fails for a manifest name that cannot be stored: what has it is left out. Null: all can be.
     std::function<Result<>(std::string_view manifest_name)> judge_name;

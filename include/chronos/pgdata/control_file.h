@@ -23,6 +23,7 @@ struct ControlFile {
     Lsn redo;                        ///< of that checkpoint: nothing in front of it is replayed
     Timeline timeline = 0;           ///< of the last checkpoint
     Timeline recovery_timeline = 0;  ///< 0 once there was a checkpoint after recovery
+    bool shut_down = false;          ///< cleanly, not in recovery: a server starts without any
     bool in_recovery = false;        ///< a standby, or one that recovers from a backup
     std::uint32_t page_size = 8192;
     std::uint32_t wal_segment_size = 0;

@@ -17,8 +17,9 @@ namespace chronos::requests {
 Result<std::unique_ptr<db::Connection>> connect_to_server(Context& context);
 
 /// Into the repository of --repo, those of backup-repos, or the first; and what is expired then.
-/// Asks the server who it is. `context` must outlive it.
-Result<flows::BackupRequest> backup_request(Context& context, db::Connection& connection);
+/// Asks the server who it is; without a connection the cluster is stopped, and pg1-path says which.
+/// `context` must outlive it.
+Result<flows::BackupRequest> backup_request(Context& context, db::Connection* connection);
 
 Result<std::vector<ops::check::CheckFinding>> check_over(Context& context,
                                                          db::Connection& connection);

@@ -109,13 +109,14 @@ BackupResult result_of(const Scope& scope, const Published& published) {
     return result;
 }
 
-Result<BackupResult> run_one(const BackupRequest& request, db::Connection& connection,
+Result<BackupResult> run_one(const BackupRequest& request, db::Connection* connection,
                              const ProgressReceiver& progress, const Cancellation& cancel,
                              Company company) {
-    SharedConnection session(connection);
+    std::optional<SharedConnection> session;
+    if (connection != nullptr) session.emplace(*connection);
     Stages stages;
     Waits waits;
-    const Scope scope{session, progress, cancel, company, stages, waits};
+    const Scope scope{session ? &*session : nullptr, progress, cancel, company, stages, waits};
     Opened opened = CHRONOS_TRY(open(scope, request));
     Chosen chosen = CHRONOS_TRY(choose(scope, std::move(opened)));
     Started started = CHRONOS_TRY(start(scope, std::move(chosen)));
@@ -127,7 +128,7 @@ Result<BackupResult> run_one(const BackupRequest& request, db::Connection& conne
 }
 
 /// In a thread of its own, which nothing may leave but a result.
-Result<BackupResult> run_member(const BackupRequest& request, db::Connection& connection,
+Result<BackupResult> run_member(const BackupRequest& request, db::Connection* connection,
                                 const ProgressReceiver& progress, const Cancellation& cancel,
                                 Company company) {
     try {
@@ -143,16 +144,17 @@ Result<BackupResult> run_member(const BackupRequest& request, db::Connection& co
 
 Result<BackupResult> run_backup(const BackupRequest& request, db::Connection& connection,
                                 const ProgressReceiver& progress, const Cancellation& cancel) {
-    return run_one(request, connection, progress, cancel, {});
+    return run_one(request, &connection, progress, cancel, {});
 }
 
 std::vector<Result<BackupResult>> run_backups(const std::vector<BackupRequest>& requests,
-                                              db::Connection& connection,
+                                              db::Connection* connection,
                                               const ProgressReceiver& progress,
                                               const Cancellation& cancel) {
-    if (requests.size() == 1) return {run_backup(requests.front(), connection, progress, cancel)};
+    if (requests.size() == 1) return {run_one(requests.front(), connection, progress, cancel, {})};
     Companions companions(requests.size());
-    SharedConnection shared(connection);
+    std::optional<SharedConnection> shared;
+    if (connection != nullptr) shared.emplace(*connection);
     std::vector<Result<BackupResult>> results(
         requests.size(), Result<BackupResult>(Error(ErrorKind::internal, "not begun")));
     std::vector<std::jthread> threads;
@@ -163,7 +165,8 @@ std::vector<Result<BackupResult>> run_backups(const std::vector<BackupRequest>& 
                 const std::lock_guard lock(progress_mutex);
                 if (progress && companions.leads(i)) progress(state);
             };
-            results[i] = run_member(requests[i], shared, show, cancel, {&companions, i});
+            results[i] = run_member(requests[i], shared ? &*shared : nullptr, show, cancel,
+                                    {&companions, i});
             companions.leave(i);
         });
     threads.clear();

@@ -25,7 +25,7 @@ milliseconds since_epoch(db::ServerTime time) {
 
 }  // namespace
 
-ClockGate::ClockGate(db::Connection& connection, db::ServerTime listed)
+ClockGate::ClockGate(db::Connection* connection, db::ServerTime listed)
     : connection_(connection),
       listed_(listed),
       opens_(std::chrono::steady_clock::now() + (end_of_second(listed) - since_epoch(listed))) {}
@@ -51,7 +51,7 @@ Result<> ClockGate::wait(const Cancellation& cancel) {
     if (early > milliseconds(0)) CHRONOS_TRY(cancel.sleep(early));
     for (int attempt = 0;; ++attempt) {
         const milliseconds left =
-            end_of_second(listed_) - since_epoch(CHRONOS_TRY(db::server_time(connection_)));
+            end_of_second(listed_) - since_epoch(CHRONOS_TRY(clock_of(connection_)));
         if (left <= milliseconds(0)) return {};
         if (attempt == kAttempts)
             return Error(ErrorKind::kernel,
@@ -59,6 +59,15 @@ Result<> ClockGate::wait(const Cancellation& cancel) {
                 .with_hint("The server's clock does not move forward.");
         CHRONOS_TRY(cancel.sleep(std::min(left, milliseconds(1000))));
     }
+}
+
+Result<db::ServerTime> clock_of(db::Connection* connection) {
+    if (connection != nullptr) return db::server_time(*connection);
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    const auto second = std::chrono::floor<std::chrono::seconds>(now);
+    return db::ServerTime{
+        second.count(),
+        static_cast<unsigned>(std::chrono::floor<milliseconds>(now - second).count())};
 }
 
 UnixTime settled_before(const repo::Manifest& manifest, db::ServerTime listed) {

@@ -20,8 +20,8 @@ namespace chronos::ops::backup {
 class ClockGate {
 public:
     /// `listed` is the server's clock after the list was made. The connection is used by one thread
-    /// at a time, and while others use it too.
-    ClockGate(db::Connection& connection, db::ServerTime listed);
+    /// at a time, and while others use it too; without one the clock is ours.
+    ClockGate(db::Connection* connection, db::ServerTime listed);
 
     /// Whether pass() need not wait.
     bool open() const;
@@ -32,12 +32,15 @@ public:
 private:
     Result<> wait(const Cancellation& cancel);
 
-    db::Connection& connection_;
+    db::Connection* connection_;
     const db::ServerTime listed_;
     const std::chrono::steady_clock::time_point opens_;  ///< by our clock, at the earliest
     std::atomic<bool> passed_{false};
     std::mutex mutex_;  ///< held by the thread that asks the server
 };
+
+/// The server's clock, or ours where there is no server.
+Result<db::ServerTime> clock_of(db::Connection* connection);
 
 /// Files whose last change is earlier may be copied before the gate opens. It keeps clear of the
 /// second of the list, and of that of the control file: the server has just written that, so that

@@ -27,7 +27,7 @@ void ReleaseBackupLock::operator()(db::Connection* connection) const {
     db::release_backup_lock(*connection);
 }
 
-Result<Guard> take_guard(const BackupRequest& request, db::Connection& connection,
+Result<Guard> take_guard(const BackupRequest& request, db::Connection* connection,
                          const Cancellation& cancel) {
     Guard guard;
     for (const unsigned key : request.lock_keys) {
@@ -37,8 +37,11 @@ Result<Guard> take_guard(const BackupRequest& request, db::Connection& connectio
         if (key == request.repository.key) guard.progress_lock = guard.locks.back().get();
     }
     // Others may have other lock files: what they share is the server, and the repository.
-    const std::string server = CHRONOS_TRY(db::take_backup_lock(connection, cancel));
-    guard.server.reset(&connection);
+    std::string server;
+    if (connection != nullptr) {
+        server = CHRONOS_TRY(db::take_backup_lock(*connection, cancel));
+        guard.server.reset(connection);
+    }
     guard.lease = CHRONOS_TRY(
         repo::Lease::take(request.repository, {request.stanza, "backup", request.exec_id, server}));
     return guard;

@@ -31,7 +31,8 @@ struct Guard {
 };
 
 /// Kind lock_acquire if somebody else makes one.
-Result<Guard> take_guard(const BackupRequest& request, db::Connection& connection,
+/// Without a connection the server's lock is not among it: there is no server.
+Result<Guard> take_guard(const BackupRequest& request, db::Connection* connection,
                          const Cancellation& cancel);
 
 }  // namespace chronos::ops::backup

@@ -4,6 +4,7 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "chronos/pgdata/wal.h"
 
 namespace chronos::ops::backup {
 namespace {
@@ -71,7 +72,83 @@ std::string tell_what_is_left_out(const std::vector<pgdata::LeftOut>& left_out) 
     return "left out of the backup: " + named;
 }
 
+/// What the catalog would say; it cannot be asked.
+Tablespaces tablespaces_of(const pgdata::ClusterList& list) {
+    Tablespaces tablespaces;
+    for (const pgdata::ClusterLink& link : list.links)
+        if (link.tablespace_oid != 0)
+            tablespaces.push_back(
+                {link.tablespace_oid, "ts" + std::to_string(link.tablespace_oid)});
+    return tablespaces;
+}
+
+/// Where its last checkpoint lies a server begins. A standby may get that from an archive.
+Result<> check_startable(const pgdata::ClusterList& list, const pgdata::ControlFile& control) {
+    if (control.in_recovery) return {};
+    const std::string segment =
+        pgdata::wal_segment_name(control.timeline, control.redo, control.wal_segment_size);
+    if (std::ranges::find(list.files, SharedText("pg_data/pg_wal/" + segment),
+                          &pgdata::ClusterEntry::name) != list.files.end())
+        return {};
+    return Error(ErrorKind::path_missing, "pg_wal has no segment " + segment +
+                                              ", without which no server starts: an offline backup"
+                                              " has no other WAL")
+        .with_hint("Is pg_wal excluded, or its file system away?");
+}
+
+pgdata::ClusterListRequest wanted_of(const BackupRequest& request, const Cluster& cluster) {
+    pgdata::ClusterListRequest wanted;
+    wanted.pgdata = cluster.pgdata;
+    wanted.tablespace_directory = cluster.control.tablespace_directory();
+    wanted.major = cluster.control.major();
+    wanted.exclude = request.exclude;
+    wanted.judge_name = [&](std::string_view name) {
+        return check_storable(*request.repository.storage, request.stanza, name);
+    };
+    return wanted;
+}
+
+Result<Listing> list_stopped(const BackupRequest& request, const Cluster& cluster) {
+    pgdata::ClusterListRequest wanted = wanted_of(request, cluster);
+    wanted.online = false;
+    wanted.unlogged = cluster.control.shut_down;
+    Listing listing;
+    listing.list = CHRONOS_TRY(pgdata::list_cluster(wanted));
+    listing.tablespaces = tablespaces_of(listing.list);
+    CHRONOS_TRY(check_startable(listing.list, cluster.control));
+    return listing;
+}
+
+Result<Listing> list_running(const BackupRequest& request, const Cluster& cluster,
+                             db::Connection& connection) {
+    Listing listing;
+    pgdata::ClusterListRequest wanted = wanted_of(request, cluster);
+    // Asked for when the entries of pg_tblspc have been read: one that is there by then, and of a
+    // tablespace, is in the catalog.
+    wanted.tablespaces = [&]() -> Result<std::vector<std::uint32_t>> {
+        listing.tablespaces = CHRONOS_TRY(db::list_tablespaces(connection));
+        std::vector<std::uint32_t> oids;
+        for (const db::Tablespace& tablespace : listing.tablespaces) oids.push_back(tablespace.oid);
+        return oids;
+    };
+    // Only their number is sure to change until the end: names that cannot be had fail it now.
+    CHRONOS_TRY_DOING(db::list_databases(connection), "list databases before the copy");
+    const Tablespaces before = CHRONOS_TRY(db::list_tablespaces(connection));
+    listing.list = CHRONOS_TRY(pgdata::list_cluster(wanted));
+    CHRONOS_TRY(check_complete(listing.list, before, connection));
+    return listing;
+}
+
 }  // namespace
+
+Result<Listing> list_for_backup(const BackupRequest& request, const Cluster& cluster,
+                                db::Connection* connection) {
+    Listing listing =
+        CHRONOS_TRY(connection != nullptr ? list_running(request, cluster, *connection)
+                                          : list_stopped(request, cluster));
+    listing.left_out = tell_what_is_left_out(listing.list.left_out);
+    return listing;
+}
 
 Result<> check_storable(const storage::Storage& storage, const std::string& stanza,
                         std::string_view manifest_name) {
@@ -90,34 +167,6 @@ Result<> check_storable(const storage::Storage& storage, const std::string& stan
         return refuse(
             "an object store cannot hold a name with control characters, or one that is not UTF-8");
     return {};
-}
-
-Result<Listing> list_for_backup(const BackupRequest& request, const Cluster& cluster,
-                                db::Connection& connection) {
-    Listing listing;
-    pgdata::ClusterListRequest wanted;
-    wanted.pgdata = cluster.pgdata;
-    wanted.tablespace_directory = cluster.control.tablespace_directory();
-    wanted.major = cluster.control.major();
-    wanted.exclude = request.exclude;
-    wanted.judge_name = [&](std::string_view name) {
-        return check_storable(*request.repository.storage, request.stanza, name);
-    };
-    // Asked for when the entries of pg_tblspc have been read: one that is there by then, and of a
-    // tablespace, is in the catalog.
-    wanted.tablespaces = [&]() -> Result<std::vector<std::uint32_t>> {
-        listing.tablespaces = CHRONOS_TRY(db::list_tablespaces(connection));
-        std::vector<std::uint32_t> oids;
-        for (const db::Tablespace& tablespace : listing.tablespaces) oids.push_back(tablespace.oid);
-        return oids;
-    };
-    // Only their number is sure to change until the end: names that cannot be had fail it now.
-    CHRONOS_TRY_DOING(db::list_databases(connection), "list databases before the copy");
-    const Tablespaces before = CHRONOS_TRY(db::list_tablespaces(connection));
-    listing.list = CHRONOS_TRY(pgdata::list_cluster(wanted));
-    CHRONOS_TRY(check_complete(listing.list, before, connection));
-    listing.left_out = tell_what_is_left_out(listing.list.left_out);
-    return listing;
 }
 
 }  // namespace chronos::ops::backup

@@ -108,7 +108,7 @@ MonitorSettings MonitoredCopy::monitor_settings() {
     for (const PlannedFile& file : planned_.jobs.files) settings.totals.bytes_total += file.size;
     settings.progress = scope_.progress;
     settings.lock = planned_.work.guard.progress_lock;
-    settings.connection = &scope_.connection;
+    settings.connection = scope_.connection;
     settings.stages = &scope_.stages;
     settings.save = [this] { return save_partial(planned_.work, planned_.manifest, mutex_); };
     if (request.resume)
@@ -182,7 +182,7 @@ Result<std::uint64_t> copy_jobs(const Scope& scope, Planned& planned) {
     CHRONOS_TRY(scope.step("copy"));
     const Stopwatch watch(scope.waits.copy);
     if (planned.manifest.find_file(kControlFile) == nullptr)
-        return Error(ErrorKind::not_found, "pg_control must be present in all online backups");
+        return Error(ErrorKind::not_found, "pg_control must be present in all backups");
     return MonitoredCopy(scope, planned).run();
 }
 

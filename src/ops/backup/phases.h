@@ -41,13 +41,14 @@ struct Company {
 
 /// What all steps are lent. Outlives them.
 struct Scope {
-    db::Connection& connection;  ///< any thread
+    db::Connection* connection;  ///< any thread; null: the cluster is stopped
     const ProgressReceiver& progress;
     const Cancellation& cancel;
     Company company;
     Stages& stages;
     Waits& waits;
 
+    bool online() const { return connection != nullptr; }
     /// Shows what is begun, unless the backup is to end.
     Result<> step(const char* phase) const;
 };
@@ -86,7 +87,7 @@ struct Chosen {
 };
 Result<Chosen> choose(const Scope& scope, Opened&& opened);
 
-/// The server is in backup mode, and its WAL reaches the repository.
+/// The server is in backup mode, and its WAL reaches the repository; or there is none.
 struct Started {
     Work work;
     repo::Manifest manifest;
@@ -119,7 +120,7 @@ struct Copied {
 Result<Copied> copy(const Scope& scope, Planned&& planned);
 
 /// Backup mode is over, its labels and all WAL that the backup needs are in the repository, and the
-/// manifest is complete.
+/// manifest is complete. Where there is no server: there was none all the time.
 struct Sealed {
     Work work;
     repo::Manifest manifest;

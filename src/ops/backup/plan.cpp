@@ -313,7 +313,7 @@ void decide_delta(const Started& started, db::ServerTime listed_at, repo::Manife
         pgdata::timeline_of_segment(prior->archive_stop) != started.server.timeline)
         reason = "a timeline switch has occurred since the " + prior->label +
                  " backup, enabling delta checksum";
-    if (!reason && prior != nullptr && !prior->options.online)
+    if (!reason && prior != nullptr && prior->options.online != manifest.options.online)
         reason = "the online option has changed since the " + prior->label +
                  " backup, enabling delta checksum";
     if (reason) log_warn(*reason);
@@ -329,6 +329,11 @@ Result<CopyPlan> plan_jobs(Started& started, db::ServerTime listed_at) {
                            : std::nullopt;
     std::vector<PlannedFile> files =
         plan_files(started.prior ? &*started.prior : nullptr, manifest);
+    // A server writes at least pg_control.
+    if (files.empty() && !manifest.options.online)
+        return Error(ErrorKind::not_found,
+                     "no files have changed since the last backup - this seems unlikely")
+            .with_hint("Backup " + manifest.prior + " is what this one would have been.");
     if (started.resumed)
         CHRONOS_TRY(keep_stored_files(request.repository, request.stanza, *started.resumed,
                                       request.block_rules, manifest, files));
@@ -371,7 +376,7 @@ Result<Planned> plan(const Scope& scope, Started&& started) {
     db::ServerTime listed_at;
     {
         Listing listing = CHRONOS_TRY(list_files(scope, started.work));
-        listed_at = CHRONOS_TRY(db::server_time(scope.connection));
+        listed_at = CHRONOS_TRY(clock_of(scope.connection));
         gate = std::make_unique<ClockGate>(scope.connection, listed_at);
         CHRONOS_TRY(fill_manifest(listing, listed_at, started));
         left_out = std::move(listing.left_out);

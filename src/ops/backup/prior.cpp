@@ -81,9 +81,12 @@ void inherit_options(const repo::Manifest& prior, BackupRequest& request) {
 }
 
 // A checksum-page of "yes" for a cluster without checksums would find every page bad.
-repo::ManifestOptions options_of(const BackupRequest& request, const Cluster& cluster) {
+repo::ManifestOptions options_of(const BackupRequest& request, const Cluster& cluster,
+                                 bool online) {
     const bool has_checksums = cluster.control.pages_have_checksums();
-    bool checksum_page = request.checksum_page.value_or(has_checksums);
+    // After a crash of the machine a page may be torn, which the recovery from WAL will mend.
+    const bool pages_are_whole = online || cluster.control.shut_down || cluster.control.in_recovery;
+    bool checksum_page = request.checksum_page.value_or(has_checksums && pages_are_whole);
     if (checksum_page && !has_checksums) {
         log_warn(
             "checksum-page option set to true but checksums are not enabled on the cluster,"
@@ -91,12 +94,12 @@ repo::ManifestOptions options_of(const BackupRequest& request, const Cluster& cl
         checksum_page = false;
     }
     repo::ManifestOptions options;
-    options.archive_check = request.archive_check;
-    options.archive_copy = request.archive_copy;
+    options.archive_check = online && request.archive_check;
+    options.archive_copy = online && request.archive_copy;
     options.checksum_page = checksum_page;
     options.compress_type = request.compress_type;
     options.delta = request.delta;
-    options.online = true;
+    options.online = online;
     return options;
 }
 
@@ -141,14 +144,15 @@ Result<> look_for_interrupted(Chosen& chosen) {
 Result<Chosen> choose(const Scope& scope, Opened&& opened) {
     Cluster cluster =
         CHRONOS_TRY(look_at_cluster(opened.request, scope.connection, opened.known.info.current()));
-    repo::OutsideConfig outside = find_configuration(scope.connection, cluster.pgdata);
+    repo::OutsideConfig outside;
+    if (scope.online()) outside = find_configuration(*scope.connection, cluster.pgdata);
     CHRONOS_TRY(check_stanza_of(opened, cluster));
     Chosen chosen;
     chosen.work = {std::move(opened.request), std::move(opened.guard), std::move(opened.known),
                    std::move(opened.archive), std::move(cluster),      std::move(outside)};
     CHRONOS_TRY(decide_type(chosen));
     CHRONOS_TRY(look_for_interrupted(chosen));
-    chosen.manifest.options = options_of(chosen.work.request, chosen.work.cluster);
+    chosen.manifest.options = options_of(chosen.work.request, chosen.work.cluster, scope.online());
     return chosen;
 }
 

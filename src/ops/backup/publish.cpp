@@ -49,10 +49,12 @@ Result<> reload_info(Sealed& sealed) {
 /// Locks may fail, and others may not know them: what is published was made by this run alone.
 Result<> prove_ours(const Scope& scope, Sealed& sealed) {
     // A session that is gone proves nothing either way, and the backup does not need it any more.
-    const auto locked = db::has_backup_lock(scope.connection);
-    if (locked && !*locked)
-        return Error(ErrorKind::lock_acquire, "the session has lost pgBackRest's advisory lock")
-            .with_hint("Does a connection pooler stand between this command and the server?");
+    if (scope.online()) {
+        const auto locked = db::has_backup_lock(*scope.connection);
+        if (locked && !*locked)
+            return Error(ErrorKind::lock_acquire, "the session has lost pgBackRest's advisory lock")
+                .with_hint("Does a connection pooler stand between this command and the server?");
+    }
     CHRONOS_TRY(sealed.work.guard.prove_lease());
     CHRONOS_TRY(sealed.work.guard.witness.check(sealed.work.storage()));
     return reload_info(sealed);

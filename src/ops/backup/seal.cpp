@@ -37,7 +37,7 @@ void list_database(const db::Database& database, repo::Manifest& manifest) {
 
 Result<db::StoppedBackup> stop_on_server(const Scope& scope, Copied& copied) {
     CHRONOS_TRY(scope.step("stop"));
-    const auto leave = [&] { return leave_backup_mode(scope.connection); };
+    const auto leave = [&] { return leave_backup_mode(*scope.connection); };
     const Company& company = scope.company;
     EndedBackup ended = CHRONOS_TRY(
         company.companions ? company.companions->stop(company.member, leave, scope.cancel)
@@ -136,9 +136,14 @@ Result<> complete_manifest(const Scope& scope, Copied& copied) {
 }  // namespace
 
 Result<Sealed> seal(const Scope& scope, Copied&& copied) {
-    const db::StoppedBackup stopped = CHRONOS_TRY(stop_on_server(scope, copied));
-    CHRONOS_TRY(store_labels(copied, stopped));
-    CHRONOS_TRY(collect_wal(scope, copied));
+    if (scope.online()) {
+        const db::StoppedBackup stopped = CHRONOS_TRY(stop_on_server(scope, copied));
+        CHRONOS_TRY(store_labels(copied, stopped));
+        CHRONOS_TRY(collect_wal(scope, copied));
+    } else {
+        CHRONOS_TRY(check_still_stopped(copied.work.request, copied.work.cluster));
+        copied.manifest.timestamp_stop = unix_now();
+    }
     CHRONOS_TRY(complete_manifest(scope, copied));
     return Sealed{std::move(copied.work), std::move(copied.manifest), std::move(copied.left_out),
                   copied.bytes};

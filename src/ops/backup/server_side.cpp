@@ -1,5 +1,6 @@
 #include <filesystem>
 
+#include "chronos/base/clock.h"
 #include "chronos/base/log.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/wal_archive.h"
@@ -99,8 +100,71 @@ Result<> prove_archiving(const Scope& scope, const Work& work, const StartedBack
 
 }  // namespace
 
-Result<Cluster> look_at_cluster(const BackupRequest& request, db::Connection& connection,
+namespace {
+
+bool looks_running(const std::string& pgdata) {
+    std::error_code ignored;
+    return std::filesystem::exists(pgdata + "/postmaster.pid", ignored);
+}
+
+Result<> check_stopped(const BackupRequest& request) {
+    if (!looks_running(request.pgdata)) return {};
+    if (!request.force)
+        return Error(ErrorKind::pg_running,
+                     "--no-online passed but postmaster.pid exists - looks like PostgreSQL is"
+                     " running")
+            .with_hint("Shut down PostgreSQL and try again, or leave --no-online out.")
+            .with_hint(
+                "Of a server that was killed the file is left behind: start and stop it"
+                " once, or use --force if it is sure that no server runs.");
+    log_warn(
+        "--no-online passed and postmaster.pid exists, but so is --force: the backup goes on"
+        " though it looks as if PostgreSQL is running, and if it is the backup is not consistent");
+    return {};
+}
+
+void tell_how_it_was_stopped(const pgdata::ControlFile& control) {
+    if (control.shut_down) return;
+    log_warn(control.in_recovery
+                 ? "the cluster was stopped in recovery, as a standby is: a server that starts from"
+                   " this backup goes on with the WAL in it"
+                 : "the cluster was not shut down cleanly: a server that starts from this backup"
+                   " recovers with the WAL in it");
+}
+
+Result<Cluster> look_at_stopped(const BackupRequest& request, const repo::HistoryEntry& stanza) {
+    Cluster cluster;
+    cluster.pgdata = request.pgdata;
+    cluster.stopped_control = CHRONOS_TRY(pgdata::read_control_file_content(cluster.pgdata));
+    cluster.control = CHRONOS_TRY(pgdata::parse_control_file(io::bytes(cluster.stopped_control)));
+    CHRONOS_TRY(check_stanza(cluster.control, stanza));
+    CHRONOS_TRY(check_stopped(request));
+    tell_how_it_was_stopped(cluster.control);
+    return cluster;
+}
+
+StartedBackup start_without_server(const Cluster& cluster) {
+    StartedBackup started;
+    started.timestamp = unix_now();
+    started.timeline = cluster.control.current_timeline();
+    return started;
+}
+
+}  // namespace
+
+Result<> check_still_stopped(const BackupRequest& request, const Cluster& cluster) {
+    if (request.force) return {};
+    const std::string control = CHRONOS_TRY(pgdata::read_control_file_content(cluster.pgdata));
+    if (control == cluster.stopped_control && !looks_running(cluster.pgdata)) return {};
+    return Error(ErrorKind::pg_running,
+                 "PostgreSQL was started while its files were copied: what was copied is of no use")
+        .with_hint("Take the backup again, with --no-online while it is stopped, or online.");
+}
+
+Result<Cluster> look_at_cluster(const BackupRequest& request, db::Connection* session,
                                 const repo::HistoryEntry& stanza) {
+    if (session == nullptr) return look_at_stopped(request, stanza);
+    db::Connection& connection = *session;
     Cluster cluster;
     cluster.server = CHRONOS_TRY(db::read_server_facts(connection));
     cluster.pgdata = request.pgdata.empty() ? cluster.server.data_directory : request.pgdata;
@@ -119,7 +183,9 @@ Result<Cluster> look_at_cluster(const BackupRequest& request, db::Connection& co
 
 Result<Started> start(const Scope& scope, Chosen&& chosen) {
     const auto enter = [&] {
-        return enter_backup_mode(chosen.work.request, scope.connection, chosen.work.cluster);
+        if (!scope.online())
+            return Result<StartedBackup>(start_without_server(chosen.work.cluster));
+        return enter_backup_mode(chosen.work.request, *scope.connection, chosen.work.cluster);
     };
     StartedBackup server;
     {
@@ -128,7 +194,7 @@ Result<Started> start(const Scope& scope, Chosen&& chosen) {
         server = CHRONOS_TRY(companions ? companions->start(enter) : enter());
     }
     chosen.manifest.timestamp_start = server.timestamp;
-    CHRONOS_TRY(prove_archiving(scope, chosen.work, server));
+    if (scope.online()) CHRONOS_TRY(prove_archiving(scope, chosen.work, server));
     return Started{std::move(chosen.work), std::move(chosen.manifest), std::move(chosen.prior),
                    std::move(chosen.resumed), std::move(server)};
 }

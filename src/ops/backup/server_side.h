@@ -10,15 +10,21 @@ namespace chronos::ops::backup {
 
 /// The cluster behind a session, as both the server and its files describe it.
 struct Cluster {
-    db::ServerFacts server;
+    db::ServerFacts server;  ///< nothing of it where the cluster is stopped
     pgdata::ControlFile control;
     std::string pgdata;
+    /// Of a stopped cluster: pg_control as it was then. A server that starts writes another one.
+    std::string stopped_control = "";
 };
 
 /// Server and files are the same cluster (kind db_mismatch), it is the stanza's (backup_mismatch),
-/// it is a primary, and its WAL is archived.
-Result<Cluster> look_at_cluster(const BackupRequest& request, db::Connection& connection,
+/// it is a primary, and its WAL is archived. Without a connection the cluster is that of the data
+/// directory, it is the stanza's, and no server runs in it (pg_running).
+Result<Cluster> look_at_cluster(const BackupRequest& request, db::Connection* connection,
                                 const repo::HistoryEntry& stanza);
+
+/// Kind pg_running if somebody has started the cluster since look_at_cluster() found it stopped.
+Result<> check_still_stopped(const BackupRequest& request, const Cluster& cluster);
 
 /// How backup mode began.
 struct StartedBackup {

@@ -29,7 +29,7 @@ protected:
             expired_.push_back(key);
             return Error(ErrorKind::internal, "not to be asked");
         };
-        return run_backup(request_, connection_, {}, cancel_);
+        return run_backup(request_, &connection_, {}, cancel_);
     }
 
     test::TemporaryDirectory locks_;

@@ -165,6 +165,8 @@ TEST_F(ListCluster, UnloggedRelationsKeepOnlyTheirInitFork) {
            "base/5/1000", "base/5/100_x", "base/6/100"});
     EXPECT_THAT(listed_files(), ElementsAre("pg_data/base/5/1000", "pg_data/base/5/100_init",
                                             "pg_data/base/5/100_x", "pg_data/base/6/100"));
+    request_.unlogged = true;
+    EXPECT_EQ(listed_files().size(), 8u) << "no recovery makes them afresh";
 }
 
 TEST_F(ListCluster, TemporaryRelationsAndCachesAreLeftOutOfDatabasesOnly) {

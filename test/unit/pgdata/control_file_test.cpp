@@ -86,11 +86,12 @@ TEST(ParseControlFile, PromotedServerIsOnItsNewTimeline) {
     EXPECT_EQ(control->current_timeline(), 3u);
 }
 
-TEST(ParseControlFile, StandbyIsTold) {
+TEST(ParseControlFile, StandbyIsToldAndWhatWasShutDown) {
     for (const unsigned char state : {1, 2, 4, 5, 6}) {
         const auto control = parse_control_file(io::bytes(with_number(control_15(), 16, state)));
         ASSERT_OK(control);
         EXPECT_EQ(control->in_recovery, state == 2 || state == 5);
+        EXPECT_EQ(control->shut_down, state == 1);
     }
 }
 

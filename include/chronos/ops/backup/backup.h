@@ -42,11 +42,14 @@ struct BackupRequest {
     repo::BackupType type = repo::BackupType::incr;
     compress::CompressType compress_type = compress::CompressType::none;
     std::optional<int> compress_level;  ///< nullopt: the default of the type
+    /// Of a stopped cluster: even if it looks as if its server ran, or while one starts.
+    bool force = false;
     bool archive_check = true;
     bool archive_copy = false;
     bool archive_mode_check = true;
-    std::optional<bool> checksum_page;  ///< nullopt: if the cluster has checksums
-    bool page_errors_stop = false;      ///< the first damaged page fails the backup
+    /// nullopt: if the cluster has checksums and, when it is stopped, was shut down cleanly
+    std::optional<bool> checksum_page;
+    bool page_errors_stop = false;  ///< the first damaged page fails the backup
     bool page_header_check = true;
     bool delta = false;
     bool start_fast = false;
@@ -90,8 +93,12 @@ Result<BackupResult> run_backup(const BackupRequest& request, db::Connection& co
 /// own type, prior, codec, passphrase and bundles. One that fails does not keep the others from
 /// completing. Returns what became of each, in the order of the requests. Memory and threads: those
 /// of run_backup() for each request.
+///
+/// Without a connection the cluster in `pgdata` is stopped, and its backup is an offline one: whole
+/// by itself, with pg_wal and without WAL of the archive. Kind pg_running if its server runs, or
+/// was started meanwhile; not_found if no file has changed since the backup that it is based on.
 std::vector<Result<BackupResult>> run_backups(const std::vector<BackupRequest>& requests,
-                                              db::Connection& connection,
+                                              db::Connection* connection,
                                               const ProgressReceiver& progress,
                                               const Cancellation& cancel);
 

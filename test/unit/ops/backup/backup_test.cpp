@@ -939,6 +939,118 @@ TEST_F(Checksums, ThatAreCheckedStaySoInTheSet) {
     EXPECT_TRUE(backup(repo::BackupType::incr).options.checksum_page.value());
 }
 
+/// A cluster without a server: "shut down" stands in the pg_control that initdb leaves.
+class Offline : public RunBackup {
+protected:
+    Offline() {
+        data_.write("base/5/16384", std::string(8192, '\0'));
+        data_.write("base/5/16384_init", "");
+        data_.write("pg_wal/000000010000000000000001", "wal");
+    }
+    Result<BackupResult> run_offline() {
+        return run_backups({request_}, nullptr, progress_, cancel_).front();
+    }
+    /// As a server that runs, or was killed, leaves it.
+    void be_in_production() {
+        constexpr std::size_t kStateAt = 16;
+        constexpr std::size_t kCrcAt = 288;
+        std::string control = pgdata::control_15();
+        control[kStateAt] = 6;
+        const std::uint32_t crc = pgdata::crc32c(io::bytes(control).first(kCrcAt));
+        for (std::size_t i = 0; i < 4; ++i) control[kCrcAt + i] = static_cast<char>(crc >> (8 * i));
+        control.resize(pgdata::kControlFileSize, '\0');
+        data_.write("global/pg_control", control);
+    }
+
+    void SetUp() override {
+        RunBackup::SetUp();
+        request_.pgdata = data_.path();
+    }
+};
+
+TEST_F(Offline, IsWholeByItself) {
+    const auto result = run_offline();
+    ASSERT_OK(result);
+    EXPECT_TRUE(server_.asked.empty());
+    const repo::Manifest backup = manifest(result->entry.label);
+    EXPECT_FALSE(backup.options.online);
+    EXPECT_FALSE(backup.options.archive_check);
+    EXPECT_TRUE(backup.options.checksum_page.value());
+    EXPECT_EQ(backup.archive_start, "");
+    EXPECT_FALSE(backup.lsn_start);
+    EXPECT_TRUE(backup.databases.empty());
+    EXPECT_GE(backup.timestamp_stop, backup.timestamp_start);
+    EXPECT_NE(backup.find_file("pg_data/pg_wal/000000010000000000000001"), nullptr);
+    EXPECT_NE(backup.find_file("pg_data/base/5/16384"), nullptr)
+        << "no recovery makes an unlogged relation afresh";
+    EXPECT_EQ(backup.find_file("pg_data/backup_label"), nullptr);
+    EXPECT_FALSE(result->entry.option_online);
+    expect_valid();
+}
+
+TEST_F(Offline, OfAClusterThatRecoversIsWithoutWhatThatMakesAfresh) {
+    be_in_production();
+    const auto result = run_offline();
+    ASSERT_OK(result);
+    const repo::Manifest backup = manifest(result->entry.label);
+    EXPECT_EQ(backup.find_file("pg_data/base/5/16384"), nullptr);
+    EXPECT_NE(backup.find_file("pg_data/base/5/16384_init"), nullptr);
+    EXPECT_FALSE(backup.options.checksum_page.value()) << "a page may be torn until then";
+}
+
+TEST_F(Offline, IsRefusedWhileAServerSeemsToRun) {
+    data_.write("postmaster.pid", "1\n");
+    EXPECT_ERROR(ErrorKind::pg_running, run_offline());
+    EXPECT_THAT(changes_of_backup(), ElementsAre());
+    request_.force = true;
+    EXPECT_OK(run_offline());
+}
+
+// The files were copied while they changed, whether the server still runs or was stopped again.
+TEST_F(Offline, IsRefusedIfAServerWasStartedMeanwhile) {
+    std::function<void()> meanwhile = [this] { data_.write("postmaster.pid", "1\n"); };
+    progress_ = [&](const Progress& progress) {
+        if (std::string_view(progress.phase) == "sync") meanwhile();
+    };
+    EXPECT_ERROR(ErrorKind::pg_running, run_offline());
+    data_.remove("postmaster.pid");
+    meanwhile = [this] { be_in_production(); };
+    EXPECT_ERROR(ErrorKind::pg_running, run_offline());
+    EXPECT_TRUE(info().backups.empty());
+}
+
+TEST_F(Offline, NeedsTheWalThatAServerBeginsWith) {
+    data_.remove("pg_wal/000000010000000000000001");
+    data_.write("pg_wal/000000010000000000000002", "wal");
+    EXPECT_ERROR(ErrorKind::path_missing, run_offline());
+}
+
+TEST_F(Offline, NeedsAChangeToBeAnotherOne) {
+    ASSERT_OK(run_offline());
+    request_.type = repo::BackupType::incr;
+    EXPECT_ERROR(ErrorKind::not_found, run_offline());
+    data_.write("base/5/1259", std::string(4 * 8192, '\0'));
+    const auto result = run_offline();
+    ASSERT_OK(result);
+    EXPECT_EQ(result->entry.type, repo::BackupType::incr);
+    EXPECT_FALSE(manifest(result->entry.label).options.delta);
+    expect_valid();
+}
+
+// Times say nothing then: what the server has written since is of the same second, perhaps.
+TEST_F(Offline, ReadsEverythingIfThePriorIsOnlineAndTheOtherWayRound) {
+    ASSERT_OK(run());
+    request_.type = repo::BackupType::incr;
+    const auto offline = run_offline();
+    ASSERT_OK(offline);
+    EXPECT_TRUE(manifest(offline->entry.label).options.delta);
+    const auto online = run();
+    ASSERT_OK(online);
+    EXPECT_TRUE(manifest(online->entry.label).options.delta);
+    EXPECT_EQ(manifest(online->entry.label).find_file("pg_data/base/5/16384"), nullptr);
+    expect_valid();
+}
+
 TEST_F(RunBackup, SeveralThreadsFillDifferentBundles) {
     for (int number = 0; number < 300; ++number)
         data_.write("base/5/" + std::to_string(20000 + number),
@@ -1370,7 +1482,7 @@ TEST_F(RunBackup, GoesToSeveralRepositoriesAtOnceAndOneThatFailsHarmsNoOther) {
     request_.lock_keys = {1};
     second.lock_keys = {2};
     const std::vector<BackupRequest> both{request_, second};
-    auto results = run_backups(both, server_, progress_, cancel_);
+    auto results = run_backups(both, &server_, progress_, cancel_);
     ASSERT_EQ(results.size(), 2u);
     ASSERT_OK(results[0]);
     ASSERT_OK(results[1]);
@@ -1378,7 +1490,7 @@ TEST_F(RunBackup, GoesToSeveralRepositoriesAtOnceAndOneThatFailsHarmsNoOther) {
     expect_valid();
 
     faulty->add({.operation = Operation::create, .calls = Fault::kEver});
-    results = run_backups(both, server_, progress_, cancel_);
+    results = run_backups(both, &server_, progress_, cancel_);
     EXPECT_OK(results[0]);
     EXPECT_FALSE(results[1]);
     EXPECT_EQ(info().backups.size(), 2u);

@@ -33,7 +33,7 @@ protected:
 
 TEST_F(ClockGateTest, OpensATickAfterTheSecondOfTheList) {
     clock_shows({1010});
-    ClockGate gate(server_, {kSecond, 950});
+    ClockGate gate(&server_, {kSecond, 950});
     EXPECT_FALSE(gate.open());
     EXPECT_GE(time_to_pass(gate), milliseconds(55));
     EXPECT_TRUE(gate.open());
@@ -44,20 +44,20 @@ TEST_F(ClockGateTest, OpensATickAfterTheSecondOfTheList) {
 
 TEST_F(ClockGateTest, BelievesTheClockOfTheServerAndNotOurs) {
     clock_shows({980, 1005, 1010});
-    ClockGate gate(server_, {kSecond, 999});
+    ClockGate gate(&server_, {kSecond, 999});
     EXPECT_GE(time_to_pass(gate), milliseconds(11 + 30 + 5));
     EXPECT_EQ(server_.asked.size(), 3u);
 }
 
 TEST_F(ClockGateTest, NoticesAClockThatStandsStill) {
     clock_shows({990});
-    ClockGate gate(server_, {kSecond, 990});
+    ClockGate gate(&server_, {kSecond, 990});
     EXPECT_ERROR(ErrorKind::kernel, gate.pass(cancel_));
 }
 
 TEST_F(ClockGateTest, ObeysARequestToStop) {
     clock_shows({0});
-    ClockGate gate(server_, {kSecond, 0});
+    ClockGate gate(&server_, {kSecond, 0});
     cancel_.request();
     EXPECT_ERROR(ErrorKind::cancelled, gate.pass(cancel_));
 }

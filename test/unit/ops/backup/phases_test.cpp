@@ -71,7 +71,7 @@ protected:
         }
         planned.jobs =
             arrange(plan_files(nullptr, planned.manifest), planned.manifest, std::nullopt);
-        planned.gate = std::make_unique<ClockGate>(server_, db::ServerTime{0, 0});
+        planned.gate = std::make_unique<ClockGate>(&server_, db::ServerTime{0, 0});
         return planned;
     }
 
@@ -85,7 +85,7 @@ protected:
     Cancellation cancel_;
     Stages stages_;
     Waits waits_;
-    Scope scope_{server_, progress_, cancel_, {}, stages_, waits_};
+    Scope scope_{&server_, progress_, cancel_, {}, stages_, waits_};
 };
 
 TEST_F(Phases, NobodyIsHeldUpByABackupThatCouldNotBeOpened) {
