@@ -352,24 +352,24 @@ CREATE OR REPLACE VIEW chronos.drills AS
 CREATE FUNCTION chronos.recover_table(source text, target timestamptz DEFAULT NULL, before_drop boolean DEFAULT false,
 		into_schema text DEFAULT NULL, filter text DEFAULT NULL, database text DEFAULT NULL, label text DEFAULT NULL,
 		target_name text DEFAULT NULL, target_lsn pg_lsn DEFAULT NULL, target_xid bigint DEFAULT NULL,
-		target_exclusive boolean DEFAULT false, plan boolean DEFAULT false, reason text DEFAULT NULL)
+		target_exclusive boolean DEFAULT false, plan boolean DEFAULT false, privileges boolean DEFAULT false, reason text DEFAULT NULL)
 	RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chronos_recover_table';
-COMMENT ON FUNCTION chronos.recover_table(text, timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, text) IS
+COMMENT ON FUNCTION chronos.recover_table(text, timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, boolean, text) IS
 	'queue a job that brings a table as it was into a new schema, and return its number; see chronos.recovered_tables. For superusers, and for members of the owner';
-REVOKE ALL ON FUNCTION chronos.recover_table(text, timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION chronos.recover_table(text, timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, text) TO chronos_operator;
+REVOKE ALL ON FUNCTION chronos.recover_table(text, timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, boolean, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION chronos.recover_table(text, timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, boolean, text) TO chronos_operator;
 
 CREATE FUNCTION chronos.recover_table(sources text[], target timestamptz DEFAULT NULL, before_drop boolean DEFAULT false,
 		into_schema text DEFAULT NULL, filter text DEFAULT NULL, database text DEFAULT NULL, label text DEFAULT NULL,
 		target_name text DEFAULT NULL, target_lsn pg_lsn DEFAULT NULL, target_xid bigint DEFAULT NULL,
-		target_exclusive boolean DEFAULT false, plan boolean DEFAULT false, reason text DEFAULT NULL)
+		target_exclusive boolean DEFAULT false, plan boolean DEFAULT false, privileges boolean DEFAULT false, reason text DEFAULT NULL)
 	RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chronos_recover_tables';
-COMMENT ON FUNCTION chronos.recover_table(text[], timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, text) IS
+COMMENT ON FUNCTION chronos.recover_table(text[], timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, boolean, text) IS
 	'the same with several tables of one database, all of one moment';
-REVOKE ALL ON FUNCTION chronos.recover_table(text[], timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION chronos.recover_table(text[], timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, text) TO chronos_operator;
+REVOKE ALL ON FUNCTION chronos.recover_table(text[], timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, boolean, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION chronos.recover_table(text[], timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, boolean, text) TO chronos_operator;
 
 -- A job: a search asks servers of the past one after the other, which takes seconds or minutes.
 CREATE FUNCTION chronos.find_drop(name text, database text DEFAULT NULL,
@@ -432,14 +432,16 @@ GRANT EXECUTE ON FUNCTION chronos.mount_list() TO chronos_monitor;
 CREATE VIEW chronos.mounts AS
 	SELECT mount.path, mount.repo AS repo_key, mount.label, mount.state, mount."user", mount.pid,
 		to_timestamp(mount.since) AS since, mount.fetches, mount."fetched-bytes" AS fetched_bytes, mount.failures,
-		mount."last-failure" AS last_failure
+		mount."last-failure" AS last_failure, mount."missing-bytes" AS missing_bytes,
+		mount."bytes-per-second" AS bytes_per_second, make_interval(secs => mount."seconds-to-go") AS eta
 	FROM chronos.json_items(chronos.mount_list()) AS item,
 		LATERAL jsonb_to_record(item)
 			AS mount(path text, stanza text, repo integer, label text, state text, "user" text, pid integer,
-				since bigint, fetches bigint, "fetched-bytes" bigint, failures bigint, "last-failure" text)
+				since bigint, fetches bigint, "fetched-bytes" bigint, failures bigint, "last-failure" text,
+				"missing-bytes" bigint, "bytes-per-second" bigint, "seconds-to-go" double precision)
 	WHERE mount.stanza = current_setting('chronos.stanza');
 COMMENT ON VIEW chronos.mounts IS
-	'backups of this stanza that are mounted on this machine as directories: where, whether their process lives, and how much was fetched';
+	'backups of this stanza that are mounted on this machine as directories: where, whether their process lives, how much was fetched, and what an instant restore has still to fetch';
 REVOKE ALL ON chronos.mounts FROM PUBLIC;
 GRANT SELECT ON chronos.mounts TO chronos_monitor;
 

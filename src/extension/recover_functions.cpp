@@ -75,7 +75,13 @@ void append_name(StringInfo lines, const char* name) {
     appendStringInfoChar(lines, '"');
 }
 
-/// A name as SQL has it, [schema.]table or database.schema.table.
+/// "public.*", which is not the table public."*".
+bool names_whole_schema(const char* source) {
+    const size_t length = strlen(source);
+    return length > 2 && strcmp(source + length - 2, ".*") == 0;
+}
+
+/// A name as SQL has it, [schema.]table or database.schema.table; the table may be * of a schema.
 void append_table(StringInfo lines, text* source, const char* database) {
     List* parts = textToQualifiedNameList(source);
     const int count = list_length(parts);
@@ -93,7 +99,10 @@ void append_table(StringInfo lines, text* source, const char* database) {
     appendStringInfoChar(lines, '.');
     append_name(lines, schema != nullptr ? schema : schema_of(table, database));
     appendStringInfoChar(lines, '.');
-    append_name(lines, table);
+    if (count > 1 && names_whole_schema(text_to_cstring(source)))
+        appendStringInfoChar(lines, '*');
+    else
+        append_name(lines, table);
     appendStringInfoChar(lines, '\n');
 }
 
@@ -170,7 +179,8 @@ int64 submit_recovery(FunctionCallInfo fcinfo, const Datum* sources, int count) 
     add_option(&lines, "into", "into_schema", text_or_null(fcinfo, 3));
     add_option(&lines, "where", "filter", text_or_null(fcinfo, 4));
     if (is_true(fcinfo, 11)) appendStringInfoString(&lines, "--plan\n");
-    add_option(&lines, "reason", "reason", text_or_null(fcinfo, 12));
+    if (is_true(fcinfo, 12)) appendStringInfoString(&lines, "--privileges\n");
+    add_option(&lines, "reason", "reason", text_or_null(fcinfo, 13));
     for (int i = 0; i < count; ++i) append_table(&lines, DatumGetTextPP(sources[i]), database);
     return submit_job(find_job_type("recover_table"), &lines, "arguments");
 }

@@ -52,6 +52,13 @@ sql(q{
 	INSERT INTO gone SELECT generate_series(1, 7);
 	CREATE TABLE given_away AS SELECT 1 AS a;
 	RESET ROLE;
+	CREATE SCHEMA whole AUTHORIZATION app;
+	SET ROLE app;
+	CREATE TABLE whole.one AS SELECT 1 AS a;
+	CREATE TABLE whole.two AS SELECT 2 AS a;
+	GRANT USAGE ON SCHEMA whole TO looker;
+	GRANT SELECT ON whole.one TO looker;
+	RESET ROLE;
 	CREATE TABLE haunted (a int);
 	ALTER TABLE haunted OWNER TO ghost;
 	SET ROLE secret;
@@ -137,6 +144,9 @@ subtest 'names and moments' => sub {
 	is(outcome(started($super, q{ARRAY['shop.public.ORDERS', '"Mixed ""1"""'], into_schema => 'Ärger "2"', filter => 'ctid IS NOT NULL -- all', target => '} . $moment . q{'})), 'succeeded', 'several');
 	is(sql('SELECT count(*) FROM "Ärger ""2""".orders') . sql('SELECT count(*) FROM "Ärger ""2"""."Mixed ""1"""'), '10001', '... with their rows');
 	sql('DROP SCHEMA "Ärger ""2""" CASCADE');
+	is(outcome(started('operator', "'whole.*', '$moment', into_schema => 'all_of_it', privileges => true")), 'succeeded', 'a whole schema, with what was granted');
+	is($node->safe_psql('shop', 'SELECT a FROM all_of_it.one', extra_params => [ '-U', 'looker' ]) . sql('SELECT a FROM all_of_it.two'), '12', '... is there');
+	sql('DROP SCHEMA all_of_it CASCADE');
 	is(outcome(postgres("SELECT chronos.recover_table('public.orders', database => 'shop', into_schema => 'other', filter => 'id <= 3')")), 'succeeded', 'of another database, of the end of the WAL');
 	is(sql('SELECT count(*) FROM other.orders'), 3, '... with the rows that were asked for');
 	sql('DROP SCHEMA other CASCADE');
@@ -171,6 +181,7 @@ subtest 'who may' => sub {
 		[ operator => "'parted', '$moment'", qr/^failed: role "operator" has not the privileges of "secret", who owned public\.parted_1/ ],
 		[ operator => "'given_away', '$moment'", qr/^failed: role "operator" has not the privileges of "secret", who owns public\.given_away now/ ],
 		[ operator => "ARRAY['orders', 'public.salaries'], '$moment'", qr/^failed: .*"secret"/ ],
+		[ operator => "'public.*', '$moment'", qr/^failed: role "operator" has not the privileges of/ ],
 		[ newcomer => "'public.got', '$moment'", qr/^failed: .* of "secret", who owned public\.got at the target/ ],
 		[ stranger => "'public.orders', '$moment'", qr/^failed: role "stranger" has not the privileges of "app"/ ],
 		[ heir => "'public.orders', '$moment'", qr/^failed: role "heir" has not the privileges of "app"/ ],
@@ -320,8 +331,8 @@ subtest 'mounts' => sub {
 	SKIP:
 	{
 		skip "mount is not possible here: $err", 2 if $status != 0;
-		is($node->safe_psql('postgres', 'SELECT path, repo_key, label ~ $$^\d{8}-\d{6}F$$, state, pid > 1, since <= now(), fetched_bytes >= 0, failures FROM chronos.mounts', extra_params => [ '-U', 'looker' ]),
-			"$place|1|t|live|t|t|t|0", 'what is mounted is seen');
+		is($node->safe_psql('postgres', 'SELECT path, repo_key, label ~ $$^\d{8}-\d{6}F$$, state, pid > 1, since <= now(), fetched_bytes >= 0, failures, missing_bytes IS NULL FROM chronos.mounts', extra_params => [ '-U', 'looker' ]),
+			"$place|1|t|live|t|t|t|0|t", 'what is mounted is seen');
 		chronos($conf, 'mount', "--finish=$place");
 		is(postgres('SELECT count(*) FROM chronos.mounts'), 0, '... until it is not any more');
 	}
