@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdint>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <set>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "chronos/io/cpu_tokens.h"
@@ -15,6 +18,7 @@
 #include "chronos/repo/archives.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/wal_archive.h"
+#include "chronos/storage/forwarding.h"
 #include "chronos/storage/listed_once.h"
 
 namespace chronos::ops::archive {
@@ -71,6 +75,41 @@ private:
     std::atomic<bool> ended_{false};
 };
 
+/// An object that is read on only as long as somebody wants it.
+class WantedSource final : public io::Source {
+public:
+    WantedSource(std::unique_ptr<io::Source> next, const std::function<bool()>& go_on)
+        : next_(std::move(next)), go_on_(go_on) {}
+    Result<std::size_t> read(io::MutableBytes out) override {
+        constexpr std::uint64_t kBytesPerLook = std::uint64_t{1} << 20;
+        if (since_look_ >= kBytesPerLook) {
+            since_look_ = 0;
+            if (!go_on_()) return Error(ErrorKind::cancelled, "nobody wants it any more");
+        }
+        const std::size_t count = CHRONOS_TRY(next_->read(out));
+        since_look_ += count;
+        return count;
+    }
+
+private:
+    std::unique_ptr<io::Source> next_;
+    const std::function<bool()>& go_on_;
+    std::uint64_t since_look_ = 0;
+};
+
+class WantedStorage final : public storage::ReadOnlyStorage {
+public:
+    WantedStorage(std::shared_ptr<Storage> next, const std::function<bool()>& go_on)
+        : ReadOnlyStorage(std::move(next)), go_on_(go_on) {}
+    Result<std::unique_ptr<io::Source>> open(const storage::ObjectName& name,
+                                             storage::Range range) override {
+        return std::make_unique<WantedSource>(CHRONOS_TRY(next_.open(name, range)), go_on_);
+    }
+
+private:
+    const std::function<bool()>& go_on_;
+};
+
 /// What is asked of the archives while some segments are fetched.
 struct Questions {
     GetSettings settings;
@@ -79,7 +118,8 @@ struct Questions {
 
 /// Where each question is a round trip, what does not change from one segment to the next is asked
 /// once, and what was not listed then is not asked for: who needs it asks for himself.
-Questions asked_once(const GetSettings& settings, std::vector<std::string> segments) {
+Questions asked_once(const GetSettings& settings, std::vector<std::string> segments,
+                     const std::function<bool()>& go_on) {
     Questions once{settings, std::move(segments)};
     const auto control = pgdata::read_control_file(settings.pg_path);
     if (!control) return once;
@@ -100,7 +140,8 @@ Questions asked_once(const GetSettings& settings, std::vector<std::string> segme
             is_all = false;
             continue;
         }
-        repository.storage = std::make_shared<storage::ListedOnce>(std::move(repository.storage));
+        repository.storage = std::make_shared<storage::ListedOnce>(
+            std::make_shared<WantedStorage>(std::move(repository.storage), go_on));
         repository.storage->read_ahead(repo::archive_info_name(settings.stanza));
         const auto info = repo::load_archive_info(repository, settings.stanza);
         is_all = is_all && info;
@@ -124,7 +165,7 @@ Questions asked_once(const GetSettings& settings, std::vector<std::string> segme
 
 void fetch_ahead(const GetSettings& settings, const Spool& spool, const std::string& segment,
                  unsigned processes, const std::function<bool()>& go_on) {
-    const Questions once = asked_once(settings, spool.following(segment));
+    const Questions once = asked_once(settings, spool.following(segment), go_on);
     if (once.segments.empty()) return;
     const std::size_t threads =
         std::min<std::size_t>(std::size_t{kUnderWayPerProcess} * processes, once.segments.size());

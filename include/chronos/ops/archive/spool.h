@@ -95,8 +95,10 @@ private:
 
 /// Fetches the segments following `segment` into the spool, `processes` of them decompressed at a
 /// time and some more on their way, until the first one that cannot be had, for whatever reason:
-/// recovery will ask for it and learn the reason. Stops, too, between two files when `go_on`, which
-/// any of the threads calls, says no. For the holder of the lock.
+/// recovery will ask for it and learn the reason. Stops, too, between two files, and within one
+/// that comes from far away, when `go_on`, which any of the threads calls, says no. What does not
+/// change from one segment to the next is asked of a distant storage once. For the holder of the
+/// lock.
 void fetch_ahead(const GetSettings& settings, const Spool& spool, const std::string& segment,
                  unsigned processes, const std::function<bool()>& go_on);
 

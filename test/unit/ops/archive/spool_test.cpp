@@ -2,11 +2,14 @@
 #include <sys/file.h>
 
 #include <algorithm>
+#include <atomic>
+#include <memory>
 #include <thread>
 
 #include "archive_fixture.h"
 #include "chronos/ops/archive/spool.h"
 #include "chronos/pgdata/wal.h"
+#include "chronos/storage/forwarding.h"
 
 namespace chronos::ops::archive {
 namespace {
@@ -49,6 +52,32 @@ protected:
 };
 
 using Names = std::vector<std::string>;
+
+/// Far away: counts what it is asked.
+class FarStorage final : public storage::ForwardingStorage {
+public:
+    using ForwardingStorage::ForwardingStorage;
+    storage::Features features() const override {
+        storage::Features features = next_.features();
+        features.remote = true;
+        return features;
+    }
+    Result<std::unique_ptr<io::Source>> open(const storage::ObjectName& name,
+                                             storage::Range range) override {
+        ++questions;
+        return next_.open(name, range);
+    }
+    Result<std::optional<storage::Entry>> info(const storage::ObjectName& name) override {
+        ++questions;
+        return next_.info(name);
+    }
+    Result<std::vector<storage::Entry>> list(const storage::ObjectName& directory,
+                                             const std::string& prefix) override {
+        ++questions;
+        return next_.list(directory, prefix);
+    }
+    std::atomic<unsigned> questions{0};
+};
 
 TEST_F(ArchiveSpool, HoldsTheFollowingSegmentsUpToItsBound) {
     push_range(3, 10);
@@ -202,6 +231,33 @@ TEST_F(ArchiveSpool, FetchingEndsAtTheFirstMissingSegment) {
     EXPECT_TRUE(fs::exists(own.path(segment(4))));
     EXPECT_TRUE(fs::exists(own.path(segment(5))));
     EXPECT_FALSE(fs::exists(own.path(segment(20))));
+}
+
+// From far away a segment is one question, and one that is not there is none.
+TEST_F(ArchiveSpool, FetchingFromFarAwayAsksOnceForWhatAllSegmentsHaveInCommon) {
+    push_range(4, 6);
+    const Spool own = spool(8);
+    const auto lock = own.lock();
+    GetSettings settings = get_settings();
+    const auto far = std::make_shared<FarStorage>(settings.repositories.at(0).storage);
+    settings.repositories.at(0).storage = far;
+    fetch_ahead(settings, own, segment(3), 2, [] { return true; });
+    EXPECT_EQ(content(own), (Names{segment(4), segment(5), segment(6)}));
+    EXPECT_EQ(far->questions, 5u);  // archive.info, the directory, and three segments
+}
+
+TEST_F(ArchiveSpool, ASegmentThatNobodyWantsAnyMoreIsNotReadToItsEnd) {
+    // Of which something is stored.
+    ASSERT_OK(push(segment(4), make_segment(4).substr(0, 8192) +
+                                   random_bytes(kSegmentSize - 8192, test_seed())));
+    const Spool own = spool();
+    const auto lock = own.lock();
+    GetSettings settings = get_settings();
+    for (repo::Repository& repository : settings.repositories)
+        repository.storage = std::make_shared<FarStorage>(repository.storage);
+    std::atomic<int> calls = 0;
+    fetch_ahead(settings, own, segment(3), 1, [&] { return ++calls <= 1; });
+    EXPECT_EQ(content(own), Names{});
 }
 
 TEST_F(ArchiveSpool, DamagedSegmentDoesNotGetIn) {
