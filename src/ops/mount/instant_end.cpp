@@ -89,6 +89,23 @@ void remove_all_attributes(const std::string& pg_path,
     for (const std::string& tablespace : tablespaces) remove_attributes(tablespace);
 }
 
+/// Below its mount a tablespace has had other names, under which the next restore does not find
+/// what has come.
+Result<> take_guards_off(const std::vector<std::string>& tablespaces) {
+    for (const std::string& tablespace : tablespaces) {
+        std::error_code failed;
+        std::vector<std::string> guarded;
+        for (fs::directory_iterator at(tablespace, failed), end; !failed && at != end;
+             at.increment(failed))
+            if (at->path().native().ends_with(InstantTree::kGuarded))
+                guarded.push_back(at->path().string());
+        for (const std::string& name : guarded)
+            CHRONOS_TRY(
+                os::rename_file(name, name.substr(0, name.size() - InstantTree::kGuarded.size())));
+    }
+    return {};
+}
+
 /// What tells of the rest goes first or last.
 Result<> remove_state(const std::string& pg_path, bool note_first) {
     const std::string state = instant_state_path(pg_path);
@@ -313,6 +330,7 @@ Result<> abandon_instant(const AbandonRequest& request) {
     for (const std::string& tablespace : tablespaces) CHRONOS_TRY(free_dead_mount(tablespace));
     {
         const auto lock = CHRONOS_TRY(lock_instant(path, /*anew=*/true));
+        CHRONOS_TRY(take_guards_off(tablespaces));
         CHRONOS_TRY(remove_state(path, /*note_first=*/true));
     }
     remove_all_attributes(path, tablespaces);

@@ -182,6 +182,23 @@ TEST_F(InstantDirectory, GivenUpOneKeepsServersAway) {
     EXPECT_ERROR(ErrorKind::path_missing, finish_served(path(), Cancellation(), {}));
 }
 
+// What has come of a tablespace is found by a restore with --delta.
+TEST_F(InstantDirectory, GivenUpOneHasItsTablespacesUnderTheirNames) {
+    const test::TemporaryDirectory tablespace;
+    std::filesystem::create_directories(tablespace / "PG_15_202209061.chronos-lazy/5");
+    const std::string note = path() + "/.chronos-lazy/backup";
+    ASSERT_OK(os::write_whole(note, *os::read_small(note, 4096) + "tablespace pg_tblspc/16384 " +
+                                        tablespace.path() + "\n"));
+    EXPECT_THAT(instant_tablespaces(path()), ElementsAre(tablespace.path()));
+    const AbandonRequest request{.path = path(),
+                                 .open = [](const InstantOrigin&) -> Result<repo::Repository> {
+                                     return Error(ErrorKind::file_open, "there is none");
+                                 }};
+    ASSERT_OK(abandon_instant(request));
+    EXPECT_TRUE(std::filesystem::exists(tablespace / "PG_15_202209061/5"));
+    EXPECT_FALSE(std::filesystem::exists(tablespace / "PG_15_202209061.chronos-lazy"));
+}
+
 TEST_F(InstantDirectory, WholeOneIsNotGivenUp) {
     publish();
     EXPECT_ERROR(ErrorKind::path_not_empty, abandon_instant({.path = path(), .open = {}}));
