@@ -28,6 +28,7 @@
 #   scripts/check.sh full       everything, as without a name
 #   scripts/check.sh sanitize   unit tests and TAP under sanitizers; or `sanitize unit_io ...`
 #   scripts/check.sh fuzz 60    each fuzzer for 60 seconds; or `fuzz 60 fuzz_manifest ...`
+#   scripts/check.sh power 5    so many power failures under a server; as root
 #   scripts/check.sh tidy       clang-tidy; or `tidy src/io/stream.cpp ...`
 #
 # What each test took is in build/times.tsv: version, test, seconds, seconds of processor, exit status.
@@ -60,7 +61,7 @@ default_steps='lint unit regress tap'
 layer=
 case ${1:-} in
 full) shift ;;
-quick | sanitize | fuzz | tidy) layer=$1 ;;
+quick | sanitize | fuzz | power | tidy) layer=$1 ;;
 esac
 steps=${*:-$default_steps}
 build=${CHECK_BUILD:-$top/build/check}

@@ -196,3 +196,20 @@ run_tidy() {
 	[ ${#files[@]} -gt 0 ] || mapfile -t files < <(cd "$top" && find src -name '*.cpp' -not -path 'src/extension/*' | sort)
 	(cd "$top" && printf '%s\0' "${files[@]}" | xargs -0 -n 1 -P "$(nproc)" clang-tidy --quiet --warnings-as-errors='*' --extra-arg=-Wno-unknown-warning-option -p build/tidy)
 }
+
+# layer_power [FAILURES]: the power of a file system fails under a server. Root's, with a loop device and /dev/fuse.
+layer_power() {
+	install_packages $build_packages $test_packages e2fsprogs
+	step 'build the engine' build_engine
+	step "power failures: ${1:-5}" power_failures "${1:-5}"
+}
+power_failures() {
+	[ "$(id -u)" = 0 ] || { echo 'only root mounts a loop device'; return 1; }
+	local directory=$work/power
+	mkdir -m 755 "$directory"
+	install -m 755 "$engine" "$directory/chronos"
+	mknod -m 666 "$work/fuse" c 10 229
+	# shellcheck disable=SC2016
+	unshare --mount --propagation private sh -c 'mount --bind "$1" /dev/fuse && shift && exec "$@"' sh "$work/fuse" \
+		"$top/test/power/instant.sh" "$directory/chronos" "/usr/lib/postgresql/$pg_major/bin" "$server_user" "$directory" "$1"
+}
