@@ -61,7 +61,7 @@ backed_up_cluster() {
 		pg1-socket-path=$work
 	C
 	as_user mkdir "$work/repo" "$work/log"
-	as_user initdb -k -D "$work/pg" >/dev/null
+	as_user initdb -k --wal-segsize=4 -D "$work/pg" >/dev/null
 	cat >>"$work/pg/postgresql.conf" <<-C
 		port = $port
 		unix_socket_directories = '$work'
@@ -69,8 +69,8 @@ backed_up_cluster() {
 		archive_mode = on
 		archive_command = '$engine --config=$work/chronos.conf --stanza=main archive-push %p'
 		shared_buffers = 16MB
-		max_wal_size = 64MB
-		min_wal_size = 32MB
+		max_wal_size = 32MB
+		min_wal_size = 16MB
 	C
 	as_user pg_ctl -w -D "$work/pg" -l "$work/first.log" start >/dev/null
 	as_user pgbench -q -i -s 4 2>/dev/null
@@ -121,7 +121,7 @@ mkdir "$disk"
 truncate -s 1200M "$work/disk.img"
 mkfs.ext4 -q -m 0 "$work/disk.img"
 mount -o loop "$work/disk.img" "$disk"
-fallocate -l 850M "$disk/ballast"
+fallocate -l 900M "$disk/ballast"
 chown "$user" "$disk"
 as_user mkdir -m 0700 "$data"
 chronos --pg1-path="$data" --archive-mode=off --instant restore
