@@ -15,7 +15,7 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 
 template <class T>
-void put(std::string& bytes, std::size_t at, T value) {
+void set_number(std::string& bytes, std::size_t at, T value) {
     std::memcpy(bytes.data() + at, &value, sizeof value);
 }
 
@@ -28,11 +28,11 @@ public:
         constexpr std::size_t kRow = 200;
         end_ -= kRow;
         page_[end_ + 22] = static_cast<char>(head);
-        put(page_, end_ + head, oid);
-        put(page_, end_ + head + 88, number);
-        put(page_, pointers_, static_cast<std::uint32_t>(end_ | state << 15 | kRow << 17));
+        set_number(page_, end_ + head, oid);
+        set_number(page_, end_ + head + 88, number);
+        set_number(page_, pointers_, static_cast<std::uint32_t>(end_ | state << 15 | kRow << 17));
         pointers_ += 4;
-        put(page_, 12, static_cast<std::uint16_t>(pointers_));
+        set_number(page_, 12, static_cast<std::uint16_t>(pointers_));
         return *this;
     }
     const std::string& str() const { return page_; }
@@ -55,17 +55,17 @@ TEST(RelationFiles, AFileHasTheNumberThatItsNameBeginsWith) {
 
 TEST(RelationFiles, AMapSaysWhichFilesTheRelationsOfTheServerHave) {
     std::string map(512, '\0');
-    put(map, 0, std::uint32_t{0x592717});
-    put(map, 4, std::uint32_t{2});
-    put(map, 8, std::uint32_t{1259});
-    put(map, 12, std::uint32_t{16500});
-    put(map, 16, std::uint32_t{2662});
-    put(map, 20, std::uint32_t{2662});
+    set_number(map, 0, std::uint32_t{0x592717});
+    set_number(map, 4, std::uint32_t{2});
+    set_number(map, 8, std::uint32_t{1259});
+    set_number(map, 12, std::uint32_t{16500});
+    set_number(map, 16, std::uint32_t{2662});
+    set_number(map, 20, std::uint32_t{2662});
     const auto relations = parse_relation_map(io::bytes(map));
     ASSERT_OK(relations);
     EXPECT_THAT(*relations, ElementsAre(RelationFile{1259, 16500}, RelationFile{2662, 2662}));
     EXPECT_ERROR(ErrorKind::format, parse_relation_map(io::bytes(map.substr(0, 20))));
-    put(map, 4, std::uint32_t{0xffffffff});
+    set_number(map, 4, std::uint32_t{0xffffffff});
     EXPECT_ERROR(ErrorKind::format, parse_relation_map(io::bytes(map)));
     map[0] = 0;
     EXPECT_ERROR(ErrorKind::format, parse_relation_map(io::bytes(map)));
@@ -95,7 +95,7 @@ TEST(RelationFiles, WhatDoesNotLieInThePageIsNoRow) {
     for (const std::uint32_t pointer :
          {8192u | 1u << 15 | 200u << 17, 8100u | 1u << 15 | 200u << 17, 0u | 1u << 15 | 200u << 17,
           4000u | 1u << 15 | 22u << 17, 4000u | 1u << 15 | 200u << 17}) {
-        put(page, 24, pointer);
+        set_number(page, 24, pointer);
         EXPECT_THAT(relations_in_pages(io::bytes(page)), IsEmpty()) << pointer;
     }
     std::mt19937 random(17);
