@@ -124,6 +124,7 @@ public:
     /// Hints, which may be ignored and never fail: what will be asked of this storage soon. One
     /// that keeps answers (ListedOnce) may ask by a thread of its own meanwhile, and gives whoever
     /// comes with the question that answer. What a question refers to must outlive the storage.
+    // NOLINTNEXTLINE(performance-unnecessary-value-param): who asks keeps it
     virtual void ask_ahead(std::function<void()> /*question*/) {}
     /// An object that will be opened, once and whole.
     virtual void read_ahead(const ObjectName& /*name*/) {}

@@ -138,6 +138,7 @@ Result<State> read_state(const std::string& pg_path) {
 std::vector<PresenceTable::File> table_files(const repo::Manifest& manifest,
                                              const std::vector<std::uint32_t>& numbers) {
     std::vector<PresenceTable::File> files;
+    files.reserve(numbers.size());
     for (const std::uint32_t number : numbers)
         files.push_back({number, manifest.files[number].size});
     return files;
