@@ -68,6 +68,23 @@ std::int64_t start_of(pid_t pid) {
                                      *ticks / static_cast<std::uint64_t>(sysconf(_SC_CLK_TCK)));
 }
 
+bool is_same(const struct stat& a, const struct stat& b) {
+    return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+/// Whether it works in the directory, or at the top of what is mounted nowhere any more, which has
+/// the name "/". Of a process that nobody here may look at, or whose directory does not answer, it
+/// is said, too: it is not to be taken for gone.
+bool may_work_in(pid_t pid, const std::string& path) {
+    const std::string process = "/proc/" + std::to_string(pid);
+    struct stat works = {}, there = {};
+    if (::stat((process + "/cwd").c_str(), &works) != 0) return errno != ENOENT;
+    if (::stat(path.c_str(), &there) == 0 && is_same(works, there)) return true;
+    char name[2] = {};
+    return ::readlink((process + "/cwd").c_str(), name, sizeof name) == 1 && name[0] == '/' &&
+           ::stat((process + "/root").c_str(), &there) == 0 && !is_same(works, there);
+}
+
 bool is_gone(pid_t pid) {
     const std::string stat = os::read_or_empty("/proc/" + std::to_string(pid) + "/stat", 4096);
     return stat.empty() || stat.substr(stat.rfind(')') + 1).starts_with(" Z");
@@ -131,14 +148,15 @@ pid_t server_of(const std::string& path) {
     const auto pid = lines.size() > 2 ? parse_uint(lines[0]) : std::nullopt;
     const auto begin = lines.size() > 2 ? parse_uint(lines[2]) : std::nullopt;
     if (!pid || *pid <= 1 || !begin) return 0;
+    const auto process = static_cast<pid_t>(*pid);
+    const std::string name = os::read_or_empty("/proc/" + std::to_string(*pid) + "/comm", 64);
+    if (!name.starts_with("postgres") && !name.starts_with("postmaster")) return 0;
+    if (may_work_in(process, path)) return process;
     // A process that has got the number since was started at another time.
     constexpr std::int64_t kApart_s = 5;
-    const std::int64_t started = start_of(static_cast<pid_t>(*pid));
+    const std::int64_t started = start_of(process);
     const auto noted = static_cast<std::int64_t>(*begin);
-    if (started == 0 || std::abs(started - noted) > kApart_s) return 0;
-    const std::string name = os::read_or_empty("/proc/" + std::to_string(*pid) + "/comm", 64);
-    return name.starts_with("postgres") || name.starts_with("postmaster") ? static_cast<pid_t>(*pid)
-                                                                          : 0;
+    return started != 0 && std::abs(started - noted) <= kApart_s ? process : 0;
 }
 
 Result<> keep_instant(const KeepRequest& request, const Cancellation& cancel) {
