@@ -179,6 +179,21 @@ json running_json(const std::vector<RunningBackup>& running) {
     return list;
 }
 
+json completing_json(const std::vector<CompletingRestore>& completing) {
+    json list = json::array();
+    for (const CompletingRestore& restore : completing)
+        list.push_back({{"path", restore.path},
+                        {"repo", restore.repo_key},
+                        {"label", restore.label},
+                        {"problem", restore.problem},
+                        {"left_bytes", restore.left_bytes},
+                        {"missing_bytes", restore.missing_bytes},
+                        {"bytes_per_second", restore.bytes_per_second},
+                        {"whole", restore.whole},
+                        {"waits_for_room", restore.waits_for_room}});
+    return list;
+}
+
 json job_json(const ops::health::JobEntry& job) {
     return {{"id", job.id},
             {"type", job.type},
@@ -289,6 +304,7 @@ std::string health_status_json(const HealthView& view) {
                     {"repositories", repositories},
                     {"server", server_json(view)},
                     {"running", running_json(view.running)},
+                    {"completing", completing_json(view.completing)},
                     {"jobs", jobs},
                     {"schedules", schedules},
                     {"restore_options", view.restore_options}}) +

@@ -1,5 +1,7 @@
 #include "chronos/requests/health_look.h"
 
+#include "chronos/base/text.h"
+#include "chronos/ops/mount/mount.h"
 #include "chronos/repo/local/lock.h"
 
 namespace chronos::requests {
@@ -53,6 +55,34 @@ std::vector<present::RunningBackup> look_for_running_backups(
             running.push_back({repository.key, lock.size_bytes, lock.size_complete_bytes});
     }
     return running;
+}
+
+std::vector<present::CompletingRestore> look_for_completing_restores(const config::Config& config) {
+    using ops::mount::Mount;
+    std::vector<present::CompletingRestore> completing;
+    const auto mounts = ops::mount::list_mounts();
+    if (!mounts) return completing;
+    for (const Mount& mount : *mounts) {
+        if (mount.stanza != config.stanza()) continue;
+        const auto number = [&](const char* fact) {
+            const auto found = mount.facts.find(fact);
+            return found == mount.facts.end() ? 0 : parse_uint(found->second).value_or(0);
+        };
+        present::CompletingRestore restore{.path = mount.path,
+                                           .repo_key = mount.repo_key,
+                                           .label = mount.label,
+                                           .left_bytes = number("left-bytes"),
+                                           .missing_bytes = number("missing-bytes"),
+                                           .bytes_per_second = number("bytes-per-second"),
+                                           .whole = number("whole") > 0,
+                                           .waits_for_room = number("waits-for-room") > 0};
+        if (mount.state == Mount::State::dead) restore.problem = "its process is gone";
+        if (mount.state == Mount::State::silent) restore.problem = "its process does not answer";
+        // What is only looked at is nobody's restore.
+        if (restore.left_bytes > 0 || !restore.problem.empty())
+            completing.push_back(std::move(restore));
+    }
+    return completing;
 }
 
 }  // namespace chronos::requests

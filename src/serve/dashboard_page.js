@@ -99,6 +99,11 @@ function drawRunning() {
 		const done = backup.bytes_done || 0, text = progressText(done, backup.bytes_total, rateOf('lock' + backup.repo, done));
 		parts.push(element('div', { class: 'job' }, element('p', {}, element('strong', {}, 'Backup or expire, repo' + backup.repo), ' ' + text + ', as its lock file says'), progressBar(done, backup.bytes_total, text)));
 	}
+	for (const one of latest.completing) {
+		const done = one.left_bytes - one.missing_bytes;
+		const text = one.problem || (one.whole ? 'is whole; its mount ends when no server runs there' : progressText(done, one.left_bytes, one.bytes_per_second) + (one.waits_for_room ? ', waits for room on its disk' : ''));
+		parts.push(element('div', { class: 'job' }, element('p', {}, element('strong', {}, 'Restore of ' + one.label + ', repo' + one.repo), ' in ', element('span', { class: 'label' }, one.path), ': ', element('span', { class: one.problem ? 'bad' : '' }, text)), one.problem ? '' : progressBar(done, one.left_bytes, text)));
+	}
 	const waiting = jobs.filter(one => one.state !== 'running');
 	if (waiting.length) parts.push(element('p', {}, element('strong', {}, plural(waiting.length, 'job') + ' waiting: '), waiting.map(job => 'job ' + job.id + ' (' + job.type + (job.requested_at ? ', for ' + span(nowTime() - job.requested_at) : '') + ')').join(', ')));
 	if (isExpected('jobs') && !isKnown('jobs')) parts.push(unknownNote('jobs'));
@@ -293,7 +298,7 @@ addEventListener('resize', () => { if (width !== drawingWidth()) { width = drawi
 addEventListener('hashchange', readHash);
 setInterval(() => {
 	if (latest && knownNow() !== drawnKnown) draw(); else if (latest) showAges();
-	if (!document.hidden && ++ticksSeen % (latest && activeJobs().length + latest.running.length ? 3 : 15) === 0) load();
+	if (!document.hidden && ++ticksSeen % (latest && activeJobs().length + latest.running.length + latest.completing.length ? 3 : 15) === 0) load();
 }, 1000);
 readHash();
 load();

@@ -244,6 +244,12 @@ std::string Service::marks() const {
     return text;
 }
 
+void Service::look_at_restores() {
+    auto completing = requests::look_for_completing_restores(config_);
+    const std::lock_guard lock(mutex_);
+    completing_ = std::move(completing);
+}
+
 /// Until a look is due, or something has changed.
 void Service::wait_for_change(milliseconds limit, const std::stop_token& stop) {
     const Deadline due(limit);
@@ -255,6 +261,7 @@ void Service::wait_for_change(milliseconds limit, const std::stop_token& stop) {
         if (look_now_.exchange(false)) return;
         if (!watch.passed()) continue;
         watch = Deadline(kWatchInterval);
+        look_at_restores();
         note_rules();
         save_memory();
         const bool running = !requests::look_for_running_backups(config_, repositories_).empty();
@@ -433,6 +440,7 @@ present::HealthView Service::view_at(UnixTime now) {
     view.now = now;
     view.restore_options = options_of_restore(config_);
     view.running = requests::look_for_running_backups(config_, repositories_);
+    view.completing = completing_;
     add_repositories(view);
     add_note(view);
     add_live_jobs(view);

@@ -73,6 +73,7 @@ private:
     void add_server_rule(present::HealthView& view) const;
     std::string last_archived() const;
     void remember_repositories(const ops::health::Snapshot& fresh);
+    void look_at_restores();
     void note_rules();
     void tell_of_silence();
     void load_memory();
@@ -96,6 +97,7 @@ private:
     ops::health::RepositoryMemories repository_memories_;
     std::string saved_memory_;  ///< as it was last written
     std::optional<LiveJobs> live_;
+    std::vector<present::CompletingRestore> completing_;
     UnixTime note_at_ = 0;  ///< of the note that was read last, and since when it is that one
     Clock::time_point note_seen_;
     std::shared_ptr<const Rendered> rendered_;

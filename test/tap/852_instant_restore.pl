@@ -6,6 +6,8 @@ use strict;
 use warnings;
 use lib 'test/tap/lib';
 use ChronosTest;
+use HttpTest;
+use IPC::Run ();
 use JSON::PP ();
 use List::Util qw(first);
 use PostgreSQL::Test::Cluster;
@@ -145,6 +147,17 @@ is($mount->{state}, 'live', 'served');
 cmp_ok($mount->{'missing-bytes'}, '>', 30e6, 'most of it is still to come');
 ok(-e "$data/global/pg_control", 'pg_control is there for a server');
 ok(!-e "$data/.chronos-lazy", '... and nothing else is seen');
+{
+	my $port = free_port();
+	my $service = IPC::Run::start([ $chronos, "--config=$conf", '--stanza=main', '--log-level-console=off', "--http-listen=localhost:$port", 'serve' ], '<', \undef, '>', \my $said, '2>', \my $wrong);
+	my $restore;
+	poll_until(sub { $restore = (JSON::PP::decode_json((get($port, '/api/status.json'))[1] || '{}')->{completing} // [])->[0] }, 'the dashboard knows of it');
+	is_deeply([ @$restore{qw(path label problem whole)} ], [ $data, $incr, '', JSON::PP::false ], '... what it is');
+	cmp_ok($restore->{left_bytes}, '>=', $restore->{missing_bytes}, '... how much of it is to come');
+	cmp_ok($restore->{missing_bytes}, '>', 30e6, '... as much as is');
+	$service->signal('TERM');
+	$service->finish;
+}
 # A server of the tests does not sync, and what it has not synced is gone with the process as with the machine.
 my $server = restored_node('served', $data, conf => "fsync = on\n");
 is($server->safe_psql('postgres', $questions[3]), (split /\n/, $expected)[3], 'a small table is there');

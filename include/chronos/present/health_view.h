@@ -23,6 +23,19 @@ struct RunningBackup {
     std::optional<std::uint64_t> bytes_done;
 };
 
+/// A directory of this machine in which a server can run while it is still being restored.
+struct CompletingRestore {
+    std::string path;
+    unsigned repo_key = 1;
+    std::string label;
+    std::string problem = {};  ///< why nothing is known of it; "" if something is
+    std::uint64_t left_bytes = 0;
+    std::uint64_t missing_bytes = 0;  ///< of those
+    std::uint64_t bytes_per_second = 0;
+    bool whole = false;
+    bool waits_for_room = false;
+};
+
 /// Facts that are collected together, and how old they are. Whoever shows them says so, and takes
 /// them for unknown beyond `limit`.
 struct FactsAge {
@@ -38,6 +51,7 @@ struct HealthView {
     std::optional<ops::health::ServerFacts> server;
     std::vector<ops::health::Rule> rules;
     std::vector<RunningBackup> running;
+    std::vector<CompletingRestore> completing;
     UnixTime now = 0;
     ops::health::RepositoryMemories memories;
     ops::health::Activity activity;

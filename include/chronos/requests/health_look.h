@@ -23,5 +23,7 @@ ops::health::Snapshot look_at_configured_repositories(
     ops::health::WalMemory& memory, const std::string& last_archived = "");
 std::vector<present::RunningBackup> look_for_running_backups(
     const config::Config& config, const std::vector<repo::Repository>& repositories);
+/// Of the stanza, on this machine. Takes some seconds where one does not answer.
+std::vector<present::CompletingRestore> look_for_completing_restores(const config::Config& config);
 
 }  // namespace chronos::requests

@@ -274,12 +274,20 @@ TEST(Metrics, AreReadByAStrictReaderWhateverTheNamesAre) {
 TEST(HealthStatus, HoldsWhatTheDashboardDraws) {
     HealthView view = sample_view();
     view.running.push_back({1, 1000, 250});
+    view.completing.push_back({.path = "/data",
+                               .label = "20261120-075745F",
+                               .left_bytes = 1000,
+                               .missing_bytes = 400,
+                               .bytes_per_second = 7});
     view.snapshot.repositories[0].archives[0].gaps.push_back(
         {kNow - 900, kNow - 600, "A", "B", 2, "x\xff", ""});
     const auto json = nlohmann::json::parse(health_status_json(view));
     EXPECT_EQ(json["repositories"][0]["backups"].size(), 2u);
     EXPECT_EQ(json["repositories"][0]["archives"][0]["gaps"][0]["until"], kNow - 600);
     EXPECT_EQ(json["running"][0]["bytes_done"], 250);
+    EXPECT_EQ(json["completing"][0]["path"], "/data");
+    EXPECT_EQ(json["completing"][0]["missing_bytes"], 400);
+    EXPECT_EQ(json["completing"][0]["bytes_per_second"], 7);
     EXPECT_EQ(json["rules"].size(), view.rules.size());
     EXPECT_TRUE(json["server"].is_null());
     EXPECT_EQ(json["facts"]["server"]["expected"], false);
