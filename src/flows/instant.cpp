@@ -36,14 +36,8 @@ ops::mount::InstantOrigin origin_of(const ops::restore::RestoreRequest& request,
 Result<ops::restore::RestorePlan> plan_instant_restore(
     const ops::restore::RestoreRequest& request) {
     ops::restore::RestorePlan plan = CHRONOS_TRY(ops::restore::plan_restore(request));
-    if (auto usable = ops::mount::check_instant(request.pg_path); !usable)
-        plan.problems.push_back({std::move(usable).error()});
     const ops::mount::InstantLayout layout(origin_of(request, plan), plan.manifest);
-    if (auto possible = layout.check(); !possible)
-        plan.problems.push_back({std::move(possible).error()});
-    plan.notes.insert(plan.notes.end(), layout.notes().begin(), layout.notes().end());
     ops::restore::LeftPlan left;
-    left.without_prefetch = ops::restore::is_without_prefetch_for_now(request, plan);
     for (const repo::ManifestFile& file : plan.manifest.files) {
         if (!layout.leaves(file)) continue;
         ++left.left.file_count;
@@ -53,6 +47,15 @@ Result<ops::restore::RestorePlan> plan_instant_restore(
     }
     left.at_once = {plan.file_count - left.left.file_count, plan.size_bytes - left.left.size_bytes,
                     plan.stored_size_bytes - left.left.stored_bytes};
+    // Of a small cluster all is restored at once, and nothing need be served.
+    if (left.left.file_count > 0) {
+        left.without_prefetch = ops::restore::is_without_prefetch_for_now(request, plan);
+        if (auto usable = ops::mount::check_instant(request.pg_path); !usable)
+            plan.problems.push_back({std::move(usable).error()});
+        if (auto possible = layout.check(); !possible)
+            plan.problems.push_back({std::move(possible).error()});
+        plan.notes.insert(plan.notes.end(), layout.notes().begin(), layout.notes().end());
+    }
     plan.left = std::move(left);
     return plan;
 }

@@ -151,7 +151,7 @@ ok(!-e "$data/.chronos-lazy", '... and nothing else is seen');
 	my $port = free_port();
 	my $service = IPC::Run::start([ $chronos, "--config=$conf", '--stanza=main', '--log-level-console=off', "--http-listen=localhost:$port", 'serve' ], '<', \undef, '>', \my $said, '2>', \my $wrong);
 	my $restore;
-	poll_until(sub { $restore = (JSON::PP::decode_json((get($port, '/api/status.json'))[1] || '{}')->{completing} // [])->[0] }, 'the dashboard knows of it');
+	poll_until(sub { $restore = first { $_->{path} eq $data } @{ JSON::PP::decode_json((get($port, '/api/status.json'))[1] || '{}')->{completing} // [] } }, 'the dashboard knows of it');
 	is_deeply([ @$restore{qw(path label problem whole)} ], [ $data, $incr, '', JSON::PP::false ], '... what it is');
 	cmp_ok($restore->{left_bytes}, '>=', $restore->{missing_bytes}, '... how much of it is to come');
 	cmp_ok($restore->{missing_bytes}, '>', 30e6, '... as much as is');

@@ -12,9 +12,9 @@ namespace chronos::flows {
 /// that is, and with a problem if it cannot be served here.
 Result<ops::restore::RestorePlan> plan_instant_restore(const ops::restore::RestoreRequest& request);
 
-/// A restore that leaves most of the backup where it is: ops::restore::run_restore() of what a
-/// server begins with. The directory has to be served from then on (ops::mount::keep_instant())
-/// until it is whole.
+/// A restore that leaves most of the backup where it is, as LeftPlan::left of the plan says:
+/// ops::restore::run_restore() of what a server begins with. The directory has to be served from
+/// then on (ops::mount::keep_instant()) until it is whole.
 Result<ops::restore::RestoreResult> run_instant_restore(ops::restore::RestoreRequest request,
                                                         ops::restore::RestorePlan plan,
                                                         const Cancellation& cancel,

@@ -40,10 +40,24 @@ std::string after_a_reboot(const std::string& stanza, const std::string& path) {
            "for that\n";
 }
 
+Result<> run_whole(requests::Context& context, ops::restore::RestoreRequest request,
+                   ops::restore::RestorePlan plan) {
+    request.instant = false;
+    const ops::restore::RestoreResult done = CHRONOS_TRY(
+        ops::restore::run_restore(request, std::move(plan), context.cancel, context.progress));
+    return tell_what_is_next(context.config, done.next);
+}
+
 /// Returns in a process of its own, when the directory is whole.
 Result<int> run_instant(requests::Context& context, os::Background background,
                         const ops::restore::RestoreRequest& request,
                         ops::restore::RestorePlan plan) {
+    if (plan.left->left.file_count == 0) {
+        CHRONOS_TRY(run_whole(context, request, std::move(plan)));
+        log_info("all of the backup was restored at once: the directory is whole");
+        background.ready();
+        return 0;
+    }
     const ops::restore::RestoreResult done = CHRONOS_TRY(
         flows::run_instant_restore(request, std::move(plan), context.cancel, context.progress));
     ops::mount::KeepRequest kept = instant_keeping(context, request.pg_path);
@@ -95,9 +109,7 @@ Result<int> run_restore(requests::Context& context) {
         return plan.problems.empty() ? 0 : static_cast<int>(plan.problems.front().error.kind());
     }
     if (background) return run_instant(context, *std::move(background), request, std::move(plan));
-    const ops::restore::RestoreResult done = CHRONOS_TRY(
-        ops::restore::run_restore(request, std::move(plan), context.cancel, context.progress));
-    CHRONOS_TRY(tell_what_is_next(context.config, done.next));
+    CHRONOS_TRY(run_whole(context, std::move(request), std::move(plan)));
     return 0;
 }
 

@@ -30,6 +30,7 @@ constexpr std::chrono::milliseconds kWaitLook(250);
 /// The process that keeps one which has died waits longer and longer until it serves it again.
 constexpr std::chrono::seconds kUntilServedAgain(90);
 constexpr std::chrono::seconds kUntilUnused(15), kUntilAlone(2);
+constexpr std::chrono::seconds kUntilTakenOff(2), kUntilKept(5);
 constexpr std::size_t kConfigSizeMax = std::size_t{16} << 20;
 
 bool is_there(const std::string& path) {
@@ -180,8 +181,10 @@ Result<Finished> finish_unserved(const std::string& path) {
         case InstantStage::missing: return not_whole(path);
         case InstantStage::unfinished:
         case InstantStage::given_up: return restore_again(path);
-        default: break;
+        case InstantStage::none: break;
     }
+    // It has ended by itself, or all was restored at once.
+    if (is_there(path + "/" + std::string(InstantTree::kControl))) return Finished::ended;
     return Error(ErrorKind::path_missing, "no backup is mounted on '" + path + "'")
         .with_hint("The command \"chronos mounts\" lists those that are.");
 }
@@ -234,7 +237,7 @@ private:
             }
             std::this_thread::sleep_for(kWaitLook);
         }
-        CHRONOS_TRY(unmount(path_));
+        CHRONOS_TRY(unmount_soon(path_));
         wait_for_end(static_cast<pid_t>(fact(mount, "pid")));
         return Finished::ended;
     }
@@ -244,6 +247,19 @@ private:
     const ProgressReceiver& progress_;
     Deadline again_{kUntilServedAgain};
 };
+
+/// Whoever keeps a directory takes off what is dead there, and has it served again: that is waited
+/// for, in case somebody does.
+Result<std::optional<Mount>> mount_that_stays(const std::string& path, const Cancellation& cancel) {
+    for (const Deadline taken_off(kUntilTakenOff), served(kUntilKept);;) {
+        auto mount = CHRONOS_TRY(mount_on(path));
+        const bool is_dead = mount && mount->state == Mount::State::dead;
+        const bool is_left = !mount && instant_stage(path) == InstantStage::missing;
+        if (!(is_dead && !taken_off.passed()) && !(is_left && !served.passed())) return mount;
+        CHRONOS_TRY(cancel.check());
+        std::this_thread::sleep_for(kWaitLook);
+    }
+}
 
 /// Takes off what serves the directory, if nobody uses it.
 Result<> stop_serving(const std::string& path) {
@@ -262,7 +278,7 @@ Result<> stop_serving(const std::string& path) {
                 .with_hint("Nothing is left to be given up: chronos mount --finish=" + path);
         if (server_of(path) != 0) return in_use;
     }
-    CHRONOS_TRY(unmount(path));
+    CHRONOS_TRY(unmount_soon(path));
     wait_for_end(static_cast<pid_t>(fact(*mount, "pid")));
     return server_of(path) == 0 ? Result<>() : in_use;
 }
@@ -301,7 +317,7 @@ Result<> settle_unserved(const std::string& pg_path) {
 Result<Finished> finish_served(const std::string& path, const Cancellation& cancel,
                                const ProgressReceiver& progress) {
     const std::string real = without_looking(path);
-    auto mount = CHRONOS_TRY(mount_on(real));
+    auto mount = CHRONOS_TRY(mount_that_stays(real, cancel));
     if (!mount) return finish_unserved(real);
     if (mount->state == Mount::State::live && is_instant(*mount))
         return Waiting(real, cancel, progress).wait();

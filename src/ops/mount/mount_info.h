@@ -21,6 +21,8 @@ std::string without_looking(const std::string& path);
 void look_at(Mount& mount);
 /// Takes off what is mounted there. Kind kernel, also if it is in use.
 Result<> unmount(const std::string& path);
+/// The same of what somebody may be looking at just now.
+Result<> unmount_soon(const std::string& path);
 /// The same of what a process that is gone has mounted, also while somebody still uses it.
 void let_go(const std::string& path);
 

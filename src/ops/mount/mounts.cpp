@@ -25,6 +25,8 @@ namespace {
 
 constexpr std::chrono::seconds kPatience(3);
 constexpr std::chrono::seconds kEnd(15);
+/// Who lists mounts has a file of each open for a moment.
+constexpr std::chrono::seconds kBusyMax(2);
 constexpr std::size_t kMountInfoMax = std::size_t{64} << 20;
 
 /// The kernel writes blanks and the like as a backslash and three octal digits.
@@ -135,6 +137,14 @@ Result<> unmount(const std::string& path) {
                    "; if root has mounted it, root ends it.");
 }
 
+Result<> unmount_soon(const std::string& path) {
+    for (const Deadline deadline(kBusyMax);;) {
+        auto unmounted = unmount(path);
+        if (unmounted || deadline.passed()) return unmounted;
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+}
+
 void let_go(const std::string& path) {
     if (unmount(path)) return;
     if (::geteuid() == 0) {
@@ -192,7 +202,7 @@ Result<> finish_mount(const std::string& path) {
         return Error(ErrorKind::path_missing, "no backup is mounted on '" + path + "'")
             .with_hint("The command \"chronos mounts\" lists those that are.");
     look_at(*found);
-    CHRONOS_TRY(unmount(real));
+    CHRONOS_TRY(unmount_soon(real));
     if (found->state == Mount::State::dead)
         for (const std::string& tablespace : instant_tablespaces(real))
             CHRONOS_TRY(free_dead_mount(tablespace));
