@@ -82,7 +82,9 @@ std::optional<bool> is_worked_in(std::uint64_t device, std::uint64_t inode, uid_
         struct stat directory = {};
         if (::stat(at->path().c_str(), &process) != 0 || process.st_uid != user) continue;
         if (::stat((at->path() / "cwd").c_str(), &directory) != 0)
-            all_seen = all_seen && (errno == ENOENT || !may_be_server(at->path()));
+            // What works in a mount that is dead reaches nothing there.
+            all_seen =
+                all_seen && (errno == ENOENT || errno == ENOTCONN || !may_be_server(at->path()));
         else if (directory.st_dev == device && directory.st_ino == inode)
             return true;
     }

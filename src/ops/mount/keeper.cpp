@@ -25,7 +25,8 @@ namespace {
 constexpr std::chrono::milliseconds kKeepLook(200);
 constexpr std::chrono::seconds kUntilServed(120);
 constexpr std::chrono::seconds kUntilEnded(10);
-constexpr std::chrono::seconds kServerGrace(5);
+/// It kills those of its processes that do not end after five seconds.
+constexpr std::chrono::seconds kServerGrace(10);
 constexpr std::chrono::seconds kPauseMin(1), kPauseMax(30);
 constexpr std::size_t kSaidMax = 65536;
 
