@@ -149,7 +149,8 @@ sub stop_work
 {
 	my ($self) = @_;
 	return if !$self->{clients};
-	$self->{clients}->signal('INT');
+	# INT is ignored in what a shell has put into the background.
+	$self->{clients}->signal('TERM');
 	$self->{clients}->finish;
 	delete $self->{clients};
 	for my $log (glob "$base/life$self->{number}.run$self->{runs}.*")
