@@ -121,21 +121,10 @@ bool InstantFile::settle() {
 /// What the backup has there, of which whole pages that nobody has written or cut off are kept.
 int InstantFile::put_down(std::uint64_t offset, std::string_view content) {
     if (const int failed = usable(); failed != 0) return failed;
-    const std::uint64_t content_end = offset + content.size();
-    for (std::uint64_t at = offset; at < content_end;) {
-        const auto absent = presence_.first_absent({at, content_end});
-        if (!absent) return 0;
-        ByteRange part = *absent;
-        if (part.begin < offset) part.begin += Presence::kPage;
-        // The last page of the backup's content may be shorter.
-        if (part.end > content_end) part.end = content_end / Presence::kPage * Presence::kPage;
-        if (part.begin < part.end) {
-            const std::string_view of_part =
-                content.substr(part.begin - offset, part.end - part.begin);
-            if (const int failed = lower_->write(part.begin, of_part); failed != 0) return failed;
-            add(part);
-        }
-        at = absent->end;
+    for (const ByteRange part : presence_.absent_pages_of({offset, offset + content.size()})) {
+        const std::string_view of_part = content.substr(part.begin - offset, part.end - part.begin);
+        if (const int failed = lower_->write(part.begin, of_part); failed != 0) return failed;
+        add(part);
     }
     return 0;
 }

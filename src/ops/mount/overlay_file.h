@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "chronos/fuse/file_system.h"
-#include "chronos/os/file.h"
+#include "ops/mount/lower_file.h"
 #include "ops/mount/piece.h"
 #include "ops/mount/presence.h"
 
@@ -54,8 +54,6 @@ public:
 
 private:
     int open_data();
-    int read_data(std::uint64_t offset, std::size_t size, std::string& content) const;
-    int write_data(std::uint64_t offset, std::string_view content) const;
     int put_down(std::uint64_t offset, std::string_view content);
     int take(ByteRange wanted, const fuse::Interrupted& interrupted,
              std::unique_lock<std::mutex>& lock);
@@ -66,7 +64,7 @@ private:
     std::uint64_t size_bytes_;
     Presence presence_;
     bool made_ = false;
-    os::FileDescriptor data_;
+    std::optional<MachineFile> data_;
 };
 
 }  // namespace chronos::ops::mount

@@ -32,6 +32,20 @@ std::optional<ByteRange> Presence::first_absent(ByteRange range) const {
     return found;
 }
 
+std::vector<ByteRange> Presence::absent_pages_of(ByteRange content) const {
+    std::vector<ByteRange> parts;
+    for (std::uint64_t at = content.begin; at < content.end;) {
+        const auto absent = first_absent({at, content.end});
+        if (!absent) break;
+        ByteRange part = *absent;
+        if (part.begin < content.begin) part.begin += kPage;
+        if (part.end > content.end) part.end = content.end / kPage * kPage;
+        if (part.begin < part.end) parts.push_back(part);
+        at = absent->end;
+    }
+    return parts;
+}
+
 std::optional<ByteRange> Presence::needed_to_write(ByteRange range) const {
     // What is written behind the backup's content touches none of it.
     if (complete() || range.begin >= std::min(range.end, limit_)) return std::nullopt;

@@ -46,6 +46,9 @@ public:
 
     /// The first run of bytes in the range that are still to be taken.
     std::optional<ByteRange> first_absent(ByteRange range) const;
+    /// Of content of the backup, by where it is, the whole pages that are still to be taken; the
+    /// last one of the backup may be shorter.
+    std::vector<ByteRange> absent_pages_of(ByteRange content) const;
     /// The part of the range's first and last page that a write of it does not cover and that is
     /// still to be taken: without it the pages cannot become the file's own. Whole pages, cut off
     /// at limit().
