@@ -165,15 +165,6 @@ Error not_whole(const std::string& path) {
         note ? note->origin.stanza : "...", path);
 }
 
-/// Waits for the process that serves a directory which it has unmounted.
-void wait_for_end(pid_t pid) {
-    for (const Deadline deadline(kUntilUnused); pid > 0 && !deadline.passed();) {
-        const std::string stat = os::read_or_empty("/proc/" + std::to_string(pid) + "/stat", 4096);
-        if (stat.empty() || stat.substr(stat.rfind(')') + 1).starts_with(" Z")) return;
-        std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    }
-}
-
 /// Of a directory over which nothing is mounted.
 Result<Finished> finish_unserved(const std::string& path) {
     switch (instant_stage(path)) {
@@ -230,7 +221,7 @@ private:
             if (server_of(path_) != 0) return Finished::in_use;
             CHRONOS_TRY(cancel_.check());
             if (!CHRONOS_TRY(mount_on(path_))) {
-                wait_for_end(static_cast<pid_t>(fact(mount, "pid")));
+                wait_for_end(mount);
                 return instant_stage(path_) == InstantStage::none
                            ? Result<Finished>(Finished::ended)
                            : finish_unserved(path_);
@@ -238,7 +229,7 @@ private:
             std::this_thread::sleep_for(kWaitLook);
         }
         CHRONOS_TRY(unmount_soon(path_));
-        wait_for_end(static_cast<pid_t>(fact(mount, "pid")));
+        wait_for_end(mount);
         return Finished::ended;
     }
 
@@ -279,7 +270,7 @@ Result<> stop_serving(const std::string& path) {
         if (server_of(path) != 0) return in_use;
     }
     CHRONOS_TRY(unmount_soon(path));
-    wait_for_end(static_cast<pid_t>(fact(*mount, "pid")));
+    wait_for_end(*mount);
     return server_of(path) == 0 ? Result<>() : in_use;
 }
 

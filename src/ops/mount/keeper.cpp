@@ -12,6 +12,7 @@
 
 #include "chronos/base/clock.h"
 #include "chronos/base/log.h"
+#include "chronos/base/process_id.h"
 #include "chronos/base/text.h"
 #include "chronos/ops/mount/instant.h"
 #include "chronos/os/file.h"
@@ -52,18 +53,14 @@ private:
     std::string said_;
 };
 
-/// When a process was started; 0 if there is none.
+/// When a process was started, by the clock as it is now; 0 if there is none.
 std::int64_t start_of(pid_t pid) {
-    const std::string stat = os::read_or_empty("/proc/" + std::to_string(pid) + "/stat", 4096);
     const std::string system = os::read_or_empty("/proc/stat", std::size_t{1} << 20);
-    // The 22nd word, of which the second is in brackets and may have blanks.
-    const std::size_t bracket = stat.rfind(") ");
     const std::size_t boot = system.find("btime ");
-    if (bracket == std::string::npos || boot == std::string::npos) return 0;
-    const auto words = split(std::string_view(stat).substr(bracket + 2), ' ');
+    if (boot == std::string::npos) return 0;
     const std::string_view since = std::string_view(system).substr(boot + 6);
     const auto booted = parse_uint(since.substr(0, since.find('\n')));
-    const auto ticks = words.size() > 19 ? parse_uint(words[19]) : std::nullopt;
+    const auto ticks = process_start_ticks(pid);
     if (!booted || !ticks) return 0;
     return static_cast<std::int64_t>(*booted +
                                      *ticks / static_cast<std::uint64_t>(sysconf(_SC_CLK_TCK)));
@@ -86,11 +83,6 @@ bool may_work_in(pid_t pid, const std::string& path) {
            ::stat((process + "/root").c_str(), &there) == 0 && !is_same(works, there);
 }
 
-bool is_gone(pid_t pid) {
-    const std::string stat = os::read_or_empty("/proc/" + std::to_string(pid) + "/stat", 4096);
-    return stat.empty() || stat.substr(stat.rfind(')') + 1).starts_with(" Z");
-}
-
 /// Commits of a server whose directory does not answer any more are those that are in its WAL: it
 /// cannot go on, and some of them do not notice, and keep the next one from starting.
 void end_server(const std::string& path) {
@@ -99,9 +91,9 @@ void end_server(const std::string& path) {
     log_warn("the server in '" + path + "' (process " + std::to_string(pid) +
              ") is ended: start it again");
     ::kill(pid, SIGQUIT);
-    for (const Deadline deadline(kServerGrace); !deadline.passed() && !is_gone(pid);)
+    for (const Deadline deadline(kServerGrace); !deadline.passed() && process_start_ticks(pid);)
         std::this_thread::sleep_for(kKeepLook);
-    if (!is_gone(pid)) ::kill(pid, SIGKILL);
+    if (process_start_ticks(pid)) ::kill(pid, SIGKILL);
 }
 
 /// Waits for the end of it: the status, as waitpid() has it.

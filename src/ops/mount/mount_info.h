@@ -23,7 +23,9 @@ void look_at(Mount& mount);
 Result<> unmount(const std::string& path);
 /// The same of what somebody may be looking at just now.
 Result<> unmount_soon(const std::string& path);
-/// The same of what a process that is gone has mounted, also while somebody still uses it.
+/// Waits for the process of one that was unmounted, some seconds at most.
+void wait_for_end(const Mount& mount);
+/// Takes off what a process that is gone has mounted, also while somebody still uses it.
 void let_go(const std::string& path);
 
 }  // namespace chronos::ops::mount

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "chronos/base/log.h"
+#include "chronos/base/process_id.h"
 #include "chronos/base/text.h"
 #include "chronos/fuse/session.h"
 #include "chronos/ops/mount/instant.h"
@@ -105,16 +106,6 @@ void look_at(Mount& mount) {
     }
 }
 
-namespace {
-
-/// Also if nobody has reaped it yet.
-bool has_ended(pid_t pid) {
-    const std::string stat = os::read_or_empty("/proc/" + std::to_string(pid) + "/stat", 4096);
-    return stat.empty() || stat.substr(stat.rfind(')') + 1).starts_with(" Z");
-}
-
-}  // namespace
-
 Result<> unmount(const std::string& path) {
     const std::string doing = "unmount '" + path + "'";
     if (geteuid() == 0) {
@@ -142,6 +133,15 @@ Result<> unmount_soon(const std::string& path) {
         auto unmounted = unmount(path);
         if (unmounted || deadline.passed()) return unmounted;
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+}
+
+void wait_for_end(const Mount& mount) {
+    const auto found = mount.facts.find("pid");
+    const auto pid = found == mount.facts.end() ? std::nullopt : parse_uint(found->second);
+    for (const Deadline deadline(kEnd); pid.value_or(0) > 0 && !deadline.passed();) {
+        if (!process_start_ticks(static_cast<pid_t>(*pid))) return;
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
 }
 
@@ -208,11 +208,7 @@ Result<> finish_mount(const std::string& path) {
     if (found->state == Mount::State::dead)
         for (const std::string& tablespace : instant_tablespaces(real))
             CHRONOS_TRY(free_dead_mount(tablespace));
-    const auto pid = static_cast<pid_t>(parse_uint(found->facts["pid"]).value_or(0));
-    for (const Deadline deadline(kEnd); pid > 0 && !deadline.passed();) {
-        if (has_ended(pid)) break;
-        std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    }
+    wait_for_end(*found);
     return {};
 }
 
