@@ -8,6 +8,7 @@ use lib 'test/tap/lib';
 use ChronosTest;
 use HttpTest;
 use IPC::Run ();
+use InstantTest;
 use JSON::PP ();
 use List::Util qw(first);
 use PostgreSQL::Test::Cluster;
@@ -60,15 +61,6 @@ $node->safe_psql('postgres', 'DROP TABLE dropped');
 wait_archived($node);
 my ($full, $incr) = map { $_->{label} } @{ JSON::PP::decode_json((chronos($conf, '--output=json', 'info'))[1])->[0]{backup} };
 
-# What the list has of a directory, {} if nothing serves it.
-sub listed
-{
-	my ($path) = @_;
-	my ($status, $out, $err) = run_tool($chronos, '--config=/dev/null', '--output=json', 'mounts');
-	die "mounts: $err" if $status != 0;
-	return (grep { $_->{path} eq $path } @{ JSON::PP::decode_json($out) })[0] // {};
-}
-
 # What is stored by itself is not what it was, and comes back: the plan of a restore would notice what is missing.
 my %kept;
 sub damage
@@ -79,15 +71,6 @@ sub damage
 	return;
 }
 sub repair { overwrite($_, $kept{$_}) for sort keys %kept; return }
-sub overwrite
-{
-	my ($path, $content) = @_;
-	open my $file, '+<:raw', $path or die "$path: $!";
-	print $file $content;
-	close $file or die "$path: $!";
-	return;
-}
-
 sub instant
 {
 	my ($directory, @arguments) = @_;
@@ -96,14 +79,6 @@ sub instant
 	is($status, 0, "restored: @arguments") or diag($out . $err);
 	note(sprintf '%.2f s', time - $before);
 	return;
-}
-
-# The state of a process, undef if there is none.
-sub state_of
-{
-	my ($pid) = @_;
-	open my $stat, '<', "/proc/$pid/stat" or return;
-	return (readline($stat) // '') =~ /\) (\S)/ ? $1 : undef;
 }
 
 sub wait_whole

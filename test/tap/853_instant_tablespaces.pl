@@ -6,7 +6,7 @@ use warnings;
 use lib 'test/tap/lib';
 use ChronosTest;
 use File::Copy qw(move);
-use JSON::PP ();
+use InstantTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use S3Server;
@@ -65,14 +65,7 @@ wait_archived($node);
 
 my %ours;
 # Without those of tests that run beside this one.
-sub listed
-{
-	my ($status, $out, $err) = run_tool($chronos, '--config=/dev/null', '--output=json', 'mounts');
-	die "mounts: $err" if $status != 0;
-	my @mounts = grep { exists $ours{$_->{path}} } @{ JSON::PP::decode_json($out) };
-	return @mounts;
-}
-sub listed_at { my ($path) = @_; return (grep { $_->{path} eq $path } listed())[0] // {} }
+sub ours_listed { return grep { exists $ours{$_->{path}} } all_listed() }
 
 # Where the parts of a restored cluster are.
 sub places
@@ -95,7 +88,7 @@ sub restore
 sub wait_whole
 {
 	my ($place) = @_;
-	poll_until(sub { !defined listed_at($place->{data})->{path} && !-e "$place->{data}/.chronos-lazy" }, 'nothing serves the directory');
+	poll_until(sub { !defined listed($place->{data})->{path} && !-e "$place->{data}/.chronos-lazy" }, 'nothing serves the directory');
 	ok(-e "$place->{data}/global/pg_control", 'what was served is a whole directory');
 	is((grep { m{^\S+ (?:$place->{fast}|$place->{slow}|$place->{data}) } } split /\n/, slurp_file('/proc/self/mounts')), 0, '... and nothing is mounted');
 	return;
@@ -135,21 +128,13 @@ is_same($copied, $quiet);
 # --- a server, and a repository that has lost what is large ------------------------------------------
 
 my %kept = map { $_ => slurp_file($_) } glob("$repo/backup/main/*F/pg_data/$linked/*"), glob("$repo/backup/main/*F/pg_tblspc/*/*/*/*");
-sub overwrite
-{
-	my ($path, $content) = @_;
-	open my $file, '+<:raw', $path or die "$path: $!";
-	print $file $content;
-	close $file or die "$path: $!";
-	return;
-}
 cmp_ok(scalar(keys %kept), '>=', 4, 'relations that are stored by themselves');
 overwrite($_, "\0" x length $kept{$_}) for keys %kept;
 
 my $place = places();
 restore($conf, $place, '--instant', '--type=name', '--target=here', '--target-action=promote', '--archive-mode=off');
-is(join(' ', map { $_->{path} } grep { $_->{path} ne '' } listed()), $place->{data}, 'a cluster is one in the list');
-cmp_ok(listed_at($place->{data})->{'missing-bytes'}, '>', 25e6, '... with all that is to come');
+is(join(' ', map { $_->{path} } grep { $_->{path} ne '' } ours_listed()), $place->{data}, 'a cluster is one in the list');
+cmp_ok(listed($place->{data})->{'missing-bytes'}, '>', 25e6, '... with all that is to come');
 my ($version) = glob "$place->{fast}/PG_*";
 like($version, qr/PG_\d+_\d+$/, 'a tablespace has its directory');
 ok(-d "$place->{data}/$linked" && !-l "$place->{data}/$linked", 'what is behind a link is as if it were here');
@@ -185,19 +170,13 @@ $server->safe_psql('postgres', 'DROP TABLESPACE other');
 # --- the process is killed -------------------------------------------------------------------------
 
 sub pid_of_server { return (slurp_file("$place->{data}/postmaster.pid") =~ /^(\d+)/)[0] }
-sub state_of
-{
-	my ($pid) = @_;
-	open my $stat, '<', "/proc/$pid/stat" or return 'Z';
-	return (readline($stat) // '') =~ /\) (\S)/ ? $1 : 'Z';
-}
 sub served_anew
 {
 	my ($why, $end) = @_;
-	my ($postmaster, $worker) = (pid_of_server(), listed_at($place->{data})->{pid});
+	my ($postmaster, $worker) = (pid_of_server(), listed($place->{data})->{pid});
 	$end->($worker);
-	poll_until(sub { my $now = listed_at($place->{data}); ($now->{state} // '') eq 'live' && $now->{pid} != $worker }, "$why: served anew");
-	is(state_of($postmaster), 'Z', "$why: the server is ended");
+	poll_until(sub { my $now = listed($place->{data}); ($now->{state} // '') eq 'live' && $now->{pid} != $worker }, "$why: served anew");
+	is(state_of($postmaster) // 'Z', 'Z', "$why: the server is ended");
 	ok(-d $version, "$why: the tablespace is there again");
 	$server->{_pid} = undef;
 	$server->start;
@@ -214,16 +193,16 @@ served_anew('unmounted', sub {
 
 # --- keeper and process are killed ------------------------------------------------------------------
 
-my ($postmaster, $worker) = (pid_of_server(), listed_at($place->{data})->{pid});
+my ($postmaster, $worker) = (pid_of_server(), listed($place->{data})->{pid});
 my ($keeper) = slurp_file("/proc/$worker/stat") =~ /\) \S (\d+)/;
 kill KILL => $keeper, $worker;
-poll_until(sub { (listed_at($place->{data})->{state} // '') eq 'dead' }, 'the process is dead');
-is(scalar(listed()), 3, 'of what is dead each part is listed');
+poll_until(sub { (listed($place->{data})->{state} // '') eq 'dead' }, 'the process is dead');
+is(scalar(ours_listed()), 3, 'of what is dead each part is listed');
 kill QUIT => $postmaster;
-poll_until(sub { state_of($postmaster) eq 'Z' }, 'the server is gone');
+poll_until(sub { (state_of($postmaster) // 'Z') eq 'Z' }, 'the server is gone');
 $server->{_pid} = undef;
 my ($status, $out, $err);
-poll_until(sub { ($status, $out, $err) = run_tool($chronos, '--config=/dev/null', "--finish=$place->{data}", 'mount'); !listed() }, 'nobody works there, and all are freed together');
+poll_until(sub { ($status, $out, $err) = run_tool($chronos, '--config=/dev/null', "--finish=$place->{data}", 'mount'); !ours_listed() }, 'nobody works there, and all are freed together');
 like($out . $err, qr/is not whole, and no process serves it/, '... which is not its end');
 ok(!-e $version && -d "$version.chronos-lazy", 'past the mount a tablespace has nothing that a server finds');
 ok(!-e "$place->{data}/global/pg_control", '... nor has the data directory');
@@ -252,7 +231,7 @@ overwrite($_, $kept{$_}) for keys %kept;
 
 $expected =~ s/^\d+\|\d+$/$server->safe_psql(@{ $questions[1] })/me;
 is(answers($server), $expected, 'all is as it was at the target, and as it was written since');
-poll_until(sub { (listed_at($place->{data})->{whole} // 0) == 1 }, 'it is whole');
+poll_until(sub { (listed($place->{data})->{whole} // 0) == 1 }, 'it is whole');
 $server->stop;
 wait_whole($place);
 ok(-d $version, 'the tablespace is one as any');
@@ -278,7 +257,7 @@ restore($far, $near, '--type=none');
 $link->command('rtt 50');
 my $before = time;
 restore($far, $distant, '--type=none', '--instant');
-note(sprintf '%.1f s, and %.1f MB to come', time - $before, (listed_at($distant->{data})->{'missing-bytes'} // 0) / 1e6);
+note(sprintf '%.1f s, and %.1f MB to come', time - $before, (listed($distant->{data})->{'missing-bytes'} // 0) / 1e6);
 wait_whole($distant);
 is_same($near, $distant);
 

@@ -9,7 +9,7 @@ use warnings;
 use lib 'test/tap/lib';
 use ChronosTest;
 use Fcntl qw(O_RDONLY O_RDWR);
-use JSON::PP ();
+use InstantTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use S3Server;
@@ -52,13 +52,6 @@ my $in_archive = $node->safe_psql('postgres', 'SELECT count(*) FROM pgbench_hist
 wait_archived($node);
 $node->stop;
 
-sub listed
-{
-	my ($path) = @_;
-	my ($status, $out, $err) = run_tool($chronos, '--config=/dev/null', '--output=json', 'mounts');
-	die "mounts: $err" if $status != 0;
-	return (grep { $_->{path} eq $path } @{ JSON::PP::decode_json($out) })[0] // {};
-}
 sub is_alive
 {
 	my ($pid, $what) = @_;

@@ -11,7 +11,7 @@ use lib 'test/tap/lib';
 use ChronosTest;
 use Fcntl qw(O_RDWR);
 use IPC::Run ();
-use JSON::PP ();
+use InstantTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use POSIX ();
@@ -137,12 +137,6 @@ sub looked
 	return $dump;
 }
 
-sub mounted
-{
-	my ($path) = @_;
-	return (grep { $_->{path} eq $path } @{ JSON::PP::decode_json((run_tool($chronos, '--config=/dev/null', '--output=json', 'mounts'))[1]) })[0];
-}
-
 # The first line in which they differ, "" if there is none.
 sub difference
 {
@@ -216,7 +210,7 @@ for my $history (1 .. $histories)
 		$server->stop('fast');
 		($status, $out, $err) = chronos($conf, "--finish=$lazy", 'mount');
 		is($status, 0, '... to its end') or diag($out . $err);
-		ok(!defined mounted($lazy) && !-e "$lazy/.chronos-lazy", '... after which it is a directory');
+		ok(!defined listed($lazy)->{path} && !-e "$lazy/.chronos-lazy", '... after which it is a directory');
 		($status, $out, $err) = run_tool('pg_checksums', '--check', '-D', $lazy);
 		is($status, 0, '... with pages that are right') or diag($out . $err);
 	}

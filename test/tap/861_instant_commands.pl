@@ -6,6 +6,7 @@ use warnings;
 use lib 'test/tap/lib';
 use ChronosTest;
 use Fcntl qw(O_RDWR);
+use InstantTest;
 use JSON::PP ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -84,24 +85,6 @@ my ($label) = map { $_->{label} } @{ JSON::PP::decode_json((chronos($conf, '--ou
 my %kept = map { $_ => slurp_file($_) } glob "$repo/backup/main/$label/pg_data/base/*/*";
 sub damage { overwrite($_, "\0" x length $kept{$_}) for sort keys %kept; return }
 sub repair { overwrite($_, $kept{$_}) for sort keys %kept; return }
-sub overwrite
-{
-	my ($path, $content) = @_;
-	open my $file, '+<:raw', $path or die "$path: $!";
-	print $file $content;
-	close $file or die "$path: $!";
-	return;
-}
-
-# What the list has of a directory, {} if nothing serves it.
-sub listed
-{
-	my ($path) = @_;
-	my ($failed, $list, $said) = run_tool($chronos, '--config=/dev/null', '--output=json', 'mounts');
-	die "mounts: $said" if $failed != 0;
-	return (grep { $_->{path} eq $path } @{ JSON::PP::decode_json($list) })[0] // {};
-}
-
 sub instant
 {
 	my ($directory, @arguments) = @_;
@@ -120,14 +103,6 @@ sub refused
 }
 
 sub parent_of { return (slurp_file("/proc/$_[0]/stat") =~ /\) \S (\d+)/)[0] }
-# The state of a process, undef if there is none.
-sub state_of
-{
-	my ($pid) = @_;
-	open my $stat, '<', "/proc/$pid/stat" or return;
-	return (readline($stat) // '') =~ /\) (\S)/ ? $1 : undef;
-}
-
 # All that works there, at once, as a machine that stops; and what was mounted is gone.
 sub kill_all
 {

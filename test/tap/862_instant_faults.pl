@@ -9,7 +9,7 @@ use warnings;
 use lib 'test/tap/lib';
 use ChronosTest;
 use Fcntl qw(O_RDWR);
-use JSON::PP ();
+use InstantTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use S3Server;
@@ -44,14 +44,6 @@ my $question = q{SELECT count(*), md5(string_agg(word, '|' ORDER BY id)) FROM bi
 my $expected = $node->safe_psql('postgres', $question);
 my $copied = private_directory();
 is((chronos($conf, "--pg1-path=$copied", '--type=none', 'restore'))[0], 0, 'restored');
-
-sub listed
-{
-	my ($path) = @_;
-	my ($status, $out, $err) = run_tool($chronos, '--config=/dev/null', '--output=json', 'mounts');
-	die "mounts: $err" if $status != 0;
-	return (grep { $_->{path} eq $path } @{ JSON::PP::decode_json($out) })[0] // {};
-}
 
 # Of relations that are stored by themselves, and nothing else: the restore itself meets none.
 sub faults { my ($name) = @_; $proxy->command("rule $name GET pg_data/base/ 1000000"); return }
