@@ -59,9 +59,10 @@ ListedOnce::~ListedOnce() {
 std::optional<ListedOnce::Entries> ListedOnce::find(const Listing& listing) const {
     if (const auto same = known_.find(listing); same != known_.end() && same->second)
         return same->second;
-    const auto& [directory, prefix] = listing;
+    // A name of its own, since clang 14 lets no lambda have a structured binding.
+    const auto& prefix = listing.second;
     if (!prefix) return std::nullopt;
-    const auto all = known_.find({directory, ""});
+    const auto all = known_.find({listing.first, ""});
     if (all == known_.end() || !all->second) return std::nullopt;
     Entries part;
     std::ranges::copy_if(*all->second, std::back_inserter(part),
