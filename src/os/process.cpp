@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -208,6 +209,11 @@ void wait_a_moment(int fd) {
 }
 
 }  // namespace
+
+void let_others_go_first() {
+    constexpr int kNice = 10;
+    [[maybe_unused]] const int ignored = ::setpriority(PRIO_PROCESS, 0, kNice);
+}
 
 std::vector<std::string> environment_with(const std::vector<std::string>& added) {
     std::vector<std::string> result = added;

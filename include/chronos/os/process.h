@@ -19,6 +19,10 @@
 /// exec nothing is called that may not be called there, so that any thread may start one.
 namespace chronos::os {
 
+/// From here on the calling thread, with those that it starts, computes when others do not want to:
+/// a server on the same machine has the right of way.
+void let_others_go_first();
+
 /// "NAME=value" of this process, with `added` in place of those of the same name.
 std::vector<std::string> environment_with(const std::vector<std::string>& added = {});
 

@@ -1,4 +1,3 @@
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -10,6 +9,7 @@
 #include "chronos/ops/drill/drill.h"
 #include "chronos/ops/drill/record.h"
 #include "chronos/os/file.h"
+#include "chronos/os/process.h"
 #include "chronos/present/drill_output.h"
 #include "chronos/present/print.h"
 #include "chronos/requests/drill_records.h"
@@ -27,8 +27,7 @@ using ops::drill::DrillRequest;
 
 /// The live server has the right of way: less CPU than anybody, the last in the queue of the disk.
 void step_back(const config::Config& config) {
-    constexpr int kNice = 10;
-    if (!config.has("priority")) setpriority(PRIO_PROCESS, 0, kNice);
+    if (!config.has("priority")) os::let_others_go_first();
     constexpr int kWhoProcess = 1;
     constexpr int kBestEffortLast = (2 << 13) | 7;
     syscall(SYS_ioprio_set, kWhoProcess, 0, kBestEffortLast);

@@ -25,6 +25,7 @@
 #include "chronos/base/text.h"
 #include "chronos/crypto/hash.h"
 #include "chronos/os/file.h"
+#include "chronos/os/process.h"
 #include "chronos/repo/lazy_file.h"
 #include "chronos/repo/stored_file.h"
 
@@ -169,6 +170,7 @@ struct Content::State {
     mutable std::mutex mutex;
     std::condition_variable changed;  ///< a unit is there, or failed
     std::condition_variable queued;
+    std::condition_variable queued_now;  ///< for those that fetch only what somebody waits for
     std::map<Key, std::shared_ptr<Unit>> units;
     std::list<Key> in_memory, in_spool;  ///< ready ones, the most recently used first
     std::map<Key, std::list<Key>::iterator> place_in_list;
@@ -216,8 +218,9 @@ struct Content::State {
     void fetch_later(const Key& key, const std::shared_ptr<const LazyFile>& lazy);
 
     void find_members();
-    void work();
-    bool take(Key& key, std::vector<Key>& along);
+    enum class Of { all, who_waits };
+    void work(Of work);
+    bool take(Of work, Key& key, std::vector<Key>& along);
     void take_along(const Key& key, std::vector<Key>& along);
     void take_following(const Key& key, std::vector<Key>& along);
     void begin_run(std::vector<Key> run, std::vector<Key>& along);
@@ -387,6 +390,7 @@ int Content::State::acquire(const Key& key, const std::shared_ptr<const LazyFile
         if (turn == Turn::now) std::erase(ahead, key);
         (turn == Turn::now ? asked_for : ahead).push_back(key);
         queued.notify_one();
+        if (turn == Turn::now) queued_now.notify_one();
     }
     const int error = wait(key, *unit, interrupted, lock);
     const auto kept = units.find(key);
@@ -544,10 +548,11 @@ std::vector<std::vector<Key>> Content::State::runs_of(
 }
 
 /// False at the end. What is asked for goes before what is read ahead.
-bool Content::State::take(Key& key, std::vector<Key>& along) {
+bool Content::State::take(Of work, Key& key, std::vector<Key>& along) {
     std::unique_lock lock(mutex);
-    queued.wait(lock, [&] {
-        return ending || !asked_for.empty() || !runs_ahead.empty() || !ahead.empty();
+    (work == Of::all ? queued : queued_now).wait(lock, [&] {
+        return ending || !asked_for.empty() ||
+               (work == Of::all && (!runs_ahead.empty() || !ahead.empty()));
     });
     if (ending) return false;
     if (asked_for.empty() && !runs_ahead.empty()) {
@@ -573,9 +578,10 @@ bool Content::State::take(Key& key, std::vector<Key>& along) {
     return true;
 }
 
-void Content::State::work() {
+void Content::State::work(Of work) {
+    if (work == Of::all && limits.for_who_waits > 0) os::let_others_go_first();
     Key key;
-    for (std::vector<Key> along; take(key, along); along.clear()) {
+    for (std::vector<Key> along; take(work, key, along); along.clear()) {
         if (!along.empty()) {
             fetch_run(along);
             continue;
@@ -765,7 +771,9 @@ Content::Content(const repo::Repository& repository, const std::string& stanza,
     State& state = *state_;
     state.find_members();
     for (unsigned i = 0; i < std::max(1U, state.limits.workers); ++i)
-        state.workers.emplace_back([&state] { state.work(); });
+        state.workers.emplace_back([&state] { state.work(State::Of::all); });
+    for (unsigned i = 0; i < state.limits.for_who_waits; ++i)
+        state.workers.emplace_back([&state] { state.work(State::Of::who_waits); });
 }
 
 Content::~Content() {
@@ -774,6 +782,7 @@ Content::~Content() {
         state_->ending = true;
     }
     state_->queued.notify_all();
+    state_->queued_now.notify_all();
     for (std::thread& worker : state_->workers) worker.join();
 }
 

@@ -26,6 +26,9 @@ struct ContentLimits {
     /// How long nothing at all may arrive.
     std::chrono::milliseconds patience{60'000};
     unsigned workers = 4;
+    /// So many workers more fetch only what somebody waits for; the others let all else on the
+    /// machine go first, too.
+    unsigned for_who_waits = 0;
     /// A failure is the answer to whoever asks again within this time.
     std::chrono::milliseconds failure_stays{5'000};
 };

@@ -30,6 +30,7 @@
 #include "chronos/fuse/session.h"
 #include "chronos/os/durable.h"
 #include "chronos/os/file.h"
+#include "chronos/os/process.h"
 #include "chronos/repo/info.h"
 #include "chronos/repo/side/mount_hold.h"
 #include "chronos/storage/parallel.h"
@@ -386,7 +387,10 @@ Result<os::FileDescriptor> open_root(const std::string& path) {
 class Instant {
 public:
     Instant(const InstantRequest& request, State state, repo::Manifest manifest)
-        : request_(request), state_(std::move(state)), manifest_(std::move(manifest)) {}
+        : request_(request),
+          state_(std::move(state)),
+          manifest_(std::move(manifest)),
+          workers_(std::max(1U, limits_of(request.fetch, *request.repository.storage).workers)) {}
     ~Instant() {
         end();
         // Nobody shall find a cluster without one of its parts.
@@ -398,7 +402,7 @@ public:
     Result<> serve(const Cancellation& cancel);
 
 private:
-    ContentLimits limits() const { return limits_of(request_.fetch, *request_.repository.storage); }
+    ContentLimits limits() const;
     Result<InstantTree::Before> note_start() const;
     int fetch(std::size_t entry, std::uint64_t offset, std::size_t size, bool behind,
               const fuse::Interrupted& interrupted, std::string& content);
@@ -433,6 +437,8 @@ private:
     std::unique_ptr<Content> content_;
     Cancellation stop_;
 
+    const unsigned workers_;  ///< as many threads of hydration
+
     std::atomic<unsigned> hydrating_{0};
     Pace pace_;
     std::mutex mutex_;
@@ -442,6 +448,12 @@ private:
     bool ending_ = false;
     std::vector<std::thread> threads_;
 };
+
+ContentLimits Instant::limits() const {
+    ContentLimits limits = limits_of(request_.fetch, *request_.repository.storage);
+    limits.for_who_waits = std::max(1U, workers_ / 4);
+    return limits;
+}
 
 int Instant::fetch(std::size_t entry, std::uint64_t offset, std::size_t size, bool behind,
                    const fuse::Interrupted& interrupted, std::string& content) {
@@ -615,6 +627,7 @@ bool Instant::hydrate_share(const Share& share) {
 }
 
 void Instant::hydrate() {
+    os::let_others_go_first();
     std::unique_lock lock(mutex_);
     const auto has_next = [this] {
         return ending_ || queue_.empty() || under_way_bytes_ == 0 ||
@@ -666,11 +679,10 @@ void Instant::finish() {
     if (held_ != nullptr) held_->release();
     held_.reset();
     log_info("'" + request_.path + "' is whole; it is served until no server runs there");
-    while (wait(kUnmountEvery)) {
-        if (std::ranges::any_of(served_, [](const auto& served) { return served->tree->in_use(); }))
-            continue;
-        if (is_unmounted()) return;
-    }
+    const auto in_use = [](const auto& served) { return served->tree->in_use(); };
+    do {
+        if (std::ranges::none_of(served_, in_use) && is_unmounted()) return;
+    } while (wait(kUnmountEvery));
 }
 
 /// Who has its working directory there keeps it.
@@ -723,10 +735,8 @@ void Instant::end() {
 }
 
 Result<> Instant::serve(const Cancellation& cancel) {
-    const unsigned workers = std::max(1U, limits().workers);
-    // One is left for who waits.
-    hydrating_ = std::max(1U, workers - 1);
-    for (unsigned i = hydrating_; i > 0; --i) threads_.emplace_back([this] { hydrate(); });
+    hydrating_ = workers_;
+    for (unsigned i = 0; i < workers_; ++i) threads_.emplace_back([this] { hydrate(); });
     threads_.emplace_back([this] { note(); });
     const std::string line = "backup " + state_.origin.label + " of repo" +
                              std::to_string(state_.origin.repo_key) + " is served in '" +

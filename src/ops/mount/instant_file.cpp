@@ -356,6 +356,11 @@ int InstantFile::complete_some(ByteRange range, const Fetch& fetch,
     if (const auto absent = presence_.first_absent(range))
         if (const int error = take(*absent, fetch, interrupted, lock); error != 0) return error;
     all = !presence_.first_absent(range);
+    if (!all || usable() != 0) return 0;
+    // The sync at the end would else begin with everything.
+    const std::shared_ptr<LowerFile> lower = lower_;
+    lock.unlock();
+    lower->start_write_back(range.begin, range.end);
     return 0;
 }
 

@@ -24,6 +24,8 @@ namespace chronos::ops::mount {
 namespace {
 
 constexpr std::chrono::milliseconds kKeepLook(200);
+/// Somebody waits until it is served.
+constexpr std::chrono::milliseconds kStartLook(10);
 constexpr std::chrono::seconds kUntilServed(120);
 constexpr std::chrono::seconds kUntilEnded(10);
 /// It kills those of its processes that do not end after five seconds.
@@ -112,7 +114,7 @@ Result<int> watch(os::Child& child, Said& said, const Cancellation& cancel) {
 /// False if nothing had to be served any more.
 Result<bool> wait_until_served(os::Child& child, Said& said, const Cancellation& cancel) {
     for (const Deadline deadline(kUntilServed);;) {
-        const auto status = child.ended_within(kKeepLook);
+        const auto status = child.ended_within(kStartLook);
         said.read_from(child.output());
         if (status && *status == 0) return false;
         if (status) return Error(ErrorKind::execute, said.all());

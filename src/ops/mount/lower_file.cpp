@@ -66,6 +66,10 @@ int MachineFile::size(std::uint64_t& size_bytes) const {
     return 0;
 }
 
+void MachineFile::start_write_back(std::uint64_t offset, std::uint64_t end) const {
+    os::start_write_back(file_.get(), offset, end);
+}
+
 int MachineFile::sync() {
     const auto synced = os::sync_file(file_.get(), path_);
     if (synced) return 0;

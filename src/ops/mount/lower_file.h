@@ -11,7 +11,7 @@ namespace chronos::ops::mount {
 
 /// A file that the machine has below a mount, as its bytes: what was written and not synced may be
 /// there after a power failure, or not, each part of it by itself. Answers are 0 or an errno. One
-/// thread at a time, but for sync(), which any thread may call meanwhile.
+/// thread at a time, but for sync() and start_write_back(), which any thread may call meanwhile.
 class LowerFile {
 public:
     virtual ~LowerFile() = default;
@@ -26,6 +26,8 @@ public:
     /// where it did. An error changes nothing. EOPNOTSUPP, where the machine cannot.
     virtual int allocate(std::uint64_t offset, std::uint64_t size_bytes, bool keep_size) = 0;
     virtual int size(std::uint64_t& size_bytes) const = 0;
+    /// A hint: the machine may begin to write the range to its disk, which nobody waits for.
+    virtual void start_write_back(std::uint64_t /*offset*/, std::uint64_t /*end*/) const {}
     /// What was written before is durable, with the size. A failure is final: nobody knows what is
     /// lost.
     virtual int sync() = 0;
@@ -43,6 +45,7 @@ public:
     int resize(std::uint64_t size_bytes) override;
     int allocate(std::uint64_t offset, std::uint64_t size_bytes, bool keep_size) override;
     int size(std::uint64_t& size_bytes) const override;
+    void start_write_back(std::uint64_t offset, std::uint64_t end) const override;
     int sync() override;
 
 private:
