@@ -46,6 +46,8 @@ constexpr std::uint64_t kRunGapMax = std::uint64_t{32} << 10;
 constexpr std::uint64_t kFollowingMax = std::uint64_t{4} << 20;
 /// What is read over, in all, to fetch ahead with fewer requests.
 constexpr std::uint64_t kGapsAheadMax = std::uint64_t{2} << 20;
+/// Of what is decoded to its place.
+constexpr std::size_t kLaidAtOnce = std::size_t{1} << 20;
 /// The kernel reads ahead by itself, in pieces that come in any order.
 constexpr std::uint64_t kDisorder = std::uint64_t{512} << 10;
 constexpr std::chrono::milliseconds kLook(100);
@@ -84,6 +86,7 @@ struct Unit {
     std::shared_ptr<const LazyFile> lazy;  ///< what to fetch it by; of a map what it is
     std::vector<Part> parts;               ///< ascending
     os::FileDescriptor spool;
+    bool in_place = false;  ///< all of it is where it belongs, and not here
     std::uint64_t bytes = 0;
 
     void add(std::uint64_t offset, io::Bytes content);
@@ -161,6 +164,7 @@ struct Content::State {
     const repo::Manifest& manifest;
     const ContentLimits limits;
     const Keep keep;
+    const InPlace in_place;
     const bool remote;
 
     /// Members of bundles that may come along, in the order in which they lie there.
@@ -186,12 +190,13 @@ struct Content::State {
     std::vector<std::thread> workers;
 
     State(const repo::Repository& repository_, const std::string& stanza_,
-          const repo::Manifest& manifest_, ContentLimits limits_, Keep keep_)
+          const repo::Manifest& manifest_, ContentLimits limits_, Keep keep_, InPlace in_place_)
         : repository(repository_),
           stanza(stanza_),
           manifest(manifest_),
           limits(std::move(limits_)),
           keep(std::move(keep_)),
+          in_place(std::move(in_place_)),
           remote(repository.storage->features().remote) {}
 
     void note(Unit& unit) {
@@ -228,6 +233,7 @@ struct Content::State {
     Result<> fetch(const Key& key, Unit& unit);
     Result<> collect(const LazyFile& lazy, const Key& key, Unit& unit);
     Result<> fetch_into_spool(const Key& key, Unit& unit);
+    Result<bool> fetch_in_place(const Key& key, Unit& unit);
     void fetch_run(const std::vector<Key>& keys);
     Result<> read_run(const std::vector<Key>& keys, std::size_t& done);
     Result<> read_units(const std::vector<Key>& keys, std::size_t& done);
@@ -299,6 +305,7 @@ bool Content::State::hand_over(const Key& key) {
         if (found == units.end()) return false;
         unit = found->second;
     }
+    if (unit->in_place) return true;
     if (unit->spool.valid()) return false;
     std::vector<Piece> pieces;
     for (const Part& part : unit->parts) pieces.push_back({part.offset, part.content});
@@ -612,7 +619,10 @@ Result<> Content::State::fetch(const Key& key, Unit& unit) {
         unit.bytes = unit.lazy->memory_bytes();
         if (key.unit == kMap) return {};
     }
-    if (!file.block_incremental() && file.size > kInMemoryMax) return fetch_into_spool(key, unit);
+    if (!file.block_incremental() && file.size > kInMemoryMax) {
+        if (CHRONOS_TRY(fetch_in_place(key, unit))) return {};
+        return fetch_into_spool(key, unit);
+    }
     CHRONOS_TRY(collect(*unit.lazy, key, unit));
     unit.lazy = nullptr;
     return {};
@@ -635,6 +645,35 @@ Result<> Content::State::collect(const LazyFile& lazy, const Key& key, Unit& uni
     }));
     unit.join();
     return {};
+}
+
+/// False if it has no place there.
+Result<bool> Content::State::fetch_in_place(const Key& key, Unit& unit) {
+    if (!in_place.lay) return false;
+    const ManifestFile& file = *key.file;
+    std::string gathered;
+    std::uint64_t at = 0;
+    bool fits = true;
+    const auto lay = [&](std::size_t size) {
+        fits = in_place.lay(file, at, std::string_view(gathered).substr(0, size));
+        at += size;
+        gathered.erase(0, size);
+    };
+    auto fetched = unit.lazy->fetch({&key.unit, 1}, [&](std::uint64_t, io::Bytes in) -> Result<> {
+        if (ending) return ended();
+        note(unit);
+        gathered += io::text(in);
+        if (gathered.size() >= kLaidAtOnce) lay(gathered.size() / InPlace::kPage * InPlace::kPage);
+        return fits ? Result<>() : Error(ErrorKind::file_write, "it has no place");
+    });
+    if (fits && fetched && !gathered.empty()) lay(gathered.size());
+    if (!fits) return false;
+    CHRONOS_TRY(std::move(fetched));
+    in_place.done(file);
+    unit.in_place = true;
+    unit.bytes = file.size;
+    unit.lazy = nullptr;
+    return true;
 }
 
 Result<> Content::State::fetch_into_spool(const Key& key, Unit& unit) {
@@ -765,9 +804,9 @@ void Content::State::fetch_run(const std::vector<Key>& keys) {
 }
 
 Content::Content(const repo::Repository& repository, const std::string& stanza,
-                 const repo::Manifest& manifest, ContentLimits limits, Keep keep)
+                 const repo::Manifest& manifest, ContentLimits limits, Keep keep, InPlace in_place)
     : state_(std::make_unique<State>(repository, stanza, manifest, std::move(limits),
-                                     std::move(keep))) {
+                                     std::move(keep), std::move(in_place))) {
     State& state = *state_;
     state.find_members();
     for (unsigned i = 0; i < std::max(1U, state.limits.workers); ++i)
@@ -816,6 +855,7 @@ int Content::read(const ManifestFile& file, std::uint64_t offset, std::size_t si
         const Key key{&file, lazy ? lazy->unit_at(offset) : 0};
         if (const int error = state.acquire(key, lazy, turn, interrupted, unit); error != 0)
             return error;
+        if (unit->in_place) return EAGAIN;
         const std::uint64_t part_end =
             std::min<std::uint64_t>(end, lazy ? lazy->part_end(offset) : file.size);
         unit->copy(offset, part_end, content);

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "chronos/fuse/file_system.h"
@@ -48,6 +49,20 @@ struct ContentFigures {
 /// all of that from now on, and asks for the rest of the file only. By workers, several at a time.
 using Keep = std::function<bool(const repo::ManifestFile& file, const std::vector<Piece>& pieces)>;
 
+/// Where the content of a large file that is stored whole is decoded to, in place of the spool,
+/// which would have to be copied. Nobody may be given any of it before `done`: what the file's
+/// checksum says is known at its end. By one worker for each file.
+struct InPlace {
+    static constexpr std::size_t kPage = 8192;
+    /// A piece, which begins with a page, and ends with one or with the file. False if it has no
+    /// place there, or cannot be written.
+    std::function<bool(const repo::ManifestFile& file, std::uint64_t offset,
+                       std::string_view content)>
+        lay;
+    /// All of it was laid, and is what the manifest says. Who asks has all from now on.
+    std::function<void(const repo::ManifestFile& file)> done;
+};
+
 /// What the files of a backup have in them, fetched when it is asked for and verified before any of
 /// it is given: repo::LazyFile says what has to be fetched for that.
 ///
@@ -63,15 +78,16 @@ public:
     static constexpr std::uint64_t kInMemoryMax = std::uint64_t{4} << 20;
 
     Content(const repo::Repository& repository, const std::string& stanza,
-            const repo::Manifest& manifest, ContentLimits limits, Keep keep = nullptr);
+            const repo::Manifest& manifest, ContentLimits limits, Keep keep = nullptr,
+            InPlace in_place = {});
     /// Waits for what is being fetched, which goes no further.
     ~Content();
     Content(const Content&) = delete;
     Content& operator=(const Content&) = delete;
 
     /// The range of the file, which lies in it. An errno: EIO for what could not be had or is not
-    /// what the manifest says, with the reason in the log, EINTR if `interrupted`. A file is one
-    /// of the manifest.
+    /// what the manifest says, with the reason in the log, EINTR if `interrupted`, EAGAIN if
+    /// all of the file is `done` in its place. A file is one of the manifest.
     int read(const repo::ManifestFile& file, std::uint64_t offset, std::size_t size,
              const fuse::Interrupted& interrupted, std::string& content);
     /// The same for whoever lets all others go first; what fails is said when one of them asks.

@@ -515,13 +515,26 @@ Result<> Instant::open(os::FileDescriptor root) {
     // Of each part whoever asks is told of all of them.
     for (const std::unique_ptr<Served>& served : served_)
         served->tree->set_status([this] { return status(); });
+    const auto entry_of = [this](const repo::ManifestFile& file) {
+        const auto found = entries_.find(&file);
+        return found != entries_.end() && has_room(found->second) ? std::optional(found->second)
+                                                                  : std::nullopt;
+    };
     content_ = std::make_unique<Content>(
         request_.repository, state_.origin.stanza, manifest_, limits(),
-        [this](const repo::ManifestFile& file, const std::vector<Piece>& pieces) {
-            const auto entry = entries_.find(&file);
-            return entry != entries_.end() && has_room(entry->second) &&
-                   tree_of(entry->second).keep(entry->second, pieces);
-        });
+        [this, entry_of](const repo::ManifestFile& file, const std::vector<Piece>& pieces) {
+            const auto entry = entry_of(file);
+            return entry && tree_of(*entry).keep(*entry, pieces);
+        },
+        InPlace{[this, entry_of](const repo::ManifestFile& file, std::uint64_t offset,
+                                 std::string_view content) {
+                    const auto entry = entry_of(file);
+                    return entry && tree_of(*entry).lay(*entry, offset, content);
+                },
+                [this](const repo::ManifestFile& file) {
+                    const std::size_t entry = entries_.at(&file);
+                    tree_of(entry).laid(entry);
+                }});
     // The same for each process that serves it: the backup is needed until the directory is whole.
     auto held = repo::MountHold::take(request_.repository,
                                       {.stanza = state_.origin.stanza,

@@ -143,6 +143,30 @@ bool InstantFile::keep(const std::vector<Piece>& pieces) {
     return kept;
 }
 
+bool InstantFile::lay(std::uint64_t offset, std::string_view content) {
+    const ByteRange range{offset, offset + content.size()};
+    std::shared_ptr<LowerFile> lower;
+    {
+        const std::lock_guard lock(mutex_);
+        const bool was_open = lower_ != nullptr;
+        if (usable() != 0) return false;
+        lower = lower_;
+        // What was overwritten meanwhile stays so, which is seen by the same mutex.
+        for (const ByteRange part : presence_.absent_pages_of(range))
+            if (lower->write(part.begin,
+                             content.substr(part.begin - offset, part.end - part.begin)) != 0)
+                return false;
+        if (!was_open) lower_ = nullptr;
+    }
+    lower->start_write_back(range.begin, range.end);
+    return true;
+}
+
+void InstantFile::laid() {
+    const std::lock_guard lock(mutex_);
+    add({0, presence_.limit()});
+}
+
 /// Fetches what is wanted, without the mutex.
 int InstantFile::get(ByteRange wanted, const Fetch& fetch, const fuse::Interrupted& interrupted,
                      std::unique_lock<std::mutex>& lock, std::string& fetched) {
@@ -158,8 +182,9 @@ int InstantFile::get(ByteRange wanted, const Fetch& fetch, const fuse::Interrupt
 int InstantFile::take(ByteRange wanted, const Fetch& fetch, const fuse::Interrupted& interrupted,
                       std::unique_lock<std::mutex>& lock) {
     std::string fetched;
-    if (const int error = get(wanted, fetch, interrupted, lock, fetched); error != 0) return error;
-    return put_down(wanted.begin, fetched);
+    const int error = get(wanted, fetch, interrupted, lock, fetched);
+    if (error == EAGAIN) return 0;
+    return error != 0 ? error : put_down(wanted.begin, fetched);
 }
 
 /// The first part of the range that is neither here nor among those that found no room.
@@ -206,8 +231,9 @@ int InstantFile::read(std::uint64_t offset, std::size_t size, const fuse::Interr
         auto missing = first_missing(range, loose);
         if (!missing) return read_all(range, loose, content);
         std::string fetched;
-        if (const int error = get(*missing, fetch_, interrupted, lock, fetched); error != 0)
-            return error;
+        const int failed = get(*missing, fetch_, interrupted, lock, fetched);
+        if (failed == EAGAIN) continue;
+        if (failed != 0) return failed;
         const bool has_room = !has_room_ || has_room_();
         const int error = has_room ? put_down(missing->begin, fetched) : ENOSPC;
         if (error == 0) continue;

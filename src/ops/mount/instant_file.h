@@ -42,7 +42,8 @@ namespace chronos::ops::mount {
 /// had been there before. Any thread; nobody waits for a fetch but who needs what it brings.
 class InstantFile {
 public:
-    /// The range of the backup's content, which has it: EIO, or what else keeps it from coming.
+    /// The range of the backup's content, which has it: EIO, or what else keeps it from coming;
+    /// EAGAIN if all of the file is laid().
     using Fetch = std::function<int(std::uint64_t offset, std::size_t size,
                                     const fuse::Interrupted& interrupted, std::string& content)>;
     using Open = std::function<int(std::shared_ptr<LowerFile>& file)>;
@@ -82,6 +83,10 @@ public:
     /// What a fetch has brought, also if nobody needs it yet: true if all of the pieces is here
     /// now.
     bool keep(const std::vector<Piece>& pieces);
+    /// The same in two steps, for what is verified as a whole: a piece of whole pages, which is not
+    /// here before `laid()` of all of them. False if it cannot be written.
+    bool lay(std::uint64_t offset, std::string_view content);
+    void laid();
     /// Fetches a part of what is missing of the range, by `fetch`; true in `all` when nothing of it
     /// is.
     int complete_some(ByteRange range, const Fetch& fetch, const fuse::Interrupted& interrupted,

@@ -311,6 +311,15 @@ bool InstantTree::keep(std::size_t entry, const std::vector<Piece>& pieces) {
     return file == nullptr || file->keep(pieces);
 }
 
+bool InstantTree::lay(std::size_t entry, std::uint64_t offset, std::string_view content) {
+    const auto file = file_of(entry);
+    return file == nullptr || file->lay(offset, content);
+}
+
+void InstantTree::laid(std::size_t entry) {
+    if (const auto file = file_of(entry)) file->laid();
+}
+
 std::uint64_t InstantTree::missing_bytes() const {
     std::uint64_t missing = 0;
     for (std::size_t entry = 0; entry < of_entry_.size(); ++entry)

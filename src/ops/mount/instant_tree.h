@@ -84,6 +84,9 @@ public:
     /// What a fetch has brought of an entry's file: true if all of that is here now, or nobody can
     /// ask for it any more.
     bool keep(std::size_t entry, const std::vector<Piece>& pieces);
+    /// See InstantFile::lay().
+    bool lay(std::size_t entry, std::uint64_t offset, std::string_view content);
+    void laid(std::size_t entry);
     /// Null if it is gone. Any thread, as all.
     std::shared_ptr<InstantFile> file_of(std::size_t entry) const;
     std::uint64_t missing_bytes() const;

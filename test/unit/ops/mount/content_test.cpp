@@ -560,7 +560,7 @@ TEST_F(OfContent, SilenceIsEIOInTimeAndASignalEndsTheWait) {
 
 // A file above the bound of what is decoded into memory goes through the spool, and one that does
 // not fit there is refused with what to do. The bound is the real one: the file is made for this.
-TEST(ContentOfAWholeFile, GoesThroughTheSpool) {
+TEST(ContentOfAWholeFile, GoesThroughTheSpoolOrToItsPlace) {
     for (const auto type :
          {compress::CompressType::none, compress::CompressType::gz, compress::CompressType::lz4,
           compress::CompressType::zst, compress::CompressType::bz2})
@@ -616,6 +616,32 @@ TEST(ContentOfAWholeFile, GoesThroughTheSpool) {
             Content damaged(repository, kStanza, manifest, {.spool_path = directory.path()});
             EXPECT_EQ(damaged.read(manifest.files[0], 0, 1, {}, read), EIO);
             EXPECT_EQ(read, "");
+            // Where somebody has a place for it, it goes there; done it is if it is right.
+            for (const bool is_right : {false, true})
+                for (const std::size_t room : {text.size(), text.size() / 2}) {
+                    manifest.files[0].checksum =
+                        crypto::sha1_hex(is_right ? text : std::string("another"));
+                    std::string laid;
+                    bool done = false;
+                    const InPlace in_place{
+                        [&](const repo::ManifestFile&, std::uint64_t at, std::string_view piece) {
+                            EXPECT_EQ(at, laid.size());
+                            EXPECT_EQ(at % InPlace::kPage, 0u);
+                            laid += piece;
+                            return laid.size() <= room;
+                        },
+                        [&](const repo::ManifestFile&) { done = true; }};
+                    limits.spool_bytes = text.size();
+                    Content there(repository, kStanza, manifest, limits, nullptr, in_place);
+                    const bool has_room = room == text.size();
+                    EXPECT_EQ(there.read(manifest.files[0], 0, 1, {}, read), !is_right  ? EIO
+                                                                             : has_room ? EAGAIN
+                                                                                        : 0);
+                    EXPECT_EQ(done, is_right && has_room);
+                    EXPECT_TRUE(!done || laid == text);
+                    EXPECT_EQ(there.figures().spooled_bytes,
+                              is_right && !has_room ? text.size() : 0);
+                }
         }
 }
 

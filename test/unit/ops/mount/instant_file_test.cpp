@@ -397,7 +397,7 @@ public:
     }
 
     void step() {
-        switch (number(17)) {
+        switch (number(19)) {
             case 0:
             case 1:
             case 2: read(); break;
@@ -413,6 +413,8 @@ public:
             case 12: complete_some(); break;
             case 13: check_crash(); break;
             case 14: allocate(); break;
+            case 15:
+            case 16: lay(); break;
             default: note(); break;
         }
         // What is on its way is written into what is there by now.
@@ -420,6 +422,7 @@ public:
     }
     void crash() {
         noting_ = 0;
+        laid_to_ = 0;
         served_.crash(/*power_failure=*/number(2) == 0, random_);
         Served looked(served_, false, random_);
         const std::string left = looked.all();
@@ -494,6 +497,17 @@ private:
         const std::uint64_t offset = number(content.size());
         served_.file->keep({{offset, content.substr(offset, number(6 * kFilePage))}});
     }
+    /// The next piece of all of the backup's, which is the file's behind the last one.
+    void lay() {
+        const std::string_view content = served_.backup;
+        const std::size_t size = (1 + number(4)) * kFilePage;
+        ASSERT_TRUE(served_.file->lay(laid_to_, content.substr(laid_to_, size)));
+        laid_to_ += size;
+        if (laid_to_ < content.size()) return;
+        laid_to_ = 0;
+        served_.file->laid();
+        EXPECT_EQ(served_.file->missing_bytes(), 0);
+    }
     void complete_some() {
         bool all = false;
         const std::uint64_t begin = number(served_.backup.size());
@@ -534,6 +548,7 @@ private:
     std::vector<std::pair<std::uint64_t, std::string>> on_its_way_;
     InstantFile::Due due_;
     unsigned noting_ = 0;
+    std::size_t laid_to_ = 0;
     unsigned depth_ = 0;
     bool checking_ = false;
 };
