@@ -195,8 +195,8 @@ bool WalReader::may_be_tablespace() const {
 }
 
 bool WalReader::is_wanted() const {
-    return record_size_ <= wanted_.size_max &&
-           manager().value_or(wanted_.manager) == wanted_.manager;
+    if (record_size_ > wanted_.size_max) return false;
+    return !wanted_.manager || manager().value_or(*wanted_.manager) == *wanted_.manager;
 }
 
 std::string WalReader::record_so_far() const {

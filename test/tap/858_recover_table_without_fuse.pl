@@ -21,7 +21,7 @@ my $conf = $node->{chronos_conf};
 # VACUUM then marks pages of which the WAL has no image: what was not restored of them must be in nobody's way.
 run_tool('pg_checksums', '--disable', '-D', $node->data_dir);
 my $images = $seed % 3 == 0 ? 'off' : 'on';
-$node->append_conf('postgresql.conf', "full_page_writes = $images\nautovacuum = off\nmax_wal_size = 200MB");
+$node->append_conf('postgresql.conf', "full_page_writes = $images\nwal_log_hints = off\nautovacuum = off\nmax_wal_size = 200MB");
 diag("full_page_writes $images");
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION chronos_backup; CREATE DATABASE shop; CREATE DATABASE other; CREATE ROLE guest');

@@ -71,7 +71,7 @@ public:
     /// Every record of that resource manager that is whole and has that size at most goes to
     /// `take`, with where it begins. Its checksum is not looked at unless the depth is records.
     struct Wanted {
-        std::uint8_t manager = 0;
+        std::optional<std::uint8_t> manager = 0;  ///< nullopt: of any
         std::size_t size_max = 0;
         std::function<void(Lsn begin, io::Bytes record)> take;
     };

@@ -29,6 +29,7 @@ Result<std::vector<pgdata::DefinitionChange>> read_definition_changes(
                              now.bytes_done += content.size();
                              ++now.files_done;
                              if (progress) progress(now);
+                             return true;
                          }));
     return changes;
 }

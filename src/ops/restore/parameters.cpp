@@ -606,7 +606,7 @@ WalKnowledge look_into_wal(const RestoreRequest& request,
 }
 
 Result<> read_way(const WalToRead& wal, unsigned process_max, const Cancellation& cancel,
-                  const std::function<void(const std::string&, io::Bytes)>& take) {
+                  const std::function<bool(const std::string&, io::Bytes)>& take) {
     const io::Workers workers =
         storage::workers_for(*wal.repositories.front().storage, process_max);
     const std::size_t together =
@@ -624,9 +624,16 @@ Result<> read_way(const WalToRead& wal, unsigned process_max, const Cancellation
         };
         CHRONOS_TRY(io::parallel_for(workers, count, cancel, read));
         for (std::size_t i = 0; i < count; ++i)
-            take(wal.segments[first + i].name, io::bytes(contents[i]));
+            if (!take(wal.segments[first + i].name, io::bytes(contents[i]))) return {};
     }
     return {};
+}
+
+bool ends_in_segment(const RestorePlan& plan, io::Bytes content) {
+    if (!seeks_target(plan)) return false;
+    const pgdata::TargetInWal target = pgdata::find_target_in_wal(content, target_of(plan));
+    if (plan.type != RecoveryType::time) return target.found;
+    return plan.target_us && target.last_end_us && *target.last_end_us > *plan.target_us;
 }
 
 struct WalReading::State {

@@ -74,10 +74,13 @@ WalKnowledge look_into_wal(const RestoreRequest& request,
                            const std::vector<ArchiveLocation>& archives, const TimelinePath& path,
                            std::uint32_t segment_size, RestorePlan& plan);
 
-/// Hands out every segment of the way in the order of their names, as the server would get it. A
-/// segment that cannot be read is an error.
+/// Hands out every segment of the way in the order of their names, as the server would get it,
+/// until `take` says false. A segment that cannot be read is an error.
 Result<> read_way(const WalToRead& wal, unsigned process_max, const Cancellation& cancel,
-                  const std::function<void(const std::string& segment, io::Bytes content)>& take);
+                  const std::function<bool(const std::string& segment, io::Bytes content)>& take);
+
+/// Whether a recovery to the target of the plan is over in that segment of its way.
+bool ends_in_segment(const RestorePlan& plan, io::Bytes content);
 
 /// Reads RestorePlan::wal_to_read by a thread of its own while files are copied, which do not wait
 /// for it: what it has not read within half a minute, or when the copying ends (but it has some

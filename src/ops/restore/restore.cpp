@@ -15,6 +15,7 @@
 #include "chronos/repo/local/spool.h"
 #include "ops/restore/copy.h"
 #include "ops/restore/destination.h"
+#include "ops/restore/left_out_pages.h"
 #include "ops/restore/mapping.h"
 #include "ops/restore/parameters.h"
 #include "ops/restore/recovery.h"
@@ -229,6 +230,8 @@ Result<RestoreResult> run_restore(const RestoreRequest& request, RestorePlan pla
     const auto reading = WalReading::start(plan);
     const CopyResult copied = CHRONOS_TRY(copy_files(copy, cancel));
     if (reading) CHRONOS_TRY(add_what_the_wal_needs(request, *reading, cancel, plan));
+    CHRONOS_TRY(make_pages_left_out(request, plan, copy.zeroed_databases, copy.sync_files, cancel,
+                                    progress));
     CHRONOS_TRY(write_recovery_files(request, plan, ownership, copy.sync_files));
     CHRONOS_TRY(check_settings(request, plan));
     CHRONOS_TRY(invalidate_control_file(plan, ownership));
