@@ -12,6 +12,7 @@
 #include <iterator>
 #include <system_error>
 
+#include "chronos/base/directory_identity.h"
 #include "chronos/base/text.h"
 
 namespace chronos {
@@ -67,9 +68,8 @@ std::string own_pid_namespace() {
 }
 
 bool works_in(pid_t pid, std::uint64_t device, std::uint64_t inode) {
-    struct stat status = {};
-    return ::stat(("/proc/" + std::to_string(pid) + "/cwd").c_str(), &status) == 0 &&
-           status.st_dev == device && status.st_ino == inode;
+    const auto directory = identify_directory("/proc/" + std::to_string(pid) + "/cwd");
+    return directory && directory->is_same_as(device, inode);
 }
 
 std::optional<bool> is_worked_in(std::uint64_t device, std::uint64_t inode, uid_t user) {
@@ -79,13 +79,13 @@ std::optional<bool> is_worked_in(std::uint64_t device, std::uint64_t inode, uid_
          at.increment(failure)) {
         if (!parse_uint(at->path().filename().string())) continue;
         struct stat process = {};
-        struct stat directory = {};
         if (::stat(at->path().c_str(), &process) != 0 || process.st_uid != user) continue;
-        if (::stat((at->path() / "cwd").c_str(), &directory) != 0)
+        const auto directory = identify_directory((at->path() / "cwd").string());
+        if (!directory)
             // What works in a mount that is dead reaches nothing there.
             all_seen =
                 all_seen && (errno == ENOENT || errno == ENOTCONN || !may_be_server(at->path()));
-        else if (directory.st_dev == device && directory.st_ino == inode)
+        else if (directory->is_same_as(device, inode))
             return true;
     }
     return failure || !all_seen ? std::nullopt : std::optional(false);

@@ -30,7 +30,8 @@ std::string machine_boot_id();
 /// Of this process; "" where the system does not tell.
 std::string own_pid_namespace();
 
-/// Whether the process works in the directory, as far as that can be seen from here.
+/// Whether the process works in the directory (DirectoryIdentity), as far as that can be seen from
+/// here.
 bool works_in(pid_t pid, std::uint64_t device, std::uint64_t inode);
 
 /// Whether a process of the user works in the directory, as all of a server do in its data

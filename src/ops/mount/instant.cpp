@@ -24,6 +24,7 @@
 #include <utility>
 
 #include "chronos/base/clock.h"
+#include "chronos/base/directory_identity.h"
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
 #include "chronos/crypto/hash.h"
@@ -431,6 +432,7 @@ private:
     std::unique_ptr<repo::MountHold> held_;
     std::unique_ptr<PresenceTable> table_;
     std::unordered_map<const repo::ManifestFile*, std::size_t> entries_;
+    std::string below_;  ///< what the status says of the directory itself
     std::uint64_t left_bytes_ = 0;
     std::vector<std::unique_ptr<Served>> served_;  ///< the data directory is the last
     std::vector<std::size_t> place_of_;            ///< of each entry
@@ -506,6 +508,7 @@ Result<> Instant::open(os::FileDescriptor root) {
     }
     queue_ = hydration_order(manifest_, state_.numbers);
     const InstantTree::Before before = CHRONOS_TRY(note_start());
+    below_ = std::string(kBelowWord) + " " + below(root.get()) + "\n";
     CHRONOS_TRY(open(*served_.back(), std::move(root), before, /*guard=*/true));
     for (const std::unique_ptr<Served>& served : served_) {
         if (served->name.empty()) continue;
@@ -514,7 +517,8 @@ Result<> Instant::open(os::FileDescriptor root) {
     }
     // Of each part whoever asks is told of all of them.
     for (const std::unique_ptr<Served>& served : served_)
-        served->tree->set_status([this] { return status(); });
+        served->tree->set_status(
+            [this, itself = served->name.empty()] { return status() + (itself ? below_ : ""); });
     const auto entry_of = [this](const repo::ManifestFile& file) {
         const auto found = entries_.find(&file);
         return found != entries_.end() && has_room(found->second) ? std::optional(found->second)

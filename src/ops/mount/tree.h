@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "chronos/base/directory_identity.h"
 #include "chronos/fuse/file_system.h"
 #include "chronos/repo/manifest.h"
 #include "ops/mount/content.h"
@@ -18,7 +19,7 @@ namespace chronos::ops::mount {
 class Tree final : public fuse::FileSystem {
 public:
     /// Name of the file about the mount itself, unless the backup has one of that name.
-    static constexpr std::string_view kStatusName = ".chronos";
+    static constexpr std::string_view kStatusName = kMountStatusName;
 
     /// `keep_owners`: of the names in the manifest, where this machine has them, as root would
     /// restore them; else all belongs to who mounts. `status` makes the text of that file. All

@@ -1,8 +1,5 @@
 #include "chronos/repo/side/owner.h"
 
-#include <sys/stat.h>
-#include <sys/statvfs.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -13,6 +10,7 @@
 #include <fstream>
 #include <thread>
 
+#include "chronos/base/directory_identity.h"
 #include "chronos/base/log.h"
 #include "chronos/base/process_id.h"
 #include "chronos/base/text.h"
@@ -102,10 +100,10 @@ bool is_seen_gone(const ServerIdentity& owner, const ServerIdentity& self) {
 }
 
 /// The namespace, if the server runs and is seen at it.
-std::string namespace_of_server(const std::string& pg_path, const struct stat& directory) {
+std::string namespace_of_server(const std::string& pg_path, const DirectoryIdentity& directory) {
     pid_t postmaster = 0;
     std::ifstream(pg_path + "/postmaster.pid") >> postmaster;
-    return postmaster > 0 && works_in(postmaster, directory.st_dev, directory.st_ino)
+    return postmaster > 0 && works_in(postmaster, directory.device, directory.inode)
                ? own_pid_namespace()
                : "";
 }
@@ -143,15 +141,13 @@ ServerIdentity identify_place(const std::string& pg_path, std::uint64_t system_i
     std::error_code failure;
     server.path = std::filesystem::canonical(pg_path, failure).string();
     if (failure) server.path = pg_path;
-    struct stat status = {};
-    struct statvfs file_system = {};
-    if (::stat(pg_path.c_str(), &status) != 0 || ::statvfs(pg_path.c_str(), &file_system) != 0)
-        return server;
-    server.device = status.st_dev;
-    server.inode = status.st_ino;
-    server.file_system = file_system.f_fsid;
-    server.pid_namespace = namespace_of_server(pg_path, status);
-    server.user = status.st_uid;
+    const auto directory = identify_directory(pg_path);
+    if (!directory) return server;
+    server.device = directory->device;
+    server.inode = directory->inode;
+    server.file_system = directory->file_system;
+    server.pid_namespace = namespace_of_server(pg_path, *directory);
+    server.user = directory->user;
     return server;
 }
 
