@@ -132,6 +132,8 @@ private:
             request.type = RecoveryType::immediate;
             request.target = "";
             request.target_exclusive = false;
+            // It goes no farther than the backup.
+            request.target_timeline = "";
         }
         request = restore_into(std::move(request), scratch, std::nullopt);
         plan_ = CHRONOS_TRY(ops::restore::plan_restore(request));

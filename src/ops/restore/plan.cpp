@@ -378,6 +378,17 @@ void judge_lost_archives(const RestoreRequest& request,
     }
 }
 
+/// 0: where a file is lost, or damaged, nobody knows what a server is going to find.
+Timeline first_free(const repo::Timelines& timelines, Timeline timeline) {
+    for (;; ++timeline) {
+        if (timelines.damaged.contains(timeline)) return 0;
+        const auto way = timelines.ways.find(timeline);
+        if (way == timelines.ways.end())
+            return timelines.with_directories.contains(timeline) ? 0 : timeline;
+        if (way->second.told_by != 0) return 0;
+    }
+}
+
 Result<> plan_wal(const RestoreRequest& request, const TimelineGuide& guide, RestorePlan& plan) {
     const std::vector<ArchiveLocation>& archives = guide.archives();
     if (archives.empty()) judge_no_archive(request, plan);
@@ -390,6 +401,7 @@ Result<> plan_wal(const RestoreRequest& request, const TimelineGuide& guide, Res
                                plan.manifest.lsn_start.value_or(Lsn{}), plan.manifest.lsn_stop));
     plan.backup_timeline = path.backup;
     plan.target_timeline = path.target;
+    plan.free_timeline = first_free(guide.timelines(), path.target + 1);
     plan.warnings.insert(plan.warnings.end(), guide.warnings().begin(), guide.warnings().end());
     const ControlFacts control = control_facts(request, plan);
     WalScanRequest scan_request{guide.archives(),   &plan.manifest,           &path,

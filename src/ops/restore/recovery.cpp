@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <filesystem>
 
 #include "chronos/base/log.h"
@@ -104,6 +105,18 @@ void set_target(const RestoreRequest& request, const RestorePlan& plan, bool old
     if (!timeline.empty() && !(old_version && timeline == "current"))
         settings.set("recovery_target_timeline", conf_value(timeline));
     if (sets_no_prefetch(request, plan)) settings.set("recovery_prefetch", "off");
+}
+
+/// Each history that a promotion asks for, and that is not there, is a process and, of a bucket, a
+/// connection. A server that is thrown away needs no other answer than the plan has: the first
+/// timeline has no history, and the archive has none of the one that this recovery begins.
+std::string restore_command(const RestoreRequest& request, const RestorePlan& plan) {
+    if (!request.writes_nowhere_else || plan.target_timeline == 0 || plan.free_timeline == 0)
+        return request.restore_command;
+    std::array<char, 17> next{};
+    std::snprintf(next.data(), next.size(), "%08X.history", plan.free_timeline);
+    return "case %f in 00000001.history|" + std::string(next.data()) + ") exit 1;; esac; " +
+           request.restore_command;
 }
 
 /// Whatever postgresql.conf, or a file that it includes, says about a recovery was said for another
@@ -270,7 +283,7 @@ std::vector<RecoverySetting> recovery_setting_list(const RestoreRequest& request
     if (request.archive_mode_off) settings.set("archive_mode", "off");
     if (!request.recovery_options.contains("restore_command") &&
         !request.recovery_options.contains("restore-command"))
-        settings.set("restore_command", conf_value(request.restore_command));
+        settings.set("restore_command", conf_value(restore_command(request, plan)));
     if (old_version && plan.type == RecoveryType::standby) settings.set("standby_mode", "on");
     // recovery.conf of old versions is all that they read about a recovery.
     if (!old_version) set_others_aside(plan, settings);

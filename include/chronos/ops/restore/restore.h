@@ -173,6 +173,9 @@ struct RestorePlan {
     /// That recovery follows to the end; written into the recovery settings, so that the server
     /// follows this one or stops. 0: not known, because there is no archive to ask.
     Timeline target_timeline = 0;
+    /// The first one behind it that has no history in any archive, and no WAL: a promotion begins
+    /// it. 0: not known.
+    Timeline free_timeline = 0;
     /// WAL behind the target is missing: the server must not ask for it before it is there.
     bool no_reading_ahead = false;
 

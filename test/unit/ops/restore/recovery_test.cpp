@@ -46,6 +46,26 @@ TEST(RecoverySettings, HaveTheTextOfTheReference) {
               "restore_command = 'chronos archive-get %f \"%p\"'\n");
 }
 
+TEST(RecoverySettings, AServerThatIsThrownAwayAsksForNoHistoryThatIsNotThere) {
+    const auto command = [](bool is_scratch, Timeline target, Timeline free) {
+        RestoreRequest request = request_of();
+        request.writes_nowhere_else = is_scratch;
+        RestorePlan plan = plan_of(RecoveryType::default_);
+        plan.target_timeline = target;
+        plan.free_timeline = free;
+        std::string value;
+        for (const RecoverySetting& setting : recovery_setting_list(request, plan))
+            if (setting.name == "restore_command") value = setting.literal;
+        return value;
+    };
+    const std::string plain = "chronos archive-get %f \"%p\"";
+    EXPECT_EQ(command(true, 9, 10),
+              "case %f in 00000001.history|0000000A.history) exit 1;; esac; " + plain);
+    EXPECT_EQ(command(true, 9, 0), plain) << "nobody knows what is there";
+    EXPECT_EQ(command(true, 0, 10), plain) << "nobody knows where it goes";
+    EXPECT_EQ(command(false, 9, 10), plain) << "a cluster that stays";
+}
+
 TEST(RecoverySettings, TargetsComeBehindTheCommandInOrder) {
     RestoreRequest request = request_of();
     request.target_action = TargetAction::shutdown;
