@@ -59,23 +59,16 @@ std::vector<ops::check::CheckFinding> configuration_findings(const config::Confi
     return findings;
 }
 
-/// What a check asks, too.
-Result<> check_standby(const config::Config& config) {
-    if (config.get_string("backup-standby") != "y") return {};
-    return Error(ErrorKind::feature_not_supported,
-                 "backups from a standby are not part of this version: every backup is refused"
-                 " while backup-standby is y")
-        .with_hint("Set backup-standby=prefer, which takes the backup from the primary, or n.");
+ops::backup::CopyFrom copy_from(const config::Config& config) {
+    const std::string standby = config.get_string("backup-standby");
+    if (standby == "y") return ops::backup::CopyFrom::standby;
+    return standby == "prefer" ? ops::backup::CopyFrom::either : ops::backup::CopyFrom::primary;
 }
 
 Result<> check_supported(const config::Config& config, const repo::Repository& repository) {
     const std::string standby = config.get_string("backup-standby");
     if (!config.get_bool("online") && standby != "n")
         log_warn("option backup-standby has no effect on an offline backup");
-    else
-        CHRONOS_TRY(check_standby(config));
-    if (config.get_bool("online") && standby == "prefer")
-        log_warn("unable to find a standby to perform the backup, using primary instead");
     const config::BoolName hardlink{"repo-hardlink", repository.key};
     if (config.get_bool(hardlink))
         log_warn(written(hardlink) + " has no effect: this version never links files of backups");
@@ -126,6 +119,7 @@ Result<ops::backup::BackupRequest> backup_request(const config::Config& config,
         repo::parse_backup_type(config.get_string("type")).value_or(repo::BackupType::incr);
     set_compression(config, repository, request);
     request.force = config.get_bool("force");
+    request.copy_from = copy_from(config);
     request.archive_check = config.get_bool("archive-check");
     request.archive_copy = config.get_bool("archive-copy");
     request.archive_mode_check = config.get_bool("archive-mode-check");
@@ -300,10 +294,13 @@ Result<std::vector<ops::check::CheckFinding>> check_over(Context& context,
             findings.push_back({"exclude", ops::check::CheckStatus::failure,
                                 checked.error().message(), checked.error().hint(),
                                 checked.error().kind()});
-    if (const auto standby = check_standby(config); !standby)
-        findings.push_back({"backup-standby", ops::check::CheckStatus::failure,
-                            standby.error().message(), standby.error().hint(),
-                            standby.error().kind()});
+    if (server && !server->in_recovery && copy_from(config) == ops::backup::CopyFrom::standby)
+        findings.push_back({"backup-standby",
+                            ops::check::CheckStatus::note,
+                            "backups are taken where the server is a standby: here, on a primary,"
+                            " each one is refused",
+                            "Set backup-standby=prefer to have them here, too.",
+                            {}});
     // Nothing is archived then: waiting for WAL would only hide why.
     if (!ops::check::check_outcome(findings)) return findings;
     for (ops::check::CheckFinding& finding :

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "chronos/base/activity.h"
+#include "chronos/db/standby.h"
 
 namespace chronos::ops::backup {
 namespace {
@@ -74,6 +75,7 @@ Result<> Monitor::check_session() {
     if (settings_.connection == nullptr) return {};
     CHRONOS_TRY_DOING(settings_.connection->query("SELECT 1"),
                       "the backup session ended while files were copied");
+    if (settings_.standby) CHRONOS_TRY(db::check_not_promoted(*settings_.connection));
     return {};
 }
 

@@ -24,6 +24,7 @@ struct MonitorSettings {
     std::function<Result<>()> save;        ///< writes the partial manifest
     const Stages* stages = nullptr;        ///< told with the progress
     db::Connection* connection = nullptr;  ///< whose loss makes further copying pointless
+    bool standby = false;                  ///< so does its promotion
 };
 
 /// Watches over a copy from a thread of its own: reports progress, saves the partial manifest, and

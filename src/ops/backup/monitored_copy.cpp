@@ -109,6 +109,7 @@ MonitorSettings MonitoredCopy::monitor_settings() {
     settings.progress = scope_.progress;
     settings.lock = planned_.work.guard.progress_lock;
     settings.connection = scope_.connection;
+    settings.standby = planned_.work.cluster.standby();
     settings.stages = &scope_.stages;
     settings.save = [this] { return save_partial(planned_.work, planned_.manifest, mutex_); };
     if (request.resume)

@@ -279,6 +279,15 @@ Result<Listing> list_files(const Scope& scope, const Work& work) {
     return listing;
 }
 
+/// The next diff or incr may be made of another server, where a file of the same size has by
+/// accident the time that one with other content has here, and by pgBackRest, which knows nothing
+/// of that. Both read every file if the time of one is earlier than it was: that of one that never
+/// changes is made late.
+void mark_as_of_standby(db::ServerTime listed_at, repo::Manifest& manifest) {
+    if (repo::ManifestFile* file = manifest.find_file("pg_data/PG_VERSION"))
+        file->timestamp = listed_at.second;
+}
+
 Result<> fill_manifest(const Listing& listing, db::ServerTime listed_at, Started& started) {
     const Cluster& cluster = started.work.cluster;
     repo::Manifest& manifest = started.manifest;
@@ -287,7 +296,9 @@ Result<> fill_manifest(const Listing& listing, db::ServerTime listed_at, Started
     manifest.pg_version = cluster.control.version;
     manifest.catalog_version = cluster.control.catalog_version;
     manifest.control_version = cluster.control.control_version;
-    return describe_cluster(listing.list, cluster.pgdata, listing.tablespaces, manifest);
+    CHRONOS_TRY(describe_cluster(listing.list, cluster.pgdata, listing.tablespaces, manifest));
+    if (cluster.standby()) mark_as_of_standby(listed_at, manifest);
+    return {};
 }
 
 Result<> choose_label(const Scope& scope, Started& started) {
@@ -316,6 +327,11 @@ void decide_delta(const Started& started, db::ServerTime listed_at, repo::Manife
     if (!reason && prior != nullptr && prior->options.online != manifest.options.online)
         reason = "the online option has changed since the " + prior->label +
                  " backup, enabling delta checksum";
+    // Files of two servers have unlike times: equal ones are an accident.
+    if (!reason && prior != nullptr &&
+        (started.work.cluster.standby() || prior->options.backup_standby.value_or(false)))
+        reason = "this backup or the " + prior->label +
+                 " backup is that of a standby, enabling delta checksum";
     if (reason) log_warn(*reason);
     manifest.options.delta = reason.has_value();
 }

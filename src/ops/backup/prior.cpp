@@ -148,6 +148,9 @@ Result<Chosen> choose(const Scope& scope, Opened&& opened) {
     if (scope.online()) outside = find_configuration(*scope.connection, cluster.pgdata);
     CHRONOS_TRY(check_stanza_of(opened, cluster));
     Chosen chosen;
+    // Whoever goes on with it may be another server, and sizes and times are all that it would
+    // compare.
+    if (cluster.standby()) opened.request.resume = false;
     chosen.work = {std::move(opened.request), std::move(opened.guard), std::move(opened.known),
                    std::move(opened.archive), std::move(cluster),      std::move(outside)};
     CHRONOS_TRY(decide_type(chosen));

@@ -6,6 +6,7 @@
 #include "chronos/pgdata/wal.h"
 #include "ops/backup/copy.h"
 #include "ops/backup/phases.h"
+#include "ops/backup/primary.h"
 #include "ops/backup/store_pipeline.h"
 #include "ops/backup/wal.h"
 
@@ -37,7 +38,12 @@ void list_database(const db::Database& database, repo::Manifest& manifest) {
 
 Result<db::StoppedBackup> stop_on_server(const Scope& scope, Copied& copied) {
     CHRONOS_TRY(scope.step("stop"));
-    const auto leave = [&] { return leave_backup_mode(*scope.connection); };
+    const auto leave = [&]() -> Result<EndedBackup> {
+        EndedBackup ended = CHRONOS_TRY(leave_backup_mode(*scope.connection));
+        if (copied.work.cluster.standby())
+            CHRONOS_TRY(check_same_timeline(copied.work.cluster, copied.server));
+        return ended;
+    };
     const Company& company = scope.company;
     EndedBackup ended = CHRONOS_TRY(
         company.companions ? company.companions->stop(company.member, leave, scope.cancel)
@@ -106,8 +112,16 @@ Result<> collect_wal(const Scope& scope, Copied& copied) {
     if (work.request.resume) CHRONOS_TRY(save_partial(work, copied.manifest, unshared));
     const WalRange range{copied.manifest.archive_start, copied.manifest.archive_stop,
                          work.cluster.control.wal_segment_size};
-    const std::vector<repo::ArchivedSegment> segments =
-        CHRONOS_TRY(wait_for_wal(work.request, work.archive, range, scope.cancel));
+    std::string not_asked;
+    if (work.cluster.standby())
+        not_asked = leave_segment_on_primary(work.request, work.cluster, range.last,
+                                             *scope.connection, scope.cancel);
+    auto found = wait_for_wal(work.request, work.archive, range, scope.cancel);
+    if (!found && !not_asked.empty())
+        return std::move(found).error().with_hint(
+            "An idle primary does not end its segment, and " + not_asked +
+            ". With archive_timeout set there it ends segments by itself.");
+    const std::vector<repo::ArchivedSegment> segments = CHRONOS_TRY(std::move(found));
     if (!work.request.archive_copy) return {};
     const WalCopy to{work.directory(copied.manifest), work.encoding(copied.manifest),
                      range.segment_size, copied.manifest.timestamp_stop};
@@ -125,7 +139,7 @@ Result<> complete_manifest(const Scope& scope, Copied& copied) {
     manifest.system_id = work.cluster.control.system_id;
     manifest.annotations = work.request.annotations;
     repo::ManifestOptions& options = manifest.options;
-    options.backup_standby = false;
+    options.backup_standby = work.cluster.standby();
     options.buffer_size = work.request.buffer_size;
     options.compress_level = work.encoding(manifest).compress_level;
     options.compress_level_network = work.request.compress_level_network;

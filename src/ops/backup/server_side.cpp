@@ -2,9 +2,11 @@
 
 #include "chronos/base/clock.h"
 #include "chronos/base/log.h"
+#include "chronos/db/standby.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/wal_archive.h"
 #include "ops/backup/phases.h"
+#include "ops/backup/primary.h"
 
 namespace chronos::ops::backup {
 namespace {
@@ -49,6 +51,23 @@ void warn_about_timeouts(const BackupRequest& request, const db::ServerFacts& se
              "s): the backup may be given up before the next regular checkpoint");
 }
 
+/// Both may be had; that a standby is asked for and there is none, pgBackRest answers alike.
+Result<> check_role(const BackupRequest& request, const db::ServerFacts& server) {
+    if (server.in_recovery && request.copy_from == CopyFrom::primary)
+        return Error(ErrorKind::db_connect,
+                     "unable to find primary cluster: the server is in recovery")
+            .with_hint(
+                "Run the backup on the primary, or allow one of a standby: backup-standby=y,"
+                " or prefer.");
+    if (!server.in_recovery && request.copy_from == CopyFrom::standby)
+        return Error(ErrorKind::db_connect,
+                     "unable to find a standby to perform the backup: the server is a primary")
+            .with_hint("Run the backup on a standby, or set backup-standby=prefer.");
+    if (!server.in_recovery && request.copy_from == CopyFrom::either)
+        log_warn("unable to find a standby to perform the backup, using primary instead");
+    return {};
+}
+
 /// The server had its checkpoint and wrote it to the same pg_control that we read.
 Result<> check_checkpoint(const pgdata::ControlFile& control, Lsn start) {
     if (control.checkpoint >= start) return {};
@@ -84,9 +103,46 @@ Result<StartedBackup> enter_backup_mode(const BackupRequest& request, db::Connec
     return started;
 }
 
+/// On a standby the checkpoint is a restartpoint, which may be that of a checkpoint of long ago,
+/// and no WAL is written. Source: docs/server.md, 3.3 Standby backups.
+Result<StartedBackup> enter_on_standby(const BackupRequest& request, db::Connection& connection,
+                                       const Cluster& cluster) {
+    log_info(
+        "execute non-exclusive backup start on the standby: backup begins with a restartpoint");
+    StartedBackup started;
+    started.timestamp = CHRONOS_TRY(db::server_time(connection)).second;
+    started.lsn = CHRONOS_TRY(db::start_backup(
+        connection, "chronos_backup started at " + format_local_time(started.timestamp),
+        request.start_fast));
+    const pgdata::ControlFile control = CHRONOS_TRY(pgdata::read_control_file(cluster.pgdata));
+    CHRONOS_TRY(check_checkpoint(control, started.lsn));
+    started.timeline = control.timeline;
+    const std::uint32_t segment_size = control.wal_segment_size;
+    started.segment = pgdata::wal_segment_name(started.timeline, started.lsn, segment_size);
+    log_info("backup start archive = " + started.segment + ", lsn = " + started.lsn.str());
+    CHRONOS_TRY(check_same_timeline(cluster, started));
+    return started;
+}
+
+/// The segment that the backup starts in is over, or comes to be, and so must be in the archive.
+Result<> find_proof_on_standby(const Scope& scope, const Work& work, StartedBackup& started) {
+    if (!work.request.archive_check) return {};
+    const Lsn replayed = CHRONOS_TRY(db::replayed_lsn(*scope.connection));
+    const std::string current = pgdata::wal_segment_name_before(
+        started.timeline, replayed, work.cluster.control.wal_segment_size);
+    if (current <= started.segment)
+        started.not_asked = leave_segment_on_primary(work.request, work.cluster, started.segment,
+                                                     *scope.connection, scope.cancel);
+    if (started.not_asked.empty())
+        started.proof_segment = started.segment;
+    else
+        log_info("whether WAL is archived cannot be tried before the copy: " + started.not_asked);
+    return {};
+}
+
 // Hours of copying are in vain if the WAL that makes the copy consistent never arrives.
 Result<> prove_archiving(const Scope& scope, const Work& work, const StartedBackup& server) {
-    if (!work.request.archive_check) return {};
+    if (!work.request.archive_check || server.proof_segment.empty()) return {};
     CHRONOS_TRY(scope.step("wal"));
     const Stopwatch watch(scope.waits.wal);
     const bool prior_segment = server.proof_segment != server.segment;
@@ -171,20 +227,33 @@ Result<Cluster> look_at_cluster(const BackupRequest& request, db::Connection* se
     cluster.control = CHRONOS_TRY(pgdata::read_control_file(cluster.pgdata));
     CHRONOS_TRY(check_stanza(cluster.control, stanza));
     CHRONOS_TRY(check_same_cluster(cluster));
-    if (cluster.server.in_recovery)
-        return Error(ErrorKind::db_connect,
-                     "unable to find primary cluster: the server is in"
-                     " recovery")
-            .with_hint("Run the backup on the primary.");
-    if (request.archive_check)
+    CHRONOS_TRY(check_role(request, cluster.server));
+    // It is the primary that archives, for both.
+    if (request.archive_check && !cluster.standby())
         CHRONOS_TRY(db::check_archiving(cluster.server, request.archive_mode_check));
     return cluster;
 }
 
+Result<> check_same_timeline(const Cluster& cluster, const StartedBackup& started) {
+    const pgdata::ControlFile control = CHRONOS_TRY(pgdata::read_control_file(cluster.pgdata));
+    const Timeline now = control.current_timeline();
+    if (now == started.timeline) return {};
+    return Error(ErrorKind::db_mismatch, "the standby has followed its primary from timeline " +
+                                             std::to_string(started.timeline) +
+                                             ", with which this backup begins, to " +
+                                             std::to_string(now))
+        .with_hint("Take the backup again, after a checkpoint on the primary.");
+}
+
 Result<Started> start(const Scope& scope, Chosen&& chosen) {
-    const auto enter = [&] {
-        if (!scope.online())
-            return Result<StartedBackup>(start_without_server(chosen.work.cluster));
+    const auto enter = [&]() -> Result<StartedBackup> {
+        if (!scope.online()) return start_without_server(chosen.work.cluster);
+        if (chosen.work.cluster.standby()) {
+            auto started = CHRONOS_TRY(
+                enter_on_standby(chosen.work.request, *scope.connection, chosen.work.cluster));
+            CHRONOS_TRY(find_proof_on_standby(scope, chosen.work, started));
+            return started;
+        }
         return enter_backup_mode(chosen.work.request, *scope.connection, chosen.work.cluster);
     };
     StartedBackup server;

@@ -56,9 +56,11 @@ inline constexpr std::array kBackupOptions{
            .negatable = true,
            .default_text = "n",
            .allowed = "n prefer y",
-           .summary = "copy from a standby: not part of this version",
-           .details = "With y every backup is refused, and check says so; prefer takes the backup "
-                      "from the primary, with a warning."},
+           .summary = "back up a standby",
+           .details =
+               "With y the backup is taken where this server is a standby, and refused where "
+               "it is a primary; with prefer it is taken from either, of a primary with a "
+               "warning; with n it is refused on a standby."},
     Option{.name = "checksum-page",
            .type = Type::boolean,
            .commands = backup,

@@ -30,6 +30,13 @@ struct BlockRules {
     std::map<std::uint64_t, std::uint64_t> checksum_map = {};  ///< block size: checksum size, bytes
 };
 
+/// The server whose files are copied, and in whose session the backup is made.
+enum class CopyFrom {
+    primary,
+    either,  ///< whichever the server is
+    standby,
+};
+
 struct BackupRequest {
     std::string stanza;
     repo::Repository repository;
@@ -44,6 +51,7 @@ struct BackupRequest {
     std::optional<int> compress_level;  ///< nullopt: the default of the type
     /// Of a stopped cluster: even if it looks as if its server ran, or while one starts.
     bool force = false;
+    CopyFrom copy_from = CopyFrom::primary;
     bool archive_check = true;
     bool archive_copy = false;
     bool archive_mode_check = true;
@@ -81,6 +89,10 @@ struct BackupResult {
 /// Backs up the cluster at the other end of `connection` and returns when the backup, and the WAL
 /// it needs, are in the repository for good. Interrupted anywhere - an error, a request in
 /// `cancel`, a kill - it leaves a valid repository: the backup is listed completely or not at all.
+///
+/// Of a standby too, if the request says so: its session is the standby's own, and the WAL that
+/// makes it consistent comes from the archive, to which the primary sends it. Its next diff or incr
+/// reads every file, whichever tool makes it, as files of two servers have unlike times.
 ///
 /// The stanza must exist (ops/stanza.h). The connection is used by one thread at a time, not
 /// always the caller's; it keeps the server in backup mode, which ends with it.

@@ -1051,6 +1051,110 @@ TEST_F(Offline, ReadsEverythingIfThePriorIsOnlineAndTheOtherWayRound) {
     expect_valid();
 }
 
+/// The server is a standby, whose primary cannot be asked.
+class Standby : public RunBackup {
+protected:
+    Standby() {
+        be_on_timeline(1);
+        be(true);
+        server_.on("pg_last_wal_replay_lsn", {{"0/2000100"}});
+        server_.on("name = 'primary_conninfo'", {{""}});
+        request_.copy_from = CopyFrom::either;
+    }
+    void be(bool in_recovery) {
+        facts_.data_directory = data_.path();
+        facts_.system_id = "7710195861716093438";
+        facts_.in_recovery = in_recovery ? "true" : "false";
+        server_says(facts_);
+    }
+    /// In recovery, and following that timeline.
+    void be_on_timeline(char timeline) {
+        constexpr std::size_t kStateAt = 16;
+        constexpr std::size_t kRecoveryTimelineAt = 144;
+        constexpr std::size_t kCrcAt = 288;
+        std::string control = pgdata::control_15();
+        control[kStateAt] = 5;
+        control[kRecoveryTimelineAt] = timeline;
+        const std::uint32_t crc = pgdata::crc32c(io::bytes(control).first(kCrcAt));
+        for (std::size_t i = 0; i < 4; ++i) control[kCrcAt + i] = static_cast<char>(crc >> (8 * i));
+        control.resize(pgdata::kControlFileSize, '\0');
+        data_.write("global/pg_control", control);
+    }
+};
+
+TEST_F(Standby, IsBackedUpWithoutWritingWal) {
+    request_.copy_from = CopyFrom::standby;
+    const auto result = run();
+    ASSERT_OK(result);
+    EXPECT_TRUE(result->entry.option_backup_standby);
+    const repo::Manifest backup = manifest(result->entry.label);
+    EXPECT_TRUE(backup.options.backup_standby.value());
+    EXPECT_EQ(backup.archive_start, kSecondSegment);
+    EXPECT_EQ(backup.archive_stop, kSecondSegment);
+    EXPECT_THAT(changes_of_backup().front(), Not(HasSubstr("backup.manifest.copy")))
+        << "another server could go on with it";
+    for (const char* writes : {"pg_switch_wal", "pg_create_restore_point", "pg_current_wal"})
+        EXPECT_FALSE(server_.was_asked(writes)) << writes;
+    expect_valid();
+}
+
+TEST_F(Standby, IsRefusedWhereThePrimaryIsMeantAndTheOtherWayRound) {
+    request_.copy_from = CopyFrom::primary;
+    EXPECT_ERROR(ErrorKind::db_connect, run());
+    be(false);
+    request_.copy_from = CopyFrom::standby;
+    EXPECT_ERROR(ErrorKind::db_connect, run());
+    EXPECT_TRUE(info().backups.empty());
+    EXPECT_FALSE(server_.was_asked("pg_backup_start"));
+}
+
+// Its WAL would be that of two timelines.
+TEST_F(Standby, ThatFollowsToAnotherTimelineIsNoBackup) {
+    server_.on("pg_backup_stop", [this](const auto&) -> Result<db::Rows> {
+        be_on_timeline(2);
+        return db::Rows{{"0/1000100", "START WAL LOCATION: 0/1000028\n", ""}};
+    });
+    EXPECT_ERROR(ErrorKind::db_mismatch, run());
+    be_on_timeline(2);
+    EXPECT_ERROR(ErrorKind::db_mismatch, run());  // there was no restartpoint on the new one
+    EXPECT_TRUE(info().backups.empty());
+}
+
+TEST_F(Standby, SaysWhyWalMayNotCome) {
+    server_.on("pg_backup_stop", {{"0/2000200", "START WAL LOCATION: 0/1000028\n", ""}});
+    const auto result = run();
+    EXPECT_ERROR(ErrorKind::archive_timeout, result);
+    EXPECT_THAT(result.error().hint(), HasSubstr("primary_conninfo is not set"));
+    EXPECT_TRUE(info().backups.empty());
+}
+
+// Files of two servers have unlike times, and equal ones say nothing.
+TEST_F(Standby, AnythingBasedOnItOrThatItIsBasedOnIsReadWhole) {
+    ASSERT_OK(run());
+    request_.type = repo::BackupType::incr;
+    for (const bool standby : {true, false, true}) {
+        be(standby);
+        const auto result = run();
+        ASSERT_OK(result);
+        EXPECT_TRUE(manifest(result->entry.label).options.delta);
+    }
+    be(false);
+    ASSERT_OK(run());
+    const auto own = run();
+    ASSERT_OK(own);
+    EXPECT_FALSE(manifest(own->entry.label).options.delta) << "both are the primary's";
+    expect_valid();
+}
+
+// So that pgBackRest, which does not compare who was backed up, reads everything after it.
+TEST_F(Standby, HasAFileOfALateTime) {
+    const auto result = run();
+    ASSERT_OK(result);
+    const repo::Manifest backup = manifest(result->entry.label);
+    EXPECT_GE(backup.find_file("pg_data/PG_VERSION")->timestamp, backup.timestamp_start);
+    EXPECT_LT(backup.find_file("pg_data/base/5/1259")->timestamp, backup.timestamp_start);
+}
+
 TEST_F(RunBackup, SeveralThreadsFillDifferentBundles) {
     for (int number = 0; number < 300; ++number)
         data_.write("base/5/" + std::to_string(20000 + number),

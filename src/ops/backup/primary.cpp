@@ -1,0 +1,38 @@
+#include "ops/backup/primary.h"
+
+#include "chronos/base/text.h"
+#include "chronos/db/standby.h"
+
+namespace chronos::ops::backup {
+namespace {
+
+/// A primary that does not answer holds the backup up no longer.
+constexpr const char* kConnectTimeout_s = "5";
+
+Result<std::unique_ptr<db::Connection>> connect_to_primary(const BackupRequest& request,
+                                                           db::Connection& standby,
+                                                           const Cancellation& cancel) {
+    const std::string conninfo = CHRONOS_TRY(db::primary_conninfo(standby));
+    if (conninfo.empty())
+        return Error(ErrorKind::db_connect, "primary_conninfo is not set, or not for us to know");
+    db::ConnectOptions options;
+    options.database = "postgres";
+    options.parameters = CHRONOS_TRY_DOING(db::parse_conninfo(conninfo), "read primary_conninfo");
+    options.parameters.try_emplace("connect_timeout", kConnectTimeout_s);
+    options.query_timeout = *request.db_timeout;
+    return db::connect(options, cancel);
+}
+
+}  // namespace
+
+std::string leave_segment_on_primary(const BackupRequest& request, const Cluster& cluster,
+                                     const std::string& segment, db::Connection& standby,
+                                     const Cancellation& cancel) {
+    const auto primary = connect_to_primary(request, standby, cancel);
+    const Result<> asked = primary
+                               ? db::leave_segment(**primary, cluster.control.system_id, segment)
+                               : Result<>(primary.error());
+    return asked ? "" : "the primary cannot be asked: " + one_line(asked.error().message());
+}
+
+}  // namespace chronos::ops::backup
