@@ -201,6 +201,7 @@ void insert_audit_entry(const AuditEntry* entry) {
 }
 
 void write_audit_log() {
+    if (RecoveryInProgress()) return;  // the queue keeps them until it is promoted
     try_to_record("calls in chronos.audit_log", write_entries, 0);
 }
 

@@ -26,10 +26,21 @@ const JobType* require_type(FunctionCallInfo fcinfo, bool backups_only) {
                     errhint("Types are %s.", job_type_names(backups_only))));
 }
 
+/// A standby has its files to offer, and nothing else that the primary would not do anyway.
+void require_server_for(const JobType* type) {
+    if (!RecoveryInProgress() || (type->in_session && settings.backup_role == kBackupAny)) return;
+    ereport(ERROR,
+            (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+             errmsg("jobs cannot be started while the server is in recovery"),
+             type->in_session ? errhint("With chronos.backup_role = 'any' a standby is backed up, "
+                                        "too; or start the job on the primary.")
+                              : errhint("Start the job on the primary.")));
+}
+
 int64 submit_backup(FunctionCallInfo fcinfo) {
     require_preloaded();
-    require_primary_for_jobs();
     const JobType* type = require_type(fcinfo, /*backups_only=*/true);
+    require_server_for(type);
     StringInfoData options;
     initStringInfo(&options);
     if (!PG_ARGISNULL(1)) append_annotations(&options, PG_GETARG_JSONB_P(1));
@@ -204,8 +215,8 @@ CHRONOS_AUDITED(chronos_start_backup, "start_backup", calls) {
 CHRONOS_AUDITED(chronos_start_job, "start_job", calls) {
     using namespace chronos::extension;
     require_preloaded();
-    require_primary_for_jobs();
     const JobType* type = require_type(fcinfo, /*backups_only=*/false);
+    require_server_for(type);
     StringInfoData options;
     initStringInfo(&options);
     if (!PG_ARGISNULL(1)) {

@@ -209,7 +209,9 @@ void record_finished(int64) {
 
 }  // namespace
 
+// What a standby cannot write stays in shared memory: promoted, it is caught up with.
 void record_started_job(int64 id) {
+    if (RecoveryInProgress()) return;
     try_to_record("jobs", record_started, id);
 }
 
@@ -219,6 +221,7 @@ void record_recovered_tables(int64 id, const char* report) {
 }
 
 void record_finished_jobs() {
+    if (RecoveryInProgress()) return;
     try_to_record("jobs", record_finished, 0);
 }
 

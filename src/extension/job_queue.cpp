@@ -63,12 +63,14 @@ void fill_slot(JobSlot* slot, int64 id, const JobRequest* request) {
 /// Numbers go on where the history ends, also after a restart.
 void continue_numbers() {
     LWLockAcquire(shared->lock, LW_SHARED);
-    const bool known = shared->next_id != 0;
+    const bool known =
+        shared->next_id != 0 && (!shared->next_id_of_standby || RecoveryInProgress());
     LWLockRelease(shared->lock);
     if (known) return;
     const int64 last = last_recorded_job();
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-    if (shared->next_id == 0) shared->next_id = last + 1;
+    shared->next_id = Max(shared->next_id, last + 1);
+    shared->next_id_of_standby = RecoveryInProgress();
     LWLockRelease(shared->lock);
 }
 

@@ -249,6 +249,7 @@ void add_own_place(Arguments* arguments) {
 void begin_job_arguments(Arguments* arguments, const JobType* type, const char* options) {
     if (type->in_session) {
         begin_arguments(arguments, "backup");
+        if (RecoveryInProgress()) add_argument(arguments, "--backup-standby=y");
     } else {
         add_argument(arguments, "engine");
         add_argument(arguments, "job");

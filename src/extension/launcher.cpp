@@ -254,6 +254,8 @@ void start_worker(int slot) {
     char name[64];
     snprintf(name, sizeof name, "chronos job %lld", static_cast<long long>(job));
     fill_worker(&worker, name, "chronos job", "chronos_job_main", job);
+    // A standby has jobs as well.
+    worker.bgw_start_time = BgWorkerStart_ConsistentState;
     if (started[slot].handle != nullptr) pfree(started[slot].handle);
     started[slot] = {};
     BackgroundWorkerHandle* handle = nullptr;

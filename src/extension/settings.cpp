@@ -15,6 +15,9 @@ const config_enum_entry kLogLevels[] = {{"error", kLogError, false},
                                         {"detail", kLogDetail, false},
                                         {nullptr, 0, false}};
 
+const config_enum_entry kBackupRoles[] = {
+    {"primary", kBackupPrimary, false}, {"any", kBackupAny, false}, {nullptr, 0, false}};
+
 /// Check hooks run in the postmaster too: they report by return value and never raise.
 bool check_stanza(char** value, void**, GucSource) {
     const char* problem = stanza_problem(*value != nullptr ? *value : "");
@@ -131,6 +134,10 @@ void define_settings() {
                   &settings.shutdown_grace_ms, 1000, 0, 600000, GUC_UNIT_MS);
     define_number("chronos.max_jobs", "Jobs that run at the same time.", &settings.max_jobs, 2, 1,
                   16, 0);
+    DefineCustomEnumVariable("chronos.backup_role",
+                             "Which servers may be backed up by their jobs: the primary, or any.",
+                             nullptr, &settings.backup_role, kBackupPrimary, kBackupRoles,
+                             PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
     define_text("chronos.job_start_command",
                 "Shell command before each job; if it fails, so does the job.",
                 &settings.job_start_command, "", PGC_SIGHUP, GUC_DISALLOW_IN_AUTO_FILE, nullptr);

@@ -15,6 +15,7 @@ struct Settings {
     int archive_timeout_s;
     int shutdown_grace_ms;
     int max_jobs;
+    int backup_role;  ///< a BackupRole
     bool wal_stream;
     int wal_stream_interval_ms;
     char* http_listen;
@@ -37,6 +38,9 @@ struct Settings {
     int job_history_retention_min;
     int audit_log_retention_min;  ///< 0: for ever
 };
+
+/// Which servers of a cluster may be backed up by their jobs.
+enum BackupRole { kBackupPrimary, kBackupAny };
 
 /// What the engine reports as `log level=`, in this order.
 enum LogLevel { kLogError, kLogWarning, kLogInfo, kLogDetail };

@@ -95,6 +95,7 @@ struct SharedState {
     Latch* launcher_latch;
     SteadyTime health_checked_at;    ///< the last time that it could be
     int64 next_id;                   ///< 0: the history has not been asked yet
+    bool next_id_of_standby;         ///< the primary has gone on with numbers since
     bool schedules_changed;          ///< look at them now
     TimestampTz check_schedules_at;  ///< look at them then, by schedule_now()
     SteadyTime check_schedules_by;   ///< and then at the latest, wherever the clock has gone
