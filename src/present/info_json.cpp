@@ -99,6 +99,7 @@ json backup_object(const InfoBackup& backup) {
         {"type", repo::backup_type_name(entry.type)}};
     if (!entry.annotations.empty()) object["annotation"] = entry.annotations;
     if (entry.error) object["error"] = *entry.error;
+    if (entry.option_backup_standby) object["standby"] = true;
     if (entry.lsn_start && entry.lsn_stop)
         object["lsn"] = {{"start", entry.lsn_start->str()}, {"stop", entry.lsn_stop->str()}};
     if (!backup.manifest) return object;

@@ -209,6 +209,7 @@ std::string backup_lines(const InfoBackup& backup) {
         text += kIndent + ("lsn start/stop: " + entry.lsn_start->str()) + " / " +
                 entry.lsn_stop->str() + "\n";
     text += size_lines(backup);
+    if (entry.option_backup_standby) text += kIndent + std::string("copied from: a standby\n");
     if (!entry.references.empty())
         text += kIndent +
                 (backup.manifest ? "backup reference list: " + join(entry.references, ", ")

@@ -54,6 +54,7 @@ subtest 'under load' => sub {
 	stop_load($load);
 	wait_archived($primary);
 	my $state = table_state($primary, 'accounts');
+	is(() = (chronos($conf, 'info'))[1] =~ /^ +copied from: a standby$/mg, 3, 'info says whose they are');
 	for my $tool ('chronos', 'pgbackrest')
 	{
 		my $copy = restored("all that is archived, by $tool", $tool);

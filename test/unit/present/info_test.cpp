@@ -183,6 +183,20 @@ TEST(Info, OfASingleBackupSaysWhatIsFetchedWhole) {
         << format_info_json(*report);
 }
 
+// Also one that pgBackRest has made: it notes the same.
+TEST(Info, SaysThatABackupIsOfAStandby) {
+    InfoRequest request = request_for("plain-gz");
+    request.stanza = "main";
+    auto report = collect_info(request);
+    ASSERT_OK(report);
+    EXPECT_EQ(format_info_text(*report).find("standby"), std::string::npos);
+    EXPECT_EQ(format_info_json(*report).find("standby"), std::string::npos);
+    report->stanzas.front().backups.front().entry.option_backup_standby = true;
+    EXPECT_NE(format_info_text(*report).find("            copied from: a standby\n"),
+              std::string::npos);
+    EXPECT_NE(format_info_json(*report).find(R"("standby":true)"), std::string::npos);
+}
+
 TEST(Info, NamesAndTextsOfOthersCannotCommandATerminal) {
     InfoRequest request = request_for("plain-gz");
     request.stanza = "main";
