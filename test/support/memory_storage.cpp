@@ -107,8 +107,10 @@ public:
         const std::lock_guard lock(state_->mutex);
         finished_ = true;
         if (!is_alive()) return {};
+        if (mode_ == WriteMode::exclusive && state_->visible.contains(name_))
+            return Error(ErrorKind::file_exists, "'" + name_ + "' is there already");
         publish();
-        if (mode_ == WriteMode::atomic) state_->durable[name_] = state_->visible[name_];
+        if (mode_ != WriteMode::plain) state_->durable[name_] = state_->visible[name_];
         return {};
     }
 

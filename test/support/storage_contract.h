@@ -145,6 +145,26 @@ TYPED_TEST_P(StorageContract, PlainWriteReplacesLongerContentWhole) {
     EXPECT_EQ(this->get("object"), "short");
 }
 
+TYPED_TEST_P(StorageContract, ExclusiveObjectIsTheFirstOnesAlone) {
+    constexpr auto kMode = storage::WriteMode::exclusive;
+    this->put("a/object", "first", kMode);
+    EXPECT_ERROR(ErrorKind::file_exists,
+                 storage::write_object(this->store(), "a/object", "second", kMode));
+    EXPECT_EQ(this->get("a/object"), "first");
+    std::atomic<int> winners{0};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 8; ++i)
+        threads.emplace_back([&, i] {
+            const auto written =
+                storage::write_object(this->store(), "a/race", std::to_string(i), kMode);
+            if (written) ++winners;
+        });
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(winners, 1);
+    EXPECT_THAT(this->names(this->store().list("a")), testing::ElementsAre("object", "race"))
+        << "and nothing else is left";
+}
+
 TYPED_TEST_P(StorageContract, InfoTellsTypeSizeAndTime) {
     const UnixTime before = unix_now();
     this->put("a/object", "12345");
@@ -292,7 +312,8 @@ REGISTER_TYPED_TEST_SUITE_P(
     StorageContract, ReadsBackWhatWasWritten, WritesArriveInOrderWhateverTheirSizes,
     MissingObjectIsNotFound, RangeYieldsExactlyItsBytes,
     RangeThatTheObjectDoesNotCoverIsAnErrorWhenRead, AtomicObjectAppearsOnlyWhenFinished,
-    AtomicReplacementIsAllOrNothing, PlainWriteReplacesLongerContentWhole, InfoTellsTypeSizeAndTime,
+    AtomicReplacementIsAllOrNothing, PlainWriteReplacesLongerContentWhole,
+    ExclusiveObjectIsTheFirstOnesAlone, InfoTellsTypeSizeAndTime,
     ListShowsWhatIsDirectlyInADirectory, ListTreeIsSortedByWholeName,
     RemoveSucceedsAlsoWhenTheObjectIsGone, RemoveTreeTakesTheDirectoryAndNotItsNeighbours,
     NamesThatLeadOutOfTheStorageAreRefused, AnyCharacterMayBeInAName,

@@ -36,6 +36,10 @@ enum class WriteMode {
     /// May be visible before it is whole, and is durable only after sync_tree() of a directory
     /// above it. For the data files of a backup, which nothing refers to until its manifest exists.
     plain,
+    /// As atomic, but only where there is no object of the name: finish() fails with file_exists
+    /// otherwise, and of several that come at once one succeeds. A store without conditional
+    /// writes may let a second one replace the first; whoever has to know reads back what is there.
+    exclusive,
 };
 
 /// What an implementation can do beyond objects.

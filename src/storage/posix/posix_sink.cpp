@@ -6,9 +6,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 
 #include "chronos/base/activity.h"
+#include "chronos/base/process_id.h"
 #include "chronos/storage/posix/posix_storage.h"
 #include "storage/posix/posix_paths.h"
 
@@ -31,9 +33,11 @@ public:
         std::string final;
         std::string written;  ///< the temporary name when the write is atomic
     };
-    PosixSink(os::FileDescriptor fd, Names names, bool sync_file, WrittenFiles& written_files)
+    PosixSink(os::FileDescriptor fd, Names names, WriteMode mode, bool sync_file,
+              WrittenFiles& written_files)
         : fd_(std::move(fd)),
           names_(std::move(names)),
+          mode_(mode),
           sync_file_(sync_file),
           written_files_(written_files) {}
     ~PosixSink() override {
@@ -47,9 +51,11 @@ public:
 
 private:
     void start_write_back();
+    Result<> appear_alone();
 
     os::FileDescriptor fd_;
     Names names_;
+    WriteMode mode_;
     bool sync_file_;
     WrittenFiles& written_files_;
     bool finished_ = false;
@@ -78,6 +84,23 @@ void PosixSink::start_write_back() {
     write_back_from_ = written_;
 }
 
+/// A link, unlike a rename, replaces nothing. Where its answer was lost on the way to a server of
+/// files, the second request finds the first one's: then the file has both names.
+Result<> PosixSink::appear_alone() {
+    if (::link(names_.written.c_str(), names_.final.c_str()) != 0) {
+        const int code = errno;
+        struct stat now {};
+        if (code != EEXIST)
+            return system_error(ErrorKind::file_move,
+                                "unable to link '" + names_.written + "' as '" + names_.final + "'",
+                                code);
+        if (::fstat(fd_.get(), &now) != 0 || now.st_nlink < 2)
+            return Error(ErrorKind::file_exists, "'" + names_.final + "' is there already");
+    }
+    ::unlink(names_.written.c_str());
+    return {};
+}
+
 Result<> PosixSink::finish() {
     if (sync_file_) {
         CHRONOS_TRY(os::sync_file(fd_.get(), names_.written));
@@ -86,7 +109,10 @@ Result<> PosixSink::finish() {
     }
     // Renamed before it is closed: the lock on the temporary name ends with the descriptor.
     const bool atomic = names_.written != names_.final;
-    if (atomic) CHRONOS_TRY(os::rename_file(names_.written, names_.final));
+    if (mode_ == WriteMode::exclusive)
+        CHRONOS_TRY(appear_alone());
+    else if (atomic)
+        CHRONOS_TRY(os::rename_file(names_.written, names_.final));
     finished_ = true;
     if (!sync_file_) {
         written_files_.add(names_.final, std::move(fd_));
@@ -146,6 +172,15 @@ Result<OpenFile> open_temporary(const std::string& path, const PosixOptions& opt
         .as_transient();
 }
 
+/// Of a temporary name that nobody else writes, on whatever machine: the lock that keeps writers of
+/// one object apart may not reach there.
+std::string own_part() {
+    static std::atomic<unsigned> count{0};
+    const ProcessIdentity self = ProcessIdentity::of_this_process();
+    return "." + self.boot_id.substr(0, 13) + "-" + std::to_string(self.pid) + "-" +
+           std::to_string(self.start_ticks) + "-" + std::to_string(++count);
+}
+
 /// Mode and size as if the file were new: it may be a left-over, and open() applied the umask.
 Result<> make_pristine(const OpenFile& file, const std::string& path, const PosixOptions& options) {
     if (file.stat.st_size != 0 && ::ftruncate(file.fd.get(), 0) != 0)
@@ -163,15 +198,16 @@ Result<std::unique_ptr<io::Sink>> open_posix_sink(const std::string& path, Write
                                                   const std::string& existing,
                                                   os::FileSystems& file_systems,
                                                   WrittenFiles& written_files) {
-    const bool atomic = mode == WriteMode::atomic;
-    const std::string written = atomic ? path + std::string(kTemporarySuffix) : path;
+    const bool atomic = mode != WriteMode::plain;
+    const std::string own = mode == WriteMode::exclusive ? own_part() : "";
+    const std::string written = atomic ? path + own + std::string(kTemporarySuffix) : path;
     OpenFile file =
         CHRONOS_TRY(atomic ? open_temporary(written, options, existing)
                            : open_for_write(written, options, existing, /*durable=*/false));
     CHRONOS_TRY(make_pristine(file, written, options));
     const bool covered =
         CHRONOS_TRY(file_systems.watch(file.stat.st_dev, os::parent_directory(path)));
-    return std::make_unique<PosixSink>(std::move(file.fd), PosixSink::Names{path, written},
+    return std::make_unique<PosixSink>(std::move(file.fd), PosixSink::Names{path, written}, mode,
                                        /*sync_file=*/atomic || !covered, written_files);
 }
 

@@ -347,6 +347,11 @@ Error Client::judge(const Call& call, const http::Response& response, const Sign
     // The answer to HEAD has no body, so it cannot say more; whoever asks so looks again.
     if (response.status == 404 && (says_missing(document.code) || call.method == "HEAD"))
         kind = ErrorKind::not_found;
+    if (call.only_if_missing) {
+        if (response.status == 412 || document.code == "ConditionalRequestConflict")
+            kind = ErrorKind::file_exists;
+        if (response.status == 501) kind = ErrorKind::command_invalid;
+    }
     Error error(kind, std::move(message));
     if (says_full(document.code)) error = std::move(error).as_no_space();
     if (const std::string hint = hint_for(document); !hint.empty())

@@ -21,6 +21,9 @@ struct Call {
     NamedValues headers;  ///< lower-case names; all are signed
     io::Bytes body;
     bool once = false;  ///< not repeated: for what is only tidying up
+    /// The condition is in the headers: that it is not met is an error of kind file_exists, and
+    /// command_invalid that the store does not know it.
+    bool only_if_missing = false;
 };
 
 /// Looks at an answer of status 2xx: what it makes a transient error of is asked for again.

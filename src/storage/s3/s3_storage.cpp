@@ -160,10 +160,10 @@ public:
     }
 
     Result<std::unique_ptr<io::Source>> open(const ObjectName& name, Range range) override;
-    Result<std::unique_ptr<io::Sink>> create(const ObjectName& name, WriteMode) override {
+    Result<std::unique_ptr<io::Sink>> create(const ObjectName& name, WriteMode mode) override {
         CHRONOS_TRY(check_name(name));
         CHRONOS_TRY(writable());
-        return make_upload(client_, key(name));
+        return make_upload(client_, key(name), mode);
     }
     Result<std::optional<Entry>> info(const ObjectName& name) override;
     Result<std::vector<Entry>> list(const ObjectName& directory,

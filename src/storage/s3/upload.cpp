@@ -76,8 +76,8 @@ Result<> check_stored(const S3Options& options, const http::Response& response, 
 
 class Upload final : public io::Sink {
 public:
-    Upload(std::shared_ptr<Client> client, std::string key)
-        : client_(std::move(client)), key_(std::move(key)) {}
+    Upload(std::shared_ptr<Client> client, std::string key, WriteMode mode)
+        : client_(std::move(client)), key_(std::move(key)), mode_(mode) {}
 
     ~Upload() override {
         stop_senders();
@@ -98,7 +98,9 @@ public:
     }
 
     Result<> finish() override {
-        if (upload_id_.empty()) {
+        if (mode_ == WriteMode::exclusive) {
+            CHRONOS_TRY(put_alone());
+        } else if (upload_id_.empty()) {
             CHRONOS_TRY(put_whole());
         } else {
             if (!buffer_.empty()) CHRONOS_TRY(send_part());
@@ -120,12 +122,14 @@ private:
     };
 
     std::uint64_t chunk_size() const { return client_->options().upload_chunk_size_bytes; }
-    Result<> put_whole();
+    Result<> put_whole(bool only_if_missing = false);
+    Result<> put_alone();
     Result<> send_part();
     Result<> wait_for_parts();
     Result<> complete();
     void abort() noexcept;
     Result<> check_completed(const http::Response& response) const;
+    Result<bool> is_there() const;
     Result<bool> is_there_whole() const;
     std::string whole_etag() const;
     Result<StoredPart> upload_one(const Part& part) const;
@@ -135,6 +139,7 @@ private:
 
     std::shared_ptr<Client> client_;
     const std::string key_;
+    const WriteMode mode_;
     std::string buffer_;
     std::uint64_t next_part_ = 1;
     std::uint64_t size_ = 0;
@@ -151,12 +156,14 @@ private:
     std::vector<std::thread> senders_;
 };
 
-Result<> Upload::put_whole() {
+Result<> Upload::put_whole(bool only_if_missing) {
     Call call;
     call.operation = "put object";
     call.method = "PUT";
     call.key = key_;
     call.headers = client_->creation_headers();
+    call.only_if_missing = only_if_missing;
+    if (only_if_missing) call.headers.emplace_back("if-none-match", "*");
     call.body = io::bytes(buffer_);
     const Md5 md5 = crypto::md5(call.body);
     call.headers.emplace_back("content-md5", crypto::base64(md5));
@@ -164,6 +171,29 @@ Result<> Upload::put_whole() {
         return check_stored(client_->options(), response, md5);
     }));
     return {};
+}
+
+/// Looked at first, for a store that does not know the condition and ignores it. One that says so
+/// gets the object without.
+Result<> Upload::put_alone() {
+    if (!upload_id_.empty())
+        return Error(ErrorKind::internal, "'" + key_ + "' is too large to be written alone");
+    if (CHRONOS_TRY(is_there()))
+        return Error(ErrorKind::file_exists, "'" + client_->describe(key_) + "' is there already");
+    Result<> put = put_whole(/*only_if_missing=*/true);
+    return !put && put.error().kind() == ErrorKind::command_invalid ? put_whole() : put;
+}
+
+Result<bool> Upload::is_there() const {
+    Call call;
+    call.operation = "look at object";
+    call.method = "HEAD";
+    call.key = key_;
+    call.headers = client_->customer_key_headers();
+    const auto response = client_->perform(call);
+    if (!response && response.error().kind() == ErrorKind::not_found) return false;
+    CHRONOS_TRY(response);
+    return true;
 }
 
 Result<Upload::StoredPart> Upload::upload_one(const Part& part) const {
@@ -361,8 +391,9 @@ std::uint64_t part_size(std::uint64_t chunk_size, std::uint64_t number) {
     return (grown + 8 * kMiB - 1) / (8 * kMiB) * (8 * kMiB);
 }
 
-std::unique_ptr<io::Sink> make_upload(std::shared_ptr<Client> client, std::string key) {
-    return std::make_unique<Upload>(std::move(client), std::move(key));
+std::unique_ptr<io::Sink> make_upload(std::shared_ptr<Client> client, std::string key,
+                                      WriteMode mode) {
+    return std::make_unique<Upload>(std::move(client), std::move(key), mode);
 }
 
 }  // namespace chronos::storage::s3

@@ -4,17 +4,19 @@
 #include <memory>
 
 #include "chronos/io/stream.h"
+#include "chronos/storage/storage.h"
 #include "storage/s3/client.h"
 
 namespace chronos::storage::s3 {
 
 /// Writes one object: a single PUT when it is smaller than the chunk size, else a multipart upload
 /// with up to `upload_parallel` parts under way while the next is being filled. Destroyed without
-/// finish() the upload is aborted and no object appears.
+/// finish() the upload is aborted and no object appears. `exclusive` is for what fits into a chunk.
 ///
 /// What the store says of the content (ETag) is compared with what was sent. Memory: up to
 /// `upload_parallel` parts and the one being filled.
-std::unique_ptr<io::Sink> make_upload(std::shared_ptr<Client> client, std::string key);
+std::unique_ptr<io::Sink> make_upload(std::shared_ptr<Client> client, std::string key,
+                                      WriteMode mode);
 
 /// Begins an upload in parts and returns its id.
 Result<std::string> begin_upload(Client& client, const std::string& key);

@@ -281,6 +281,42 @@ TEST(S3Read, AServerThatIgnoresTheRangeIsFoundOut) {
                  open_storage(options_for(server))->open("x", {.offset_bytes = 5}));
 }
 
+TEST(S3Write, WhatIsToBeTheFirstIsSentWithTheConditionAndWithoutItWhereThatIsUnknown) {
+    std::atomic<int> refusal{0};
+    HttpServer server([&](const Request& request) {
+        if (request.method == "HEAD") return Answer{.status = 404, .headers = {}, .body = ""};
+        if (refusal != 0 && request.headers.contains("if-none-match"))
+            return error_answer(refusal, refusal == 409   ? "ConditionalRequestConflict"
+                                         : refusal == 412 ? "PreconditionFailed"
+                                                          : "NotImplemented");
+        return Answer{.headers = {{"etag", md5_etag(request.body)}}};
+    });
+    const auto storage = open_storage(options_for(server));
+    const auto put = [&] { return write_object(*storage, "x", "content", WriteMode::exclusive); };
+    ASSERT_OK(put());
+    ASSERT_EQ(server.requests().size(), 2u);
+    EXPECT_EQ(server.requests().back().headers.at("if-none-match"), "*");
+    EXPECT_THAT(server.requests().back().headers.at("authorization"), HasSubstr("if-none-match"));
+    for (const int status : {409, 412}) {
+        refusal = status;
+        EXPECT_ERROR(ErrorKind::file_exists, put());
+    }
+    refusal = 501;
+    ASSERT_OK(put());
+    EXPECT_FALSE(server.requests().back().headers.contains("if-none-match"));
+}
+
+// A store that does not know the condition may ignore it.
+TEST(S3Write, WhatIsToBeTheFirstIsNotSentWhereSomethingIs) {
+    HttpServer server([](const Request&) {
+        return Answer{.headers = {{"last-modified", "Fri, 20 Nov 2026 07:57:45 GMT"}}, .body = ""};
+    });
+    const auto storage = open_storage(options_for(server));
+    EXPECT_ERROR(ErrorKind::file_exists,
+                 write_object(*storage, "x", "content", WriteMode::exclusive));
+    for (const Request& request : server.requests()) EXPECT_EQ(request.method, "HEAD");
+}
+
 TEST(S3Write, AnETagOfOtherDataIsNotTakenForSuccess) {
     std::atomic<int> calls{0};
     HttpServer server([&](const Request& request) -> Answer {
