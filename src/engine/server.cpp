@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <chrono>
 #include <optional>
 
+#include "chronos/base/activity.h"
 #include "chronos/base/log.h"
 #include "chronos/present/failures.h"
 #include "chronos/requests/server_commands.h"
@@ -50,13 +52,84 @@ void send_failures(Channel& channel, const std::vector<flows::BackupOutcome>& ba
                              .with("hint", backup.result.error().hint()));
 }
 
+using Backups = std::vector<flows::BackupOutcome>;
+
+/// Somebody is at work in the repository, or may be: a backup that was asked for by hand, or the
+/// last one of a primary that was lost (docs/wal.md).
+bool is_held_up(const Result<Backups>& backups) {
+    const auto locked = [](const Error& error) { return error.kind() == ErrorKind::lock_acquire; };
+    if (!backups) return locked(backups.error());
+    return std::ranges::all_of(*backups, [&](const flows::BackupOutcome& backup) {
+        return !backup.result && locked(backup.result.error());
+    });
+}
+
+/// Whoever has the turn makes the run, and nobody else does: what passes is waited for.
+Result<Backups> make_backups(requests::Context& context, db::Connection& connection) {
+    constexpr std::chrono::hours kPatience(1);
+    constexpr std::chrono::seconds kPause(10);
+    const Deadline patience(kPatience);
+    for (;; Activity::note()) {
+        // Asked anew: whoever waited for a turn has waited for hours, perhaps.
+        const auto request = CHRONOS_TRY(requests::backup_request(context, &connection));
+        auto backups = flows::run_backup(request, &connection, context.progress, context.cancel);
+        if (!is_held_up(backups) || patience.passed()) return backups;
+        const Error& why = backups ? backups->front().result.error() : backups.error();
+        log_info("the backup is tried again in " + std::to_string(kPause.count()) +
+                 " seconds: " + why.message());
+        CHRONOS_TRY(context.cancel.sleep(kPause));
+    }
+}
+
+/// The other servers learn what has become of it.
+void settle(std::unique_ptr<repo::Turn> turn, const flows::AwaitTurn& await,
+            db::Connection& connection, const Result<Backups>& backups) {
+    if (turn == nullptr) return;
+    if (!backups)
+        return flows::settle_failed_turn(std::move(turn), await, connection, backups.error());
+    const Error* failed = nullptr;
+    for (const flows::BackupOutcome& backup : *backups) {
+        if (!backup.result) {
+            failed = &backup.result.error();
+            continue;
+        }
+        // In one of the repositories is enough: the others are a finding of this job.
+        if (const Result<> written = turn->succeeded(backup.result->entry.label); !written)
+            log_warn(
+                "that the run is made is not on record for the other servers, and so one of"
+                " them may make it again: " +
+                written.error().message());
+        return;
+    }
+    if (failed != nullptr) flows::settle_failed_turn(std::move(turn), await, connection, *failed);
+}
+
+/// Where another server has the run, nothing is left to be made here.
+Result<std::optional<Backups>> make_in_turn(requests::Context& context, db::Connection& connection,
+                                            Channel& channel) {
+    const auto request = CHRONOS_TRY(requests::backup_request(context, &connection));
+    const auto await = requests::turn_request(context, request);
+    if (!await)
+        return std::optional(
+            CHRONOS_TRY(flows::run_backup(request, &connection, context.progress, context.cancel)));
+    auto awaited =
+        CHRONOS_TRY(flows::await_turn(*await, connection, context.progress, context.cancel));
+    if (!awaited.made_elsewhere.empty()) {
+        channel.send(Message("done").with("status", 0).with("skipped", awaited.made_elsewhere));
+        return std::optional<Backups>();
+    }
+    auto backups = make_backups(context, connection);
+    settle(std::move(awaited.turn), *await, connection, backups);
+    return std::optional(CHRONOS_TRY(std::move(backups)));
+}
+
 }  // namespace
 
 Result<> serve_backup(requests::Context& context, Channel& channel) {
     ControlConnection connection(channel, context.cancel);
-    const auto request = CHRONOS_TRY(requests::backup_request(context, &connection));
-    const auto backups =
-        CHRONOS_TRY(flows::run_backup(request, &connection, context.progress, context.cancel));
+    const auto made = CHRONOS_TRY(make_in_turn(context, connection, channel));
+    if (!made) return {};
+    const Backups& backups = *made;
     const auto done = std::ranges::find_if(backups, [](const flows::BackupOutcome& backup) {
         return static_cast<bool>(backup.result);
     });

@@ -53,7 +53,12 @@ struct SessionPlan {
     const char* const* first_fields;
 };
 
-enum class SessionOutcome { done, failed, cancelled };
+enum class SessionOutcome {
+    done,
+    failed,
+    cancelled,
+    skipped,  ///< another server of the cluster does it: `message` says so
+};
 
 struct SessionResult {
     SessionOutcome outcome;

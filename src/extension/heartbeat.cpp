@@ -44,9 +44,11 @@ void sign(Heartbeat* heartbeat, int64 within_ms) {
     write_time(&heartbeat->seen_at, now);
 }
 
-/// A standby plans, checks and streams nothing.
+/// A standby checks and streams nothing, and is not backed up unless that is said.
 bool works_here(Subject subject) {
     if (!RecoveryInProgress()) return true;
+    if (subject == Subject::scheduler || subject == Subject::job)
+        return settings.backup_role != kBackupPrimary;
     return subject == Subject::launcher || subject == Subject::serve ||
            (subject == Subject::archiver && XLogArchivingAlways());
 }

@@ -28,12 +28,13 @@ const JobType* require_type(FunctionCallInfo fcinfo, bool backups_only) {
 
 /// A standby has its files to offer, and nothing else that the primary would not do anyway.
 void require_server_for(const JobType* type) {
-    if (!RecoveryInProgress() || (type->in_session && settings.backup_role == kBackupAny)) return;
+    if (!RecoveryInProgress() || (type->in_session && settings.backup_role != kBackupPrimary))
+        return;
     ereport(ERROR,
             (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
              errmsg("jobs cannot be started while the server is in recovery"),
-             type->in_session ? errhint("With chronos.backup_role = 'any' a standby is backed up, "
-                                        "too; or start the job on the primary.")
+             type->in_session ? errhint("A standby is backed up where chronos.backup_role is not "
+                                        "'primary'; or start the job on the primary.")
                               : errhint("Start the job on the primary.")));
 }
 

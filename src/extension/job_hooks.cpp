@@ -94,6 +94,7 @@ JobState state_of(SessionOutcome outcome) {
     switch (outcome) {
         case SessionOutcome::done: return JobState::succeeded;
         case SessionOutcome::cancelled: return JobState::cancelled;
+        case SessionOutcome::skipped: return JobState::skipped;
         case SessionOutcome::failed: break;
     }
     return JobState::failed;

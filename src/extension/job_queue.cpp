@@ -40,6 +40,7 @@ void fill_slot(JobSlot* slot, int64 id, const JobRequest* request) {
     slot->worker_pid = 0;
     slot->worker_latch = nullptr;
     slot->cancel_requested = slot->recorded = false;
+    slot->of_standby = RecoveryInProgress();
     if (request->skip_reason != nullptr) {
         slot->state = JobState::skipped;
         slot->finished_at = slot->requested_at;

@@ -34,6 +34,7 @@ struct Report {
     char first[512];
     char first_hint[512];
     char warning[sizeof JobSlot::hint];  ///< of `done`: what the job, which succeeded, left undone
+    char skipped[512];     ///< of `done`: why the run is not this server's; "" if it is
     const char* tables;    ///< of `done`: JSON, of a job that brings tables back; nullptr: nothing
     int left_undone_code;  ///< of what was to be done beside the work proper; 0: nothing
     char left_undone[512];
@@ -174,6 +175,7 @@ void take_status() {
         clip_utf8(report.left_undone, sizeof report.left_undone,
                   psprintf("expire failed: %s", text_field("expire_error")));
     clip_utf8(report.warning, sizeof report.warning, text_field("warning"));
+    clip_utf8(report.skipped, sizeof report.skipped, text_field("skipped"));
     if (engine_field("report") != nullptr)
         report.tables = MemoryContextStrdup(TopMemoryContext, engine_field("report"));
 }
@@ -272,6 +274,11 @@ void add_job_options(Arguments* arguments, char* options) {
 /// A command that has done its work may still have found that something is wrong.
 void judge_findings(SessionResult* result, const JobType* type) {
     if (result->outcome != SessionOutcome::done) return;
+    if (report.skipped[0] != '\0') {
+        result->outcome = SessionOutcome::skipped;
+        result->message = report.skipped;
+        return;
+    }
     if (report.status == 0) {
         result->code = report.left_undone_code;
         result->message = report.left_undone;
@@ -288,10 +295,27 @@ void judge_findings(SessionResult* result, const JobType* type) {
         result->message = psprintf("%s ended with exit code %llu", type->command, report.status);
 }
 
-SessionResult run_command(const JobType* type, char* options) {
+/// What this server has to do with a run that the others have in their schedules as well.
+const char* part_in_turn() {
+    if (RecoveryInProgress() || settings.backup_role == kBackupAny) return "take";
+    return settings.backup_role == kBackupStandby ? "follow" : "yield";
+}
+
+void add_turn(Arguments* arguments, const JobType* type, const JobSlot* job) {
+    if (!type->in_session || job->schedule[0] == '\0' || settings.backup_role == kBackupPrimary)
+        return;
+    add_argument(arguments, psprintf("--turn=%s", job->schedule));
+    add_argument(arguments, psprintf("--turn-due=%lld",
+                                     static_cast<long long>(timestamptz_to_time_t(job->due_at))));
+    add_argument(arguments, psprintf("--turn-attempt=%d", job->attempt));
+    add_argument(arguments, psprintf("--turn-part=%s", part_in_turn()));
+}
+
+SessionResult run_command(const JobType* type, JobSlot* job) {
     Arguments arguments = {};
-    begin_job_arguments(&arguments, type, options);
-    add_job_options(&arguments, options);
+    begin_job_arguments(&arguments, type, job->options);
+    add_turn(&arguments, type, job);
+    add_job_options(&arguments, job->options);
     SessionPlan plan = {};
     plan.own_transactions = true;
     if (type->at_home) plan.cancel_grace_ms = kHomeGraceMs;
@@ -327,6 +351,10 @@ void report_outcome(const SessionResult* result, const JobType* type) {
             return;
         case SessionOutcome::cancelled:
             ereport(LOG, (errmsg("chronos: %s was cancelled", type->title)));
+            return;
+        case SessionOutcome::skipped:
+            ereport(LOG, (errmsg("chronos: %s is not made here: %s", type->title,
+                                 database_text(result->message))));
             return;
         case SessionOutcome::failed:
             ereport(WARNING,
@@ -403,7 +431,7 @@ void send_wal() {
 
 SessionResult run_locked(const JobType* type, JobSlot* job) {
     if (type->at_home) send_wal();
-    if (lock_default_database(type)) return run_command(type, job->options);
+    if (lock_default_database(type)) return run_command(type, job);
     return SessionResult{SessionOutcome::failed, exit_code(ErrorKind::lock_acquire),
                          "unable to acquire pgBackRest advisory lock in database postgres",
                          "Is another backup of this cluster running, with other lock files or on"

@@ -170,8 +170,9 @@ void look_at_clock() {
 bool claim_scheduler_turn() {
     const SteadyTime now = steady_now();
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    const bool writes = !RecoveryInProgress();
     const bool turn = shared->schedules_changed || schedules_are_due(now) ||
-                      job_waits_for_record(now) || calls_wait_for_record(now);
+                      (writes && (job_waits_for_record(now) || calls_wait_for_record(now)));
     if (turn) {
         shared->schedules_changed = false;
         shared->check_schedules_at = schedule_now() + scheduler_retry_us();
@@ -183,8 +184,18 @@ bool claim_scheduler_turn() {
     return turn;
 }
 
+/// A standby has the schedules of its primary, and sessions to back it up in, or none.
+bool looks_at_schedules() {
+    static bool was_standby;
+    const bool standby = RecoveryInProgress();
+    // What has come due while nobody could write.
+    if (was_standby && !standby) wake_scheduler();
+    was_standby = standby;
+    return !standby || (settings.backup_role != kBackupPrimary && EnableHotStandby);
+}
+
 void look_after_schedules() {
-    if (RecoveryInProgress()) return;
+    if (!looks_at_schedules()) return;
     if (scheduler_runs()) {
         // Its session is one of those whose waits nobody else would end.
         if (has_passed(scheduler_started_at, kSchedulerMaxMs)) TerminateBackgroundWorker(scheduler);
@@ -194,6 +205,7 @@ void look_after_schedules() {
     expect(Subject::scheduler, 0);
     BackgroundWorker worker;
     fill_worker(&worker, "chronos scheduler", "chronos scheduler", "chronos_scheduler_main", 0);
+    if (RecoveryInProgress()) worker.bgw_start_time = BgWorkerStart_ConsistentState;
     if (scheduler != nullptr) pfree(scheduler);
     scheduler = nullptr;
     if (!register_worker(&worker, &scheduler))

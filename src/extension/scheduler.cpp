@@ -1,3 +1,4 @@
+#include "chronos/base/not_taken.h"
 #include "extension/audit.h"
 #include "extension/heartbeat.h"
 #include "extension/job_history.h"
@@ -34,6 +35,16 @@ constexpr const char* kRead =
     "SELECT name, type, cron, timezone, options, created_by, considered_until, retries, "
     "(extract(epoch FROM retry_delay) * 1000000)::bigint, last_due, last_job, last_requested_at, "
     "attempt FROM chronos.schedule_entries WHERE enabled ORDER BY name FOR UPDATE SKIP LOCKED";
+/// A standby cannot lock, and its primary has done so where it matters.
+constexpr const char* kReadOnStandby =
+    "SELECT name, type, cron, timezone, options, created_by, considered_until, retries, "
+    "(extract(epoch FROM retry_delay) * 1000000)::bigint, last_due, last_job, last_requested_at, "
+    "attempt FROM chronos.schedule_entries WHERE enabled ORDER BY name";
+/// What the primary writes comes to a standby without a sign.
+constexpr int64 kStandbyLookUs = 30 * USECS_PER_SEC;
+/// A run that the primary has asked for is not open any more where its record is not even in the
+/// history.
+constexpr int64 kForgottenUs = USECS_PER_DAY;
 constexpr const char* kCount = "SELECT count(*) FROM chronos.schedule_entries WHERE enabled";
 constexpr const char* kConsidered =
     "UPDATE chronos.schedule_entries SET considered_until = $2, last_due = $3, last_job = $4, "
@@ -150,8 +161,10 @@ bool try_to_read_entry(HeapTuple row, Entry* entry, StringInfo unusable) {
         FlushErrorState();
         RollbackAndReleaseCurrentSubTransaction();
         const char* name = text_column(row, 1);
-        ereport(WARNING, (errmsg("chronos: schedule \"%s\" cannot be used: %s", log_text(name),
-                                 log_text(error->message))));
+        // A standby looks twice a minute, and its primary tells.
+        ereport(RecoveryInProgress() ? DEBUG1 : WARNING,
+                (errmsg("chronos: schedule \"%s\" cannot be used: %s", log_text(name),
+                        log_text(error->message))));
         appendStringInfo(unusable, "%sschedule \"%s\" cannot be used: %s",
                          unusable->len > 0 ? "; " : "", name, error->message);
         good = false;
@@ -164,7 +177,7 @@ bool try_to_read_entry(HeapTuple row, Entry* entry, StringInfo unusable) {
 
 /// False if some schedule is being changed by somebody else.
 bool read_entries(Evaluation* evaluation) {
-    SPI_execute(kRead, false, 0);
+    SPI_execute(RecoveryInProgress() ? kReadOnStandby : kRead, false, 0);
     SPITupleTable* rows = SPI_tuptable;
     const int count = static_cast<int>(SPI_processed);
     evaluation->entries = static_cast<Entry*>(palloc0(sizeof(Entry) * (count + 1)));
@@ -241,7 +254,76 @@ void reconsider(Entry* entry, TimestampTz now) {
     SPI_execute_with_args(kReconsider, 2, types, values, nullptr, false, 0);
 }
 
+/// Of this server since it was started; all 0: nothing.
+ScheduleOnStandby dealt_with_here(const char* name) {
+    ScheduleOnStandby dealt = {};
+    const char* text = utf8_text(name);
+    LWLockAcquire(shared->lock, LW_SHARED);
+    for (const ScheduleOnStandby& known : shared->on_standby)
+        if (strncmp(known.name, text, sizeof known.name - 1) == 0) dealt = known;
+    LWLockRelease(shared->lock);
+    return dealt;
+}
+
+/// In place of what is not known, or of what was due longest ago: that would be asked for in the
+/// repository once more.
+void deal_with_here(const Entry* entry) {
+    const char* name = utf8_text(entry->name);
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    ScheduleOnStandby* place = &shared->on_standby[0];
+    for (ScheduleOnStandby& known : shared->on_standby) {
+        if (strncmp(known.name, name, sizeof known.name - 1) == 0) {
+            place = &known;
+            break;
+        }
+        if (known.due < place->due) place = &known;
+    }
+    strlcpy(place->name, name, sizeof place->name);
+    place->due = entry->due_at;
+    place->attempt = entry->attempt;
+    LWLockRelease(shared->lock);
+}
+
+/// Whether the primary knows what has become of the run that it has asked for last.
+bool settled_by_primary(const Entry* entry, TimestampTz now) {
+    Oid types[] = {INT8OID, TIMESTAMPTZOID};
+    Datum values[] = {Int64GetDatum(entry->last_job.id),
+                      TimestampTzGetDatum(entry->last_job.requested_at)};
+    SPI_execute_with_args(kOutcome, 2, types, values, nullptr, true, 1);
+    if (SPI_processed == 0) return entry->last_due < now - kForgottenUs;
+    const HeapTuple row = SPI_tuptable->vals[0];
+    const bool has_finished = number_column(row, 2) != 0;
+    const char* error = text_column(row, 3);
+    const bool open =
+        strcmp(error, CHRONOS_LOST_JOB) == 0 || strncmp(error, kNotTaken, strlen(kNotTaken)) == 0;
+    return has_finished && (strcmp(text_column(row, 1), "failed") != 0 || !open);
+}
+
+/// On a standby. What is due is what is due on the primary, under the same name, by what of its
+/// table has come here: what it has asked for already, or is about to. Whose turn it is is found
+/// out by the job. Retries are those of the primary.
+void consider_on_standby(Entry* entry, TimestampTz now) {
+    entry->next = now + kStandbyLookUs;
+    if (!entry->type->in_session) return;
+    const ScheduleOnStandby dealt = dealt_with_here(entry->name);
+    const bool news = entry->last_due > dealt.due ||
+                      (entry->last_due == dealt.due && entry->attempt > dealt.attempt);
+    if (entry->last_due != 0 && news && !settled_by_primary(entry, now)) {
+        entry->due_at = entry->last_due;
+        return;
+    }
+    const TimestampTz from = Max(entry->considered_until, dealt.due);
+    const TimestampTz due = next_run_after(entry->cron, entry->zone, from);
+    if (due <= now) {
+        entry->due_at = due;
+        entry->attempt = 1;
+    } else {
+        entry->next = earlier(entry->next, due);
+    }
+}
+
 void consider(Entry* entry, TimestampTz now) {
+    if (RecoveryInProgress()) return consider_on_standby(entry, now);
     reconsider(entry, now);
     const TimestampTz due = next_run_after(entry->cron, entry->zone, entry->considered_until);
     entry->next = due > now ? due : next_run_after(entry->cron, entry->zone, now);
@@ -263,6 +345,8 @@ bool covers(const JobSlot* job, const Entry* entry, int64 first_job) {
     const bool just_ended =
         job->state == JobState::succeeded && first_job != 0 && job->id >= first_job;
     if (job->state == JobState::free || (is_finished(job->state) && !just_ended)) return false;
+    // A backup of the standby that this server was ends with its promotion.
+    if (job->of_standby != RecoveryInProgress()) return false;
     const JobType* type = find_job_type(job->type);
     if (type == nullptr || !job_type_covers(type, entry->type)) return false;
     return type->in_session
@@ -294,7 +378,8 @@ void note(const Entry* entry, TimestampTz now, const JobIdentity* job) {
 }
 
 void run(Entry* entry, Evaluation* evaluation) {
-    entry->attempt = entry->due_again ? entry->attempt + 1 : 1;
+    const bool standby = RecoveryInProgress();
+    if (!standby) entry->attempt = entry->due_again ? entry->attempt + 1 : 1;
     JobRequest request = {};
     request.type = entry->type;
     request.options = utf8_text(entry->options);
@@ -303,6 +388,8 @@ void run(Entry* entry, Evaluation* evaluation) {
     request.schedule = utf8_text(entry->name);
     request.due_at = entry->due_at;
     request.attempt = entry->attempt;
+    // The primary says why not.
+    if (standby && !entry->may_run) return deal_with_here(entry);
     if (entry->may_run) {
         request.skip_reason = skip_reason(entry, evaluation->first_job);
     } else {
@@ -318,7 +405,10 @@ void run(Entry* entry, Evaluation* evaluation) {
                     request.refusal != nullptr       ? log_text(request.refusal)
                     : request.skip_reason != nullptr ? request.skip_reason
                                                      : "is due")));
-    note(entry, evaluation->now, &job);
+    if (standby)
+        deal_with_here(entry);
+    else
+        note(entry, evaluation->now, &job);
 }
 
 /// The stronger backup first, so that it covers the others that are due with it.
@@ -362,8 +452,10 @@ TimestampTz evaluate() {
     evaluation.now = schedule_now();
     evaluation.next = evaluation.now + kLongestSleepUs;
     if (begin_record("schedule_entries")) {
-        tell_of_sql_version();
-        record_lost_jobs();
+        if (!RecoveryInProgress()) {
+            tell_of_sql_version();
+            record_lost_jobs();
+        }
         evaluate_entries(&evaluation);
     }
     commit_record();

@@ -15,8 +15,11 @@ const config_enum_entry kLogLevels[] = {{"error", kLogError, false},
                                         {"detail", kLogDetail, false},
                                         {nullptr, 0, false}};
 
-const config_enum_entry kBackupRoles[] = {
-    {"primary", kBackupPrimary, false}, {"any", kBackupAny, false}, {nullptr, 0, false}};
+const config_enum_entry kBackupRoles[] = {{"primary", kBackupPrimary, false},
+                                          {"standby", kBackupStandby, false},
+                                          {"prefer_standby", kBackupPreferStandby, false},
+                                          {"any", kBackupAny, false},
+                                          {nullptr, 0, false}};
 
 /// Check hooks run in the postmaster too: they report by return value and never raise.
 bool check_stanza(char** value, void**, GucSource) {
@@ -135,9 +138,9 @@ void define_settings() {
     define_number("chronos.max_jobs", "Jobs that run at the same time.", &settings.max_jobs, 2, 1,
                   16, 0);
     DefineCustomEnumVariable("chronos.backup_role",
-                             "Which servers may be backed up by their jobs: the primary, or any.",
-                             nullptr, &settings.backup_role, kBackupPrimary, kBackupRoles,
-                             PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+                             "Which server of a cluster scheduled backups are of.", nullptr,
+                             &settings.backup_role, kBackupPrimary, kBackupRoles, PGC_SIGHUP, 0,
+                             nullptr, nullptr, nullptr);
     define_text("chronos.job_start_command",
                 "Shell command before each job; if it fails, so does the job.",
                 &settings.job_start_command, "", PGC_SIGHUP, GUC_DISALLOW_IN_AUTO_FILE, nullptr);

@@ -39,8 +39,8 @@ struct Settings {
     int audit_log_retention_min;  ///< 0: for ever
 };
 
-/// Which servers of a cluster may be backed up by their jobs.
-enum BackupRole { kBackupPrimary, kBackupAny };
+/// Which server of a cluster is backed up.
+enum BackupRole { kBackupPrimary, kBackupStandby, kBackupPreferStandby, kBackupAny };
 
 /// What the engine reports as `log level=`, in this order.
 enum LogLevel { kLogError, kLogWarning, kLogInfo, kLogDetail };

@@ -80,11 +80,19 @@ struct JobSlot {
     pid_t worker_pid;
     Latch* worker_latch;
     bool cancel_requested;
-    bool recorded;  ///< stands in chronos.job_history, if there is one
+    bool of_standby;  ///< the server was one when it was asked for
+    bool recorded;    ///< stands in chronos.job_history, if there is one
     pg_atomic_uint64 bytes_total;
     pg_atomic_uint64 bytes_done;
     pg_atomic_uint64 files_total;
     pg_atomic_uint64 files_done;
+};
+
+/// Up to where a standby has dealt with a schedule, whose table it cannot write.
+struct ScheduleOnStandby {
+    char name[NAMEDATALEN];
+    TimestampTz due;
+    int attempt;
 };
 
 struct SharedState {
@@ -107,6 +115,7 @@ struct SharedState {
     Heartbeat heartbeats[kSubjects];
     WalState wal;
     AuditQueue audit;
+    ScheduleOnStandby on_standby[kJobSlots];
     JobSlot slots[kJobSlots];
 };
 

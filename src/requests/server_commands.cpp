@@ -9,6 +9,7 @@
 #include "chronos/pgdata/exclude.h"
 #include "chronos/repo/annotations.h"
 #include "chronos/repo/places.h"
+#include "chronos/repo/side/owner.h"
 #include "chronos/requests/expire_options.h"
 #include "chronos/requests/places.h"
 #include "chronos/requests/repositories.h"
@@ -267,6 +268,27 @@ Result<flows::BackupRequest> backup_request(Context& context, db::Connection* co
     if (config.get_bool("expire-auto"))
         request.expire = [&config](unsigned key) { return expire_request_in(config, key); };
     return request;
+}
+
+std::optional<flows::AwaitTurn> turn_request(const Context& context,
+                                             const flows::BackupRequest& request) {
+    const config::Config& config = context.config;
+    if (!config.has("turn")) return std::nullopt;
+    flows::AwaitTurn await;
+    await.turn.stanza = config.stanza();
+    await.turn.schedule = config.get_string("turn");
+    await.turn.due = config.get_int("turn-due");
+    await.turn.attempt = static_cast<unsigned>(config.get_int("turn-attempt"));
+    await.turn.server = repo::describe(
+        repo::identify_place(config.get_string("pg1-path"), request.control.system_id));
+    for (const flows::BackupTarget& target : request.targets)
+        if (target.request) await.repositories.push_back(target.request->repository);
+    const std::string part = config.get_string("turn-part");
+    await.part = part == "yield"    ? flows::TurnPart::yield
+                 : part == "follow" ? flows::TurnPart::follow
+                                    : flows::TurnPart::take;
+    await.standby = copy_from(config) == ops::backup::CopyFrom::standby;
+    return await;
 }
 
 Result<std::vector<ops::check::CheckFinding>> check_over(Context& context,

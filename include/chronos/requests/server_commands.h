@@ -1,10 +1,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "chronos/db/connection.h"
 #include "chronos/flows/backup.h"
+#include "chronos/flows/turn.h"
 #include "chronos/ops/check/check.h"
 #include "chronos/ops/stanza/stanza.h"
 #include "chronos/requests/context.h"
@@ -20,6 +22,10 @@ Result<std::unique_ptr<db::Connection>> connect_to_server(Context& context);
 /// Asks the server who it is; without a connection the cluster is stopped, and pg1-path says which.
 /// `context` must outlive it.
 Result<flows::BackupRequest> backup_request(Context& context, db::Connection* connection);
+
+/// Of a run that other servers have in their schedules as well; nullopt of any other.
+std::optional<flows::AwaitTurn> turn_request(const Context& context,
+                                             const flows::BackupRequest& request);
 
 Result<std::vector<ops::check::CheckFinding>> check_over(Context& context,
                                                          db::Connection& connection);

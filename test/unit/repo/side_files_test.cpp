@@ -12,6 +12,7 @@
 #include "chronos/repo/side/outside_config.h"
 #include "chronos/repo/side/owner.h"
 #include "chronos/repo/side/restore_note.h"
+#include "chronos/repo/side/turn.h"
 #include "chronos/repo/side/verify_result.h"
 #include "chronos/repo/side/wal_notes.h"
 #include "chronos/repo/side_files.h"
@@ -136,6 +137,18 @@ TEST_F(SideFiles, ThatSayWhoAndWhereHaveTheKeysOfThePage) {
     const std::size_t owner = page_.find("{\"host\":");
     ASSERT_NE(owner, std::string::npos);
     EXPECT_EQ(keys_of(page_.substr(owner)), keys_of(content(only_object("owners"))));
+
+    const TurnRequest turn{"main", "nightly", 1795161600, 1, "data directory '/srv/pg'"};
+    {
+        const auto looked = Turn::look(repository_, turn);
+        ASSERT_OK(looked);
+        const auto taken = Turn::take(repository_, turn, *looked);
+        ASSERT_OK(taken);
+        ASSERT_OK((*taken)->succeeded("20261120-080005F"));
+    }
+    const std::size_t shown = page_.find("\n{\"schedule\"");
+    ASSERT_NE(shown, std::string::npos);
+    EXPECT_EQ(keys_of(page_.substr(shown + 1)), keys_of(content(only_object("turns"))));
 }
 
 /// Each way in which one of our own files comes into a repository.
