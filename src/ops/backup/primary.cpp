@@ -9,9 +9,9 @@ namespace {
 /// A primary that does not answer holds the backup up no longer.
 constexpr const char* kConnectTimeout_s = "5";
 
-Result<std::unique_ptr<db::Connection>> connect_to_primary(const BackupRequest& request,
-                                                           db::Connection& standby,
-                                                           const Cancellation& cancel) {
+Result<std::unique_ptr<db::Connection>> connect_upstream(const BackupRequest& request,
+                                                         db::Connection& standby,
+                                                         const Cancellation& cancel) {
     const std::string conninfo = CHRONOS_TRY(db::primary_conninfo(standby));
     if (conninfo.empty())
         return Error(ErrorKind::db_connect, "primary_conninfo is not set, or not for us to know");
@@ -21,6 +21,20 @@ Result<std::unique_ptr<db::Connection>> connect_to_primary(const BackupRequest& 
     options.parameters.try_emplace("connect_timeout", kConnectTimeout_s);
     options.query_timeout = *request.db_timeout;
     return db::connect(options, cancel);
+}
+
+/// A standby may follow another one, which knows whom it follows. The last one that can be reached.
+Result<std::unique_ptr<db::Connection>> connect_to_primary(const BackupRequest& request,
+                                                           db::Connection& standby,
+                                                           const Cancellation& cancel) {
+    constexpr int kCascadeMax = 8;
+    auto reached = CHRONOS_TRY(connect_upstream(request, standby, cancel));
+    for (int i = 1; i < kCascadeMax && db::check_not_promoted(*reached); ++i) {
+        auto next = connect_upstream(request, *reached, cancel);
+        if (!next) break;
+        reached = *std::move(next);
+    }
+    return reached;
 }
 
 }  // namespace
