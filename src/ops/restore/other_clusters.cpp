@@ -1,5 +1,6 @@
 #include "ops/restore/other_clusters.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 
@@ -179,6 +180,26 @@ void guard_other_clusters(const RestoreRequest& request, RestorePlan& plan) {
         if (destination.name != "pg_data") guard_destination(request, destination, plan);
     for (const Destination& destination : destinations_of(plan.manifest))
         guard_inside(request, destination, plan);
+}
+
+void warn_of_unarchived(const RestoreRequest& request, RestorePlan& plan) {
+    if (!plan.delta && !plan.force) return;
+    std::vector<std::string> segments;
+    std::error_code none;
+    fs::directory_iterator entry(request.pg_path + "/pg_wal/archive_status", none);
+    for (; !none && entry != fs::directory_iterator(); entry.increment(none)) {
+        const std::string name = entry->path().filename().string();
+        constexpr std::string_view kReady = ".ready";
+        if (!name.ends_with(kReady)) continue;
+        std::string segment = name.substr(0, name.size() - kReady.size());
+        if (pgdata::is_wal_segment(segment)) segments.push_back(std::move(segment));
+    }
+    if (segments.empty()) return;
+    plan.warnings.push_back(std::to_string(segments.size()) +
+                            " WAL segment(s) of the cluster in '" + printable(request.pg_path) +
+                            "' were never archived, the first " +
+                            *std::ranges::min_element(segments) +
+                            ": this removes them. archive-push stores what is to be kept");
 }
 
 void warn_of_living_original(const RestoreRequest& request, RestorePlan& plan) {

@@ -16,4 +16,8 @@ void guard_other_clusters(const RestoreRequest& request, RestorePlan& plan);
 /// look at the past.
 void warn_of_living_original(const RestoreRequest& request, RestorePlan& plan);
 
+/// --delta and --force remove the WAL of the cluster that is there. Warns of what of it nobody else
+/// has: it was never archived.
+void warn_of_unarchived(const RestoreRequest& request, RestorePlan& plan);
+
 }  // namespace chronos::ops::restore

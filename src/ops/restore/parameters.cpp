@@ -332,12 +332,6 @@ void add_control_file(const RestoreRequest& request, RestorePlan& plan) {
         plan.required_parameters.raise(*found);
 }
 
-bool is_given(const RestoreRequest& request, std::string name) {
-    if (request.recovery_options.contains(name)) return true;
-    std::replace(name.begin(), name.end(), '_', '-');
-    return request.recovery_options.contains(name);
-}
-
 /// What was read, and what it asks for.
 struct WalRead {
     WalKnowledge known;
@@ -485,6 +479,12 @@ bool has_made_tablespaces(const RestoreRequest& request, const RestorePlan& plan
 }
 
 }  // namespace
+
+bool is_given(const RestoreRequest& request, std::string name) {
+    if (request.recovery_options.contains(name)) return true;
+    std::replace(name.begin(), name.end(), '_', '-');
+    return request.recovery_options.contains(name);
+}
 
 bool WalKnowledge::complete_before(Lsn end) const {
     return listed && std::ranges::all_of(segments, [&](const Segment& segment) {

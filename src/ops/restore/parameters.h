@@ -15,6 +15,9 @@
 
 namespace chronos::ops::restore {
 
+/// Whether the restore was told the setting, in either spelling.
+bool is_given(const RestoreRequest& request, std::string name);
+
 /// What only the WAL itself knows.
 struct WalKnowledge {
     struct Segment {

@@ -655,10 +655,12 @@ Result<RestorePlan> plan_restore(const RestoreRequest& given) {
     CHRONOS_TRY(check_options_of_backup(request, plan));
     read_ahead(request, plan);
     CHRONOS_TRY(plan_wal(request, selected.guide, plan));
+    plan.required_parameters.raise(request.parameters_at_least);
     CHRONOS_TRY(map_manifest(request, plan));
     plan_settings(request, plan);
     guard_other_clusters(request, plan);
     warn_of_living_original(request, plan);
+    warn_of_unarchived(request, plan);
     const Ownership ownership(plan.manifest, request.pg_path);
     for (const std::string& warning : ownership.warnings()) plan.warnings.push_back(warning);
     CHRONOS_TRY(judge_page_errors(request, plan));

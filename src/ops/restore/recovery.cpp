@@ -299,14 +299,23 @@ std::string recovery_settings(const RestoreRequest& request, const RestorePlan& 
            text_of(settings, /*set_aside=*/true) + text_of(settings, /*set_aside=*/false);
 }
 
-std::string updated_auto_conf(const std::string& existing, const std::string& block,
-                              const std::string& time) {
+std::string without_set_aside(const std::string& existing) {
     std::string text;
     std::vector<std::string_view> lines = split(existing, '\n');
     // The text behind the last line feed is no line of its own.
     if (!lines.empty() && lines.back().empty()) lines.pop_back();
-    for (std::string_view line : lines) {
-        if (line.ends_with(kSetAside)) continue;
+    for (const std::string_view line : lines)
+        if (!line.ends_with(kSetAside)) text += std::string(line) + "\n";
+    return text;
+}
+
+std::string updated_auto_conf(const std::string& existing, const std::string& block,
+                              const std::string& time) {
+    std::string text;
+    const std::string kept = without_set_aside(existing);
+    std::vector<std::string_view> lines = split(kept, '\n');
+    if (!lines.empty() && lines.back().empty()) lines.pop_back();
+    for (const std::string_view line : lines) {
         if (sets_target(line)) text += "# Removed by chronos restore on " + time + " # ";
         text += std::string(line) + "\n";
     }

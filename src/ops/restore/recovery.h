@@ -23,6 +23,10 @@ std::vector<RecoverySetting> recovery_setting_list(const RestoreRequest& request
 std::string recovery_settings(const RestoreRequest& request, const RestorePlan& plan,
                               const std::string& time);
 
+/// postgresql.auto.conf as the next restore begins with it: without what a former one set aside, or
+/// set for its own recovery.
+std::string without_set_aside(const std::string& existing);
+
 /// postgresql.auto.conf with recovery targets of former restores commented out, what they set aside
 /// taken out, and `block` appended (nothing for "").
 std::string updated_auto_conf(const std::string& existing, const std::string& block,

@@ -32,6 +32,8 @@ bool is_target(std::string_view name) {
                        [&](std::string_view target) { return pgdata::same_setting(target, name); });
 }
 
+constexpr std::string_view kAutoConf = "pg_data/postgresql.auto.conf";
+
 /// The files of the backup by the place where they will be, and those of this machine elsewhere.
 class PlannedFiles {
 public:
@@ -63,9 +65,12 @@ private:
         const repo::ManifestFile* file = plan_.manifest.find_file(name);
         if (file == nullptr) return std::optional<std::string>{};
         constexpr std::uint64_t kSizeMax = std::uint64_t{4} << 20;
-        return std::optional(
+        std::string content =
             CHRONOS_TRY(repo::read_small_file(request_.repositories[plan_.repository_index],
-                                              request_.stanza, plan_.manifest, *file, kSizeMax)));
+                                              request_.stanza, plan_.manifest, *file, kSizeMax));
+        // What a restore before this one has set there does not stay.
+        if (name == kAutoConf) content = without_set_aside(content);
+        return std::optional(std::move(content));
     }
     Result<std::optional<std::vector<std::string>>> list(const std::string& path) const {
         const std::string name = name_of(path);
@@ -90,7 +95,7 @@ private:
         return repo::kept_config_source(plan_.outside).list(path);
     }
     bool kept_in_place(const std::string& name) const {
-        return plan_.type == RecoveryType::preserve && name == "pg_data/postgresql.auto.conf";
+        return plan_.type == RecoveryType::preserve && name == kAutoConf;
     }
 
     const RestoreRequest& request_;
@@ -103,7 +108,10 @@ bool is_spelling(const RestorePlan& plan, const std::string& name) {
     return std::find(plan.spellings.begin(), plan.spellings.end(), name) != plan.spellings.end();
 }
 
+/// A connection string may have a password in it.
 std::string shown(const pgdata::ConfigSetting& setting) {
+    if (pgdata::same_setting(setting.name, "primary_conninfo"))
+        return setting.name + " (" + setting.place + ")";
     return setting.name + " = '" + printable(setting.value, 120) + "' (" + setting.place + ")";
 }
 
@@ -136,16 +144,12 @@ void note_set_aside(const RestoreRequest& request, const pgdata::ServerConfig& c
 void add_other_settings(const RestoreRequest& request, const pgdata::ServerConfig& config,
                         RestorePlan& plan) {
     if (plan.type == RecoveryType::standby) return;
-    const auto given = [&](std::string name) {
-        const bool underscores = request.recovery_options.contains(name);
-        std::replace(name.begin(), name.end(), '_', '-');
-        return underscores || request.recovery_options.contains(name);
-    };
     // A server that answers nobody cannot pause at the target for somebody to look: it would end.
     const std::string standby = config.value_of("hot_standby", "on");
-    if (pgdata::parse_config_bool(standby) == false && !given("hot_standby"))
+    if (pgdata::parse_config_bool(standby) == false && !is_given(request, "hot_standby"))
         plan.other_settings["hot_standby"] = "on";
-    if (config.find("promote_trigger_file") != nullptr && !given("promote_trigger_file"))
+    if (config.find("promote_trigger_file") != nullptr &&
+        !is_given(request, "promote_trigger_file"))
         plan.other_settings["promote_trigger_file"] = "";
 }
 
@@ -181,16 +185,24 @@ void name_what_stays(const RestoreRequest& request, const pgdata::ServerConfig& 
                 setting != nullptr && !setting->value.empty())
                 plan.warnings.push_back("recovery will follow " + shown(*setting));
     }
-    if (plan.type == RecoveryType::standby)
+    if (plan.type == RecoveryType::standby) {
         for (const std::string_view name :
              {"archive_cleanup_command", "recovery_end_command", "recovery_min_apply_delay",
               "primary_conninfo", "primary_slot_name", "promote_trigger_file"})
             if (const pgdata::ConfigSetting* setting = config.find(name);
-                setting != nullptr && !is_default(std::string(name), setting->value))
+                setting != nullptr && !is_default(std::string(name), setting->value) &&
+                !is_given(request, std::string(name)))
                 plan.warnings.push_back("the standby will follow " +
                                         (name == "primary_conninfo"
                                              ? std::string(name) + " of " + setting->place
                                              : shown(*setting)));
+        const pgdata::ConfigSetting* const hot = config.find("hot_standby");
+        if (hot != nullptr && pgdata::parse_config_bool(hot->value) == false &&
+            !is_given(request, "hot_standby"))
+            plan.warnings.push_back(shown(*hot) +
+                                    ": nobody can ask the standby anything, not even how far it "
+                                    "is, before it is promoted");
+    }
     // A drill starts its server with settings of its own.
     if (const pgdata::ConfigSetting* setting = config.find("data_directory");
         setting != nullptr && request.durable &&

@@ -69,6 +69,9 @@ struct RestoreRequest {
     bool target_exclusive = false;
     TargetAction target_action = TargetAction::pause;
     std::map<std::string, std::string> recovery_options;
+    /// What the server that a standby is to follow has: it may have been raised since the WAL in
+    /// the archive was written.
+    pgdata::ServerParameters parameters_at_least = {};
     bool archive_mode_off = false;
     std::string restore_command;  ///< what to write unless recovery_options has one
 
