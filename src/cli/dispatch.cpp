@@ -49,6 +49,7 @@ constexpr std::array kCommands{
     Verb{"recover-table", run_recover_table},
     Verb{"rekey", run_rekey},
     Verb{"repair", run_repair},
+    Verb{"replica", run_replica},
     Verb{"repo-get", run_repo_get},
     Verb{"repo-ls", run_repo_ls},
     Verb{"repo-usage", run_repo_usage},

@@ -9,6 +9,7 @@
 #include "chronos/base/activity.h"
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "chronos/db/replication.h"
 
 namespace chronos::db {
 namespace {
@@ -64,8 +65,11 @@ Rows rows_of(const PGresult* result) {
 
 class PqConnection final : public Connection {
 public:
-    PqConnection(PGconn* connection, const ConnectOptions& options, const Cancellation& cancel)
-        : connection_(connection), timeout_(options.query_timeout), cancel_(cancel) {}
+    /// What a session takes statements as. The commands of replication have no parameters.
+    enum class Kind { sql, replication };
+    PqConnection(PGconn* connection, std::chrono::milliseconds query_timeout,
+                 const Cancellation& cancel, Kind kind = Kind::sql)
+        : connection_(connection), timeout_(query_timeout), cancel_(cancel), kind_(kind) {}
 
     Result<Rows> query(std::string_view sql, const std::vector<std::string>& parameters) override;
 
@@ -99,6 +103,7 @@ private:
     std::unique_ptr<PGconn, FreeConnection> connection_;
     std::chrono::milliseconds timeout_;
     const Cancellation& cancel_;
+    const Kind kind_;
 };
 
 Result<Rows> PqConnection::query(std::string_view sql, const std::vector<std::string>& parameters) {
@@ -110,11 +115,16 @@ Result<Rows> PqConnection::query(std::string_view sql, const std::vector<std::st
     }
     const ResultHandle result = last_result();
     const ExecStatusType status = PQresultStatus(result.get());
+    if (kind_ == Kind::replication && status == PGRES_COPY_BOTH) return Rows{};
     if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) return failure(result.get());
     return rows_of(result.get());
 }
 
 Result<> PqConnection::send(std::string_view sql, const std::vector<std::string>& parameters) {
+    if (kind_ == Kind::replication) {
+        if (PQsendQuery(connection_.get(), std::string(sql).c_str()) == 0) return session_error();
+        return {};
+    }
     std::vector<const char*> values;
     values.reserve(parameters.size());
     for (const std::string& parameter : parameters) values.push_back(parameter.c_str());
@@ -151,6 +161,8 @@ Result<> PqConnection::wait_for(short events) {
 ResultHandle PqConnection::last_result() {
     ResultHandle last;
     while (PGresult* next = PQgetResult(connection_.get())) {
+        // What a stream would bring is asked for in another way, again and again.
+        if (PQresultStatus(next) == PGRES_COPY_BOTH) return ResultHandle(next);
         // The first error is the answer; what follows it only says that the session ended.
         if (last && PQresultStatus(last.get()) == PGRES_FATAL_ERROR)
             PQclear(next);
@@ -377,7 +389,7 @@ Result<std::unique_ptr<Connection>> connect(const ConnectOptions& options,
                                             const Cancellation& cancel) {
     PGconn* handle = begin_session_of_any_version(options);
     if (handle == nullptr) return Error(ErrorKind::memory, "out of memory");
-    auto connection = std::make_unique<PqConnection>(handle, options, cancel);
+    auto connection = std::make_unique<PqConnection>(handle, options.query_timeout, cancel);
     if (PQstatus(handle) != CONNECTION_OK) {
         const std::string why = trimmed(PQerrorMessage(handle));
         return Error(ErrorKind::db_connect, "unable to connect to the server: " + why)
@@ -386,6 +398,82 @@ Result<std::unique_ptr<Connection>> connect(const ConnectOptions& options,
     PQsetNoticeProcessor(handle, log_notice, nullptr);
     CHRONOS_TRY(take_bytes_of_no_encoding(handle));
     CHRONOS_TRY_DOING(connection->query(kPrepareSession, {}), "prepare the session");
+    return connection;
+}
+
+namespace {
+
+struct FreeConninfo {
+    void operator()(PQconninfoOption* options) const noexcept { PQconninfoFree(options); }
+};
+
+/// What to do where a server does not let a standby in for the reason `why`.
+std::string replication_hint(PGconn* handle, const std::string& why) {
+    const auto says = [&](std::string_view text) { return why.find(text) != std::string::npos; };
+    if (says("no pg_hba.conf entry") || says("pg_hba.conf rejects"))
+        return "pg_hba.conf of that server has to let replication in: 'host replication USER "
+               "ADDRESS scram-sha-256', and pg_reload_conf() behind it.";
+    if (says("replication") && (says("superuser") || says("REPLICATION") || says("permission")))
+        return "ALTER ROLE ... REPLICATION gives the role what streaming takes.";
+    if (says("max_wal_senders"))
+        return "All connections for standbys are taken: raise max_wal_senders of that server.";
+    if (PQconnectionNeedsPassword(handle) != 0 || says("password authentication failed"))
+        return "The password comes from a file, mode 0600: passfile=FILE in the connection string, "
+               "or ~/.pgpass of the user who runs the server. Its line for this is "
+               "HOST:PORT:replication:USER:PASSWORD. Variables of this environment, which the "
+               "server will not have, do not count.";
+    if (says("starting up") || says("shutting down") || says("not yet accepting"))
+        return "Try again when that server answers.";
+    return "It has to be a running server that this machine reaches, as the standby will.";
+}
+
+}  // namespace
+
+Result<std::map<std::string, std::string>> parse_conninfo(const std::string& text) {
+    char* message = nullptr;
+    const std::unique_ptr<PQconninfoOption, FreeConninfo> options(
+        PQconninfoParse(text.c_str(), &message));
+    const std::unique_ptr<char, FreeMemory> owned(message);
+    if (options == nullptr)
+        return Error(ErrorKind::option_invalid_value, "it is no connection string of libpq")
+            .with_hint(
+                "As in primary_conninfo: 'host=pg1 port=5432 user=replicator', or "
+                "'postgresql://replicator@pg1:5432'.");
+    std::map<std::string, std::string> parameters;
+    for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option)
+        if (option->val != nullptr && *option->val != '\0')
+            parameters[option->keyword] = option->val;
+    return parameters;
+}
+
+Result<std::unique_ptr<Connection>> connect_for_replication(
+    const std::map<std::string, std::string>& parameters, const Cancellation& cancel) {
+    // What the server's own receiver of WAL makes of it.
+    std::map<std::string, std::string> all = parameters;
+    all["dbname"] = "replication";
+    all["replication"] = "true";
+    all.emplace("fallback_application_name", "chronos");
+    all.emplace("connect_timeout", "20");
+    std::vector<const char*> names;
+    std::vector<const char*> values;
+    for (const auto& [name, value] : all) {
+        names.push_back(name.c_str());
+        values.push_back(value.c_str());
+    }
+    names.push_back(nullptr);
+    values.push_back(nullptr);
+    PGconn* handle = PQconnectdbParams(names.data(), values.data(), /*expand_dbname=*/0);
+    if (handle == nullptr) return Error(ErrorKind::memory, "out of memory");
+    constexpr std::chrono::seconds kAnswerTimeout{60};
+    auto connection = std::make_unique<PqConnection>(handle, kAnswerTimeout, cancel,
+                                                     PqConnection::Kind::replication);
+    if (PQstatus(handle) != CONNECTION_OK) {
+        const std::string why = trimmed(PQerrorMessage(handle));
+        return Error(ErrorKind::db_connect,
+                     "unable to connect as a standby to " + conninfo_place(parameters) + ": " + why)
+            .with_hint(replication_hint(handle, why));
+    }
+    PQsetNoticeProcessor(handle, log_notice, nullptr);
     return connection;
 }
 

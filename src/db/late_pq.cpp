@@ -25,6 +25,11 @@ CHRONOS_LATE(pq, int, PQsendQueryParams,
              (PGconn * connection, const char* command, int count, const Oid* types,
               const char* const* values, const int* lengths, const int* formats, int result_format),
              (connection, command, count, types, values, lengths, formats, result_format))
+CHRONOS_LATE(pq, int, PQsendQuery, (PGconn * connection, const char* command),
+             (connection, command))
+CHRONOS_LATE(pq, PQconninfoOption*, PQconninfoParse, (const char* text, char** message),
+             (text, message))
+CHRONOS_LATE(pq, void, PQconninfoFree, (PQconninfoOption * options), (options))
 CHRONOS_LATE(pq, int, PQconsumeInput, (PGconn * connection), (connection))
 CHRONOS_LATE(pq, int, PQisBusy, (PGconn * connection), (connection))
 CHRONOS_LATE(pq, PGresult*, PQgetResult, (PGconn * connection), (connection))

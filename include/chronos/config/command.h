@@ -30,6 +30,7 @@ enum class CommandId {
     recover_table,
     rekey,
     repair,
+    replica,
     repo_get,
     repo_ls,
     repo_usage,

@@ -170,6 +170,17 @@ inline constexpr std::array kCommands{
                            "changed without --force, and nothing is deleted with it. The exit "
                            "status is 0 if nothing is left to do, 2 if --force would do something, "
                            "3 if something cannot be mended. See docs/repair.md."},
+    CommandInfo{.id = CommandId::replica,
+                .name = "replica",
+                .summary = "Make a standby of a running primary from the repository.",
+                .log_file = true,
+                .details = "Restores the cluster as restore --type=standby does, for a server that "
+                           "catches up by the archive and then streams from the primary of "
+                           "--primary-conninfo. That one is asked first, as the standby will ask "
+                           "it: nothing is changed if it does not let a standby in, is another "
+                           "cluster, or is not where the archive leads to. With --delta a former "
+                           "primary becomes a standby again, whatever it has written since. See "
+                           "docs/replica.md."},
     CommandInfo{.id = CommandId::repo_get,
                 .name = "repo-get",
                 .summary = "Get a file from a repository.",

@@ -30,6 +30,7 @@ Result<int> run_recover_table(requests::Context& context);
 Result<int> run_recover_table_job(requests::Context& context);
 Result<int> run_rekey(requests::Context& context);
 Result<int> run_repair(requests::Context& context);
+Result<int> run_replica(requests::Context& context);
 Result<int> run_repo_get(requests::Context& context);
 Result<int> run_repo_ls(requests::Context& context);
 Result<int> run_repo_usage(requests::Context& context);

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -9,26 +8,15 @@
 #include "chronos/flows/instant.h"
 #include "chronos/ops/restore/restore.h"
 #include "chronos/os/process.h"
-#include "chronos/present/log_output.h"
 #include "chronos/present/print.h"
 #include "chronos/present/restore_plan_output.h"
 #include "chronos/requests/restore_request.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/instant_mount.h"
+#include "cli/commands/what_is_next.h"
 
 namespace chronos::cli {
 namespace {
-
-/// Into the log, and to whoever waits for the end, whom a log of errors and warnings does not tell.
-/// Who turned it off wants a restore as silent as that of pgBackRest.
-Result<> tell_what_is_next(const config::Config& config, const std::string& text) {
-    if (text.empty()) return {};
-    log_info(trim(text));
-    const LogLevel console = present::log_level_of(config.get_string("log-level-console"));
-    const LogLevel standard_error = present::log_level_of(config.get_string("log-level-stderr"));
-    if (console == LogLevel::off || std::max(console, standard_error) >= LogLevel::info) return {};
-    return present::print_text(text);
-}
 
 /// What a reboot needs, if nothing that is started then does this.
 std::string after_a_reboot(const std::string& stanza, const std::string& path) {

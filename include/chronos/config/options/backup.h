@@ -68,7 +68,7 @@ inline constexpr std::array kBackupOptions{
            .summary = "check page checksums while copying"},
     Option{.name = "checksum-page-error",
            .type = Type::boolean,
-           .commands = backup | look | recover_table | drill | restore,
+           .commands = backup | look | recover_table | drill | restore | replica,
            .help_default = "y for restore and drill, n for backup",
            .summary = "fail because of damaged pages",
            .details = "A restore stops before it changes anything if the backup has pages whose "
@@ -93,7 +93,7 @@ inline constexpr std::array kBackupOptions{
            .summary = "compression of files and WAL"},
     Option{.name = "delta",
            .type = Type::boolean,
-           .commands = backup | restore,
+           .commands = backup | restore | replica,
            .default_text = "n",
            .summary = "compare checksums, and copy only what differs"},
     Option{.name = "exclude",
@@ -252,7 +252,8 @@ inline constexpr std::array kBackupOptions{
     Option{.name = "repo-symlink",
            .type = Type::boolean,
            .group = Group::repo,
-           .commands = backup | restore | stanza_create | stanza_delete | stanza_upgrade | expire,
+           .commands =
+               backup | restore | replica | stanza_create | stanza_delete | stanza_upgrade | expire,
            .default_text = "y",
            .depends_on = "repo-type",
            .depends_values = "posix",

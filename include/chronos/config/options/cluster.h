@@ -35,17 +35,17 @@ inline constexpr std::array kClusterOptions{
            .group = Group::pg,
            .section = Section::stanza,
            .commands = look | recover_table | drill | archive_get | archive_push | backup | check |
-                       expire | health | mount | repair | restore | serve | stanza_claim |
+                       expire | health | mount | repair | restore | replica | serve | stanza_claim |
                        stanza_create | stanza_delete | stanza_upgrade,
-           .required = archive_get | backup | check | restore | stanza_claim | stanza_create |
-                       stanza_upgrade | stanza_delete,
+           .required = archive_get | backup | check | restore | replica | stanza_claim |
+                       stanza_create | stanza_upgrade | stanza_delete,
            .aliases = "db-path db?-path",
            .summary = "data directory"},
     Option{.name = "pg-port",
            .type = Type::integer,
            .group = Group::pg,
            .section = Section::stanza,
-           .commands = look | recover_table | drill | backup | check | health | restore |
+           .commands = look | recover_table | drill | backup | check | health | restore | replica |
                        stanza_create | stanza_delete | stanza_upgrade,
            .default_text = "5432",
            .minimum = 0,
@@ -56,7 +56,7 @@ inline constexpr std::array kClusterOptions{
            .type = Type::string,
            .group = Group::pg,
            .section = Section::stanza,
-           .commands = look | recover_table | drill | backup | check | health | restore |
+           .commands = look | recover_table | drill | backup | check | health | restore | replica |
                        stanza_create | stanza_delete | stanza_upgrade,
            .aliases = "db-socket-path db?-socket-path",
            .summary = "directory of the socket, or host"},
@@ -70,8 +70,8 @@ inline constexpr std::array kClusterOptions{
     Option{.name = "pg-version-force",
            .type = Type::string,
            .section = Section::stanza,
-           .commands = archive_get | archive_push | backup | check | restore | stanza_create |
-                       stanza_delete | stanza_upgrade,
+           .commands = archive_get | archive_push | backup | check | restore | replica |
+                       stanza_create | stanza_delete | stanza_upgrade,
            .summary = "version of the cluster, without looking"},
 };
 

@@ -47,7 +47,7 @@ inline constexpr std::array kCommandsOptions{
     Option{.name = "force",
            .type = Type::boolean,
            .section = Section::command_line,
-           .commands = backup | repair | restore | stanza_create | stanza_delete | stop,
+           .commands = backup | repair | restore | replica | stanza_create | stanza_delete | stop,
            .default_text = "n",
            .summary = "go on where it is safe only if you know what you do",
            .details = "For stanza-create it is accepted and ignored, with a warning."},
@@ -103,7 +103,8 @@ inline constexpr std::array kCommandsOptions{
            .section = Section::command_line,
            .commands = drill | annotate | archive_get | config_list | expire | health | hold |
                        info | maintenance | mounts | recover_table | rekey | repair | repo_ls |
-                       repo_usage | restore | stanza_upgrade | unhold | version | help | verify,
+                       repo_usage | restore | replica | stanza_upgrade | unhold | version | help |
+                       verify,
            .default_text = "text",
            .other_default_commands = verify,
            .other_default = "none",
@@ -144,7 +145,7 @@ inline constexpr std::array kCommandsOptions{
     Option{.name = "reason",
            .type = Type::string,
            .section = Section::command_line,
-           .commands = hold | recover_table | restore | drill,
+           .commands = hold | recover_table | restore | replica | drill,
            .summary = "why this is done",
            .details =
                "Of a hold: stored with it and shown where expire leaves the backup alone. Of "
@@ -160,9 +161,9 @@ inline constexpr std::array kCommandsOptions{
            .type = Type::string,
            .section = Section::command_line,
            .commands = look | recover_table | drill | annotate | expire | hold | info | mount |
-                       restore | unhold | verify,
+                       restore | replica | unhold | verify,
            .required = annotate | unhold,
-           .other_default_commands = look | recover_table | drill | mount | restore,
+           .other_default_commands = look | recover_table | drill | mount | restore | replica,
            .other_default = "latest",
            .summary = "label of the backup",
            .details =

@@ -114,17 +114,17 @@ inline constexpr std::array kGeneralOptions{
     Option{.name = "process-max",
            .type = Type::integer,
            .commands = look | recover_table | drill | archive_get | archive_push | backup | mount |
-                       restore | verify | expire,
+                       restore | replica | verify | expire,
            .default_text = "1",
-           .other_default_commands =
-               look | recover_table | drill | backup | config_list | mount | restore | verify,
+           .other_default_commands = look | recover_table | drill | backup | config_list | mount |
+                                     restore | replica | verify,
            .other_default = kCores,
            .minimum = 1,
            .maximum = 999,
            .summary = "parallel workers"},
     Option{.name = "progress",
            .type = Type::boolean,
-           .commands = look | recover_table | drill | backup | restore | verify | expire,
+           .commands = look | recover_table | drill | backup | restore | replica | verify | expire,
            .default_text = "y",
            .summary = "show progress on a terminal"},
     Option{.name = "protocol-timeout",
@@ -148,7 +148,7 @@ inline constexpr std::array kGeneralOptions{
     Option{.name = "spool-path",
            .type = Type::path,
            .commands = look | recover_table | drill | archive_get | archive_push | backup | check |
-                       restore | serve,
+                       restore | replica | serve,
            .default_text = "/var/spool/pgbackrest",
            .summary = "directory of WAL that was fetched ahead",
            .details = "On the file system of the data directory it is handed over without a copy. "

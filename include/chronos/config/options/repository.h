@@ -13,7 +13,7 @@ inline constexpr std::array kRepositoryOptions{
            .section = Section::command_line,
            .commands = look | recover_table | drill | archive_get | annotate | backup | expire |
                        health | hold | info | maintenance | mount | rekey | repair | restore |
-                       repo_get | repo_ls | repo_usage | stanza_delete | unhold | verify,
+                       replica | repo_get | repo_ls | repo_usage | stanza_delete | unhold | verify,
            .minimum = 1,
            .maximum = 256,
            .help_default = "all, or the first one",
@@ -75,7 +75,7 @@ inline constexpr std::array kRepositoryOptions{
            .group = Group::repo,
            .section = Section::command_line,
            .commands = look | recover_table | drill | archive_get | info | mount | restore |
-                       repo_get | repo_ls | verify,
+                       replica | repo_get | repo_ls | verify,
            .depends_on = "repo",
            .summary = "read a versioned object store as of this time"},
     Option{.name = "repo-type",

@@ -12,9 +12,9 @@ using enum CommandId;
 /// Those that open a repository.
 inline constexpr Commands kRepository =
     annotate | archive_get | archive_push | backup | check | drill | expire | hold | info | look |
-    maintenance | mount | recover_table | rekey | repair | repo_get | repo_ls | repo_usage |
-    restore | stanza_claim | stanza_create | stanza_delete | stanza_upgrade | unhold | verify |
-    health | serve;
+    maintenance | mount | recover_table | rekey | repair | replica | repo_get | repo_ls |
+    repo_usage | restore | stanza_claim | stanza_create | stanza_delete | stanza_upgrade | unhold |
+    verify | health | serve;
 /// Those that judge by rules.
 inline constexpr Commands kHealthRules = health | serve;
 inline constexpr Commands kAll = kRepository | config_list | mounts | start | stop;
