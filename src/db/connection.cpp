@@ -413,7 +413,7 @@ std::string replication_hint(PGconn* handle, const std::string& why) {
     if (says("no pg_hba.conf entry") || says("pg_hba.conf rejects"))
         return "pg_hba.conf of that server has to let replication in: 'host replication USER "
                "ADDRESS scram-sha-256', and pg_reload_conf() behind it.";
-    if (says("replication") && (says("superuser") || says("REPLICATION") || says("permission")))
+    if (says("to start walsender") || says("to start WAL sender"))
         return "ALTER ROLE ... REPLICATION gives the role what streaming takes.";
     if (says("max_wal_senders"))
         return "All connections for standbys are taken: raise max_wal_senders of that server.";

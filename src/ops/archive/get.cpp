@@ -23,6 +23,7 @@
 
 #include "chronos/base/log.h"
 #include "chronos/ops/archive/get.h"
+#include "chronos/ops/archive/spool.h"
 #include "chronos/ops/archive/stream.h"
 #include "chronos/pgdata/wal.h"
 #include "chronos/repo/archives.h"
@@ -73,6 +74,7 @@ private:
     pgdata::RecoveryState recovery_;
     std::optional<std::uint64_t> keep_bytes_;
     repo::ClusterIdentity cluster_;
+    bool asked_again_ = false;  ///< as GetSettings::answered says
     std::vector<Candidate> candidates_;
     std::vector<RepositoryError> errors_;
 };
@@ -89,6 +91,7 @@ Result<GetOutcome> Get::run() {
         }
     }
     cluster_ = repo::ClusterIdentity::of(control_);
+    asked_again_ = settings_.answered != nullptr && settings_.answered->was_answered(name_);
     for (const repo::Repository& repository : settings_.repositories) {
         Result<> searched = search(repository);
         if (!searched)
@@ -122,6 +125,8 @@ Result<> Get::search(const repo::Repository& repository) {
     repo::StanzaMemory({"", "", settings_.stanza, settings_.pg_path})
         .remember(repository, cluster_.system_id);
     if (candidates_.size() > count_before) return {};
+    // A store that answers from afar does not go away between two answers, as a mount does.
+    if (asked_again_ && repository.storage->features().remote) return {};
     // An empty listing is also what a file system gives that went away after archive.info was
     // read. Only with archive.info still there was it the repository that answered.
     const std::string name = repo::archive_info_name(settings_.stanza);
@@ -232,18 +237,28 @@ Result<GetOutcome> get_wal(const GetSettings& settings, const std::string& name,
 
 namespace {
 
+/// What it means that no repository has the file.
+Result<GetOutcome> judge_missing(const GetSettings& settings, const std::string& name,
+                                 const std::string& destination) {
+    if (pgdata::is_timeline_history(name))
+        return judge_missing_history(settings, name, destination);
+    if (!pgdata::is_wal_segment(name)) return GetOutcome::missing;
+    if (settings.use_streamed) {
+        const auto outcome = get_streamed_wal(settings, name, destination);
+        if (!outcome || *outcome == GetOutcome::found) return outcome;
+    }
+    return judge_missing_segment(settings, name);
+}
+
 Result<GetOutcome> get_or_judge(const GetSettings& settings, const std::string& name,
                                 const std::string& destination) {
     Result<GetOutcome> outcome = get_wal(settings, name, destination);
     if (!outcome || *outcome == GetOutcome::found) return outcome;
-    if (pgdata::is_timeline_history(name))
-        return judge_missing_history(settings, name, destination);
-    if (!pgdata::is_wal_segment(name)) return outcome;
-    if (settings.use_streamed) {
-        outcome = get_streamed_wal(settings, name, destination);
-        if (!outcome || *outcome == GetOutcome::found) return outcome;
-    }
-    return judge_missing_segment(settings, name);
+    outcome = judge_missing(settings, name, destination);
+    if (settings.answered != nullptr && outcome && *outcome == GetOutcome::missing &&
+        !settings.answered->was_answered(name))
+        settings.answered->note_answered(name);
+    return outcome;
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "chronos/ops/archive/spool.h"
 #include "chronos/os/file.h"
 #include "chronos/pgdata/wal_commits.h"
 #include "chronos/pgdata/wal_extent.h"
@@ -73,10 +74,21 @@ Result<> add_backups(const GetSettings& settings, const repo::ClusterIdentity& c
     return {};
 }
 
+/// Of a standby, which is told no more than warnings of what else there is.
+bool was_looked_into(const GetSettings& settings, const std::string& name) {
+    return settings.answered != nullptr && settings.answered->was_answered(name);
+}
+
 /// An empty listing is also what a file system gives that went away: an answer counts only with
 /// archive.info still there behind it, and with an archive, if it ever had one.
-Result<GetOutcome> still_missing(const GetSettings& settings,
-                                 const repo::ClusterIdentity& cluster) {
+Result<GetOutcome> still_missing(const GetSettings& all, const repo::ClusterIdentity& cluster,
+                                 bool looked_into = false) {
+    GetSettings settings = all;
+    // A store that answers from afar does not go away as a mount does.
+    if (looked_into)
+        std::erase_if(settings.repositories, [](const repo::Repository& repository) {
+            return repository.storage->features().remote;
+        });
     std::map<const repo::Repository*, std::vector<std::string>> ids;
     for (const Archive& archive : CHRONOS_TRY(archives_of(settings, cluster)))
         ids[archive.repository].push_back(archive.archive_id);
@@ -199,6 +211,8 @@ Result<GetOutcome> MissingSegment::run() {
                         .judge_file(segment_, settings_.pg_path + "/pg_wal/" + segment_));
         return GetOutcome::missing;
     }
+    if (was_looked_into(settings_, segment_))
+        return still_missing(settings_, repo::ClusterIdentity::of(control_), true);
     const repo::Timelines timelines = CHRONOS_TRY(load());
     if (begins_later(timelines)) return GetOutcome::missing;
     const std::optional<Later> later = CHRONOS_TRY(find_later(timelines));
@@ -472,6 +486,8 @@ Result<GetOutcome> judge_missing_history(const GetSettings& settings, const std:
     const auto control = CHRONOS_TRY(pgdata::read_control_file(settings.pg_path));
     // The first timeline has none.
     if (pgdata::timeline_of_segment(name) == 1) return GetOutcome::missing;
+    if (was_looked_into(settings, name))
+        return still_missing(settings, repo::ClusterIdentity::of(control), true);
     const auto archives = CHRONOS_TRY(archives_of(settings, repo::ClusterIdentity::of(control)));
     const repo::Timelines timelines = CHRONOS_TRY(timelines_of(settings, archives));
     const Timeline timeline = pgdata::timeline_of_segment(name);

@@ -13,6 +13,7 @@
 #include <memory>
 #include <thread>
 
+#include "chronos/base/text.h"
 #include "chronos/ops/archive/spool.h"
 #include "chronos/os/local_file.h"
 #include "chronos/pgdata/wal.h"
@@ -28,6 +29,14 @@ constexpr std::size_t kCountMax = 4096;
 /// How long to wait for what is being fetched: longer than a fetch takes, shorter than a store
 /// that does not answer would hold up recovery, which then asks itself.
 constexpr std::chrono::milliseconds kWaitMax(2000);
+/// How long what the absence of a file means is not looked into again.
+constexpr std::chrono::seconds kAnswerKept(60);
+
+std::int64_t now_ms() {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(
+               std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+}
 
 std::vector<std::string> names_in(const std::string& directory) {
     std::vector<std::string> names;
@@ -210,6 +219,30 @@ Result<> Spool::note_asked(const std::string& segment) const {
     return {};
 }
 
+bool Spool::was_answered(const std::string& name) const {
+    const os::FileDescriptor file(
+        ::open(answered_path(name).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    std::array<char, 32> text{};
+    if (!file.valid()) return false;
+    const ssize_t size = ::pread(file.get(), text.data(), text.size(), 0);
+    if (size <= 0) return false;
+    const auto at = parse_uint(std::string_view(text.data(), static_cast<std::size_t>(size)));
+    if (!at) return false;
+    const std::int64_t ago = now_ms() - static_cast<std::int64_t>(*at);
+    return ago >= 0 && ago < std::chrono::milliseconds(kAnswerKept).count();
+}
+
+void Spool::note_answered(const std::string& name) const {
+    if (!make_directory()) return;
+    const os::FileDescriptor file(::open(
+        answered_path(name).c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+    const std::string text = std::to_string(now_ms());
+    // Half a note is an older one, or none.
+    if (file.valid() &&
+        ::pwrite(file.get(), text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()))
+        ::unlink(answered_path(name).c_str());
+}
+
 void Spool::clear() const {
     if (::access(directory_.c_str(), F_OK) != 0) return;
     const auto own = lock();
@@ -224,11 +257,17 @@ bool Spool::must_clear() const {
     return ::access(clear_path().c_str(), F_OK) == 0;
 }
 
+/// Of a standby that waits, and asks for a history file between two segments.
+bool Spool::is_kept_answer(const std::string& name) const {
+    constexpr std::string_view kPrefix = "answered-";
+    return name.starts_with(kPrefix) && was_answered(name.substr(kPrefix.size()));
+}
+
 void Spool::clean(const std::string& segment) const {
     const std::vector<std::string> wanted =
         segment.empty() ? std::vector<std::string>{} : following(segment);
     for (const std::string& name : names_in(directory_))
-        if (name != "lock" && name != "asked" &&
+        if (name != "lock" && name != "asked" && !is_kept_answer(name) &&
             !std::binary_search(wanted.begin(), wanted.end(), name))
             ::unlink(path(name).c_str());
     const fs::path own = directory_;

@@ -9,12 +9,19 @@
 
 namespace chronos::ops::archive {
 
+class Spool;
+
 struct GetSettings {
     std::vector<repo::Repository> repositories;  ///< ascending key
     std::string stanza;
     std::string pg_path;  ///< data directory
     /// get_wal_patiently() puts a segment that is nowhere together from what was streamed of it.
     bool use_streamed = false;
+    /// Of a standby, which asks for the same file again and again: what is noted here was answered
+    /// "not there" a moment ago, after all that is known had been looked through. Whether it is
+    /// there now the repositories are asked each time; only what that absence means is not looked
+    /// into again, which of a standby is no more than warned of. nullptr: it always is.
+    const Spool* answered = nullptr;
     /// Nobody waits for the file: one thread for it is enough.
     bool ahead = false;
 };

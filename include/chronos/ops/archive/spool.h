@@ -64,14 +64,22 @@ public:
     /// Creates the directory; an error as lock() has.
     Result<> note_asked(const std::string& segment) const;
 
+    /// Whether note_answered() was told of the file in the last minute, by a clock that nobody
+    /// sets.
+    bool was_answered(const std::string& name) const;
+    /// That the archive was found not to have the file. Creates the directory; what cannot be
+    /// noted is looked into again.
+    void note_answered(const std::string& name) const;
+
     /// Empties the spool, or if another process is adding to it tells that one to stop and do so.
     void clear() const;
     /// Whether clear() was called since the holder of the lock called clean().
     bool must_clear() const;
 
-    /// Removes all but the note of what was asked for and the segments following `segment` ("":
-    /// all): what was replayed already, of other timelines, or left unfinished; and what is left
-    /// from before the machine was started. For the holder of the lock.
+    /// Removes all but the notes of what was asked for and of what is not there, and the segments
+    /// following `segment` ("": all): what was replayed already, of other timelines, or left
+    /// unfinished; and what is left from before the machine was started. For the holder of the
+    /// lock.
     void clean(const std::string& segment) const;
     /// Whether `lock` is the lock still: the directory may have been removed and made again.
     bool is_locked_by(int lock) const;
@@ -81,11 +89,15 @@ private:
     bool take_ready(const std::string& segment, const std::string& destination) const;
     bool is_being_fetched(const std::string& segment) const;
     bool is_valid(int file, const std::string& segment) const;
+    bool is_kept_answer(const std::string& name) const;
     Result<> make_directory() const;
     std::string lock_path() const { return directory_ + "/lock"; }
     std::string clear_path() const { return directory_ + "/clear"; }
     std::string said_path() const { return directory_ + "/said"; }
     std::string asked_path() const { return directory_ + "/asked"; }
+    std::string answered_path(const std::string& name) const {
+        return directory_ + "/answered-" + name;
+    }
 
     std::string directory_;
     repo::ClusterIdentity cluster_;

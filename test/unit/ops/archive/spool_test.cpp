@@ -246,6 +246,65 @@ TEST_F(ArchiveSpool, FetchingFromFarAwayAsksOnceForWhatAllSegmentsHaveInCommon) 
     EXPECT_EQ(far->questions, 5u);  // archive.info, the directory, and three segments
 }
 
+// A standby waits for one segment for hours, and asks for it every few seconds: each time the store
+// is asked, and no more than that.
+TEST_F(ArchiveSpool, AStandbyThatWaitsAsksForWhatMayHaveArrived) {
+    push_range(3, 4);
+    write_file(pg_path() + "/standby.signal", "");
+    const Spool own = spool();
+    GetSettings settings = get_settings();
+    const auto far = std::make_shared<FarStorage>(settings.repositories.at(0).storage);
+    settings.repositories.at(0).storage = far;
+    settings.answered = &own;
+    const auto asked_for = [&](const std::string& name) {
+        far->questions = 0;
+        return *get_wal_patiently(settings, name, destination(), std::chrono::milliseconds(0),
+                                  cancel_);
+    };
+    for (const std::string& name : {segment(5), std::string("00000002.history")}) {
+        EXPECT_EQ(asked_for(name), GetOutcome::missing);
+        EXPECT_GT(far->questions, 4u) << "what that means is looked into: " << name;
+        EXPECT_EQ(asked_for(name), GetOutcome::missing);
+        EXPECT_EQ(far->questions, 2u) << "archive.info, and whether it is there: " << name;
+    }
+    own.clear();
+    EXPECT_EQ(asked_for(segment(5)), GetOutcome::missing);
+    EXPECT_EQ(far->questions, 2u) << "a history file that was asked for makes no difference";
+    push_range(5, 5);
+    EXPECT_EQ(asked_for(segment(5)), GetOutcome::found);
+    EXPECT_EQ(asked_for(segment(6)), GetOutcome::missing);
+    EXPECT_GT(far->questions, 4u) << "of another one nothing is known";
+    // A directory may be a mount that went away.
+    settings.repositories.at(0).storage = get_settings().repositories.at(0).storage;
+    EXPECT_EQ(asked_for(segment(6)), GetOutcome::missing);
+    for (const char* suffix : {"", ".copy"})
+        ASSERT_OK(settings.repositories.at(0).storage->remove("archive/" + std::string(kStanza) +
+                                                              "/archive.info" + suffix));
+    EXPECT_FALSE(get_wal_patiently(settings, segment(6), destination(),
+                                   std::chrono::milliseconds(0), cancel_));
+}
+
+TEST_F(ArchiveSpool, AnAnswerIsKeptForAMinuteAtMost) {
+    const Spool own = spool();
+    EXPECT_FALSE(own.was_answered(segment(5)));
+    own.note_answered(segment(5));
+    EXPECT_TRUE(own.was_answered(segment(5)));
+    EXPECT_FALSE(own.was_answered(segment(6)));
+    const std::string note = own.path("answered-" + segment(5));
+    const auto now_ms = std::stoll(read_file(note));
+    for (const long long at : {now_ms - 60'001, now_ms + 60'000}) {
+        write_file(note, std::to_string(at));
+        EXPECT_FALSE(own.was_answered(segment(5))) << at - now_ms;
+    }
+    for (const char* text : {"", "soon", "-5"}) {
+        write_file(note, text);
+        EXPECT_FALSE(own.was_answered(segment(5))) << text;
+    }
+    const auto lock = own.lock();
+    own.clean("");
+    EXPECT_FALSE(fs::exists(note)) << "and goes when it is of no more use";
+}
+
 TEST_F(ArchiveSpool, ASegmentThatNobodyWantsAnyMoreIsNotReadToItsEnd) {
     // Of which something is stored.
     ASSERT_OK(push(segment(4), make_segment(4).substr(0, 8192) +
