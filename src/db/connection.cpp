@@ -9,6 +9,7 @@
 #include "chronos/base/activity.h"
 #include "chronos/base/log.h"
 #include "chronos/base/text.h"
+#include "chronos/db/conninfo.h"
 #include "chronos/db/replication.h"
 
 namespace chronos::db {
@@ -403,10 +404,6 @@ Result<std::unique_ptr<Connection>> connect(const ConnectOptions& options,
 
 namespace {
 
-struct FreeConninfo {
-    void operator()(PQconninfoOption* options) const noexcept { PQconninfoFree(options); }
-};
-
 /// What to do where a server does not let a standby in for the reason `why`.
 std::string replication_hint(PGconn* handle, const std::string& why) {
     const auto says = [&](std::string_view text) { return why.find(text) != std::string::npos; };
@@ -429,25 +426,8 @@ std::string replication_hint(PGconn* handle, const std::string& why) {
 
 }  // namespace
 
-Result<std::map<std::string, std::string>> parse_conninfo(const std::string& text) {
-    char* message = nullptr;
-    const std::unique_ptr<PQconninfoOption, FreeConninfo> options(
-        PQconninfoParse(text.c_str(), &message));
-    const std::unique_ptr<char, FreeMemory> owned(message);
-    if (options == nullptr)
-        return Error(ErrorKind::option_invalid_value, "it is no connection string of libpq")
-            .with_hint(
-                "As in primary_conninfo: 'host=pg1 port=5432 user=replicator', or "
-                "'postgresql://replicator@pg1:5432'.");
-    std::map<std::string, std::string> parameters;
-    for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option)
-        if (option->val != nullptr && *option->val != '\0')
-            parameters[option->keyword] = option->val;
-    return parameters;
-}
-
-Result<std::unique_ptr<Connection>> connect_for_replication(
-    const std::map<std::string, std::string>& parameters, const Cancellation& cancel) {
+Result<std::unique_ptr<Connection>> connect_for_replication(const ConnectionParameters& parameters,
+                                                            const Cancellation& cancel) {
     // What the server's own receiver of WAL makes of it.
     std::map<std::string, std::string> all = parameters;
     all["dbname"] = "replication";

@@ -61,6 +61,3 @@ CHRONOS_LATE(pq, void, PQfreemem, (void* memory), (memory))
 CHRONOS_LATE(pq, char*, PQencryptPasswordConn,
              (PGconn * connection, const char* password, const char* user, const char* algorithm),
              (connection, password, user, algorithm))
-CHRONOS_LATE(pq, PQconninfoOption*, PQconninfoParse, (const char* text, char** error),
-             (text, error))
-CHRONOS_LATE(pq, void, PQconninfoFree, (PQconninfoOption * options), (options))

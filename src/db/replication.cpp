@@ -33,14 +33,6 @@ constexpr std::string_view kUndefinedObject = "42704";
 
 }  // namespace
 
-std::string conninfo_place(const std::map<std::string, std::string>& parameters) {
-    std::string place;
-    for (const char* name : {"service", "host", "hostaddr", "port", "user"})
-        if (const auto given = parameters.find(name); given != parameters.end())
-            place += (place.empty() ? "" : " ") + given->first + "=" + printable(given->second);
-    return place.empty() ? "the default of libpq" : place;
-}
-
 Result<SenderFacts> read_sender_facts(Connection& replication) {
     constexpr std::string_view what = "its WAL";
     const Rows rows =

@@ -1,9 +1,5 @@
 #include "chronos/db/standby.h"
 
-#include <libpq-fe.h>
-
-#include <memory>
-
 #include "chronos/base/text.h"
 #include "chronos/db/server.h"
 
@@ -48,24 +44,6 @@ Result<> check_not_promoted(Connection& connection) {
     if (is_true(row[0])) return {};
     return Error(ErrorKind::db_mismatch, "the standby was promoted during the backup")
         .with_hint("Take the backup again: it will be that of a primary.");
-}
-
-Result<std::map<std::string, std::string>> parse_conninfo(const std::string& text) {
-    struct FreeOptions {
-        void operator()(PQconninfoOption* options) const noexcept { PQconninfoFree(options); }
-    };
-    const std::unique_ptr<PQconninfoOption, FreeOptions> options(
-        PQconninfoParse(text.c_str(), nullptr));
-    if (!options) return Error(ErrorKind::option_invalid_value, "not a connection string");
-    std::map<std::string, std::string> parameters;
-    for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option) {
-        const std::string_view name = option->keyword;
-        const bool of_streaming = name == "dbname" || name == "replication" || name == "options" ||
-                                  name == "application_name" || name == "fallback_application_name";
-        if (option->val != nullptr && !of_streaming)
-            parameters.emplace(option->keyword, option->val);
-    }
-    return parameters;
 }
 
 Result<> leave_segment(Connection& primary, std::uint64_t system_id, const std::string& segment) {

@@ -9,23 +9,17 @@
 #include "chronos/base/cancel.h"
 #include "chronos/base/lsn.h"
 #include "chronos/db/connection.h"
+#include "chronos/db/conninfo.h"
 
 /// A server as its standbys meet it: by the protocol of replication, which asks for no more than
 /// the right to stream, and for all of that.
 namespace chronos::db {
 
-/// What a connection string of libpq says, in either of its forms, by the names of its parameters.
-/// Kind option_invalid_value; the message has nothing of the text, in which a password may be.
-Result<std::map<std::string, std::string>> parse_conninfo(const std::string& text);
-
-/// Where that leads to, for people: "host=pg1 port=5432 user=replicator".
-std::string conninfo_place(const std::map<std::string, std::string>& parameters);
-
 /// A session as the one that a standby with this primary_conninfo opens; its statements are the
 /// commands of replication. Kind db_connect, with what to do about it. As for connect() what is not
 /// given comes from the environment.
-Result<std::unique_ptr<Connection>> connect_for_replication(
-    const std::map<std::string, std::string>& parameters, const Cancellation& cancel);
+Result<std::unique_ptr<Connection>> connect_for_replication(const ConnectionParameters& parameters,
+                                                            const Cancellation& cancel);
 
 /// What a server says of itself to whoever streams from it.
 struct SenderFacts {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 
 #include "chronos/base/lsn.h"
@@ -18,12 +17,6 @@ Result<std::string> primary_conninfo(Connection& connection);
 
 /// A standby's backup ends well only if nobody has promoted it. Kind db_mismatch if somebody has.
 Result<> check_not_promoted(Connection& connection);
-
-/// What a connection string says, for example a standby's primary_conninfo, as the parameters of a
-/// connection. Values that libpq would have by itself are not among them. What is of a session that
-/// streams is left out: database, name and options. Kind option_invalid_value if it is none; it may
-/// have a password, and no part of it stands in the error.
-Result<std::map<std::string, std::string>> parse_conninfo(const std::string& text);
 
 /// Lets the primary of a cluster, which goes on writing WAL, leave `segment` if it is still in it,
 /// so that it is archived. Asks nothing that a role without privileges may not, but for the switch

@@ -1,6 +1,7 @@
 #include "ops/backup/primary.h"
 
 #include "chronos/base/text.h"
+#include "chronos/db/conninfo.h"
 #include "chronos/db/standby.h"
 
 namespace chronos::ops::backup {
@@ -17,7 +18,8 @@ Result<std::unique_ptr<db::Connection>> connect_upstream(const BackupRequest& re
         return Error(ErrorKind::db_connect, "primary_conninfo is not set, or not for us to know");
     db::ConnectOptions options;
     options.database = "postgres";
-    options.parameters = CHRONOS_TRY_DOING(db::parse_conninfo(conninfo), "read primary_conninfo");
+    options.parameters = db::without_streaming(
+        CHRONOS_TRY_DOING(db::parse_conninfo(conninfo), "read primary_conninfo"));
     options.parameters.try_emplace("connect_timeout", kConnectTimeout_s);
     options.query_timeout = *request.db_timeout;
     return db::connect(options, cancel);

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "chronos/db/conninfo.h"
 #include "fake_connection.h"
 #include "result_matchers.h"
 
@@ -9,16 +10,16 @@ namespace chronos::db {
 namespace {
 
 // What a standby streams by leads to its primary, as another kind of session.
-TEST(ParseConninfo, LeavesOutWhatIsOfStreaming) {
+TEST(Conninfo, LeavesOutWhatIsOfStreaming) {
     const auto parsed = parse_conninfo(
         "host=/srv/run port=5433 user=follower password='a b' application_name=two dbname=x"
         " options='-c search_path=y' sslmode=disable");
     ASSERT_OK(parsed);
-    EXPECT_EQ(*parsed, (std::map<std::string, std::string>{{"host", "/srv/run"},
-                                                           {"password", "a b"},
-                                                           {"port", "5433"},
-                                                           {"sslmode", "disable"},
-                                                           {"user", "follower"}}));
+    EXPECT_EQ(without_streaming(*parsed), (ConnectionParameters{{"host", "/srv/run"},
+                                                                {"password", "a b"},
+                                                                {"port", "5433"},
+                                                                {"sslmode", "disable"},
+                                                                {"user", "follower"}}));
     const auto bad = parse_conninfo("password=secret nonsense");
     EXPECT_ERROR(ErrorKind::option_invalid_value, bad);
     EXPECT_EQ(bad.error().text().find("secret"), std::string::npos);
