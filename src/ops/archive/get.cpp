@@ -52,6 +52,17 @@ bool is_segment_like(const std::string& name) {
     return pgdata::is_wal_segment(name) || pgdata::is_wal_partial(name);
 }
 
+/// In a bucket an object that is not there might be a directory, for which a second question is
+/// asked; of a listing one is enough. Most history files that are asked for are not there.
+Result<bool> is_there(storage::Storage& storage, const std::string& object) {
+    if (!storage.features().remote) return storage::exists(storage, object);
+    const std::size_t slash = object.rfind('/');
+    const std::string name = object.substr(slash + 1);
+    const auto entries = CHRONOS_TRY(storage.list(object.substr(0, slash), name));
+    return std::ranges::any_of(entries,
+                               [&](const storage::Entry& entry) { return entry.name == name; });
+}
+
 class Get {
 public:
     Get(const GetSettings& settings, const std::string& name, const std::string& destination)
@@ -146,7 +157,7 @@ Result<> Get::search_archive(Candidate place) {
         return {};
     }
     place.stored.object = repo::archived_file_object(settings_.stanza, place.archive_id, name_);
-    if (CHRONOS_TRY(storage::exists(*place.repository->storage, place.stored.object)))
+    if (CHRONOS_TRY(is_there(*place.repository->storage, place.stored.object)))
         candidates_.push_back(std::move(place));
     return {};
 }
