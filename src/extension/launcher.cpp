@@ -184,14 +184,15 @@ bool claim_scheduler_turn() {
     return turn;
 }
 
-/// A standby has the schedules of its primary, and sessions to back it up in, or none.
+/// A standby has the schedules of its primary, and sessions to back it up in: not yet, or never
+/// with hot_standby = off.
 bool looks_at_schedules() {
     static bool was_standby;
     const bool standby = RecoveryInProgress();
     // What has come due while nobody could write.
     if (was_standby && !standby) wake_scheduler();
     was_standby = standby;
-    return !standby || (settings.backup_role != kBackupPrimary && EnableHotStandby);
+    return !standby || (settings.backup_role != kBackupPrimary && HotStandbyActive());
 }
 
 void look_after_schedules() {
