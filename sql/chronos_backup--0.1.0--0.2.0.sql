@@ -352,24 +352,26 @@ CREATE OR REPLACE VIEW chronos.drills AS
 CREATE FUNCTION chronos.recover_table(source text, target timestamptz DEFAULT NULL, before_drop boolean DEFAULT false,
 		into_schema text DEFAULT NULL, filter text DEFAULT NULL, database text DEFAULT NULL, label text DEFAULT NULL,
 		target_name text DEFAULT NULL, target_lsn pg_lsn DEFAULT NULL, target_xid bigint DEFAULT NULL,
-		target_exclusive boolean DEFAULT false, plan boolean DEFAULT false, privileges boolean DEFAULT false, reason text DEFAULT NULL)
+		target_exclusive boolean DEFAULT false, plan boolean DEFAULT false, privileges boolean DEFAULT false,
+		with_dependencies boolean DEFAULT false, reason text DEFAULT NULL)
 	RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chronos_recover_table';
-COMMENT ON FUNCTION chronos.recover_table(text, timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, boolean, text) IS
+COMMENT ON FUNCTION chronos.recover_table(text, timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, boolean, boolean, text) IS
 	'queue a job that brings a table as it was into a new schema, and return its number; see chronos.recovered_tables. For superusers, and for members of the owner';
-REVOKE ALL ON FUNCTION chronos.recover_table(text, timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, boolean, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION chronos.recover_table(text, timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, boolean, text) TO chronos_operator;
+REVOKE ALL ON FUNCTION chronos.recover_table(text, timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, boolean, boolean, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION chronos.recover_table(text, timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, boolean, boolean, text) TO chronos_operator;
 
 CREATE FUNCTION chronos.recover_table(sources text[], target timestamptz DEFAULT NULL, before_drop boolean DEFAULT false,
 		into_schema text DEFAULT NULL, filter text DEFAULT NULL, database text DEFAULT NULL, label text DEFAULT NULL,
 		target_name text DEFAULT NULL, target_lsn pg_lsn DEFAULT NULL, target_xid bigint DEFAULT NULL,
-		target_exclusive boolean DEFAULT false, plan boolean DEFAULT false, privileges boolean DEFAULT false, reason text DEFAULT NULL)
+		target_exclusive boolean DEFAULT false, plan boolean DEFAULT false, privileges boolean DEFAULT false,
+		with_dependencies boolean DEFAULT false, reason text DEFAULT NULL)
 	RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chronos_recover_tables';
-COMMENT ON FUNCTION chronos.recover_table(text[], timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, boolean, text) IS
+COMMENT ON FUNCTION chronos.recover_table(text[], timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, boolean, boolean, text) IS
 	'the same with several tables of one database, all of one moment';
-REVOKE ALL ON FUNCTION chronos.recover_table(text[], timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, boolean, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION chronos.recover_table(text[], timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, boolean, text) TO chronos_operator;
+REVOKE ALL ON FUNCTION chronos.recover_table(text[], timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, boolean, boolean, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION chronos.recover_table(text[], timestamptz, boolean, text, text, text, text, text, pg_lsn, bigint, boolean, boolean, boolean, boolean, text) TO chronos_operator;
 
 -- A job: a search asks servers of the past one after the other, which takes seconds or minutes.
 CREATE FUNCTION chronos.find_drop(name text, database text DEFAULT NULL,

@@ -180,7 +180,8 @@ int64 submit_recovery(FunctionCallInfo fcinfo, const Datum* sources, int count) 
     add_option(&lines, "where", "filter", text_or_null(fcinfo, 4));
     if (is_true(fcinfo, 11)) appendStringInfoString(&lines, "--plan\n");
     if (is_true(fcinfo, 12)) appendStringInfoString(&lines, "--privileges\n");
-    add_option(&lines, "reason", "reason", text_or_null(fcinfo, 13));
+    if (is_true(fcinfo, 13)) appendStringInfoString(&lines, "--with-dependencies\n");
+    add_option(&lines, "reason", "reason", text_or_null(fcinfo, 14));
     for (int i = 0; i < count; ++i) append_table(&lines, DatumGetTextPP(sources[i]), database);
     return submit_job(find_job_type("recover_table"), &lines, "arguments");
 }

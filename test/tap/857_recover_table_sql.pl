@@ -241,7 +241,7 @@ subtest 'code that wants to be more' => sub {
 	sql('DROP SCHEMA trap CASCADE');
 	for my $filter (q{(SELECT count(*) FROM public.salaries) > 0}, q{pg_read_file('/etc/passwd') IS NOT NULL}, q{true) TO PROGRAM 'touch /tmp/x' --})
 	{
-		like(outcome(started($super, "'orders', '$moment', into_schema => 'trap', filter => \$x\$$filter\$x\$")), qr/^failed: --where.*(?:permission denied|syntax error)/, "filter: $filter");
+		like(outcome(started($super, "'orders', '$moment', into_schema => 'trap', filter => \$x\$$filter\$x\$")), qr/^failed: filter.*(?:permission denied|syntax error)/, "filter: $filter");
 	}
 	for my $bad (q{'orders', filter => E'a\\nb'}, q{E'public."a\\n--plan"'}, q{'a.b.c.d'}, q{NULL::text}, q{'{}'::text[]}, q{ARRAY['a', NULL]},
 		q{'other.public.orders'}, q{'public.orders', 'infinity'}, q{'public.orders', now(), true}, q{'public.orders', target_xid => 5, target_name => 'x'},
@@ -340,13 +340,26 @@ subtest 'mounts' => sub {
 
 subtest 'what is missing' => sub {
 	is(postgres(q{SELECT has_function_privilege('public', p.oid, 'EXECUTE') FROM pg_proc p WHERE proname = 'find_drop'}), 'f', 'PUBLIC may nothing');
-	sql(q{CREATE TYPE mood AS ENUM ('sad'); CREATE TABLE moody (m mood); ALTER TABLE moody OWNER TO app});
-	sql('DROP TABLE moody; DROP TYPE mood');
+	sql(q{CREATE TYPE mood AS ENUM ('sad'); CREATE TABLE moody (m mood); ALTER TABLE moody OWNER TO app;
+		SET ROLE app; CREATE TYPE own AS ENUM ('x'); CREATE TABLE owned (o own)});
+	my $then = sql('SELECT clock_timestamp()');
+	sql('DROP TABLE moody, owned; DROP TYPE mood, own');
 	wait_archived($node);
 	my $job = started($super, "'moody', before_drop => true, plan => true");
 	like(outcome($job), qr/^succeeded HINT: the live database lacks what the tables need: type public\.mood: missing/, 'a plan says what is missing');
 	is(postgres("SELECT missing FROM chronos.recovered_tables WHERE job = $job"), '{"type public.mood: missing"}', '... for programs too');
 	like(outcome(started($super, "'moody', before_drop => true")), qr/^failed: the live database lacks what the tables need/, 'and it does not come back without');
+	like(outcome(started('operator', "'public.moody', '$then', with_dependencies => true, into_schema => 'moods'")),
+		qr/^failed: role "operator" has not the privileges of ".+", who owned type public\.mood at the target/, 'what comes along is for who may have it');
+	is(outcome(started($super, "'public.moody', '$then', with_dependencies => true, into_schema => 'moods'")), 'succeeded', 'with what it needs it comes back');
+	is(sql(q{SELECT format_type(atttypid, atttypmod) || ' ' || pg_get_userbyid(t.typowner) FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid WHERE attrelid = 'moods.moody'::regclass AND attnum > 0}),
+		'moods.mood app', '... which is beside it, and of its owner');
+	sql('DROP SCHEMA moods CASCADE');
+	is(outcome(started('operator', "'public.owned', '$then', with_dependencies => true, into_schema => 'moods'")), 'succeeded', '... also for an operator with the privileges of who had it');
+	sql('DROP SCHEMA moods CASCADE');
+	like(outcome(started($super, "'orders', into_schema => 'public'")), qr/^failed: .* HINT: into_schema names another one/, 'a hint is of arguments of the function');
+	my ($status, $out, $err) = $node->psql('shop', q{SELECT * FROM chronos.find_drop('orders')});
+	like($err, qr/HINT: .*target, target_name, target_lsn or target_xid chooses a moment/s, '... whichever function');
 	no_trace('missing');
 };
 

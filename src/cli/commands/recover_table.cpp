@@ -11,6 +11,7 @@
 #include "chronos/flows/find_drop.h"
 #include "chronos/flows/look.h"
 #include "chronos/present/print.h"
+#include "chronos/present/sql_words.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/scratch_server.h"
 
@@ -297,7 +298,9 @@ Result<int> run_recover_table(requests::Context& context) {
 }
 
 Result<int> run_recover_table_job(requests::Context& context) {
-    return recover_table(context, By::server);
+    auto recovered = recover_table(context, By::server);
+    if (!recovered) return present::in_words_of_sql(recovered.error());
+    return recovered;
 }
 
 }  // namespace chronos::cli

@@ -245,6 +245,25 @@ std::vector<Need> take_movable(std::vector<Need>& needs, const std::vector<Need>
     return movable;
 }
 
+Result<db::Rows> owners_of(db::Connection& past, const std::vector<Need>& needs) {
+    std::vector<std::string> kinds, identities;
+    for (const Need& need : needs) {
+        kinds.push_back(need.kind);
+        identities.push_back(need.identity);
+    }
+    constexpr std::string_view kOwners = R"sql(
+SELECT DISTINCT ON (r.oid) r.oid, r.rolname, i.type || ' ' || i.identity
+FROM obj o CROSS JOIN LATERAL pg_identify_object(o.classid, o.objid, 0) AS i
+    JOIN unnest($2::text[], $1::text[]) AS wanted(type, identity) USING (type, identity)
+    JOIN pg_roles r ON r.oid = CASE o.classid
+        WHEN 'pg_type'::regclass THEN (SELECT typowner FROM pg_type WHERE oid = o.objid)
+        WHEN 'pg_proc'::regclass THEN (SELECT proowner FROM pg_proc WHERE oid = o.objid)
+        ELSE (SELECT relowner FROM pg_class WHERE oid = o.objid) END
+)sql";
+    return past.query(std::string(kObjectsOfIdentities) + std::string(kOwners),
+                      {array_of(identities), array_of(kinds)});
+}
+
 std::vector<std::string> missing_at_home(const std::vector<Need>& needs,
                                          const std::vector<Need>& home) {
     std::map<std::pair<std::string, std::string>, std::string> there;

@@ -31,6 +31,8 @@ Result<std::vector<Need>> described(db::Connection& home, const std::vector<Need
 Result<std::vector<Need>> movable_in(db::Connection& connection, const std::string& schema);
 /// Those that home has not at all and that can move, taken out of `needs`.
 std::vector<Need> take_movable(std::vector<Need>& needs, const std::vector<Need>& home);
+/// What of them belonged to whom: number and name of a role, and one thing that it had.
+Result<db::Rows> owners_of(db::Connection& past, const std::vector<Need>& needs);
 /// A line for each that home has not, or has otherwise. An enum may have got more labels there.
 std::vector<std::string> missing_at_home(const std::vector<Need>& needs,
                                          const std::vector<Need>& home);

@@ -1,13 +1,16 @@
 #include "ops/table/rights.h"
 
+#include <optional>
+
 #include "ops/table/needs.h"
 
 namespace chronos::ops::table {
 namespace {
 
 constexpr const char* kRule =
-    "Who is no superuser needs the privileges of the tables' owner, then and now, and CREATE on "
-    "the database.";
+    "Who is no superuser needs the privileges of the tables' owner, then and now, of who owned "
+    "what "
+    "comes along with them, and CREATE on the database.";
 
 std::string column_text(const db::Row& row, std::size_t column) {
     return row.at(column).value_or("");
@@ -90,23 +93,44 @@ Result<> check_owners_now(db::Connection& home, const Asking& asking,
     return {};
 }
 
-}  // namespace
-
-Result<> check_rights(db::Connection& home, db::Connection& past, const TableRequest& request,
-                      const std::vector<PastTable>& tables) {
-    if (!request.for_role) return {};
+/// The role of TableRequest::for_role; nullopt where nobody is to be asked for: none is, or it is a
+/// superuser.
+Result<std::optional<Asking>> find_asking(db::Connection& home, const TableRequest& request) {
+    if (!request.for_role) return std::optional<Asking>();
     Asking asking{std::to_string(*request.for_role), ""};
     const db::Rows role = CHRONOS_TRY(home.query(
         "SELECT rolname, rolsuper FROM pg_catalog.pg_roles WHERE oid = $1::oid", {asking.oid}));
     if (role.empty()) return Error(ErrorKind::access, "the role that asked for the tables is gone");
-    if (role.at(0).at(1) == "t") return {};
+    if (role.at(0).at(1) == "t") return std::optional<Asking>();
     asking.shown = quote_name(column_text(role.at(0), 0));
+    return std::optional(std::move(asking));
+}
+
+}  // namespace
+
+Result<> check_rights(db::Connection& home, db::Connection& past, const TableRequest& request,
+                      const std::vector<PastTable>& tables) {
+    const auto asking = CHRONOS_TRY(find_asking(home, request));
+    if (!asking) return {};
     // Functions in it have the rights of that time: of a superuser who is none any more, too.
-    if (!request.where.empty()) return asking.refused("may not have a condition for rows");
-    CHRONOS_TRY(check_cluster(home, past, asking));
-    if (!request.only_plan) CHRONOS_TRY(check_place(home, asking));
-    CHRONOS_TRY(check_owners_then(home, past, asking, array_of(oids_of(tables))));
-    return check_owners_now(home, asking, tables);
+    if (!request.where.empty()) return asking->refused("may not have a condition for rows");
+    CHRONOS_TRY(check_cluster(home, past, *asking));
+    if (!request.only_plan) CHRONOS_TRY(check_place(home, *asking));
+    CHRONOS_TRY(check_owners_then(home, past, *asking, array_of(oids_of(tables))));
+    return check_owners_now(home, *asking, tables);
+}
+
+Result<> check_rights_to_needs(db::Connection& home, db::Connection& past,
+                               const TableRequest& request, const std::vector<Need>& needs) {
+    const auto asking = CHRONOS_TRY(find_asking(home, request));
+    if (!asking) return {};
+    for (const db::Row& owner : CHRONOS_TRY(owners_of(past, needs)))
+        if (!CHRONOS_TRY(
+                has_privileges_of(home, *asking, column_text(owner, 0), column_text(owner, 1))))
+            return asking->refused("has not the privileges of " +
+                                   quote_name(column_text(owner, 1)) + ", who owned " +
+                                   column_text(owner, 2) + " at the target");
+    return {};
 }
 
 }  // namespace chronos::ops::table

@@ -122,7 +122,7 @@ private:
             group.needs = CHRONOS_TRY(needs_of(*source_, oids));
             group.code = CHRONOS_TRY(runs_code(*source_, oids));
             const auto there = CHRONOS_TRY(described(home, group.needs));
-            if (request_.with_dependencies) CHRONOS_TRY(bring(group, there));
+            if (request_.with_dependencies) CHRONOS_TRY(bring(group, there, home));
             for (std::string& line : missing_at_home(group.needs, there))
                 missing.insert(std::move(line));
             const db::Rows role = CHRONOS_TRY(
@@ -146,9 +146,10 @@ private:
 
     /// What home has otherwise stays as it is: it would be another type than that of the live
     /// tables.
-    Result<> bring(Group& group, const std::vector<Need>& there) {
+    Result<> bring(Group& group, const std::vector<Need>& there, db::Connection& home) {
         group.brought = take_movable(group.needs, there);
         if (group.brought.empty()) return {};
+        CHRONOS_TRY(check_rights_to_needs(home, *source_, request_, group.brought));
         // What the tables of one owner share with those of another one can be in one place only.
         if (groups_.size() > 1)
             return Error(ErrorKind::feature_not_supported,
