@@ -17,7 +17,7 @@
 #                               one of them, on the same terms as --then: which one of the three a file meets changes
 #                               from commit to commit
 #   PROVE_TESTS='test/tap/7*.pl' scripts/check.sh tap
-#   PROVE_FLAGS=-j1             TAP files one at a time, in place of one for each processor
+#   PROVE_FLAGS=-j1             TAP files one at a time, in place of one more than there are processors
 #   scripts/check.sh packages   the Debian packages of CHECK_RELEASES (bookworm, trixie and sid): built
 #                               in root file systems of those releases, and installed, upgraded under a
 #                               working server, removed and purged in fresh ones
@@ -67,7 +67,8 @@ steps=${*:-$default_steps}
 build=${CHECK_BUILD:-$top/build/check}
 # In the root file system of another version: the executable that was built outside of it.
 engine=${CHECK_ENGINE:-$build/chronos}
-prove_flags=${PROVE_FLAGS:--j$(nproc)}
+# Tests wait for half of their time.
+prove_flags=${PROVE_FLAGS:--j$(($(nproc) + 1))}
 work=$(mktemp -d "${TMPDIR:-/tmp}/chronos_check.XXXXXX")
 background=
 trap 'kill $background 2>/dev/null || true; wait; as_root rm -rf "$work"' EXIT
