@@ -159,7 +159,9 @@ sub restored_node
 	print $auto "shared_preload_libraries = ''\n" if $params{bare};
 	print $auto $params{conf} if defined $params{conf};
 	close $auto;
-	$node->start(fail_ok => $params{fail_ok} // 0);
+	# One that ends by itself may do so before or after it has said that it is there.
+	if ($params{fail_ok}) { eval { $node->start(fail_ok => 1) } }
+	else { $node->start }
 	if ($params{wait} // 1)
 	{
 		$node->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()')
