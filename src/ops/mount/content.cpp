@@ -42,8 +42,8 @@ constexpr std::size_t kMap = SIZE_MAX;
 constexpr std::uint64_t kRunStoredMax = std::uint64_t{2} << 20;
 constexpr std::uint64_t kRunSizeMax = std::uint64_t{16} << 20;
 constexpr std::uint64_t kRunGapMax = std::uint64_t{32} << 10;
-/// Of a large file, in bytes of content.
-constexpr std::uint64_t kFollowingMax = std::uint64_t{4} << 20;
+/// Of a large file, in bytes of content: a share of hydration, with all of the units at its ends.
+constexpr std::uint64_t kFollowingMax = std::uint64_t{6} << 20;
 /// What is read over, in all, to fetch ahead with fewer requests.
 constexpr std::uint64_t kGapsAheadMax = std::uint64_t{2} << 20;
 /// Of what is decoded to its place.
@@ -379,6 +379,7 @@ int Content::State::wait(const Key& key, Unit& unit, const fuse::Interrupted& in
 int Content::State::acquire(const Key& key, const std::shared_ptr<const LazyFile>& lazy, Turn turn,
                             const fuse::Interrupted& interrupted, std::shared_ptr<Unit>& unit) {
     std::unique_lock lock(mutex);
+    if (in_place.lay && is_kept(key)) return EAGAIN;
     std::shared_ptr<Unit>& known = units[key];
     const bool is_new = known == nullptr;
     if (is_new) known = std::make_shared<Unit>();

@@ -86,8 +86,9 @@ public:
     Content& operator=(const Content&) = delete;
 
     /// The range of the file, which lies in it. An errno: EIO for what could not be had or is not
-    /// what the manifest says, with the reason in the log, EINTR if `interrupted`, EAGAIN if
-    /// all of the file is `done` in its place. A file is one of the manifest.
+    /// what the manifest says, with the reason in the log, EINTR if `interrupted`; where there is
+    /// an InPlace, EAGAIN for what is in its place by now, where whoever asks is to look again. A
+    /// file is one of the manifest.
     int read(const repo::ManifestFile& file, std::uint64_t offset, std::size_t size,
              const fuse::Interrupted& interrupted, std::string& content);
     /// The same for whoever lets all others go first; what fails is said when one of them asks.

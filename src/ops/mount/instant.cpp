@@ -52,7 +52,7 @@ constexpr std::size_t kStateSizeMax = std::size_t{64} << 20;
 constexpr std::uint64_t kFreeMin = std::uint64_t{256} << 20;
 /// Hydration fetches so much at once of a file, and of all of them.
 constexpr std::uint64_t kShareMax = std::uint64_t{4} << 20;
-constexpr std::uint64_t kSharesMax = std::uint64_t{64} << 20;
+constexpr std::uint64_t kSharesMax = std::uint64_t{128} << 20;
 constexpr std::chrono::seconds kNoteEvery(30);
 /// How often it is looked how much is still to come, and for how long that says how fast it comes.
 constexpr std::chrono::seconds kLookEvery(3), kPaceOver(60);

@@ -43,7 +43,7 @@ namespace chronos::ops::mount {
 class InstantFile {
 public:
     /// The range of the backup's content, which has it: EIO, or what else keeps it from coming;
-    /// EAGAIN if all of the file is laid().
+    /// EAGAIN if some of it is here by now.
     using Fetch = std::function<int(std::uint64_t offset, std::size_t size,
                                     const fuse::Interrupted& interrupted, std::string& content)>;
     using Open = std::function<int(std::shared_ptr<LowerFile>& file)>;

@@ -336,6 +336,25 @@ TEST(ContentInOrder, AsksOnceFromFarAwayForWhatIsKnownToBeReadAndNotForItsDamage
         EXPECT_EQ(one.figures().fetches, 2u);  // the map, the rest
         EXPECT_EQ(watched->opened(), 2u);
     }
+    // What has come to its place is not fetched again for who comes late: it looks there.
+    std::mutex mutex;
+    std::size_t kept = 0;
+    Content there(
+        twelve.repository, kStanza, twelve.manifest, {},
+        [&](const repo::ManifestFile&, const std::vector<Piece>& pieces) {
+            const std::lock_guard lock(mutex);
+            for (const Piece& piece : pieces) kept += piece.content.size();
+            return true;
+        },
+        InPlace{[](const auto&, std::uint64_t, std::string_view) { return false; },
+                [](const auto&) {}});
+    for (std::size_t before = 1; kept != before;) {
+        before = kept;
+        EXPECT_THAT(there.read_behind(file, 0, file.size, {}, read), testing::AnyOf(0, EAGAIN));
+    }
+    EXPECT_EQ(there.read(file, 0, file.size, {}, read), EAGAIN);
+    EXPECT_EQ(kept, file.size);
+    EXPECT_EQ(there.figures().fetches, 2u);
     // One that is damaged is for itself.
     const std::string object = repo::locate(kStanza, twelve.manifest, file).object;
     std::string stored = test::read_file(twelve.directory.path() + "/" + object);
