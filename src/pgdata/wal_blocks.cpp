@@ -3,6 +3,7 @@
 #include <array>
 #include <cstring>
 
+#include "chronos/pgdata/page_checksum.h"
 #include "pgdata/little_endian.h"
 #include "pgdata/wal_format.h"
 
@@ -80,9 +81,9 @@ std::vector<WalBlock> parse_wal_blocks(io::Bytes record, unsigned major) {
     return blocks;
 }
 
-std::string empty_page(Lsn lsn) {
+std::string empty_page(Lsn lsn, std::uint32_t block) {
     constexpr std::uint16_t kSize = kPageSize, kHeaderSize = 24, kLayout = 4;
-    constexpr std::size_t kLowerAt = 12;
+    constexpr std::size_t kChecksumAt = 8, kLowerAt = 12;
     std::string page(kSize, '\0');
     // The position is two words, the higher one first.
     const std::array<std::uint32_t, 2> position{static_cast<std::uint32_t>(lsn.value >> 32),
@@ -90,6 +91,8 @@ std::string empty_page(Lsn lsn) {
     const std::array<std::uint16_t, 4> layout{kHeaderSize, kSize, kSize, kSize | kLayout};
     std::memcpy(page.data(), position.data(), sizeof position);
     std::memcpy(page.data() + kLowerAt, layout.data(), sizeof layout);
+    const std::uint16_t checksum = page_checksum(io::bytes(page), block);
+    std::memcpy(page.data() + kChecksumAt, &checksum, sizeof checksum);
     return page;
 }
 

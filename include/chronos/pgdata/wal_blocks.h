@@ -25,8 +25,9 @@ struct WalBlock {
 std::vector<WalBlock> parse_wal_blocks(io::Bytes record, unsigned major);
 
 /// A page of PostgreSQL 12 or later that has nothing in it and counts as changed up to `lsn`:
-/// replaying a record that ends there, or before, leaves it alone.
-std::string empty_page(Lsn lsn);
+/// replaying a record that ends there, or before, leaves it alone. With the checksum of the block
+/// of that number, which a cluster without checksums does not look at.
+std::string empty_page(Lsn lsn, std::uint32_t block);
 
 /// "16384", "16384_vm.1": the file of a relation that has the block, of segments of 1 GiB.
 std::string file_of_block(const WalBlock& block);

@@ -47,7 +47,7 @@ public:
             file.made[number] = true;
             return {};
         }
-        return write(file, number, end);
+        return write(file, block.block, end);
     }
     Result<> finish() { return close(); }
     std::uint64_t count() const { return count_; }
@@ -79,7 +79,7 @@ private:
     }
 
     /// Again for each record, until one of them makes the page.
-    Result<> write(const File& file, std::uint32_t number, Lsn end) {
+    Result<> write(const File& file, std::uint32_t block, Lsn end) {
         if (&file != open_) {
             CHRONOS_TRY(close());
             fd_ = os::FileDescriptor(::open(file.path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
@@ -88,8 +88,9 @@ private:
                                     errno);
             open_ = &file;
         }
-        const std::string page = pgdata::empty_page(end);
-        const auto at = static_cast<off_t>(number) * static_cast<off_t>(page.size());
+        const std::string page = pgdata::empty_page(end, block);
+        const auto at =
+            static_cast<off_t>(block % pgdata::kBlocksInSegment) * static_cast<off_t>(page.size());
         const ssize_t written = ::pwrite(fd_.get(), page.data(), page.size(), at);
         if (written != static_cast<ssize_t>(page.size()))
             return system_error(ErrorKind::file_write, "unable to write '" + file.path + "'",

@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "chronos/pgdata/page_checksum.h"
 #include "wal_sample.h"
 
 namespace chronos::pgdata {
@@ -81,9 +82,10 @@ TEST(WalBlocks, ARecordThatIsCutHasNone) {
 }
 
 TEST(WalBlocks, AnEmptyPageIsOne) {
-    const std::string page = empty_page(Lsn{0x0000000512345678});
+    const std::string page = empty_page(Lsn{0x0000000512345678}, 7);
     ASSERT_EQ(page.size(), kPageSize);
     EXPECT_EQ(page.substr(0, 8), raw(std::uint32_t{5}) + raw(std::uint32_t{0x12345678}));
+    EXPECT_EQ(page.substr(8, 2), raw(page_checksum(io::bytes(page), 7)));
     EXPECT_EQ(page.substr(12, 8), raw(std::uint16_t{24}) + raw(std::uint16_t{8192}) +
                                       raw(std::uint16_t{8192}) + raw(std::uint16_t{8196}));
     EXPECT_EQ(page.substr(20), std::string(8172, '\0'));
