@@ -34,7 +34,8 @@ my $owners = "$repo/chronos/main/owners";
 sub archives
 {
 	my ($when) = @_;
-	my $wal = $server->safe_psql('postgres', q{SELECT pg_walfile_name(pg_current_wal_lsn()) FROM pg_switch_wal()});
+	$server->safe_psql('postgres', q{SELECT pg_logical_emit_message(true, 'chronos', 'something')});
+	my $wal = $server->safe_psql('postgres', 'SELECT pg_walfile_name(pg_switch_wal())');
 	my $begin = time;
 	poll_until(sub { glob "$repo/archive/main/*/*/$wal-*" }, "$when: WAL is archived", 60);
 	my $seconds = time - $begin;
