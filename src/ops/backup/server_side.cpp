@@ -75,6 +75,18 @@ Result<> check_checkpoint(const pgdata::ControlFile& control, Lsn start) {
                                              "' is less than backup start '" + start.str() + "'");
 }
 
+/// Backup mode on the server, and where in the WAL it begins.
+Result<> start_on_server(const BackupRequest& request, db::Connection& connection,
+                         const Cluster& cluster, StartedBackup& started) {
+    started.lsn = CHRONOS_TRY(db::start_backup(
+        connection, "chronos_backup started at " + format_local_time(started.timestamp),
+        request.start_fast));
+    const pgdata::ControlFile control = CHRONOS_TRY(pgdata::read_control_file(cluster.pgdata));
+    CHRONOS_TRY(check_checkpoint(control, started.lsn));
+    started.timeline = control.timeline;
+    return {};
+}
+
 /// What is read of the cluster from now on is made consistent by WAL.
 Result<StartedBackup> enter_backup_mode(const BackupRequest& request, db::Connection& connection,
                                         const Cluster& cluster) {
@@ -86,13 +98,7 @@ Result<StartedBackup> enter_backup_mode(const BackupRequest& request, db::Connec
     StartedBackup started;
     started.timestamp = CHRONOS_TRY(db::server_time(connection)).second;
     const Lsn before = CHRONOS_TRY(db::current_insert_lsn(connection));
-    started.lsn = CHRONOS_TRY(db::start_backup(
-        connection, "chronos_backup started at " + format_local_time(started.timestamp),
-        request.start_fast));
-
-    const pgdata::ControlFile control = CHRONOS_TRY(pgdata::read_control_file(cluster.pgdata));
-    CHRONOS_TRY(check_checkpoint(control, started.lsn));
-    started.timeline = control.timeline;
+    CHRONOS_TRY(start_on_server(request, connection, cluster, started));
     started.segment = pgdata::wal_segment_name_before(started.timeline, started.lsn, segment_size);
     log_info("backup start archive = " + started.segment + ", lsn = " + started.lsn.str());
 
@@ -111,14 +117,9 @@ Result<StartedBackup> enter_on_standby(const BackupRequest& request, db::Connect
         "execute non-exclusive backup start on the standby: backup begins with a restartpoint");
     StartedBackup started;
     started.timestamp = CHRONOS_TRY(db::server_time(connection)).second;
-    started.lsn = CHRONOS_TRY(db::start_backup(
-        connection, "chronos_backup started at " + format_local_time(started.timestamp),
-        request.start_fast));
-    const pgdata::ControlFile control = CHRONOS_TRY(pgdata::read_control_file(cluster.pgdata));
-    CHRONOS_TRY(check_checkpoint(control, started.lsn));
-    started.timeline = control.timeline;
-    const std::uint32_t segment_size = control.wal_segment_size;
-    started.segment = pgdata::wal_segment_name(started.timeline, started.lsn, segment_size);
+    CHRONOS_TRY(start_on_server(request, connection, cluster, started));
+    started.segment =
+        pgdata::wal_segment_name(started.timeline, started.lsn, cluster.control.wal_segment_size);
     log_info("backup start archive = " + started.segment + ", lsn = " + started.lsn.str());
     CHRONOS_TRY(check_same_timeline(cluster, started));
     return started;

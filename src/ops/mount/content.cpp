@@ -28,6 +28,7 @@
 #include "chronos/os/process.h"
 #include "chronos/repo/lazy_file.h"
 #include "chronos/repo/stored_file.h"
+#include "ops/mount/presence.h"
 
 namespace chronos::ops::mount {
 namespace {
@@ -48,6 +49,8 @@ constexpr std::uint64_t kFollowingMax = std::uint64_t{6} << 20;
 constexpr std::uint64_t kGapsAheadMax = std::uint64_t{2} << 20;
 /// Of what is decoded to its place.
 constexpr std::size_t kLaidAtOnce = std::size_t{1} << 20;
+// What is no whole page of a file that is completed would be left out of it.
+static_assert(InPlace::kPage % Presence::kPage == 0);
 /// The kernel reads ahead by itself, in pieces that come in any order.
 constexpr std::uint64_t kDisorder = std::uint64_t{512} << 10;
 constexpr std::chrono::milliseconds kLook(100);

@@ -9,8 +9,7 @@ namespace {
 
 constexpr const char* kRule =
     "Who is no superuser needs the privileges of the tables' owner, then and now, of who owned "
-    "what "
-    "comes along with them, and CREATE on the database.";
+    "what comes along with them, and CREATE on the database.";
 
 std::string column_text(const db::Row& row, std::size_t column) {
     return row.at(column).value_or("");

@@ -129,7 +129,7 @@ private:
     Result<> complete();
     void abort() noexcept;
     Result<> check_completed(const http::Response& response) const;
-    Result<bool> is_there() const;
+    Result<std::optional<http::Response>> look() const;
     Result<bool> is_there_whole() const;
     std::string whole_etag() const;
     Result<StoredPart> upload_one(const Part& part) const;
@@ -178,22 +178,23 @@ Result<> Upload::put_whole(bool only_if_missing) {
 Result<> Upload::put_alone() {
     if (!upload_id_.empty())
         return Error(ErrorKind::internal, "'" + key_ + "' is too large to be written alone");
-    if (CHRONOS_TRY(is_there()))
+    if (CHRONOS_TRY(look()))
         return Error(ErrorKind::file_exists, "'" + client_->describe(key_) + "' is there already");
     Result<> put = put_whole(/*only_if_missing=*/true);
     return !put && put.error().kind() == ErrorKind::command_invalid ? put_whole() : put;
 }
 
-Result<bool> Upload::is_there() const {
+/// nullopt if there is no such object.
+Result<std::optional<http::Response>> Upload::look() const {
     Call call;
     call.operation = "look at object";
     call.method = "HEAD";
     call.key = key_;
     call.headers = client_->customer_key_headers();
-    const auto response = client_->perform(call);
-    if (!response && response.error().kind() == ErrorKind::not_found) return false;
-    CHRONOS_TRY(response);
-    return true;
+    auto response = client_->perform(call);
+    if (!response && response.error().kind() == ErrorKind::not_found)
+        return std::optional<http::Response>();
+    return std::optional(CHRONOS_TRY(std::move(response)));
 }
 
 Result<Upload::StoredPart> Upload::upload_one(const Part& part) const {
@@ -301,14 +302,8 @@ Result<> Upload::check_completed(const http::Response& response) const {
 
 /// Whether the object is what this upload would have made it.
 Result<bool> Upload::is_there_whole() const {
-    Call call;
-    call.operation = "look at object";
-    call.method = "HEAD";
-    call.key = key_;
-    call.headers = client_->customer_key_headers();
-    const auto response = client_->perform(call);
-    if (!response && response.error().kind() == ErrorKind::not_found) return false;
-    if (!response) return response.error();
+    const auto response = CHRONOS_TRY(look());
+    if (!response) return false;
     const std::string etag = bare_etag(response->header("etag"));
     return parse_uint(response->header("content-length")) == size_ &&
            (etag == whole_etag() || !etag_is_md5(client_->options(), *response));
